@@ -1,0 +1,29 @@
+# `make run` and `make test` need Python 3.10+, make, and a package index; nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check clean
+
+run: $(VENV)/.installed
+	@$(BIN)/python -m example_app
+
+test: $(VENV)/.installed
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.installed
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+$(VENV)/.installed: setup.cfg pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+	  { echo "Python 3.10 or later is needed; '$(PYTHON)' is missing or older. Name one: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing (Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' || \
+	  { echo "Installing failed: a package index that pip can reach is needed (see pip's message above)." >&2; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .data build dist *.egg-info
