@@ -20,6 +20,7 @@
     │       └── TooManyRequests     429
     ├── ModelError                  about models and their documents
     │   ├── ModelDefinitionError    the class statement is wrong: raised when it is defined
+    │   ├── ValidationFailed        values given for a model are not valid; has `problems`
     │   └── InvalidDocument         a stored document does not fit its model
     │       └── UnsupportedVersion  it is of a version this application does not know
     └── StoreError                  about one document of the store
@@ -59,6 +60,7 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "UnsupportedVersion",
+    "ValidationFailed",
     "refusal",
 ]
 
@@ -179,6 +181,18 @@ class ModelError(TornadoCouchError):
 
 class ModelDefinitionError(ModelError, TypeError):
     """A model class is declared wrongly."""
+
+
+class ValidationFailed(ModelError):
+    """Values given for a model are not valid.
+
+    Attributes:
+        problems: every fault, each a dict of `pointer` (RFC 6901), `keyword` and `detail`.
+    """
+
+    def __init__(self, problems: list[dict[str, str]]) -> None:
+        super().__init__("; ".join(f"{each['pointer'] or '/'}: {each['detail']}" for each in problems))
+        self.problems = problems
 
 
 class InvalidDocument(ModelError):

@@ -1,1 +1,41 @@
-"""(docstring to come)"""
+"""Models: what a document holds, and what follows from it. Pure: nothing here does I/O."""
+
+from __future__ import annotations
+
+from .documents import from_document, is_of, replaced, representation, stamped, to_document, validated
+from .model import DocumentType, Model, ModelInfo, model_info
+from .properties import CreatedOn, Generated, Indexed, Key, Property, ReadOnly, Timestamp, UpdatedOn, WriteOnly
+from .schema import Action, body_problems, body_schema
+from .timestamps import format_timestamp, utc_now
+from .views import collection_view, design_documents, property_view
+
+__all__ = [
+    "Action",
+    "CreatedOn",
+    "DocumentType",
+    "Generated",
+    "Indexed",
+    "Key",
+    "Model",
+    "ModelInfo",
+    "Property",
+    "ReadOnly",
+    "Timestamp",
+    "UpdatedOn",
+    "WriteOnly",
+    "body_problems",
+    "body_schema",
+    "collection_view",
+    "design_documents",
+    "format_timestamp",
+    "from_document",
+    "is_of",
+    "model_info",
+    "property_view",
+    "replaced",
+    "representation",
+    "stamped",
+    "to_document",
+    "utc_now",
+    "validated",
+]

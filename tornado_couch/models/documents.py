@@ -1,0 +1,172 @@
+"""Between models and documents as CouchDB stores them; pure."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ..errors import InvalidDocument, UnsupportedVersion, ValidationFailed
+from .model import DocumentType, Model, ModelInfo, model_info
+from .pointers import json_pointer
+from .timestamps import utc_now
+
+__all__ = ["from_document", "is_of", "replaced", "representation", "stamped", "to_document", "validated"]
+
+M = TypeVar("M", bound=Model)
+Document = dict[str, Any]
+
+
+def is_of(cls: type[Model], document: Document) -> bool:
+    """Whether a document's `type` says that it is of this model, in whatever version."""
+    parsed = DocumentType.parse(document.get("type"))
+    return parsed is not None and parsed.name == model_info(cls).type.name
+
+
+def from_document(cls: type[M], document: Document) -> M:
+    """The model that a stored document holds.
+
+    What the model does not know is kept, and written back by `to_document`.
+
+    Raises:
+        UnsupportedVersion: the document is of another major version.
+        InvalidDocument: it is of another type, or its properties do not fit the model.
+    """
+    info = model_info(cls)
+    _check_version(info, document)
+    known = {name: document[name] for name in info.properties if name in document}
+    try:
+        model = cls.model_validate(known)
+    except ValidationError as error:
+        problems = _faults(error)
+        # No `from error`: its text holds the document's values.
+        raise InvalidDocument(
+            f"a stored document does not fit {cls.__name__}: {problems}", document.get("_id", ""), problems
+        ) from None
+    model._id = document.get("_id")
+    model._rev = document.get("_rev")
+    model._stored = document
+    return model
+
+
+def _check_version(info: ModelInfo, document: Document) -> None:
+    found = DocumentType.parse(document.get("type"))
+    if found is None or found.name != info.type.name:
+        raise InvalidDocument(f"a document of type {document.get('type')!r} is no {info.type}", document.get("_id", ""))
+    if found.major != info.type.major:
+        raise UnsupportedVersion(
+            f"a document of type {found} cannot be read as {info.type}: another major version",
+            document.get("_id", ""),
+        )
+
+
+def to_document(model: Model) -> Document:
+    """The document to store: `_id`, `_rev`, `type`, the model's properties, then what it does not know.
+
+    A property that is None by default and None now is left out.
+    """
+    info = model_info(type(model))
+    document: Document = {}
+    if model._id is not None:
+        document["_id"] = model._id
+    if model._rev is not None:
+        document["_rev"] = model._rev
+    document["type"] = _written_type(info, model._stored)
+    document.update(_properties(model, info))
+    _carry_unknown(model, document, model._stored)
+    for name, value in model._stored.items():
+        # Of CouchDB's own members only the attachments are part of what is written.
+        if name not in info.properties and name != "type" and (not name.startswith("_") or name == "_attachments"):
+            document[name] = value
+    return document
+
+
+def _written_type(info: ModelInfo, stored: Document) -> str:
+    """A document of a later minor version keeps its type: its unknown properties are kept too."""
+    found = DocumentType.parse(stored.get("type"))
+    return str(found if found and found > info.type else info.type)
+
+
+def _properties(model: Model, info: ModelInfo) -> Document:
+    values = model.model_dump(mode="json", by_alias=True, warnings=False)
+    return {
+        name: values[name] for name, each in info.properties.items() if not (each.optional and values[name] is None)
+    }
+
+
+def _carry_unknown(model: BaseModel, written: Document, stored: Document) -> None:
+    """Keep what nested models do not know, as at the top."""
+    for attribute, field in type(model).model_fields.items():
+        inner, name = getattr(model, attribute), field.alias or attribute
+        before, after = stored.get(name), written.get(name)
+        if isinstance(inner, BaseModel) and isinstance(before, dict) and isinstance(after, dict):
+            _carry_unknown(inner, after, before)
+            known = {each.alias or name for name, each in type(inner).model_fields.items()}
+            after.update({name: value for name, value in before.items() if name not in known})
+
+
+def representation(model: Model) -> Document:
+    """What a client may see: the model's properties without the write-only ones."""
+    info = model_info(type(model))
+    return {name: value for name, value in _properties(model, info).items() if not info.properties[name].write_only}
+
+
+def validated(cls: type[M], values: Document) -> M:
+    """A new model with these values (names as in JSON).
+
+    Raises:
+        ValidationFailed: with every fault that pydantic finds.
+    """
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        raise ValidationFailed(_faults(error)) from None
+
+
+def replaced(current: M, body: Document) -> M:
+    """The model that `body` makes of `current`, as PUT does.
+
+    What is omitted is gone; kept are the identity, the key, read-only properties, and write-only
+    ones that the body leaves out: who sends back what was read cannot have seen them.
+
+    Raises:
+        ValidationFailed: a read-only property has another value than now, or values do not fit.
+    """
+    info = model_info(type(current))
+    now = _properties(current, info)
+    changed = [name for name, each in info.properties.items() if each.read_only and body.get(name, now.get(name)) != now.get(name)]
+    if changed:
+        raise ValidationFailed([_read_only(name) for name in changed])
+    values = {name: body[name] for name in info.properties if name in body}
+    for name, each in info.properties.items():
+        if name in now and (each.read_only or each == info.key or (each.write_only and name not in body)):
+            values[name] = now[name]
+    new = validated(type(current), values)
+    new._id, new._rev, new._stored = current._id, current._rev, current._stored
+    return new
+
+
+def _read_only(name: str) -> dict[str, str]:
+    detail = "This property is read-only and has another value."
+    return {"pointer": json_pointer([name]), "keyword": "readOnly", "detail": detail}
+
+
+def _faults(error: ValidationError) -> list[dict[str, str]]:
+    """Pydantic's faults without the values, which must reach neither log nor client."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return [{"pointer": json_pointer(each["loc"]), "keyword": each["type"], "detail": each["msg"]} for each in found]
+
+
+def stamped(model: M, *, new: bool, now: Any = utc_now) -> M:
+    """The model with its time stamps set, in place.
+
+    Args:
+        model: what is about to be written.
+        new: whether it is being created.
+        now: the clock.
+    """
+    moment = now()
+    for each in model_info(type(model)).properties.values():
+        if each.stamp and (new or not each.stamp.once):
+            setattr(model, each.attribute, moment)
+    return model

@@ -1,0 +1,205 @@
+"""`Model`: declare a document's properties once; routes, schemas and views follow from it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, cast
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, PrivateAttr, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema
+from typing_extensions import Self
+
+from ..errors import ModelDefinitionError
+from .properties import Property
+from .timestamps import with_sortable_datetimes
+
+__all__ = ["DocumentType", "Model", "ModelInfo", "model_info"]
+
+_TYPE = re.compile(r"(?P<name>[!-~]+)_v(?P<major>[0-9]+)\.(?P<minor>[0-9]+)")
+
+
+@dataclass(frozen=True, order=True)
+class DocumentType:
+    """A document's `type`, NAME_vMAJOR.MINOR: ASCII without white space."""
+
+    name: str
+    major: int
+    minor: int
+
+    @classmethod
+    def parse(cls, text: object) -> Self | None:
+        """The parts of `text`; None if it is no such type."""
+        match = _TYPE.fullmatch(text) if isinstance(text, str) else None
+        return match and cls(match["name"], int(match["major"]), int(match["minor"]))
+
+    def __str__(self) -> str:
+        return f"{self.name}_v{self.major}.{self.minor}"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model's class statement declares.
+
+    Attributes:
+        type: the `type` its documents are written with.
+        properties: by the name in JSON, in the order of declaration.
+        key: the property that names a document in a URL; None where the document id does.
+        unique: the document id is a function of the key, so that no two documents share one.
+        key_adapter: reads a key from text.
+    """
+
+    type: DocumentType
+    properties: dict[str, Property]
+    key: Property | None
+    unique: bool
+    key_adapter: TypeAdapter[Any]
+
+    def document_id(self, key: Any) -> str | None:
+        """The document id that a key decides; None where a view must be asked."""
+        if self.key is None:
+            return str(key)
+        return f"{self.type.name}:{self.key_text(key)}" if self.unique else None
+
+    def key_text(self, key: Any) -> str:
+        """A key as it stands in a URL, before quoting."""
+        value = self.key_adapter.dump_python(key, mode="json", warnings=False)
+        return value if isinstance(value, str) else str(value)
+
+    def key_value(self, key: Any) -> Any:
+        """A key as it stands in the stored document and in its view."""
+        return self.key_adapter.dump_python(key, mode="json", warnings=False)
+
+    def parse_key(self, text: str) -> Any:
+        """The key that stands in a URL; None when the text cannot be a key of this model."""
+        try:
+            key = self.key_adapter.validate_strings(text)
+        except ValidationError:
+            return None
+        # "007" must not be a second name of 7.
+        return key if self.key_text(key) == text else None
+
+
+class Model(BaseModel):
+    """The base of a user's models.
+
+        class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
+            fruit_id: Key
+            color: Annotated[str, MinLen(1), Indexed()]
+            created_on: CreatedOn
+            updated_on: UpdatedOn
+
+    Class arguments:
+        type: NAME_vMAJOR.MINOR. A class without one is a base for others and cannot be stored.
+        key: the name (in JSON) of the property that names a document in its URL; without it the
+            document id does.
+        unique: the document id is made from the key (`NAME:KEY`), which is the only way to have
+            CouchDB refuse a second document with one key.
+
+    A document's id and revision are `fruit._id` and `fruit._rev`, out of the way of the names of
+    properties, which cannot begin with an underscore; both are None until it is stored.
+
+    Raises:
+        ModelDefinitionError: when the class is defined, saying what is wrong with it.
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    __couch__: ClassVar[ModelInfo | None] = None
+
+    _id: str | None = PrivateAttr(default=None)
+    _rev: str | None = PrivateAttr(default=None)
+    # The stored document this was read from: what the model does not know is written back from it.
+    _stored: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # Pydantic hands the class arguments to both hooks; only the later one sees the fields.
+        super().__init_subclass__()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        # Every date and time of a model, not just `Timestamp`, must sort as a string.
+        return cast("CoreSchema", with_sortable_datetimes(handler(source)))
+
+    @classmethod
+    def __pydantic_init_subclass__(
+        cls,
+        type: str | None = None,  # noqa: A002 - the document's own member
+        key: str | None = None,
+        unique: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        if type is None:
+            if key or unique:
+                raise ModelDefinitionError(f"{cls.__name__}: `key` and `unique` need a `type`")
+            cls.__couch__ = None
+            return
+        cls.__couch__ = _describe(cls, type, key, unique)
+
+    @property
+    def _key(self) -> Any:
+        """The value that names this document: its key property or its id."""
+        key = model_info(type(self)).key
+        return self._id if key is None else getattr(self, key.attribute)
+
+
+def model_info(cls: type[Model]) -> ModelInfo:
+    """What the class statement declares; a function, so that `info` stays free for a property.
+
+    Raises:
+        ModelDefinitionError: the class has no `type`.
+    """
+    if cls.__couch__ is None:
+        raise ModelDefinitionError(
+            f"{cls.__name__} has no type; write class {cls.__name__}(Model, type=\"name_v1.0\")"
+        )
+    return cls.__couch__
+
+
+def _describe(cls: type[Model], type_text: str, key: str | None, unique: bool) -> ModelInfo:
+    document_type = DocumentType.parse(type_text)
+    if document_type is None:
+        raise ModelDefinitionError(
+            f"{cls.__name__}: type {type_text!r} is not NAME_vMAJOR.MINOR, such as \"fruit_v1.0\""
+        )
+    properties = _properties(cls)
+    named = _key_property(cls, properties, key, unique)
+    return ModelInfo(document_type, properties, named, unique, _key_adapter(cls, named))
+
+
+def _key_adapter(cls: type[Model], key: Property | None) -> TypeAdapter[Any]:
+    if key is None:
+        return TypeAdapter(str)
+    field = cls.model_fields[key.attribute]
+    return TypeAdapter(Annotated.__class_getitem__((field.annotation, *field.metadata)))  # type: ignore[attr-defined]
+
+
+def _properties(cls: type[Model]) -> dict[str, Property]:
+    found: dict[str, Property] = {}
+    for attribute, field in cls.model_fields.items():
+        each = Property.declared(attribute, field.alias, field.metadata, field.default)
+        if each.name == "type" or each.name.startswith("_"):
+            raise ModelDefinitionError(
+                f"{cls.__name__}: a property cannot be called {each.name!r} in JSON: `type` holds the document's"
+                " type, and names with a leading underscore are CouchDB's. Give it another name or alias."
+            )
+        if each.name in found:
+            raise ModelDefinitionError(f"{cls.__name__}: two properties are called {each.name!r} in JSON")
+        found[each.name] = each
+    return found
+
+
+def _key_property(cls: type[Model], properties: dict[str, Property], key: str | None, unique: bool) -> Property | None:
+    generated = [each.name for each in properties.values() if each.generated and each.name != key]
+    if generated:
+        raise ModelDefinitionError(f"{cls.__name__}: {generated[0]!r} is a Key; say key={generated[0]!r} in the class")
+    if key is None:
+        if unique:
+            raise ModelDefinitionError(f"{cls.__name__}: `unique` needs a `key`; a document id is unique by itself")
+        return None
+    if key not in properties:
+        raise ModelDefinitionError(f"{cls.__name__}: there is no property called {key!r} to be the key")
+    if unique and properties[key].generated:
+        raise ModelDefinitionError(f"{cls.__name__}: a key that CouchDB gives is unique already; drop `unique`")
+    return properties[key]

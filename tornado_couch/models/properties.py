@@ -1,0 +1,112 @@
+"""What can be said of a property: markers for `Annotated`, and the ready-made property types.
+
+    color: Annotated[str, Indexed()]
+    pin: Annotated[str | None, WriteOnly()] = None
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AwareDatetime, Field
+
+__all__ = [
+    "CreatedOn",
+    "Generated",
+    "Indexed",
+    "Key",
+    "Property",
+    "ReadOnly",
+    "Stamp",
+    "Timestamp",
+    "UpdatedOn",
+    "WriteOnly",
+]
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """The property has a view of its own, so that documents can be found and sorted by it."""
+
+
+@dataclass(frozen=True)
+class ReadOnly:
+    """Clients see the property and cannot set it; the service's own code can."""
+
+
+@dataclass(frozen=True)
+class WriteOnly:
+    """Clients set the property and never see it."""
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The key is the document's id, which CouchDB gives (`_uuids`). Implies read-only."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """The store writes the time here. Implies read-only.
+
+    Attributes:
+        once: only when the document is created; otherwise at each write.
+    """
+
+    once: bool
+
+
+if TYPE_CHECKING:
+    Timestamp = datetime
+    CreatedOn = datetime
+    UpdatedOn = datetime
+    Key = str
+else:
+    # Unset until the store writes them, hence the None that the annotation does not show.
+    Timestamp = AwareDatetime
+    CreatedOn = Annotated[Timestamp, Stamp(once=True), Field(default=None)]
+    UpdatedOn = Annotated[Timestamp, Stamp(once=False), Field(default=None)]
+    Key = Annotated[str, Generated(), Field(default=None)]
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property of a model, as its annotation declares it.
+
+    Attributes:
+        attribute: the name in Python.
+        name: the name in JSON: the alias where there is one.
+        read_only: clients cannot set it.
+        write_only: clients never see it.
+        indexed: it has a view.
+        generated: it is the id that CouchDB gave.
+        stamp: when the store writes the time into it, if it does.
+        optional: its default is None; None is then not stored at all.
+    """
+
+    attribute: str
+    name: str
+    read_only: bool
+    write_only: bool
+    indexed: bool
+    generated: bool
+    stamp: Stamp | None
+    optional: bool
+
+    @classmethod
+    def declared(cls, attribute: str, alias: str | None, metadata: list[Any], default: object) -> Property:
+        """The property that a pydantic field declares with these `Annotated` markers."""
+        kinds = {type(marker): marker for marker in metadata}
+        stamp = kinds.get(Stamp)
+        generated = Generated in kinds
+        return cls(
+            attribute=attribute,
+            name=alias or attribute,
+            read_only=ReadOnly in kinds or generated or stamp is not None,
+            write_only=WriteOnly in kinds,
+            indexed=Indexed in kinds,
+            generated=generated,
+            stamp=stamp,
+            optional=default is None,
+        )
