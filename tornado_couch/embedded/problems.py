@@ -1,0 +1,99 @@
+"""The answers that say no: each a `Problem` with CouchDB's status, `error` and `reason`."""
+
+from __future__ import annotations
+
+from tornado_couch.errors import TornadoCouchError
+
+__all__ = [
+    "Problem",
+    "bad_content_type",
+    "bad_request",
+    "conflict",
+    "forbidden",
+    "illegal_docid",
+    "missing",
+    "no_database",
+    "not_found",
+    "not_implemented",
+    "query_parse_error",
+    "too_large",
+    "unauthorized",
+]
+
+
+class Problem(TornadoCouchError):
+    """A request that is answered with an error, in the shape that CouchDB gives it.
+
+    Attributes:
+        status: the HTTP status.
+        error: the `error` member.
+        reason: the `reason` member.
+        headers: further headers of the answer.
+    """
+
+    def __init__(self, status: int, error: str, reason: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(f"{status} {error}: {reason}")
+        self.status = status
+        self.error = error
+        self.reason = reason
+        self.headers = headers or {}
+
+
+def bad_request(reason: str) -> Problem:
+    """400: the request cannot be understood."""
+    return Problem(400, "bad_request", reason)
+
+
+def query_parse_error(reason: str) -> Problem:
+    """400: a parameter of a query has a value that makes no sense."""
+    return Problem(400, "query_parse_error", reason)
+
+
+def illegal_docid(reason: str) -> Problem:
+    """400: no document can have that id."""
+    return Problem(400, "illegal_docid", reason)
+
+
+def unauthorized(reason: str) -> Problem:
+    """401: somebody who is logged in might be allowed to."""
+    return Problem(401, "unauthorized", reason)
+
+
+def forbidden(reason: str) -> Problem:
+    """403: the user who is logged in may not."""
+    return Problem(403, "forbidden", reason)
+
+
+def not_found(reason: str) -> Problem:
+    """404 with a reason of its own."""
+    return Problem(404, "not_found", reason)
+
+
+def missing(deleted: bool = False) -> Problem:
+    """404: the document never was, or (`deleted`) is no more."""
+    return not_found("deleted" if deleted else "missing")
+
+
+def no_database() -> Problem:
+    """404: the database does not exist."""
+    return not_found("Database does not exist.")
+
+
+def conflict() -> Problem:
+    """409: the revision given is not a leaf that can be updated."""
+    return Problem(409, "conflict", "Document update conflict.")
+
+
+def too_large(error: str, reason: str) -> Problem:
+    """413: `error` is "document_too_large", "attachment_too_large" or "too_large"."""
+    return Problem(413, error, reason)
+
+
+def bad_content_type(reason: str) -> Problem:
+    """415: the body's type or coding is not taken here."""
+    return Problem(415, "bad_content_type", reason)
+
+
+def not_implemented(what: str) -> Problem:
+    """501: CouchDB does it, this server does not."""
+    return Problem(501, "not_implemented", f"The embedded server does not support {what}.")
