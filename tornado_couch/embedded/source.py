@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-__all__ = ["Change", "Source"]
+from tornado_couch.embedded.problems import Problem as CouchFailure
+
+__all__ = ["Change", "CouchFailure", "Source"]
 
 
 class Change(NamedTuple):
@@ -55,4 +57,17 @@ class Source(Protocol):
 
     def read(self, doc_id: str, rev: str | None = None) -> str | None:
         """JSON text of the winner, or of one revision; None when it is missing or deleted."""
+        ...
+
+    def documents(
+        self, start: str | None, end: str | None, *, descending: bool = False, limit: int
+    ) -> list[tuple[str, str]]:
+        """Up to `limit` living documents as id and JSON text, by the bytes of their ids, design documents included.
+
+        Args:
+            start: the first id (inclusive); None for no bound.
+            end: the last id (inclusive); None for no bound.
+            descending: from the highest id down; `start` is then the highest.
+            limit: how many to give at most.
+        """
         ...

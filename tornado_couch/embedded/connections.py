@@ -1,0 +1,111 @@
+"""SQLite connections of one database: a file with many readers, or memory with one connection for all."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["Connections"]
+
+_CACHE_KIB = 1024
+_MAX_IDLE = 4
+
+
+class Connections:
+    """Hands out connections, each to one thread at a time.
+
+    In a file (WAL) readers neither wait for the writer nor keep it waiting. In memory there is one connection
+    behind a lock.
+
+    Args:
+        path: the database file; None for memory.
+        schema: what is executed when the database is new.
+    """
+
+    def __init__(self, path: Path | None, schema: str) -> None:
+        self._path = path
+        self._idle: list[sqlite3.Connection] = []
+        self._closed = False
+        self._lock = threading.RLock()
+        self._writer = self._connect()
+        if self._writer.execute("PRAGMA user_version").fetchone()[0] == 0:
+            self._writer.executescript(f"BEGIN; {schema}; PRAGMA user_version = 1; COMMIT;")
+
+    def _connect(self) -> sqlite3.Connection:
+        made = sqlite3.connect(
+            self._path or ":memory:", isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+        if self._path is not None:
+            # NORMAL: a commit survives the end of the process; fsync is left to checkpoints.
+            made.execute("PRAGMA journal_mode = WAL")
+            made.execute("PRAGMA synchronous = NORMAL")
+            made.execute("PRAGMA busy_timeout = 10000")
+        made.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        return made
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read with; statements in it see one state of the database."""
+        if self._path is None:
+            with self._lock:
+                yield self._writer
+            return
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        connection.execute("BEGIN")
+        try:
+            yield connection
+        finally:
+            connection.execute("ROLLBACK")
+            self._give_back(connection)
+
+    def read_row(self, statement: str, values: tuple[object, ...]) -> tuple[object, ...] | None:
+        """The first row of one statement."""
+        if self._path is None:
+            with self._lock:
+                return self._writer.execute(statement, values).fetchone()  # type: ignore[no-any-return]
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            return connection.execute(statement, values).fetchone()  # type: ignore[no-any-return]
+        finally:
+            self._give_back(connection)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        if self._closed or len(self._idle) >= _MAX_IDLE:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """The connection to write with, in a transaction: committed at the end, rolled back on an error."""
+        with self._lock:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+            self._writer.execute("COMMIT")
+
+    @contextmanager
+    def alone(self) -> Iterator[sqlite3.Connection]:
+        """The connection to write with, outside of any transaction (for VACUUM)."""
+        with self._lock:
+            yield self._writer
+
+    def close(self) -> None:
+        """Close every connection that is not in use; one in use is closed when it is given back."""
+        with self._lock:
+            self._closed = True
+            while self._idle:
+                self._idle.pop().close()
+            self._writer.close()
