@@ -1,1 +1,39 @@
-"""(docstring to come)"""
+"""CouchDB over HTTP: an async client that knows no models and is good by itself."""
+
+from .auth import Auth, BasicAuth, BearerAuth, CookieAuth, NoAuth, ProxyAuth
+from .bulk import BulkResult, BulkResults, Leaf
+from .client import Couch
+from .database import Database, WriteResult
+from .mango import FindResult, IndexCreated
+from .server import Server
+from .transport import AiohttpTransport, FakeTransport, Reply, Request, Timeout, Transport
+from .views import UNSET, Row, Unset, ViewQuery, ViewResult
+
+__all__ = [
+    "UNSET",
+    "AiohttpTransport",
+    "Auth",
+    "BasicAuth",
+    "BearerAuth",
+    "BulkResult",
+    "BulkResults",
+    "CookieAuth",
+    "Couch",
+    "Database",
+    "FakeTransport",
+    "FindResult",
+    "IndexCreated",
+    "Leaf",
+    "NoAuth",
+    "ProxyAuth",
+    "Reply",
+    "Request",
+    "Row",
+    "Server",
+    "Timeout",
+    "Transport",
+    "Unset",
+    "ViewQuery",
+    "ViewResult",
+    "WriteResult",
+]

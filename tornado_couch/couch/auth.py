@@ -1,0 +1,223 @@
+"""Who the client says it is: nobody, Basic, cookie session, JSON Web Token, or a trusted proxy.
+
+CouchDB's page: https://docs.couchdb.org/en/stable/api/server/authn.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import inspect
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Literal, Protocol
+
+from ..errors import InvalidReply
+from .transport import Reply
+
+__all__ = ["Auth", "BasicAuth", "BearerAuth", "CookieAuth", "Login", "NoAuth", "ProxyAuth"]
+
+Login = Callable[[str, str], Awaitable[Reply]]
+"""Opens a session for a user and password at CouchDB, and gives the answer."""
+
+# CouchDB's [chttpd_auth] timeout, where the cookie does not say how long it holds.
+_SESSION_SECONDS = 600.0
+_UNFIT_FOR_HEADER = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Auth(Protocol):
+    """What proves to CouchDB who sends a request."""
+
+    async def headers(self, login: Login) -> Mapping[str, str]:
+        """The header fields for the next request; `login` opens a cookie session where that is needed."""
+        ...
+
+    def learn(self, reply: Reply) -> None:
+        """Takes what an answer says about the session."""
+        ...
+
+    def renewable(self, used: Mapping[str, str]) -> bool:
+        """Whether a request that got 401 with these header fields is worth another try with new ones."""
+        ...
+
+
+class NoAuth:
+    """No credentials."""
+
+    def __init__(self) -> None:
+        self._headers: dict[str, str] = {}
+
+    async def headers(self, login: Login) -> Mapping[str, str]:  # noqa: ARG002 - the protocol's
+        """The same header fields every time."""
+        return self._headers
+
+    def learn(self, reply: Reply) -> None:
+        """Nothing to learn."""
+
+    def renewable(self, used: Mapping[str, str]) -> bool:  # noqa: ARG002 - the protocol's
+        """Never: the next try would be the same."""
+        return False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class BasicAuth(NoAuth):
+    """User and password with every request (RFC 7617).
+
+    Raises:
+        ValueError: the user holds a colon, or one of them a control character.
+    """
+
+    def __init__(self, user: str, password: str) -> None:
+        super().__init__()
+        if ":" in user:
+            raise ValueError("a user name for Basic authentication must hold no colon (RFC 7617 §2)")
+        pair = _header_text(f"{user}:{password}", "user and password").encode()
+        self._user = user
+        self._headers = {"Authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
+
+    def __repr__(self) -> str:
+        return f"BasicAuth(user={self._user!r})"
+
+
+class BearerAuth(NoAuth):
+    """A JSON Web Token with every request (CouchDB's `jwt_authentication_handler`).
+
+    Args:
+        token: the token, or a function (plain or async) that gives one for each request.
+
+    Raises:
+        ValueError: the token is empty or holds characters that no header field can.
+    """
+
+    def __init__(self, token: str | Callable[[], str | Awaitable[str]]) -> None:
+        super().__init__()
+        self._token = token
+        if isinstance(token, str):
+            self._headers = _bearer(token)
+
+    async def headers(self, login: Login) -> Mapping[str, str]:  # noqa: ARG002 - the protocol's
+        """The token's header field; the function, if it is one, is asked each time."""
+        if isinstance(self._token, str):
+            return self._headers
+        token = self._token()
+        return _bearer(await token if inspect.isawaitable(token) else token)
+
+
+class ProxyAuth(NoAuth):
+    """The user that a trusted proxy vouches for (CouchDB's `proxy_authentication_handler`).
+
+    Args:
+        user: the user's name.
+        roles: the user's roles.
+        secret: CouchDB's `[chttpd_auth] secret`; without it no token is sent (`proxy_use_secret = false`).
+        digest: what the token is hashed with; CouchDB before 3.3 knows only sha1.
+
+    Raises:
+        ValueError: a role holds a comma, or anything a character that no header field can hold.
+    """
+
+    def __init__(
+        self,
+        user: str,
+        roles: Iterable[str] = (),
+        secret: str | None = None,
+        *,
+        digest: Literal["sha1", "sha256"] = "sha256",
+    ) -> None:
+        super().__init__()
+        names = tuple(roles)
+        if any("," in name for name in names):
+            raise ValueError("a role must hold no comma: CouchDB separates roles with it")
+        self._user = user
+        self._headers = {
+            "X-Auth-CouchDB-UserName": _header_text(user, "the user"),
+            "X-Auth-CouchDB-Roles": _header_text(",".join(names), "a role"),
+        }
+        if secret is not None:
+            token = hmac.new(secret.encode(), user.encode(), digest).hexdigest()
+            self._headers["X-Auth-CouchDB-Token"] = token
+
+    def __repr__(self) -> str:
+        return f"ProxyAuth(user={self._user!r})"
+
+
+class CookieAuth:
+    """A cookie session: the password is sent once, and again only when the session has to be renewed.
+
+    A session is renewed when half its time is over, when CouchDB itself sends a fresh cookie, and once when a
+    request gets 401. Concurrent requests share one log-in.
+
+    Args:
+        user: the user's name.
+        password: the user's password.
+        clock: a monotonic clock in seconds.
+    """
+
+    def __init__(self, user: str, password: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._user = user
+        self._password = password
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._headers: dict[str, str] = {}
+        self._renew_at = 0.0
+
+    async def headers(self, login: Login) -> Mapping[str, str]:
+        """The session's cookie, after logging in where there is no session or an old one."""
+        if not self._fresh():
+            # A lock, not a shared task: whoever is cancelled leaves it, and the next in line logs in.
+            async with self._lock:
+                if not self._fresh():
+                    await self._log_in(login)
+        return self._headers
+
+    def learn(self, reply: Reply) -> None:
+        """Takes the cookie that CouchDB sends by itself when a session grows old."""
+        for line in reply.cookies:
+            self._take(line)
+
+    def renewable(self, used: Mapping[str, str]) -> bool:
+        """Always; the session that was refused is forgotten unless another took its place already."""
+        if used.get("Cookie") == self._headers.get("Cookie"):
+            self._headers = {}
+        return True
+
+    def __repr__(self) -> str:
+        return f"CookieAuth(user={self._user!r})"
+
+    def _fresh(self) -> bool:
+        return bool(self._headers) and self._clock() < self._renew_at
+
+    async def _log_in(self, login: Login) -> None:
+        self._headers = {}
+        self.learn(await login(self._user, self._password))
+        if not self._headers:
+            raise InvalidReply("POST /_session: the answer has no AuthSession cookie")
+
+    def _take(self, line: str) -> None:
+        try:
+            morsel = SimpleCookie(line).get("AuthSession")
+        except CookieError:
+            return
+        if morsel is None or not morsel.value:
+            return
+        seconds = float(morsel["max-age"]) if morsel["max-age"].isdecimal() else _SESSION_SECONDS
+        self._headers = {"Cookie": f"AuthSession={_header_text(morsel.value, 'the session cookie')}"}
+        self._renew_at = self._clock() + seconds / 2
+
+
+def _bearer(token: str) -> dict[str, str]:
+    if not token:
+        raise ValueError("the token must not be empty")
+    return {"Authorization": f"Bearer {_header_text(token, 'the token')}"}
+
+
+def _header_text(text: str, what: str) -> str:
+    """The text, if no character of it could end or split a header field (RFC 9110 §5.5)."""
+    if _UNFIT_FOR_HEADER.search(text):
+        raise ValueError(f"{what} must hold no line breaks or other control characters")
+    return text

@@ -1,0 +1,179 @@
+"""Many documents with one request: `_bulk_docs` and `_bulk_get`.
+
+CouchDB's page: https://docs.couchdb.org/en/stable/api/database/bulk-api.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from .. import json_text
+from ..errors import InvalidReply
+from .endpoint import Endpoint
+from .exchange import expect
+
+__all__ = ["Bulk", "BulkResult", "BulkResults", "Leaf"]
+
+# Encoding holds up the event loop; after this many bytes others get a turn.
+_PAUSE_BYTES = 256 * 1024
+
+
+class BulkResult(NamedTuple):
+    """What became of one document of `bulk_docs`.
+
+    Attributes:
+        id: the document's id.
+        rev: the new revision; None where it was not written.
+        error: CouchDB's error, such as "conflict" or "forbidden"; None where it was written.
+        reason: CouchDB's reason for the error.
+    """
+
+    id: str
+    rev: str | None = None
+    error: str | None = None
+    reason: str | None = None
+
+
+class BulkResults(list[BulkResult]):
+    """What became of each document, in order.
+
+    Attributes:
+        accepted: True when at least one document has fewer copies than the write quorum so far (202).
+    """
+
+    def __init__(self, results: Iterable[BulkResult] = (), *, accepted: bool = False) -> None:
+        super().__init__(results)
+        self.accepted = accepted
+
+
+class Leaf(NamedTuple):
+    """One revision that `bulk_get` found, or why it found none.
+
+    Attributes:
+        document: the document, deleted ones (`_deleted`) included; None if there is none.
+        rev: the revision; None where there is no document and none was asked for.
+        error: CouchDB's error, such as "not_found"; None where there is a document.
+        reason: CouchDB's reason, such as "missing".
+    """
+
+    document: dict[str, Any] | None
+    rev: str | None
+    error: str | None = None
+    reason: str | None = None
+
+
+class Bulk(Endpoint):
+    """The part of `Database` that reads and writes many documents at once."""
+
+    async def bulk_docs(self, documents: Sequence[Mapping[str, Any]], *, new_edits: bool = True) -> BulkResults:
+        """Writes documents, each by itself: some may fail while others are written.
+
+        Args:
+            documents: the documents; with `_rev` to replace, with `_deleted` to delete, without `_id` to get
+                one from CouchDB.
+            new_edits: False to store the revisions as they are, as replication does.
+
+        Returns:
+            One result per document, in order. With `new_edits=False` only those that were refused.
+
+        Raises:
+            BadRequest: CouchDB takes none of them, as one has an id that no document can have.
+            TooLarge: one is over CouchDB's limit; none was written.
+            InvalidReply: the answer does not fit the request.
+            ValueError: a document cannot be JSON.
+        """
+        if not documents:
+            return BulkResults()
+        tail = b"]}" if new_edits else b'],"new_edits":false}'
+        body = b'{"docs":[' + await _listed(documents) + tail
+        answer = await self._call("POST", "_bulk_docs", body=body)
+        where = answer.request
+        results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
+        if new_edits:
+            _fit(results, documents, where)
+        return BulkResults(results, accepted=answer.accepted)
+
+    async def bulk_get(self, wanted: Sequence[str | tuple[str, str]], *, revs: bool = False) -> list[list[Leaf]]:
+        """Reads documents with all their leaves: conflicting and deleted ones as well.
+
+        Args:
+            wanted: ids, for every leaf revision, or pairs of id and revision.
+            revs: also give each document's `_revisions`.
+
+        Returns:
+            For each one wanted, in order, its leaves; at least one, which then says that there is none.
+
+        Raises:
+            InvalidReply: the answer does not fit the request.
+        """
+        if not wanted:
+            return []
+        asked = [{"id": each} if isinstance(each, str) else {"id": each[0], "rev": each[1]} for each in wanted]
+        query = {"revs": "true"} if revs else None
+        answer = await self._call("POST", "_bulk_get", query=query, body={"docs": asked}, safe=True)
+        where = answer.request
+        found = [_found(each, where) for each in answer.member("results", list)]
+        return _in_order([each["id"] for each in asked], found, where)
+
+
+async def _listed(documents: Sequence[Mapping[str, Any]]) -> bytes:
+    pieces = []
+    unpaused = 0
+    for document in documents:
+        piece = json_text.dumps(document)
+        pieces.append(piece)
+        unpaused += len(piece)
+        if unpaused > _PAUSE_BYTES:
+            unpaused = 0
+            await asyncio.sleep(0)
+    return b",".join(pieces)
+
+
+def _bulk_result(value: object, where: str) -> BulkResult:
+    item = expect(value, dict, where)
+    document_id = expect(item.get("id"), str, where)
+    if "error" in item:
+        return BulkResult(document_id, None, str(item["error"]), str(item.get("reason")))
+    return BulkResult(document_id, expect(item.get("rev"), str, where))
+
+
+def _fit(results: list[BulkResult], documents: Sequence[Mapping[str, Any]], where: str) -> None:
+    if len(results) != len(documents):
+        raise InvalidReply(f"{where}: {len(results)} results for {len(documents)} documents")
+    for result, document in zip(results, documents, strict=True):
+        if document.get("_id", result.id) != result.id:
+            raise InvalidReply(f"{where}: the results are not those of the documents sent")
+
+
+def _found(value: object, where: str) -> tuple[str, list[Leaf]]:
+    item = expect(value, dict, where)
+    leaves = [_leaf(each, where) for each in expect(item.get("docs"), list, where)]
+    return expect(item.get("id"), str, where), leaves
+
+
+def _leaf(value: object, where: str) -> Leaf:
+    item = expect(value, dict, where)
+    if "ok" in item:
+        document = expect(item["ok"], dict, where)
+        return Leaf(document, expect(document.get("_rev"), str, where))
+    failure = expect(item.get("error"), dict, where)
+    revision = failure.get("rev")
+    # CouchDB has the word "undefined" where no revision was asked for.
+    known = isinstance(revision, str) and revision != "undefined"
+    return Leaf(None, revision if known else None, str(failure.get("error")), str(failure.get("reason")))
+
+
+def _in_order(ids: list[str], found: list[tuple[str, list[Leaf]]], where: str) -> list[list[Leaf]]:
+    # CouchDB keeps the order today, though its documentation does not promise it.
+    by_id: defaultdict[str, deque[list[Leaf]]] = defaultdict(deque)
+    for document_id, leaves in found:
+        by_id[document_id].append(leaves)
+    if len(found) != len(ids) or any(not by_id[each] for each in ids):
+        raise InvalidReply(f"{where}: the results are not those of the documents asked for")
+    try:
+        return [by_id[each].popleft() for each in ids]
+    except IndexError:
+        raise InvalidReply(f"{where}: the results are not those of the documents asked for") from None

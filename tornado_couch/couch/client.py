@@ -1,0 +1,97 @@
+"""The client: a CouchDB server at a URL, and its databases by name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from . import names
+from .auth import Auth, BasicAuth, NoAuth
+from .database import Database
+from .exchange import Exchange
+from .server import Server
+from .transport import DEFAULT_TIMEOUT, AiohttpTransport, Timeout, Transport
+
+__all__ = ["Couch"]
+
+
+class Couch(Server):
+    """A CouchDB server.
+
+        async with Couch("http://127.0.0.1:5984", auth=BasicAuth("app", "secret")) as couch:
+            document = await couch["orchard"].get("apple")
+
+    It can be made outside of the event loop; connections are made at first use, and belong to the event loop
+    of that use. Without `async with`, `close` ends them.
+
+    Args:
+        url: the server's URL; user and password in it become `BasicAuth`.
+        auth: who the client says it is.
+        timeout: the time limits in seconds: a number is the total, None is no limit at all.
+        ca: a file of trusted certificates in PEM, instead of the system's.
+        verify: False to trust any certificate.
+        max_connections: how many connections there may be at once.
+        transport: carries the requests instead of aiohttp; then the URL is without effect.
+        clock: a monotonic clock in seconds, for the log.
+
+    Raises:
+        ValueError: the URL is none of CouchDB's, or has a password beside `auth`.
+        OSError: `ca` cannot be read or holds no certificate.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        auth: Auth | None = None,
+        timeout: Timeout | float | None = DEFAULT_TIMEOUT,
+        ca: str | Path | None = None,
+        verify: bool = True,
+        max_connections: int = 100,
+        transport: Transport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        base = names.base(url)
+        if base.credentials is not None and auth is not None:
+            raise ValueError("give the user in the URL or as auth, not both")
+        if base.credentials is not None:
+            auth = BasicAuth(*base.credentials)
+        if transport is None:
+            transport = AiohttpTransport(base.url, ca=ca, verify=verify, max_connections=max_connections)
+        super().__init__(Exchange(transport, auth or NoAuth(), Timeout.of(timeout), clock))
+        self._url = base.url
+
+    @property
+    def url(self) -> str:
+        """The server's URL, without credentials."""
+        return self._url
+
+    def __repr__(self) -> str:
+        return f"Couch({self._url!r})"
+
+    def __getitem__(self, name: str) -> Database:
+        return self.database(name)
+
+    def database(self, name: str, *, timeout: Timeout | float | None = DEFAULT_TIMEOUT) -> Database:
+        """A database by name; CouchDB is not asked whether it is there.
+
+        Args:
+            name: the database's name.
+            timeout: time limits of its own, such as for views that take long to build.
+
+        Raises:
+            ValueError: the name can be no database's.
+        """
+        own = timeout is not DEFAULT_TIMEOUT
+        exchange = self._exchange.within(Timeout.of(timeout)) if own else self._exchange
+        return Database(self, exchange, name)
+
+    async def __aenter__(self) -> Couch:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,188 @@
+"""A database: its documents one by one, what it is, and who may use it.
+
+CouchDB's pages: https://docs.couchdb.org/en/stable/api/document/common.html and .../api/database/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+from ..errors import InvalidReply, NotFound
+from . import names
+from .bulk import Bulk
+from .exchange import Answer, Exchange, expect
+from .mango import Mango
+from .server import Server
+from .views import Views
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = ["Database", "GetOptions", "WriteResult"]
+
+
+class GetOptions(TypedDict, total=False):
+    """What else `get` can ask for, by CouchDB's names."""
+
+    att_encoding_info: bool
+    attachments: bool
+    deleted_conflicts: bool
+    latest: bool
+    local_seq: bool
+    meta: bool
+    revs_info: bool
+
+
+class WriteResult(NamedTuple):
+    """What a write gave.
+
+    Attributes:
+        id: the document's id.
+        rev: the new revision.
+        accepted: True when fewer copies than the write quorum are stored so far (202), False for 201.
+    """
+
+    id: str
+    rev: str
+    accepted: bool
+
+
+class Database(Bulk, Views, Mango):
+    """One database of a server; every call raises the errors of `Exchange.call`.
+
+    Whether the database is there is not asked: calls raise `NotFound`, with the reason "Database does not
+    exist.", where it is not.
+    """
+
+    def __init__(self, server: Server, exchange: Exchange, name: str) -> None:
+        super().__init__(exchange, name)
+        self._server = server
+
+    @property
+    def server(self) -> Server:
+        """The server that has the database."""
+        return self._server
+
+    def __repr__(self) -> str:
+        return f"Database({self.name!r})"
+
+    async def exists(self) -> bool:
+        """Whether the database is there."""
+        try:
+            await self._call("HEAD")
+        except NotFound:
+            return False
+        return True
+
+    async def info(self) -> dict[str, Any]:
+        """What CouchDB says of the database: `doc_count`, `update_seq`, `sizes` and more."""
+        answer = await self._call("GET")
+        answer.member("db_name", str)
+        return expect(answer.value, dict, answer.request)
+
+    async def security(self) -> dict[str, Any]:
+        """The security object: `admins` and `members`, each with `names` and `roles`."""
+        answer = await self._call("GET", "_security")
+        return expect(answer.value, dict, answer.request)
+
+    async def set_security(self, security: Mapping[str, Any]) -> None:
+        """Replaces the security object.
+
+        Raises:
+            Unauthorized, Forbidden: the user is no administrator of the database.
+        """
+        await self._call("PUT", "_security", body=security)
+
+    async def get(
+        self,
+        document_id: str,
+        *,
+        rev: str | None = None,
+        conflicts: bool = False,
+        revs: bool = False,
+        **options: Unpack[GetOptions],
+    ) -> dict[str, Any]:
+        """A document: its winning revision, or the one asked for.
+
+        Args:
+            document_id: the document's `_id`.
+            rev: a revision; else the winning one.
+            conflicts: also give `_conflicts`, where there are any.
+            revs: also give `_revisions`.
+            options: what else CouchDB can give.
+
+        Raises:
+            NotFound: there is no such document or revision ("missing"), or it is deleted ("deleted").
+            ValueError: the id can be no document's.
+            TypeError: there is no such option.
+        """
+        unknown = options.keys() - GetOptions.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"CouchDB's documents have no query parameter {', '.join(sorted(unknown))}")
+        flags = {**options, "conflicts": conflicts, "revs": revs}
+        query = {name: "true" for name, value in flags.items() if value}
+        if rev is not None:
+            query["rev"] = rev
+        answer = await self._exchange.call("GET", names.document(self.name, document_id), query)
+        answer.member("_id", str)
+        return expect(answer.value, dict, answer.request)
+
+    async def revision(self, document_id: str) -> str | None:
+        """The current revision of a document, without reading it.
+
+        None if it is missing or deleted, or if there is no such database: HEAD tells no reason.
+
+        Raises:
+            ValueError: the id can be no document's.
+        """
+        if document_id.startswith("_local/"):
+            return await self._local_revision(document_id)  # their entity tag is not the revision
+        try:
+            answer = await self._exchange.call("HEAD", names.document(self.name, document_id))
+        except NotFound:
+            return None
+        tag = answer.headers.get("ETag", "").removeprefix("W/")  # proxies that compress weaken it
+        if len(tag) < 3 or not tag.startswith('"') or not tag.endswith('"'):
+            raise InvalidReply(f"{answer.request}: the answer has no entity tag")
+        return tag[1:-1]
+
+    async def put(self, document: Mapping[str, Any]) -> WriteResult:
+        """Creates a document, or replaces the revision that it names.
+
+        Args:
+            document: the document, with `_id`; with `_rev` to replace, without to create.
+
+        Raises:
+            Conflict: `_rev` is not the current revision, or is absent and the document is there.
+            Forbidden: `validate_doc_update` refused it.
+            TooLarge: it is over CouchDB's limit.
+            ValueError: it has no `_id`, or one that no document can have, or cannot be JSON.
+        """
+        document_id = document.get("_id")
+        if not isinstance(document_id, str):
+            raise ValueError("the document has no _id")
+        address = names.document(self.name, document_id)
+        return _written(await self._exchange.call("PUT", address, body=document))
+
+    async def delete(self, document_id: str, rev: str) -> WriteResult:
+        """Deletes a document; what is left is a tombstone, whose revision comes back.
+
+        Raises:
+            Conflict: `rev` is not the current revision.
+            NotFound: there is no such document, or it is deleted already.
+            ValueError: the id can be no document's.
+        """
+        address = names.document(self.name, document_id)
+        return _written(await self._exchange.call("DELETE", address, {"rev": rev}))
+
+    async def _local_revision(self, document_id: str) -> str | None:
+        try:
+            document = await self.get(document_id)
+        except NotFound:
+            return None
+        return str(document.get("_rev"))
+
+
+def _written(answer: Answer) -> WriteResult:
+    return WriteResult(answer.member("id", str), answer.member("rev", str), answer.accepted)

@@ -1,0 +1,248 @@
+"""One request to CouchDB and its answer, stage by stage: bounded, authenticated, sent, judged, decoded.
+
+A status is judged thus:
+
+- 200, 201 and 202 are success; `Answer.accepted` tells 202 from the others: fewer copies than the write
+  quorum are stored, and CouchDB goes on storing them.
+- 4xx is a refusal. One without CouchDB's JSON is believed from a proxy as well, except where it would say
+  something about a document or database (404, 409, 412): that is nonsense unless CouchDB itself says it.
+- 5xx is an outage. CouchDB also answers 500 for a few requests that are wrong themselves, such as a view
+  whose reduce function fails; its reason is in the message.
+- Anything else, redirects included, is nonsense.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from .. import errors, json_text
+from . import names
+from .auth import Auth
+from .transport import Reply, Request, Timeout, Transport, deadline
+
+__all__ = ["Answer", "Exchange", "expect"]
+
+logger = logging.getLogger("tornado_couch.couch")
+
+T = TypeVar("T")
+
+# Longer JSON is decoded in a thread: 256 KiB take 5 to 10 ms, for which the event loop may well stand still.
+_LONG_BYTES = 256 * 1024
+_SUCCESS = frozenset({200, 201, 202})
+_NEEDS_COUCHDB = frozenset({404, 409, 412})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A successful answer.
+
+    Attributes:
+        status: 200, 201 or 202.
+        value: the decoded JSON; None for HEAD.
+        headers: the header fields; case is ignored.
+        request: what was asked, for messages: method and path template.
+    """
+
+    status: int
+    value: Any
+    headers: Mapping[str, str]
+    request: str
+
+    @property
+    def accepted(self) -> bool:
+        """True when CouchDB stored fewer copies than its write quorum so far (202)."""
+        return self.status == HTTPStatus.ACCEPTED
+
+    def member(self, name: str, kind: type[T]) -> T:
+        """A member of the JSON object that came.
+
+        Raises:
+            InvalidReply: the answer is no object, or the member is absent or of another kind.
+        """
+        return expect(expect(self.value, dict, self.request).get(name), kind, f"{self.request}: {name!r}")
+
+
+def expect(value: object, kind: type[T], where: str) -> T:
+    """The value, if it is of the kind that CouchDB documents.
+
+    Raises:
+        InvalidReply: it is of another kind.
+    """
+    # bool is a subclass of int in Python, and none in JSON.
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise errors.InvalidReply(f"{where} should be {kind.__name__}, and is {type(value).__name__}")
+    return value
+
+
+class Exchange:
+    """Calls one CouchDB server.
+
+    Args:
+        transport: carries the requests.
+        auth: proves who sends them.
+        timeout: the time limits, unless a call has its own.
+        clock: a monotonic clock in seconds, for the log.
+    """
+
+    def __init__(
+        self, transport: Transport, auth: Auth, timeout: Timeout, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.transport = transport
+        self._auth = auth
+        self._timeout = timeout
+        self._clock = clock
+
+    def within(self, timeout: Timeout) -> Exchange:
+        """The same connections and session, with other time limits."""
+        return Exchange(self.transport, self._auth, timeout, self._clock)
+
+    async def call(
+        self,
+        method: str,
+        address: names.Address,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        *,
+        safe: bool = False,
+    ) -> Answer:
+        """CouchDB's answer to one request.
+
+        Args:
+            method: the HTTP method.
+            address: the path.
+            query: the query parameters, as text.
+            body: bytes of JSON, or a value to encode; None for no content.
+            safe: the request changes nothing, whatever its method; GET and HEAD never do.
+
+        Raises:
+            Unavailable: an outage, or its subclasses for time limits.
+            InvalidReply: the answer is nonsense.
+            Refused: CouchDB said no; see its subclasses.
+            ValueError: the body cannot be JSON.
+        """
+        request = self._request(method, address, query, body, safe)
+        reply = await self._bounded(request)
+        return await _judged(request, reply)
+
+    def _request(
+        self, method: str, address: names.Address, query: Mapping[str, str] | None, body: object, safe: bool
+    ) -> Request:
+        content = body if body is None or isinstance(body, bytes) else json_text.dumps(body)
+        return Request(
+            method,
+            address.path + names.query(query or {}),
+            address.template,
+            _JSON_ACCEPTED if content is None else _JSON_BOTH_WAYS,
+            content,
+            self._timeout,
+            safe or method in ("GET", "HEAD"),
+        )
+
+    async def _bounded(self, request: Request) -> Reply:
+        try:
+            async with deadline(self._timeout.total):
+                return await self._authenticated(request)
+        except asyncio.TimeoutError:
+            raise errors.TotalTimeout(f"{_named(request)}: the whole call took too long") from None
+
+    async def _authenticated(self, request: Request) -> Reply:
+        proof = await self._auth.headers(self._log_in)
+        reply = await self._logged(request.with_headers(proof))
+        if reply.status == HTTPStatus.UNAUTHORIZED and self._auth.renewable(proof):
+            # 401 means that nothing was done, so any request can be sent again.
+            proof = await self._auth.headers(self._log_in)
+            reply = await self._logged(request.with_headers(proof))
+        self._auth.learn(reply)
+        return reply
+
+    async def _log_in(self, user: str, password: str) -> Reply:
+        body = {"name": user, "password": password}
+        request = self._request("POST", names.server("/_session"), None, body, safe=True)
+        reply = await self._logged(request)
+        await _judged(request, reply)
+        return reply
+
+    async def _logged(self, request: Request) -> Reply:
+        if not logger.isEnabledFor(logging.DEBUG):
+            return await self.transport.send(request)
+        began = self._clock()
+        outcome = "cancelled"
+        try:
+            reply = await self.transport.send(request)
+            outcome = str(reply.status)
+        except errors.CouchError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            milliseconds = (self._clock() - began) * 1000
+            logger.debug("%s %s %s %.1f ms", request.method, request.template, outcome, milliseconds)
+        return reply
+
+
+_JSON_ACCEPTED = {"Accept": "application/json"}
+_JSON_BOTH_WAYS = {"Accept": "application/json", "Content-Type": "application/json"}
+
+
+async def _judged(request: Request, reply: Reply) -> Answer:
+    if reply.status not in _SUCCESS:
+        raise _failure(request, reply)
+    value = None
+    if request.method != "HEAD":
+        value = await _decoded(request, reply)
+    elif not _is_json(reply):
+        raise errors.InvalidReply(f"{_named(request)}: the answer is not CouchDB's")
+    return Answer(reply.status, value, reply.headers, _named(request))
+
+
+async def _decoded(request: Request, reply: Reply) -> Any:
+    try:
+        if len(reply.body) > _LONG_BYTES:
+            return await asyncio.to_thread(json_text.loads, reply.body, pausing=True)
+        return json_text.loads(reply.body)
+    except ValueError:
+        # Not chained, and not quoted: the text may be a document.
+        kind = reply.headers.get("Content-Type", "no content type")
+        message = f"{_named(request)}: {reply.status} with {len(reply.body)} bytes of {kind} that are not JSON"
+        raise errors.InvalidReply(message) from None
+
+
+def _failure(request: Request, reply: Reply) -> errors.CouchError:
+    error, reason, is_couchdb = _explanation(request, reply)
+    if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        message = f"{_named(request)}: CouchDB answered {reply.status} {error}: {reason}"
+        return errors.Unavailable(message, status=reply.status)
+    refused = reply.status >= HTTPStatus.BAD_REQUEST
+    if refused and (is_couchdb or reply.status not in _NEEDS_COUCHDB):
+        return errors.refusal(reply.status, error, reason)
+    return errors.InvalidReply(f"{_named(request)}: {reply.status} is no answer of CouchDB's")
+
+
+def _explanation(request: Request, reply: Reply) -> tuple[str, str, bool]:
+    """CouchDB's error and reason, and whether it was CouchDB that answered."""
+    phrase = _PHRASES.get(reply.status, "unknown_status")
+    if request.method == "HEAD":
+        return phrase, "no reason is given to HEAD", _is_json(reply)
+    try:
+        value = json_text.loads(reply.body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict) or "error" not in value:
+        return phrase, "no reason given", False
+    return str(value["error"]), str(value.get("reason")), True
+
+
+_PHRASES = {status.value: status.phrase.lower().replace(" ", "_") for status in HTTPStatus}
+
+
+def _is_json(reply: Reply) -> bool:
+    return reply.headers.get("Content-Type", "").startswith("application/json")
+
+
+def _named(request: Request) -> str:
+    return f"{request.method} {request.template}"

@@ -1,0 +1,161 @@
+"""The only place that quotes: ids, names and query strings become the paths that CouchDB understands.
+
+CouchDB splits the path at `/` and then unquotes each segment, so a name goes into one segment whatever it
+holds. Each path travels with its template, such as `/{db}/{id}`, which is all that is ever logged of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, unquote, urlsplit
+
+__all__ = ["Address", "Base", "base", "database", "design", "document", "index", "query", "server", "view"]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SYSTEM_DATABASES = frozenset({"_dbs", "_global_changes", "_nodes", "_replicator", "_users"})
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a request goes.
+
+    Attributes:
+        path: the quoted path, from the server's root.
+        template: the same with names in braces for what is the caller's; fit for a log.
+    """
+
+    path: str
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a server's URL says.
+
+    Attributes:
+        url: scheme, host, port and path prefix, without a trailing slash and without credentials.
+        credentials: user and password where the URL has them.
+    """
+
+    url: str
+    credentials: tuple[str, str] | None
+
+
+def base(url: str) -> Base:
+    """The parts of a server's URL.
+
+    Raises:
+        ValueError: it is not an http or https URL, or has a query or fragment.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        # Not chained: the original message may quote the password.
+        raise ValueError("the CouchDB URL cannot be understood") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ValueError("the CouchDB URL must be of the form http://host:port or https://host:port")
+    if parts.query or parts.fragment:
+        raise ValueError("the CouchDB URL must have neither a query nor a fragment")
+    credentials = None
+    if parts.username is not None:
+        credentials = (unquote(parts.username), unquote(parts.password or ""))
+    name = f"[{host}]" if ":" in host else host.encode("idna").decode("ascii")
+    authority = name if port is None else f"{name}:{port}"
+    return Base(f"{parts.scheme}://{authority}{quote(parts.path.rstrip('/'), safe='/%')}", credentials)
+
+
+def server(path: str) -> Address:
+    """An address of the server itself, such as `/_uuids`."""
+    return Address(path, path)
+
+
+def database(name: str, *rest: str) -> Address:
+    """A database, or one of its endpoints.
+
+    Args:
+        name: the database's name.
+        rest: CouchDB's own words after it, such as `_bulk_docs`; they are not quoted.
+
+    Raises:
+        ValueError: the name is not text that CouchDB can take, or is one of its own endpoints.
+    """
+    _check(name, "a database name")
+    if name.startswith("_") and name not in _SYSTEM_DATABASES:
+        raise ValueError(f"{name!r} is no database: only CouchDB's own begin with an underscore")
+    tail = "".join(f"/{word}" for word in rest)
+    return Address(f"/{_quote(name)}{tail}", f"/{{db}}{tail}")
+
+
+def document(database_name: str, document_id: str) -> Address:
+    """A document, design document or local document of a database.
+
+    Raises:
+        ValueError: the id is empty, holds control characters or lone surrogates, or begins with an
+            underscore without being of a kind that CouchDB has.
+    """
+    _check(document_id, "a document id")
+    parent = database(database_name)
+    for prefix, word in (("_design/", "ddoc"), ("_local/", "id")):
+        if document_id.startswith(prefix) and len(document_id) > len(prefix):
+            rest = _quote(document_id[len(prefix) :])
+            return Address(f"{parent.path}/{prefix}{rest}", f"{parent.template}/{prefix}{{{word}}}")
+    if document_id.startswith("_"):
+        raise ValueError("a document id beginning with an underscore must be _design/NAME or _local/NAME")
+    return Address(f"{parent.path}/{_quote(document_id)}", f"{parent.template}/{{id}}")
+
+
+def design(name: str) -> str:
+    """The id of a design document, from its name with or without `_design/`."""
+    return name if name.startswith("_design/") else f"_design/{name}"
+
+
+def view(database_name: str, design_name: str, view_name: str) -> Address:
+    """A view of a design document, which is named with or without `_design/`.
+
+    Raises:
+        ValueError: a name is not text that CouchDB can take.
+    """
+    _check(view_name, "a view name")
+    parent = document(database_name, design(design_name))
+    return Address(f"{parent.path}/_view/{_quote(view_name)}", f"{parent.template}/_view/{{view}}")
+
+
+def index(database_name: str, design_name: str, index_name: str) -> Address:
+    """A JSON index of Mango; its design document is named with or without `_design/`.
+
+    Raises:
+        ValueError: a name is not text that CouchDB can take.
+    """
+    _check(design_name, "a design document's name")
+    _check(index_name, "an index name")
+    parent = database(database_name)
+    rest = f"{_quote(design_name.removeprefix('_design/'))}/json/{_quote(index_name)}"
+    return Address(f"{parent.path}/_index/{rest}", f"{parent.template}/_index/{{ddoc}}/json/{{index}}")
+
+
+def query(parameters: Mapping[str, str]) -> str:
+    """A query string with its question mark, or nothing for no parameters."""
+    if not parameters:
+        return ""
+    return "?" + "&".join(f"{quote(name, safe='')}={quote(text, safe='')}" for name, text in parameters.items())
+
+
+def _check(text: str, what: str) -> None:
+    if not isinstance(text, str) or not text:
+        raise ValueError(f"{what} must be text and not empty")
+    if _CONTROL.search(text):
+        raise ValueError(f"{what} must hold no control characters")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} must hold no lone surrogates") from None
+
+
+def _quote(text: str) -> str:
+    # RFC 3986 §5.2.4 takes the segments `.` and `..` away, so their dots must not look like dots.
+    if text in (".", ".."):
+        return text.replace(".", "%2E")
+    return quote(text, safe="")

@@ -1,0 +1,137 @@
+"""A CouchDB server: what it is, its databases, and new document ids."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from ..errors import InvalidReply, NotFound
+from . import names
+from .exchange import Answer, Exchange, expect
+
+__all__ = ["Server"]
+
+# CouchDB's default [uuids] max_count is 1000.
+_UUIDS_AT_MOST = 1000
+
+
+class Server:
+    """The calls to the server itself (https://docs.couchdb.org/en/stable/api/server/common.html).
+
+    Every call raises the errors of `Exchange.call`.
+
+    Args:
+        exchange: calls the server.
+        uuid_batch: how many ids `new_id` fetches at a time, 1 to 1000.
+    """
+
+    def __init__(self, exchange: Exchange, *, uuid_batch: int = 100) -> None:
+        if not 1 <= uuid_batch <= _UUIDS_AT_MOST:
+            raise ValueError(f"uuid_batch must be from 1 to {_UUIDS_AT_MOST}")
+        self._exchange = exchange
+        self._uuid_batch = uuid_batch
+        self._ids: deque[str] = deque()
+        self._ids_lock = asyncio.Lock()
+
+    async def info(self) -> dict[str, Any]:
+        """The server's welcome: `version`, `uuid`, `features`, `vendor`.
+
+        Raises:
+            InvalidReply: what answers is not CouchDB.
+        """
+        answer = await self._call("GET", "/")
+        answer.member("couchdb", str)
+        return expect(answer.value, dict, answer.request)
+
+    async def up(self) -> bool:
+        """Whether the server says that it takes requests; False in maintenance mode.
+
+        Raises:
+            Unavailable: there is no answer, or it is 5xx.
+        """
+        try:
+            answer = await self._call("GET", "/_up")
+        except NotFound:
+            return False
+        return answer.member("status", str) == "ok"
+
+    async def session(self) -> dict[str, Any]:
+        """Who CouchDB takes this client for: `userCtx` with `name` and `roles`, and `info`."""
+        answer = await self._call("GET", "/_session")
+        answer.member("userCtx", dict)
+        return expect(answer.value, dict, answer.request)
+
+    async def uuids(self, count: int = 1) -> list[str]:
+        """New ids from CouchDB, as many as asked for.
+
+        Raises:
+            ValueError: `count` is less than 1.
+        """
+        if count < 1:
+            raise ValueError("count must be at least 1")
+        found: list[str] = []
+        while len(found) < count:
+            found += await self._fetch_uuids(min(count - len(found), _UUIDS_AT_MOST))
+        return found
+
+    async def new_id(self) -> str:
+        """A new id from CouchDB; ids are fetched in batches, and concurrent callers share a batch."""
+        if not self._ids:
+            # A lock, not a shared task: a caller that is cancelled leaves it, and the next one fetches.
+            async with self._ids_lock:
+                while not self._ids:
+                    self._ids.extend(await self._fetch_uuids(self._uuid_batch))
+                return self._ids.popleft()
+        return self._ids.popleft()
+
+    async def databases(self) -> list[str]:
+        """The names of all databases, in CouchDB's order."""
+        answer = await self._call("GET", "/_all_dbs")
+        return [expect(name, str, answer.request) for name in expect(answer.value, list, answer.request)]
+
+    async def create_database(
+        self, name: str, *, q: int | None = None, n: int | None = None, partitioned: bool = False
+    ) -> bool:
+        """Creates a database.
+
+        Args:
+            name: its name: a-z, 0-9 and any of `_$()+/-`, beginning with a letter.
+            q: into how many shards.
+            n: how many copies of each.
+            partitioned: whether document ids are of the form PARTITION:ID.
+
+        Returns:
+            `accepted`: True when fewer nodes than the quorum have confirmed it so far (202), else False.
+
+        Raises:
+            AlreadyExists: it is there already.
+            BadRequest: CouchDB does not permit the name.
+            ValueError: the name can be no database's.
+        """
+        query = {name: str(value) for name, value in (("q", q), ("n", n)) if value is not None}
+        if partitioned:
+            query["partitioned"] = "true"
+        return (await self._exchange.call("PUT", names.database(name), query)).accepted
+
+    async def delete_database(self, name: str) -> bool:
+        """Deletes a database with all its documents; returns `accepted`, as `create_database` does.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        return (await self._exchange.call("DELETE", names.database(name))).accepted
+
+    async def close(self) -> None:
+        """Closes every connection; the client cannot be used any more."""
+        await self._exchange.transport.close()
+
+    async def _fetch_uuids(self, count: int) -> list[str]:
+        answer = await self._call("GET", "/_uuids", {"count": str(count)})
+        found = [expect(each, str, answer.request) for each in answer.member("uuids", list)]
+        if not 0 < len(found) <= count:
+            raise InvalidReply(f"{answer.request}: {len(found)} ids for {count} asked for")
+        return found
+
+    async def _call(self, method: str, path: str, query: dict[str, str] | None = None) -> Answer:
+        return await self._exchange.call(method, names.server(path), query)

@@ -1,0 +1,395 @@
+"""Sends requests to CouchDB: pooled keep-alive connections, time limits, TLS.
+
+The only module that knows the HTTP library. Its errors end here: they are translated once, in `_MEANINGS`,
+and not chained, because aiohttp's messages quote whole URLs with ids and view keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from .. import errors
+from .._version import __version__
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout as deadline
+else:
+    # aiohttp brings it there.
+    from async_timeout import timeout as deadline  # type: ignore[import-not-found, unused-ignore]
+
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "AiohttpTransport",
+    "FakeTransport",
+    "Reply",
+    "Request",
+    "Stream",
+    "Timeout",
+    "Transport",
+    "deadline",
+]
+
+# Shorter than what servers and load balancers keep idle connections for (CouchDB: 300 s), so that a pooled
+# connection is seldom found closed at the other end.
+_KEEP_IDLE_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """How long to wait, in seconds; None is for ever.
+
+    Attributes:
+        connect: for a new connection: name resolution, TCP and TLS.
+        read: for the next bytes of an answer, the first included.
+        total: for the whole call: free connection, log-in and second tries included.
+        pool: for one of the pooled connections to become free.
+    """
+
+    connect: float | None = 5.0
+    read: float | None = 30.0
+    total: float | None = 60.0
+    pool: float | None = 10.0
+
+    @classmethod
+    def of(cls, value: Timeout | float | None) -> Timeout:
+        """The time limits that a number (the total) or None (no limit) stands for."""
+        if isinstance(value, Timeout):
+            return value
+        return cls(None, None, None, None) if value is None else cls(total=float(value))
+
+
+DEFAULT_TIMEOUT = Timeout()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request to CouchDB.
+
+    Attributes:
+        method: the HTTP method.
+        target: quoted path and query, after the server's base URL.
+        template: the path without ids and names, for logs and messages.
+        headers: the header fields.
+        body: the content, or None.
+        timeout: the time limits; `total` is the caller's to keep.
+        safe: True when sending it twice does no harm: nothing is changed by it.
+    """
+
+    method: str
+    target: str
+    template: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    timeout: Timeout = DEFAULT_TIMEOUT
+    safe: bool = False
+
+    def with_headers(self, headers: Mapping[str, str]) -> Request:
+        """The same request with more header fields."""
+        return replace(self, headers={**self.headers, **headers}) if headers else self
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One whole answer; `headers` ignores case, `cookies` are the values of Set-Cookie."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    cookies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer whose content is still coming; `headers` ignores case."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+
+class Transport(Protocol):
+    """What carries requests to one CouchDB server."""
+
+    async def send(self, request: Request) -> Reply:
+        """The whole answer to a request.
+
+        Raises:
+            Unavailable: no answer; its subclasses say which time limit was passed.
+            InvalidReply: the answer is not HTTP.
+        """
+        ...
+
+    def stream(self, request: Request) -> AbstractAsyncContextManager[Stream]:
+        """The answer to a request, to be read as it comes; the connection is busy until the block ends."""
+        ...
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        ...
+
+
+class _ConnectionLost(aiohttp.ClientConnectionError):
+    """The connection ended before the answer began."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    error: type[errors.Unavailable | errors.InvalidReply]
+    words: str
+    sent: bool = True
+
+
+# Looked up from the top: subclasses stand before their bases.
+_MEANINGS: dict[type[BaseException], _Meaning] = {
+    aiohttp.ConnectionTimeoutError: _Meaning(errors.ConnectTimeout, "no connection in time", sent=False),
+    aiohttp.SocketTimeoutError: _Meaning(errors.ReadTimeout, "silent for too long"),
+    aiohttp.ClientConnectorCertificateError: _Meaning(
+        errors.Unavailable, "its TLS certificate is not trusted", sent=False
+    ),
+    aiohttp.ClientSSLError: _Meaning(errors.Unavailable, "no TLS connection", sent=False),
+    aiohttp.ClientConnectorError: _Meaning(errors.Unavailable, "no connection", sent=False),
+    aiohttp.ClientPayloadError: _Meaning(errors.Unavailable, "connection lost in the middle of the answer"),
+    aiohttp.ClientResponseError: _Meaning(errors.InvalidReply, "the answer is not HTTP"),
+    aiohttp.ClientConnectionError: _Meaning(errors.Unavailable, "connection lost before the answer"),
+    aiohttp.ClientError: _Meaning(errors.InvalidReply, "the exchange failed"),
+    asyncio.TimeoutError: _Meaning(errors.ReadTimeout, "silent for too long"),
+    OSError: _Meaning(errors.Unavailable, "connection lost"),
+}
+
+
+@contextmanager
+def _translated(request: Request) -> Iterator[None]:
+    try:
+        yield
+    except tuple(_MEANINGS) as error:
+        meaning = next(meaning for kind, meaning in _MEANINGS.items() if isinstance(error, kind))
+        message = f"{request.method} {request.template}: {meaning.words}{_detail(error)}"
+        if issubclass(meaning.error, errors.Unavailable):
+            raise meaning.error(message, sent=meaning.sent) from None
+        raise meaning.error(message) from None
+
+
+def _detail(error: BaseException) -> str:
+    # Only errors about the connection are quoted: the others' texts hold the URL or the answer.
+    return f" ({error})" if isinstance(error, aiohttp.ClientConnectorError) else ""
+
+
+class _Slots:
+    """As many turns as there are connections; who waits too long gets PoolTimeout.
+
+    Unlike a semaphore within wait_for (before Python 3.12), a cancelled waiter can never keep a turn.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def acquire(self, seconds: float | None) -> None:
+        if self._free > 0:
+            self._free -= 1
+            return
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(waiter)
+        timer = None if seconds is None else loop.call_later(seconds, _expire, waiter)
+        try:
+            await waiter
+        except BaseException:
+            self._give_up(waiter)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def release(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)  # the turn passes on, and is never free in between
+                return
+        self._free += 1
+
+    def _give_up(self, waiter: asyncio.Future[None]) -> None:
+        with suppress(ValueError):
+            self._waiting.remove(waiter)
+        # Cancelled in the very step in which its turn came: the turn must go to the next.
+        if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+            self.release()
+
+
+def _expire(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(errors.PoolTimeout("every connection stayed busy for too long", sent=False))
+
+
+async def _never_resend(
+    request: aiohttp.ClientRequest, handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
+) -> aiohttp.ClientResponse:
+    # aiohttp sends PUT and DELETE again, by itself, when a connection is lost before the answer. A PUT that
+    # CouchDB had already stored then comes back as 409, though it succeeded. This error it does not know.
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        raise _ConnectionLost from None
+
+
+class AiohttpTransport:
+    """Carries requests with aiohttp; the session is made at first use, in the running event loop.
+
+    A request that changes nothing (`Request.safe`) is sent once more when its connection is lost before the
+    answer begins, as happens when the server closes an idle connection. No other request is ever sent twice.
+
+    Args:
+        base_url: scheme, host, port and path prefix, without credentials.
+        ca: a file of trusted certificates in PEM, instead of the system's.
+        verify: False to trust any certificate.
+        max_connections: how many connections there may be at once.
+
+    Raises:
+        OSError: `ca` cannot be read or holds no certificate.
+    """
+
+    def __init__(
+        self, base_url: str, *, ca: str | Path | None = None, verify: bool = True, max_connections: int = 100
+    ) -> None:
+        if max_connections < 1:
+            raise ValueError("max_connections must be at least 1")
+        self._base_url = base_url
+        # aiohttp: False trusts anyone, True is the system's trusted certificates.
+        self._tls: ssl.SSLContext | bool = verify
+        if verify and ca is not None:
+            self._tls = ssl.create_default_context(cafile=str(ca))
+        self._max_connections = max_connections
+        self._slots = _Slots(max_connections)
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    async def send(self, request: Request) -> Reply:
+        """The whole answer to a request; see `Transport.send`."""
+        await self._slots.acquire(request.timeout.pool)
+        try:
+            with _translated(request):
+                async with await self._open(request) as response:
+                    body = await response.read()
+        finally:
+            self._slots.release()
+        cookies = tuple(response.headers.getall("Set-Cookie", ()))
+        return Reply(response.status, response.headers, body, cookies)
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncIterator[Stream]:
+        """The answer to a request, to be read as it comes; see `Transport.stream`."""
+        await self._slots.acquire(request.timeout.pool)
+        try:
+            with _translated(request):
+                response = await self._open(request)
+            # Left early, the rest of the answer is of no use: closing beats reading it to its end.
+            try:
+                yield Stream(response.status, response.headers, _chunks(request, response))
+            finally:
+                response.close()
+        finally:
+            self._slots.release()
+
+    async def close(self) -> None:
+        """Closes every connection; safe to call twice."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _open(self, request: Request) -> aiohttp.ClientResponse:
+        try:
+            return await self._start(request)
+        except _ConnectionLost:
+            if not request.safe:
+                raise
+            return await self._start(request)
+
+    async def _start(self, request: Request) -> aiohttp.ClientResponse:
+        limits = request.timeout
+        return await self._live_session().request(
+            request.method,
+            # Quoted already: yarl would otherwise turn %2F and %2E into what they stand for.
+            URL(self._base_url + request.target, encoded=True),
+            headers=request.headers,
+            data=request.body,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect, sock_read=limits.read),
+        )
+
+    def _live_session(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise RuntimeError("this CouchDB client is closed")
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=self._max_connections, ssl=self._tls, keepalive_timeout=_KEEP_IDLE_SECONDS
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": f"tornado_couch/{__version__}"},
+                middlewares=[_never_resend],
+            )
+        return self._session
+
+
+async def _chunks(request: Request, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    with _translated(request):
+        async for chunk in response.content.iter_any():
+            yield chunk
+
+
+class FakeTransport:
+    """Answers from a list or a function instead of a server, and remembers what it was asked.
+
+    Args:
+        answers: replies or exceptions, one per request in turn, or a function from request to reply.
+    """
+
+    def __init__(self, answers: list[Reply | Exception] | Callable[[Request], Reply]) -> None:
+        self.requests: list[Request] = []
+        self.closed = False
+        self._answers = answers
+
+    @staticmethod
+    def reply(status: int, body: bytes = b"", *, cookies: tuple[str, ...] = (), **headers: str) -> Reply:
+        """A reply; header fields are named with underscores for hyphens."""
+        fields = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
+        fields.setdefault("Content-Type", "application/json")
+        return Reply(status, fields, body, cookies)
+
+    async def send(self, request: Request) -> Reply:
+        """The next answer."""
+        self.requests.append(request)
+        answer = self._answers(request) if callable(self._answers) else self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncIterator[Stream]:
+        """The next answer, in one piece."""
+        reply = await self.send(request)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield reply.body
+
+        yield Stream(reply.status, reply.headers, chunks())
+
+    async def close(self) -> None:
+        """Notes that it was closed."""
+        self.closed = True
