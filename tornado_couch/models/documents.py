@@ -134,7 +134,8 @@ def replaced(current: M, body: Document) -> M:
     """
     info = model_info(type(current))
     now = _properties(current, info)
-    changed = [name for name, each in info.properties.items() if each.read_only and body.get(name, now.get(name)) != now.get(name)]
+    read_only = [name for name, each in info.properties.items() if each.read_only and name in body]
+    changed = [name for name in read_only if body[name] != now.get(name)]
     if changed:
         raise ValidationFailed([_read_only(name) for name in changed])
     values = {name: body[name] for name in info.properties if name in body}

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, cast
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, PrivateAttr, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, PrivateAttr, TypeAdapter
 from pydantic_core import CoreSchema
 from typing_extensions import Self
 
@@ -46,14 +46,14 @@ class ModelInfo:
         properties: by the name in JSON, in the order of declaration.
         key: the property that names a document in a URL; None where the document id does.
         unique: the document id is a function of the key, so that no two documents share one.
-        key_adapter: reads a key from text.
+        adapters: read and write single properties, by the name in JSON.
     """
 
     type: DocumentType
     properties: dict[str, Property]
     key: Property | None
     unique: bool
-    key_adapter: TypeAdapter[Any]
+    adapters: dict[str, TypeAdapter[Any]]
 
     def document_id(self, key: Any) -> str | None:
         """The document id that a key decides; None where a view must be asked."""
@@ -63,18 +63,31 @@ class ModelInfo:
 
     def key_text(self, key: Any) -> str:
         """A key as it stands in a URL, before quoting."""
-        value = self.key_adapter.dump_python(key, mode="json", warnings=False)
-        return value if isinstance(value, str) else str(value)
+        return str(self.key_value(key))
 
     def key_value(self, key: Any) -> Any:
         """A key as it stands in the stored document and in its view."""
-        return self.key_adapter.dump_python(key, mode="json", warnings=False)
+        return key if self.key is None else self.stored_value(self.key.name, key)
+
+    def stored_value(self, name: str, value: Any) -> Any:
+        """A property's value as it stands in the stored document and in its view."""
+        return self.adapters[name].dump_python(value, mode="json", warnings=False)
+
+    def parse_value(self, name: str, text: str) -> Any:
+        """A property's value from text, as in a query string.
+
+        Raises:
+            ValueError: the text is no value of this property.
+        """
+        return self.adapters[name].validate_strings(text)
 
     def parse_key(self, text: str) -> Any:
         """The key that stands in a URL; None when the text cannot be a key of this model."""
+        if self.key is None:
+            return text
         try:
-            key = self.key_adapter.validate_strings(text)
-        except ValidationError:
+            key = self.parse_value(self.key.name, text)
+        except ValueError:
             return None
         # "007" must not be a second name of 7.
         return key if self.key_text(key) == text else None
@@ -151,28 +164,24 @@ def model_info(cls: type[Model]) -> ModelInfo:
         ModelDefinitionError: the class has no `type`.
     """
     if cls.__couch__ is None:
-        raise ModelDefinitionError(
-            f"{cls.__name__} has no type; write class {cls.__name__}(Model, type=\"name_v1.0\")"
-        )
+        raise ModelDefinitionError(f'{cls.__name__} has no type; write class {cls.__name__}(Model, type="name_v1.0")')
     return cls.__couch__
 
 
 def _describe(cls: type[Model], type_text: str, key: str | None, unique: bool) -> ModelInfo:
     document_type = DocumentType.parse(type_text)
     if document_type is None:
-        raise ModelDefinitionError(
-            f"{cls.__name__}: type {type_text!r} is not NAME_vMAJOR.MINOR, such as \"fruit_v1.0\""
-        )
+        raise ModelDefinitionError(f'{cls.__name__}: type {type_text!r} is not NAME_vMAJOR.MINOR, such as "fruit_v1.0"')
     properties = _properties(cls)
     named = _key_property(cls, properties, key, unique)
-    return ModelInfo(document_type, properties, named, unique, _key_adapter(cls, named))
+    adapters = {name: _adapter(cls, each) for name, each in properties.items()}
+    return ModelInfo(document_type, properties, named, unique, adapters)
 
 
-def _key_adapter(cls: type[Model], key: Property | None) -> TypeAdapter[Any]:
-    if key is None:
-        return TypeAdapter(str)
-    field = cls.model_fields[key.attribute]
-    return TypeAdapter(Annotated.__class_getitem__((field.annotation, *field.metadata)))  # type: ignore[attr-defined]
+def _adapter(cls: type[Model], declared: Property) -> TypeAdapter[Any]:
+    field = cls.model_fields[declared.attribute]
+    parts = (field.annotation, *field.metadata)
+    return TypeAdapter(Annotated.__class_getitem__(parts) if field.metadata else field.annotation)  # type: ignore[attr-defined]
 
 
 def _properties(cls: type[Model]) -> dict[str, Property]:

@@ -1,7 +1,7 @@
 """What can be said of a property: markers for `Annotated`, and the ready-made property types.
 
-    color: Annotated[str, Indexed()]
-    pin: Annotated[str | None, WriteOnly()] = None
+color: Annotated[str, Indexed()]
+pin: Annotated[str | None, WriteOnly()] = None
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, PlainSerializer
+
+from .timestamps import format_timestamp
 
 __all__ = [
     "CreatedOn",
@@ -64,7 +66,8 @@ if TYPE_CHECKING:
     Key = str
 else:
     # Unset until the store writes them, hence the None that the annotation does not show.
-    Timestamp = AwareDatetime
+    # The serializer is for models inside models, which `Model` has no hand in.
+    Timestamp = Annotated[AwareDatetime, PlainSerializer(format_timestamp, str, when_used="json-unless-none")]
     CreatedOn = Annotated[Timestamp, Stamp(once=True), Field(default=None)]
     UpdatedOn = Annotated[Timestamp, Stamp(once=False), Field(default=None)]
     Key = Annotated[str, Generated(), Field(default=None)]

@@ -52,9 +52,7 @@ def body_schema(cls: type[Model], action: Action) -> dict[str, Any]:
 
 @cache
 def _validator(cls: type[Model], action: Action) -> Draft202012Validator:
-    return Draft202012Validator(
-        body_schema(cls, action), format_checker=Draft202012Validator.FORMAT_CHECKER
-    )
+    return Draft202012Validator(body_schema(cls, action), format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
 def body_problems(cls: type[Model], action: Action, body: Any) -> list[Problem]:

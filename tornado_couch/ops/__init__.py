@@ -1,1 +1,7 @@
-"""(docstring to come)"""
+"""Operating a service: installation."""
+
+from __future__ import annotations
+
+from .installer import install
+
+__all__ = ["install"]

@@ -1,1 +1,9 @@
-"""(docstring to come)"""
+"""The store joins the client and the models: create, get, find, update with retry, replace, delete."""
+
+from __future__ import annotations
+
+from .reading import Page, Position, indexed_properties
+from .retry import Retry
+from .store import Change, Expectation, Store
+
+__all__ = ["Change", "Expectation", "Page", "Position", "Retry", "Store", "indexed_properties"]

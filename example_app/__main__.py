@@ -1,0 +1,111 @@
+"""`python -m example_app`: CouchDB, the service, the tour, and then it serves until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tornado.httpserver import HTTPServer
+
+from tornado_couch import Couch, TornadoCouchError
+
+from .app import make_app, prepare
+from .languages import entries, load
+from .tour import tour
+
+
+@click.command()
+@click.option(
+    "--port", default=8888, show_default=True, help="Where the service listens, on 127.0.0.1; 0 takes a free port."
+)
+@click.option(
+    "--data", type=click.Path(path_type=Path), default=Path(".data"), show_default=True,
+    help="Where the embedded CouchDB keeps its data.",
+)  # fmt: skip
+@click.option("--tour", "tour_only", is_flag=True, help="Stop after the tour.")
+def main(port: int, data: Path, tour_only: bool) -> None:
+    """Run the example. With COUCHDB_URL set it uses that CouchDB instead of the embedded one."""
+    try:
+        asyncio.run(run(port, data, tour_only))
+    except KeyboardInterrupt:
+        pass
+    except (TornadoCouchError, OSError, RuntimeError) as error:
+        sys.exit(f"example_app: {error}")
+
+
+async def run(port: int, data: Path, tour_only: bool) -> None:
+    """Start everything, show the tour, and serve."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with couchdb(data) as couch_url, Couch(couch_url) as couch:
+        for done in await prepare(couch):
+            print(done)
+        server = HTTPServer(make_app(couch))
+        url = listen(server, port)
+        print(f"The service is at {url}, its database at {couch!r}")
+        work = asyncio.create_task(show(url, tour_only))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            work.result()  # raises what went wrong
+            if not tour_only:
+                print(f"\nServing {url}/v1.0/fruits and {url}/v1.0/languages. Stop with Ctrl-C.")
+                await stopped
+        for task in (work, stopped):
+            task.cancel()
+        server.stop()
+        await server.close_all_connections()
+
+
+@contextlib.asynccontextmanager
+async def couchdb(data: Path) -> AsyncIterator[str]:
+    """The URL of the CouchDB to use: COUCHDB_URL, or the embedded one with its data in a folder."""
+    given = os.environ.get("COUCHDB_URL")
+    if given:
+        yield given
+        return
+    from tornado_couch.embedded import EmbeddedCouch
+
+    async with EmbeddedCouch(data) as url:
+        yield url
+
+
+def listen(server: HTTPServer, port: int) -> str:
+    """Bind the port; the service's URL.
+
+    Raises:
+        RuntimeError: the port is taken.
+    """
+    from tornado.netutil import bind_sockets
+
+    try:
+        sockets = bind_sockets(port, "127.0.0.1")
+    except OSError as error:
+        raise RuntimeError(f"port {port} cannot be used ({error.strerror}); name another with --port") from None
+    server.add_sockets(sockets)
+    return f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+
+
+async def show(url: str, tour_only: bool) -> None:
+    """Show the tour, then load the languages."""
+    await tour(url)
+    if tour_only:
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    print("\n# The languages of ISO 639-3, through the REST API.")
+    with Progress(*columns) as bar:
+        task = bar.add_task("POST /v1.0/languages", total=len(entries()))
+        created = await load(url, lambda done: bar.update(task, completed=done))
+    print(f"{created} languages were new.")
+
+
+if __name__ == "__main__":
+    main()

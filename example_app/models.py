@@ -1,0 +1,35 @@
+"""The models of the example: fruits, and the languages of ISO 639-3."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import MinLen
+from pydantic import Field
+
+from tornado_couch import CreatedOn, Indexed, Key, Model, UpdatedOn
+
+__all__ = ["Fruit", "Language"]
+
+
+class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
+    """A fruit; its key is the id that CouchDB gives."""
+
+    fruit_id: Key
+    color: Annotated[str, MinLen(1), Indexed()]
+    created_on: CreatedOn
+    updated_on: UpdatedOn
+
+
+class Language(Model, type="language_v1.0", key="alpha_3", unique=True):
+    """A language; its key is its ISO 639-3 code, so no two documents can have the same."""
+
+    alpha_3: Annotated[str, Field(pattern="^[a-z]{3}$")]
+    name: Annotated[str, MinLen(1)]
+    scope: Annotated[Literal["I", "M", "S"], Indexed()]
+    # Not `type`: that member of a document holds its model's type.
+    language_type: Annotated[Literal["A", "C", "E", "H", "L", "S"], Indexed()]
+    alpha_2: Annotated[str | None, Field(pattern="^[a-z]{2}$")] = None
+    bibliographic: str | None = None
+    common_name: str | None = None
+    inverted_name: str | None = None

@@ -1,0 +1,38 @@
+"""How often, and how far apart, a write that met a conflict is tried again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["Retry"]
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Exponential backoff with full jitter: each delay is drawn from zero to a growing, capped bound.
+
+    Full jitter, because writers that met in a conflict would meet again after equal delays.
+
+    Attributes:
+        attempts: how often a write is tried in all, at least 1.
+        base: seconds; the bound of the first delay, doubled at each further try.
+        cap: seconds; the bound grows no further.
+        random: a source of numbers in [0, 1).
+    """
+
+    attempts: int = 20
+    base: float = 0.01
+    cap: float = 1.0
+    random: Callable[[], float] = random.random
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.base < 0 or self.cap < 0:
+            raise ValueError("Retry: attempts must be at least 1, base and cap at least 0")
+
+    def delay(self, failures: int) -> float:
+        """Seconds to wait after this many failures (at least 1)."""
+        # The exponent is bounded because 2.0 ** 1024 overflows.
+        bound = min(self.cap, self.base * 2.0 ** min(failures - 1, 60))
+        return bound * self.random()

@@ -1,0 +1,210 @@
+"""`Store`: models in and out of one database, with conflict retry. Knows no HTTP of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from ..couch import UNSET, Database
+from ..errors import Conflict, DocumentExists, DocumentNotFound, RetriesExhausted, RevisionMismatch
+from ..models import Model, model_info, stamped, to_document, utc_now
+from .reading import Page, Position, Reader
+from .retry import Retry
+
+__all__ = ["Change", "Expectation", "Store"]
+
+M = TypeVar("M", bound=Model)
+T = TypeVar("T")
+
+Change = Callable[[M], "M | Awaitable[M | None] | None"]
+"""Given the latest model, changes it in place or returns another. Called again at each try."""
+
+Expectation = Callable[[str], bool]
+"""Whether the current revision is one that the caller expects."""
+
+
+class Store:
+    """Creates, finds, changes and deletes models in a database.
+
+    Every method raises the `CouchError`s of the client besides those it names. A store holds no
+    state of its own between calls, so one serves any number of models and tasks.
+
+    Args:
+        database: where the documents are.
+        retry: how a change that met a conflict is tried again.
+        now: the clock of the time stamps.
+        sleep: waits between tries.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        retry: Retry | None = None,
+        now: Callable[[], datetime] = utc_now,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.database = database
+        self.retry = retry or Retry()
+        self._now = now
+        self._sleep = sleep
+        self._reader = Reader(database)
+
+    async def create(self, model: M) -> M:
+        """Store a new model; it is given its id, revision, generated key and time stamps.
+
+        The id is assigned before the write, so that a lost answer can never mean two documents.
+
+        Raises:
+            DocumentExists: a document with that key, or that id, is there already. Where the key
+                is the client's own and the model not `unique`, two creates at the very same time
+                can still both succeed: no view can prevent it.
+        """
+        info = model_info(type(model))
+        if info.key is None or info.key.generated:
+            model._id = model._id or await self.database.server.new_id()
+            if info.key:
+                setattr(model, info.key.attribute, model._id)
+        elif info.unique:
+            model._id = info.document_id(model._key)
+        else:
+            await self._refuse_known_key(model)
+            model._id = await self.database.server.new_id()
+        model._rev = None
+        try:
+            return await self._write(model, new=True)
+        except Conflict:
+            raise DocumentExists(f"there is a {info.type.name} with that key already") from None
+
+    async def _refuse_known_key(self, model: Model) -> None:
+        try:
+            await self._reader.by_key(type(model), model._key)
+        except DocumentNotFound:
+            return
+        raise DocumentExists(f"there is a {model_info(type(model)).type.name} with that key already")
+
+    async def get(self, cls: type[M], key: Any) -> M:
+        """The model with this key.
+
+        Raises:
+            DocumentNotFound: there is none, or it is deleted.
+            InvalidDocument: the stored document does not fit the model.
+        """
+        return await self._reader.by_key(cls, key)
+
+    async def find(
+        self,
+        cls: type[M],
+        *,
+        by: str | None = None,
+        key: Any = UNSET,
+        limit: int = 50,
+        descending: bool = False,
+        start: Position | None = None,
+    ) -> Page[M]:
+        """A page of models: all of them by key, or those of an indexed property.
+
+        Args:
+            cls: the model.
+            by: the indexed property (its name in JSON) that orders them; else their key does.
+            key: only those where `by` has this value.
+            limit: how many at most.
+            descending: from the last to the first.
+            start: the `next` of the page before.
+
+        Raises:
+            ValueError: `by` is not an indexed property.
+        """
+        return await self._reader.page(cls, by=by, key=key, limit=limit, descending=descending, start=start)
+
+    async def update(self, cls: type[M], key: Any, change: Change[M], *, expected: Expectation | None = None) -> M:
+        """Change the latest model with this key, trying again when another writer was faster.
+
+        Args:
+            cls: the model.
+            key: which one.
+            change: a function of the latest model; what it raises ends the update with nothing written.
+            expected: says whether the current revision is the one the caller means. With it, a
+                conflict is never tried again.
+
+        Returns:
+            The model as it was written, with its new revision.
+
+        Raises:
+            DocumentNotFound: there is none.
+            RevisionMismatch: `expected` said no, or another writer came in between.
+            RetriesExhausted: every try met a conflict; nothing was written.
+        """
+
+        async def attempt() -> M:
+            current = await self._expected(cls, key, expected)
+            identity, key_now = (current._id, current._rev), current._key
+            changed = change(current)
+            result = (await changed if inspect.isawaitable(changed) else changed) or current
+            if result._key != key_now:
+                raise ValueError("a change cannot give a document another key; create another document")
+            result._id, result._rev = identity
+            return await self._write(result, new=False)
+
+        return await self._until_no_conflict(attempt, cls, key, expected is not None)
+
+    async def replace(self, model: M) -> M:
+        """Write a model over the revision that it was read with, and no other.
+
+        Raises:
+            DocumentNotFound: it was deleted, or never stored.
+            RevisionMismatch: it was changed since it was read.
+        """
+        if model._rev is None:
+            raise DocumentNotFound("this model was not read from the store; create() it")
+        try:
+            return await self._write(model, new=False)
+        except Conflict:
+            # Read again for the one question that the conflict leaves open: changed, or deleted.
+            current = await self.get(type(model), model._key)
+            raise RevisionMismatch("the document was changed since it was read", current._rev) from None
+
+    async def delete(self, cls: type[Model], key: Any, *, expected: Expectation | None = None) -> None:
+        """Delete the model with this key, trying again when another writer was faster.
+
+        Raises:
+            DocumentNotFound, RevisionMismatch, RetriesExhausted: as `update` does.
+        """
+
+        async def attempt() -> None:
+            current = await self._expected(cls, key, expected)
+            await self.database.delete(current._id or "", current._rev or "")
+
+        await self._until_no_conflict(attempt, cls, key, expected is not None)
+
+    async def _expected(self, cls: type[M], key: Any, expected: Expectation | None) -> M:
+        current = await self.get(cls, key)
+        if expected is not None and not expected(current._rev or ""):
+            raise RevisionMismatch("the document has another revision", current._rev)
+        return current
+
+    async def _write(self, model: M, *, new: bool) -> M:
+        stamped(model, new=new, now=self._now)
+        document = to_document(model)
+        result = await self.database.put(document)
+        model._rev, model._stored = result.rev, document
+        return model
+
+    async def _until_no_conflict(
+        self, attempt: Callable[[], Awaitable[T]], cls: type[Model], key: Any, guarded: bool
+    ) -> T:
+        for failures in range(1, self.retry.attempts + 1):
+            try:
+                return await attempt()
+            except Conflict:
+                if guarded:
+                    current = await self.get(cls, key)
+                    raise RevisionMismatch("another writer was faster", current._rev) from None
+                if failures < self.retry.attempts:
+                    await self._sleep(self.retry.delay(failures))
+        raise RetriesExhausted(
+            f"every one of {self.retry.attempts} tries met a conflict; nothing was written", self.retry.attempts
+        )

@@ -1,0 +1,143 @@
+"""Request bodies: media type, content coding, size, and JSON that means one thing only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import zlib
+from typing import Any, NoReturn
+
+from tornado.httputil import HTTPHeaders
+
+from .problems import Problem
+
+__all__ = ["BodyLimits", "decode", "media_type", "parse_json"]
+
+_IN_THREAD = 64 * 1024  # bytes; parsing fewer takes under a millisecond or so
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class BodyLimits:
+    """What a request body may be.
+
+    Attributes:
+        size: bytes, packed and unpacked.
+        depth: levels of nesting.
+    """
+
+    def __init__(self, size: int = 1024 * 1024, depth: int = 64) -> None:
+        self.size = size
+        self.depth = depth
+
+
+def media_type(headers: HTTPHeaders) -> str:
+    """The media type of the body, in lower case and without parameters; empty where none is given."""
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def decode(body: bytes, headers: HTTPHeaders, limit: int) -> bytes:
+    """The body without its content coding.
+
+    Raises:
+        Problem: 413 when it unpacks to more than `limit` bytes, 400 when it is broken, 415 for
+            another coding than gzip (RFC 9110 §15.5.16).
+    """
+    coding = headers.get("Content-Encoding", "identity").strip().lower()
+    if coding in ("", "identity"):
+        return body
+    if coding not in ("gzip", "x-gzip"):
+        raise Problem(415, detail="The content coding must be gzip or none.", headers={"Accept-Encoding": "gzip"})
+    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        unpacked = unpacker.decompress(body, limit + 1)
+    except zlib.error:
+        raise Problem(400, "malformed-body", "The body is not valid gzip.") from None
+    if len(unpacked) > limit:
+        raise too_large(limit)
+    if not unpacker.eof:
+        raise Problem(400, "malformed-body", "The gzip body is cut off.")
+    return unpacked
+
+
+def too_large(limit: int) -> Problem:
+    """The answer to a body over the limit."""
+    return Problem(413, detail=f"The body may have {limit} bytes at most.")
+
+
+async def parse_json(body: bytes, limits: BodyLimits) -> Any:
+    """The JSON value of a body.
+
+    Raises:
+        Problem: 400 when it is not UTF-8, not JSON, repeats a member, holds numbers or characters
+            that JSON cannot carry on, or is nested too deeply.
+    """
+    if len(body) < _IN_THREAD:
+        return _parse(body, limits.depth)
+    return await asyncio.to_thread(_parse, body, limits.depth)
+
+
+def _parse(body: bytes, depth: int) -> Any:
+    try:
+        text = body.decode("utf-8")
+        value = json.loads(
+            text, object_pairs_hook=_members, parse_constant=_no_number, parse_float=_finite, parse_int=int
+        )
+        if _SURROGATE.search(body):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeError:
+        raise Problem(400, "malformed-body", "The body is not valid UTF-8.") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Problem(400, "malformed-body", f"The body is not JSON: {error.msg} ({where}).") from None
+    except _Refused as refused:
+        raise Problem(400, "malformed-body", str(refused)) from None
+    except RecursionError:
+        raise _too_deep(depth) from None
+    except ValueError:  # an integer with more digits than Python takes from a text
+        raise Problem(400, "malformed-body", "The body holds a number that is too long.") from None
+    # A value cannot be nested deeper than the number of its opening brackets.
+    if body.count(b"[") + body.count(b"{") > depth and _deeper_than(value, depth):
+        raise _too_deep(depth)
+    return value
+
+
+class _Refused(Exception):
+    pass
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        # RFC 8259 §4: what a repeated name means differs between readers, so it means nothing here.
+        raise _Refused("The body has an object with the same member twice.")
+    return members
+
+
+def _no_number(text: str) -> NoReturn:
+    raise _Refused(f"{text} is not JSON.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise _Refused("The body holds a number that is too large.")
+    return number
+
+
+def _deeper_than(value: Any, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth + 1):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _too_deep(depth: int) -> Problem:
+    return Problem(400, "malformed-body", f"The body is nested more than {depth} levels deep.")

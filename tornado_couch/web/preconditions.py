@@ -1,0 +1,109 @@
+"""Entity tags and preconditions (RFC 9110 §8.8.3, §13); pure.
+
+A document's entity tag is its revision. What follows the revision after a semicolon tells
+representations of one revision apart, such as `"3-917f…;gzip"`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["EntityTag", "MalformedEntityTag", "Preconditions", "entity_tag", "parse_entity_tags"]
+
+# RFC 9110 §8.8.3: etagc is any visible character but the double quote, and obs-text.
+_LIST_ITEM = re.compile(r'[ \t]*(?:(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e\x80-\U0010ffff]*)")?[ \t]*(?:,|$)')
+
+
+class MalformedEntityTag(ValueError):
+    """An If-Match or If-None-Match field is not a list of entity tags."""
+
+
+@dataclass(frozen=True)
+class EntityTag:
+    """One entity tag as a client sent it."""
+
+    opaque: str
+    weak: bool = False
+
+    @property
+    def revision(self) -> str:
+        """The revision that the tag names, whatever the representation."""
+        return self.opaque.partition(";")[0]
+
+
+def entity_tag(revision: str, variant: str = "") -> str:
+    """The strong entity tag of a representation of a revision, in its double quotes."""
+    return f'"{revision};{variant}"' if variant else f'"{revision}"'
+
+
+def parse_entity_tags(field: str) -> tuple[EntityTag, ...] | Literal["*"]:
+    """The entity tags of an If-Match or If-None-Match field, or "*".
+
+    Raises:
+        MalformedEntityTag: it is neither.
+    """
+    if field.strip(" \t") == "*":
+        return "*"
+    tags, place = [], 0
+    while place < len(field):
+        match = _LIST_ITEM.match(field, place)
+        if match is None:
+            raise MalformedEntityTag('not a list of entity tags: each is quoted, as in "3-917fa238"')
+        if match["opaque"] is not None:  # an empty list element is allowed (RFC 9110 §5.6.1.2)
+            tags.append(EntityTag(match["opaque"], match["weak"] is not None))
+        place = match.end()
+    if not tags:
+        raise MalformedEntityTag("the list of entity tags is empty")
+    return tuple(tags)
+
+
+@dataclass(frozen=True)
+class Preconditions:
+    """The preconditions of one request. None means that the field was not sent."""
+
+    if_match: tuple[EntityTag, ...] | Literal["*"] | None = None
+    if_none_match: tuple[EntityTag, ...] | Literal["*"] | None = None
+
+    @classmethod
+    def from_headers(cls, headers: Mapping[str, str]) -> Preconditions:
+        """Read them from a request's header.
+
+        If-Modified-Since and If-Unmodified-Since are ignored: a document has no modification date
+        (RFC 9110 §13.1.3, §13.1.4).
+
+        Raises:
+            MalformedEntityTag: a field is not a list of entity tags.
+        """
+        fields = (headers.get(name) for name in ("If-Match", "If-None-Match"))
+        return cls(*(None if field is None else parse_entity_tags(field) for field in fields))
+
+    def evaluate_read(self, revision: str) -> Literal[200, 304, 412]:
+        """The status that a GET or HEAD of a current representation has (RFC 9110 §13.2.2)."""
+        if not self._match_holds(revision):  # steps 1 and 2: If-Match first
+            return 412
+        return 200 if self._none_match_holds(revision) else 304  # step 3: 304 for GET and HEAD
+
+    def expectation(self) -> Callable[[str], bool] | None:
+        """For a write: whether the current revision satisfies the preconditions.
+
+        None where any revision does. `If-Match: *` only asks that the document is there, so it needs
+        none either, and a conflict may be tried again.
+        """
+        if self.if_match in (None, "*") and self.if_none_match is None:
+            return None
+        return lambda revision: self._match_holds(revision) and self._none_match_holds(revision)
+
+    def _match_holds(self, revision: str) -> bool:
+        # RFC 9110 §13.1.1: strong comparison, so a weak tag never matches.
+        if self.if_match is None or self.if_match == "*":
+            return True
+        return any(not tag.weak and tag.revision == revision for tag in self.if_match)
+
+    def _none_match_holds(self, revision: str) -> bool:
+        # RFC 9110 §13.1.2: weak comparison; "*" is false when there is a current representation.
+        if self.if_none_match is None:
+            return True
+        return self.if_none_match != "*" and all(tag.revision != revision for tag in self.if_none_match)

@@ -1,0 +1,62 @@
+"""`Resource`: what a mounted collection and its documents share; everything a handler needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from ..models import Model, ModelInfo, model_info
+from ..store import Store
+from .bodies import BodyLimits
+
+__all__ = ["Resource"]
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True)
+class Resource(Generic[M]):
+    """A model, mounted at a path.
+
+    Attributes:
+        path: of the collection, such as "/v1.0/fruits".
+        model: what it holds.
+        store: where it is kept.
+        require_if_match: a write to a document must name the revision; without If-Match it is 428.
+        create_by_put: a PUT to a key that is not there creates the document. The model must let the
+            client choose the key, and be `unique` or have no key property.
+        page_size: items on a page where the client asks for no number.
+        max_page_size: the cap of what it can ask for.
+        limits: what a request body may be.
+        cursor_key: authenticates cursors; without it the application's `cookie_secret` does.
+    """
+
+    path: str
+    model: type[M]
+    store: Store
+    require_if_match: bool = False
+    create_by_put: bool = False
+    page_size: int = 50
+    max_page_size: int = 1000
+    limits: BodyLimits = field(default_factory=BodyLimits)
+    cursor_key: bytes | None = None
+
+    def __post_init__(self) -> None:
+        info = self.info  # raises for a model without a type
+        if not self.path.startswith("/") or self.path.endswith("/"):
+            raise ValueError(f"path {self.path!r} must begin with a slash and not end with one")
+        if self.create_by_put and info.key and not info.unique:
+            raise ValueError(
+                f"create_by_put: two PUTs at once could create two {info.type.name}s of one key;"
+                " declare the model with unique=True"
+            )
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model's class statement declares."""
+        return model_info(self.model)
+
+    def href(self, key: Any) -> str:
+        """The path of the document with this key."""
+        return f"{self.path}/{quote(self.info.key_text(key), safe='')}"

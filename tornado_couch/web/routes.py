@@ -1,0 +1,61 @@
+"""`resource(…)`: mount a model with one call."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tornado.web import URLSpec
+
+from ..models import Model
+from ..store import Store
+from .handlers import ResourceHandler
+from .mixins import CreateMixin, DestroyMixin, ListMixin, ReplaceMixin, RetrieveMixin
+from .resources import Resource
+
+__all__ = ["CollectionHandler", "DocumentHandler", "resource"]
+
+
+class CollectionHandler(ListMixin, CreateMixin):
+    """A collection: list and create."""
+
+
+class DocumentHandler(RetrieveMixin, ReplaceMixin, DestroyMixin):
+    """A document: retrieve, replace and delete."""
+
+
+def resource(
+    path: str,
+    model: type[Model],
+    store: Store,
+    *,
+    collection: type[ResourceHandler] = CollectionHandler,
+    document: type[ResourceHandler] = DocumentHandler,
+    **options: Any,
+) -> list[URLSpec]:
+    """The routes of a model: its collection at `path`, each document at `path/{key}`.
+
+        app = tornado.web.Application([*resource("/v1.0/fruits", Fruit, store)], **problem_settings())
+
+    Args:
+        path: of the collection.
+        model: what it holds.
+        store: where it is kept.
+        collection: the handler class of the collection, for routes with fewer or other actions.
+        document: the handler class of a document.
+        **options: the further attributes of `Resource`, such as `require_if_match=True`.
+
+    Returns:
+        Two URL specifications, named after the model's type: "fruits", "fruit", for `reverse_url`.
+
+    Raises:
+        ModelDefinitionError: the model has no type.
+        ValueError: the options contradict each other or the model.
+    """
+    mounted = {"resource": Resource(path, model, store, **options)}
+    name = mounted["resource"].info.type.name
+    return [
+        URLSpec(re.escape(path), collection, mounted, name=f"{name}s"),
+        # One segment, still percent-encoded, so that a key may hold any character, slashes too.
+        URLSpec(re.escape(path) + "/([^/]+)", document, mounted, name=name),
+    ]
