@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -160,6 +161,7 @@ _MEANINGS: dict[type[BaseException], _Meaning] = {
     ),
     aiohttp.ClientSSLError: _Meaning(errors.Unavailable, "no TLS connection", sent=False),
     aiohttp.ClientConnectorError: _Meaning(errors.Unavailable, "no connection", sent=False),
+    ContentEncodingError: _Meaning(errors.InvalidReply, "the answer cannot be decompressed"),
     aiohttp.ClientPayloadError: _Meaning(errors.Unavailable, "connection lost in the middle of the answer"),
     aiohttp.ClientResponseError: _Meaning(errors.InvalidReply, "the answer is not HTTP"),
     aiohttp.ClientConnectionError: _Meaning(errors.Unavailable, "connection lost before the answer"),
@@ -173,7 +175,9 @@ _MEANINGS: dict[type[BaseException], _Meaning] = {
 def _translated(request: Request) -> Iterator[None]:
     try:
         yield
-    except tuple(_MEANINGS) as error:
+    except tuple(_MEANINGS) as caught:
+        # aiohttp has one exception for a body that is cut off and one that cannot be decompressed.
+        error = caught.__cause__ if isinstance(caught.__cause__, ContentEncodingError) else caught
         meaning = next(meaning for kind, meaning in _MEANINGS.items() if isinstance(error, kind))
         message = f"{request.method} {request.template}: {meaning.words}{_detail(error)}"
         if issubclass(meaning.error, errors.Unavailable):
