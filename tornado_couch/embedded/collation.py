@@ -7,15 +7,12 @@ so that an index needs no comparator of its own; `raw_key` does the same for `op
 
 from __future__ import annotations
 
-__all__ = ["ABOVE_ALL", "group_prefix", "raw_key", "sort_key", "text_key"]
+__all__ = ["raw_key", "sort_key", "text_key"]
 
 import struct
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
-
-# Above every key and every continuation of a key: no tag and no primary weight starts with it.
-ABOVE_ALL = b"\xff"
 
 # One byte in front of each value; the end of an array or object is below all of them, so the shorter comes first.
 _END = b"\x00"
@@ -51,18 +48,6 @@ def sort_key(value: Any) -> bytes:
         value: what `json.loads` gives: None, bool, int of any size, float, str, list or dict.
     """
     return _encode(value, text_key)
-
-
-def group_prefix(value: Any, level: int) -> bytes:
-    """The start that the sort keys of one group share at `group_level=level`.
-
-    Args:
-        value: the key of a row; only an array is cut, every other key is a group of its own.
-        level: how many items of an array count.
-    """
-    if isinstance(value, list) and len(value) > level:
-        return sort_key(value[:level])[:-1]
-    return sort_key(value)
 
 
 def text_key(text: str) -> bytes:

@@ -76,6 +76,19 @@ class Scripts:
         Raises:
             Problem: as `call` does, at the first call that failed.
         """
+        for result in self.outcomes(program, operation, calls):
+            if isinstance(result, Problem):
+                raise result
+            yield result
+
+    def outcomes(
+        self, program: Program, operation: str, calls: Sequence[Sequence[str]]
+    ) -> Iterator[str | Problem]:
+        """As `stream`, with an error that a function raised in the place of its result.
+
+        Raises:
+            Problem: 500 when a limit was exceeded or the worker died; the calls behind it were not made.
+        """
         if not calls:
             return
         with self._places:
@@ -84,7 +97,7 @@ class Scripts:
                 done = 0
                 for result in worker.ask(program, operation, calls):
                     done += 1
-                    yield self._checked(result)
+                    yield self._read(result)
             finally:
                 # A worker with results outstanding cannot be used again.
                 self._give(worker, usable=done == len(calls))
@@ -117,11 +130,14 @@ class Scripts:
         worker.kill()
 
     @staticmethod
-    def _checked(result: str) -> str:
+    def _read(result: str) -> str | Problem:
         if result.startswith("="):
             return result[1:]
         error, reason = json.loads(result[1:])
-        raise Problem(_STATUS.get(error, 500), error, reason)
+        problem = Problem(_STATUS.get(error, 500), error, reason)
+        if result.startswith("?"):
+            raise problem
+        return problem
 
 
 class _Worker:

@@ -1,0 +1,53 @@
+"""The map functions of a design document: JavaScript ones, and the indexes of Mango."""
+
+from __future__ import annotations
+
+__all__ = ["maps_of"]
+
+import json
+from collections.abc import Iterator
+
+from tornado_couch.embedded.designs import Design
+from tornado_couch.embedded.javascript import Program, Scripts
+from tornado_couch.embedded.mango_index import MangoMaps
+from tornado_couch.embedded.view_index import Maps
+
+# Characters of documents that go to a worker in one message.
+_MESSAGE = 4 << 20
+
+
+class _ScriptMaps:
+    """Maps in JavaScript, run many documents at a time in a worker."""
+
+    def __init__(self, design: Design, scripts: Scripts) -> None:
+        self._program: Program = design.program
+        self._names = json.dumps([name for name, _ in design.maps])
+        self._scripts = scripts
+
+    def rows(self, bodies: list[str]) -> Iterator[list[list[str]]]:
+        """For each document, for each map, the JSON texts of key, value, key, value, and so on."""
+        for batch in _batches(bodies):
+            calls = [(self._names, body) for body in batch]
+            for result in self._scripts.stream(self._program, "map", calls):
+                rows: list[list[str]] = json.loads(result)
+                yield rows
+
+
+def _batches(bodies: list[str]) -> Iterator[list[str]]:
+    batch: list[str] = []
+    size = 0
+    for body in bodies:
+        batch.append(body)
+        size += len(body)
+        if size > _MESSAGE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def maps_of(design: Design, scripts: Scripts) -> Maps:
+    """The maps of a design document, to be run over documents."""
+    if design.language == "query":
+        return MangoMaps([definition for _, definition in design.maps])
+    return _ScriptMaps(design, scripts)

@@ -1,0 +1,180 @@
+"""The operators of Mango's selectors, as functions of a value."""
+
+from __future__ import annotations
+
+__all__ = ["Matcher", "matcher", "regex_of"]
+
+import json
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from tornado_couch.embedded.collation import sort_key
+from tornado_couch.embedded.paths import BAD_PATH, NOT_FOUND, Path, get_field
+from tornado_couch.embedded.problems import Problem
+
+Matcher = Callable[[Any], bool]
+
+_COMPARISONS: dict[str, Callable[[bytes, bytes], bool]] = {
+    "$lt": lambda left, right: left < right,
+    "$lte": lambda left, right: left <= right,
+    "$eq": lambda left, right: left == right,
+    "$ne": lambda left, right: left != right,
+    "$gte": lambda left, right: left >= right,
+    "$gt": lambda left, right: left > right,
+}
+
+
+def matcher(node: dict[Any, Any], key: Callable[[Any], bytes] = sort_key) -> Matcher:
+    """The function that a normalized selector stands for.
+
+    Args:
+        node: an object of one member; {} matches everything.
+        key: orders values; document ids are ordered by their bytes, all else by collation.
+    """
+    if not node:
+        return lambda _: True
+    ((name, argument),) = node.items()
+    if isinstance(name, tuple):
+        return _field(name, argument) if name else matcher(argument, key)
+    if name in ("$and", "$or"):
+        return _combined(name, [matcher(part, key) for part in argument])
+    if name == "$not":
+        inner = matcher(argument, key)
+        return lambda value: not inner(value)
+    if name in _COMPARISONS:
+        compare, bound = _COMPARISONS[name], key(argument)
+        return lambda value: compare(key(value), bound)
+    return _MAKERS[name](argument, key)
+
+
+def _combined(name: str, parts: list[Matcher]) -> Matcher:
+    if not parts:  # as 3.5 answers: neither finds anything
+        return lambda _: False
+    if name == "$and":
+        return lambda value: all(part(value) for part in parts)
+    return lambda value: any(part(value) for part in parts)
+
+
+def _field(path: Path, condition: dict[str, Any]) -> Matcher:
+    match = matcher(condition, _id_key if path == ("_id",) else sort_key)
+    absent = condition == {"$exists": False}
+
+    def field(value: Any) -> bool:
+        found = get_field(value, path)
+        if found is NOT_FOUND:
+            return absent
+        return found is not BAD_PATH and match(found)
+
+    return field
+
+
+def _id_key(value: Any) -> bytes:
+    # Text is above null, booleans and numbers, and below arrays and objects, as in collation.
+    return b"\x30" + value.encode("utf-8", "surrogatepass") if isinstance(value, str) else sort_key(value)
+
+
+def _among(arguments: list[Any], key: Callable[[Any], bytes]) -> Matcher:
+    keys = {key(argument) for argument in arguments}
+
+    def among(value: Any) -> bool:
+        if isinstance(value, list):
+            return any(key(item) in keys for item in value)
+        return key(value) in keys
+
+    return among
+
+
+def _not_among(arguments: list[Any], key: Callable[[Any], bytes]) -> Matcher:
+    among = _among(arguments, key)
+    return lambda value: not among(value)
+
+
+def _all(arguments: list[Any], _key: Callable[[Any], bytes]) -> Matcher:
+    # Compared as they are written: 1 is not 1.0 here, nor true.
+    wanted = [json.dumps(argument) for argument in arguments]
+
+    def every(value: Any) -> bool:
+        if not wanted or not isinstance(value, list):
+            return False
+        held = {json.dumps(item) for item in value}
+        return held.issuperset(wanted) or (len(wanted) == 1 and json.dumps(value) == wanted[0])
+
+    return every
+
+
+def _element(argument: Any, key: Callable[[Any], bytes]) -> Matcher:
+    match = matcher(argument, key)
+    return lambda value: isinstance(value, list) and any(match(item) for item in value)
+
+
+def _every_element(argument: Any, key: Callable[[Any], bytes]) -> Matcher:
+    match = matcher(argument, key)
+    return lambda value: isinstance(value, list) and bool(value) and all(match(item) for item in value)
+
+
+def _member_name(argument: Any, key: Callable[[Any], bytes]) -> Matcher:
+    match = matcher(argument, key)
+    return lambda value: isinstance(value, dict) and any(match(name) for name in value)
+
+
+def _type(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    names: dict[type, str] = {str: "string", list: "array", dict: "object"}
+    return names.get(type(value), "number")
+
+
+def _modulo(arguments: list[int], _key: Callable[[Any], bytes]) -> Matcher:
+    divisor, wanted = arguments
+
+    def modulo(value: Any) -> bool:
+        if not isinstance(value, int) or isinstance(value, bool):
+            return False
+        if divisor == 0:
+            raise Problem(500, "unknown_error", "badarith")
+        rest = abs(value) % abs(divisor)  # the sign is the dividend's, as in Erlang and C
+        return (rest if value >= 0 else -rest) == wanted
+
+    return modulo
+
+
+_CLASSES = {"alpha": "^\\W\\d_", "digit": "0-9", "alnum": "^\\W_", "upper": "A-Z", "lower": "a-z", "space": "\\s",
+            "xdigit": "0-9A-Fa-f", "punct": "!-/:-@\\[-`{-~", "word": "\\w"}
+
+
+@lru_cache(maxsize=256)
+def regex_of(pattern: str) -> re.Pattern[str] | None:
+    """A regular expression of CouchDB's kind (PCRE) as one of Python's; None when it is none."""
+    adapted = re.sub(r"\[\[:(\w+):\]\]", lambda found: f"[{_CLASSES.get(found[1], found[0])}]", pattern)
+    adapted = re.sub(r"\(\?<(?=[A-Za-z_])", "(?P<", adapted).replace(r"\z", r"\Z").replace(r"\h", r"[ \t]")
+    try:
+        return re.compile(adapted)
+    except (re.error, OverflowError, RecursionError):
+        return None
+
+
+def _regex(pattern: str, _key: Callable[[Any], bytes]) -> Matcher:
+    compiled = regex_of(pattern)
+    return lambda value: compiled is not None and isinstance(value, str) and compiled.search(value) is not None
+
+
+_MAKERS: dict[str, Callable[[Any, Callable[[Any], bytes]], Matcher]] = {
+    "$in": _among,
+    "$nin": _not_among,
+    "$all": _all,
+    "$elemMatch": _element,
+    "$allMatch": _every_element,
+    "$keyMapMatch": _member_name,
+    "$exists": lambda argument, _key: lambda _: bool(argument),
+    "$type": lambda argument, _key: lambda value: _type(value) == argument,
+    "$mod": _modulo,
+    "$size": lambda argument, _key: lambda value: isinstance(value, list) and len(value) == argument,
+    "$beginsWith": lambda argument, _key: lambda value: isinstance(value, str) and value.startswith(argument),
+    "$regex": _regex,
+    # Only a text index knows; CouchDB believes what it found.
+    "$default": lambda _argument, _key: lambda _: True,
+}

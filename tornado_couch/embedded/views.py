@@ -1,0 +1,250 @@
+"""The views of one database: which index serves a design document, and what a request makes of it."""
+
+from __future__ import annotations
+
+__all__ = ["DatabaseViews", "ViewReply"]
+
+import contextlib
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tornado_couch.embedded.designs import Design, View, read_design
+from tornado_couch.embedded.javascript import Scripts
+from tornado_couch.embedded.maps import maps_of
+from tornado_couch.embedded.problems import Problem, query_parse_error
+from tornado_couch.embedded.reduce import reducer
+from tornado_couch.embedded.source import Source
+from tornado_couch.embedded.view_index import ViewIndex
+from tornado_couch.embedded.view_parameters import ViewParameters, check
+from tornado_couch.embedded.view_query import Fetch, key_ranges, map_reply, reduce_reply
+
+_SUFFIX = ".view"
+
+
+class ViewReply:
+    """The answer to a view query. It holds the index as it was asked; take `chunks` to the end, or `close` it."""
+
+    def __init__(self, chunks: Iterator[str], done: contextlib.ExitStack) -> None:
+        self._chunks = chunks
+        self._done = done
+
+    def chunks(self) -> Iterator[str]:
+        """The JSON text in pieces of some 64 KB."""
+        with self._done:
+            yield from self._chunks
+
+    def close(self) -> None:
+        """Give up the rest."""
+        self._done.close()
+
+    def text(self) -> str:
+        """The whole JSON text."""
+        return "".join(self.chunks())
+
+
+class DatabaseViews:
+    """The view indexes of one open database; safe to use from many threads.
+
+    Args:
+        source: the database.
+        scripts: where JavaScript runs.
+    """
+
+    def __init__(self, source: Source, scripts: Scripts) -> None:
+        self._source = source
+        self._scripts = scripts
+        self._lock = threading.Lock()
+        self._indexes: dict[str, ViewIndex] = {}
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._updates: set[threading.Thread] = set()
+        self._closed = False
+
+    def query(
+        self,
+        text: str,
+        name: str,
+        parameters: ViewParameters,
+        fetch: Fetch | None = None,
+        update_seq: Callable[[int], str] = str,
+    ) -> ViewReply:
+        """Ask a view.
+
+        Args:
+            text: the design document's JSON text.
+            name: the view's.
+            parameters: from `view_parameters`.
+            fetch: gives documents for `include_docs`; by default `source.read`.
+            update_seq: the JSON text of an update sequence number.
+
+        Raises:
+            Problem: 404 without such a view, 400 for parameters that make no sense, 500 when a map cannot be run.
+        """
+        design = read_design(text)
+        view = design.view(name)
+        parameters = check(parameters, reduced=view.reduce is not None)
+        self._check_partition(design, parameters)
+        index = self.updated(design, parameters.update)
+        done = contextlib.ExitStack()
+        try:
+            chunks = self._reply(done, index, design, view, parameters, fetch or self._source.read, update_seq)
+        except BaseException:
+            done.close()
+            raise
+        return ViewReply(chunks, done)
+
+    def queries(
+        self,
+        text: str,
+        name: str,
+        several: Iterable[ViewParameters],
+        fetch: Fetch | None = None,
+        update_seq: Callable[[int], str] = str,
+    ) -> Iterator[str]:
+        """The JSON text, in pieces, of the answer to a POST to `/queries`; errors come before the first piece."""
+        replies = [self.query(text, name, parameters, fetch, update_seq) for parameters in several]
+        return self._joined(replies)
+
+    def info(self, text: str) -> dict[str, Any]:
+        """The answer to `GET /db/_design/ddoc/_info`."""
+        design = read_design(text)
+        index = self._index(design)
+        size = index.size()
+        pending = max(0, self._source.current_seq() - index.seq)
+        return {
+            "name": design.id.removeprefix("_design/"),
+            "view_index": {
+                "updates_pending": {"minimum": pending, "preferred": pending, "total": pending},
+                "waiting_commit": False,
+                "waiting_clients": index.waiting,
+                "updater_running": index.updating,
+                "update_seq": index.seq,
+                "sizes": {"file": size, "external": size, "active": size},
+                "signature": design.signature,
+                "purge_seq": 0,
+                "language": design.language,
+                "compact_running": False,
+                "collator_versions": ["153.120"],
+            },
+        }
+
+    def cleanup(self, texts: Iterable[str]) -> None:
+        """Remove the indexes that no design document of these needs any more (`_view_cleanup`)."""
+        kept = {read_design(text).signature for text in texts}
+        with self._lock:
+            gone = [self._indexes.pop(signature) for signature in list(self._indexes) if signature not in kept]
+            folder = self._folder()
+        for index in gone:
+            index.remove()
+        for file in folder.glob(f"*{_SUFFIX}*"):
+            if file.name.split(".", 1)[0] not in kept:
+                file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close every index; call it before the database's folder is removed."""
+        with self._lock:
+            self._closed = True
+            indexes = list(self._indexes.values())
+            self._indexes.clear()
+            threads = list(self._updates)
+        for index in indexes:
+            index.close()
+        for thread in threads:
+            thread.join()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    # ---- inside
+
+    def updated(self, design: Design, update: bool | str = True) -> ViewIndex:
+        """The index of a design document, brought up to date as `update` says: True, False or "lazy"."""
+        design.check_language()
+        index = self._index(design)
+        if update is True:
+            index.update(self._source, maps_of(design, self._scripts))
+        elif update == "lazy":
+            self._update_later(index, design)
+        return index
+
+    def _reply(
+        self,
+        done: contextlib.ExitStack,
+        index: ViewIndex,
+        design: Design,
+        view: View,
+        parameters: ViewParameters,
+        fetch: Fetch,
+        update_seq: Callable[[int], str],
+    ) -> Iterator[str]:
+        ranges = key_ranges(parameters, view.place, index.encode)
+        connection = done.enter_context(index.reading())
+        seq = update_seq(index.seq_of(connection)) if parameters.update_seq else None
+        if not parameters.reduce or view.reduce is None:
+            return _started(map_reply(connection, view.place, parameters, ranges, fetch, seq))
+        reduce = reducer(view.reduce, view.name, design.program, self._scripts)
+        return _started(reduce_reply(connection, parameters, ranges, reduce, index.encode, seq))
+
+    @staticmethod
+    def _joined(replies: list[ViewReply]) -> Iterator[str]:
+        try:
+            yield '{"results":['
+            for place, reply in enumerate(replies):
+                yield "," if place else ""
+                yield from reply.chunks()
+            yield "]}"
+        finally:
+            for reply in replies:
+                reply.close()
+
+    @staticmethod
+    def _check_partition(design: Design, parameters: ViewParameters) -> None:
+        if parameters.partition is not None and not design.partitioned:
+            raise query_parse_error("`partition` parameter is not supported in this design doc")
+
+    def _index(self, design: Design) -> ViewIndex:
+        with self._lock:
+            if self._closed:
+                raise Problem(404, "not_found", "Database does not exist.")
+            index = self._indexes.get(design.signature)
+            if index is None:
+                index = ViewIndex(self._folder() / f"{design.signature}{_SUFFIX}", design.options)
+                self._indexes[design.signature] = index
+            return index
+
+    def _folder(self) -> Path:
+        """Where the index files are. Those of a database in memory are temporary, so that memory does not grow."""
+        folder = self._source.index_dir
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            return folder
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="couch-views-")
+        return Path(self._temporary.name)
+
+    def _update_later(self, index: ViewIndex, design: Design) -> None:
+        def work() -> None:
+            # Nobody waits for this; who asks next meets the same error.
+            with contextlib.suppress(Problem):
+                index.update(self._source, maps_of(design, self._scripts))
+            with self._lock:
+                self._updates.discard(thread)
+
+        thread = threading.Thread(target=work, daemon=True, name="view-update")
+        with self._lock:
+            if self._closed:
+                return
+            self._updates.add(thread)
+        thread.start()
+
+
+def _started(chunks: Iterator[str]) -> Iterator[str]:
+    """The same pieces, the first made already: what goes wrong at once is raised while there is no answer yet."""
+    first = next(chunks)
+
+    def whole() -> Iterator[str]:
+        yield first
+        yield from chunks
+
+    return whole()
