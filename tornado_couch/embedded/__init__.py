@@ -1,1 +1,22 @@
-"""(docstring to come)"""
+"""A small CouchDB-protocol server for development and tests.
+
+It is held to the answers of Apache CouchDB 3.5 (tests/conformance); what it leaves out answers 501. See README.md
+beside this. Nothing here is imported before it is used, so that naming the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tornado_couch.embedded.service import EmbeddedCouch
+
+__all__ = ["EmbeddedCouch"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "EmbeddedCouch":
+        from tornado_couch.embedded.service import EmbeddedCouch
+
+        return EmbeddedCouch
+    raise AttributeError(name)

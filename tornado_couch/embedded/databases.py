@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 import secrets
 import shutil
@@ -58,7 +59,18 @@ class OpenDatabase:
         self.database = database
         self.writer = Writer(database, executor, self._wake)
         self.deleted = False
+        self._validators: tuple[int, list[str]] = (-1, [])
         self._waiters: set[asyncio.Future[None]] = set()
+
+    def validators(self) -> list[str]:
+        """The design documents with a function `validate_doc_update`."""
+        version, found = self._validators
+        if version != self.database.design_version:
+            version = self.database.design_version
+            texts = self.database.design_documents()
+            found = [text for _, text in texts if "validate_doc_update" in json.loads(text)]
+            self._validators = (version, found)
+        return found
 
     def _wake(self) -> None:
         waiters, self._waiters = self._waiters, set()
@@ -139,6 +151,8 @@ class Databases:
 
     def _make(self, name: str, *, partitioned: bool) -> OpenDatabase:
         folder = self._folder / _folder_name(name) if self._folder else None
+        if folder and not (folder / "name").exists():
+            shutil.rmtree(folder, ignore_errors=True)
         database = Database(name, folder, partitioned=partitioned)
         if folder and not (folder / "name").exists():
             # Written last: a folder without it is of a database whose making was cut short.

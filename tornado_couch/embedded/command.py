@@ -1,0 +1,65 @@
+"""`tornado-couch couchdb`: the embedded server as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import signal
+from pathlib import Path
+
+import click
+
+__all__ = ["couchdb"]
+
+
+def is_loopback(bind: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    if bind == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(bind).is_loopback
+    except ValueError:
+        return False
+
+
+async def serve(folder: Path | None, bind: str, port: int, admin: str | None) -> None:
+    """Run the server until SIGTERM or SIGINT."""
+    from tornado_couch.embedded.service import EmbeddedCouch
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = EmbeddedCouch(folder, admin=admin, port=port, bind=bind)
+    await server.start()
+    try:
+        # Without the credentials: this line ends up in logs.
+        click.echo(server.couch.url + "/" if server.couch else "")
+        await stop.wait()
+    finally:
+        await server.stop()
+
+
+@click.command("couchdb")
+@click.option("--port", default=5984, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.option("--bind", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="The address to listen on.")
+@click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path), help="Where databases are kept.")
+@click.option("--memory", is_flag=True, help="Keep everything in memory; it is gone at the end.")
+@click.option("--admin", metavar="USER:PASSWORD", envvar="TORNADO_COUCH_ADMIN",
+              help="The server admin. Without one everyone is admin.")  # fmt: skip
+def couchdb(port: int, bind: str, folder: Path | None, memory: bool, admin: str | None) -> None:
+    """Run a small CouchDB-protocol server, for development and tests. It prints its URL when it listens."""
+    if memory and folder:
+        raise click.UsageError("--dir and --memory exclude each other.")
+    if not memory and folder is None:
+        folder = Path(".couchdb")
+    if admin is not None and (":" not in admin or admin.startswith(":") or admin.endswith(":")):
+        raise click.UsageError("--admin is USER:PASSWORD.")
+    if admin is None and not is_loopback(bind):
+        raise click.UsageError(f"--bind {bind} can be reached from elsewhere: that needs --admin.")
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(serve(folder, "127.0.0.1" if bind == "localhost" else bind, port, admin))
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {bind} port {port}: {error.strerror}") from None

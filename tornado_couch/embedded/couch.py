@@ -1,0 +1,219 @@
+"""The server's state that handlers share: databases, users, settings, threads, the view engine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tornado_couch.embedded.auth import Authenticator
+from tornado_couch.embedded.databases import Databases, OpenDatabase
+from tornado_couch.embedded.messages import User
+from tornado_couch.embedded.problems import Problem, bad_request, not_implemented
+from tornado_couch.embedded.security import need_member
+
+if TYPE_CHECKING:
+    from tornado_couch.embedded.functions import Functions
+    from tornado_couch.embedded.javascript import Scripts
+    from tornado_couch.embedded.replication import Replications
+    from tornado_couch.embedded.views import DatabaseViews
+
+__all__ = ["VERSION", "Couch", "Settings"]
+
+VERSION = "3.5.0"
+"""The CouchDB whose answers this server gives."""
+
+_THREADS = 8
+_Result = TypeVar("_Result")
+
+
+class Settings:
+    """The settings that this server honours, by CouchDB's sections and names."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, dict[str, str]] = {
+            "couchdb": {"max_document_size": "8000000"},
+            "chttpd": {"require_valid_user": "false"},
+            "uuids": {"algorithm": "sequential", "max_count": "1000"},
+        }
+
+    def number(self, section: str, name: str) -> int:
+        """A setting that is a number."""
+        return int(self.values[section][name])
+
+    def check(self, section: str, name: str, value: str) -> None:
+        """Refuse a value that the setting cannot have.
+
+        Raises:
+            Problem: 400.
+        """
+        now = self.values[section][name]
+        if (now in ("true", "false") and value not in ("true", "false")) or (now.isdigit() and not value.isdigit()):
+            raise bad_request(f"{value} is no value for {section}/{name}")
+        if name == "algorithm" and value != now:
+            raise not_implemented(f"the setting {section}/{name} {value}")
+
+    def flag(self, section: str, name: str) -> bool:
+        """A setting that is true or false."""
+        return self.values[section][name] == "true"
+
+
+class Uuids:
+    """Ids as CouchDB's algorithm "sequential" makes them: a common beginning, then growing numbers."""
+
+    def __init__(self) -> None:
+        self._prefix, self._number = secrets.token_hex(13), 0
+
+    def take(self) -> str:
+        """One more id: 32 hexadecimal digits."""
+        self._number += secrets.randbelow(0xFFD) + 1
+        if self._number > 0xFFF000:
+            self._prefix, self._number = secrets.token_hex(13), secrets.randbelow(0xFFD)
+        return f"{self._prefix}{self._number:06x}"
+
+
+class Couch:
+    """One server.
+
+    Args:
+        folder: where everything is kept; None for memory.
+        admins: names and passwords of the server admins.
+    """
+
+    def __init__(self, folder: Path | None, admins: dict[str, str]) -> None:
+        self.executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="embedded-couch")
+        self.uuid, secret = _identity(folder)
+        self.databases = Databases(folder, self.executor)
+        self.auth = Authenticator(admins, secret, self._read_user, self.executor)
+        self.settings = Settings()
+        self.uuids = Uuids()
+        self.url = ""
+        self.started = time.time()
+        self.requests: dict[int, int] = {}
+        self._scripts: Scripts | None = None
+        self._functions: Functions | None = None
+        self._views: dict[int, tuple[OpenDatabase, DatabaseViews]] = {}
+        self._replications: Replications | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    def _read_user(self, name: str) -> str | None:
+        """The text of a user's document."""
+        if "_users" not in self.databases:
+            return None
+        return self.databases.get("_users").database.read(f"org.couchdb.user:{name}")
+
+    async def in_thread(self, work: Callable[..., _Result], *arguments: Any) -> _Result:
+        """The result of what takes its time, run beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.executor, work, *arguments)
+
+    def open(self, name: str, user: User) -> OpenDatabase:
+        """A database that a user may read.
+
+        Raises:
+            Problem: 404, 401 or 403.
+        """
+        opened = self.databases.get(name)
+        if not user.is_admin:
+            need_member(user, opened.database.security)
+        return opened
+
+    # ------------------------------------------------------------ the view engine, made when first needed
+
+    @property
+    def scripts(self) -> Scripts:
+        """The JavaScript workers."""
+        if self._scripts is None:
+            try:
+                from tornado_couch.embedded.javascript import Scripts
+            except ImportError as error:
+                raise _no_extra(error) from None
+            self._scripts = Scripts()
+        return self._scripts
+
+    @property
+    def functions(self) -> Functions:
+        """The functions of design documents other than views."""
+        if self._functions is None:
+            from tornado_couch.embedded.functions import Functions
+
+            self._functions = Functions(self.scripts)
+        return self._functions
+
+    def views(self, opened: OpenDatabase) -> DatabaseViews:
+        """The view indexes of a database."""
+        found = self._views.get(id(opened))
+        if found is None:
+            try:
+                from tornado_couch.embedded.views import DatabaseViews
+            except ImportError as error:
+                raise _no_extra(error) from None
+            found = self._views[id(opened)] = (opened, DatabaseViews(opened.database, self.scripts))
+        return found[1]
+
+    @property
+    def replications(self) -> Replications:
+        """The replications that run."""
+        if self._replications is None:
+            from tornado_couch.embedded.replication import Replications
+
+            self._replications = Replications(self)
+        return self._replications
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something that nobody waits for, to its end or the server's."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def active_tasks(self) -> list[dict[str, Any]]:
+        """What `_active_tasks` tells: the replications that run."""
+        return self._replications.tasks() if self._replications is not None else []
+
+    def delete_database(self, name: str) -> None:
+        """Delete a database with its indexes."""
+        opened = self.databases.get(name)
+        views = self._views.pop(id(opened), None)
+        if views is not None:
+            views[1].close()
+        self.databases.delete(name)
+
+    async def close(self) -> None:
+        """End everything that runs, and close the files."""
+        if self._replications is not None:
+            await self._replications.close()
+        for task in list(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        # Scripts first: threads that wait for a script are let go.
+        if self._scripts is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._scripts.close)
+        self.executor.shutdown(wait=True, cancel_futures=True)
+        for _, views in self._views.values():
+            views.close()
+        self.databases.close()
+
+
+def _no_extra(error: ImportError) -> Problem:
+    return Problem(501, "not_implemented", f"Views need the extra 'embedded' ({error}).")
+
+
+def _identity(folder: Path | None) -> tuple[str, bytes]:
+    """The server's uuid and the secret of its cookies, kept in the folder."""
+    made = {"uuid": uuid.uuid4().hex, "secret": secrets.token_hex(32)}
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "server.json"
+        if path.exists():
+            made = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                json.dump(made, file)
+    return made["uuid"], bytes.fromhex(made["secret"])

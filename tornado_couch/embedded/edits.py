@@ -1,0 +1,175 @@
+"""Writing documents for a user: everything that is asked before a draft reaches the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from tornado_couch.embedded.couch import Couch
+from tornado_couch.embedded.databases import OpenDatabase
+from tornado_couch.embedded.documents import Draft, document_text, is_design, is_local
+from tornado_couch.embedded.messages import User
+from tornado_couch.embedded.problems import Problem, illegal_docid, too_large
+from tornado_couch.embedded.revisions import new_revision, revisions_member
+from tornado_couch.embedded.security import need_database_admin
+from tornado_couch.embedded.storage import PLAIN, Database
+from tornado_couch.embedded.writing import Outcome, Transaction
+
+__all__ = ["user_context", "write_draft", "write_drafts"]
+
+
+async def write_draft(
+    couch: Couch, user: User, opened: OpenDatabase, draft: Draft, *, new_edits: bool = True
+) -> str:
+    """Write one draft; its revision.
+
+    Raises:
+        Problem: it was refused.
+    """
+    outcome = (await write_drafts(couch, user, opened, [draft], new_edits=new_edits))[0]
+    if isinstance(outcome, Problem):
+        raise outcome
+    return outcome
+
+
+async def write_drafts(
+    couch: Couch, user: User, opened: OpenDatabase, drafts: Sequence[Draft], *, new_edits: bool
+) -> list[Outcome]:
+    """Write drafts in one transaction; for each its revision or why it was refused.
+
+    Raises:
+        Problem: none was written: one is too large, or stands for an attachment that is not there.
+    """
+    outcomes: dict[int, Outcome] = {}
+    for place, draft in enumerate(drafts):
+        try:
+            await _judge(couch, user, opened, draft)
+        except Problem as problem:
+            if problem.status == 413:
+                raise
+            outcomes[place] = problem
+    if opened.validators():
+        left = [place for place in range(len(drafts)) if place not in outcomes]
+        refused = await couch.in_thread(
+            _validate, couch, user, opened, [drafts[place] for place in left], new_edits
+        )
+        outcomes.update({left[index]: problem for index, problem in refused.items()})
+    return await _store(opened, drafts, outcomes, new_edits=new_edits)
+
+
+async def _store(
+    opened: OpenDatabase, drafts: Sequence[Draft], outcomes: dict[int, Outcome], *, new_edits: bool
+) -> list[Outcome]:
+    """Write the drafts that have no outcome yet."""
+    left = [place for place in range(len(drafts)) if place not in outcomes]
+    size = sum(_weight(drafts[place]) for place in left)
+
+    def work(transaction: Transaction) -> list[Outcome]:
+        return transaction.write_all([drafts[place] for place in left], new_edits=new_edits)
+
+    written: list[Outcome] = await opened.writer.run(work, size) if left else []
+    outcomes.update(zip(left, written, strict=True))
+    return [outcomes[place] for place in range(len(drafts))]
+
+
+def _weight(draft: Draft) -> int:
+    """About how many bytes a draft costs to write."""
+    return len(draft.text) + 500 + sum(max(item.stored, 0) for item in draft.attachments)
+
+
+async def _judge(couch: Couch, user: User, opened: OpenDatabase, draft: Draft) -> None:
+    """Refuse a draft for what it is, whatever the database holds.
+
+    Raises:
+        Problem: 400, 401, 403 or 413.
+    """
+    if len(draft.text) > couch.settings.number("couchdb", "max_document_size"):
+        raise too_large("document_too_large", draft.id)
+    database = opened.database
+    if is_design(draft.id):
+        need_database_admin(user, database.security)
+        if not draft.deleted:
+            text = document_text(draft.id, "1-0", draft.text)
+            await couch.in_thread(_check_design, couch, text)
+    elif database.partitioned and not is_local(draft.id):
+        _check_partition(draft.id)
+    if database.name == "_users" and draft.id.startswith("org.couchdb.user:"):
+        from tornado_couch.embedded.users import prepare_user
+
+        await prepare_user(couch, user, database, draft)
+
+
+def _check_design(couch: Couch, text: str) -> None:
+    from tornado_couch.embedded.functions import check_design
+
+    check_design(text, couch.scripts)
+
+
+def _check_partition(doc_id: str) -> None:
+    partition, colon, rest = doc_id.partition(":")
+    if not colon:
+        raise illegal_docid("Doc id must be of form partition:id")
+    if not partition:
+        raise illegal_docid("Partition must not be empty")
+    if partition.startswith("_"):
+        raise Problem(400, "illegal_partition", "Partition must not start with an underscore")
+    if not rest:
+        raise illegal_docid("Document id must not be empty")
+
+
+def user_context(user: User, database: Database) -> dict[str, Any]:
+    """The `userCtx` that functions of design documents get."""
+    return {"db": database.name, "name": user.name, "roles": list(user.roles)}
+
+
+def _validate(
+    couch: Couch, user: User, opened: OpenDatabase, drafts: Sequence[Draft], new_edits: bool
+) -> dict[int, Problem]:
+    """Ask the functions `validate_doc_update`; the refusals by the drafts' places."""
+    refused: dict[int, Problem] = {}
+    database = opened.database
+    context = user_context(user, database)
+    with database.connections.read() as connection:
+        for place, draft in enumerate(drafts):
+            if is_local(draft.id) or is_design(draft.id):
+                continue
+            try:
+                new, old = _versions(database, connection, draft, new_edits)
+            except Problem:
+                continue  # a conflict: the writer says so
+            try:
+                couch.functions.validate(opened.validators(), new, old, context, database.security)
+            except Problem as problem:
+                refused[place] = problem
+    return refused
+
+
+def _versions(
+    database: Database, connection: sqlite3.Connection, draft: Draft, new_edits: bool
+) -> tuple[str, str | None]:
+    """The new and the old document, as the functions see them.
+
+    Raises:
+        Problem: 409, the draft follows no leaf.
+    """
+    stored = database.stored(draft.id, connection)
+    tree = stored.tree if stored else {}
+    if new_edits:
+        parent = Transaction.parent_of(draft, tree)
+        path = [new_revision(parent, draft.deleted, draft.body, []), *([parent] if parent else [])]
+    else:
+        path = draft.path or [draft.rev or "1-0"]
+        parent = next((rev for rev in path[1:] if rev in tree), stored.rev if stored else None)
+    extra: dict[str, Any] = {"_revisions": revisions_member(path)}
+    if draft.attachments:
+        extra["_attachments"] = {
+            item.name: {"content_type": item.content_type, "revpos": item.revpos or 1, "stub": True,
+                        "digest": f"md5-{item.digest}", "length": item.length}
+            for item in draft.attachments
+        }  # fmt: skip
+    new = document_text(draft.id, path[0], draft.text, deleted=draft.deleted, extra=extra)
+    old = None
+    if stored is not None and parent is not None and not tree[parent].deleted:
+        old = database.text(stored, parent, PLAIN, connection)
+    return new, old

@@ -1,0 +1,1 @@
+"""What each path answers. A handler gets the server, the request and, below a database, the open database."""

@@ -1,0 +1,261 @@
+"""`_all_docs`, `_design_docs` and `_local_docs`: documents in the order of their ids' bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from tornado_couch.embedded.couch import Couch
+from tornado_couch.embedded.databases import OpenDatabase
+from tornado_couch.embedded.documents import document_text
+from tornado_couch.embedded.handlers.streams import from_thread
+from tornado_couch.embedded.jsontext import dumps, loads
+from tornado_couch.embedded.messages import Reply, Request, text_reply
+from tornado_couch.embedded.problems import bad_request, query_parse_error
+from tornado_couch.embedded.sequences import format_seq
+from tornado_couch.embedded.storage import Database, ReadOptions, Row
+
+__all__ = ["all_docs", "local_docs", "range_query"]
+
+_ALIASES = {"start_key": "startkey", "end_key": "endkey"}
+_SMALL = 200
+_BATCH = 500
+
+
+class RangeQuery(NamedTuple):
+    """What `_all_docs` is asked for."""
+
+    keys: list[Any] | None = None
+    startkey: str | None = None
+    endkey: str | None = None
+    inclusive_end: bool = True
+    descending: bool = False
+    skip: int = 0
+    limit: int = -1
+    include_docs: bool = False
+    update_seq: bool = False
+    options: ReadOptions = ReadOptions()
+    prefix: str = ""
+
+    def bounds(self) -> tuple[str, list[object]]:
+        """The condition on ids, and its values."""
+        low, high = (self.endkey, self.startkey) if self.descending else (self.startkey, self.endkey)
+        open_end = not self.inclusive_end
+        parts, values = ["1"], []
+        if low is not None:
+            parts.append("id > ?" if open_end and self.descending else "id >= ?")
+            values.append(low)
+        if high is not None:
+            parts.append("id < ?" if open_end and not self.descending else "id <= ?")
+            values.append(high)
+        return self._within_prefix(parts, values)
+
+    def before(self) -> tuple[str, list[object]] | None:
+        """The condition on the ids that stand before `startkey`; None when nothing does."""
+        if self.startkey is None:
+            return None
+        return self._within_prefix(["id > ?" if self.descending else "id < ?"], [self.startkey])
+
+    def _within_prefix(self, parts: list[str], values: list[Any]) -> tuple[str, list[object]]:
+        if self.prefix:
+            parts.append("id >= ? AND id < ?")
+            values += [self.prefix, self.prefix[:-1] + chr(ord(self.prefix[-1]) + 1)]
+        return " AND ".join(parts), values
+
+
+def range_query(request: Request, body: Mapping[str, Any], prefix: str = "") -> RangeQuery:
+    """The query in a URL, with members of a POST body over it.
+
+    Raises:
+        Problem: 400 query_parse_error.
+    """
+    members: dict[str, Any] = {}
+    for name, text in request.query:
+        members[_ALIASES.get(name, name)] = _value(name, text)
+    for name, value in body.items():
+        members[_ALIASES.get(name, name)] = value
+    key = members.get("key", members)
+    keys = members.get("keys")
+    if keys is not None and not isinstance(keys, list):
+        raise bad_request("`keys` member must be an array.")
+    start = members.get("startkey") if key is members else key
+    end = members.get("endkey") if key is members else key
+    options = ReadOptions(
+        conflicts=_flag(members, "conflicts"),
+        attachments=_flag(members, "attachments"),
+        att_encoding_info=_flag(members, "att_encoding_info"),
+    )
+    return RangeQuery(
+        keys, _id_bound(start, low=True), _id_bound(end, low=False), _flag(members, "inclusive_end", True),
+        _flag(members, "descending"), _count(members, "skip", 0), _count(members, "limit", -1),
+        _flag(members, "include_docs"), _flag(members, "update_seq"), options, prefix,
+    )  # fmt: skip
+
+
+def _value(name: str, text: str) -> Any:
+    """A parameter of the URL: keys are JSON, the others words."""
+    if name in ("key", "keys", "startkey", "endkey", "start_key", "end_key"):
+        return loads(text)
+    return text
+
+
+def _id_bound(value: Any, *, low: bool) -> str | None:
+    """A key as a bound of ids: what sorts before text is before every id, what sorts behind it is behind."""
+    if value is None or isinstance(value, str):
+        return value
+    before = isinstance(value, (bool, int, float))
+    return "" if before else "\U0010ffff" * 2
+
+
+def _flag(members: Mapping[str, Any], name: str, default: bool = False) -> bool:
+    value = members.get(name, default)
+    if value in (True, "true"):
+        return True
+    if value in (False, "false"):
+        return False
+    raise query_parse_error(f"Invalid boolean parameter: {dumps(value)}")
+
+
+def _count(members: Mapping[str, Any], name: str, default: int) -> int:
+    value = members.get(name, default)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= default:
+        return value
+    raise query_parse_error(f"Invalid value for integer: {dumps(str(value))}")
+
+
+def all_docs(couch: Couch, request: Request, opened: OpenDatabase, prefix: str = "") -> Reply:
+    """`_all_docs`, or with a prefix of ids `_design_docs`."""
+    request.allow("GET", "HEAD", "POST")
+    body: dict[str, Any] = {}
+    if request.method == "POST":
+        request.need_json_type()
+        body = request.json_object() if request.body else {}
+    if "queries" in body:
+        raise bad_request("multi-queries: use _all_docs/queries")
+    query = range_query(request, body, prefix)
+    if query.keys is None and 0 <= query.limit <= _SMALL and not query.options.attachments:
+        return text_reply("".join(listing(opened.database, query)))
+    return Reply(200, stream=from_thread(couch, lambda: _pieces(opened.database, query)))
+
+
+def all_docs_queries(couch: Couch, request: Request, opened: OpenDatabase, prefix: str = "") -> Reply:
+    """`POST _all_docs/queries`: several at once."""
+    request.allow("POST")
+    request.need_json_type()
+    queries = request.json_object().get("queries")
+    if not isinstance(queries, list) or not all(isinstance(item, dict) for item in queries):
+        raise bad_request("`queries` member must be an array of objects.")
+    parsed = [range_query(request, item, prefix) for item in queries]
+
+    def pieces() -> Iterator[str]:
+        yield '{"results":['
+        for place, query in enumerate(parsed):
+            yield "," if place else ""
+            yield from listing(opened.database, query)
+        yield "]}\n"
+
+    return Reply(200, stream=from_thread(couch, pieces))
+
+
+def _pieces(database: Database, query: RangeQuery) -> Iterator[str]:
+    yield from listing(database, query)
+    yield "\n"
+
+
+def listing(database: Database, query: RangeQuery) -> Iterator[str]:
+    """The JSON of one query's answer, in pieces."""
+    total = database.count_rows(*query._within_prefix(["1"], [])) if query.prefix else database.doc_count
+    offset: int | None = None
+    if query.keys is None:
+        before = query.before()
+        offset = min((database.count_rows(*before) if before else 0) + query.skip, total)
+    head = f'{{"total_rows":{total},"offset":{"null" if offset is None else offset},'
+    if query.update_seq:
+        head += f'"update_seq":"{format_seq(database, database.seq)}",'
+    yield head + '"rows":['
+    first = True
+    for batch in _keyed(database, query) if query.keys is not None else _ranged(database, query):
+        if batch:
+            yield ("" if first else ",\n") + ",\n".join(batch)
+            first = False
+    yield "]}"
+
+
+def _ranged(database: Database, query: RangeQuery) -> Iterator[list[str]]:
+    """The lines of a range, in batches: each reads on behind the one before."""
+    left, skip = query.limit, query.skip
+    while left:
+        size = _BATCH if left < 0 else min(_BATCH, left)
+        where, values = query.bounds()
+        rows, _ = database.rows(
+            where=where, values=tuple(values), descending=query.descending, skip=skip, limit=size
+        )
+        yield _lines(database, query, list(rows))
+        if len(rows) < size:
+            return
+        left, skip = left - len(rows) if left > 0 else left, 1
+        query = query._replace(startkey=rows[-1].id)
+
+
+def _keyed(database: Database, query: RangeQuery) -> Iterator[list[str]]:
+    """The lines for keys, in the keys' order."""
+    keys = query.keys or []
+    keys = keys[::-1] if query.descending else keys
+    keys = keys[query.skip :] if query.limit < 0 else keys[query.skip : query.skip + query.limit]
+    for start in range(0, len(keys), _BATCH):
+        batch = keys[start : start + _BATCH]
+        rows = database.rows_of([key if isinstance(key, str) else "" for key in batch])
+        prefix = query.prefix
+        yield [
+            _line(database, query, row)
+            if row and row.id.startswith(prefix)
+            else f'{{"key":{dumps(key)},"error":"not_found"}}'
+            for key, row in zip(batch, rows, strict=True)
+        ]
+
+
+def _lines(database: Database, query: RangeQuery, rows: list[Row]) -> list[str]:
+    return [_line(database, query, row) for row in rows]
+
+
+def _line(database: Database, query: RangeQuery, row: Row) -> str:
+    name = dumps(row.id)
+    value = f'{{"rev":"{row.rev}","deleted":true}}' if row.deleted else f'{{"rev":"{row.rev}"}}'
+    line = f'{{"id":{name},"key":{name},"value":{value}'
+    if query.include_docs:
+        line += f',"doc":{_document(database, query, row)}'
+    return line + "}"
+
+
+def _document(database: Database, query: RangeQuery, row: Row) -> str:
+    """The document of a line; null for one that is deleted."""
+    if row.deleted:
+        return "null"
+    with database.connections.read() as connection:
+        stored = database.stored(row.id, connection)
+        if stored is None:
+            return "null"
+        return database.text(stored, row.rev, query.options, connection) or "null"
+
+
+def local_docs(request: Request, opened: OpenDatabase) -> Reply:
+    """`_local_docs`."""
+    request.allow("GET", "HEAD", "POST")
+    body = request.json_object() if request.method == "POST" and request.body else {}
+    query = range_query(request, body)
+    found = opened.database.locals()
+    if query.keys is not None:
+        found = [item for key in query.keys for item in found if item[0] == key]
+    found = [
+        item for item in found
+        if (query.startkey is None or item[0] >= query.startkey) and (query.endkey is None or item[0] <= query.endkey)
+    ]  # fmt: skip
+    found = found[::-1] if query.descending else found
+    found = found[query.skip :] if query.limit < 0 else found[query.skip : query.skip + query.limit]
+    lines = []
+    for doc_id, rev, body_text in found:
+        line = f'{{"id":{dumps(doc_id)},"key":{dumps(doc_id)},"value":{{"rev":"{rev}"}}'
+        lines.append(line + (f',"doc":{document_text(doc_id, rev, body_text)}' if query.include_docs else "") + "}")
+    return text_reply('{"total_rows":null,"offset":null,"rows":[' + ",\n".join(lines) + "]}")

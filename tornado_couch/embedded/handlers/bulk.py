@@ -1,0 +1,141 @@
+"""`_bulk_docs`, `_bulk_get`, `_all_docs` and their like: many documents in one request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from tornado_couch.embedded import multipart
+from tornado_couch.embedded.couch import Couch
+from tornado_couch.embedded.databases import OpenDatabase
+from tornado_couch.embedded.documents import Draft, draft_of
+from tornado_couch.embedded.edits import write_drafts
+from tornado_couch.embedded.handlers.documents import open_revisions, read_options
+from tornado_couch.embedded.jsontext import dumps
+from tornado_couch.embedded.messages import Reply, Request, json_reply, text_reply
+from tornado_couch.embedded.problems import Problem, bad_request
+from tornado_couch.embedded.revisions import parse_revision
+from tornado_couch.embedded.storage import Database, ReadOptions
+from tornado_couch.embedded.writing import Outcome
+
+__all__ = ["bulk_docs", "bulk_get"]
+
+
+async def bulk_docs(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`POST /{db}/_bulk_docs`."""
+    request.allow("POST")
+    request.need_json_type()
+    body = request.json_object()
+    new_edits = body.get("new_edits", True)
+    docs = body.get("docs")
+    if "docs" not in body:
+        raise bad_request("POST body must include `docs` parameter.")
+    if not isinstance(docs, list):
+        raise bad_request("`docs` parameter must be an array.")
+    if not isinstance(new_edits, bool):
+        raise bad_request("`new_edits` parameter must be a boolean.")
+    drafts = [_draft(couch, value, new_edits) for value in docs]
+    outcomes = await write_drafts(couch, request.user, opened, drafts, new_edits=new_edits)
+    pairs = zip(drafts, outcomes, strict=True)
+    if new_edits:
+        return text_reply("[" + ",".join(_line(draft, outcome) for draft, outcome in pairs) + "]", 201)
+    refused = [_error_line(draft, outcome) for draft, outcome in pairs if isinstance(outcome, Problem)]
+    return json_reply(refused, 201)
+
+
+def _draft(couch: Couch, value: Any, new_edits: bool) -> Draft:
+    draft = draft_of(value)
+    if not draft.id:
+        draft.id = couch.uuids.take()
+    if not new_edits and not draft.rev and not draft.path:
+        raise bad_request("When `new_edits: false`, the document needs `_rev` or `_revisions` specified")
+    if new_edits and draft.rev is None and draft.path:
+        draft.rev = draft.path[0]
+    multipart.refuse_follows(draft)
+    return draft
+
+
+def _line(draft: Draft, outcome: Outcome) -> str:
+    if isinstance(outcome, Problem):
+        return dumps(_error_line(draft, outcome, with_rev=False))
+    return f'{{"ok":true,"id":{dumps(draft.id)},"rev":"{outcome}"}}'
+
+
+def _error_line(draft: Draft, problem: Problem, *, with_rev: bool = True) -> dict[str, str]:
+    line = {"id": draft.id}
+    if with_rev:
+        line["rev"] = (draft.path[0] if draft.path else draft.rev) or ""
+    return {**line, "error": problem.error, "reason": problem.reason}
+
+
+class _Wanted(NamedTuple):
+    """One entry of a `_bulk_get`."""
+
+    id: str
+    rev: str | None
+    atts_since: tuple[str, ...] | None
+
+
+async def bulk_get(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`POST /{db}/_bulk_get`."""
+    request.allow("POST")
+    request.need_json_type()
+    docs = request.json_object().get("docs")
+    if not isinstance(docs, list):
+        raise bad_request("Missing JSON list of 'docs'.")
+    wanted = [_wanted(item) for item in docs]
+    options = read_options(request)
+    latest = request.flag("latest")
+    if multipart.wanted(request, "multipart/mixed", "multipart/related"):
+        return await couch.in_thread(_as_multipart, opened.database, wanted, options, latest)
+    if len(wanted) > 200 or options.attachments:
+        text = await couch.in_thread(_results, opened.database, wanted, options, latest)
+    else:
+        text = _results(opened.database, wanted, options, latest)
+    return text_reply(text)
+
+
+def _wanted(item: Any) -> _Wanted:
+    if not isinstance(item, dict) or not isinstance(item.get("id"), str):
+        raise bad_request("document id missed")
+    rev = item.get("rev")
+    since = item.get("atts_since")
+    return _Wanted(
+        item["id"],
+        None if rev is None else parse_revision(rev),
+        tuple(map(parse_revision, since)) if isinstance(since, list) and since else None,
+    )
+
+
+def _results(database: Database, wanted: Iterable[_Wanted], options: ReadOptions, latest: bool) -> str:
+    """The JSON of a `_bulk_get`'s answer."""
+    results = []
+    with database.connections.read() as connection:
+        for item in wanted:
+            stored = database.stored(item.id, connection)
+            own = options._replace(atts_since=item.atts_since) if item.atts_since else options
+            docs = []
+            for rev, there in open_revisions(stored, [item.rev] if item.rev else None, latest=latest):
+                text = database.text(stored, rev, own, connection) if stored and there else None
+                docs.append(f'{{"ok":{text}}}' if text else _not_found(item.id, rev))
+            if not docs:
+                docs.append(_not_found(item.id, item.rev or "undefined"))
+            results.append(f'{{"id":{dumps(item.id)},"docs":[{",".join(docs)}]}}')
+    return '{"results":[' + ",".join(results) + "]}"
+
+
+def _not_found(doc_id: str, rev: str) -> str:
+    return dumps({"error": {"id": doc_id, "rev": rev, "error": "not_found", "reason": "missing"}})
+
+
+def _as_multipart(database: Database, wanted: Iterable[_Wanted], options: ReadOptions, latest: bool) -> Reply:
+    """A `_bulk_get`'s answer as multipart/mixed."""
+    parts: list[bytes] = []
+    with database.connections.read() as connection:
+        for item in wanted:
+            stored = database.stored(item.id, connection)
+            found = open_revisions(stored, [item.rev] if item.rev else None, latest=latest)
+            if not found:
+                parts.append(multipart.error_part(_not_found(item.id, item.rev or "undefined")))
+            parts.extend(multipart.mixed_parts(database, stored, found, options, connection))
+    return multipart.assemble("mixed", parts)

@@ -1,0 +1,224 @@
+"""`/{db}` itself, and what is kept beside its documents: security, limits, purging, upkeep."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from tornado_couch.embedded import compaction
+from tornado_couch.embedded.couch import Couch
+from tornado_couch.embedded.databases import OpenDatabase
+from tornado_couch.embedded.jsontext import dumps
+from tornado_couch.embedded.messages import Reply, Request, json_reply
+from tornado_couch.embedded.problems import Problem, bad_request, no_database
+from tornado_couch.embedded.revisions import parse_revision, possible_ancestors
+from tornado_couch.embedded.security import check_security, need_admin, need_database_admin
+from tornado_couch.embedded.sequences import format_seq
+from tornado_couch.embedded.storage import Database
+from tornado_couch.embedded.writing import Transaction
+
+__all__ = ["database", "info"]
+
+
+def info(database: Database) -> dict[str, Any]:
+    """What `GET /{db}` tells."""
+    return {
+        "instance_start_time": database.made,
+        "db_name": database.name,
+        "purge_seq": format_seq(database, database.purge_seq),
+        "update_seq": format_seq(database, database.seq),
+        "sizes": database.sizes(),
+        "props": {"partitioned": True} if database.partitioned else {},
+        "doc_del_count": database.doc_del_count,
+        "doc_count": database.doc_count,
+        "disk_format_version": 8,
+        "compact_running": False,
+        "cluster": {"q": 1, "n": 1, "w": 1, "r": 1},
+    }
+
+
+def database(couch: Couch, request: Request) -> Any:
+    """`/{db}`: a Reply, or an awaitable of one."""
+    request.allow("DELETE", "GET", "HEAD", "POST", "PUT")
+    name = request.segments[0]
+    if request.method == "PUT":
+        return create(couch, request, name)
+    if request.method == "DELETE":
+        return delete(couch, request, name)
+    opened = couch.open(name, request.user)
+    if request.method == "POST":
+        from tornado_couch.embedded.handlers.documents import post_document
+
+        return post_document(couch, request, opened)
+    return json_reply(info(opened.database))
+
+
+def create(couch: Couch, request: Request, name: str) -> Reply:
+    """`PUT /{db}`."""
+    need_admin(request.user)
+    for parameter in ("q", "n"):
+        text = request.parameters.get(parameter, "1")
+        if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
+            raise bad_request(f"The `{parameter}` parameter must be a positive integer.")
+    couch.databases.create(name, partitioned=request.flag("partitioned"))
+    return json_reply({"ok": True}, 201, {"Location": request.url(name)})
+
+
+def delete(couch: Couch, request: Request, name: str) -> Reply:
+    """`DELETE /{db}`."""
+    need_admin(request.user)
+    if "rev" in request.parameters:
+        raise bad_request("You tried to DELETE a database with a ?rev= parameter. Did you mean to DELETE a document instead?")
+    if name not in couch.databases:
+        raise no_database()
+    couch.delete_database(name)
+    return json_reply({"ok": True})
+
+
+async def security(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`/{db}/_security`."""
+    request.allow("GET", "HEAD", "PUT")
+    if request.method != "PUT":
+        return json_reply(opened.database.security)
+    need_database_admin(request.user, opened.database.security)
+    value = check_security(request.json())
+    await opened.writer.run(lambda transaction: transaction.set_meta("security", dumps(value)))
+    return json_reply({"ok": True})
+
+
+async def _limit(request: Request, opened: OpenDatabase, name: str, current: int) -> Reply:
+    """A number that is kept about a database."""
+    request.allow("GET", "HEAD", "PUT")
+    if request.method != "PUT":
+        return json_reply(current)
+    need_database_admin(request.user, opened.database.security)
+    value = request.json()
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise bad_request("Limit must be a positive integer")
+    await opened.writer.run(lambda transaction: transaction.set_meta(name, str(value)))
+    return json_reply({"ok": True})
+
+
+async def revs_limit(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`/{db}/_revs_limit`."""
+    return await _limit(request, opened, "revs_limit", opened.database.revs_limit)
+
+
+async def purged_infos_limit(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`/{db}/_purged_infos_limit`."""
+    need_admin(request.user)
+    return await _limit(request, opened, "purged_infos_limit", opened.database.purged_infos_limit)
+
+
+def _revisions_by_id(request: Request) -> dict[str, list[str]]:
+    """The body of `_purge`, `_revs_diff` and `_missing_revs`."""
+    request.allow("POST")
+    request.need_json_type()
+    body = request.json_object()
+    if not all(isinstance(revs, list) for revs in body.values()):
+        raise bad_request("The revisions of each document must be a JSON list")
+    return {doc_id: [parse_revision(rev) for rev in revs] for doc_id, revs in body.items()}
+
+
+async def purge(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`POST /{db}/_purge`."""
+    request.allow("POST")
+    need_admin(request.user)
+    asked = _revisions_by_id(request)
+
+    def work(transaction: Transaction) -> dict[str, list[str]]:
+        return {doc_id: transaction.purge(doc_id, revs) for doc_id, revs in asked.items()}
+
+    purged = await opened.writer.run(work)
+    return json_reply({"purge_seq": None, "purged": purged}, 201)
+
+
+def _missing(database: Database, asked: dict[str, list[str]]) -> dict[str, dict[str, list[str]]]:
+    """The revisions that are not there, by document, and the leaves that they may have grown from."""
+    found: dict[str, dict[str, list[str]]] = {}
+    with database.connections.read() as connection:
+        for doc_id, revs in asked.items():
+            stored = database.stored(doc_id, connection)
+            tree = stored.tree if stored else {}
+            absent = [rev for rev in revs if rev not in tree]
+            if absent:
+                found[doc_id] = {"missing": absent}
+                ancestors = possible_ancestors(tree, absent) if tree else []
+                if ancestors:
+                    found[doc_id]["possible_ancestors"] = ancestors
+    return found
+
+
+def revs_diff(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`POST /{db}/_revs_diff`."""
+    return json_reply(_missing(opened.database, _revisions_by_id(request)))
+
+
+def missing_revs(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`POST /{db}/_missing_revs`."""
+    found = _missing(opened.database, _revisions_by_id(request))
+    return json_reply({"missing_revs": {doc_id: entry["missing"] for doc_id, entry in found.items()}})
+
+
+def ensure_full_commit(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`POST /{db}/_ensure_full_commit`: every write is committed before it is answered."""
+    request.allow("POST")
+    request.need_json_type()
+    return json_reply({"ok": True, "instance_start_time": opened.database.made}, 201)
+
+
+def compact(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`POST /{db}/_compact`, and of a design document's views (which need none)."""
+    request.allow("POST")
+    need_database_admin(request.user, opened.database.security)
+    request.need_json_type()
+    if len(request.segments) > 2:
+        from tornado_couch.embedded.handlers.designs import design_text
+
+        design_text(opened.database, f"_design/{request.segments[2]}")
+    else:
+        couch.background(_compact(couch, opened))
+    return json_reply({"ok": True}, 202)
+
+
+async def _compact(couch: Couch, opened: OpenDatabase) -> None:
+    with contextlib.suppress(Problem):
+        await opened.writer.run(compaction.forget_old, 1 << 30)
+        with contextlib.suppress(asyncio.CancelledError):
+            await couch.in_thread(compaction.shrink, opened.database)
+
+
+def shards(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`GET /{db}/_shards`: one."""
+    request.allow("GET", "HEAD")
+    if len(request.segments) > 2:
+        return json_reply({"range": "00000000-ffffffff", "nodes": ["couchdb@127.0.0.1"]})
+    return json_reply({"shards": {"00000000-ffffffff": ["couchdb@127.0.0.1"]}})
+
+
+def sync_shards(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`POST /{db}/_sync_shards`: there is nothing to bring together."""
+    request.allow("POST")
+    need_admin(request.user)
+    return json_reply({"ok": True}, 202)
+
+
+def temp_view(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`_temp_view` is gone since CouchDB 2."""
+    raise Problem(410, "gone", "Temporary views are not supported in CouchDB")
+
+
+PATHS = {
+    "_security": security,
+    "_revs_limit": revs_limit,
+    "_purged_infos_limit": purged_infos_limit,
+    "_purge": purge,
+    "_revs_diff": revs_diff,
+    "_missing_revs": missing_revs,
+    "_ensure_full_commit": ensure_full_commit,
+    "_compact": compact,
+    "_shards": shards,
+    "_sync_shards": sync_shards,
+    "_temp_view": temp_view,
+}

@@ -1,0 +1,59 @@
+"""`/_session`: who am I, logging in and out."""
+
+from __future__ import annotations
+
+import inspect
+from email.utils import formatdate
+from time import time
+from typing import Any
+from urllib.parse import parse_qsl
+
+from tornado_couch.embedded.auth import COOKIE_SECONDS
+from tornado_couch.embedded.couch import Couch
+from tornado_couch.embedded.messages import Reply, Request, json_reply
+from tornado_couch.embedded.problems import bad_request
+
+__all__ = ["session"]
+
+_GONE = "AuthSession=; Version=1; Path=/; HttpOnly"
+
+
+def session(couch: Couch, request: Request) -> Any:
+    """`/_session`: a Reply, or an awaitable of one."""
+    request.allow("GET", "HEAD", "POST", "DELETE")
+    if request.method == "POST":
+        return log_in(couch, request)
+    if request.method == "DELETE":
+        return json_reply({"ok": True}, 200, {"Set-Cookie": _GONE})
+    user = request.user
+    told: dict[str, Any] = {"authentication_handlers": ["cookie", "default"]}
+    if user.handler is not None:
+        told["authenticated"] = user.handler
+    return json_reply({"ok": True, "userCtx": {"name": user.name, "roles": list(user.roles)}, "info": told})
+
+
+def _credentials(request: Request) -> tuple[str, str]:
+    """Name and password in a JSON body or a form."""
+    kind = request.headers.get("Content-Type", "application/x-www-form-urlencoded").partition(";")[0].strip()
+    form: dict[str, Any]
+    if kind == "application/json":
+        form = request.json_object()
+    else:
+        form = dict(parse_qsl(bytes(request.body).decode("utf-8", "replace"), keep_blank_values=True))
+    name, password = form.get("name", form.get("username", "")), form.get("password", "")
+    if not isinstance(name, str) or not isinstance(password, str):
+        raise bad_request("request body must contain a username and a password")
+    return name, password
+
+
+async def log_in(couch: Couch, request: Request) -> Reply:
+    """`POST /_session`: a cookie for a name and a password."""
+    name, password = _credentials(request)
+    found = couch.auth.check(name, password)
+    user = await found if inspect.isawaitable(found) else found
+    until = formatdate(time() + COOKIE_SECONDS, usegmt=True)
+    cookie = (
+        f"AuthSession={couch.auth.cookie(name)}; Version=1; Expires={until}; Max-Age={COOKIE_SECONDS}; Path=/; HttpOnly"
+    )
+    answer = {"ok": True, "name": user.name, "roles": list(user.roles)}
+    return json_reply(answer, 200, {"Set-Cookie": cookie})

@@ -1,0 +1,52 @@
+"""Replies that are made in a thread while they are sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from tornado_couch.embedded.couch import Couch
+
+__all__ = ["from_thread"]
+
+_PIECE = 32 * 1024
+
+
+def _next_piece(pieces: Iterator[str] | Iterator[bytes]) -> bytes:
+    """The next pieces together, up to some size; empty at the end."""
+    gathered, size = [], 0
+    for piece in pieces:
+        data = piece.encode() if isinstance(piece, str) else piece
+        gathered.append(data)
+        size += len(data)
+        if size >= _PIECE:
+            break
+    return b"".join(gathered)
+
+
+async def from_thread(
+    couch: Couch, make: Callable[[], Iterator[str] | Iterator[bytes]]
+) -> AsyncIterator[bytes]:
+    """The bytes of an iterator whose every step runs in a thread, never two at once.
+
+    Args:
+        couch: has the threads.
+        make: gives the iterator; runs in a thread, too.
+    """
+    pieces = await couch.in_thread(make)
+    step: asyncio.Future[bytes] | None = None
+    try:
+        while True:
+            step = asyncio.ensure_future(couch.in_thread(_next_piece, pieces))
+            piece = await asyncio.shield(step)
+            if not piece:
+                return
+            yield piece
+    finally:
+        # A client that went away does not stop a step; the iterator is closed behind it.
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            if step is not None and not step.done():
+                step.add_done_callback(lambda done: (done.cancelled() or done.exception(), close()))
+            else:
+                await couch.in_thread(close)

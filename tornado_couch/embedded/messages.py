@@ -1,0 +1,195 @@
+"""A request as handlers see it, and the reply that they give."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator
+from typing import IO, Any
+from urllib.parse import quote, unquote_to_bytes
+
+from tornado.httputil import HTTPHeaders
+
+from tornado_couch.embedded.jsontext import dumps, loads
+from tornado_couch.embedded.problems import Problem, bad_content_type, bad_request, query_parse_error
+
+__all__ = ["Reply", "Request", "User", "json_reply", "parse_query", "split_path", "text_reply"]
+
+
+@dataclasses.dataclass(slots=True, frozen=True)
+class User:
+    """Who makes a request.
+
+    Attributes:
+        name: None for somebody who has not logged in.
+        roles: "_admin" makes a server admin.
+        handler: how it was found out: "default" (Basic), "cookie"; None when it was not.
+    """
+
+    name: str | None = None
+    roles: tuple[str, ...] = ()
+    handler: str | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether this is a server admin."""
+        return "_admin" in self.roles
+
+
+@dataclasses.dataclass(slots=True)
+class Reply:
+    """What is sent back.
+
+    Attributes:
+        status: the HTTP status.
+        body: all of it, when it is at hand.
+        headers: headers of its own; the usual ones are added.
+        stream: the body in pieces, when it is made while it is sent.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
+    stream: AsyncIterator[bytes] | None = None
+
+
+class Request:
+    """One request, its path and query decoded.
+
+    Attributes:
+        method: in capitals.
+        segments: the path's parts, decoded; empty ones are left out.
+        query: the query's pairs, decoded, in their order.
+        headers: as sent.
+        body: what was sent along; empty when it was spooled to `file`.
+        file: the body of an attachment.
+        user: who asks.
+        host: for `Location`.
+    """
+
+    __slots__ = ("body", "file", "headers", "method", "parameters", "query", "segments", "target", "user")
+
+    def __init__(self, method: str, target: str, headers: HTTPHeaders) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        path, _, query = target.partition("?")
+        self.segments = split_path(path)
+        self.query = parse_query(query) if query else []
+        self.parameters = dict(self.query)
+        self.body: bytes | bytearray = b""
+        self.file: IO[bytes] | None = None
+        self.user = User()
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """A parameter that is true or false.
+
+        Raises:
+            Problem: 400 query_parse_error.
+        """
+        text = self.parameters.get(name)
+        if text is None:
+            return default
+        if text not in ("true", "false"):
+            raise query_parse_error(f"Invalid boolean parameter: {dumps(text)}")
+        return text == "true"
+
+    def number(self, name: str, default: int) -> int:
+        """A parameter that is a whole number, not negative.
+
+        Raises:
+            Problem: 400 query_parse_error.
+        """
+        text = self.parameters.get(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise query_parse_error(f"Invalid value for {name}: {dumps(text)}")
+        return int(text)
+
+    def json(self) -> Any:
+        """The body's JSON value.
+
+        Raises:
+            Problem: 400, it is none.
+        """
+        return loads(bytes(self.body))
+
+    def json_object(self, reason: str = "Request body must be a JSON object") -> dict[str, Any]:
+        """The body's JSON object.
+
+        Raises:
+            Problem: 400, it is something else.
+        """
+        value = self.json()
+        if not isinstance(value, dict):
+            raise bad_request(reason)
+        return value
+
+    def need_json_type(self) -> None:
+        """Refuse a body that is not said to be JSON, as CouchDB does for POST.
+
+        Raises:
+            Problem: 415 bad_content_type.
+        """
+        kind = self.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise bad_content_type("Content-Type must be application/json")
+
+    def allow(self, *methods: str) -> None:
+        """Refuse every other method.
+
+        Raises:
+            Problem: 405 with `Allow`.
+        """
+        if self.method not in methods:
+            listed = ",".join(methods)
+            raise Problem(405, "method_not_allowed", f"Only {listed} allowed", {"Allow": listed})
+
+    def url(self, *segments: str) -> str:
+        """The absolute URL of a path on this server."""
+        host = self.headers.get("Host", "localhost")
+        return f"http://{host}/" + "/".join(quote(segment, safe="") for segment in segments)
+
+
+def _decode(text: str) -> str:
+    """A part of a path or query: `%XX` and `+` decoded."""
+    if "+" in text:
+        text = text.replace("+", " ")
+    if "%" not in text and text.isascii():
+        return text
+    for place in range(len(text)):
+        if text[place] == "%" and not _is_hex(text[place + 1 : place + 3]):
+            raise bad_request("Malformed percent escape in the URL")
+    try:
+        return unquote_to_bytes(text.encode("latin-1")).decode("utf-8")
+    except UnicodeError:
+        raise bad_request("The URL is not UTF-8") from None
+
+
+def _is_hex(digits: str) -> bool:
+    return len(digits) == 2 and all(digit in "0123456789abcdefABCDEF" for digit in digits)
+
+
+def split_path(path: str) -> list[str]:
+    """The parts of a path, decoded; empty ones are left out, as CouchDB does."""
+    return [_decode(part) for part in path.split("/") if part]
+
+
+def parse_query(query: str) -> list[tuple[str, str]]:
+    """The pairs of a query string, decoded."""
+    pairs = []
+    for part in query.split("&"):
+        if part:
+            name, _, value = part.partition("=")
+            pairs.append((_decode(name), _decode(value)))
+    return pairs
+
+
+def json_reply(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
+    """A reply of JSON."""
+    return text_reply(dumps(value), status, headers)
+
+
+def text_reply(text: str, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
+    """A reply of text that is JSON already."""
+    return Reply(status, text.encode() + b"\n", headers or {})
