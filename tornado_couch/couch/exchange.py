@@ -26,15 +26,17 @@ from . import names
 from .auth import Auth
 from .transport import Reply, Request, Timeout, Transport, deadline
 
-__all__ = ["Answer", "Exchange", "expect"]
+__all__ = ["SUCCESS", "Answer", "Exchange", "expect"]
 
 logger = logging.getLogger("tornado_couch.couch")
 
 T = TypeVar("T")
 
+SUCCESS = frozenset({200, 201, 202})
+"""The statuses of CouchDB that are success."""
+
 # Longer JSON is decoded in a thread: 256 KiB take 5 to 10 ms, for which the event loop may well stand still.
 _LONG_BYTES = 256 * 1024
-_SUCCESS = frozenset({200, 201, 202})
 _NEEDS_COUCHDB = frozenset({404, 409, 412})
 
 
@@ -110,6 +112,7 @@ class Exchange:
         body: object = None,
         *,
         safe: bool = False,
+        success: frozenset[int] = SUCCESS,
     ) -> Answer:
         """CouchDB's answer to one request.
 
@@ -119,6 +122,7 @@ class Exchange:
             query: the query parameters, as text.
             body: bytes of JSON, or a value to encode; None for no content.
             safe: the request changes nothing, whatever its method; GET and HEAD never do.
+            success: the statuses that are success.
 
         Raises:
             Unavailable: an outage, or its subclasses for time limits.
@@ -128,7 +132,7 @@ class Exchange:
         """
         request = self._request(method, address, query, body, safe)
         reply = await self._bounded(request)
-        return await _judged(request, reply)
+        return await _judged(request, reply, success)
 
     def _request(
         self, method: str, address: names.Address, query: Mapping[str, str] | None, body: object, safe: bool
@@ -165,7 +169,7 @@ class Exchange:
         body = {"name": user, "password": password}
         request = self._request("POST", names.server("/_session"), None, body, safe=True)
         reply = await self._logged(request)
-        await _judged(request, reply)
+        await _judged(request, reply, SUCCESS)
         return reply
 
     async def _logged(self, request: Request) -> Reply:
@@ -189,8 +193,8 @@ _JSON_ACCEPTED = {"Accept": "application/json"}
 _JSON_BOTH_WAYS = {"Accept": "application/json", "Content-Type": "application/json"}
 
 
-async def _judged(request: Request, reply: Reply) -> Answer:
-    if reply.status not in _SUCCESS:
+async def _judged(request: Request, reply: Reply, success: frozenset[int]) -> Answer:
+    if reply.status not in success:
         raise _failure(request, reply)
     value = None
     if request.method != "HEAD":

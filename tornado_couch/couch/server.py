@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from http import HTTPStatus
 from typing import Any
 
-from ..errors import InvalidReply, NotFound
+from ..errors import InvalidReply
 from . import names
-from .exchange import Answer, Exchange, expect
+from .exchange import SUCCESS, Answer, Exchange, expect
 
 __all__ = ["Server"]
 
@@ -50,10 +51,9 @@ class Server:
         Raises:
             Unavailable: there is no answer, or it is 5xx.
         """
-        try:
-            answer = await self._call("GET", "/_up")
-        except NotFound:
-            return False
+        # 404 is what CouchDB has for "not now"; only with a status is it CouchDB that says so.
+        success = SUCCESS | {HTTPStatus.NOT_FOUND}
+        answer = await self._exchange.call("GET", names.server("/_up"), success=success)
         return answer.member("status", str) == "ok"
 
     async def session(self) -> dict[str, Any]:
