@@ -17,8 +17,8 @@ FLOORS: dict[str, set[str]] = {
     "errors": set(),
     "_version": set(),
     "json_text": set(),
-    "embedded": {"errors"},
-    "couch": {"errors", "json_text"},
+    "embedded": {"errors", "_version"},
+    "couch": {"errors", "json_text", "_version"},
     "security": {"errors", "json_text"},
     "models": {"errors", "json_text", "security"},
     "store": {"errors", "json_text", "couch", "security", "models"},
@@ -82,9 +82,8 @@ SCRIPTS = ("_version", "__main__", "js_worker")  # nobody imports names from the
 
 @pytest.mark.parametrize("name", [name for name in sorted(modules()) if not name.endswith(SCRIPTS)])
 def test_each_module_says_what_is_public(name: str) -> None:
-    """`__all__` is there, sorted, and every name in it exists."""
+    """`__all__` is there and every name in it exists; that it is sorted is the linter's rule RUF022."""
     module = importlib.import_module(name)
-    assert list(module.__all__) == sorted(module.__all__)
     assert [each for each in module.__all__ if not hasattr(module, each)] == []
 
 

@@ -84,7 +84,10 @@ _HOME = {
     "models": "CreatedOn Indexed Key Model ReadOnly Timestamp UpdatedOn WriteOnly",
     "ops": "install",
     "store": "Page Retry Store",
-    "web": "CollectionHandler CreateMixin DestroyMixin DocumentHandler ListMixin Problem ProblemHandler ReplaceMixin ResourceHandler RetrieveMixin problem_settings resource",
+    "web": (
+        "CollectionHandler CreateMixin DestroyMixin DocumentHandler ListMixin Problem ProblemHandler ReplaceMixin"
+        " ResourceHandler RetrieveMixin problem_settings resource"
+    ),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}
 

@@ -180,8 +180,8 @@ def _describe(cls: type[Model], type_text: str, key: str | None, unique: bool) -
 
 def _adapter(cls: type[Model], declared: Property) -> TypeAdapter[Any]:
     field = cls.model_fields[declared.attribute]
-    parts = (field.annotation, *field.metadata)
-    return TypeAdapter(Annotated.__class_getitem__(parts) if field.metadata else field.annotation)  # type: ignore[attr-defined]
+    annotation: Any = field.annotation
+    return TypeAdapter(Annotated.__class_getitem__((annotation, *field.metadata)) if field.metadata else annotation)  # type: ignore[attr-defined]
 
 
 def _properties(cls: type[Model]) -> dict[str, Property]:

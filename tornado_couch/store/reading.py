@@ -11,7 +11,7 @@ from ..couch import UNSET, Database, Leaf
 from ..errors import DocumentNotFound, InvalidDocument, NotFound
 from ..models import Model, collection_view, from_document, is_of, model_info, property_view
 
-__all__ = ["Page", "Position", "Reader", "winner"]
+__all__ = ["Page", "Position", "Reader", "indexed_properties", "is_absent", "winner"]
 
 logger = logging.getLogger("tornado_couch.store")
 
@@ -57,6 +57,11 @@ def _rank(revision: str) -> tuple[int, str]:
     return int(generation), digest
 
 
+def is_absent(error: NotFound) -> bool:
+    """Whether it is the document that is not there, and not the whole database."""
+    return error.reason in ("missing", "deleted")
+
+
 class Reader:
     """Reads models from one database."""
 
@@ -100,14 +105,16 @@ class Reader:
     async def _bearing(self, cls: type[Model], document_id: str, key: Any) -> Document | None:
         """The document of this id, if it is of the model and bears the key."""
         # Ids with an underscore are design and local documents: never a model's.
-        if not document_id or document_id.startswith("_"):
+        if document_id.startswith("_"):
             return None
         try:
             document = await self._database.get(document_id)
+        except ValueError:
+            return None  # no document can have such an id
         except NotFound as missing:
-            if missing.reason not in ("missing", "deleted"):
-                raise  # the database itself is not there: an outage, not a missing document
-            return None
+            if is_absent(missing):
+                return None
+            raise
         info = model_info(cls)
         if not is_of(cls, document) or (info.key and document.get(info.key.name) != info.key_value(key)):
             return None

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from ..couch import UNSET, Database
-from ..errors import Conflict, DocumentExists, DocumentNotFound, RetriesExhausted, RevisionMismatch
+from ..errors import Conflict, DocumentExists, DocumentNotFound, NotFound, RetriesExhausted, RevisionMismatch
 from ..models import Model, model_info, stamped, to_document, utc_now
-from .reading import Page, Position, Reader
+from .reading import Page, Position, Reader, is_absent
 from .retry import Retry
 
 __all__ = ["Change", "Expectation", "Store"]
@@ -176,7 +176,12 @@ class Store:
 
         async def attempt() -> None:
             current = await self._expected(cls, key, expected)
-            await self.database.delete(current._id or "", current._rev or "")
+            try:
+                await self.database.delete(current._id or "", current._rev or "")
+            except NotFound as gone:
+                if is_absent(gone):  # another writer deleted it first
+                    raise DocumentNotFound("there is no such document") from None
+                raise
 
         await self._until_no_conflict(attempt, cls, key, expected is not None)
 

@@ -126,14 +126,10 @@ def _finite(text: str) -> float:
 
 
 def _deeper_than(value: Any, depth: int) -> bool:
-    level = [value]
-    for _ in range(depth + 1):
-        level = [
-            inner
-            for each in level
-            if isinstance(each, dict | list)
-            for inner in (each.values() if isinstance(each, dict) else each)
-        ]
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(depth):
+        members = (inner for each in level for inner in (each.values() if isinstance(each, dict) else each))
+        level = [each for each in members if isinstance(each, dict | list)]
         if not level:
             return False
     return True

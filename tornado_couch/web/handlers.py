@@ -57,7 +57,7 @@ class ResourceHandler(ProblemHandler):
             if action and getattr(cls, method) is RequestHandler._unimplemented_method:
                 setattr(cls, method, _method(action))
         if cls.get is not RequestHandler._unimplemented_method:
-            cls.head = cls.get  # type: ignore[method-assign]
+            cls.head = cls.get
 
     def initialize(self, resource: Resource[Any]) -> None:
         """Take what the route says."""
@@ -74,16 +74,18 @@ class ResourceHandler(ProblemHandler):
     # ------------------------------------------------------------ before the action
 
     def prepare(self) -> None:
-        """Refuse what can be refused before the body is read."""
-        if self.request.method not in self.allowed_methods():
-            raise Problem(405)
-        if not accepts_json(self.request.headers.get("Accept", "*/*")):
-            raise Problem(406, detail=f"This resource is available as {JSON}.")
+        """Refuse a body that is far too large before it comes.
+
+        Every other refusal waits until the body is read: answering before that makes Tornado close
+        the connection, and many a client then sees a broken pipe in place of the answer.
+        """
         length = self.request.headers.get("Content-Length", "0")
         if length.isdecimal() and int(length) > max(_DRAINED, self.resource.limits.size):
             # Otherwise Tornado's own limit comes first and closes the connection without an answer.
             self.request.connection.set_max_body_size(int(length))  # type: ignore[union-attr]
-            raise too_large(self.resource.limits.size)
+            problem = too_large(self.resource.limits.size)
+            problem.headers["Connection"] = "close"
+            raise problem
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a part of the body, up to the limit."""
@@ -214,6 +216,8 @@ def _method(action: str) -> Callable[..., Awaitable[None]]:
     """The Tornado method that runs an action, with the key in the URL where there is one."""
 
     async def run(self: ResourceHandler, *arguments: str) -> None:
+        if not accepts_json(self.request.headers.get("Accept", "*/*")):
+            raise Problem(406, detail=f"This resource is available as {JSON}.")
         await getattr(self, action)(*[self.parse_key(text) for text in arguments])
 
     run.__doc__ = f"Run `{action}`."

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 from ..errors import DocumentExists, DocumentNotFound, RevisionMismatch, ValidationFailed
-from ..models import Model, model_info, replaced, validated
+from ..models import Model, ModelInfo, replaced, validated
 from ..store import Change, Expectation, Page
 from .handlers import ResourceHandler
 from .listing import ListQuery, parse_list_query
 from .problems import Problem
 
 __all__ = ["CreateMixin", "DestroyMixin", "ListMixin", "ReplaceMixin", "RetrieveMixin"]
+
+
+def check_key(info: ModelInfo, key: Any) -> None:
+    """Refuse a client's key that could not name a document in a URL or in CouchDB.
+
+    Raises:
+        ValidationFailed: it is empty, a dot segment (RFC 3986 §3.3), which clients resolve, or has
+            control characters; or it is an id with a leading underscore, which are CouchDB's own.
+    """
+    if key is None:
+        return  # one will be given
+    text = info.key_text(key)
+    reserved = info.key is None and text.startswith("_")
+    if text in ("", ".", "..") or reserved or any(unicodedata.category(each) == "Cc" for each in text):
+        detail = "A key cannot be empty, `.`, `..`, begin with an underscore as an id, or have control characters."
+        pointer = f"/{info.key.name}" if info.key else ""
+        raise ValidationFailed([{"pointer": pointer, "keyword": "key", "detail": detail}])
 
 
 class ListMixin(ResourceHandler):
@@ -48,7 +66,7 @@ class CreateMixin(ResourceHandler):
         """Create it; 201 with Location."""
         body = await self.read_body("create")
         model = validated(self.resource.model, {**body, **self.get_initial()})
-        self.check_key(model)
+        check_key(self.resource.info, model._key)
         created = await self.perform_create(model)
         self.set_header("Location", self.resource.href(created._key))
         self.answer_document(created, 201)
@@ -56,17 +74,6 @@ class CreateMixin(ResourceHandler):
     def get_initial(self) -> dict[str, Any]:
         """Values that the service gives to a new document, by name in JSON: read-only properties, say."""
         return {}
-
-    def check_key(self, model: Model) -> None:
-        """Refuse a key that could not stand in a URL.
-
-        Raises:
-            ValidationFailed: it is empty, or a dot segment (RFC 3986 §3.3), which clients resolve.
-        """
-        info = model_info(type(model))
-        if info.key and not info.key.generated and info.key_text(model._key) in ("", ".", ".."):
-            detail = "A key cannot be empty, `.` or `..`."
-            raise ValidationFailed([{"pointer": f"/{info.key.name}", "keyword": "key", "detail": detail}])
 
     async def perform_create(self, model: Any) -> Any:
         """Store the new model; what is returned is shown to the client."""
@@ -137,12 +144,13 @@ class ReplaceMixin(WriteMixin):
         self.answer_document(model, status)
 
     def _check_key_in_body(self, key: Any, body: dict[str, Any]) -> None:
-        info = model_info(self.resource.model)
+        info = self.resource.info
         if info.key and body.get(info.key.name, info.key_value(key)) != info.key_value(key):
             raise Problem(400, "key-mismatch", f"`{info.key.name}` differs from the key in the URL.")
 
     async def _create_at(self, key: Any, body: dict[str, Any]) -> Any:
-        info = model_info(self.resource.model)
+        info = self.resource.info
+        check_key(info, key)
         model = validated(self.resource.model, {**body, **({info.key.name: info.key_value(key)} if info.key else {})})
         if info.key is None:
             model._id = key

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+from http.client import responses
 from typing import Any
 
-from tornado.httputil import responses
 from tornado.web import HTTPError, RequestHandler
 
 from .. import errors, json_text

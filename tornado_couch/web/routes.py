@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tornado.web import URLSpec
+from tornado.routing import URLSpec
 
 from ..models import Model
 from ..store import Store
@@ -46,16 +46,15 @@ def resource(
         **options: the further attributes of `Resource`, such as `require_if_match=True`.
 
     Returns:
-        Two URL specifications, named after the model's type: "fruits", "fruit", for `reverse_url`.
+        Two URL specifications.
 
     Raises:
         ModelDefinitionError: the model has no type.
         ValueError: the options contradict each other or the model.
     """
     mounted = {"resource": Resource(path, model, store, **options)}
-    name = mounted["resource"].info.type.name
     return [
-        URLSpec(re.escape(path), collection, mounted, name=f"{name}s"),
+        URLSpec(re.escape(path), collection, mounted),
         # One segment, still percent-encoded, so that a key may hold any character, slashes too.
-        URLSpec(re.escape(path) + "/([^/]+)", document, mounted, name=name),
+        URLSpec(re.escape(path) + "/([^/]+)", document, mounted),
     ]

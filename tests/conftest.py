@@ -1,0 +1,37 @@
+"""The CouchDB that functional tests run against: the embedded one, and with COUCHDB_URL set that one as well."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tornado_couch import Couch, Database
+
+SERVERS = ["embedded", *(["COUCHDB_URL"] if os.environ.get("COUCHDB_URL") else [])]
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def server_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a CouchDB, with an admin's credentials where it needs them."""
+    if request.param == "COUCHDB_URL":
+        return os.environ["COUCHDB_URL"]
+    return str(request.getfixturevalue("couch_url"))
+
+
+@pytest.fixture
+async def couch(server_url: str) -> AsyncIterator[Couch]:
+    """A client."""
+    async with Couch(server_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def database(couch: Couch) -> AsyncIterator[Database]:
+    """A database of its own for each test."""
+    name = f"test-{uuid.uuid4().hex}"
+    await couch.create_database(name)
+    yield couch[name]
+    await couch.delete_database(name)

@@ -1,0 +1,151 @@
+"""A real service on a real socket, over a fresh database."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import aiohttp
+import pytest
+from annotated_types import Ge, MinLen
+from pydantic import Field
+from tornado.httpserver import HTTPServer
+from tornado.web import Application
+
+from tornado_couch import (
+    CreatedOn,
+    Database,
+    Indexed,
+    Key,
+    Model,
+    ReadOnly,
+    Store,
+    UpdatedOn,
+    WriteOnly,
+    install,
+    problem_settings,
+    resource,
+)
+
+
+class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
+    fruit_id: Key
+    color: Annotated[str, MinLen(1), Indexed()]
+    weight: Annotated[int | None, Ge(0)] = None
+    tags: list[str] = Field(default_factory=list)
+    pin: Annotated[str | None, WriteOnly()] = None
+    grade: Annotated[int, ReadOnly()] = 0
+    created_on: CreatedOn
+    updated_on: UpdatedOn
+
+
+class Place(Model, type="place_v1.0", key="name", unique=True):
+    name: str
+    size: Annotated[int, Indexed()] = 0
+
+
+class Note(Model, type="note_v1.0"):
+    text: str
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: Any
+    text: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+class Client:
+    """Sends requests to the service, and checks what holds for every answer."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
+        self.url = url
+        self.session = session
+
+    async def __call__(self, method: str, path: str, body: Any = None, *, data: Any = None, **headers: str) -> Reply:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if body is not None:
+            data = json.dumps(body).encode()
+            named.setdefault("Content-Type", "application/json")
+        if isinstance(data, bytes) and len(data) > 2**20:
+            data = io.BytesIO(data)
+        skip = ("Content-Type", "Accept", "Accept-Encoding")
+        async with self.session.request(
+            method,
+            aiohttp.client.URL(self.url + path, encoded=True),
+            data=data,
+            headers=named,
+            skip_auto_headers=skip,
+            allow_redirects=False,
+        ) as reply:
+            found = Reply(reply.status, reply.headers, await reply.read())
+        self._check(method, found)
+        return found
+
+    def _check(self, method: str, reply: Reply) -> None:
+        if reply.status >= 400 and method != "HEAD":
+            assert reply.headers["Content-Type"] == "application/problem+json"
+            assert reply.json["status"] == reply.status
+            assert {"type", "title", "instance"} <= reply.json.keys()
+            assert b"Traceback" not in reply.text
+
+
+Serve = Callable[[Application], Awaitable[Client]]
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Serves applications on free ports."""
+    servers: list[HTTPServer] = []
+    async with aiohttp.ClientSession(auto_decompress=True) as session:
+
+        async def start(app: Application) -> Client:
+            server = HTTPServer(app)
+            server.listen(0, "127.0.0.1")
+            servers.append(server)
+            port = next(iter(server._sockets.values())).getsockname()[1]
+            return Client(f"http://127.0.0.1:{port}", session)
+
+        yield start
+    for server in servers:
+        server.stop()
+        await server.close_all_connections()
+
+
+@pytest.fixture
+async def store(database: Database) -> Store:
+    """A store of the three models, installed."""
+    await install(database.server, database.name, [Fruit, Place, Note])  # type: ignore[arg-type]
+    return Store(database)
+
+
+def application(store: Store, *more: Any, **settings: Any) -> Application:
+    routes = [
+        *resource("/fruits", Fruit, store),
+        *resource("/guarded", Fruit, store, require_if_match=True),
+        *resource("/places", Place, store, create_by_put=True, page_size=3, max_page_size=10),
+        *resource("/notes", Note, store, create_by_put=True),
+        *more,
+    ]
+    return Application(routes, **problem_settings(), **settings)
+
+
+@pytest.fixture
+async def ask(store: Store, serve: Serve) -> Client:
+    """A client of the service."""
+    return await serve(application(store))
+
+
+@pytest.fixture
+async def fruit(ask: Client) -> Reply:
+    """The answer to creating a red fruit."""
+    reply = await ask("POST", "/fruits", {"color": "red", "tags": ["a"]})
+    assert reply.status == 201
+    return reply
