@@ -16,8 +16,10 @@
     (e.name === "InternalError" || (e.name === "RangeError" && /call stack/.test(e.message)));
   const described = (e) => (e instanceof Error ? String(e) : (typeof e === "string" ? e : stringify(e)));
 
+  const isQueryServerError = (e) => Array.isArray(e) && (e[0] === "error" || e[0] === "fatal");
+
   function reported(e) {
-    if (Array.isArray(e) && (e[0] === "error" || e[0] === "fatal")) return [String(e[1]), described(e[2])];
+    if (isQueryServerError(e)) return [String(e[1]), described(e[2])];
     if (e && e.error && e.reason) return [String(e.error), described(e.reason)];
     if (e instanceof Error) return [e.name, e.message];
     return ["unnamed_error", described(e)];
@@ -145,7 +147,7 @@
   }
 
   function rendered(e, args) {
-    if (exhausted(e) || (e && e.error && e.reason) || (Array.isArray(e) && /^(error|fatal)$/.test(e[0]))) throw e;
+    if (exhausted(e) || (e && e.error && e.reason) || isQueryServerError(e)) throw e;
     throw failure("render_error", `function raised error: ${described(e)} \nstacktrace: ${(e && e.stack) || ""}`);
   }
 
@@ -241,8 +243,12 @@
       const id = stringify(path);
       if (!functions.has(id)) {
         let source = design;
-        for (const name of path) source = source && Object.hasOwn(source, name) ? source[name] : undefined;
-        if (source === undefined) throw failure("not_found", `missing json key: ${path[path.length - 1]}`);
+        for (const name of path) {
+          if (source === null || typeof source !== "object" || !Object.hasOwn(source, name)) {
+            throw failure("not_found", `missing json key: ${name}`);
+          }
+          source = source[name];
+        }
         functions.set(id, compiled(source));
       }
       return functions.get(id);
@@ -278,7 +284,7 @@
         validate.apply(design, args.map((part) => parse(part)));
         return "1";
       } catch (e) {
-        if (e instanceof Error) throw e;
+        if (e instanceof Error || isQueryServerError(e)) throw e;
         return stringify(e);
       }
     }

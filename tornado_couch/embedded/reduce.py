@@ -7,14 +7,14 @@ Functions".
 
 from __future__ import annotations
 
-__all__ = ["BUILT_IN", "Reducer", "reducer"]
+__all__ = ["Reducer", "reducer"]
 
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from tornado_couch.embedded.javascript import Program, Scripts
-from tornado_couch.embedded.problems import Problem
+from tornado_couch.embedded.problems import Problem, not_implemented
 from tornado_couch.embedded.view_index import Row
 
 # CouchDB's reduce_limit: a result longer than this must be less than half of what went in.
@@ -261,7 +261,6 @@ class _Script:
 _MAKERS: dict[str, Callable[[], Reducer]] = {
     "_approx_count_distinct": _Distinct, "_count": _Count, "_stats": _Stats, "_sum": _Sum,
 }
-BUILT_IN = frozenset(_MAKERS)
 
 
 def reducer(source: str, view: str, program: Program, scripts: Scripts) -> Reducer:
@@ -274,10 +273,11 @@ def reducer(source: str, view: str, program: Program, scripts: Scripts) -> Reduc
         scripts: where JavaScript runs.
 
     Raises:
-        Problem: 400 invalid_design_doc for a built-in that there is none of.
+        Problem: 501 for a built-in that this server has not.
     """
-    if source in _MAKERS:
-        return _MAKERS[source]()
+    for name, make in _MAKERS.items():
+        if source.startswith(name):  # what follows the name does not count in CouchDB either
+            return make()
     if source.startswith("_"):
-        raise Problem(400, "invalid_design_doc", f"`{source}` is not a supported reduce function.")
+        raise not_implemented(f"the reduce function {source}")
     return _Script(scripts, program, view)
