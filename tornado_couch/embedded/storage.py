@@ -330,6 +330,17 @@ class Database:
             ).fetchone()[0]
         return {"file": pages * size, "external": external, "active": (pages - free) * size}
 
+    def partition(self, prefix: str) -> tuple[dict[int, int], int]:
+        """How many documents of each state a partition has, and how many bytes they have as JSON."""
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        with self.connections.read() as connection:
+            rows = connection.execute(
+                "SELECT docs.state, count(*), sum(length(bodies.json)) FROM docs JOIN bodies ON bodies.key = docs.body"
+                " WHERE docs.id >= ? AND docs.id < ? GROUP BY docs.state",
+                (prefix, end),
+            ).fetchall()
+        return {state: count for state, count, _ in rows}, sum(size for _, _, size in rows)
+
     def close(self) -> None:
         """Close the files."""
         self.connections.close()

@@ -1,0 +1,102 @@
+"""Filters of the changes feed: by ids, selector, kind of document, a view, or a function."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from tornado_couch.embedded.couch import Couch
+from tornado_couch.embedded.databases import OpenDatabase
+from tornado_couch.embedded.edits import user_context
+from tornado_couch.embedded.jsontext import loads
+from tornado_couch.embedded.messages import Request
+from tornado_couch.embedded.problems import bad_request
+from tornado_couch.embedded.storage import PLAIN, Database, Stored
+
+__all__ = ["Filter", "filter_of"]
+
+Filter = Callable[[list[Stored]], list[Stored]]
+"""Those of some changes that pass. Runs in a thread."""
+
+
+async def filter_of(couch: Couch, request: Request, opened: OpenDatabase, body: dict[str, Any]) -> Filter | None:
+    """The filter that a request names; None when there is none.
+
+    Raises:
+        Problem: 400 or 404.
+    """
+    name = request.parameters.get("filter")
+    if name is None or name == "":
+        return None
+    if name == "_doc_ids":
+        return _by_ids(request, body)
+    if name == "_selector":
+        return await couch.in_thread(_by_selector, opened.database, body)
+    if name == "_design":
+        return lambda changes: [change for change in changes if change.id.startswith("_design/")]
+    if name == "_view":
+        return _by_view(couch, request, opened)
+    return _by_function(couch, request, opened, name)
+
+
+def _by_ids(request: Request, body: dict[str, Any]) -> Filter:
+    ids = loads(request.parameters["doc_ids"]) if "doc_ids" in request.parameters else body.get("doc_ids")
+    if not isinstance(ids, list):
+        raise bad_request("`doc_ids` filter parameter is not a list of doc ids.")
+    wanted = {item for item in ids if isinstance(item, str)}
+    return lambda changes: [change for change in changes if change.id in wanted]
+
+
+def _by_selector(database: Database, body: dict[str, Any]) -> Filter:
+    from tornado_couch.embedded.selectors import compile_selector
+
+    if "selector" not in body:
+        raise bad_request("Selector must be specified in POST payload")
+    selector = compile_selector(body["selector"])
+
+    def passed(changes: list[Stored]) -> list[Stored]:
+        texts = _texts(database, changes)
+        return [change for change, text in zip(changes, texts, strict=True) if selector.matches(json.loads(text))]
+
+    return passed
+
+
+def _texts(database: Database, changes: list[Stored]) -> list[str]:
+    """The documents of some changes, tombstones included."""
+    with database.connections.read() as connection:
+        return [database.text(change, change.rev, PLAIN, connection) or "{}" for change in changes]
+
+
+def _split(name: str, what: str) -> tuple[str, str]:
+    design, slash, function = name.partition("/")
+    if not slash or not design or not function:
+        raise bad_request(f"`{what}` must be of the form `designname/{what}name`")
+    return f"_design/{design}", function
+
+
+def _by_view(couch: Couch, request: Request, opened: OpenDatabase) -> Filter:
+    """What the map function of a view emits something for."""
+    design, name = _split(request.parameters.get("view", ""), "view")
+    text = opened.database.winner_text(design)[1]
+
+    def passed(changes: list[Stored]) -> list[Stored]:
+        found = couch.functions.filter_view(text, name, _texts(opened.database, changes)) if changes else []
+        return [change for change, yes in zip(changes, found, strict=True) if yes]
+
+    return passed
+
+
+def _by_function(couch: Couch, request: Request, opened: OpenDatabase, named: str) -> Filter:
+    """What a filter function says yes to."""
+    from tornado_couch.embedded.request_object import request_object
+
+    design, name = _split(named, "filter")
+    text = opened.database.winner_text(design)[1]
+    asked = request_object(couch, request, opened, None, user_context(request.user, opened.database))
+
+    def passed(changes: list[Stored]) -> list[Stored]:
+        found = couch.functions.filter(text, name, _texts(opened.database, changes), asked) if changes else []
+        return [change for change, yes in zip(changes, found, strict=True) if yes]
+
+    return passed

@@ -1,0 +1,199 @@
+"""`/{db}/{doc}/{attachment}`: one attachment by itself."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any, cast
+
+from tornado_couch.embedded import attachments as att
+from tornado_couch.embedded.attachments import PART_SIZE, Attachment, NewAttachment
+from tornado_couch.embedded.couch import Couch
+from tornado_couch.embedded.databases import OpenDatabase
+from tornado_couch.embedded.documents import Draft, check_id
+from tornado_couch.embedded.edits import write_draft
+from tornado_couch.embedded.handlers.documents import find_revision, given_revision
+from tornado_couch.embedded.handlers.streams import from_thread
+from tornado_couch.embedded.jsontext import dumps, loads
+from tornado_couch.embedded.messages import Reply, Request, text_reply
+from tornado_couch.embedded.problems import Problem, bad_content_type, conflict, missing, not_found
+from tornado_couch.embedded.storage import Database
+
+__all__ = ["attachment"]
+
+
+def attachment(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, name: str) -> Any:
+    """An attachment: a Reply, or an awaitable of one."""
+    request.allow("DELETE", "GET", "HEAD", "PUT")
+    if request.method in ("GET", "HEAD"):
+        return read_attachment(couch, request, opened.database, doc_id, name)
+    if doc_id.startswith("_local/"):
+        raise Problem(400, "bad_request", "_local documents do not accept attachments.")
+    check_id(doc_id)
+    if request.method == "PUT":
+        return put_attachment(couch, request, opened, doc_id, name)
+    return delete_attachment(couch, request, opened, doc_id, name)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _existing(
+    request: Request, database: Database, doc_id: str, name: str, connection: sqlite3.Connection
+) -> Attachment:
+    """The record of an attachment.
+
+    Raises:
+        Problem: 404, there is no such document, revision or attachment.
+    """
+    stored, rev = find_revision(request, database, doc_id, connection)
+    found = database.revision(stored.tree, rev, connection)
+    if found is None:
+        raise missing()
+    for item in found[1]:
+        if item.name == name:
+            return item
+    raise not_found("Document is missing attachment")
+
+
+def read_attachment(couch: Couch, request: Request, database: Database, doc_id: str, name: str) -> Reply:
+    """GET and HEAD, whole or a range."""
+    with database.connections.read() as connection:
+        item = _existing(request, database, doc_id, name, connection)
+    tag = f'"{item.digest}"'
+    if tag in request.headers.get("If-None-Match", "").replace(",", " ").split():
+        return Reply(304, headers={"ETag": tag})
+    packed = item.encoding == "gzip" and "gzip" in request.headers.get("Accept-Encoding", "")
+    headers = {
+        "ETag": tag,
+        "Content-Type": item.content_type.replace("\r", " ").replace("\n", " "),
+        "Accept-Ranges": "bytes" if item.encoding == "identity" else "none",
+        "Content-Security-Policy": "sandbox",
+    }
+    if packed:
+        headers["Content-Encoding"] = "gzip"
+    length = item.stored if packed else item.length
+    span = _range(request.headers.get("Range"), length) if item.encoding == "identity" else None
+    if span is not None:
+        headers["Content-Range"] = f"bytes {span[0]}-{span[1]}/{length}"
+        headers["Content-Length"] = str(span[1] - span[0] + 1)
+        return Reply(206, headers=headers, stream=from_thread(couch, lambda: _span(database, item, *span)))
+    headers["Content-Length"] = str(length)
+    return Reply(200, headers=headers, stream=from_thread(couch, lambda: _whole(database, item, packed)))
+
+
+def _stored_parts(database: Database, item: Attachment, first: int = 0) -> Iterator[bytes]:
+    """The stored bytes; each part is read by itself, so that nothing is held while the client takes its time."""
+    number = first
+    while row := database.connections.read_row(
+        "SELECT data FROM blobs WHERE key = ? AND part = ?", (item.blob, number)
+    ):
+        yield cast(bytes, row[0])
+        number += 1
+
+
+def _whole(database: Database, item: Attachment, packed: bool) -> Iterator[bytes]:
+    parts = _stored_parts(database, item)
+    return parts if packed else att.decoded(item, parts)
+
+
+def _span(database: Database, item: Attachment, start: int, end: int) -> Iterator[bytes]:
+    """The bytes from `start` to `end`, both included."""
+    place = start - start % PART_SIZE
+    for part in _stored_parts(database, item, start // PART_SIZE):
+        piece = part[max(start - place, 0) : end + 1 - place]
+        if not piece:
+            return
+        yield piece
+        place += len(part)
+
+
+def _range(header: str | None, length: int) -> tuple[int, int] | None:
+    """First and last byte of a range; None when the whole is to be sent (also for several ranges).
+
+    Raises:
+        Problem: 416, the range begins behind the end.
+    """
+    if header is None or not header.startswith("bytes=") or "," in header:
+        return None
+    first, dash, last = header[6:].strip().partition("-")
+    if not dash or not (first + last).isascii() or not (first + last).isdigit():
+        return None
+    if not first:
+        start, end = max(length - int(last), 0), length - 1
+    else:
+        start, end = int(first), min(int(last), length - 1) if last else length - 1
+    if start >= length or end < start:
+        raise Problem(416, "requested_range_not_satisfiable", "Requested range not satisfiable")
+    return None if (start, end) == (0, length - 1) and not last else (start, end)
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _new(request: Request, name: str) -> NewAttachment:
+    """The attachment in a request; runs in a thread, as compressing takes its time."""
+    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding not in ("identity", "gzip"):
+        raise bad_content_type("Only gzip and identity content-encodings are supported")
+    kind = request.headers.get("Content-Type", "application/octet-stream")
+    data = request.file if request.file is not None else _spool(bytes(request.body))
+    return att.new_attachment(name, kind, data, encoding=coding)
+
+
+def _spool(data: bytes) -> IO[bytes]:
+    spool: IO[bytes] = tempfile.SpooledTemporaryFile(1 << 20)  # noqa: SIM115  closed when garbage
+    spool.write(data)
+    return spool
+
+
+def _base(database: Database, doc_id: str, rev: str | None) -> tuple[Draft, list[Attachment]]:
+    """A draft that says what a revision says, and that revision's attachments; a new one without a revision.
+
+    Raises:
+        Problem: 409, there is no such revision.
+    """
+    if rev is None:
+        return Draft(doc_id), []
+    with database.connections.read() as connection:
+        stored = database.stored(doc_id, connection)
+        found = database.revision(stored.tree, rev, connection) if stored else None
+    if found is None:
+        raise Problem(409, "not_found", "missing_rev") if stored is None else conflict()
+    body, kept = found
+    return Draft(doc_id, rev, body=loads(body), text=body), kept
+
+
+def _as_stub(item: Attachment) -> NewAttachment:
+    return NewAttachment(item.name, item.content_type, item.revpos, item.digest, item.length, -1, "stub", None)
+
+
+async def put_attachment(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, name: str) -> Reply:
+    """PUT: the attachment in a new revision of its document."""
+    rev = given_revision(request, None)
+    draft, kept = _base(opened.database, doc_id, rev)
+    new = await couch.in_thread(_new, request, name)
+    draft.attachments = [new, *(_as_stub(item) for item in kept if item.name != name)]
+    written = await write_draft(couch, request.user, opened, draft)
+    location = request.url(opened.database.name, doc_id, name)
+    return _written(doc_id, written, 201, {"Location": location})
+
+
+async def delete_attachment(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, name: str) -> Reply:
+    """DELETE: a new revision of the document without the attachment."""
+    rev = given_revision(request, None)
+    if rev is None:
+        with opened.database.connections.read() as connection:
+            _existing(request, opened.database, doc_id, name, connection)
+        raise conflict()
+    draft, kept = _base(opened.database, doc_id, rev)
+    if name not in [item.name for item in kept]:
+        raise not_found("Document is missing attachment")
+    draft.attachments = [_as_stub(item) for item in kept if item.name != name]
+    written = await write_draft(couch, request.user, opened, draft)
+    return _written(doc_id, written, 200, {})
+
+
+def _written(doc_id: str, rev: str, status: int, headers: dict[str, str]) -> Reply:
+    return text_reply(f'{{"ok":true,"id":{dumps(doc_id)},"rev":"{rev}"}}', status, headers)

@@ -1,0 +1,244 @@
+"""`_changes`: what happened in a database, once or for as long as the client listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+from tornado_couch.embedded import change_filters
+from tornado_couch.embedded.change_filters import Filter
+from tornado_couch.embedded.couch import Couch
+from tornado_couch.embedded.databases import OpenDatabase
+from tornado_couch.embedded.jsontext import dumps
+from tornado_couch.embedded.messages import Reply, Request
+from tornado_couch.embedded.problems import bad_request, query_parse_error
+from tornado_couch.embedded.revisions import leaves
+from tornado_couch.embedded.sequences import format_seq, parse_since
+from tornado_couch.embedded.storage import Database, ReadOptions, Stored
+
+__all__ = ["changes"]
+
+_FEEDS = ("normal", "longpoll", "continuous", "eventsource")
+_BATCH = 200
+_DEFAULT_MS = 60_000
+_FOREVER = 1 << 62
+
+
+class Feed(NamedTuple):
+    """What a client wants to hear."""
+
+    kind: str
+    since: int
+    limit: int
+    descending: bool
+    all_leaves: bool
+    include_docs: bool
+    options: ReadOptions
+    seq_interval: int
+    heartbeat: float | None
+    timeout: float
+    wanted: Filter | None
+
+
+class Line(NamedTuple):
+    """One change that is told."""
+
+    seq: int
+    text: str
+    body: str
+
+
+async def changes(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`/{db}/_changes`."""
+    request.allow("GET", "HEAD", "POST")
+    body: dict[str, Any] = {}
+    if request.method == "POST":
+        request.need_json_type()
+        body = request.json_object() if request.body else {}
+    feed = await _feed(couch, request, opened, body)
+    headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"} if feed.kind == "eventsource" else {}
+    return Reply(200, headers=headers, stream=_stream(couch, opened, feed))
+
+
+async def _feed(couch: Couch, request: Request, opened: OpenDatabase, body: dict[str, Any]) -> Feed:
+    """The feed that a request describes.
+
+    Raises:
+        Problem: 400, it makes no sense.
+    """
+    kind = request.parameters.get("feed", "normal")
+    if kind not in _FEEDS:
+        kind = "continuous" if kind == "live" else "normal"
+    since = request.headers.get("Last-Event-ID") or request.parameters.get("since", "0")
+    style = request.parameters.get("style", "main_only")
+    if style not in ("main_only", "all_docs"):
+        raise bad_request("`style` is main_only or all_docs")
+    options = ReadOptions(
+        conflicts=request.flag("conflicts"),
+        attachments=request.flag("attachments"),
+        att_encoding_info=request.flag("att_encoding_info"),
+    )
+    limit = request.number("limit", -1)
+    return Feed(
+        kind, parse_since(opened.database, since), limit if limit >= 0 else _FOREVER, request.flag("descending"),
+        style == "all_docs", request.flag("include_docs"), options, max(request.number("seq_interval", 1), 1),
+        _heartbeat(request), _milliseconds(request, "timeout"),
+        await change_filters.filter_of(couch, request, opened, body),
+    )  # fmt: skip
+
+
+def _milliseconds(request: Request, name: str) -> float:
+    text = request.parameters.get(name)
+    if text in (None, "true", "infinity"):
+        return _DEFAULT_MS / 1000
+    return request.number(name, _DEFAULT_MS) / 1000
+
+
+def _heartbeat(request: Request) -> float | None:
+    """Seconds between signs of life; None when the client wants none."""
+    text = request.parameters.get("heartbeat")
+    if text is None or text == "false":
+        return None
+    seconds = _milliseconds(request, "heartbeat")
+    if seconds <= 0:
+        raise query_parse_error("The heartbeat value should be a positive integer (in milliseconds).")
+    return seconds
+
+
+# ---------------------------------------------------------------- what is told
+
+
+def _line(database: Database, feed: Feed, stored: Stored) -> Line:
+    """One change as text, without its sequence number."""
+    revs = leaves(stored.tree) if feed.all_leaves else [stored.rev]
+    told = ",".join(f'{{"rev":"{rev}"}}' for rev in revs)
+    body = f'"id":{dumps(stored.id)},"changes":[{told}]'
+    if stored.state:
+        body += ',"deleted":true'
+    if feed.include_docs:
+        with database.connections.read() as connection:
+            document = database.text(stored, stored.rev, feed.options, connection)
+        body += f',"doc":{document or "null"}'
+    seq = dumps(format_seq(database, stored.seq))
+    return Line(stored.seq, f'{{"seq":{seq},{body}}}', body)
+
+
+def _batch(database: Database, feed: Feed, after: int, room: int) -> tuple[list[Line], int, bool]:
+    """The next lines, up to which sequence number was looked, and whether there may be more."""
+    top = database.seq  # read first: what is at or below it can be seen by now
+    if feed.descending:
+        found = database.feed(0, min(room, _FOREVER) if room < _BATCH else _BATCH, before=after)
+    else:
+        found = database.feed(after, _BATCH)
+    passed = feed.wanted(found) if feed.wanted is not None else found
+    lines = [_line(database, feed, stored) for stored in passed[:room]]
+    if len(passed) > room:
+        return lines, lines[-1].seq if lines else after, False
+    if len(found) >= _BATCH:
+        return lines, found[-1].seq, True
+    return lines, after if feed.descending else max(after, top), False
+
+
+class _State:
+    """How far a feed has come."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.after = _FOREVER if feed.descending else feed.since
+        self.last = 0 if feed.descending else feed.since
+        self.left = feed.limit
+        self.count = 0
+
+
+async def _told(
+    couch: Couch, opened: OpenDatabase, feed: Feed, state: _State
+) -> AsyncIterator[list[Line]]:
+    """The lines that are there now, in batches."""
+    more = True
+    while more and state.left > 0:
+        lines, state.after, more = await _next(couch, opened.database, feed, state)
+        if lines:
+            state.left -= len(lines)
+            state.last = lines[0].seq if feed.descending and not state.count else lines[-1].seq
+            state.count += len(lines)
+            yield lines
+    if not feed.descending and state.left > 0:
+        state.last = max(state.after, state.last)
+
+
+async def _next(couch: Couch, database: Database, feed: Feed, state: _State) -> tuple[list[Line], int, bool]:
+    return await couch.in_thread(_batch, database, feed, state.after, state.left)
+
+
+async def _stream(couch: Couch, opened: OpenDatabase, feed: Feed) -> AsyncIterator[bytes]:
+    state = _State(feed)
+    if feed.kind in ("normal", "longpoll"):
+        async for piece in _list_form(couch, opened, feed, state):
+            yield piece
+    else:
+        async for piece in _line_form(couch, opened, feed, state):
+            yield piece
+
+
+async def _list_form(couch: Couch, opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIterator[bytes]:
+    """normal and longpoll: one JSON object; longpoll waits while it would be empty."""
+    database = opened.database
+    yield b'{"results":[\n'
+    while True:
+        async for lines in _told(couch, opened, feed, state):
+            yield _joined(database, feed, state, lines)
+        if feed.kind == "normal" or state.count or feed.limit == 0:
+            break
+        async for beat in _quiet(opened, feed, state):
+            yield beat
+        if database.seq <= state.after or opened.deleted:
+            break
+    pending = 0 if opened.deleted or feed.descending else database.pending(state.last)
+    yield f'\n],\n"last_seq":{dumps(format_seq(database, state.last))},"pending":{pending}}}\n'.encode()
+
+
+def _joined(database: Database, feed: Feed, state: _State, lines: list[Line]) -> bytes:
+    """Lines of the list form; with `seq_interval` some without their sequence number."""
+    first = state.count - len(lines)
+    texts = [
+        line.text if (first + place + 1) % feed.seq_interval == 0 else f'{{"seq":null,{line.body}}}'
+        for place, line in enumerate(lines)
+    ]
+    return ((",\n" if first else "") + ",\n".join(texts)).encode()
+
+
+async def _line_form(couch: Couch, opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIterator[bytes]:
+    """continuous and eventsource: a line for each change, as they come."""
+    database = opened.database
+    yield b""
+    while True:
+        async for lines in _told(couch, opened, feed, state):
+            yield b"".join(_event(database, feed, line) for line in lines)
+        if state.left <= 0:
+            break
+        async for beat in _quiet(opened, feed, state):
+            yield beat
+        if database.seq <= state.after or opened.deleted:
+            break
+    if feed.kind == "continuous":
+        pending = 0 if opened.deleted else database.pending(state.last)
+        yield f'{{"last_seq":{dumps(format_seq(database, state.last))},"pending":{pending}}}\n'.encode()
+
+
+def _event(database: Database, feed: Feed, line: Line) -> bytes:
+    if feed.kind == "continuous":
+        return line.text.encode() + b"\n"
+    return f"data: {line.text}\nid: {dumps(format_seq(database, line.seq))}\n\n".encode()
+
+
+async def _quiet(opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIterator[bytes]:
+    """Wait until something was written, with signs of life if they are wanted; else until the time is over."""
+    loop = asyncio.get_running_loop()
+    over = loop.time() + feed.timeout
+    beat = b"event: heartbeat\ndata: \n\n" if feed.kind == "eventsource" else b"\n"
+    while opened.database.seq <= state.after and not opened.deleted:
+        if feed.heartbeat is not None:
+            if not await opened.changed(feed.heartbeat):
+                yield beat
+        elif loop.time() >= over or not await opened.changed(over - loop.time()):
+            return

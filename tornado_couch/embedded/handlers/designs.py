@@ -1,0 +1,130 @@
+"""Below a design document: views, their information, and functions that make replies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tornado_couch.embedded.couch import Couch
+from tornado_couch.embedded.databases import OpenDatabase
+from tornado_couch.embedded.handlers.streams import from_thread
+from tornado_couch.embedded.jsontext import dumps
+from tornado_couch.embedded.messages import Reply, Request, json_reply
+from tornado_couch.embedded.problems import not_found, not_implemented
+from tornado_couch.embedded.security import need_database_admin
+from tornado_couch.embedded.sequences import format_seq
+from tornado_couch.embedded.storage import Database, ReadOptions
+from tornado_couch.embedded.view_parameters import ViewParameters, view_parameters, view_queries
+
+__all__ = ["below_design", "design_text", "document_fetcher", "view_cleanup"]
+
+
+def design_text(database: Database, doc_id: str) -> str:
+    """JSON text of a design document.
+
+    Raises:
+        Problem: 404 missing or deleted.
+    """
+    return database.winner_text(doc_id)[1]
+
+
+def below_design(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, rest: list[str]) -> Any:
+    """`/{db}/_design/{ddoc}/_…`: a Reply, or an awaitable of one."""
+    kind = rest[0]
+    if kind == "_view" and len(rest) == 2:
+        return view(couch, request, opened, doc_id, rest[1])
+    if kind == "_view" and len(rest) == 3 and rest[2] == "queries":
+        return several_views(couch, request, opened, doc_id, rest[1])
+    if kind == "_info" and len(rest) == 1:
+        return information(couch, request, opened, doc_id)
+    if kind in ("_update", "_show", "_list"):
+        from tornado_couch.embedded.handlers import functions
+
+        return functions.function(couch, request, opened, doc_id, rest)
+    if kind in ("_search", "_search_info", "_nouveau", "_nouveau_info", "_rewrite", "_geo"):
+        raise not_implemented(kind)
+    raise not_found("missing")
+
+
+def _post_body(request: Request) -> Any:
+    """The body of a POST; None for GET."""
+    if request.method != "POST":
+        return None
+    request.need_json_type()
+    return request.json() if request.body else {}
+
+
+def document_fetcher(database: Database, parameters: ViewParameters) -> Callable[[str, str | None], str | None]:
+    """What gives the documents for `include_docs`."""
+    options = ReadOptions(
+        conflicts=bool(parameters.conflicts),
+        attachments=parameters.attachments,
+        att_encoding_info=parameters.att_encoding_info,
+    )
+    if options == ReadOptions():
+        return database.read
+
+    def fetch(doc_id: str, rev: str | None) -> str | None:
+        with database.connections.read() as connection:
+            stored = database.stored(doc_id, connection)
+            if stored is None or (rev is None and stored.state):
+                return None
+            return database.text(stored, rev or stored.rev, options, connection)
+
+    return fetch
+
+
+def _seq_text(database: Database) -> Callable[[int], str]:
+    return lambda seq: dumps(format_seq(database, seq))
+
+
+async def view(
+    couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, name: str, partition: str | None = None
+) -> Reply:
+    """`_view/{name}`."""
+    request.allow("GET", "HEAD", "POST")
+    parameters = view_parameters(request.query, _post_body(request))
+    if partition is not None:
+        parameters = dataclasses.replace(parameters, partition=partition)
+    database = opened.database
+    text = design_text(database, doc_id)
+    fetch = document_fetcher(database, parameters)
+    answer = await couch.in_thread(couch.views(opened).query, text, name, parameters, fetch, _seq_text(database))
+    return Reply(200, stream=from_thread(couch, lambda: _with_end(answer.chunks())))
+
+
+def _with_end(chunks: Iterator[str]) -> Iterator[str]:
+    yield from chunks
+    yield "\n"
+
+
+async def several_views(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, name: str) -> Reply:
+    """`POST _view/{name}/queries`."""
+    request.allow("POST")
+    request.need_json_type()
+    several = view_queries(request.json(), request.query)
+    database = opened.database
+    text = design_text(database, doc_id)
+    shared = next((item for item in several if item.include_docs), ViewParameters())
+    chunks = await couch.in_thread(
+        couch.views(opened).queries, text, name, several, document_fetcher(database, shared), _seq_text(database)
+    )
+    return Reply(200, stream=from_thread(couch, lambda: _with_end(chunks)))
+
+
+async def information(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> Reply:
+    """`_info`."""
+    request.allow("GET", "HEAD")
+    text = design_text(opened.database, doc_id)
+    return json_reply(await couch.in_thread(couch.views(opened).info, text))
+
+
+async def view_cleanup(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`POST /{db}/_view_cleanup`."""
+    request.allow("POST")
+    need_database_admin(request.user, opened.database.security)
+    request.need_json_type()
+    texts = [text for _, text in opened.database.design_documents()]
+    await couch.in_thread(couch.views(opened).cleanup, texts)
+    return json_reply({"ok": True}, 202)

@@ -1,0 +1,114 @@
+"""Update, show and list functions of design documents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from tornado_couch.embedded.couch import Couch
+from tornado_couch.embedded.databases import OpenDatabase
+from tornado_couch.embedded.documents import draft_of
+from tornado_couch.embedded.edits import user_context, write_draft
+from tornado_couch.embedded.functions import Response
+from tornado_couch.embedded.handlers.designs import design_text, document_fetcher
+from tornado_couch.embedded.jsontext import loads
+from tornado_couch.embedded.messages import Reply, Request
+from tornado_couch.embedded.problems import not_found
+from tornado_couch.embedded.request_object import request_object
+from tornado_couch.embedded.view_parameters import ViewParameters, view_parameters
+
+__all__ = ["function"]
+
+_OWN = frozenset({"content-length", "transfer-encoding", "connection"})
+
+
+def function(couch: Couch, request: Request, opened: OpenDatabase, design_id: str, rest: list[str]) -> Any:
+    """`_update/…`, `_show/…` and `_list/…`: an awaitable of a Reply."""
+    kind, *names = rest
+    if not names:
+        raise not_found("missing")
+    if kind == "_list":
+        return run_list(couch, request, opened, design_id, names)
+    doc_id = "/".join(names[1:]) or None
+    if kind == "_show":
+        return run_show(couch, request, opened, design_id, names[0], doc_id)
+    return run_update(couch, request, opened, design_id, names[0], doc_id)
+
+
+def _asked(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str | None) -> dict[str, Any]:
+    return request_object(couch, request, opened, doc_id, user_context(request.user, opened.database))
+
+
+async def run_update(
+    couch: Couch, request: Request, opened: OpenDatabase, design_id: str, name: str, doc_id: str | None
+) -> Reply:
+    """`_update/{name}` and `_update/{name}/{doc}`: the function's document is written, its response sent."""
+    request.allow("POST", "PUT")
+    design = design_text(opened.database, design_id)
+    old = opened.database.read(doc_id) if doc_id else None
+    asked = _asked(couch, request, opened, doc_id)
+    updated = await couch.in_thread(couch.functions.update, design, name, old, asked)
+    headers: dict[str, str] = {}
+    status = 200
+    if updated.document is not None:
+        draft = draft_of(loads(updated.document))
+        draft.id = draft.id or couch.uuids.take()
+        headers["X-Couch-Update-NewRev"] = await write_draft(couch, request.user, opened, draft)
+        headers["X-Couch-Id"] = draft.id if draft.id.isascii() and draft.id.isprintable() else ""
+        status = 201
+    return _reply(updated.response, status, headers)
+
+
+async def run_show(
+    couch: Couch, request: Request, opened: OpenDatabase, design_id: str, name: str, doc_id: str | None
+) -> Reply:
+    """`_show/{name}` and `_show/{name}/{doc}`."""
+    request.allow("GET", "HEAD", "POST")
+    design = design_text(opened.database, design_id)
+    document = opened.database.read(doc_id) if doc_id else None
+    asked = _asked(couch, request, opened, doc_id)
+    return _reply(await couch.in_thread(couch.functions.show, design, name, document, asked), 200, {})
+
+
+async def run_list(
+    couch: Couch, request: Request, opened: OpenDatabase, design_id: str, names: list[str]
+) -> Reply:
+    """`_list/{name}/{view}` and `_list/{name}/{ddoc}/{view}`."""
+    request.allow("GET", "HEAD", "POST")
+    if len(names) not in (2, 3):
+        raise not_found("missing")
+    design = design_text(opened.database, design_id)
+    view_design = design if len(names) == 2 else design_text(opened.database, f"_design/{names[1]}")
+    body = request.json() if request.method == "POST" and request.body else None
+    own = {"format"}
+    parameters = view_parameters([pair for pair in request.query if pair[0] not in own], body)
+    asked = _asked(couch, request, opened, None)
+
+    def work() -> Response:
+        head, rows = _rows(couch, opened, view_design, names[-1], parameters)
+        return couch.functions.list(design, names[0], rows, head, asked)
+
+    return _reply(await couch.in_thread(work), 200, {})
+
+
+def _rows(
+    couch: Couch, opened: OpenDatabase, design: str, view: str, parameters: ViewParameters
+) -> tuple[dict[str, Any], Iterator[str]]:
+    """What a list function gets of a view: its head, and its rows as JSON texts."""
+    fetch = document_fetcher(opened.database, parameters)
+    answer = json.loads(couch.views(opened).query(design, view, parameters, fetch).text())
+    rows = answer.pop("rows")
+    return answer, (json.dumps(row, ensure_ascii=False) for row in rows)
+
+
+def _reply(response: Response, status: int, headers: dict[str, str]) -> Reply:
+    """The response that a function gave, with the headers that are not the function's to set left out."""
+    own = {
+        name: str(value).replace("\r", " ").replace("\n", " ")
+        for name, value in response.headers.items()
+        if name.lower() not in _OWN and name.isascii() and name.isprintable() and " " not in name
+    }
+    kind = {} if any(name.lower() == "content-type" for name in own) else {"Content-Type": "text/html; charset=utf-8"}
+    code = response.code if response.code is not None and 100 < response.code < 600 else status
+    return Reply(code, response.body, {**kind, **own, **headers})
