@@ -7,6 +7,7 @@ and not chained, because aiohttp's messages quote whole URLs with ids and view k
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 import sys
 from collections import deque
@@ -45,6 +46,7 @@ __all__ = [
 # Shorter than what servers and load balancers keep idle connections for (CouchDB: 300 s), so that a pooled
 # connection is seldom found closed at the other end.
 _KEEP_IDLE_SECONDS = 15.0
+_LONG_BODY_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +333,7 @@ class AiohttpTransport:
             # Quoted already: yarl would otherwise turn %2F and %2E into what they stand for.
             URL(self._base_url + request.target, encoded=True),
             headers=request.headers,
-            data=request.body,
+            data=_content(request.body),
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect, sock_read=limits.read),
         )
@@ -349,6 +351,11 @@ class AiohttpTransport:
                 middlewares=[_never_resend],
             )
         return self._session
+
+
+def _content(body: bytes | None) -> bytes | io.BytesIO | None:
+    # aiohttp writes bytes in one piece, and warns where they are many; a file it writes piece by piece.
+    return io.BytesIO(body) if body is not None and len(body) > _LONG_BODY_BYTES else body
 
 
 async def _chunks(request: Request, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
