@@ -45,10 +45,19 @@ def each_row(fetch: Fetch[R], query: Mapping[str, Any], page_size: int, *, by_id
     if "keys" in query or query.get("sorted") is False:
         raise ValueError("a query with keys, or unsorted, has no order to go on by: read it as a whole")
     first = dict(query)
-    limit = first.pop("limit", None)
+    limit, skip = first.pop("limit", None), first.pop("skip", 0)
     if "key" in first:
         first["startkey"] = first["endkey"] = first.pop("key")
-    return _walk(fetch, first, page_size, limit, by_id)
+    # Rows are skipped here: a page that CouchDB begins amid rows of one key and document could not be joined.
+    return _part(_walk(fetch, first, page_size, None if limit is None else skip + limit, by_id), skip)
+
+
+async def _part(rows: AsyncIterator[R], skip: int) -> AsyncIterator[R]:
+    async for row in rows:
+        if skip > 0:
+            skip -= 1
+        else:
+            yield row
 
 
 async def _walk(
@@ -77,7 +86,7 @@ async def _walk(
 
 def _after(query: Mapping[str, Any], last: _Row, by_id: bool) -> dict[str, Any]:
     """The query that begins with the last row."""
-    onward = {name: value for name, value in query.items() if name not in ("skip", "startkey_docid")}
+    onward = {name: value for name, value in query.items() if name != "startkey_docid"}
     onward["startkey"] = last.key
     if last.id is not None and not by_id:
         onward["startkey_docid"] = last.id

@@ -148,7 +148,8 @@ class Views(Endpoint):
             design: the design document's name, with or without `_design/`.
             view: the view's name.
             page_size: about how many rows to fetch at a time.
-            query: the query parameters, except `keys` and `sorted`; `limit` and `skip` are of the whole.
+            query: the query parameters, except `keys` and `sorted`; `limit` and `skip` are of the whole,
+                and rows that are skipped are fetched all the same.
 
         Raises:
             TypeError: there is no such query parameter.
