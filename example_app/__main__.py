@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -42,6 +43,8 @@ def main(port: int, data: Path, tour_only: bool) -> None:
 
 async def run(port: int, data: Path, tour_only: bool) -> None:
     """Start everything, show the tour, and serve."""
+    # The tour prints each answer itself; Tornado's log of refused requests would stand in between.
+    logging.getLogger("tornado.access").setLevel(logging.ERROR)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from .embedded.command import couchdb
+
 __all__ = ["main"]
 
 
@@ -11,3 +13,6 @@ __all__ = ["main"]
 @click.version_option(package_name="tornado-couch")
 def main() -> None:
     """REST over CouchDB for Tornado."""
+
+
+main.add_command(couchdb)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from tornado_couch import (
     CreatedOn,
@@ -33,7 +34,7 @@ from tornado_couch.store.reading import winner
 class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
     fruit_id: Key
     color: Annotated[str, Indexed()]
-    picks: list[int] = []
+    picks: Annotated[list[int], Field(default_factory=list)]
     created_on: CreatedOn
     updated_on: UpdatedOn
 
