@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tornado_couch.embedded.functions import Functions
     from tornado_couch.embedded.javascript import Scripts
     from tornado_couch.embedded.replication import Replications
+    from tornado_couch.embedded.replicator import Replicator
     from tornado_couch.embedded.views import DatabaseViews
 
 __all__ = ["VERSION", "Couch", "Settings"]
@@ -101,6 +102,7 @@ class Couch:
         self._functions: Functions | None = None
         self._views: dict[int, tuple[OpenDatabase, DatabaseViews]] = {}
         self._replications: Replications | None = None
+        self.replicator: Replicator | None = None
         self._background: set[asyncio.Task[None]] = set()
 
     def _read_user(self, name: str) -> str | None:
@@ -166,6 +168,14 @@ class Couch:
             self._replications = Replications(self)
         return self._replications
 
+    def watch_replicator(self) -> None:
+        """Run what the documents of `_replicator` ask for, when there is that database."""
+        if self.replicator is None and "_replicator" in self.databases:
+            from tornado_couch.embedded.replicator import Replicator
+
+            self.replicator = Replicator(self, self.databases.get("_replicator"))
+            self.background(self.replicator.watch())
+
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something that nobody waits for, to its end or the server's."""
         task = asyncio.get_running_loop().create_task(work)
@@ -182,6 +192,8 @@ class Couch:
         views = self._views.pop(id(opened), None)
         if views is not None:
             views[1].close()
+        if name == "_replicator":
+            self.replicator = None
         self.databases.delete(name)
 
     async def close(self) -> None:

@@ -54,6 +54,7 @@ class EmbeddedCouch:
         login = f"{quote(name, safe='')}:{quote(password, safe='')}@" if self._admin else ""
         self.couch.url = f"http://{host}:{port}"
         self.url = f"http://{login}{host}:{port}"
+        self.couch.watch_replicator()
         return self.url
 
     async def stop(self) -> None:

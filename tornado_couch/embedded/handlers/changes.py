@@ -181,20 +181,27 @@ async def _stream(couch: Couch, opened: OpenDatabase, feed: Feed) -> AsyncIterat
 
 
 async def _list_form(couch: Couch, opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIterator[bytes]:
-    """normal and longpoll: one JSON object; longpoll waits while it would be empty."""
+    """normal and longpoll: one JSON object; longpoll waits while it would be empty.
+
+    The head goes out with the first lines: a filter that fails at once then still answers with its own status.
+    """
     database = opened.database
-    yield b'{"results":[\n'
+    head = b'{"results":[\n'
     while True:
         async for lines in _told(couch, opened, feed, state):
-            yield _joined(database, feed, state, lines)
+            yield head + _joined(database, feed, state, lines)
+            head = b""
         if feed.kind == "normal" or state.count or feed.limit == 0:
             break
+        yield head
+        head = b""
         async for beat in _quiet(opened, feed, state):
             yield beat
         if database.seq <= state.after or opened.deleted:
             break
     pending = 0 if opened.deleted or feed.descending else database.pending(state.last)
-    yield f'\n],\n"last_seq":{dumps(format_seq(database, state.last))},"pending":{pending}}}\n'.encode()
+    tail = f'\n],\n"last_seq":{dumps(format_seq(database, state.last))},"pending":{pending}}}\n'
+    yield head + tail.encode()
 
 
 def _joined(database: Database, feed: Feed, state: _State, lines: list[Line]) -> bytes:

@@ -62,6 +62,7 @@ def create(couch: Couch, request: Request, name: str) -> Reply:
         if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
             raise bad_request(f"The `{parameter}` parameter must be a positive integer.")
     couch.databases.create(name, partitioned=request.flag("partitioned"))
+    couch.watch_replicator()
     return json_reply({"ok": True}, 201, {"Location": request.url(name)})
 
 
