@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .bodies import BodyLimits
 from .handlers import ResourceHandler
-from .listing import ListQuery
-from .mixins import CreateMixin, DestroyMixin, ListMixin, ReplaceMixin, RetrieveMixin
+from .list_query import ListQuery
+from .listing import ListMixin
+from .mixins import CreateMixin, DestroyMixin, ReplaceMixin, RetrieveMixin
 from .preconditions import EntityTag, Preconditions, entity_tag, parse_entity_tags
 from .problems import NotFoundHandler, Problem, ProblemHandler, problem_settings
 from .resources import Resource

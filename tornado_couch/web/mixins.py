@@ -7,12 +7,11 @@ from typing import Any
 
 from ..errors import DocumentExists, DocumentNotFound, RevisionMismatch, ValidationFailed
 from ..models import Model, ModelInfo, replaced, validated
-from ..store import Change, Expectation, Page
+from ..store import Change, Expectation
 from .handlers import ResourceHandler
-from .listing import ListQuery, parse_list_query
 from .problems import Problem
 
-__all__ = ["CreateMixin", "DestroyMixin", "ListMixin", "ReplaceMixin", "RetrieveMixin"]
+__all__ = ["CreateMixin", "DestroyMixin", "ReplaceMixin", "RetrieveMixin"]
 
 
 def check_key(info: ModelInfo, key: Any) -> None:
@@ -30,33 +29,6 @@ def check_key(info: ModelInfo, key: Any) -> None:
         detail = "A key cannot be empty, `.`, `..`, begin with an underscore as an id, or have control characters."
         pointer = f"/{info.key.name}" if info.key else ""
         raise ValidationFailed([{"pointer": pointer, "keyword": "key", "detail": detail}])
-
-
-class ListMixin(ResourceHandler):
-    """GET of a collection: a page of it."""
-
-    async def list(self) -> None:
-        """Answer with a page."""
-        query = self.get_query()
-        page = await self.perform_list(query)
-        body: dict[str, Any] = {"items": [self.item(model) for model in page.items]}
-        if page.withheld:
-            body["withheld"] = page.withheld
-        if page.next:
-            cursor = self.cursors().encode(page.next, query.scope(self.resource.path))
-            body["next"] = query.address(self.resource.path, cursor)
-            self.set_header("Link", f'<{body["next"]}>; rel="next"')  # RFC 8288
-        await self.answer_items(body)
-
-    def get_query(self) -> ListQuery:
-        """What the client asks for; override to add to it."""
-        return parse_list_query(self.resource, self.request.query_arguments, self.cursors())
-
-    async def perform_list(self, query: ListQuery) -> Page[Any]:
-        """Find the page."""
-        return await self.resource.store.find(
-            self.resource.model, by=query.by, key=query.key, limit=query.limit, start=query.start
-        )
 
 
 class CreateMixin(ResourceHandler):

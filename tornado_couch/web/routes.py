@@ -10,7 +10,8 @@ from tornado.routing import URLSpec
 from ..models import Model
 from ..store import Store
 from .handlers import ResourceHandler
-from .mixins import CreateMixin, DestroyMixin, ListMixin, ReplaceMixin, RetrieveMixin
+from .listing import ListMixin
+from .mixins import CreateMixin, DestroyMixin, ReplaceMixin, RetrieveMixin
 from .resources import Resource
 
 __all__ = ["CollectionHandler", "DocumentHandler", "resource"]
