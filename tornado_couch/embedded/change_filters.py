@@ -11,7 +11,7 @@ from tornado_couch.embedded.databases import OpenDatabase
 from tornado_couch.embedded.edits import user_context
 from tornado_couch.embedded.jsontext import loads
 from tornado_couch.embedded.messages import Request
-from tornado_couch.embedded.problems import bad_request
+from tornado_couch.embedded.problems import Problem, bad_request
 from tornado_couch.embedded.storage import PLAIN, Database, Stored
 
 __all__ = ["Filter", "filter_of"]
@@ -53,7 +53,10 @@ def _by_selector(database: Database, body: dict[str, Any]) -> Filter:
 
     if "selector" not in body:
         raise bad_request("Selector must be specified in POST payload")
-    selector = compile_selector(body["selector"])
+    try:
+        selector = compile_selector(body["selector"])
+    except Problem as problem:
+        raise bad_request(problem.reason) from None
 
     def passed(changes: list[Stored]) -> list[Stored]:
         texts = _texts(database, changes)

@@ -148,7 +148,7 @@ class Request:
     def url(self, *segments: str) -> str:
         """The absolute URL of a path on this server."""
         host = self.headers.get("Host", "localhost")
-        return f"http://{host}/" + "/".join(quote(segment, safe="") for segment in segments)
+        return f"http://{host}/" + "/".join(quote(segment, safe=":").replace("~", "%7E") for segment in segments)
 
 
 def _decode(text: str) -> str:
@@ -159,7 +159,7 @@ def _decode(text: str) -> str:
         return text
     for place in range(len(text)):
         if text[place] == "%" and not _is_hex(text[place + 1 : place + 3]):
-            raise bad_request("Malformed percent escape in the URL")
+            raise bad_request("invalid_url_encoding")
     try:
         return unquote_to_bytes(text.encode("latin-1")).decode("utf-8")
     except UnicodeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable
 from typing import Any
+from urllib.parse import quote
 
 from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.databases import OpenDatabase
@@ -91,6 +92,9 @@ class Routes:
         if name[:1] != "_":
             return _document(couch, request, opened, name, segments[2:])
         if name.startswith(("_design/", "_local/")):
+            if name[1] == "d" and request.method in ("GET", "HEAD"):
+                location = request.url(segments[0]) + "/" + quote("/".join([name, *segments[2:]]), safe="/:")
+                return Reply(301, headers={"Location": location})
             # One part with a quoted slash is the same as two.
             request.segments = segments[:1] + name.split("/", 1) + segments[2:]
             return self.below(request, opened, request.segments[1])
@@ -102,8 +106,8 @@ class Routes:
         """A design document or a local one, and what is below it."""
         segments = request.segments
         doc_id, rest = f"{name}/{segments[2]}", segments[3:]
-        if name == "_local":
-            doc_id, rest = "_local/" + "/".join(segments[2:]), []
+        if name == "_local" and rest:
+            raise bad_request("_local documents do not accept attachments.")
         if rest and rest[0][:1] == "_":
             from tornado_couch.embedded.handlers import designs
 
@@ -145,8 +149,10 @@ class Routes:
             return partitions.partition(self.couch, request, opened, rest)
         if name in ("_search", "_nouveau", "_db_updates", "_auto_purge"):
             raise not_implemented(name)
+        if name == "_local":
+            raise bad_request("Invalid _local document id.")
         if rest:
-            raise bad_request("Only reserved document ids may start with underscore.")
+            raise not_found("missing")
         return documents.document(self.couch, request, opened, name)
 
 

@@ -32,9 +32,7 @@ def parse_since(database: Database, text: str) -> int:
         return 0
     if text == "now":
         return database.seq
-    number, _, token = text.rpartition("-")
-    if not number and token.isascii() and token.isdigit() and len(token) < 16:
-        return min(int(token), database.seq)
+    token = text.partition("-")[2]
     try:
         packed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     except ValueError:

@@ -86,7 +86,7 @@ def range_query(request: Request, body: Mapping[str, Any], prefix: str = "") -> 
         att_encoding_info=_flag(members, "att_encoding_info"),
     )
     return RangeQuery(
-        keys, _id_bound(start, low=True), _id_bound(end, low=False), _flag(members, "inclusive_end", True),
+        keys, _id_bound(start), _id_bound(end), _flag(members, "inclusive_end", True),
         _flag(members, "descending"), _count(members, "skip", 0), _count(members, "limit", -1),
         _flag(members, "include_docs"), _flag(members, "update_seq"), options, prefix,
     )  # fmt: skip
@@ -99,12 +99,9 @@ def _value(name: str, text: str) -> Any:
     return text
 
 
-def _id_bound(value: Any, *, low: bool) -> str | None:
-    """A key as a bound of ids: what sorts before text is before every id, what sorts behind it is behind."""
-    if value is None or isinstance(value, str):
-        return value
-    before = isinstance(value, (bool, int, float))
-    return "" if before else "\U0010ffff" * 2
+def _id_bound(value: Any) -> str | None:
+    """A key as a bound of ids: ids are ordered as Erlang orders its terms, where text is behind all else."""
+    return value if value is None or isinstance(value, str) else ""
 
 
 def _flag(members: Mapping[str, Any], name: str, default: bool = False) -> bool:
@@ -122,7 +119,8 @@ def _count(members: Mapping[str, Any], name: str, default: int) -> int:
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool) and value >= default:
         return value
-    raise query_parse_error(f"Invalid value for integer: {dumps(str(value))}")
+    kind = "positive integer" if str(value).removeprefix("-").isdigit() else "integer"
+    raise query_parse_error(f"Invalid value for {kind}: {dumps(str(value))}")
 
 
 def all_docs(couch: Couch, request: Request, opened: OpenDatabase, prefix: str = "") -> Reply:
@@ -174,13 +172,13 @@ def listing(database: Database, query: RangeQuery) -> Iterator[str]:
     head = f'{{"total_rows":{total},"offset":{"null" if offset is None else offset},'
     if query.update_seq:
         head += f'"update_seq":"{format_seq(database, database.seq)}",'
-    yield head + '"rows":['
+    yield head + '"rows":[\n'
     first = True
     for batch in _keyed(database, query) if query.keys is not None else _ranged(database, query):
         if batch:
             yield ("" if first else ",\n") + ",\n".join(batch)
             first = False
-    yield "]}"
+    yield "\n]}"
 
 
 def _ranged(database: Database, query: RangeQuery) -> Iterator[list[str]]:

@@ -12,7 +12,7 @@ from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.databases import OpenDatabase
 from tornado_couch.embedded.jsontext import dumps
 from tornado_couch.embedded.messages import Reply, Request
-from tornado_couch.embedded.problems import bad_request, query_parse_error
+from tornado_couch.embedded.problems import bad_request
 from tornado_couch.embedded.revisions import leaves
 from tornado_couch.embedded.sequences import format_seq, parse_since
 from tornado_couch.embedded.storage import Database, ReadOptions, Stored
@@ -68,8 +68,9 @@ async def _feed(couch: Couch, request: Request, opened: OpenDatabase, body: dict
         Problem: 400, it makes no sense.
     """
     kind = request.parameters.get("feed", "normal")
+    kind = "continuous" if kind == "live" else kind
     if kind not in _FEEDS:
-        kind = "continuous" if kind == "live" else "normal"
+        raise bad_request("Supported `feed` types: normal, continuous, live, longpoll, eventsource")
     since = request.headers.get("Last-Event-ID") or request.parameters.get("since", "0")
     style = request.parameters.get("style", "main_only")
     if style not in ("main_only", "all_docs"):
@@ -102,7 +103,7 @@ def _heartbeat(request: Request) -> float | None:
         return None
     seconds = _milliseconds(request, "heartbeat")
     if seconds <= 0:
-        raise query_parse_error("The heartbeat value should be a positive integer (in milliseconds).")
+        raise bad_request("The heartbeat value should be a positive integer (in milliseconds).")
     return seconds
 
 

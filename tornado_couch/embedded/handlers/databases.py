@@ -70,7 +70,9 @@ def delete(couch: Couch, request: Request, name: str) -> Reply:
     """`DELETE /{db}`."""
     need_admin(request.user)
     if "rev" in request.parameters:
-        raise bad_request("You tried to DELETE a database with a ?rev= parameter. Did you mean to DELETE a document instead?")
+        raise bad_request(
+            "You tried to DELETE a database with a ?=rev parameter. Did you mean to DELETE a document instead?"
+        )
     if name not in couch.databases:
         raise no_database()
     couch.delete_database(name)

@@ -41,26 +41,31 @@ def document(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) 
 # ---------------------------------------------------------------- reading
 
 
+def asked(request: Request, name: str) -> bool:
+    """Whether a parameter is "true"; for a document anything else means no."""
+    return request.parameters.get(name) == "true"
+
+
 def read_options(request: Request) -> ReadOptions:
     """What the query asks to be added to documents."""
-    meta = request.flag("meta")
+    meta = asked(request, "meta")
     since = request.parameters.get("atts_since")
     return ReadOptions(
-        revs=request.flag("revs"),
-        revs_info=request.flag("revs_info") or meta,
-        conflicts=request.flag("conflicts") or meta,
-        deleted_conflicts=request.flag("deleted_conflicts") or meta,
-        local_seq=request.flag("local_seq"),
-        attachments=request.flag("attachments"),
-        att_encoding_info=request.flag("att_encoding_info"),
-        atts_since=None if since is None else tuple(map(parse_revision, _revision_list(since, "atts_since"))),
+        revs=asked(request, "revs"),
+        revs_info=asked(request, "revs_info") or meta,
+        conflicts=asked(request, "conflicts") or meta,
+        deleted_conflicts=asked(request, "deleted_conflicts") or meta,
+        local_seq=asked(request, "local_seq"),
+        attachments=asked(request, "attachments"),
+        att_encoding_info=asked(request, "att_encoding_info"),
+        atts_since=None if since is None else tuple(map(parse_revision, _revision_list(since))),
     )
 
 
-def _revision_list(text: str, name: str) -> list[object]:
+def _revision_list(text: str) -> list[object]:
     value = loads(text)
     if not isinstance(value, list):
-        raise bad_request(f"{name} must be a JSON list of revisions")
+        raise bad_request("Invalid list of revisions")
     return value
 
 
@@ -72,7 +77,7 @@ def read_document(request: Request, database: Database, doc_id: str) -> Reply:
         rev, text = database.winner_text(doc_id)
         return tagged(request, rev, text)
     options = read_options(request)
-    if "open_revs" in request.parameters:
+    if request.parameters.get("open_revs", "[]") != "[]":
         return read_open_revisions(request, database, doc_id, options)
     with database.connections.read() as connection:
         stored, rev = find_revision(request, database, doc_id, connection)
@@ -93,12 +98,12 @@ def find_revision(
     Raises:
         Problem: 404.
     """
-    asked = request.parameters.get("rev")
-    rev = None if asked is None else parse_revision(asked)
+    named = request.parameters.get("rev")
+    rev = None if named is None else parse_revision(named)
     stored = database.stored(doc_id, connection)
     if stored is None:
         raise missing()
-    if rev is None or request.flag("latest"):
+    if rev is None or asked(request, "latest"):
         if stored.state == DELETED:
             raise missing(deleted=True)
         return stored, stored.rev
@@ -126,13 +131,13 @@ def read_local(request: Request, database: Database, doc_id: str) -> Reply:
 
 def read_open_revisions(request: Request, database: Database, doc_id: str, options: ReadOptions) -> Reply:
     """GET with `open_revs`: all leaves, or those named."""
-    asked = request.parameters["open_revs"]
-    named = None if asked == "all" else [parse_revision(item) for item in _revision_list(asked, "open_revs")]
+    wanted = request.parameters["open_revs"]
+    named = None if wanted == "all" else [parse_revision(item) for item in _revision_list(wanted)]
     with database.connections.read() as connection:
         stored = database.stored(doc_id, connection)
         if stored is None and named is None:
             raise missing()
-        found = open_revisions(stored, named, latest=request.flag("latest"))
+        found = open_revisions(stored, named, latest=asked(request, "latest"))
         if multipart.wanted(request, "multipart/mixed"):
             return multipart.mixed_reply(database, stored, found, options, connection)
         texts = []
@@ -147,10 +152,11 @@ def open_revisions(stored: Stored | None, named: list[str] | None, *, latest: bo
     if stored is None:
         return [(rev, False) for rev in named or ()]
     if named is None:
-        return [(rev, True) for rev in revisions.leaves(stored.tree)]
+        return [(rev, True) for rev in sorted(revisions.leaves(stored.tree), key=revisions.sort_key)]
     found: dict[str, bool] = {}
     for rev in named:
         grown = revisions.descendants(stored.tree, rev) if latest and rev in stored.tree else []
+        grown.sort(key=revisions.sort_key)
         found.update(dict.fromkeys(grown, True) if grown else {rev: rev in stored.tree})
     return list(found.items())
 
@@ -164,8 +170,8 @@ def given_revision(request: Request, in_body: str | None) -> str | None:
     Raises:
         Problem: 400, they do not.
     """
-    asked = request.parameters.get("rev")
-    rev = None if asked is None else parse_revision(asked)
+    named = request.parameters.get("rev")
+    rev = None if named is None else parse_revision(named)
     if in_body is not None and rev is not None and rev != in_body:
         raise bad_request("Document rev from request body and query string have different values")
     rev = in_body if in_body is not None else rev
@@ -182,7 +188,8 @@ def written_reply(
     request: Request, opened: OpenDatabase, doc_id: str, rev: str, status: int = 201, *, location: bool = True
 ) -> Reply:
     """The answer to a write: id and revision."""
-    headers = {"ETag": f'"{rev}"'}
+    # To a POST CouchDB answers without the ETag.
+    headers = {} if request.method == "POST" else {"ETag": f'"{rev}"'}
     if location:
         headers["Location"] = request.url(opened.database.name, doc_id)
     return text_reply(f'{{"ok":true,"id":{dumps(doc_id)},"rev":"{rev}"}}', status, headers)
@@ -201,7 +208,7 @@ async def put_document(couch: Couch, request: Request, opened: OpenDatabase, doc
     if request.parameters.get("batch") == "ok":
         return await batched(couch, request, opened, draft)
     rev = await write_draft(couch, request.user, opened, draft, new_edits=new_edits)
-    return written_reply(request, opened, doc_id, rev)
+    return written_reply(request, opened, doc_id, rev, 200 if draft.deleted else 201)
 
 
 def _start(draft: Draft) -> str | None:
