@@ -42,6 +42,7 @@ class Design:
         options: the `options` member: `include_design`, `local_seq`, `collation`, `partitioned`.
         signature: the same for design documents with the same maps, options and library.
         program: the whole, for the functions that run in JavaScript.
+        partitioned: whether it is asked for one partition at a time.
     """
 
     id: str
@@ -51,11 +52,7 @@ class Design:
     options: dict[str, Any]
     signature: str
     program: Program
-
-    @property
-    def partitioned(self) -> bool:
-        """Whether it may be asked for one partition: in a partitioned database, unless its options say no."""
-        return self.options.get("partitioned") is True
+    partitioned: bool
 
     def view(self, name: str) -> View:
         """The view of a name.
@@ -74,8 +71,13 @@ class Design:
 
 
 @lru_cache(maxsize=64)
-def read_design(text: str) -> Design:
-    """The views that a design document's JSON text defines; members that make no sense are left out."""
+def read_design(text: str, partitioned: bool = False) -> Design:
+    """The views that a design document's JSON text defines; members that make no sense are left out.
+
+    Args:
+        text: the design document.
+        partitioned: whether its database is partitioned; `options.partitioned` may say otherwise.
+    """
     document = loads(text)
     defined = document.get("views")
     maps: list[tuple[str, Any]] = []
@@ -94,4 +96,7 @@ def read_design(text: str) -> Design:
     library = defined.get("lib") if isinstance(defined, dict) else None
     parts = json.dumps([language, [source for _, source in maps], library, options])
     signature = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-    return Design(str(document.get("_id", "")), language, views, maps, options, signature, Program(text))
+    partitioned = options.get("partitioned", partitioned) is True
+    return Design(
+        str(document.get("_id", "")), language, views, maps, options, signature, Program(text), partitioned
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = ["MangoIndex", "MangoMaps", "indexes_of", "selector_of"]
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,17 +56,22 @@ class MangoIndex:
                 "def": definition}
 
 
-def indexes_of(texts: Sequence[str]) -> list[MangoIndex]:
-    """Every JSON index of these design documents, in order; views that are none are left out."""
+def indexes_of(texts: Sequence[str], partitioned: bool = False) -> list[MangoIndex]:
+    """Every JSON index of these design documents, in order; views that are none are left out.
+
+    Args:
+        texts: JSON texts of design documents, in the order of their ids.
+        partitioned: whether the database is.
+    """
     found = []
     for text in texts:
-        design = read_design(text)
+        design = read_design(text, partitioned)
         if design.language != "query":
             continue
         for view in design.views.values():
             definition = design.maps[view.place][1]
             fields = definition.get("fields") if isinstance(definition, dict) else None
-            if isinstance(fields, dict) and fields and all(way in ("asc", "desc") for way in fields.values()):
+            if isinstance(fields, dict) and all(way in ("asc", "desc") for way in fields.values()):
                 partial = definition.get("partial_filter_selector") or None
                 found.append(MangoIndex(design, view.name, tuple(fields.items()), partial, view.place))
     return found
@@ -96,18 +102,17 @@ class MangoMaps:
 class _Map:
     def __init__(self, definition: Any) -> None:
         # What is no index (somebody wrote the design document by hand) has no rows.
-        self.paths: list[Path] = []
+        self.paths: list[Path] | None = None
         self.selector: Selector | None = None
-        try:
-            fields = definition.get("fields") if isinstance(definition, dict) else None
-            self.paths = [parse_field(name) for name in fields or ()] if isinstance(fields, dict) else []
-            self.selector = selector_of(definition.get("partial_filter_selector")) if self.paths else None
-        except Problem:
-            self.paths = []
+        fields = definition.get("fields") if isinstance(definition, dict) else None
+        if isinstance(fields, dict):
+            with contextlib.suppress(Problem):
+                self.selector = selector_of(definition.get("partial_filter_selector"))
+                self.paths = [parse_field(name) for name in fields]
 
     def row(self, document: dict[str, Any]) -> list[str]:
         """Key and value as JSON text; empty for a document that is not in the index."""
-        if not self.paths or (self.selector is not None and not self.selector.matches(document)):
+        if self.paths is None or (self.selector is not None and not self.selector.matches(document)):
             return []
         values = [get_field(document, path) for path in self.paths]
         if any(value is NOT_FOUND or value is BAD_PATH for value in values):

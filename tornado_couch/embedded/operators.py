@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from tornado_couch.embedded.collation import sort_key
+from tornado_couch.embedded.collation import raw_key, sort_key
 from tornado_couch.embedded.paths import BAD_PATH, NOT_FOUND, Path, get_field
 from tornado_couch.embedded.problems import Problem
 
@@ -31,7 +31,7 @@ def matcher(node: dict[Any, Any], key: Callable[[Any], bytes] = sort_key) -> Mat
 
     Args:
         node: an object of one member; {} matches everything.
-        key: orders values; document ids are ordered by their bytes, all else by collation.
+        key: orders values; document ids have the raw order, all else collation.
     """
     if not node:
         return lambda _: True
@@ -50,15 +50,13 @@ def matcher(node: dict[Any, Any], key: Callable[[Any], bytes] = sort_key) -> Mat
 
 
 def _combined(name: str, parts: list[Matcher]) -> Matcher:
-    if not parts:  # as 3.5 answers: neither finds anything
-        return lambda _: False
-    if name == "$and":
+    if name == "$and" or not parts:  # an empty `$or` inside a selector is always true
         return lambda value: all(part(value) for part in parts)
     return lambda value: any(part(value) for part in parts)
 
 
 def _field(path: Path, condition: dict[str, Any]) -> Matcher:
-    match = matcher(condition, _id_key if path == ("_id",) else sort_key)
+    match = matcher(condition, raw_key if path == ("_id",) else sort_key)
     absent = condition == {"$exists": False}
 
     def field(value: Any) -> bool:
@@ -68,11 +66,6 @@ def _field(path: Path, condition: dict[str, Any]) -> Matcher:
         return found is not BAD_PATH and match(found)
 
     return field
-
-
-def _id_key(value: Any) -> bytes:
-    # Text is above null, booleans and numbers, and below arrays and objects, as in collation.
-    return b"\x30" + value.encode("utf-8", "surrogatepass") if isinstance(value, str) else sort_key(value)
 
 
 def _among(arguments: list[Any], key: Callable[[Any], bytes]) -> Matcher:

@@ -6,7 +6,7 @@ A dot separates names, `\\.` is a dot in a name, and a number is an index into a
 
 from __future__ import annotations
 
-__all__ = ["BAD_PATH", "NOT_FOUND", "Path", "get_field", "parse_field", "set_field"]
+__all__ = ["BAD_PATH", "NOT_FOUND", "Path", "get_field", "join_field", "parse_field", "set_field"]
 
 import re
 from functools import lru_cache
@@ -31,9 +31,14 @@ def parse_field(field: str) -> Path:
         parts = field.split(".")
     else:
         parts = [part.replace("\\", "") for part in re.split(r"(?<!\\)\.", field)]
-    if "" in parts and field:
+    if "" in parts:
         raise Problem(400, "invalid_field_name", f"Invalid field name: {field}")
-    return tuple(parts) if field else ()
+    return tuple(parts)
+
+
+def join_field(path: Path) -> str:
+    """The name that stands for a path."""
+    return ".".join(name.replace(".", "\\.") for name in path)
 
 
 def get_field(value: Any, path: Path) -> Any:

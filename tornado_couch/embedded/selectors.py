@@ -13,7 +13,7 @@ from typing import Any
 
 from tornado_couch.embedded.erlang_text import bytes_form
 from tornado_couch.embedded.operators import Matcher, matcher, regex_of
-from tornado_couch.embedded.paths import Path, parse_field
+from tornado_couch.embedded.paths import Path, join_field, parse_field
 from tornado_couch.embedded.problems import Problem
 
 # A normalized selector: an object of one member, which is an operator or the path of a field.
@@ -183,7 +183,7 @@ def _with_paths(node: Node, path: Path) -> Node:
         return node
     if name.startswith("$"):
         return {path: node}
-    return _with_paths(argument, path + parse_field(name))
+    return _with_paths(argument, path + (parse_field(name) if name else ()))
 
 
 # ---- negations at the leaves
@@ -247,5 +247,5 @@ def _fields(node: Node) -> Iterator[Path]:
 
 def _joined(value: Any) -> Any:
     if isinstance(value, dict):
-        return {".".join(name) if isinstance(name, tuple) else name: _joined(part) for name, part in value.items()}
+        return {join_field(name) if isinstance(name, tuple) else name: _joined(part) for name, part in value.items()}
     return [_joined(part) for part in value] if isinstance(value, list) else value

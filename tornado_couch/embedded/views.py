@@ -51,11 +51,13 @@ class DatabaseViews:
     Args:
         source: the database.
         scripts: where JavaScript runs.
+        partitioned: whether the database is.
     """
 
-    def __init__(self, source: Source, scripts: Scripts) -> None:
+    def __init__(self, source: Source, scripts: Scripts, *, partitioned: bool = False) -> None:
         self._source = source
         self._scripts = scripts
+        self._partitioned = partitioned
         self._lock = threading.Lock()
         self._indexes: dict[str, ViewIndex] = {}
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -82,7 +84,7 @@ class DatabaseViews:
         Raises:
             Problem: 404 without such a view, 400 for parameters that make no sense, 500 when a map cannot be run.
         """
-        design = read_design(text)
+        design = read_design(text, self._partitioned)
         view = design.view(name)
         parameters = check(parameters, reduced=view.reduce is not None)
         self._check_partition(design, parameters)
@@ -109,7 +111,7 @@ class DatabaseViews:
 
     def info(self, text: str) -> dict[str, Any]:
         """The answer to `GET /db/_design/ddoc/_info`."""
-        design = read_design(text)
+        design = read_design(text, self._partitioned)
         index = self._index(design)
         size = index.size()
         pending = max(0, self._source.current_seq() - index.seq)
@@ -202,6 +204,8 @@ class DatabaseViews:
     def _check_partition(design: Design, parameters: ViewParameters) -> None:
         if parameters.partition is not None and not design.partitioned:
             raise query_parse_error("`partition` parameter is not supported in this design doc")
+        if parameters.partition is None and design.partitioned:
+            raise query_parse_error("`partition` parameter is mandatory for queries to this view.")
 
     def _index(self, design: Design) -> ViewIndex:
         with self._lock:
