@@ -111,6 +111,7 @@ class Bulk(Endpoint):
         """
         if not wanted:
             return []
+        # An id without a revision brings every leaf, as `open_revs=all` does for one document.
         asked = [{"id": each} if isinstance(each, str) else {"id": each[0], "rev": each[1]} for each in wanted]
         query = {"revs": "true"} if revs else None
         answer = await self._call("POST", "_bulk_get", query=query, body={"docs": asked}, safe=True)
@@ -135,6 +136,7 @@ async def _listed(documents: Sequence[Mapping[str, Any]]) -> bytes:
 def _bulk_result(value: object, where: str) -> BulkResult:
     item = expect(value, dict, where)
     document_id = expect(item.get("id"), str, where)
+    # The status is 201 for all of them; only the item says whether it was written.
     if "error" in item:
         return BulkResult(document_id, None, str(item["error"]), str(item.get("reason")))
     return BulkResult(document_id, expect(item.get("rev"), str, where))

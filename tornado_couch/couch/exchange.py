@@ -162,6 +162,7 @@ class Exchange:
             # 401 means that nothing was done, so any request can be sent again.
             proof = await self._auth.headers(self._log_in)
             reply = await self._logged(request.with_headers(proof))
+        # CouchDB sends a fresh cookie with any answer once a session is a tenth of its time old.
         self._auth.learn(reply)
         return reply
 
@@ -189,6 +190,7 @@ class Exchange:
         return reply
 
 
+# Without Accept, CouchDB's content type for JSON is text/plain in old versions, and HEAD has nothing else to show.
 _JSON_ACCEPTED = {"Accept": "application/json"}
 _JSON_BOTH_WAYS = {"Accept": "application/json", "Content-Type": "application/json"}
 

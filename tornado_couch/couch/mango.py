@@ -104,8 +104,10 @@ class Mango(Endpoint):
             page = await self.find(selector, **options)
             for document in page.docs:
                 yield document
+            # Also the last page has a bookmark: only its length says that it is the last.
             if len(page.docs) < limit or not page.bookmark:
                 return
+            # The bookmark is behind what was skipped; skipping again would lose documents.
             options.pop("skip", None)
             options["bookmark"] = page.bookmark
             remaining = None if remaining is None else remaining - limit

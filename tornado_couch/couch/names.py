@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 __all__ = ["Address", "Base", "base", "database", "design", "document", "index", "query", "server", "view"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# Of the names with an underscore only these are databases: `/_all_dbs` and the like are endpoints.
 _SYSTEM_DATABASES = frozenset({"_dbs", "_global_changes", "_nodes", "_replicator", "_users"})
 
 
@@ -98,6 +99,7 @@ def document(database_name: str, document_id: str) -> Address:
     """
     _check(document_id, "a document id")
     parent = database(database_name)
+    # CouchDB routes `_design/` and `_local/` by their own segment, so that slash alone stays one.
     for prefix, word in (("_design/", "ddoc"), ("_local/", "id")):
         if document_id.startswith(prefix) and len(document_id) > len(prefix):
             rest = _quote(document_id[len(prefix) :])
