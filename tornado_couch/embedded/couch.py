@@ -152,11 +152,7 @@ class Couch:
         """The view indexes of a database."""
         found = self._views.get(id(opened))
         if found is None:
-            try:
-                from tornado_couch.embedded.views import DatabaseViews
-            except ImportError as error:
-                raise _no_extra(error) from None
-            found = self._views[id(opened)] = (opened, DatabaseViews(opened.database, self.scripts))
+            found = self._views[id(opened)] = (opened, _new_views(opened, self.scripts))
         return found[1]
 
     @property
@@ -210,6 +206,14 @@ class Couch:
         for _, views in self._views.values():
             views.close()
         self.databases.close()
+
+
+def _new_views(opened: OpenDatabase, scripts: Scripts) -> DatabaseViews:
+    try:
+        from tornado_couch.embedded.views import DatabaseViews
+    except ImportError as error:
+        raise _no_extra(error) from None
+    return DatabaseViews(opened.database, scripts, partitioned=opened.database.partitioned)
 
 
 def _no_extra(error: ImportError) -> Problem:

@@ -91,7 +91,7 @@ async def _judge(couch: Couch, user: User, opened: OpenDatabase, draft: Draft) -
         need_database_admin(user, database.security)
         if not draft.deleted:
             text = document_text(draft.id, "1-0", draft.text)
-            await couch.in_thread(_check_design, couch, text)
+            await couch.in_thread(_check_design, couch, text, database.partitioned)
     elif database.partitioned and not is_local(draft.id):
         _check_partition(draft.id)
     if database.name == "_users" and draft.id.startswith("org.couchdb.user:"):
@@ -100,10 +100,10 @@ async def _judge(couch: Couch, user: User, opened: OpenDatabase, draft: Draft) -
         await prepare_user(couch, user, database, draft)
 
 
-def _check_design(couch: Couch, text: str) -> None:
+def _check_design(couch: Couch, text: str, partitioned: bool) -> None:
     from tornado_couch.embedded.functions import check_design
 
-    check_design(text, couch.scripts)
+    check_design(text, couch.scripts, partitioned=partitioned)
 
 
 def _check_partition(doc_id: str) -> None:

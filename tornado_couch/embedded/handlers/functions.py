@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
 from tornado_couch.embedded.couch import Couch
@@ -16,7 +14,7 @@ from tornado_couch.embedded.jsontext import loads
 from tornado_couch.embedded.messages import Reply, Request
 from tornado_couch.embedded.problems import not_found
 from tornado_couch.embedded.request_object import request_object
-from tornado_couch.embedded.view_parameters import ViewParameters, view_parameters
+from tornado_couch.embedded.view_parameters import view_parameters
 
 __all__ = ["function"]
 
@@ -85,21 +83,13 @@ async def run_list(
     parameters = view_parameters([pair for pair in request.query if pair[0] not in own], body)
     asked = _asked(couch, request, opened, None)
 
+    fetch = document_fetcher(opened.database, parameters)
+
     def work() -> Response:
-        head, rows = _rows(couch, opened, view_design, names[-1], parameters)
-        return couch.functions.list(design, names[0], rows, head, asked)
+        answer = couch.views(opened).query(view_design, names[-1], parameters, fetch).text()
+        return couch.functions.list(design, names[0], answer, asked)
 
     return _reply(await couch.in_thread(work), 200, {})
-
-
-def _rows(
-    couch: Couch, opened: OpenDatabase, design: str, view: str, parameters: ViewParameters
-) -> tuple[dict[str, Any], Iterator[str]]:
-    """What a list function gets of a view: its head, and its rows as JSON texts."""
-    fetch = document_fetcher(opened.database, parameters)
-    answer = json.loads(couch.views(opened).query(design, view, parameters, fetch).text())
-    rows = answer.pop("rows")
-    return answer, (json.dumps(row, ensure_ascii=False) for row in rows)
 
 
 def _reply(response: Response, status: int, headers: dict[str, str]) -> Reply:
