@@ -201,8 +201,7 @@ def _stale(value: Any) -> Any:
 
 
 def _partial(value: Any) -> Any:
-    compile_selector(value)
-    return value
+    return compile_selector(value).to_json()
 
 
 def _bulk_ids(value: Any) -> list[str]:
