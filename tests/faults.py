@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import json
 import socket
 import ssl
@@ -49,9 +50,12 @@ __all__ = [
 
 
 async def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Waits until something is so, or fails."""
+    """Waits until a function, plain or async, gives something true, or fails."""
     end = time.monotonic() + seconds
-    while not condition():
+    while True:
+        outcome = condition()
+        if await outcome if inspect.isawaitable(outcome) else outcome:
+            return
         assert time.monotonic() < end, "it never came to be so"
         await asyncio.sleep(0.005)
 
