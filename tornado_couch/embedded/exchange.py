@@ -15,6 +15,7 @@ import uuid
 import zlib
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import IO
 
 from tornado import httputil
@@ -38,6 +39,8 @@ _DRAIN = 512 * 1024 * 1024
 _SPOOL_SIZE = 1024 * 1024
 SERVER = "CouchDB/3.5.0 (tornado_couch embedded)"
 
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
 Handle = Callable[[Request], "Reply | Awaitable[Reply]"]
 
 
@@ -58,6 +61,7 @@ class Front(httputil.HTTPServerConnectionDelegate):
         self, server_conn: object, request_conn: httputil.HTTPConnection
     ) -> httputil.HTTPMessageDelegate:
         """Tornado's call for each request."""
+        del server_conn
         return _Exchange(self, request_conn)
 
     def date(self) -> str:
@@ -197,7 +201,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
         headers = self._headers(reply)
         if "Content-Length" not in headers:
             headers["Content-Length"] = str(len(reply.body))
-        start = httputil.ResponseStartLine("HTTP/1.1", reply.status, httputil.responses.get(reply.status, "Unknown"))
+        start = httputil.ResponseStartLine("HTTP/1.1", reply.status, _REASONS.get(reply.status, "Unknown"))
         body = None if self.head_only or reply.status == 304 else reply.body
         self.started = True
         try:
@@ -223,7 +227,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
         # The first piece before the head: what fails at once is still answered with its own status.
         iterator = stream.__aiter__()  # type: ignore[attr-defined]
         first = await anext(iterator, b"")
-        start = httputil.ResponseStartLine("HTTP/1.1", reply.status, httputil.responses.get(reply.status, "Unknown"))
+        start = httputil.ResponseStartLine("HTTP/1.1", reply.status, _REASONS.get(reply.status, "Unknown"))
         self.started = True
         await self.connection.write_headers(start, self._headers(reply), None if self.head_only else first or None)
         if not self.head_only:
@@ -257,7 +261,7 @@ def _is_attachment(segments: list[str]) -> bool:
         return False
     if segments[1] == "_design":
         return len(segments) > 3 and not segments[3].startswith("_")
-    return not segments[1].startswith("_") and segments[0][:1] != "_" or segments[0] in ("_users", "_replicator")
+    return segments[0] in ("_users", "_replicator") or not (segments[0][:1] == "_" or segments[1][:1] == "_")
 
 
 def _unzipped(body: bytearray) -> bytes:

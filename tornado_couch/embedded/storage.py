@@ -152,7 +152,7 @@ class Database:
         row = connection.execute("SELECT seq, id, rev, state, tree FROM docs WHERE id = ?", (doc_id,)).fetchone()
         if row is None or row[3] == PURGED:
             return None
-        return Stored(*row[:4], load_tree(row[4]))
+        return _stored(row)
 
     def revision(self, tree: Tree, rev: str, connection: sqlite3.Connection) -> tuple[str, list[Attachment]] | None:
         """Body and attachments of a revision; None when they are not stored."""
@@ -250,7 +250,7 @@ class Database:
                 f" ORDER BY seq {order} LIMIT ?",
                 (after if before is None else before, limit),
             ).fetchall()
-        return [Stored(*row[:4], load_tree(row[4])) for row in rows]
+        return [_stored(row) for row in rows]
 
     def pending(self, after: int) -> int:
         """How many changes there are after a sequence number."""
@@ -259,8 +259,8 @@ class Database:
 
     def rows(
         self, *, where: str, values: tuple[object, ...], descending: bool, skip: int, limit: int
-    ) -> tuple[list[Row], int]:
-        """Living documents in the order of their ids, and how many stand before `where` and `skip`.
+    ) -> list[Row]:
+        """Living documents in the order of their ids.
 
         Args:
             where: a condition on `id`.
@@ -275,13 +275,13 @@ class Database:
                 f"SELECT id, rev FROM docs WHERE state = 0 AND {where} ORDER BY id {order} LIMIT ? OFFSET ?",  # noqa: S608
                 (*values, limit, skip),
             ).fetchall()
-        return [Row(doc_id, rev, False) for doc_id, rev in found], 0
+        return [Row(doc_id, rev, False) for doc_id, rev in found]
 
-    def count_rows(self, where: str, values: tuple[object, ...]) -> int:
+    def count_rows(self, where: str, values: Iterable[object]) -> int:
         """How many living documents fulfil a condition on `id`."""
         row = self.connections.read_row(
             f"SELECT count(*) FROM docs WHERE state = 0 AND {where}",  # noqa: S608
-            values,
+            tuple(values),
         )
         return int(str(row[0])) if row else 0
 
@@ -344,6 +344,11 @@ class Database:
     def close(self) -> None:
         """Close the files."""
         self.connections.close()
+
+
+def _stored(row: tuple[Any, ...]) -> Stored:
+    seq, doc_id, rev, state, tree = row
+    return Stored(seq, doc_id, rev, state, load_tree(tree))
 
 
 def _plain_text(doc_id: str, rev: str, body: str, atts: str | None) -> str:

@@ -187,10 +187,10 @@ def _ranged(database: Database, query: RangeQuery) -> Iterator[list[str]]:
     while left:
         size = _BATCH if left < 0 else min(_BATCH, left)
         where, values = query.bounds()
-        rows, _ = database.rows(
+        rows = database.rows(
             where=where, values=tuple(values), descending=query.descending, skip=skip, limit=size
         )
-        yield _lines(database, query, list(rows))
+        yield [_line(database, query, row) for row in rows]
         if len(rows) < size:
             return
         left, skip = left - len(rows) if left > 0 else left, 1
@@ -212,10 +212,6 @@ def _keyed(database: Database, query: RangeQuery) -> Iterator[list[str]]:
             else f'{{"key":{dumps(key)},"error":"not_found"}}'
             for key, row in zip(batch, rows, strict=True)
         ]
-
-
-def _lines(database: Database, query: RangeQuery, rows: list[Row]) -> list[str]:
-    return [_line(database, query, row) for row in rows]
 
 
 def _line(database: Database, query: RangeQuery, row: Row) -> str:

@@ -89,7 +89,7 @@ def _stored_parts(database: Database, item: Attachment, first: int = 0) -> Itera
     while row := database.connections.read_row(
         "SELECT data FROM blobs WHERE key = ? AND part = ?", (item.blob, number)
     ):
-        yield cast(bytes, row[0])
+        yield cast("bytes", row[0])
         number += 1
 
 

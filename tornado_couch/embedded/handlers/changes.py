@@ -128,10 +128,7 @@ def _line(database: Database, feed: Feed, stored: Stored) -> Line:
 def _batch(database: Database, feed: Feed, after: int, room: int) -> tuple[list[Line], int, bool]:
     """The next lines, up to which sequence number was looked, and whether there may be more."""
     top = database.seq  # read first: what is at or below it can be seen by now
-    if feed.descending:
-        found = database.feed(0, min(room, _FOREVER) if room < _BATCH else _BATCH, before=after)
-    else:
-        found = database.feed(after, _BATCH)
+    found = database.feed(after, _BATCH, before=after if feed.descending else None)
     passed = feed.wanted(found) if feed.wanted is not None else found
     lines = [_line(database, feed, stored) for stored in passed[:room]]
     if len(passed) > room:
@@ -190,7 +187,7 @@ async def _list_form(couch: Couch, opened: OpenDatabase, feed: Feed, state: _Sta
     head = b'{"results":[\n'
     while True:
         async for lines in _told(couch, opened, feed, state):
-            yield head + _joined(database, feed, state, lines)
+            yield head + _joined(feed, state, lines)
             head = b""
         if feed.kind == "normal" or state.count or feed.limit == 0:
             break
@@ -205,7 +202,7 @@ async def _list_form(couch: Couch, opened: OpenDatabase, feed: Feed, state: _Sta
     yield head + tail.encode()
 
 
-def _joined(database: Database, feed: Feed, state: _State, lines: list[Line]) -> bytes:
+def _joined(feed: Feed, state: _State, lines: list[Line]) -> bytes:
     """Lines of the list form; with `seq_interval` some without their sequence number."""
     first = state.count - len(lines)
     texts = [

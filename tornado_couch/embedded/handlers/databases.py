@@ -79,7 +79,7 @@ def delete(couch: Couch, request: Request, name: str) -> Reply:
     return json_reply({"ok": True})
 
 
-async def security(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+async def security(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
     """`/{db}/_security`."""
     request.allow("GET", "HEAD", "PUT")
     if request.method != "PUT":
@@ -103,12 +103,12 @@ async def _limit(request: Request, opened: OpenDatabase, name: str, current: int
     return json_reply({"ok": True})
 
 
-async def revs_limit(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+async def revs_limit(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
     """`/{db}/_revs_limit`."""
     return await _limit(request, opened, "revs_limit", opened.database.revs_limit)
 
 
-async def purged_infos_limit(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+async def purged_infos_limit(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
     """`/{db}/_purged_infos_limit`."""
     need_admin(request.user)
     return await _limit(request, opened, "purged_infos_limit", opened.database.purged_infos_limit)
@@ -124,7 +124,7 @@ def _revisions_by_id(request: Request) -> dict[str, list[str]]:
     return {doc_id: [parse_revision(rev) for rev in revs] for doc_id, revs in body.items()}
 
 
-async def purge(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+async def purge(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
     """`POST /{db}/_purge`."""
     request.allow("POST")
     need_admin(request.user)
@@ -153,18 +153,18 @@ def _missing(database: Database, asked: dict[str, list[str]]) -> dict[str, dict[
     return found
 
 
-def revs_diff(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+def revs_diff(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
     """`POST /{db}/_revs_diff`."""
     return json_reply(_missing(opened.database, _revisions_by_id(request)))
 
 
-def missing_revs(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+def missing_revs(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
     """`POST /{db}/_missing_revs`."""
     found = _missing(opened.database, _revisions_by_id(request))
     return json_reply({"missing_revs": {doc_id: entry["missing"] for doc_id, entry in found.items()}})
 
 
-def ensure_full_commit(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+def ensure_full_commit(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
     """`POST /{db}/_ensure_full_commit`: every write is committed before it is answered."""
     request.allow("POST")
     request.need_json_type()
@@ -192,7 +192,7 @@ async def _compact(couch: Couch, opened: OpenDatabase) -> None:
             await couch.in_thread(compaction.shrink, opened.database)
 
 
-def shards(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+def shards(_couch: Couch, request: Request, _opened: OpenDatabase) -> Reply:
     """`GET /{db}/_shards`: one."""
     request.allow("GET", "HEAD")
     if len(request.segments) > 2:
@@ -200,14 +200,14 @@ def shards(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
     return json_reply({"shards": {"00000000-ffffffff": ["couchdb@127.0.0.1"]}})
 
 
-def sync_shards(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+def sync_shards(_couch: Couch, request: Request, _opened: OpenDatabase) -> Reply:
     """`POST /{db}/_sync_shards`: there is nothing to bring together."""
     request.allow("POST")
     need_admin(request.user)
     return json_reply({"ok": True}, 202)
 
 
-def temp_view(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+def temp_view(_couch: Couch, _request: Request, _opened: OpenDatabase) -> Reply:
     """`_temp_view` is gone since CouchDB 2."""
     raise Problem(410, "gone", "Temporary views are not supported in CouchDB")
 

@@ -39,9 +39,9 @@ def below_design(couch: Couch, request: Request, opened: OpenDatabase, doc_id: s
     if kind == "_info" and len(rest) == 1:
         return information(couch, request, opened, doc_id)
     if kind in ("_update", "_show", "_list"):
-        from tornado_couch.embedded.handlers import functions
+        from tornado_couch.embedded.handlers.functions import function
 
-        return functions.function(couch, request, opened, doc_id, rest)
+        return function(couch, request, opened, doc_id, rest)
     if kind in ("_search", "_search_info", "_nouveau", "_nouveau_info", "_rewrite", "_geo"):
         raise not_implemented(kind)
     raise not_found("missing")

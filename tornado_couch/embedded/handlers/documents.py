@@ -72,10 +72,9 @@ def _revision_list(text: str) -> list[object]:
 def read_document(request: Request, database: Database, doc_id: str) -> Reply:
     """GET and HEAD of a document."""
     if is_local(doc_id):
-        return read_local(request, database, doc_id)
+        return read_local(database, doc_id)
     if not request.parameters:
-        rev, text = database.winner_text(doc_id)
-        return tagged(request, rev, text)
+        return tagged(request, *database.winner_text(doc_id))
     options = read_options(request)
     if request.parameters.get("open_revs", "[]") != "[]":
         return read_open_revisions(request, database, doc_id, options)
@@ -121,7 +120,7 @@ def tagged(request: Request, rev: str, text: str) -> Reply:
     return text_reply(text, 200, {"ETag": tag})
 
 
-def read_local(request: Request, database: Database, doc_id: str) -> Reply:
+def read_local(database: Database, doc_id: str) -> Reply:
     """GET of a local document."""
     found = database.local(doc_id)
     if found is None:
@@ -251,9 +250,9 @@ async def delete_document(couch: Couch, request: Request, opened: OpenDatabase, 
             raise missing()
         rev = await write_draft(couch, request.user, opened, Draft(doc_id, deleted=True))
         return written_reply(request, opened, doc_id, rev, 200, location=False)
-    rev = given_revision(request, None)
+    parent = given_revision(request, None)
     opened.database.winner_text(doc_id)
-    written = await write_draft(couch, request.user, opened, Draft(doc_id, rev, deleted=True))
+    written = await write_draft(couch, request.user, opened, Draft(doc_id, parent, deleted=True))
     return written_reply(request, opened, doc_id, written, 200, location=False)
 
 

@@ -35,7 +35,7 @@ def welcome(couch: Couch, request: Request) -> Reply:
     )
 
 
-def up(couch: Couch, request: Request) -> Reply:
+def up(_couch: Couch, request: Request) -> Reply:
     """`GET /_up`."""
     request.allow("GET", "HEAD")
     return json_reply({"status": "ok", "seeds": {}})
@@ -101,14 +101,14 @@ def active_tasks(couch: Couch, request: Request) -> Reply:
     return json_reply(couch.active_tasks())
 
 
-def membership(couch: Couch, request: Request) -> Reply:
+def membership(_couch: Couch, request: Request) -> Reply:
     """`GET /_membership`: one node, this."""
     request.allow("GET", "HEAD")
     need_admin(request.user)
     return json_reply({"all_nodes": [_NODE], "cluster_nodes": [_NODE]})
 
 
-def cluster_setup(couch: Couch, request: Request) -> Reply:
+def cluster_setup(_couch: Couch, request: Request) -> Reply:
     """`GET /_cluster_setup`."""
     need_admin(request.user)
     if request.method == "POST":
@@ -117,7 +117,7 @@ def cluster_setup(couch: Couch, request: Request) -> Reply:
     return json_reply({"state": "single_node_enabled"})
 
 
-def favicon(couch: Couch, request: Request) -> Reply:
+def favicon(_couch: Couch, _request: Request) -> Reply:
     """`GET /favicon.ico`: there is none."""
     raise not_found("missing")
 
@@ -251,7 +251,7 @@ def session(couch: Couch, request: Request) -> Any:
     return answer(couch, request)
 
 
-def not_here(couch: Couch, request: Request) -> Reply:
+def not_here(_couch: Couch, request: Request) -> Reply:
     """What CouchDB has and this server has not."""
     raise not_implemented(f"/{request.segments[0]}")
 
