@@ -5,10 +5,11 @@ from __future__ import annotations
 __all__ = ["Matcher", "matcher", "regex_of"]
 
 import json
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
+
+import regex
 
 from tornado_couch.embedded.collation import raw_key, sort_key
 from tornado_couch.embedded.paths import BAD_PATH, NOT_FOUND, Path, get_field
@@ -135,24 +136,32 @@ def _modulo(arguments: list[int], _key: Callable[[Any], bytes]) -> Matcher:
     return modulo
 
 
-_CLASSES = {"alpha": "^\\W\\d_", "digit": "0-9", "alnum": "^\\W_", "upper": "A-Z", "lower": "a-z", "space": "\\s",
-            "xdigit": "0-9A-Fa-f", "punct": "!-/:-@\\[-`{-~", "word": "\\w"}
+# Seconds for one match. PCRE gives up a hopeless match by its own limit, and CouchDB takes that for none.
+_PATIENCE = 0.5
 
 
 @lru_cache(maxsize=256)
-def regex_of(pattern: str) -> re.Pattern[str] | None:
-    """A regular expression of CouchDB's kind (PCRE) as one of Python's; None when it is none."""
-    adapted = re.sub(r"\[\[:(\w+):\]\]", lambda found: f"[{_CLASSES.get(found[1], found[0])}]", pattern)
-    adapted = re.sub(r"\(\?<(?=[A-Za-z_])", "(?P<", adapted).replace(r"\z", r"\Z").replace(r"\h", r"[ \t]")
+def regex_of(pattern: str) -> regex.Pattern[str] | None:
+    """A regular expression of CouchDB's kind (PCRE); None when it is none."""
     try:
-        return re.compile(adapted)
-    except (re.error, OverflowError, RecursionError):
+        return regex.compile(pattern)
+    except (regex.error, OverflowError, RecursionError):
         return None
 
 
 def _regex(pattern: str, _key: Callable[[Any], bytes]) -> Matcher:
     compiled = regex_of(pattern)
-    return lambda value: compiled is not None and isinstance(value, str) and compiled.search(value) is not None
+
+    def found(value: Any) -> bool:
+        if compiled is None or not isinstance(value, str):
+            return False
+        try:
+            # `concurrent` lets other threads run meanwhile: a pattern is a stranger's program.
+            return compiled.search(value, timeout=_PATIENCE, concurrent=True) is not None
+        except TimeoutError:
+            return False
+
+    return found
 
 
 _MAKERS: dict[str, Callable[[Any, Callable[[Any], bytes]], Matcher]] = {
