@@ -106,9 +106,10 @@ class Scripts:
         """Kill every worker, busy ones too; a caller that waits for one gets an error."""
         with self._lock:
             self._closed = True
-            workers = [*self._idle, *self._busy]
-            self._idle.clear()
-        for worker in workers:
+            idle, self._idle = self._idle, []
+            for worker in self._busy:
+                worker.stop()  # whoever uses it sees its end, and clears up
+        for worker in idle:
             worker.kill()
 
     def _take(self) -> _Worker:
@@ -220,8 +221,12 @@ class _Worker:
         self.kill()
         return Problem(500, "os_process_error", f"{{exit_status,{self._process.returncode}}}")
 
+    def stop(self) -> None:
+        """End the process at once, while another thread waits for its answer."""
+        self._process.kill()
+
     def kill(self) -> None:
-        """End the process at once, and wait for it."""
+        """End the process at once, wait for it and close its pipes."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):

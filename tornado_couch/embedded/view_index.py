@@ -13,7 +13,8 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -24,8 +25,8 @@ from tornado_couch.embedded.source import Change, Source
 
 # How many changes one transaction takes in: bounds memory, and what an error in a map throws away.
 BATCH = 250
-# Connections kept open for readers.
-READERS = 4
+# Connections kept open for readers; reduced answers remembered, and how long a query for one.
+READERS, REDUCTIONS, LONGEST = 4, 64, 4096
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -121,7 +122,6 @@ class ViewIndex:
 
     def __init__(self, path: Path, options: dict[str, Any]) -> None:
         self.path = path
-        self.users: int = 0
         self._design_too = options.get("include_design") is True
         self._local_seq = options.get("local_seq") is True
         raw = options.get("collation") == "raw"
@@ -132,6 +132,9 @@ class ViewIndex:
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
         self._waiting = 0
+        self._ended = 0
+        self._failure: tuple[int, Problem] | None = None
+        self._reduced: OrderedDict[tuple[Any, ...], str] = OrderedDict()
         self._writer = self._opened()
         self.seq: int = self._writer.execute("SELECT seq FROM state").fetchone()[0]
 
@@ -189,6 +192,30 @@ class ViewIndex:
         )
         return map(Row._make, cursor)
 
+    def remembered(self, query: tuple[Any, ...], make: Callable[[], Iterator[str]]) -> Iterator[str]:
+        """The pieces of a reduced answer.
+
+        Args:
+            query: all that it depends on, the update sequence too; text last.
+            make: makes it.
+        """
+        with self._lock:
+            text = self._reduced.get(query)
+        if text is not None:
+            return iter([text])
+        return self._remembering(query, make())
+
+    def _remembering(self, query: tuple[Any, ...], chunks: Iterator[str]) -> Iterator[str]:
+        pieces = 0
+        for piece in chunks:
+            pieces += 1
+            yield piece
+        if pieces == 1 and len(query[-1]) < LONGEST:  # short ones alone, such as a total
+            with self._lock:
+                self._reduced[query] = piece
+                if len(self._reduced) > REDUCTIONS:
+                    self._reduced.popitem(last=False)
+
     # ---- updating
 
     @property
@@ -210,13 +237,26 @@ class ViewIndex:
         wanted = source.current_seq()
         if self.seq >= wanted:
             return
+        asked = self._ended
         self._waiting += 1
         try:
             with self._updating:
-                while self.seq < wanted and not self._closed:
-                    self._step(source, maps, wanted)
+                # Who waited for an attempt that failed shares its failure: an endless map costs its time once.
+                if self._failure is not None and self._failure[0] > asked:
+                    raise self._failure[1]
+                self._attempt(source, maps, wanted)
         finally:
             self._waiting -= 1
+
+    def _attempt(self, source: Source, maps: Maps, wanted: int) -> None:
+        try:
+            while self.seq < wanted and not self._closed:
+                self._step(source, maps, wanted)
+        except Problem as problem:
+            self._failure = self._ended + 1, problem
+            raise
+        finally:
+            self._ended += 1
 
     def _step(self, source: Source, maps: Maps, wanted: int) -> None:
         changes = source.changes_since(self.seq, BATCH, conflicts=True, local_seq=self._local_seq)

@@ -182,11 +182,15 @@ class DatabaseViews:
     ) -> Iterator[str]:
         ranges = key_ranges(parameters, view.place, index.encode)
         connection = done.enter_context(index.reading())
-        seq = update_seq(index.seq_of(connection)) if parameters.update_seq else None
+        state = index.seq_of(connection)
+        seq = update_seq(state) if parameters.update_seq else None
         if not parameters.reduce or view.reduce is None:
             return _started(map_reply(connection, view.place, parameters, ranges, fetch, seq))
         reduce = reducer(view.reduce, view.name, design.program, self._scripts)
-        return _started(reduce_reply(connection, parameters, ranges, reduce, index.encode, seq))
+        asked = (state, view.place, view.reduce, seq, repr(parameters))
+        return _started(
+            index.remembered(asked, lambda: reduce_reply(connection, parameters, ranges, reduce, index.encode, seq))
+        )
 
     @staticmethod
     def _joined(replies: list[ViewReply]) -> Iterator[str]:
