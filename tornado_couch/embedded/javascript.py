@@ -117,7 +117,10 @@ class Scripts:
             if self._closed:
                 raise Problem(503, "service_unavailable", "The JavaScript workers are stopped.")
             worker = self._idle.pop() if self._idle else None
-            if worker is None or not worker.alive:
+            if worker is not None and not worker.alive:  # somebody killed it
+                worker.kill()
+                worker = None
+            if worker is None:
                 worker = _Worker(self.seconds, self.memory)
             self._busy.add(worker)
             return worker

@@ -354,7 +354,11 @@ def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:  # thousands of lists deep, or digits without end
-        raise Problem(500, "invalid_key", f"A map emitted a key that cannot be read: {error}") from error
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> Problem:
+    return Problem(500, "invalid_key", f"A map emitted a key that cannot be read: {error}")
 
 
 def _bytes(text: str) -> bytes:
@@ -368,4 +372,7 @@ def _remembered(text: str) -> bytes:
 
 
 def _raw_bytes(text: str) -> bytes:
-    return raw_key(_parsed(text))
+    try:
+        return raw_key(_parsed(text))
+    except RecursionError as error:
+        raise _unreadable(error) from error
