@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import tornado.web
-
-from tornado_couch import Couch, CouchError, ProblemHandler, Store, install, problem_settings, resource
+from tornado_couch import AllowAny, Application, Couch, CouchError, ProblemHandler, Store, install, resource
 
 from .models import Fruit, Language
 
@@ -34,17 +32,17 @@ class HealthHandler(ProblemHandler):
         self.write({"status": color, "links": {"self": {"href": self.request.path}}})
 
 
-def make_app(couch: Couch, *, cookie_secret: str | None = None) -> tornado.web.Application:
+def make_app(couch: Couch, *, cookie_secret: str | None = None) -> Application:
     """The application over a CouchDB server."""
     store = Store(couch[DATABASE])
-    return tornado.web.Application(
+    return Application(
         [
             *resource("/v1.0/fruits", Fruit, store),
             *resource("/v1.0/languages", Language, store, create_by_put=True),
             ("/v1.0/_health", HealthHandler, {"couch": couch}),
         ],
         cookie_secret=cookie_secret,
-        **problem_settings(),
+        policy=AllowAny(),
     )
 
 

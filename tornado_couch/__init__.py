@@ -21,21 +21,27 @@ if TYPE_CHECKING:
     from .ops import install
     from .store import Page, Retry, Store
     from .web import (
+        AllowAny,
+        Application,
         CollectionHandler,
         CreateMixin,
         DestroyMixin,
         DocumentHandler,
+        Hooks,
         ListMixin,
+        PatchMixin,
+        Policy,
         Problem,
         ProblemHandler,
         ReplaceMixin,
         ResourceHandler,
         RetrieveMixin,
-        problem_settings,
         resource,
     )
 
 __all__ = [
+    "AllowAny",
+    "Application",
     "BasicAuth",
     "BearerAuth",
     "CollectionHandler",
@@ -49,11 +55,14 @@ __all__ = [
     "DocumentExists",
     "DocumentHandler",
     "DocumentNotFound",
+    "Hooks",
     "Indexed",
     "Key",
     "ListMixin",
     "Model",
     "Page",
+    "PatchMixin",
+    "Policy",
     "Problem",
     "ProblemHandler",
     "ProxyAuth",
@@ -72,7 +81,6 @@ __all__ = [
     "WriteOnly",
     "__version__",
     "install",
-    "problem_settings",
     "resource",
 ]
 
@@ -85,8 +93,9 @@ _HOME = {
     "ops": "install",
     "store": "Page Retry Store",
     "web": (
-        "CollectionHandler CreateMixin DestroyMixin DocumentHandler ListMixin Problem ProblemHandler ReplaceMixin"
-        " ResourceHandler RetrieveMixin problem_settings resource"
+        "AllowAny Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin PatchMixin"
+        " Policy Problem ProblemHandler ReplaceMixin"
+        " ResourceHandler RetrieveMixin resource"
     ),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}

@@ -21,6 +21,7 @@
     ├── ModelError                  about models and their documents
     │   ├── ModelDefinitionError    the class statement is wrong: raised when it is defined
     │   ├── ValidationFailed        values given for a model are not valid; has `problems`
+    │   ├── PatchTestFailed         a JSON Patch's `test` does not hold for the document
     │   └── InvalidDocument         a stored document does not fit its model
     │       └── UnsupportedVersion  it is of a version this application does not know
     └── StoreError                  about one document of the store
@@ -46,6 +47,7 @@ __all__ = [
     "ModelDefinitionError",
     "ModelError",
     "NotFound",
+    "PatchTestFailed",
     "PoolTimeout",
     "ReadTimeout",
     "Refused",
@@ -193,6 +195,10 @@ class ValidationFailed(ModelError):
     def __init__(self, problems: list[dict[str, str]]) -> None:
         super().__init__("; ".join(f"{each['pointer'] or '/'}: {each['detail']}" for each in problems))
         self.problems = problems
+
+
+class PatchTestFailed(ModelError):
+    """A `test` operation of a JSON Patch does not hold for the latest document (RFC 6902 §4.6)."""
 
 
 class InvalidDocument(ModelError):

@@ -13,9 +13,10 @@ import pytest
 from annotated_types import Ge, MinLen
 from pydantic import Field
 from tornado.httpserver import HTTPServer
-from tornado.web import Application
 
 from tornado_couch import (
+    AllowAny,
+    Application,
     CreatedOn,
     Database,
     Indexed,
@@ -26,7 +27,6 @@ from tornado_couch import (
     UpdatedOn,
     WriteOnly,
     install,
-    problem_settings,
     resource,
 )
 
@@ -134,7 +134,8 @@ def application(store: Store, *more: Any, **settings: Any) -> Application:
         *resource("/notes", Note, store, create_by_put=True),
         *more,
     ]
-    return Application(routes, **problem_settings(), **settings)
+    settings.setdefault("policy", AllowAny())
+    return Application(routes, **settings)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tornado.httputil import HTTPHeaders
 
 from tornado_couch.web import BodyLimits, Problem
 from tornado_couch.web.bodies import decode, parse_json
-from tornado_couch.web.negotiation import accepts_json
+from tornado_couch.web.negotiation import accepts
 
 LIMITS = BodyLimits(size=10_000_000, depth=5)
 
@@ -108,4 +108,4 @@ def test_a_coded_body_that_cannot_be_used_is_refused(coding: str, body: bytes, s
 )
 def test_whether_an_accept_field_takes_json(accept: str, taken: bool) -> None:
     """The most specific range decides, and a weight of 0 excludes."""
-    assert accepts_json(accept) is taken
+    assert accepts(accept, "application/json") is taken

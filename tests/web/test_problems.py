@@ -52,7 +52,7 @@ async def test_an_unhandled_exception_is_a_problem_without_details(
     [
         ("PUT", "/fruits", "GET, HEAD, POST, OPTIONS"),
         ("DELETE", "/fruits", "GET, HEAD, POST, OPTIONS"),
-        ("POST", "/fruits/x", "GET, HEAD, DELETE, PUT, OPTIONS"),
+        ("POST", "/fruits/x", "GET, HEAD, DELETE, PATCH, PUT, OPTIONS"),
         ("PATCH", "/nowhere", None),
         ("BREW", "/fruits", "GET, HEAD, POST, OPTIONS"),
     ],
@@ -73,7 +73,7 @@ async def test_options_says_what_can_be_done(ask: Client, fruit: Reply) -> None:
     assert reply.headers["Allow"] == "GET, HEAD, POST, OPTIONS"
     assert reply.headers["Accept-Post"] == "application/json"
     reply = await ask("OPTIONS", fruit.headers["Location"])
-    assert reply.headers["Allow"] == "GET, HEAD, DELETE, PUT, OPTIONS"
+    assert reply.headers["Allow"] == "GET, HEAD, DELETE, PATCH, PUT, OPTIONS"
 
 
 async def test_a_handler_has_the_actions_of_its_mixins_and_no_others(store: Store, serve: Serve) -> None:

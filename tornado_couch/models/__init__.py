@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .documents import from_document, is_of, replaced, representation, stamped, to_document, validated
 from .model import DocumentType, Model, ModelInfo, model_info
+from .patch import json_patch, merge_patch
 from .properties import CreatedOn, Generated, Indexed, Key, Property, ReadOnly, Timestamp, UpdatedOn, WriteOnly
 from .schema import Action, body_problems, body_schema
 from .timestamps import format_timestamp, utc_now
@@ -30,6 +31,8 @@ __all__ = [
     "format_timestamp",
     "from_document",
     "is_of",
+    "json_patch",
+    "merge_patch",
     "model_info",
     "property_view",
     "replaced",

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .reading import Page, Position, indexed_properties
 from .retry import Retry
-from .store import Change, Expectation, Store
+from .store import Change, Check, Expectation, Store
 
-__all__ = ["Change", "Expectation", "Page", "Position", "Retry", "Store", "indexed_properties"]
+__all__ = ["Change", "Check", "Expectation", "Page", "Position", "Retry", "Store", "indexed_properties"]

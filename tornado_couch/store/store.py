@@ -14,13 +14,16 @@ from ..models import Model, model_info, stamped, to_document, utc_now
 from .reading import Page, Position, Reader, is_absent
 from .retry import Retry
 
-__all__ = ["Change", "Expectation", "Store"]
+__all__ = ["Change", "Check", "Expectation", "Store"]
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 
 Change = Callable[[M], "M | Awaitable[M | None] | None"]
 """Given the latest model, changes it in place or returns another. Called again at each try."""
+
+Check = Callable[[M], "Awaitable[Any] | None"]
+"""Given the latest model, raises what ends the call: that this caller may not do it, say."""
 
 Expectation = Callable[[str], bool]
 """Whether the current revision is one that the caller expects."""
@@ -120,13 +123,22 @@ class Store:
         """
         return await self._reader.page(cls, by=by, key=key, limit=limit, descending=descending, start=start)
 
-    async def update(self, cls: type[M], key: Any, change: Change[M], *, expected: Expectation | None = None) -> M:
+    async def update(
+        self,
+        cls: type[M],
+        key: Any,
+        change: Change[M],
+        *,
+        check: Check[M] | None = None,
+        expected: Expectation | None = None,
+    ) -> M:
         """Change the latest model with this key, trying again when another writer was faster.
 
         Args:
             cls: the model.
             key: which one.
             change: a function of the latest model; what it raises ends the update with nothing written.
+            check: is given the latest model first, before `expected` and `change`.
             expected: says whether the current revision is the one the caller means. With it, a
                 conflict is never tried again.
 
@@ -140,7 +152,7 @@ class Store:
         """
 
         async def attempt() -> M:
-            current = await self._expected(cls, key, expected)
+            current = await self._checked(cls, key, check, expected)
             identity, key_now = (current._id, current._rev), current._key
             changed = change(current)
             result = (await changed if inspect.isawaitable(changed) else changed) or current
@@ -167,26 +179,47 @@ class Store:
             current = await self.get(type(model), model._key)
             raise RevisionMismatch("the document was changed since it was read", current._rev) from None
 
-    async def delete(self, cls: type[Model], key: Any, *, expected: Expectation | None = None) -> None:
+    async def delete(
+        self,
+        cls: type[M],
+        key: Any,
+        *,
+        check: Check[M] | None = None,
+        expected: Expectation | None = None,
+        confirm: Check[M] | None = None,
+    ) -> M:
         """Delete the model with this key, trying again when another writer was faster.
+
+        Args:
+            cls: the model.
+            key: which one.
+            check: is given the latest model first, before `expected`.
+            expected: as in `update`.
+            confirm: is given the latest model last, just before it is deleted.
+
+        Returns:
+            The model as it was.
 
         Raises:
             DocumentNotFound, RevisionMismatch, RetriesExhausted: as `update` does.
         """
 
-        async def attempt() -> None:
-            current = await self._expected(cls, key, expected)
+        async def attempt() -> M:
+            current = await self._checked(cls, key, check, expected)
+            await _called(confirm, current)
             try:
                 await self.database.delete(current._id or "", current._rev or "")
             except NotFound as gone:
                 if is_absent(gone):  # another writer deleted it first
                     raise DocumentNotFound("there is no such document") from None
                 raise
+            return current
 
-        await self._until_no_conflict(attempt, cls, key, expected is not None)
+        return await self._until_no_conflict(attempt, cls, key, expected is not None)
 
-    async def _expected(self, cls: type[M], key: Any, expected: Expectation | None) -> M:
+    async def _checked(self, cls: type[M], key: Any, check: Check[M] | None, expected: Expectation | None) -> M:
         current = await self.get(cls, key)
+        await _called(check, current)
         if expected is not None and not expected(current._rev or ""):
             raise RevisionMismatch("the document has another revision", current._rev)
         return current
@@ -213,3 +246,9 @@ class Store:
         raise RetriesExhausted(
             f"every one of {self.retry.attempts} tries met a conflict; nothing was written", self.retry.attempts
         )
+
+
+async def _called(check: Check[M] | None, model: M) -> None:
+    result = check(model) if check else None
+    if inspect.isawaitable(result):
+        await result

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from .bodies import BodyLimits
+from .application import Application
 from .handlers import ResourceHandler
+from .hooks import Event, Hooks
 from .list_query import ListQuery
 from .listing import ListMixin
-from .mixins import CreateMixin, DestroyMixin, ReplaceMixin, RetrieveMixin
+from .mixins import CreateMixin, DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
+from .policies import AllowAny, Policy
 from .preconditions import EntityTag, Preconditions, entity_tag, parse_entity_tags
-from .problems import NotFoundHandler, Problem, ProblemHandler, problem_settings
+from .problems import NotFoundHandler, Problem, ProblemHandler
 from .resources import Resource
 from .routes import CollectionHandler, DocumentHandler, resource
 
 __all__ = [
+    "AllowAny",
+    "Application",
+    "Event",
+    "Hooks",
+    "PatchMixin",
+    "Policy",
     "BodyLimits",
     "CollectionHandler",
     "CreateMixin",
@@ -31,6 +40,5 @@ __all__ = [
     "RetrieveMixin",
     "entity_tag",
     "parse_entity_tags",
-    "problem_settings",
     "resource",
 ]

@@ -1,34 +1,31 @@
-"""The handlers: what a request goes through before and after the action that a mixin implements."""
+"""`ResourceHandler`: what every request goes through before the action that a mixin implements."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from tornado.web import RequestHandler, stream_request_body
 
-from .. import json_text
 from ..errors import ValidationFailed
-from ..models import Action, Model, body_problems, representation
+from ..models import Action, Model, body_problems
+from .answers import JSON, AnswerMixin
 from .bodies import decode, media_type, parse_json, too_large
-from .negotiation import accepts_json
+from .negotiation import accepts
 from .paging import CursorCodec
-from .preconditions import MalformedEntityTag, Preconditions, entity_tag
-from .problems import Problem, ProblemHandler
+from .policies import AllowAny, Policy
+from .problems import Problem
 from .resources import Resource
 
 __all__ = ["ResourceHandler"]
 
-JSON = "application/json"
-
 # Which action each method means, in the order in which a handler class is asked for them.
 _ACTIONS: dict[str, tuple[str, ...]] = {
-    "get": ("retrieve", "list"),
+    "get": ("retrieve", "list", "reduce"),
     "post": ("create",),
     "put": ("replace",),
+    "patch": ("patch_document",),
     "delete": ("destroy",),
 }
 
@@ -36,40 +33,67 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
 # read the 413; a longer one is answered at once, and the connection closed.
 _DRAINED = 64 * 1024 * 1024
 
-_ITEMS_IN_THREAD = 100  # a page with more is serialised off the event loop
-
 
 @stream_request_body
-class ResourceHandler(ProblemHandler):
+class ResourceHandler(AnswerMixin):
     """The base of the handlers of a mounted resource. Mixins add the actions.
 
     A class that has an action answers the method that it stands for: `list` and `retrieve` GET and
-    HEAD, `create` POST, `replace` PUT, `destroy` DELETE. Every other method is 405.
+    HEAD, `create` POST, `replace` PUT, `patch_document` PATCH, `destroy` DELETE. Every other method
+    is 405.
     """
 
-    resource: Resource[Any]
-    BODY_TYPE: ClassVar[dict[str, str]] = {"POST": "Accept-Post", "PATCH": "Accept-Patch"}
+    _actions: ClassVar[dict[str, str]] = {}  # by method
+
+    # By method: the field that tells them, and the media types of a body.
+    BODY_TYPES: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {
+        "POST": ("Accept-Post", (JSON,)),
+        "PUT": ("", (JSON,)),
+        "PATCH": ("Accept-Patch", ("application/merge-patch+json", "application/json-patch+json")),
+    }
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._actions = {}
         for method, actions in _ACTIONS.items():
             action = next((name for name in actions if hasattr(cls, name)), None)
-            if action and getattr(cls, method) is RequestHandler._unimplemented_method:
-                setattr(cls, method, _method(action))
+            if action:
+                cls._actions[method.upper()] = action.removesuffix("_document")
+                if getattr(cls, method) is RequestHandler._unimplemented_method:
+                    setattr(cls, method, _method(action))
         if cls.get is not RequestHandler._unimplemented_method:
             cls.head = cls.get
+            cls._actions["HEAD"] = cls._actions.get("GET", "retrieve")
 
     def initialize(self, resource: Resource[Any]) -> None:
         """Take what the route says."""
         self.resource = resource
+        self.principal = None
         self._chunks: list[bytes] = []
         self._received = 0
-        self._tag: str | None = None
+        self._kept_headers: dict[str, str] = {}
+        self.set_default_headers()
 
     def set_default_headers(self) -> None:
         """Set what every answer has, errors included."""
         self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Vary", "Accept")
+        self.set_header("Vary", "Accept, Accept-Encoding")
+        cors = self.option("cors")
+        if cors is not None:
+            self._set_headers(cors.answer_headers(self.request.headers.get("Origin")))
+        self._set_headers(getattr(self, "_kept_headers", {}))
+
+    def _set_headers(self, fields: dict[str, str]) -> None:
+        for name, value in fields.items():
+            if name == "Vary":
+                value = f"{self._headers.get('Vary', '')}, {value}".strip(", ")
+            self.set_header(name, value)
+
+    def option(self, name: str) -> Any:
+        """What the resource says, else the application's setting of that name; None if neither does."""
+        resource = getattr(self, "resource", None)  # not yet, when Tornado asks for default headers
+        own = getattr(resource, name, None)
+        return self.settings.get(name) if own is None else own
 
     # ------------------------------------------------------------ before the action
 
@@ -93,6 +117,74 @@ class ResourceHandler(ProblemHandler):
         if self._received <= self.resource.limits.size:
             self._chunks.append(chunk)
 
+    async def admit(self, action: str) -> None:
+        """Let the request through to its action, or raise what it is answered with.
+
+        Raises:
+            Problem: 406, 401, 429, 403 or 404, in that order.
+        """
+        if not accepts(self.request.headers.get("Accept", ""), JSON):
+            raise Problem(406, detail=f"This resource is available as {JSON}.")
+        self.principal = await self.policy.authenticate(self.request)
+        limit = self.option("rate_limit")
+        if limit is not None:
+            identity = self.principal.name if self.principal else f"address {self.request.remote_ip}"
+            decision = limit.admit(identity)
+            self._kept_headers.update(decision.headers)
+            self._set_headers(decision.headers)
+            decision.check()
+        await self.authorize(action)
+
+    @property
+    def policy(self) -> Policy:
+        """Who may do what here.
+
+        Raises:
+            RuntimeError: nobody said: outside of debug mode nothing is served then.
+        """
+        policy: Policy | None = self.option("policy")
+        if policy is None and not self.settings.get("debug"):
+            raise RuntimeError(
+                f"{self.resource.path} has no policy; say policy=… to resource() or to the application."
+                " AllowAny() lets everybody do everything."
+            )
+        return policy or AllowAny()
+
+    def allowed_methods(self) -> list[str]:
+        """The methods that there are, without those that the policy lets nobody use."""
+        policy: Policy | None = self.option("policy")
+        methods = super().allowed_methods()
+        return [name for name in methods if not policy or policy.offers(self._actions.get(name, "retrieve"))]
+
+    async def authorize(self, action: str, document: Model | None = None) -> None:
+        """Ask the policy: before anything is read, then for the document.
+
+        Raises:
+            Problem: 401, 403 or 404.
+        """
+        await self.policy.authorize(self.principal, action, self.resource.model, document)
+
+    def restriction(self) -> tuple[str, Any] | None:
+        """The property and its stored value that the caller's lists are limited to, if they are."""
+        return self.policy.restriction(self.principal, self.resource.model)
+
+    # ------------------------------------------------------------ the body
+
+    async def read_json(self) -> Any:
+        """The JSON value of the request's body.
+
+        Raises:
+            Problem: 413, 415, 400.
+        """
+        if self._received > self.resource.limits.size:
+            raise too_large(self.resource.limits.size)
+        field, types = self.BODY_TYPES[self.request.method or ""]
+        if media_type(self.request.headers) not in types:
+            accepted = ", ".join(types)
+            raise Problem(415, detail=f"The body must be {accepted}.", headers={field: accepted} if field else {})
+        limits = self.resource.limits
+        return await parse_json(decode(b"".join(self._chunks), self.request.headers, limits.size), limits)
+
     async def read_body(self, action: Action) -> dict[str, Any]:
         """The request's JSON body, valid by the model's schema.
 
@@ -100,28 +192,20 @@ class ResourceHandler(ProblemHandler):
             Problem: 413, 415, 400.
             ValidationFailed: with everything that the schema finds.
         """
-        if self._received > self.resource.limits.size:
-            raise too_large(self.resource.limits.size)
-        if media_type(self.request.headers) != JSON:
-            accepted = self.BODY_TYPE.get(self.request.method or "")
-            raise Problem(415, detail=f"The body must be {JSON}.", headers={accepted: JSON} if accepted else {})
-        limits = self.resource.limits
-        body = await parse_json(decode(b"".join(self._chunks), self.request.headers, limits.size), limits)
+        return self.validated(action, await self.read_json())
+
+    def validated(self, action: Action, body: Any) -> dict[str, Any]:
+        """A body that is valid by the model's schema, without what a collection adds to its items.
+
+        Raises:
+            ValidationFailed: with everything that the schema finds.
+        """
         problems = body_problems(self.resource.model, action, body)
         if problems:
             raise ValidationFailed(problems)
         return {name: value for name, value in body.items() if name not in ("_href", "_etag")}
 
-    def preconditions(self) -> Preconditions:
-        """The request's preconditions.
-
-        Raises:
-            Problem: 400 when an entity tag list is malformed.
-        """
-        try:
-            return Preconditions.from_headers(self.request.headers)
-        except MalformedEntityTag as error:
-            raise Problem(400, "malformed-entity-tag", f"{error}.") from None
+    # ------------------------------------------------------------ what actions need
 
     def parse_key(self, text: str) -> Any:
         """The key in the URL.
@@ -146,69 +230,17 @@ class ResourceHandler(ProblemHandler):
             secret = secret[self.settings.get("key_version", max(secret))]
         return CursorCodec(secret.encode() if isinstance(secret, str) else secret)
 
-    # ------------------------------------------------------------ answers
-
-    def compute_etag(self) -> str | None:
-        """The entity tag of what is answered: Tornado asks for it; nothing else sets the field."""
-        return None if self._tag is None else entity_tag(self._tag)
-
-    def show(self, model: Model) -> dict[str, Any]:
-        """A model as a client sees it; override to add what is computed."""
-        return representation(model)
-
-    def item(self, model: Model) -> dict[str, Any]:
-        """A model as an item of a collection."""
-        href, tag = self.resource.href(model._key), entity_tag(model._rev or "")
-        return {"_href": href, "_etag": tag, **self.show(model)}
-
-    def answer_document(self, model: Model, status: int = 200) -> None:
-        """Answer with a document and its entity tag."""
-        self._tag = model._rev
-        self._answer(status, json_text.dumps(self.show(model)))
-
-    async def answer_items(self, body: dict[str, Any]) -> None:
-        """Answer with a collection's page; its entity tag is a digest of it."""
-        large = len(body["items"]) > _ITEMS_IN_THREAD
-        text = await asyncio.to_thread(json_text.dumps, body) if large else json_text.dumps(body)
-        self._tag = hashlib.sha256(text).hexdigest()[:32]
-        if not self.answered_from_cache(self._tag):
-            self._answer(200, text)
-
-    def answered_from_cache(self, revision: str) -> bool:
-        """Whether the preconditions of a GET made the answer 304, before any body is built.
-
-        Raises:
-            Problem: 412 when If-Match does not hold.
-        """
-        status = self.preconditions().evaluate_read(revision)
-        self._tag = revision
-        if status == 412:
-            raise Problem(412, "revision-mismatch", headers={"ETag": entity_tag(revision)})
-        if status == 304:
-            self.set_status(304)
-            self.set_etag_header()
-            self._cacheable()
-            self.finish()
-        return status == 304
-
-    def _answer(self, status: int, text: bytes) -> None:
-        self.set_status(status)
-        self.set_header("Content-Type", JSON)
-        self.set_etag_header()
-        self._cacheable()
-        self.finish(text)
-
-    def _cacheable(self) -> None:
-        # A cache may keep the answer for its one client and must ask each time: that costs a 304.
-        self.set_header("Cache-Control", "private, no-cache")
-
     def options(self, *_: str) -> None:
-        """Say what can be done here."""
+        """Say what can be done here; for a browser, whether a script may do it."""
+        allowed = self.allowed_methods()
         self.set_status(204)
-        self.set_header("Allow", ", ".join(self.allowed_methods()))
-        for method, field in self.BODY_TYPE.items():
-            if method in self.allowed_methods():
-                self.set_header(field, JSON)
+        self.set_header("Allow", ", ".join(allowed))
+        for method, (field, types) in self.BODY_TYPES.items():
+            if field and method in allowed:
+                self.set_header(field, ", ".join(types))
+        cors = self.option("cors")
+        if cors is not None:
+            self._set_headers(cors.preflight_headers(self.request.headers, allowed))
         self.finish()
 
 
@@ -216,8 +248,7 @@ def _method(action: str) -> Callable[..., Awaitable[None]]:
     """The Tornado method that runs an action, with the key in the URL where there is one."""
 
     async def run(self: ResourceHandler, *arguments: str) -> None:
-        if not accepts_json(self.request.headers.get("Accept", "*/*")):
-            raise Problem(406, detail=f"This resource is available as {JSON}.")
+        await self.admit(action.removesuffix("_document"))
         await getattr(self, action)(*[self.parse_key(text) for text in arguments])
 
     run.__doc__ = f"Run `{action}`."

@@ -18,7 +18,7 @@ class ListMixin(ResourceHandler):
         """Answer with a page."""
         query = self.get_query()
         page = await self.perform_list(query)
-        body: dict[str, Any] = {"items": [self.item(model) for model in page.items]}
+        body: dict[str, Any] = {"items": [await self.item(model) for model in page.items]}
         if page.withheld:
             body["withheld"] = page.withheld
         if page.next:

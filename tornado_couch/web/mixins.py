@@ -1,17 +1,19 @@
-"""The actions on a collection and on a document. Each has a `perform_…` hook that does the work."""
+"""The actions on documents. Each has a `perform_…` hook that does the work."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import DocumentExists, DocumentNotFound, RevisionMismatch, ValidationFailed
-from ..models import Model, ModelInfo, replaced, validated
-from ..store import Change, Expectation
+from ..models import Model, ModelInfo, json_patch, merge_patch, replaced, representation, validated
+from ..store import Change, Check, Expectation
+from .bodies import media_type
 from .handlers import ResourceHandler
 from .problems import Problem
 
-__all__ = ["CreateMixin", "DestroyMixin", "ReplaceMixin", "RetrieveMixin"]
+__all__ = ["CreateMixin", "DestroyMixin", "PatchMixin", "ReplaceMixin", "RetrieveMixin", "WriteMixin", "check_key"]
 
 
 def check_key(info: ModelInfo, key: Any) -> None:
@@ -36,12 +38,18 @@ class CreateMixin(ResourceHandler):
 
     async def create(self) -> None:
         """Create it; 201 with Location."""
-        body = await self.read_body("create")
-        model = validated(self.resource.model, {**body, **self.get_initial()})
-        check_key(self.resource.info, model._key)
-        created = await self.perform_create(model)
+        created = await self.create_from(await self.read_body("create"))
         self.set_header("Location", self.resource.href(created._key))
-        self.answer_document(created, 201)
+        await self.answer_document(created, "create", 201)
+
+    async def create_from(self, body: dict[str, Any]) -> Any:
+        """Store what a valid body describes."""
+        initial = {**self.policy.initial(self.principal, self.resource.model), **self.get_initial()}
+        model = validated(self.resource.model, {**body, **initial})
+        check_key(self.resource.info, model._key)
+        await self.authorize("create", model)
+        model = await self.resource.hooks.before(self.event("create"), model) or model
+        return await self.perform_create(model)
 
     def get_initial(self) -> dict[str, Any]:
         """Values that the service gives to a new document, by name in JSON: read-only properties, say."""
@@ -58,9 +66,11 @@ class RetrieveMixin(ResourceHandler):
     async def retrieve(self, key: Any) -> None:
         """Answer with the document, or 304."""
         self.preconditions()  # a malformed one is 400 whether or not the document is there
+        await self.resource.hooks.before(self.event("retrieve"))
         model = await self.perform_retrieve(key)
+        await self.authorize("retrieve", model)
         if not self.answered_from_cache(model._rev):
-            self.answer_document(model)
+            await self.answer_document(model, "retrieve")
 
     async def perform_retrieve(self, key: Any) -> Any:
         """Find the model."""
@@ -82,11 +92,35 @@ class WriteMixin(ResourceHandler):
             return _refuse_without_if_match
         return preconditions.expectation()
 
+    def checked(self, action: str) -> Check[Any]:
+        """Asks the policy about the document that is there, before the preconditions are looked at."""
+
+        async def check(current: Model) -> None:
+            await self.authorize(action, current)
+
+        return check
+
+    def hooked(self, action: str, change: Callable[[Any], Any]) -> Change[Any]:
+        """A change with the hook before it."""
+
+        async def with_hook(current: Model) -> Model:
+            new = change(current)
+            return await self.resource.hooks.before(self.event(action), new, current) or new
+
+        return with_hook
+
     def missing(self) -> Exception:
         """The error for a document that is not there."""
         if self.preconditions().if_match is not None:
             return RevisionMismatch("there is no such document", None)  # RFC 9110 §13.1.1
         return DocumentNotFound("there is no such document")
+
+    async def update(self, action: str, key: Any, change: Callable[[Any], Any], expected: Expectation | None) -> Any:
+        """Apply a change to the latest document: policy, preconditions, change, hook, in that order."""
+        store = self.resource.store
+        return await store.update(
+            self.resource.model, key, self.hooked(action, change), check=self.checked(action), expected=expected
+        )
 
 
 def _refuse_without_if_match(_: str) -> bool:
@@ -100,20 +134,15 @@ class ReplaceMixin(WriteMixin):
         """Replace the document."""
         body = await self.read_body("replace")
         self._check_key_in_body(key, body)
-        expected = self.expectation()
-
-        def change(current: Model) -> Model:
-            return replaced(current, body)
-
         try:
-            model, status = await self.perform_replace(key, change, expected), 200
+            model, status = await self.perform_replace(key, body, self.expectation()), 200
         except DocumentNotFound:
             if not self.resource.create_by_put or self.preconditions().if_match is not None:
                 raise self.missing() from None
             model, status = await self._create_at(key, body), 201
         if status == 201:
             self.set_header("Location", self.resource.href(key))
-        self.answer_document(model, status)
+        await self.answer_document(model, "replace", status)
 
     def _check_key_in_body(self, key: Any, body: dict[str, Any]) -> None:
         info = self.resource.info
@@ -123,20 +152,64 @@ class ReplaceMixin(WriteMixin):
     async def _create_at(self, key: Any, body: dict[str, Any]) -> Any:
         info = self.resource.info
         check_key(info, key)
-        model = validated(self.resource.model, {**body, **({info.key.name: info.key_value(key)} if info.key else {})})
+        await self.authorize("create")
+        named = {info.key.name: info.key_value(key)} if info.key else {}
+        initial = self.policy.initial(self.principal, self.resource.model)
+        model = validated(self.resource.model, {**body, **initial, **named})
         if info.key is None:
             model._id = key
+        await self.authorize("create", model)
+        model = await self.resource.hooks.before(self.event("create"), model) or model
         try:
             return await self.resource.store.create(model)
         except DocumentExists:
             # Somebody created it since it was looked for.
             if self.preconditions().if_none_match is not None:
                 raise RevisionMismatch("the document exists", None) from None
-            return await self.perform_replace(key, lambda current: replaced(current, body), None)
+            return await self.perform_replace(key, body, None)
 
-    async def perform_replace(self, key: Any, change: Change[Any], expected: Expectation | None) -> Any:
-        """Apply the change to the latest document; what is returned is shown to the client."""
-        return await self.resource.store.update(self.resource.model, key, change, expected=expected)
+    async def perform_replace(self, key: Any, body: dict[str, Any], expected: Expectation | None) -> Any:
+        """Replace the latest document by the body; what is returned is shown to the client."""
+        return await self.update("replace", key, lambda current: replaced(current, body), expected)
+
+
+class PatchMixin(WriteMixin):
+    """PATCH of a document, by merge patch (RFC 7396) or JSON patch (RFC 6902)."""
+
+    async def patch_document(self, key: Any) -> None:
+        """Patch the document."""
+        patch = await self.read_json()
+        merging = media_type(self.request.headers) == "application/merge-patch+json"
+        apply = self._merged if merging else self._patched
+        try:
+            model = await self.perform_patch(key, lambda current: apply(current, patch), self.expectation())
+        except DocumentNotFound:
+            raise self.missing() from None
+        await self.answer_document(model, "patch")
+
+    def _merged(self, current: Model, patch: Any) -> Model:
+        body = merge_patch(representation(current), patch)
+        if isinstance(patch, dict) and isinstance(body, dict):
+            # A write-only property is not part of what is merged into; null removes it all the same.
+            hidden = [name for name, each in self.resource.info.properties.items() if each.write_only]
+            body.update({name: None for name in hidden if name in patch and patch[name] is None})
+        return self._result(current, body)
+
+    def _patched(self, current: Model, patch: Any) -> Model:
+        return self._result(current, json_patch(representation(current), patch))
+
+    def _result(self, current: Model, body: Any) -> Model:
+        """The model that a patched representation makes of the current one, which is valid as a whole."""
+        info = self.resource.info
+        valid = self.validated("replace", body)
+        if info.key and valid.get(info.key.name) != info.key_value(current._key):
+            detail = "The key of a document cannot change."
+            raise ValidationFailed([{"pointer": f"/{info.key.name}", "keyword": "readOnly", "detail": detail}])
+        return replaced(current, valid)
+
+    async def perform_patch(self, key: Any, change: Callable[[Any], Any], expected: Expectation | None) -> Any:
+        """Apply the patch to the latest document; what is returned is shown to the client."""
+        return await self.update("patch", key, change, expected)
 
 
 class DestroyMixin(WriteMixin):
@@ -145,12 +218,18 @@ class DestroyMixin(WriteMixin):
     async def destroy(self, key: Any) -> None:
         """Delete the document; 204."""
         try:
-            await self.perform_destroy(key, self.expectation())
+            deleted = await self.perform_destroy(key, self.expectation())
         except DocumentNotFound:
             raise self.missing() from None
+        await self.resource.hooks.after(self.event("destroy"), deleted, None)
         self.set_status(204)
         self.finish()
 
-    async def perform_destroy(self, key: Any, expected: Expectation | None) -> None:
-        """Delete it from the store."""
-        await self.resource.store.delete(self.resource.model, key, expected=expected)
+    async def perform_destroy(self, key: Any, expected: Expectation | None) -> Any:
+        """Delete it from the store; what was deleted is returned."""
+        return await self.resource.store.delete(
+            self.resource.model, key, check=self.checked("destroy"), expected=expected, confirm=self._confirmed
+        )
+
+    def _confirmed(self, current: Model) -> Awaitable[Any]:
+        return self.resource.hooks.before(self.event("destroy"), None, current)

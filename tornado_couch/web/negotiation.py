@@ -1,25 +1,33 @@
-"""Content negotiation: does an Accept field take JSON? (RFC 9110 §12.5.1); pure."""
+"""Content negotiation (RFC 9110 §12.5); pure."""
 
 from __future__ import annotations
 
-__all__ = ["accepts_json"]
-
-_SPECIFICITY = {"*/*": 0, "application/*": 1, "application/json": 2}
+__all__ = ["accepts", "weights"]
 
 
-def accepts_json(accept: str) -> bool:
-    """Whether an Accept field takes `application/json`.
+def weights(field: str) -> dict[str, float]:
+    """The weight of each element of an Accept or Accept-Encoding field, in lower case."""
+    found: dict[str, float] = {}
+    for part in field.split(","):
+        name, *parameters = [piece.strip().lower() for piece in part.split(";")]
+        if name:
+            found[name] = max(found.get(name, 0.0), _weight(parameters))
+    return found
+
+
+def accepts(field: str, media_type: str) -> bool:
+    """Whether an Accept field takes a media type.
 
     The most specific range that covers it decides, and a weight of 0 excludes it. An empty field
     excludes nothing.
     """
-    weights: dict[int, float] = {}
-    for part in accept.split(","):
-        media_range, *parameters = [piece.strip().lower() for piece in part.split(";")]
-        if media_range in _SPECIFICITY:
-            specificity = _SPECIFICITY[media_range]
-            weights[specificity] = max(weights.get(specificity, 0.0), _weight(parameters))
-    return weights[max(weights)] > 0 if weights else not accept.strip()
+    given = weights(field)
+    if not given:
+        return True
+    for media_range in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
+        if media_range in given:
+            return given[media_range] > 0
+    return False
 
 
 def _weight(parameters: list[str]) -> float:

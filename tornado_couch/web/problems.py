@@ -10,7 +10,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from .. import errors, json_text
 
-__all__ = ["NotFoundHandler", "Problem", "ProblemHandler", "problem_settings"]
+__all__ = ["NotFoundHandler", "Problem", "ProblemHandler"]
 
 logger = logging.getLogger("tornado_couch.web")
 
@@ -58,6 +58,7 @@ _NO_STORE = "The service's database cannot be used at the moment. Try again late
 # The first class that fits decides: (class, status, kind, detail).
 _TABLE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (errors.ValidationFailed, 422, "validation", "The values do not satisfy the schema; see `errors`."),
+    (errors.PatchTestFailed, 409, "patch-test-failed", "A `test` of the patch does not hold; GET the document again."),
     (errors.DocumentNotFound, 404, "", "There is no such document."),
     (errors.DocumentExists, 409, "exists", "A document with that key exists already."),
     (errors.RevisionMismatch, 412, "revision-mismatch", "The document has another revision; GET it again."),
@@ -98,8 +99,7 @@ def _with_members(problem: Problem, error: BaseException) -> Problem:
 class ProblemHandler(RequestHandler):
     """The base of handlers whose every error is `application/problem+json`.
 
-    A service's own handlers can derive from it; with `problem_settings()` the router's 404 has the
-    same form.
+    A service's own handlers can derive from it; `Application` gives the router's 404 the same form.
     """
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
@@ -139,11 +139,3 @@ class NotFoundHandler(ProblemHandler):
     def prepare(self) -> None:
         """Refuse before a body is read."""
         raise Problem(404, detail="There is nothing at this address.")
-
-
-def problem_settings() -> dict[str, Any]:
-    """The application settings that make the router's own 404 a problem, too.
-
-    tornado.web.Application(routes, **problem_settings())
-    """
-    return {"default_handler_class": NotFoundHandler}

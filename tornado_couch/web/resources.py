@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
 
 from ..models import Model, ModelInfo, model_info
 from ..store import Store
 from .bodies import BodyLimits
+from .hooks import Hooks
+
+if TYPE_CHECKING:
+    from .cors import Cors
+    from .policies import Policy
+    from .rate_limit import RateLimit
 
 __all__ = ["Resource"]
 
@@ -30,6 +36,10 @@ class Resource(Generic[M]):
         max_page_size: the cap of what it can ask for.
         limits: what a request body may be.
         cursor_key: authenticates cursors; without it the application's `cookie_secret` does.
+        hooks: the service's own code before and after each action.
+        policy: who may do what; without it the application's setting `policy` decides.
+        rate_limit: how many requests each principal has; else the application's setting.
+        cors: which other origins' scripts may use the resource; else the application's setting.
     """
 
     path: str
@@ -41,6 +51,10 @@ class Resource(Generic[M]):
     max_page_size: int = 1000
     limits: BodyLimits = field(default_factory=BodyLimits)
     cursor_key: bytes | None = None
+    hooks: Hooks = field(default_factory=Hooks)
+    policy: Policy | None = None
+    rate_limit: RateLimit | None = None
+    cors: Cors | None = None
 
     def __post_init__(self) -> None:
         info = self.info  # raises for a model without a type
@@ -51,6 +65,8 @@ class Resource(Generic[M]):
                 f"create_by_put: two PUTs at once could create two {info.type.name}s of one key;"
                 " declare the model with unique=True"
             )
+        if self.policy:
+            self.policy.check(self.model)
 
     @property
     def info(self) -> ModelInfo:

@@ -11,7 +11,7 @@ from ..models import Model
 from ..store import Store
 from .handlers import ResourceHandler
 from .listing import ListMixin
-from .mixins import CreateMixin, DestroyMixin, ReplaceMixin, RetrieveMixin
+from .mixins import CreateMixin, DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
 from .resources import Resource
 
 __all__ = ["CollectionHandler", "DocumentHandler", "resource"]
@@ -21,8 +21,8 @@ class CollectionHandler(ListMixin, CreateMixin):
     """A collection: list and create."""
 
 
-class DocumentHandler(RetrieveMixin, ReplaceMixin, DestroyMixin):
-    """A document: retrieve, replace and delete."""
+class DocumentHandler(RetrieveMixin, ReplaceMixin, PatchMixin, DestroyMixin):
+    """A document: retrieve, replace, patch and delete."""
 
 
 def resource(
@@ -36,7 +36,7 @@ def resource(
 ) -> list[URLSpec]:
     """The routes of a model: its collection at `path`, each document at `path/{key}`.
 
-        app = tornado.web.Application([*resource("/v1.0/fruits", Fruit, store)], **problem_settings())
+        app = Application([*resource("/v1.0/fruits", Fruit, store)], policy=Authenticated(…))
 
     Args:
         path: of the collection.

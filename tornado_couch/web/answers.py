@@ -1,0 +1,132 @@
+"""Answers: representation, entity tag, content coding, preferences."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Any
+
+from .. import json_text
+from ..models import Model, representation
+from .compression import choose_coding, compressed
+from .hooks import Event
+from .policies import Principal
+from .preconditions import EntityTag, MalformedEntityTag, Preconditions, entity_tag
+from .preferences import Preferences, parse_preferences
+from .problems import Problem, ProblemHandler
+from .resources import Resource
+
+__all__ = ["JSON", "AnswerMixin"]
+
+JSON = "application/json"
+
+_ITEMS_IN_THREAD = 100  # a page with more is serialised off the event loop
+
+
+class AnswerMixin(ProblemHandler):
+    """How the handlers of a resource answer."""
+
+    resource: Resource[Any]
+    principal: Principal | None
+    _tag: str | None = None
+
+    def event(self, action: str) -> Event:
+        """What the hooks are told."""
+        return Event(action, self.resource.model, self.resource.store, self.principal, self.request)
+
+    def preconditions(self) -> Preconditions:
+        """The request's preconditions.
+
+        Raises:
+            Problem: 400 when an entity tag list is malformed.
+        """
+        try:
+            return Preconditions.from_headers(self.request.headers)
+        except MalformedEntityTag as error:
+            raise Problem(400, "malformed-entity-tag", f"{error}.") from None
+
+    def preferences(self) -> Preferences:
+        """What the client prefers.
+
+        Raises:
+            Problem: 400, with handling=strict, when it prefers what we do not know.
+        """
+        return parse_preferences(self.request.headers.get("Prefer", ""))
+
+    def compute_etag(self) -> str | None:
+        """The entity tag of what is answered: Tornado asks for it; nothing else sets the field."""
+        return self._tag
+
+    def show(self, model: Model) -> dict[str, Any]:
+        """A model as a client sees it; override to add what is computed."""
+        return representation(model)
+
+    async def item(self, model: Model, action: str = "list") -> dict[str, Any]:
+        """A model as an item of a collection."""
+        shown = {
+            "_href": self.resource.href(model._key),
+            "_etag": entity_tag(model._rev or ""),
+            **self.show(model),
+        }
+        await self.resource.hooks.after(self.event(action), model, shown)
+        return shown
+
+    async def answer_document(self, model: Model, action: str, status: int = 200) -> None:
+        """Answer with a document and its entity tag; after a write, as the client prefers."""
+        shown = self.show(model)
+        await self.resource.hooks.after(self.event(action), model, shown)
+        preferences = self.preferences() if action != "retrieve" else Preferences()
+        if preferences.applied:
+            self.set_header("Preference-Applied", preferences.applied)
+        if preferences.representation == "minimal":
+            self._tag = entity_tag(model._rev or "")
+            self.set_status(201 if status == 201 else 204)
+            self.set_etag_header()
+            self.finish()
+            return
+        await self._answer(status, json_text.dumps(shown), model._rev or "")
+
+    async def answer_items(self, body: dict[str, Any]) -> None:
+        """Answer with a collection's page; its entity tag is a digest of it."""
+        large = len(body["items"]) > _ITEMS_IN_THREAD
+        text = await asyncio.to_thread(json_text.dumps, body) if large else json_text.dumps(body)
+        digest = hashlib.sha256(text).hexdigest()[:32]
+        if not self.answered_from_cache(digest):
+            await self._answer(200, text, digest)
+
+    def answered_from_cache(self, revision: str) -> bool:
+        """Whether the preconditions of a GET made the answer 304, before any body is built.
+
+        Raises:
+            Problem: 412 when If-Match does not hold.
+        """
+        preconditions = self.preconditions()
+        status = preconditions.evaluate_read(revision)
+        if status == 412:
+            raise Problem(412, "revision-mismatch", headers={"ETag": entity_tag(revision)})
+        if status == 304:
+            # The client's own tag says which of the revision's representations it has.
+            tags = preconditions.if_none_match
+            known = [each for each in tags if each.revision == revision] if isinstance(tags, tuple) else []
+            self._tag = f'"{next(iter(known), EntityTag(revision)).opaque}"'
+            self.set_status(304)
+            self.set_etag_header()
+            self._cacheable()
+            self.finish()
+        return status == 304
+
+    async def _answer(self, status: int, text: bytes, revision: str) -> None:
+        coding = choose_coding(self.request.headers.get("Accept-Encoding", ""))
+        coded = await compressed(text, coding)
+        if coded is not None:
+            self.set_header("Content-Encoding", coding)
+        self._tag = entity_tag(revision, "" if coded is None else coding)
+        self.set_status(status)
+        self.set_header("Content-Type", JSON)
+        self.set_etag_header()
+        self._cacheable()
+        self.finish(text if coded is None else coded)
+
+    def _cacheable(self) -> None:
+        # A cache may keep the answer for its one client and must ask each time: that costs a 304.
+        self.set_header("Cache-Control", "private, no-cache")

@@ -1,0 +1,52 @@
+"""Content coding of answers: gzip, and Brotli where that package is installed (RFC 9110 §8.4)."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+
+from .negotiation import weights
+
+__all__ = ["choose_coding", "compressed"]
+
+_SMALLEST = 256  # bytes; below it a coded body is hardly shorter, or longer
+_IN_THREAD = 64 * 1024  # bytes
+
+
+def _brotli(body: bytes) -> bytes:
+    import brotli  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    coded: bytes = brotli.compress(body, quality=4)
+    return coded
+
+
+def _gzip(body: bytes) -> bytes:
+    # A time of zero makes the same body the same bytes, as a strong entity tag demands.
+    return gzip.compress(body, compresslevel=5, mtime=0)
+
+
+# In the order of preference where a client likes several equally.
+_CODINGS: Mapping[str, Callable[[bytes], bytes]] = {
+    **({"br": _brotli} if find_spec("brotli") else {}),
+    "gzip": _gzip,
+}
+
+
+def choose_coding(accept_encoding: str) -> str:
+    """The coding that a client likes best of ours; empty where it takes none (RFC 9110 §12.5.3)."""
+    given = weights(accept_encoding)
+    liked = {name: given.get(name, given.get("*", 0.0)) for name in _CODINGS}
+    best = max(liked, key=lambda name: liked[name])
+    # Where the client likes the plain form better, it gets that.
+    return best if liked[best] > 0 and liked[best] >= given.get("identity", 0.0) else ""
+
+
+async def compressed(body: bytes, coding: str) -> bytes | None:
+    """The coded body; None where it is not worth it."""
+    if not coding or len(body) < _SMALLEST:
+        return None
+    if len(body) < _IN_THREAD:
+        return _CODINGS[coding](body)
+    return await asyncio.to_thread(_CODINGS[coding], body)

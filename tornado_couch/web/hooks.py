@@ -1,0 +1,61 @@
+"""Hooks: a service's own code before and after each action, bulk included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tornado.httputil import HTTPServerRequest
+
+from ..models import Model
+from ..store import Store
+from .policies import Principal
+
+__all__ = ["Event", "Hooks"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happens.
+
+    Attributes:
+        action: "list", "retrieve", "create", "replace", "patch" or "destroy"; in a bulk request, of one item.
+        model: the model that it happens to.
+        store: where that is kept.
+        principal: who asks; None for somebody anonymous.
+        request: the HTTP request.
+    """
+
+    action: str
+    model: type[Model]
+    store: Store
+    principal: Principal | None
+    request: HTTPServerRequest
+
+
+class Hooks:
+    """Override what is needed, and mount the resource with `hooks=`.
+
+    What a hook raises ends the action: a `Problem` is answered as it is.
+    """
+
+    async def before(self, event: Event, model: Any = None, current: Any = None) -> Model | None:  # noqa: ARG002
+        """Before the action; change the model in place, or return another to take its place.
+
+        For a write it is called again at each try, since a conflict makes it another write.
+
+        Args:
+            event: what is about to happen.
+            model: what is about to be written; None where nothing is.
+            current: the document as it is, for "replace", "patch" and "destroy".
+        """
+        return None
+
+    async def after(self, event: Event, model: Any, shown: dict[str, Any] | None) -> None:
+        """After the action, for each document of the answer.
+
+        Args:
+            event: what has happened.
+            model: the document as it is now; for "destroy", as it was.
+            shown: what the client is about to see: add to it, or take away; None where it sees nothing.
+        """
