@@ -6,12 +6,12 @@ import base64
 import binascii
 import hashlib
 import json
-import tempfile
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from tornado_couch.embedded.problems import Problem, bad_request
+from tornado_couch.embedded.spool import Spool
 
 __all__ = [
     "PART_SIZE",
@@ -28,7 +28,6 @@ __all__ = [
 PART_SIZE = 256 * 1024
 """Bytes in each stored part of an attachment, and read at once."""
 
-_SPOOL_SIZE = 4 * 1024 * 1024
 _GZIP_LEVEL = 8  # CouchDB's `attachments/compression_level`; the digest depends on it
 _COMPRESSIBLE = ("application/javascript", "application/json", "application/xml")
 
@@ -72,7 +71,7 @@ class NewAttachment(NamedTuple):
     length: int
     stored: int
     encoding: str
-    data: IO[bytes] | None
+    data: Spool | None
 
     @property
     def md5(self) -> bytes:
@@ -83,7 +82,7 @@ class NewAttachment(NamedTuple):
         """The bytes to be stored, in pieces of `PART_SIZE`."""
         if self.data is None:
             return
-        self.data.seek(0)
+        self.data.rewind()
         while part := self.data.read(PART_SIZE):
             yield part
 
@@ -110,7 +109,7 @@ def check_name(name: str) -> None:
 
 
 def new_attachment(
-    name: str, content_type: str, data: IO[bytes], *, revpos: int | None = None, encoding: str = "identity"
+    name: str, content_type: str, data: Spool, *, revpos: int | None = None, encoding: str = "identity"
 ) -> NewAttachment:
     """An attachment of new bytes; those of a compressible type are compressed, as CouchDB does.
 
@@ -133,22 +132,22 @@ def new_attachment(
     return NewAttachment(name, content_type, revpos, digest, length, stored, encoding, data)
 
 
-def _digest(data: IO[bytes]) -> tuple[str, int]:
+def _digest(data: Spool) -> tuple[str, int]:
     """The MD5 in base64 and the number of bytes."""
     md5, size = hashlib.md5(usedforsecurity=False), 0
-    data.seek(0)
+    data.rewind()
     while part := data.read(PART_SIZE):
         md5.update(part)
         size += len(part)
     return base64.b64encode(md5.digest()).decode(), size
 
 
-def _compressed(data: IO[bytes]) -> tuple[IO[bytes], int]:
+def _compressed(data: Spool) -> tuple[Spool, int]:
     """The bytes in gzip's format, and how many there were before."""
     packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
-    packed: IO[bytes] = tempfile.SpooledTemporaryFile(_SPOOL_SIZE)  # noqa: SIM115  closed when garbage
+    packed = Spool()
     size = 0
-    data.seek(0)
+    data.rewind()
     while part := data.read(PART_SIZE):
         size += len(part)
         packed.write(packer.compress(part))
@@ -205,10 +204,8 @@ def _inline(name: str, kind: str, revpos: int | None, entry: dict[str, Any]) -> 
         data = base64.b64decode(entry.get("data", ""), validate=True)
     except (binascii.Error, TypeError, ValueError):
         raise bad_request(f"Invalid attachment data for {name}") from None
-    spool: IO[bytes] = tempfile.SpooledTemporaryFile(_SPOOL_SIZE)  # noqa: SIM115  closed when garbage
-    spool.write(data)
     encoding = "gzip" if entry.get("encoding") == "gzip" else "identity"
-    return new_attachment(name, kind, spool, revpos=revpos, encoding=encoding)
+    return new_attachment(name, kind, Spool(data), revpos=revpos, encoding=encoding)
 
 
 def stub(attachment: Attachment, *, encoding_info: bool = False) -> dict[str, Any]:

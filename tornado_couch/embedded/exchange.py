@@ -9,14 +9,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import tempfile
 import time
 import uuid
 import zlib
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import IO
 
 from tornado import httputil
 from tornado.iostream import StreamClosedError
@@ -24,6 +22,7 @@ from tornado.iostream import StreamClosedError
 from tornado_couch.embedded.jsontext import dumps
 from tornado_couch.embedded.messages import Reply, Request
 from tornado_couch.embedded.problems import Problem, bad_content_type, bad_request, too_large
+from tornado_couch.embedded.spool import Spool
 
 __all__ = ["MAX_ATTACHMENT", "MAX_BODY", "Front"]
 
@@ -36,7 +35,6 @@ MAX_ATTACHMENT = 1024 * 1024 * 1024
 """Bytes of an attachment (they go through a temporary file)."""
 
 _DRAIN = 512 * 1024 * 1024
-_SPOOL_SIZE = 1024 * 1024
 SERVER = "CouchDB/3.5.0 (tornado_couch embedded)"
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -87,7 +85,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
         self.request: Request | None = None
         self.problem: Problem | None = None
         self.body = bytearray()
-        self.file: IO[bytes] | None = None
+        self.file: Spool | None = None
         self.size = 0
         self.limit = MAX_BODY
         self.started = False
@@ -105,7 +103,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
             self.request = Request(method, start_line.path, headers)
             if method == "PUT" and _is_attachment(self.request.segments):
                 self.limit = MAX_ATTACHMENT
-                self.file = tempfile.SpooledTemporaryFile(_SPOOL_SIZE)  # noqa: SIM115  closed when garbage
+                self.file = Spool()
             if int(headers.get("Content-Length") or 0) > self.limit:
                 self._refuse_size()
         except Problem as problem:
@@ -155,7 +153,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
 
     def _attach_body(self, request: Request) -> None:
         if self.file is not None:
-            self.file.seek(0)
+            self.file.rewind()
             request.file = self.file
             return
         request.body = self.body

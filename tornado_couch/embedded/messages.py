@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
 from tornado.httputil import HTTPHeaders
 
 from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.problems import Problem, bad_content_type, bad_request, query_parse_error
+from tornado_couch.embedded.spool import Spool
 
 __all__ = ["Reply", "Request", "User", "json_reply", "parse_query", "split_path", "text_reply"]
 
@@ -77,7 +78,7 @@ class Request:
         self.query = parse_query(query) if query else []
         self.parameters = dict(self.query)
         self.body: bytes | bytearray = b""
-        self.file: IO[bytes] | None = None
+        self.file: Spool | None = None
         self.user = User()
 
     def flag(self, name: str, default: bool = False) -> bool:

@@ -6,9 +6,8 @@ import json
 import re
 import secrets
 import sqlite3
-import tempfile
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tornado_couch.embedded import attachments as att
 from tornado_couch.embedded import revisions
@@ -17,6 +16,7 @@ from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.messages import Reply, Request
 from tornado_couch.embedded.problems import bad_content_type, bad_request, missing
 from tornado_couch.embedded.revisions import parse_revision
+from tornado_couch.embedded.spool import Spool
 from tornado_couch.embedded.storage import Database, ReadOptions, Stored
 
 if TYPE_CHECKING:
@@ -89,12 +89,6 @@ def _part(piece: bytes) -> Part:
     return Part({name.strip().lower(): value.strip() for name, _, value in lines}, data)
 
 
-def _spooled(data: bytes) -> IO[bytes]:
-    spool: IO[bytes] = tempfile.SpooledTemporaryFile(1 << 20)  # noqa: SIM115  closed when garbage
-    spool.write(data)
-    return spool
-
-
 def related_draft(request: Request, doc_id: str) -> Draft:
     """The document in a multipart/related body; the parts behind it are its attachments that follow.
 
@@ -113,7 +107,7 @@ def related_draft(request: Request, doc_id: str) -> Draft:
             raise bad_request(f"The data of the attachment {item.name} does not follow")
         encoding = "gzip" if part.headers.get("content-encoding") == "gzip" else "identity"
         draft.attachments[place] = att.new_attachment(
-            item.name, item.content_type, _spooled(part.data), revpos=item.revpos, encoding=encoding
+            item.name, item.content_type, Spool(part.data), revpos=item.revpos, encoding=encoding
         )
     return draft
 
@@ -147,7 +141,7 @@ async def post_form(couch: Couch, request: Request, opened: OpenDatabase, doc_id
         draft = _as_stored(opened.database, doc_id, parse_revision(texts.get("_rev")))
     files = [
         att.new_attachment(part.filename() or "", part.headers.get("content-type", "application/octet-stream"),
-                           _spooled(part.data))
+                           Spool(part.data))
         for name, part in fields if name == "_attachments" and part.filename()
     ]  # fmt: skip
     names = {item.name for item in files}

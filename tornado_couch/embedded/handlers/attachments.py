@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 from collections.abc import Iterator
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from tornado_couch.embedded import attachments as att
 from tornado_couch.embedded.attachments import PART_SIZE, Attachment, NewAttachment
@@ -18,6 +17,7 @@ from tornado_couch.embedded.handlers.streams import from_thread
 from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.messages import Reply, Request, text_reply
 from tornado_couch.embedded.problems import Problem, bad_content_type, conflict, missing, not_found
+from tornado_couch.embedded.spool import Spool
 from tornado_couch.embedded.storage import Database
 
 __all__ = ["attachment"]
@@ -138,14 +138,8 @@ def _new(request: Request, name: str) -> NewAttachment:
     if coding not in ("identity", "gzip"):
         raise bad_content_type("Only gzip and identity content-encodings are supported")
     kind = request.headers.get("Content-Type", "application/octet-stream")
-    data = request.file if request.file is not None else _spool(bytes(request.body))
+    data = request.file if request.file is not None else Spool(bytes(request.body))
     return att.new_attachment(name, kind, data, encoding=coding)
-
-
-def _spool(data: bytes) -> IO[bytes]:
-    spool: IO[bytes] = tempfile.SpooledTemporaryFile(1 << 20)  # noqa: SIM115  closed when garbage
-    spool.write(data)
-    return spool
 
 
 def _base(database: Database, doc_id: str, rev: str | None) -> tuple[Draft, list[Attachment]]:

@@ -1,0 +1,69 @@
+"""Fixtures for tests that need a CouchDB: `couch_url` and `couch_database`.
+
+pytest finds this plugin by itself once tornado_couch is installed. It imports the server when a test first asks
+for it, and no sooner.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+__all__ = ["couch_database", "couch_url", "embedded_couch_url"]
+
+
+@pytest.fixture(scope="session")
+def embedded_couch_url() -> Iterator[str]:
+    """The URL of an embedded CouchDB in memory, on which everyone is admin; the same for all tests."""
+    from tornado_couch.embedded.background import BackgroundCouch
+
+    with BackgroundCouch() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def couch_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a CouchDB: the one that COUCHDB_URL names, else an embedded one."""
+    named = os.environ.get("COUCHDB_URL")
+    return named.rstrip("/") if named else str(request.getfixturevalue("embedded_couch_url"))
+
+
+@pytest.fixture
+def couch_database(couch_url: str) -> Iterator[str]:
+    """The URL of a fresh, empty database, which is deleted after the test."""
+    url = f"{couch_url}/test-{uuid.uuid4().hex}"
+    _ask("PUT", url, (201, 202))
+    try:
+        yield url
+    finally:
+        _ask("DELETE", url, (200, 202, 404))
+
+
+def _ask(method: str, url: str, expected: tuple[int, ...]) -> None:
+    """One request without a body; credentials may be in the URL.
+
+    Raises:
+        RuntimeError: the answer was another.
+    """
+    import base64
+    import http.client
+    from urllib.parse import unquote, urlsplit
+
+    parts = urlsplit(url)
+    connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = connect(parts.hostname or "", parts.port, timeout=30)
+    headers = {}
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+    try:
+        connection.request(method, parts.path, headers=headers)
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    if answer.status not in expected:
+        raise RuntimeError(f"{method} of a test database answered {answer.status}: {body.decode(errors='replace')}")
