@@ -28,7 +28,7 @@ class Application(tornado.web.Application):
     def __init__(self, handlers: list[Any] | None = None, *arguments: Any, **settings: Any) -> None:
         settings.setdefault("default_handler_class", NotFoundHandler)
         for rule in handlers or []:
-            mounted = getattr(rule, "kwargs", {}).get("resource")
+            mounted = (getattr(rule, "kwargs", None) or {}).get("resource")
             if isinstance(mounted, Resource):
                 _check_policy(mounted, settings)
         super().__init__(handlers, *arguments, **settings)

@@ -14,7 +14,7 @@ from .answers import JSON, AnswerMixin
 from .bodies import decode, media_type, parse_json, too_large
 from .negotiation import accepts
 from .paging import CursorCodec
-from .policies import AllowAny, Policy
+from .policies import READS, AllowAny, Policy
 from .problems import Problem
 from .resources import Resource
 
@@ -121,10 +121,11 @@ class ResourceHandler(AnswerMixin):
         """Let the request through to its action, or raise what it is answered with.
 
         Raises:
-            Problem: 406, 401, 429, 403 or 404, in that order.
+            Problem: 406, 400, 401, 429, 403 or 404, in that order.
         """
         if not accepts(self.request.headers.get("Accept", ""), JSON):
             raise Problem(406, detail=f"This resource is available as {JSON}.")
+        self.preferences()  # strict handling of an unknown one must not come after the work
         self.principal = await self.policy.authenticate(self.request)
         limit = self.option("rate_limit")
         if limit is not None:
@@ -248,7 +249,10 @@ def _method(action: str) -> Callable[..., Awaitable[None]]:
     """The Tornado method that runs an action, with the key in the URL where there is one."""
 
     async def run(self: ResourceHandler, *arguments: str) -> None:
-        await self.admit(action.removesuffix("_document"))
+        name = action.removesuffix("_document")
+        await self.admit(name)
+        if name in READS:  # a write's hook comes later: it is given what is about to be written
+            await self.resource.hooks.before(self.event(name))
         await getattr(self, action)(*[self.parse_key(text) for text in arguments])
 
     run.__doc__ = f"Run `{action}`."

@@ -66,7 +66,6 @@ class RetrieveMixin(ResourceHandler):
     async def retrieve(self, key: Any) -> None:
         """Answer with the document, or 304."""
         self.preconditions()  # a malformed one is 400 whether or not the document is there
-        await self.resource.hooks.before(self.event("retrieve"))
         model = await self.perform_retrieve(key)
         await self.authorize("retrieve", model)
         if not self.answered_from_cache(model._rev):
