@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
+import os
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -26,6 +28,7 @@ from tornado_couch.couch import (
     Request,
     Timeout,
 )
+from tornado_couch.embedded import EmbeddedCouch
 
 UP = b'{"status":"ok"}'
 
@@ -272,15 +275,28 @@ async def test_the_total_limit_covers_the_log_in() -> None:
             await couch.up()
 
 
-async def test_couchdb_takes_a_cookie_session(server_url: str) -> None:
+@pytest.fixture
+async def guarded_url() -> AsyncIterator[str]:
+    """The URL of a CouchDB that has an administrator, with the credentials."""
+    if os.environ.get("COUCHDB_URL"):
+        yield os.environ["COUCHDB_URL"]
+        return
+    async with EmbeddedCouch(admin="zoë:p/w:d") as url:
+        yield url
+
+
+async def test_couchdb_takes_a_cookie_session(guarded_url: str) -> None:
     """The server says that it was the cookie by which it knew the user; a wrong one is refused."""
-    parts = urlsplit(server_url)
+    parts = urlsplit(guarded_url)
     if not parts.username:
-        pytest.skip("the server has no users")
+        pytest.skip("COUCHDB_URL has no user")
     url = f"{parts.scheme}://{parts.hostname}:{parts.port}"
-    async with Couch(url, auth=CookieAuth(parts.username, parts.password or "")) as couch:
+    user, password = unquote(parts.username), unquote(parts.password or "")
+    async with Couch(guarded_url) as couch:
+        assert (await couch.session())["userCtx"]["name"] == user
+    async with Couch(url, auth=CookieAuth(user, password)) as couch:
         session = await couch.session()
-        assert session["userCtx"]["name"] == parts.username
+        assert session["userCtx"]["name"] == user
         assert session["info"]["authenticated"] == "cookie"
     # Another user each time: CouchDB locks an account out after a few wrong passwords.
     async with Couch(url, auth=CookieAuth(uuid.uuid4().hex, "wrong")) as couch:
