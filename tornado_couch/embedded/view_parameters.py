@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from tornado_couch.embedded.erlang_text import text_form
 from tornado_couch.embedded.jsontext import loads
 from tornado_couch.embedded.problems import bad_request, query_parse_error
 
@@ -143,6 +144,8 @@ def _with(parameters: ViewParameters, name: str, value: Any, *, decoded: bool) -
         return _with_key(parameters, _KEYS[name], value if decoded else loads(value))
     if name in _READERS:
         member, read = _READERS[name]
+        if decoded and read is _natural and isinstance(value, str):
+            raise query_parse_error(f"Invalid value for integer: {text_form(value)}")
         return replace(parameters, **{member: read(value)})
     if name in _MODES:
         return replace(parameters, **_mode(name, value))
