@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import zlib
@@ -175,13 +174,12 @@ def parse_attachments(value: Any) -> list[NewAttachment]:
         Problem: 400, it is not what CouchDB takes.
     """
     if not isinstance(value, dict):
-        raise Problem(500, "badarg", "Document attachments must be an object.")
-    return [_parse_one(name, entry) for name, entry in value.items()]
+        raise Problem(400, "doc_validation", "Bad special document member: _attachments")
+    # CouchDB passes over what is no object.
+    return [_parse_one(name, entry) for name, entry in value.items() if isinstance(entry, dict)]
 
 
-def _parse_one(name: str, entry: Any) -> NewAttachment:
-    if not isinstance(entry, dict):
-        raise bad_request(f"Invalid attachment {name}")
+def _parse_one(name: str, entry: dict[str, Any]) -> NewAttachment:
     check_name(name)
     revpos = entry.get("revpos")
     revpos = revpos if isinstance(revpos, int) else None
@@ -201,8 +199,8 @@ def _stub_of(name: str, kind: str, revpos: int | None, entry: dict[str, Any]) ->
 
 def _inline(name: str, kind: str, revpos: int | None, entry: dict[str, Any]) -> NewAttachment:
     try:
-        data = base64.b64decode(entry.get("data", ""), validate=True)
-    except (binascii.Error, TypeError, ValueError):
+        data = base64.b64decode(entry["data"], validate=True)
+    except (KeyError, TypeError, ValueError):
         raise bad_request(f"Invalid attachment data for {name}") from None
     encoding = "gzip" if entry.get("encoding") == "gzip" else "identity"
     return new_attachment(name, kind, Spool(data), revpos=revpos, encoding=encoding)

@@ -14,10 +14,10 @@ __all__ = ["Draft", "check_id", "document_text", "draft_of", "is_design", "is_lo
 
 # What a GET may add; CouchDB ignores it in what is sent back.
 _IGNORED = frozenset({"_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq"})
-# What the replicator writes into its documents.
+# What the replicator writes into its documents, and what CouchDB sets aside for later.
 _KEPT = frozenset(
     {"_replication_state", "_replication_state_time", "_replication_state_reason", "_replication_id",
-     "_replication_start_time", "_replication_stats"}
+     "_replication_start_time", "_replication_stats", "_access"}
 )  # fmt: skip
 
 
@@ -110,8 +110,9 @@ def _take(draft: Draft, name: str, item: Any, keep_id: bool) -> None:
 
 def _parse_path(value: Any) -> list[str]:
     """The revisions in a `_revisions` member, the newest first."""
-    start = value.get("start") if isinstance(value, dict) else None
-    ids = value.get("ids") if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        raise Problem(400, "doc_validation", "Bad special document member: _revisions")
+    start, ids = value.get("start"), value.get("ids")
     if not isinstance(start, int) or isinstance(start, bool):
         raise Problem(400, "doc_validation", "_revisions.start isn't an integer.")
     if not isinstance(ids, list):

@@ -132,17 +132,17 @@ class Request:
         Raises:
             Problem: 415 bad_content_type.
         """
-        kind = self.headers.get("Content-Type", "application/json").partition(";")[0].strip().lower()
+        kind = self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise bad_content_type("Content-Type must be application/json")
 
     def allow(self, *methods: str) -> None:
-        """Refuse every other method.
+        """Refuse every other method; HEAD goes where GET does.
 
         Raises:
             Problem: 405 with `Allow`.
         """
-        if self.method not in methods:
+        if self.method not in methods and not (self.method == "HEAD" and "GET" in methods):
             listed = ",".join(methods)
             raise Problem(405, "method_not_allowed", f"Only {listed} allowed", {"Allow": listed})
 

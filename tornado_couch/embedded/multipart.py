@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tornado_couch.embedded import attachments as att
 from tornado_couch.embedded import revisions
-from tornado_couch.embedded.documents import Draft, document_text, draft_of
+from tornado_couch.embedded.documents import Draft, check_id, document_text, draft_of
 from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.messages import Reply, Request
 from tornado_couch.embedded.problems import bad_content_type, bad_request, missing
@@ -130,6 +130,7 @@ async def post_form(couch: Couch, request: Request, opened: OpenDatabase, doc_id
 
     if "Referer" not in request.headers:
         raise bad_request("Referer header required.")
+    check_id(doc_id)
     if not request.headers.get("Content-Type", "").startswith("multipart/form-data"):
         raise bad_content_type("Content-Type must be multipart/form-data")
     fields = [(_parameter(part.headers.get("content-disposition", ""), "name"), part) for part in _parts(request)]

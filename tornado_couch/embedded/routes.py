@@ -147,7 +147,7 @@ class Routes:
             from tornado_couch.embedded.handlers import partitions
 
             return partitions.partition(self.couch, request, opened, rest)
-        if name in ("_search", "_nouveau", "_db_updates", "_auto_purge"):
+        if name in ("_purged_infos", "_nouveau_cleanup", "_search_cleanup"):
             raise not_implemented(name)
         if name == "_local":
             raise bad_request("Invalid _local document id.")

@@ -84,7 +84,7 @@ class Transaction:
             Problem: 409, it does not follow a leaf; 412, a stub stands for an attachment that is not there.
         """
         if is_local(draft.id):
-            return self._write_local(draft)
+            return self._write_local(draft, new_edits)
         row = self.connection.execute(
             "SELECT rev, state, tree, body FROM docs WHERE id = ?", (draft.id,)
         ).fetchone()
@@ -218,7 +218,7 @@ class Transaction:
 
     # ------------------------------------------------------------ the rest
 
-    def _write_local(self, draft: Draft) -> str:
+    def _write_local(self, draft: Draft, new_edits: bool) -> str:
         """Write or delete a local document; the revisions 0-1, 0-2 … are not checked, as in CouchDB."""
         if draft.deleted:
             self.connection.execute("DELETE FROM locals WHERE id = ?", (draft.id,))
@@ -228,7 +228,7 @@ class Transaction:
             digits = draft.rev.partition("-")[2]
             if not draft.rev.startswith("0-") or not digits.isdigit() or len(digits) > 15:
                 raise bad_request("Invalid rev format")
-            number = int(digits) + 1
+            number = int(digits) + int(new_edits)
         self.connection.execute("INSERT OR REPLACE INTO locals VALUES (?, ?, ?)", (draft.id, number, draft.text))
         return f"0-{number}"
 

@@ -14,10 +14,10 @@ from tornado_couch.embedded.messages import Reply, Request, text_reply
 from tornado_couch.embedded.problems import bad_request, query_parse_error
 from tornado_couch.embedded.sequences import format_seq
 from tornado_couch.embedded.storage import Database, ReadOptions, Row
+from tornado_couch.embedded.view_parameters import Key, ViewParameters, check, view_parameters, view_queries
 
 __all__ = ["all_docs", "local_docs", "range_query"]
 
-_ALIASES = {"start_key": "startkey", "end_key": "endkey"}
 _SMALL = 200
 _BATCH = 500
 
@@ -63,64 +63,48 @@ class RangeQuery(NamedTuple):
         return " AND ".join(parts), values
 
 
-def range_query(request: Request, body: Mapping[str, Any], prefix: str = "") -> RangeQuery:
-    """The query in a URL, with members of a POST body over it.
+def range_query(
+    request: Request, body: Mapping[str, Any], database: Database, prefix: str = ""
+) -> RangeQuery:
+    """The query in a URL and in a POST's body; its parameters are those of a view without reduce.
 
     Raises:
         Problem: 400 query_parse_error.
     """
-    members: dict[str, Any] = {}
-    for name, text in request.query:
-        members[_ALIASES.get(name, name)] = _value(name, text)
-    for name, value in body.items():
-        members[_ALIASES.get(name, name)] = value
-    key = members.get("key", members)
-    keys = members.get("keys")
+    keys = body.get("keys")
     if keys is not None and not isinstance(keys, list):
-        raise bad_request("`keys` member must be an array.")
-    start = members.get("startkey") if key is members else key
-    end = members.get("endkey") if key is members else key
+        raise bad_request("`keys` body member must be an array.")
+    if "keys" in request.parameters:
+        keys = loads(request.parameters["keys"])
+        if not isinstance(keys, list):
+            raise bad_request("`keys` parameter must be an array.")
+    members = {name: value for name, value in body.items() if name not in ("keys", "queries")}
+    pairs = [pair for pair in request.query if pair[0] != "keys"]
+    return _of_parameters(view_parameters(pairs, members), database, prefix)._replace(keys=keys)
+
+
+def _of_parameters(given: ViewParameters, database: Database, prefix: str) -> RangeQuery:
+    """What a view's parameters mean for the documents in the order of their ids."""
+    given = check(given, reduced=False)
+    if given.partition is not None:
+        if not database.partitioned:
+            raise query_parse_error("`partition` parameter is not supported on this db")
+        prefix = f"{given.partition}:"
     options = ReadOptions(
-        conflicts=_flag(members, "conflicts"),
-        attachments=_flag(members, "attachments"),
-        att_encoding_info=_flag(members, "att_encoding_info"),
+        conflicts=bool(given.conflicts), attachments=given.attachments, att_encoding_info=given.att_encoding_info
     )
     return RangeQuery(
-        keys, _id_bound(start), _id_bound(end), _flag(members, "inclusive_end", True),
-        _flag(members, "descending"), _count(members, "skip", 0), _count(members, "limit", -1),
-        _flag(members, "include_docs"), _flag(members, "update_seq"), options, prefix,
+        given.keys, _id_bound(given.start_key) if given.start_key else given.start_id, _id_bound(given.end_key),
+        given.inclusive_end, given.descending, given.skip, -1 if given.limit is None else given.limit,
+        given.include_docs, given.update_seq, options, prefix,
     )  # fmt: skip
 
 
-def _value(name: str, text: str) -> Any:
-    """A parameter of the URL: keys are JSON, the others words."""
-    if name in ("key", "keys", "startkey", "endkey", "start_key", "end_key"):
-        return loads(text)
-    return text
-
-
-def _id_bound(value: Any) -> str | None:
-    """A key as a bound of ids: ids are ordered as Erlang orders its terms, where text is behind all else."""
-    return value if value is None or isinstance(value, str) else ""
-
-
-def _flag(members: Mapping[str, Any], name: str, default: bool = False) -> bool:
-    value = members.get(name, default)
-    if value in (True, "true"):
-        return True
-    if value in (False, "false"):
-        return False
-    raise query_parse_error(f"Invalid boolean parameter: {dumps(value)}")
-
-
-def _count(members: Mapping[str, Any], name: str, default: int) -> int:
-    value = members.get(name, default)
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19:
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= default:
-        return value
-    kind = "positive integer" if str(value).removeprefix("-").isdigit() else "integer"
-    raise query_parse_error(f"Invalid value for {kind}: {dumps(str(value))}")
+def _id_bound(key: Key | None) -> str | None:
+    """A key as a bound of ids: they are ordered as Erlang orders its terms, where text is behind all else."""
+    if key is None:
+        return None
+    return key.value if isinstance(key.value, str) else ""
 
 
 def all_docs(couch: Couch, request: Request, opened: OpenDatabase, prefix: str = "") -> Reply:
@@ -130,9 +114,7 @@ def all_docs(couch: Couch, request: Request, opened: OpenDatabase, prefix: str =
     if request.method == "POST":
         request.need_json_type()
         body = request.json_object() if request.body else {}
-    if "queries" in body:
-        raise bad_request("multi-queries: use _all_docs/queries")
-    query = range_query(request, body, prefix)
+    query = range_query(request, body, opened.database, prefix)
     if query.keys is None and 0 <= query.limit <= _SMALL and not query.options.attachments:
         return text_reply("".join(listing(opened.database, query)))
     return Reply(200, stream=from_thread(couch, lambda: _pieces(opened.database, query)))
@@ -142,16 +124,14 @@ def all_docs_queries(couch: Couch, request: Request, opened: OpenDatabase, prefi
     """`POST _all_docs/queries`: several at once."""
     request.allow("POST")
     request.need_json_type()
-    queries = request.json_object().get("queries")
-    if not isinstance(queries, list) or not all(isinstance(item, dict) for item in queries):
-        raise bad_request("`queries` member must be an array of objects.")
-    parsed = [range_query(request, item, prefix) for item in queries]
+    database = opened.database
+    parsed = [_of_parameters(item, database, prefix) for item in view_queries(request.json(), request.query)]
 
     def pieces() -> Iterator[str]:
         yield '{"results":['
         for place, query in enumerate(parsed):
             yield "," if place else ""
-            yield from listing(opened.database, query)
+            yield from listing(database, query)
         yield "]}\n"
 
     return Reply(200, stream=from_thread(couch, pieces))
@@ -205,13 +185,12 @@ def _keyed(database: Database, query: RangeQuery) -> Iterator[list[str]]:
     for start in range(0, len(keys), _BATCH):
         batch = keys[start : start + _BATCH]
         rows = database.rows_of([key if isinstance(key, str) else "" for key in batch])
-        prefix = query.prefix
-        yield [
-            _line(database, query, row)
-            if row and row.id.startswith(prefix)
-            else f'{{"key":{dumps(key)},"error":"not_found"}}'
+        lines = [
+            _line(database, query, row) if row else f'{{"key":{dumps(key)},"error":"not_found"}}'
             for key, row in zip(batch, rows, strict=True)
+            if not query.prefix or (isinstance(key, str) and key.startswith(query.prefix))
         ]
+        yield lines
 
 
 def _line(database: Database, query: RangeQuery, row: Row) -> str:
@@ -238,7 +217,7 @@ def local_docs(request: Request, opened: OpenDatabase) -> Reply:
     """`_local_docs`."""
     request.allow("GET", "HEAD", "POST")
     body = request.json_object() if request.method == "POST" and request.body else {}
-    query = range_query(request, body)
+    query = range_query(request, body, opened.database)
     found = opened.database.locals()
     if query.keys is not None:
         found = [item for key in query.keys for item in found if item[0] == key]

@@ -51,7 +51,7 @@ class Line(NamedTuple):
 
 async def changes(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
     """`/{db}/_changes`."""
-    request.allow("GET", "HEAD", "POST")
+    request.allow("GET", "POST", "HEAD")
     body: dict[str, Any] = {}
     if request.method == "POST":
         request.need_json_type()

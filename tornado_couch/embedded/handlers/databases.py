@@ -40,13 +40,13 @@ def info(database: Database) -> dict[str, Any]:
 
 def database(couch: Couch, request: Request) -> Any:
     """`/{db}`: a Reply, or an awaitable of one."""
-    request.allow("DELETE", "GET", "HEAD", "POST", "PUT")
     name = request.segments[0]
     if request.method == "PUT":
         return create(couch, request, name)
     if request.method == "DELETE":
         return delete(couch, request, name)
     opened = couch.open(name, request.user)
+    request.allow("DELETE", "GET", "HEAD", "POST", "PUT")
     if request.method == "POST":
         from tornado_couch.embedded.handlers.documents import post_document
 
@@ -81,7 +81,7 @@ def delete(couch: Couch, request: Request, name: str) -> Reply:
 
 async def security(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
     """`/{db}/_security`."""
-    request.allow("GET", "HEAD", "PUT")
+    request.allow("PUT", "GET")
     if request.method != "PUT":
         return json_reply(opened.database.security)
     need_database_admin(request.user, opened.database.security)
@@ -92,13 +92,13 @@ async def security(_couch: Couch, request: Request, opened: OpenDatabase) -> Rep
 
 async def _limit(request: Request, opened: OpenDatabase, name: str, current: int) -> Reply:
     """A number that is kept about a database."""
-    request.allow("GET", "HEAD", "PUT")
+    request.allow("PUT", "GET")
     if request.method != "PUT":
         return json_reply(current)
     need_database_admin(request.user, opened.database.security)
     value = request.json()
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise bad_request("Limit must be a positive integer")
+        raise bad_request(f"`{name}` must be positive integer")
     await opened.writer.run(lambda transaction: transaction.set_meta(name, str(value)))
     return json_reply({"ok": True})
 

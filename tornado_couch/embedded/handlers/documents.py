@@ -28,8 +28,8 @@ def document(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) 
     request.allow(*_METHODS)
     if request.method in ("GET", "HEAD"):
         return read_document(request, opened.database, doc_id)
-    check_id(doc_id)
     if request.method == "PUT":
+        check_id(doc_id)
         return put_document(couch, request, opened, doc_id)
     if request.method == "DELETE":
         return delete_document(couch, request, opened, doc_id)
@@ -72,7 +72,7 @@ def _revision_list(text: str) -> list[object]:
 def read_document(request: Request, database: Database, doc_id: str) -> Reply:
     """GET and HEAD of a document."""
     if is_local(doc_id):
-        return read_local(database, doc_id)
+        return read_local(request, database, doc_id)
     if not request.parameters:
         return tagged(request, *database.winner_text(doc_id))
     options = read_options(request)
@@ -120,12 +120,14 @@ def tagged(request: Request, rev: str, text: str) -> Reply:
     return text_reply(text, 200, {"ETag": tag})
 
 
-def read_local(database: Database, doc_id: str) -> Reply:
+def read_local(request: Request, database: Database, doc_id: str) -> Reply:
     """GET of a local document."""
     found = database.local(doc_id)
-    if found is None:
+    if found is None or request.parameters.get("rev", found[0]) != found[0]:
         raise missing()
-    return text_reply(document_text(doc_id, *found), 200, {"ETag": f'"{found[0]}"'})
+    rev, body = found
+    extra = {"_revisions": {"start": 0, "ids": [rev.removeprefix("0-")]}} if asked(request, "revs") else None
+    return text_reply(document_text(doc_id, rev, body, extra=extra), 200, {"ETag": f'"{rev}"'})
 
 
 def read_open_revisions(request: Request, database: Database, doc_id: str, options: ReadOptions) -> Reply:

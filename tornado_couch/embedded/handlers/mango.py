@@ -65,12 +65,13 @@ async def index(couch: Couch, request: Request, opened: OpenDatabase, rest: list
         query = dict(request.query)
         return json_reply(await couch.in_thread(lambda: _engine(couch, opened).indexes(_designs(opened), query)))
     if not rest or rest == ["_bulk_delete"]:
-        request.allow(*(("GET", "HEAD", "POST") if not rest else ("POST",)))
+        request.allow(*(("GET", "POST") if not rest else ("POST",)))
         request.need_json_type()
         body = request.json()
         return await _changed(couch, request, opened, _bulk_delete(body) if rest else _new(body))
+    plan = _drop(rest)
     request.allow("DELETE")
-    return await _changed(couch, request, opened, _drop(rest))
+    return await _changed(couch, request, opened, plan)
 
 
 _Plan = Callable[[Mango, list[str]], tuple[list[IndexChange], dict[str, Any]]]

@@ -43,7 +43,7 @@ def up(_couch: Couch, request: Request) -> Reply:
 
 def uuids(couch: Couch, request: Request) -> Reply:
     """`GET /_uuids`."""
-    request.allow("GET", "HEAD")
+    request.allow("GET")
     text = request.parameters.get("count", "1")
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise bad_request("count must be a positive integer")
@@ -103,7 +103,7 @@ def active_tasks(couch: Couch, request: Request) -> Reply:
 
 def membership(_couch: Couch, request: Request) -> Reply:
     """`GET /_membership`: one node, this."""
-    request.allow("GET", "HEAD")
+    request.allow("GET")
     need_admin(request.user)
     return json_reply({"all_nodes": [_NODE], "cluster_nodes": [_NODE]})
 
@@ -111,9 +111,9 @@ def membership(_couch: Couch, request: Request) -> Reply:
 def cluster_setup(_couch: Couch, request: Request) -> Reply:
     """`GET /_cluster_setup`."""
     need_admin(request.user)
+    request.allow("GET", "POST")
     if request.method == "POST":
         raise not_implemented("the setup of a cluster")
-    request.allow("GET", "HEAD")
     return json_reply({"state": "single_node_enabled"})
 
 
@@ -132,7 +132,7 @@ def node(couch: Couch, request: Request) -> Reply:
         return json_reply({"name": _NODE})
     if rest[0] == "_config":
         return config(couch, request, rest[1:])
-    request.allow("GET", "HEAD")
+    request.allow("GET")
     if rest == ["_stats"]:
         return json_reply({"couchdb": _statistics(couch)})
     if rest == ["_system"]:

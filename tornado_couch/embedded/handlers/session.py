@@ -11,10 +11,11 @@ from urllib.parse import parse_qsl
 from tornado_couch.embedded.auth import COOKIE_SECONDS
 from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.messages import Reply, Request, json_reply
-from tornado_couch.embedded.problems import bad_request
+from tornado_couch.embedded.problems import bad_content_type, bad_request
 
 __all__ = ["session"]
 
+_FORMS = ("application/x-www-form-urlencoded", "application/json")
 _GONE = "AuthSession=; Version=1; Path=/; HttpOnly"
 
 
@@ -34,8 +35,10 @@ def session(couch: Couch, request: Request) -> Any:
 
 def _credentials(request: Request) -> tuple[str, str]:
     """Name and password in a JSON body or a form."""
-    kind = request.headers.get("Content-Type", "application/x-www-form-urlencoded").partition(";")[0].strip()
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     form: dict[str, Any]
+    if kind not in _FORMS:
+        raise bad_content_type(f"Content-Type must be '{_FORMS[0]}' or '{_FORMS[1]}'")
     if kind == "application/json":
         form = request.json_object()
     else:
