@@ -28,7 +28,8 @@
         ├── DocumentNotFound        no (undeleted) document of that model and key
         ├── DocumentExists          a document of that key is there already
         ├── RevisionMismatch        the caller's precondition does not hold; has `current`
-        └── RetriesExhausted        every try met a conflict; nothing was written
+        ├── RetriesExhausted        every try met a conflict; nothing was written
+        └── NoIndex                 no index of the model serves a query; says which would
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ __all__ = [
     "InvalidReply",
     "ModelDefinitionError",
     "ModelError",
+    "NoIndex",
     "NotFound",
     "PatchTestFailed",
     "PoolTimeout",
@@ -249,3 +251,15 @@ class RetriesExhausted(StoreError):
     def __init__(self, message: str, attempts: int) -> None:
         super().__init__(message)
         self.attempts = attempts
+
+
+class NoIndex(StoreError, ValueError):
+    """No index of the model serves a query: nothing was read, since it would have been everything.
+
+    Attributes:
+        declaration: what the model could declare to have such an index; empty where none could serve.
+    """
+
+    def __init__(self, message: str, declaration: str = "") -> None:
+        super().__init__(message)
+        self.declaration = declaration

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from .documents import from_document, is_of, replaced, representation, stamped, to_document, validated
+from .indexes import Index
 from .model import DocumentType, Model, ModelInfo, model_info
 from .patch import json_patch, merge_patch
 from .properties import CreatedOn, Generated, Indexed, Key, Property, ReadOnly, Timestamp, UpdatedOn, WriteOnly
+from .reductions import Count, Reduction, Stats, Sum
 from .schema import Action, body_problems, body_schema
 from .timestamps import format_timestamp, utc_now
-from .views import collection_view, design_documents, property_view
+from .views import collection_view, design_documents, property_view, reduction_view
 
 __all__ = [
     "Action",
+    "Count",
     "CreatedOn",
     "DocumentType",
     "Generated",
+    "Index",
     "Indexed",
     "Key",
     "Model",
     "ModelInfo",
     "Property",
     "ReadOnly",
+    "Reduction",
+    "Stats",
+    "Sum",
     "Timestamp",
     "UpdatedOn",
     "WriteOnly",
@@ -35,6 +42,7 @@ __all__ = [
     "merge_patch",
     "model_info",
     "property_view",
+    "reduction_view",
     "replaced",
     "representation",
     "stamped",

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from dataclasses import field as with_default
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, PrivateAttr, TypeAdapter
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticUndefined
 from typing_extensions import Self
 
 from ..errors import ModelDefinitionError
+from .indexes import Index, make_indexes
 from .properties import Property
-from .timestamps import with_sortable_datetimes
+from .reductions import Reduction, check_reductions
+from .timestamps import format_timestamp, with_sortable_datetimes
 
 __all__ = ["DocumentType", "Model", "ModelInfo", "model_info"]
 
@@ -47,6 +52,9 @@ class ModelInfo:
         key: the property that names a document in a URL; None where the document id does.
         unique: the document id is a function of the key, so that no two documents share one.
         adapters: read and write single properties, by the name in JSON.
+        defaults: what a document without the property has there, as it would be stored.
+        indexes: by which the documents can be found; the one of all documents is the first.
+        reductions: the reduced views, by the name in the URL.
     """
 
     type: DocumentType
@@ -54,6 +62,9 @@ class ModelInfo:
     key: Property | None
     unique: bool
     adapters: dict[str, TypeAdapter[Any]]
+    defaults: dict[str, Any] = with_default(default_factory=dict)
+    indexes: tuple[Index, ...] = ()
+    reductions: dict[str, Reduction] = with_default(default_factory=dict)
 
     def document_id(self, key: Any) -> str | None:
         """The document id that a key decides; None where a view must be asked."""
@@ -71,6 +82,8 @@ class ModelInfo:
 
     def stored_value(self, name: str, value: Any) -> Any:
         """A property's value as it stands in the stored document and in its view."""
+        if isinstance(value, datetime):
+            return format_timestamp(value)  # whatever the annotation: times must sort as strings
         return self.adapters[name].dump_python(value, mode="json", warnings=False)
 
     def parse_value(self, name: str, text: str) -> Any:
@@ -108,6 +121,9 @@ class Model(BaseModel):
             document id does.
         unique: the document id is made from the key (`NAME:KEY`), which is the only way to have
             CouchDB refuse a second document with one key.
+        indexes: tuples of properties (names in JSON) that are filtered and sorted by together, each a
+            JSON index of Mango: `indexes=[("color", "created_on")]`.
+        reductions: reduced views by the name that they have in the URL: `{"by_color": Count("color")}`.
 
     A document's id and revision are `fruit._id` and `fruit._rev`, out of the way of the names of
     properties, which cannot begin with an underscore; both are None until it is stored.
@@ -140,15 +156,17 @@ class Model(BaseModel):
         type: str | None = None,  # noqa: A002 - the document's own member
         key: str | None = None,
         unique: bool = False,
+        indexes: Iterable[Iterable[str]] = (),
+        reductions: Mapping[str, Reduction] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         if type is None:
-            if key or unique:
-                raise ModelDefinitionError(f"{cls.__name__}: `key` and `unique` need a `type`")
+            if key or unique or indexes or reductions:
+                raise ModelDefinitionError(f"{cls.__name__}: `key`, `unique`, `indexes` and `reductions` need a `type`")
             cls.__couch__ = None
             return
-        cls.__couch__ = _describe(cls, type, key, unique)
+        cls.__couch__ = _describe(cls, type, key, unique, indexes, reductions or {})
 
     @property
     def _key(self) -> Any:
@@ -168,14 +186,36 @@ def model_info(cls: type[Model]) -> ModelInfo:
     return cls.__couch__
 
 
-def _describe(cls: type[Model], type_text: str, key: str | None, unique: bool) -> ModelInfo:
+def _describe(
+    cls: type[Model],
+    type_text: str,
+    key: str | None,
+    unique: bool,
+    composites: Iterable[Iterable[str]],
+    reductions: Mapping[str, Reduction],
+) -> ModelInfo:
     document_type = DocumentType.parse(type_text)
     if document_type is None:
         raise ModelDefinitionError(f'{cls.__name__}: type {type_text!r} is not NAME_vMAJOR.MINOR, such as "fruit_v1.0"')
     properties = _properties(cls)
     named = _key_property(cls, properties, key, unique)
     adapters = {name: _adapter(cls, each) for name, each in properties.items()}
-    return ModelInfo(document_type, properties, named, unique, adapters)
+    indexes = make_indexes(cls.__name__, document_type.name, properties, named, composites)
+    check_reductions(cls.__name__, reductions, properties, adapters)
+    defaults = _defaults(cls, properties, adapters)
+    return ModelInfo(document_type, properties, named, unique, adapters, defaults, indexes, dict(reductions))
+
+
+def _defaults(
+    cls: type[Model], properties: Mapping[str, Property], adapters: Mapping[str, TypeAdapter[Any]]
+) -> dict[str, Any]:
+    """The defaults that are the same for every document; one that is made anew each time is none."""
+    values = {name: cls.model_fields[each.attribute].default for name, each in properties.items()}
+    return {
+        name: adapters[name].dump_python(value, mode="json", warnings=False)
+        for name, value in values.items()
+        if value is not None and value is not PydanticUndefined
+    }
 
 
 def _adapter(cls: type[Model], declared: Property) -> TypeAdapter[Any]:

@@ -97,6 +97,11 @@ class Property:
     stamp: Stamp | None
     optional: bool
 
+    @property
+    def secret(self) -> bool:
+        """Clients must not learn the value: they can neither filter, sort, group nor choose by it."""
+        return self.write_only
+
     @classmethod
     def declared(cls, attribute: str, alias: str | None, metadata: list[Any], default: object) -> Property:
         """The property that a pydantic field declares with these `Annotated` markers."""
