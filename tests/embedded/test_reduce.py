@@ -101,11 +101,22 @@ def test_count_and_distinct_count_rows_and_keys(held: Engine) -> None:
     assert [reduced(held, emits, name) for name in ("_count", "_approx_count_distinct", "_count ")] == [6, 3, 6]
 
 
-def test_a_builtin_that_is_not_here_is_501(held: Engine) -> None:
-    """CouchDB 3.5's `_top_N` and its like are refused, not answered wrongly."""
-    with pytest.raises(Problem) as caught:
-        reduced(held, "emit(1)", "_top_3")
-    assert caught.value.status == 501
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("_first", [(0, 0), (1, "x"), (2, None)]),
+        ("_last", [(0, "x"), (1, 3.5), (2, 2)]),
+        ("_top_3", [(0, ["x", 1.5, 0]), (1, ["x", 3.5, 1]), (2, ["x", 2, None])]),
+        ("_bottom_2", [(0, [None, 0]), (1, [1, 3.5]), (2, [None, 2])]),
+    ],
+)
+def test_first_last_top_and_bottom_choose_rows_and_values(name: str, expected: list[tuple[int, Any]]) -> None:
+    """Recorded from CouchDB 3.5.0: by key whatever the direction, and by the collation of values."""
+    with engine() as made:
+        made.documents.put(*({"_id": f"{n:02}", "n": n} for n in range(10)))
+        text = design("(d) => emit(d.n % 3, [d.n % 3, 'x', null, d.n / 2][d.n % 4])", name)
+        assert made.rows(text, group=True) == expected
+        assert made.rows(text, group=True, descending=True) == expected[::-1]
 
 
 def test_a_script_gets_keys_with_ids_and_then_partial_results(held: Engine) -> None:
@@ -159,7 +170,7 @@ def test_builtins_do_not_depend_on_how_rows_are_cut(numbers: list[int], data: st
     cuts = sorted(data.draw(st.sets(st.integers(1, len(rows) - 1))) if len(rows) > 1 else [])
     pieces = [rows[start:end] for start, end in zip([0, *cuts], [*cuts, len(rows)], strict=True)]
     unused: Any = None
-    for name in ("_sum", "_count", "_stats", "_approx_count_distinct"):
+    for name in ("_sum", "_count", "_stats", "_approx_count_distinct", "_first", "_last", "_top_3", "_bottom_3"):
         made = reducer(name, "v", Program("{}"), unused)
         whole = made.result(made.rereduce([made.reduce([rows])])[0])
         assert made.result(made.rereduce([made.reduce(pieces)])[0]) == whole

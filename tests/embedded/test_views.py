@@ -148,7 +148,7 @@ def test_update_false_and_lazy_answer_from_the_index_as_it_is(empty: Engine) -> 
     assert keys(empty, BY_N) == [1]
     empty.documents.put({"_id": "b", "n": 2})
     assert keys(empty, BY_N, stale="ok") == [1]
-    assert keys(empty, BY_N, update="lazy") == [1]
+    assert keys(empty, BY_N, update="lazy") in ([1], [1, 2])
     while keys(empty, BY_N, update=False) != [1, 2]:
         pass
 
@@ -168,6 +168,35 @@ def test_indexes_outlive_the_process_and_damage(tmp_path: Path) -> None:
     with engine(tmp_path) as made:
         made.documents.held, made.documents.seq = held, 1
         assert (keys(made, text), made.documents.fetched) == ([1], 1)
+
+
+def test_an_index_ahead_of_its_database_is_built_anew(tmp_path: Path) -> None:
+    """A database that was put back to an earlier state does not answer from the index of the later one."""
+    with engine(tmp_path) as made:
+        made.documents.put({"_id": "a", "n": 1}, {"_id": "b", "n": 2})
+        assert keys(made, BY_N) == [1, 2]
+    with engine(tmp_path) as made:
+        made.documents.put({"_id": "c", "n": 3})
+        assert keys(made, BY_N) == [3]
+
+
+def test_a_map_that_breaks_its_tools_fails_its_own_query(empty: Engine) -> None:
+    """What a worker answers is not believed: nonsense is a 500, and other views go on."""
+    empty.documents.put({"_id": "a", "n": 1})
+    for source in ("Array.prototype.map = () => [7]; emit(1)", "Array.prototype.join = () => '=[[['; emit(1)"):
+        with pytest.raises(Problem) as caught:
+            empty.rows(design(f"(doc) => {{ {source} }}"))
+        assert caught.value.status == 500
+    assert keys(empty, BY_N) == [1]
+
+
+def test_half_a_surrogate_pair_is_escaped(empty: Engine) -> None:
+    """A key that UTF-8 cannot carry comes back escaped, also cut to a group, and is ordered."""
+    empty.documents.put({"_id": "a"})
+    text = design("(doc) => { emit(['\\ud800', 1], '\\udc00'); emit(['b', 1], 1) }", "_count")
+    for parameters in ({"reduce": False}, {"group_level": 1}, {"group": True}):
+        reply = empty.views.query(text, "v", view_parameters([], parameters)).text()
+        assert len(json.loads(reply.encode())["rows"]) == 2
 
 
 def test_cleanup_removes_what_no_design_document_needs(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from tornado_couch.embedded.built_in_reduces import built_in
 from tornado_couch.embedded.designs import read_design
 from tornado_couch.embedded.javascript import Scripts
 from tornado_couch.embedded.jsontext import dumps, loads
@@ -230,10 +231,6 @@ def _kind(document: dict[str, Any], member: str, kind: tuple[str, type], prefix:
         yield f"`{prefix}{member}` field must have {name} type"
 
 
-# The beginnings of the names of built-in reduce functions.
-_BUILT_IN = ("_sum", "_count", "_stats", "_approx_count_distinct", "_top_", "_bottom_", "_first", "_last")
-
-
 def _compile(name: str, view: dict[str, str], run: Callable[[list[str]], str]) -> None:
     for kind in ("map", "reduce"):
         source = view.get(kind)
@@ -241,9 +238,7 @@ def _compile(name: str, view: dict[str, str], run: Callable[[list[str]], str]) -
             continue
         if not source:
             raise not_found("missing function")
-        if kind == "reduce" and source.startswith("_"):
-            if not source.startswith(_BUILT_IN):
-                raise Problem(400, "invalid_design_doc", f"`{source}` is not a supported reduce function.")
+        if kind == "reduce" and built_in(source) is not None:
             continue
         try:
             run(["views", name, kind])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from tornado_couch.embedded.designs import Design
 from tornado_couch.embedded.javascript import Program, Scripts
 from tornado_couch.embedded.mango_index import MangoMaps
+from tornado_couch.embedded.problems import Problem
 from tornado_couch.embedded.view_index import Maps
 
 # Characters of documents that go to a worker in one message.
@@ -22,6 +23,7 @@ class _ScriptMaps:
     def __init__(self, design: Design, scripts: Scripts) -> None:
         self._program: Program = design.program
         self._names = json.dumps([name for name, _ in design.maps])
+        self._number = len(design.maps)
         self._scripts = scripts
 
     def rows(self, bodies: list[str]) -> Iterator[list[list[str]]]:
@@ -29,8 +31,17 @@ class _ScriptMaps:
         for batch in _batches(bodies):
             calls = [(self._names, body) for body in batch]
             for result in self._scripts.stream(self._program, "map", calls):
-                rows: list[list[str]] = json.loads(result)
-                yield rows
+                yield self._checked(result)
+
+    def _checked(self, result: str) -> list[list[str]]:
+        """A worker's answer. What it says is the user's word: functions may have broken the tools that made it."""
+        try:
+            rows: list[list[str]] = json.loads(result)
+            if len(rows) == self._number and all(isinstance(text, str) for texts in rows for text in texts):
+                return rows
+        except (ValueError, TypeError, RecursionError):
+            pass
+        raise Problem(500, "map_runtime_error", "A map function broke the tools it runs with.")
 
 
 def _batches(bodies: list[str]) -> Iterator[list[str]]:

@@ -195,7 +195,8 @@ def _group(row: Row, level: int | None, encode: Callable[[Any], bytes]) -> tuple
     if len(value) <= level:
         return row.key, row.sort_key
     cut = value[:level]
-    return json.dumps(cut, ensure_ascii=False, separators=(",", ":")), encode(cut)[:-1]  # without the array's end
+    # Escaped, since a map may emit half a surrogate pair; the prefix is without the array's end.
+    return json.dumps(cut, separators=(",", ":")), encode(cut)[:-1]
 
 
 def _reduced(pieces: Iterable[_Piece], reduce: Reducer, parameters: ViewParameters) -> Iterator[tuple[str, Any]]:

@@ -217,9 +217,16 @@ class DatabaseViews:
                 raise Problem(404, "not_found", "Database does not exist.")
             index = self._indexes.get(design.signature)
             if index is None:
-                index = ViewIndex(self._folder() / f"{design.signature}{_SUFFIX}", design.options)
-                self._indexes[design.signature] = index
+                index = self._indexes[design.signature] = self._opened(design)
             return index
+
+    def _opened(self, design: Design) -> ViewIndex:
+        path = self._folder() / f"{design.signature}{_SUFFIX}"
+        index = ViewIndex(path, design.options)
+        if index.seq > self._source.current_seq():  # of another database's life: one that was put back, say
+            index.remove()
+            index = ViewIndex(path, design.options)
+        return index
 
     def _folder(self) -> Path:
         """Where the index files are. Those of a database in memory are temporary, so that memory does not grow."""
