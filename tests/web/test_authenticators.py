@@ -32,6 +32,7 @@ from tornado_couch.web.authenticators import BasicAccounts, BearerJWT
 from tornado_couch.web.policies import Authenticated
 from tornado_couch.web.principals import Authenticator, Principal
 from tornado_couch.web.problems import Problem, ProblemHandler
+from tornado_couch.web.token_keys import TokenKeys
 
 from .conftest import Serve
 
@@ -209,6 +210,8 @@ async def test_critical_extensions_are_refused() -> None:
     """RFC 7515 §4.1.11: we understand none."""
     token = jwt.PyJWS().encode(json.dumps(claims()).encode(), EC, algorithm="ES256", headers={"crit": ["exp"]})
     assert isinstance(await outcome(tokens(), f"Bearer {token}"), Problem)
+    with pytest.raises(ValueError, match="critical"):  # whatever PyJWT's version makes of it
+        TokenKeys(["ES256"], pem(EC), None).find({"alg": "ES256", "crit": ["exp"]})
 
 
 async def test_keys_are_found_by_kid_and_rotate() -> None:
@@ -544,6 +547,7 @@ async def test_wrong_passwords_are_never_remembered_and_the_cache_can_be_off(peo
     for password in ("right", "right", "wrong", "wrong"):
         await outcome(accepted, basic("alice", password))
     assert counting.reads == 4
+    assert not accepted._cache._found
 
 
 async def test_the_cache_is_bounded_and_holds_no_password(people: Store) -> None:

@@ -129,6 +129,16 @@ async def test_read_only_refuses_every_write_as_405() -> None:
     assert {action for action in ACTIONS if policy.offers(action)} == READS
 
 
+def test_read_only_offers_no_read_that_the_policy_inside_does_not() -> None:
+    """It only ever takes away."""
+
+    class NoLists(Policy):
+        def offers(self, action: str) -> bool:
+            return action != "list"
+
+    assert {action for action in ACTIONS if policies.ReadOnly(NoLists()).offers(action)} == {"retrieve", "reduce"}
+
+
 async def test_read_only_leaves_reading_to_the_policy_inside() -> None:
     """Its credentials, limits and checks too."""
     policy = policies.ReadOnly(Owner("ownedBy", Named()))

@@ -310,7 +310,7 @@ class Owner(Policy):
             raise ValueError(f"Owner: {model.__name__}.{name} has no index to limit lists by; declare `{wanted}`")
 
     def _is_admin(self, principal: Principal) -> bool:
-        return self.admin_role is not None and self.admin_role in principal.roles
+        return self.admin_role in principal.roles
 
     def _owner_of(self, document: Model) -> Any:
         info = model_info(type(document))

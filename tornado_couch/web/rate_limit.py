@@ -35,7 +35,7 @@ class RateDecision:
         limit: requests in a window.
         window: its length in seconds.
         remaining: requests left now.
-        reset: seconds until there is at least one more, rounded up.
+        reset: seconds until there is at least one more, rounded up; 0 when all are there.
     """
 
     allowed: bool
@@ -129,14 +129,28 @@ class RateLimit:
         """
         now = self._clock()
         groups = self._recent(identity, now)
-        used = sum(group.count for group in groups)
-        allowed = used < self.requests
+        allowed = self._used(groups) < self.requests
         if allowed:
             self._count(groups, now)
-            used += 1
-        # An admitted request is a group at least, so there always is a first one to wait for.
-        reset = max(1, math.ceil(self.seconds - (now - groups[0].last)))
-        return RateDecision(allowed, self.name, self.requests, self.seconds, self.requests - used, reset)
+        return self._decision(allowed, groups, now)
+
+    def peek(self, identity: str) -> RateDecision:
+        """What `decide` would say, with nothing counted.
+
+        For what must be refused before it costs anything: passwords from an address that has used
+        up its requests, say.
+        """
+        now = self._clock()
+        groups = self._recent(identity, now)
+        return self._decision(self._used(groups) < self.requests, groups, now)
+
+    def _used(self, groups: list[_Group]) -> int:
+        return sum(group.count for group in groups)
+
+    def _decision(self, allowed: bool, groups: list[_Group], now: float) -> RateDecision:
+        reset = max(1, math.ceil(self.seconds - (now - groups[0].last))) if groups else 0
+        remaining = self.requests - self._used(groups)
+        return RateDecision(allowed, self.name, self.requests, self.seconds, remaining, reset)
 
     def __len__(self) -> int:
         """How many callers are remembered."""
