@@ -1,43 +1,61 @@
-"""Tornado handlers: resources, problem details, preconditions, paging."""
+"""Tornado handlers: resources, problem details, preconditions, paging, policies."""
 
 from __future__ import annotations
 
-from .bodies import BodyLimits
+from .accounts import Account, change_password, create_account
 from .application import Application
+from .authenticators import BasicAccounts, BearerJWT
+from .bodies import BodyLimits
+from .cors import Cors
 from .handlers import ResourceHandler
 from .hooks import Event, Hooks
 from .list_query import ListQuery
 from .listing import ListMixin
 from .mixins import CreateMixin, DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
-from .policies import AllowAny, Policy
+from .policies import AllowAny, Authenticated, Owner, Policy, ReadOnly, Roles
 from .preconditions import EntityTag, Preconditions, entity_tag, parse_entity_tags
+from .principals import Authenticator, Principal
 from .problems import NotFoundHandler, Problem, ProblemHandler
+from .rate_limit import RateLimit
 from .resources import Resource
 from .routes import CollectionHandler, DocumentHandler, resource
 
 __all__ = [
+    "Account",
     "AllowAny",
     "Application",
-    "Event",
-    "Hooks",
-    "PatchMixin",
-    "Policy",
+    "Authenticated",
+    "Authenticator",
+    "BasicAccounts",
+    "BearerJWT",
     "BodyLimits",
     "CollectionHandler",
+    "Cors",
     "CreateMixin",
     "DestroyMixin",
     "DocumentHandler",
     "EntityTag",
+    "Event",
+    "Hooks",
     "ListMixin",
     "ListQuery",
     "NotFoundHandler",
+    "Owner",
+    "PatchMixin",
+    "Policy",
     "Preconditions",
+    "Principal",
     "Problem",
     "ProblemHandler",
+    "RateLimit",
+    "ReadOnly",
     "ReplaceMixin",
     "Resource",
     "ResourceHandler",
     "RetrieveMixin",
+    "Roles",
+    "change_password",
+    "create_account",
     "entity_tag",
     "parse_entity_tags",
     "resource",

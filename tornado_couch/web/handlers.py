@@ -16,6 +16,7 @@ from .negotiation import accepts
 from .paging import CursorCodec
 from .policies import READS, AllowAny, Policy
 from .problems import Problem
+from .rate_limit import RateLimit, caller_identity
 from .resources import Resource
 
 __all__ = ["ResourceHandler"]
@@ -85,8 +86,8 @@ class ResourceHandler(AnswerMixin):
 
     def _set_headers(self, fields: dict[str, str]) -> None:
         for name, value in fields.items():
-            if name == "Vary":
-                value = f"{self._headers.get('Vary', '')}, {value}".strip(", ")
+            if name == "Vary":  # of several that say so
+                value = ", ".join(dict.fromkeys(f"{self._headers.get('Vary', '')}, {value}".strip(", ").split(", ")))
             self.set_header(name, value)
 
     def option(self, name: str) -> Any:
@@ -126,15 +127,26 @@ class ResourceHandler(AnswerMixin):
         if not accepts(self.request.headers.get("Accept", ""), JSON):
             raise Problem(406, detail=f"This resource is available as {JSON}.")
         self.preferences()  # strict handling of an unknown one must not come after the work
-        self.principal = await self.policy.authenticate(self.request)
-        limit = self.option("rate_limit")
-        if limit is not None:
-            identity = self.principal.name if self.principal else f"address {self.request.remote_ip}"
-            decision = limit.admit(identity)
-            self._kept_headers.update(decision.headers)
-            self._set_headers(decision.headers)
-            decision.check()
+        try:
+            self.principal = await self.policy.authenticate(self.request)
+        finally:
+            self._count_request()  # a wrong password counts for the address it came from
         await self.authorize(action)
+
+    def _count_request(self) -> None:
+        """Count the request against the caller's limit.
+
+        Raises:
+            Problem: 429, the limit is reached.
+        """
+        limit: RateLimit | None = self.option("rate_limit")
+        if limit is None:
+            return
+        decision = limit.decide(caller_identity(self.principal, self.request.remote_ip))
+        self._kept_headers.update(decision.headers)
+        self._set_headers(decision.headers)
+        if not decision.allowed:
+            raise decision.problem()
 
     @property
     def policy(self) -> Policy:
