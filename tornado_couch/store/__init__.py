@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update
 from .reading import Page, Position, indexed_properties
 from .retry import Retry
-from .store import Change, Check, Expectation, Store
+from .store import Store
 
-__all__ = ["Change", "Check", "Expectation", "Page", "Position", "Retry", "Store", "indexed_properties"]
+__all__ = [
+    "Change",
+    "Check",
+    "Creation",
+    "Deletion",
+    "Expectation",
+    "Operation",
+    "Page",
+    "Position",
+    "Retry",
+    "Store",
+    "Update",
+    "indexed_properties",
+]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 from ..couch import UNSET, Database
 from ..errors import Conflict, DocumentExists, DocumentNotFound, NotFound, RetriesExhausted, RevisionMismatch
 from ..models import Model, model_info, stamped, to_document, utc_now
+from .bulk import BulkWriter
+from .operations import Change, Check, Expectation, Operation, called, changed
 from .reading import Page, Position, Reader, is_absent
 from .retry import Retry
 
@@ -18,15 +19,6 @@ __all__ = ["Change", "Check", "Expectation", "Store"]
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
-
-Change = Callable[[M], "M | Awaitable[M | None] | None"]
-"""Given the latest model, changes it in place or returns another. Called again at each try."""
-
-Check = Callable[[M], "Awaitable[Any] | None"]
-"""Given the latest model, raises what ends the call: that this caller may not do it, say."""
-
-Expectation = Callable[[str], bool]
-"""Whether the current revision is one that the caller expects."""
 
 
 class Store:
@@ -75,12 +67,41 @@ class Store:
             model._id = info.document_id(model._key)
         else:
             await self._refuse_known_key(model)
-            model._id = await self.database.server.new_id()
+            model._id = model._id or await self.database.server.new_id()
         model._rev = None
         try:
             return await self._write(model, new=True)
         except Conflict:
             raise DocumentExists(f"there is a {info.type.name} with that key already") from None
+
+    async def create_many(self, cls: type[M], models: Sequence[M]) -> list[M | Exception]:
+        """Store new models with few requests; some may be stored while others are not.
+
+        Args:
+            cls: the model.
+            models: of that class; each is given what `create` gives.
+
+        Returns:
+            For each, in order: the model, or the exception that `create` would have raised. The second
+            of two with one key is `DocumentExists`.
+        """
+        return await BulkWriter(self.database, cls, self._now, self).create(models)
+
+    async def write_many(self, cls: type[M], operations: Sequence[Operation[M]]) -> list[M | Exception]:
+        """Create, update and delete with few requests; some may be done while others are not.
+
+        Operations on one document are done in the order given, each on what the one before left;
+        those on different documents in no order. A conflict is tried again as `update` and `delete` do.
+
+        Args:
+            cls: the model.
+            operations: what to do.
+
+        Returns:
+            For each, in order: the model as it is now (of a deletion: as it was), or the exception that
+            the single call would have raised, those of its `change`, `check` and `confirm` included.
+        """
+        return await BulkWriter(self.database, cls, self._now, self).write(operations)
 
     async def _refuse_known_key(self, model: Model) -> None:
         try:
@@ -153,13 +174,7 @@ class Store:
 
         async def attempt() -> M:
             current = await self._checked(cls, key, check, expected)
-            identity, key_now = (current._id, current._rev), current._key
-            changed = change(current)
-            result = (await changed if inspect.isawaitable(changed) else changed) or current
-            if result._key != key_now:
-                raise ValueError("a change cannot give a document another key; create another document")
-            result._id, result._rev = identity
-            return await self._write(result, new=False)
+            return await self._write(await changed(change, current), new=False)
 
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
 
@@ -206,7 +221,7 @@ class Store:
 
         async def attempt() -> M:
             current = await self._checked(cls, key, check, expected)
-            await _called(confirm, current)
+            await called(confirm, current)
             try:
                 await self.database.delete(current._id or "", current._rev or "")
             except NotFound as gone:
@@ -219,7 +234,7 @@ class Store:
 
     async def _checked(self, cls: type[M], key: Any, check: Check[M] | None, expected: Expectation | None) -> M:
         current = await self.get(cls, key)
-        await _called(check, current)
+        await called(check, current)
         if expected is not None and not expected(current._rev or ""):
             raise RevisionMismatch("the document has another revision", current._rev)
         return current
@@ -246,9 +261,3 @@ class Store:
         raise RetriesExhausted(
             f"every one of {self.retry.attempts} tries met a conflict; nothing was written", self.retry.attempts
         )
-
-
-async def _called(check: Check[M] | None, model: M) -> None:
-    result = check(model) if check else None
-    if inspect.isawaitable(result):
-        await result

@@ -1,0 +1,288 @@
+"""Many writes with few requests to CouchDB, each with the outcome that it would have by itself.
+
+CouchDB knows no transaction over several documents: `_bulk_docs` writes each by itself, and some may
+be refused while others are stored. So every function here gives an outcome for each item, in order:
+the model as it is stored now (of a deletion: as it was), or the exception that the single call raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from .. import json_text
+from ..couch import BulkResult, Database
+from ..errors import (
+    BadRequest,
+    Conflict,
+    DocumentExists,
+    DocumentNotFound,
+    Refused,
+    RevisionMismatch,
+    TooLarge,
+    Unavailable,
+    refusal,
+)
+from ..models import Model, ModelInfo, collection_view, from_document, is_of, model_info, stamped, to_document
+from .operations import Change, Check, Creation, Deletion, Operation, Update, called, changed
+from .reading import Reader
+
+__all__ = ["BulkWriter", "Singles"]
+
+M = TypeVar("M", bound=Model)
+Document = dict[str, Any]
+
+_AT_ONCE = 1000  # documents in one request to CouchDB
+
+# CouchDB's words for a document of `_bulk_docs` that it did not take, as the status that a PUT has.
+_STATUS = {"conflict": 409, "forbidden": 403, "unauthorized": 401, "document_too_large": 413, "too_large": 413}
+
+
+class Singles(Protocol):
+    """The single calls of a store, which an item that met a conflict goes through again."""
+
+    async def update(self, cls: type[M], key: Any, change: Change[M], *, check: Check[M] | None = None) -> M:
+        """Change one model, trying again at a conflict."""
+        ...
+
+    async def delete(
+        self, cls: type[M], key: Any, *, check: Check[M] | None = None, confirm: Check[M] | None = None
+    ) -> M:
+        """Delete one model, trying again at a conflict."""
+        ...
+
+
+class _Staged(NamedTuple):
+    """A write that is ready: the document, and the model that is the outcome once it is written."""
+
+    model: Any
+    document: Document
+
+
+class BulkWriter(Generic[M]):
+    """Writes many models of one class.
+
+    Args:
+        database: where the documents are.
+        cls: the model.
+        now: the clock of the time stamps.
+        singles: the calls that update and delete one model, trying again at a conflict.
+    """
+
+    def __init__(self, database: Database, cls: type[M], now: Callable[[], datetime], singles: Singles) -> None:
+        self._database = database
+        self._reader = Reader(database)
+        self._cls = cls
+        self._info: ModelInfo = model_info(cls)
+        self._now = now
+        self._singles = singles
+
+    async def create(self, models: Sequence[M]) -> list[M | Exception]:
+        """Store new models; see `Store.create_many`."""
+        staged = await self._staged_creations(models)
+        return await self._written([Creation(model) for model in models], staged)
+
+    async def write(self, operations: Sequence[Operation[M]]) -> list[M | Exception]:
+        """Carry out operations; see `Store.write_many`."""
+        outcomes: dict[int, M | Exception] = {}
+        for wave in _waves(self._info, operations):
+            chosen = [operations[index] for index in wave]
+            outcomes.update(zip(wave, await self._written(chosen, await self._staged(chosen)), strict=True))
+        return [outcomes[index] for index in range(len(operations))]
+
+    # ------------------------------------------------------------ what is to be written
+
+    async def _staged(self, operations: Sequence[Operation[M]]) -> list[_Staged | Exception]:
+        keys = [each.key for each in operations if not isinstance(each, Creation)]
+        found = iter(await self._by_keys(keys))
+        new = iter(await self._staged_creations([each.model for each in operations if isinstance(each, Creation)]))
+        return [
+            next(new) if isinstance(each, Creation) else await self._staged_change(each, next(found))
+            for each in operations
+        ]
+
+    async def _staged_change(
+        self, operation: Update[M] | Deletion[M], document: Document | None
+    ) -> _Staged | Exception:
+        try:
+            if document is None:
+                raise DocumentNotFound(f"there is no {self._info.type.name} with that key")
+            current = from_document(self._cls, document)
+            await called(operation.check, current)
+            if operation.expected is not None and not operation.expected(current._rev or ""):
+                raise RevisionMismatch("the document has another revision", current._rev)
+            if isinstance(operation, Deletion):
+                await called(operation.confirm, current)
+                return _Staged(current, {"_id": current._id, "_rev": current._rev, "_deleted": True})
+            return self._ready(await changed(operation.change, current), new=False)
+        except Exception as error:  # noqa: BLE001 - it is this item's outcome, whatever a hook raised
+            return error
+
+    async def _staged_creations(self, models: Sequence[M]) -> list[_Staged | Exception]:
+        """New models with their ids, time stamps and generated keys; those whose key is known are refused."""
+        known = await self._known_keys(models)
+        outcomes: list[_Staged | Exception] = []
+        ids = await self._new_ids(models)
+        for model, new_id in zip(models, ids, strict=True):
+            key = model._key
+            if self._by_view and _text(self._info, key) in known:
+                outcomes.append(DocumentExists(f"there is a {self._info.type.name} with that key already"))
+                continue
+            model._id, model._rev = new_id, None
+            if self._info.key and self._info.key.generated:
+                setattr(model, self._info.key.attribute, new_id)
+            if self._by_view:
+                known.add(_text(self._info, key))  # a second one of this request is refused as well
+            outcomes.append(self._ready(model, new=True))
+        return outcomes
+
+    @property
+    def _by_view(self) -> bool:
+        """Whether only a view can tell if a key is known."""
+        return self._info.key is not None and not self._info.key.generated and not self._info.unique
+
+    async def _known_keys(self, models: Sequence[M]) -> set[bytes]:
+        if not models or not self._by_view:
+            return set()
+        return {json_text.dumps(row.key) for row in await self._rows([model._key for model in models])}
+
+    async def _rows(self, keys: Sequence[Any]) -> Sequence[Any]:
+        view = collection_view(self._cls)
+        wanted = [self._info.key_value(key) for key in keys]
+        return (await self._database.view(view, view, keys=wanted, reduce=False)).rows
+
+    async def _new_ids(self, models: Sequence[M]) -> list[str]:
+        """The id of each: that of its key, one that it brings, or one of CouchDB's."""
+        given = [self._info.document_id(model._key) if self._info.unique else model._id for model in models]
+        missing = given.count(None)
+        fresh = iter(await self._database.server.uuids(missing) if missing else ())
+        return [each if each is not None else next(fresh) for each in given]
+
+    def _ready(self, model: M, *, new: bool) -> _Staged:
+        stamped(model, new=new, now=self._now)
+        return _Staged(model, to_document(model))
+
+    # ------------------------------------------------------------ reading
+
+    async def _by_keys(self, keys: Sequence[Any]) -> list[Document | None]:
+        """The documents with these keys, in order, as `Reader.by_key` finds each."""
+        ids = [self._likely_id(key) for key in keys]
+        found = await self._bearing(ids, keys)
+        if self._info.key is None or self._info.unique:
+            return found
+        # Documents from elsewhere may have another id than the key, so a miss says nothing.
+        open_ = [index for index, document in enumerate(found) if document is None]
+        if open_:
+            rows = await self._rows([keys[index] for index in open_])
+            by_key = {json_text.dumps(row.key): row.id for row in reversed(rows)}
+            named = [by_key.get(_text(self._info, keys[index])) for index in open_]
+            late = await self._bearing(named, [keys[index] for index in open_])
+            for index, document in zip(open_, late, strict=True):
+                found[index] = document
+        return found
+
+    def _likely_id(self, key: Any) -> str | None:
+        if self._info.key is not None and self._info.key.generated:
+            return str(key)
+        return self._info.document_id(key)
+
+    async def _bearing(self, ids: Sequence[str | None], keys: Sequence[Any]) -> list[Document | None]:
+        """The documents with these ids, where they are of the model and bear the keys."""
+        asked = [each for each in ids if each and not each.startswith("_")]
+        documents = dict(zip(asked, await self._reader.by_ids(asked), strict=True))
+        found = [documents.get(each) if each else None for each in ids]
+        return [self._if_bearing(document, key) for document, key in zip(found, keys, strict=True)]
+
+    def _if_bearing(self, document: Document | None, key: Any) -> Document | None:
+        if document is None or not is_of(self._cls, document):
+            return None
+        info = self._info
+        return None if info.key and document.get(info.key.name) != info.key_value(key) else document
+
+    # ------------------------------------------------------------ writing
+
+    async def _written(
+        self, operations: Sequence[Operation[M]], staged: Sequence[_Staged | Exception]
+    ) -> list[M | Exception]:
+        results = iter(await self._put([each.document for each in staged if isinstance(each, _Staged)]))
+        return [
+            await self._settled(operation, each, next(results) if isinstance(each, _Staged) else None)
+            for operation, each in zip(operations, staged, strict=True)
+        ]
+
+    async def _put(self, documents: Sequence[Document]) -> list[str | Exception]:
+        """The new revision of each, or why it has none."""
+        found: list[str | Exception] = []
+        for start in range(0, len(documents), _AT_ONCE):
+            part = documents[start : start + _AT_ONCE]
+            try:
+                found += [_judged(each) for each in await self._database.bulk_docs(part)]
+            except (BadRequest, TooLarge):
+                # One of them spoiled it for all: none was written. Alone each gets what it deserves.
+                found += [await self._put_one(document) for document in part]
+        return found
+
+    async def _put_one(self, document: Document) -> str | Exception:
+        try:
+            return (await self._database.put(document)).rev
+        except Refused as error:
+            return error
+
+    async def _settled(
+        self, operation: Operation[M], staged: _Staged | Exception, result: str | Exception | None
+    ) -> M | Exception:
+        """The outcome of one operation, once CouchDB has spoken."""
+        try:
+            if isinstance(staged, DocumentNotFound) and isinstance(operation, Update) and operation.absent:
+                return await operation.absent()
+            if isinstance(staged, Exception):
+                return staged
+            if isinstance(result, Conflict):
+                return await self._after_conflict(operation)
+            if isinstance(result, Exception):
+                return result
+        except Exception as error:  # noqa: BLE001 - it is this item's outcome, whatever a hook raised
+            return error
+        if not isinstance(operation, Deletion):
+            staged.model._rev, staged.model._stored = result, staged.document
+        model: M = staged.model
+        return model
+
+    async def _after_conflict(self, operation: Operation[M]) -> M:
+        if isinstance(operation, Creation):
+            raise DocumentExists(f"there is a {self._info.type.name} with that key already")
+        if operation.expected is not None:
+            current = (await self._by_keys([operation.key]))[0]
+            if current is None:
+                raise DocumentNotFound(f"there is no {self._info.type.name} with that key")
+            raise RevisionMismatch("another writer was faster", current["_rev"])
+        if isinstance(operation, Update):
+            return await self._singles.update(self._cls, operation.key, operation.change, check=operation.check)
+        return await self._singles.delete(self._cls, operation.key, check=operation.check, confirm=operation.confirm)
+
+
+def _judged(result: BulkResult) -> str | Exception:
+    if result.rev is not None:
+        return result.rev
+    error, reason = result.error or "unknown_error", result.reason or ""
+    if error not in _STATUS:
+        return Unavailable(f"CouchDB did not write a document: {error}: {reason}")
+    return refusal(_STATUS[error], error, reason)
+
+
+def _waves(info: ModelInfo, operations: Sequence[Operation[Any]]) -> Iterator[list[int]]:
+    """Groups of operations, none with two on one document: what comes later sees what came before."""
+    waves: dict[int, list[int]] = {}
+    latest: dict[bytes, int] = {}
+    for index, operation in enumerate(operations):
+        wave = 0
+        if operation.key is not None:
+            text = _text(info, operation.key)
+            wave = latest[text] = latest.get(text, -1) + 1
+        waves.setdefault(wave, []).append(index)
+    return iter(waves[wave] for wave in sorted(waves))
+
+
+def _text(info: ModelInfo, key: Any) -> bytes:
+    return json_text.dumps(info.key_value(key))

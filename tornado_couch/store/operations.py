@@ -1,0 +1,100 @@
+"""What can be asked of a store: the functions that a write is given, and writes as values."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from ..models import Model
+
+__all__ = ["Change", "Check", "Creation", "Deletion", "Expectation", "Operation", "Update", "called", "changed"]
+
+M = TypeVar("M", bound=Model)
+
+Change = Callable[[M], "M | Awaitable[M | None] | None"]
+"""Given the latest model, changes it in place or returns another. Called again at each try."""
+
+Check = Callable[[M], "Awaitable[Any] | None"]
+"""Given the latest model, raises what ends the call: that this caller may not do it, say."""
+
+Expectation = Callable[[str], bool]
+"""Whether the current revision is one that the caller expects."""
+
+
+@dataclass(frozen=True)
+class Creation(Generic[M]):
+    """Store a new model, as `Store.create` does.
+
+    Attributes:
+        model: the new model.
+    """
+
+    model: M
+
+    @property
+    def key(self) -> Any:
+        """The key, where the model has one already."""
+        return self.model._key
+
+
+@dataclass(frozen=True)
+class Update(Generic[M]):
+    """Change the latest model with a key, as `Store.update` does.
+
+    Attributes:
+        key: which one.
+        change: a function of the latest model.
+        check: is given the latest model first.
+        expected: whether the current revision is the one that is meant.
+        absent: what to do where there is no such document; without it that is `DocumentNotFound`.
+    """
+
+    key: Any
+    change: Change[M]
+    check: Check[M] | None = None
+    expected: Expectation | None = None
+    absent: Callable[[], Awaitable[M]] | None = None
+
+
+@dataclass(frozen=True)
+class Deletion(Generic[M]):
+    """Delete the model with a key, as `Store.delete` does.
+
+    Attributes:
+        key: which one.
+        check: is given the latest model first.
+        expected: whether the current revision is the one that is meant.
+        confirm: is given the latest model last.
+    """
+
+    key: Any
+    check: Check[M] | None = None
+    expected: Expectation | None = None
+    confirm: Check[M] | None = None
+
+
+Operation = Creation[M] | Update[M] | Deletion[M]
+
+
+async def called(check: Check[M] | None, model: M) -> None:
+    """Call a check, where there is one; what it raises goes on."""
+    result = check(model) if check else None
+    if inspect.isawaitable(result):
+        await result
+
+
+async def changed(change: Change[M], current: M) -> M:
+    """The model that a change makes of the current one, with its identity.
+
+    Raises:
+        ValueError: the change gave it another key.
+    """
+    identity, key = (current._id, current._rev), current._key
+    made = change(current)
+    result = (await made if inspect.isawaitable(made) else made) or current
+    if result._key != key:
+        raise ValueError("a change cannot give a document another key; create another document")
+    result._id, result._rev = identity
+    return result
