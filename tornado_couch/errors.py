@@ -24,15 +24,22 @@
     │   ├── PatchTestFailed         a JSON Patch's `test` does not hold for the document
     │   └── InvalidDocument         a stored document does not fit its model
     │       └── UnsupportedVersion  it is of a version this application does not know
-    └── StoreError                  about one document of the store
-        ├── DocumentNotFound        no (undeleted) document of that model and key
-        ├── DocumentExists          a document of that key is there already
-        ├── RevisionMismatch        the caller's precondition does not hold; has `current`
-        ├── RetriesExhausted        every try met a conflict; nothing was written
-        └── NoIndex                 no index of the model serves a query; says which would
+    ├── StoreError                  about one document of the store
+    │   ├── DocumentNotFound        no (undeleted) document of that model and key
+    │   ├── DocumentExists          a document of that key is there already
+    │   ├── RevisionMismatch        the caller's precondition does not hold; has `current`
+    │   ├── RetriesExhausted        every try met a conflict; nothing was written
+    │   └── NoIndex                 no index of the model serves a query; says which would
+    └── SecurityError               about keys, and about what they protect
+        ├── KeySetError             keys cannot be read, or are not for this use
+        ├── InvalidSignature        what was signed is not what is there; has `reason`
+        ├── DecryptionFailed        nothing was decrypted; has `unknown_key`
+        └── LegacyAlgorithm         an algorithm only fit for reading was asked to write
 """
 
 from __future__ import annotations
+
+from enum import Enum
 
 __all__ = [
     "AlreadyExists",
@@ -40,11 +47,15 @@ __all__ = [
     "Conflict",
     "ConnectTimeout",
     "CouchError",
+    "DecryptionFailed",
     "DocumentExists",
     "DocumentNotFound",
     "Forbidden",
     "InvalidDocument",
     "InvalidReply",
+    "InvalidSignature",
+    "KeySetError",
+    "LegacyAlgorithm",
     "ModelDefinitionError",
     "ModelError",
     "NoIndex",
@@ -55,6 +66,8 @@ __all__ = [
     "Refused",
     "RetriesExhausted",
     "RevisionMismatch",
+    "SecurityError",
+    "SignatureFault",
     "StoreError",
     "TimedOut",
     "TooLarge",
@@ -263,3 +276,50 @@ class NoIndex(StoreError, ValueError):
     def __init__(self, message: str, declaration: str = "") -> None:
         super().__init__(message)
         self.declaration = declaration
+
+
+class SecurityError(TornadoCouchError):
+    """About keys, and about what they protect. No message holds a secret or a protected value."""
+
+
+class KeySetError(SecurityError):
+    """Keys are missing, cannot be read, are open to others, or are not for this use."""
+
+
+class SignatureFault(str, Enum):
+    """What a signature shows to have happened."""
+
+    UNSIGNED = "unsigned"
+    ALTERED = "altered"
+    MOVED = "moved"
+    ROLLED_BACK = "rolled back"
+    DELETED = "deleted"
+    UNKNOWN_KEY = "unknown key"
+
+
+class InvalidSignature(SecurityError):
+    """What was signed is not what is there.
+
+    Attributes:
+        reason: what seems to have happened.
+    """
+
+    def __init__(self, message: str, reason: SignatureFault = SignatureFault.ALTERED) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class DecryptionFailed(SecurityError):
+    """Nothing was decrypted: wrong bytes, another place than where it was encrypted for, or another key.
+
+    Attributes:
+        unknown_key: no key of the one asked made it; another key set may have.
+    """
+
+    def __init__(self, message: str, *, unknown_key: bool = False) -> None:
+        super().__init__(message)
+        self.unknown_key = unknown_key
+
+
+class LegacyAlgorithm(SecurityError):
+    """An algorithm that is only fit for reading old data was asked to write new data."""
