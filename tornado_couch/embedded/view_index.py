@@ -127,7 +127,8 @@ class ViewIndex:
         raw = options.get("collation") == "raw"
         self.encode = raw_key if raw else sort_key
         self._key_of = _raw_bytes if raw else _bytes
-        self._updating = threading.Lock()
+        self._turn = threading.Condition()
+        self._updating = False
         self._lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
@@ -145,7 +146,7 @@ class ViewIndex:
         """A connection that sees the index as it is now, until the end of the block."""
         with self._lock:
             if self._closed:
-                raise Problem(404, "not_found", "Database does not exist.")
+                raise _gone()
             connection = self._idle.pop() if self._idle else None
         connection = connection or self._connect()
         try:
@@ -221,7 +222,7 @@ class ViewIndex:
     @property
     def updating(self) -> bool:
         """Whether some thread updates the index just now."""
-        return self._updating.locked()
+        return self._updating
 
     @property
     def waiting(self) -> int:
@@ -237,26 +238,34 @@ class ViewIndex:
         wanted = source.current_seq()
         if self.seq >= wanted:
             return
-        asked = self._ended
-        self._waiting += 1
-        try:
-            with self._updating:
+        with self._turn:
+            asked = self._ended
+            while self._updating:
+                self._waiting += 1
+                self._turn.wait()
+                self._waiting -= 1
                 # Who waited for an attempt that failed shares its failure: an endless map costs its time once.
                 if self._failure is not None and self._failure[0] > asked:
                     raise self._failure[1]
-                self._attempt(source, maps, wanted)
-        finally:
-            self._waiting -= 1
+            if self._closed:
+                raise _gone()
+            self._updating = True
+        self._attempt(source, maps, wanted)
 
     def _attempt(self, source: Source, maps: Maps, wanted: int) -> None:
+        failure: Problem | None = None
         try:
             while self.seq < wanted and not self._closed:
                 self._step(source, maps, wanted)
         except Problem as problem:
-            self._failure = self._ended + 1, problem
+            failure = problem
             raise
         finally:
-            self._ended += 1
+            with self._turn:
+                self._updating = False
+                self._ended += 1
+                self._failure = (self._ended, failure) if failure is not None else None
+                self._turn.notify_all()
 
     def _step(self, source: Source, maps: Maps, wanted: int) -> None:
         changes = source.changes_since(self.seq, BATCH, conflicts=True, local_seq=self._local_seq)
@@ -314,7 +323,8 @@ class ViewIndex:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
-        with self._updating:
+        with self._turn:
+            self._turn.wait_for(lambda: not self._updating)
             self._writer.close()
 
     def remove(self) -> None:
@@ -343,6 +353,10 @@ class ViewIndex:
         # The index can be rebuilt: it need not survive a power cut, only stay whole, which WAL sees to.
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
+
+
+def _gone() -> Problem:
+    return Problem(404, "not_found", "Database does not exist.")
 
 
 def _delete(path: Path) -> None:
