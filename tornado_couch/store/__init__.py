@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update
-from .reading import Page, Position, indexed_properties
+from .planning import indexed_properties, plan
+from .queries import Bounds, Query
+from .reading import Page
+from .reductions import Group, Groups, reduced
 from .retry import Retry
 from .store import Store
+from .walking import Position
 
 __all__ = [
+    "Bounds",
     "Change",
     "Check",
     "Creation",
     "Deletion",
     "Expectation",
+    "Group",
+    "Groups",
     "Operation",
     "Page",
     "Position",
+    "Query",
     "Retry",
     "Store",
     "Update",
     "indexed_properties",
+    "plan",
+    "reduced",
 ]

@@ -1,17 +1,20 @@
-"""Finding and reading documents: by id in groups, by key, and page by page of a view."""
+"""Finding and reading documents: by id in groups, by key, and page by page of an index."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
-from ..couch import UNSET, Database, Leaf
+from ..couch import Database, Leaf
 from ..errors import DocumentNotFound, InvalidDocument, NotFound
-from ..models import Model, collection_view, from_document, is_of, model_info, property_view
+from ..models import Model, collection_view, from_document, is_of, model_info
+from .planning import plan
+from .queries import Query, same
+from .walking import Position, Walk, count_rows
 
-__all__ = ["Page", "Position", "Reader", "indexed_properties", "is_absent", "winner"]
+__all__ = ["Page", "Reader", "is_absent", "winner"]
 
 logger = logging.getLogger("tornado_couch.store")
 
@@ -19,26 +22,24 @@ M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
 
 
-class Position(NamedTuple):
-    """A place in a view: its rows are ordered by key, then by document id."""
-
-    key: Any
-    id: str
-
-
 @dataclass(frozen=True)
 class Page(Generic[M]):
     """A part of a collection.
 
     Attributes:
-        items: the models, in the view's order.
+        items: the models, in order. They can be fewer than asked for though a page follows: a document
+            may have been changed or deleted since the index was read.
         next: where the next page begins; None at the end.
         withheld: how many documents belong here and could not be read as the model.
+        previous: where the page before ends, to be read backward; None at the beginning.
+        total: how many documents the index has for the whole query, where that was asked.
     """
 
     items: list[M]
     next: Position | None
     withheld: int = 0
+    previous: Position | None = None
+    total: int | None = None
 
 
 def winner(leaves: Sequence[Leaf]) -> Document | None:
@@ -123,43 +124,41 @@ class Reader:
     async def page(
         self,
         cls: type[M],
+        query: Query,
         *,
-        by: str | None = None,
-        key: Any = UNSET,
         limit: int,
-        descending: bool = False,
         start: Position | None = None,
+        backward: bool = False,
+        count: bool = False,
     ) -> Page[M]:
-        """A page of the models, ordered by key, or by the indexed property `by`.
+        """A page of the models that a query means.
 
         Args:
             cls: the model.
-            by: an indexed property's name in JSON; else the key's order.
-            key: only documents with this value of `by`.
+            query: which, and in which order.
             limit: how many documents at most.
-            descending: from the last to the first.
-            start: a `Page.next`.
+            start: a `Page.next`, or with `backward` a `Page.previous`.
+            backward: the page that ends where `start` is, in the query's order all the same.
+            count: also count all of them.
 
         Raises:
-            ValueError: `by` is not an indexed property.
+            NoIndex: no index serves the query.
         """
-        view = property_view(cls, by) if by else collection_view(cls)
-        if by and not model_info(cls).properties[by].indexed:
-            raise ValueError(f"{by} is not indexed; indexed are {indexed_properties(cls)}")
-        query: dict[str, Any] = {"limit": limit + 1, "descending": descending, "reduce": False}
-        if key is not UNSET:
-            query.update(startkey=key, endkey=key)
-        if start is not None:
-            query.update(startkey=start.key, startkey_docid=start.id)
-        rows = (await self._database.view(view, view, **query)).rows
-        last = Position(rows[limit].key, rows[limit].id or "") if len(rows) > limit else None
-        return await self._models(cls, [row.id or "" for row in rows[:limit]], last)
+        planned = plan(cls, query)
+        rows = await Walk(self._database, planned, start, backward).rows(limit + 1)
+        more, rows = len(rows) > limit, rows[:limit]
+        if backward:
+            rows.reverse()
+        previous, following = _neighbours(rows, start, backward, more)
+        items, withheld = await self._models(cls, query, [row.id for row in rows])
+        total = await count_rows(self._database, planned) if count else None
+        return Page(items, following, withheld, previous, total)
 
-    async def _models(self, cls: type[M], ids: list[str], next_position: Position | None) -> Page[M]:
+    async def _models(self, cls: type[M], query: Query, ids: list[str]) -> tuple[list[M], int]:
         items, withheld = [], 0
         for document in await self.by_ids(ids):
-            # None: deleted since the view was read.
-            if document is None or not is_of(cls, document):
+            # Deleted or changed since the index was read.
+            if document is None or not is_of(cls, document) or not _is_among(cls, query, document):
                 continue
             try:
                 items.append(from_document(cls, document))
@@ -167,9 +166,26 @@ class Reader:
                 # One unreadable document must not hide the rest of a list, nor vanish silently.
                 logger.warning("left a %s out of a list: %s", model_info(cls).type.name, type(error).__name__)
                 withheld += 1
-        return Page(items, next_position, withheld)
+        return items, withheld
 
 
-def indexed_properties(cls: type[Model]) -> list[str]:
-    """The names of the properties that have a view."""
-    return [each.name for each in model_info(cls).properties.values() if each.indexed]
+def _neighbours(
+    rows: list[Position], start: Position | None, backward: bool, more: bool
+) -> tuple[Position | None, Position | None]:
+    """Where the page before ends, and where the one after begins."""
+    if not rows:
+        # What the page was to begin behind may be there still.
+        turned = start._replace(inclusive=not start.inclusive) if start else None
+        return (None, turned) if backward else (turned, None)
+    previous = rows[0] if (more if backward else start is not None) else None
+    following = rows[-1] if (start is not None if backward else more) else None
+    return previous, following
+
+
+def _is_among(cls: type[Model], query: Query, document: Document) -> bool:
+    info = model_info(cls)
+    for name, values in query.among.items():
+        value = document.get(name, info.defaults.get(name))
+        if not any(same(value, each) for each in values):
+            return False
+    return True

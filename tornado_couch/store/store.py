@@ -12,8 +12,10 @@ from ..errors import Conflict, DocumentExists, DocumentNotFound, NotFound, Retri
 from ..models import Model, model_info, stamped, to_document, utc_now
 from .bulk import BulkWriter
 from .operations import Change, Check, Expectation, Operation, called, changed
-from .reading import Page, Position, Reader, is_absent
+from .queries import Query
+from .reading import Page, Reader, is_absent
 from .retry import Retry
+from .walking import Position
 
 __all__ = ["Change", "Check", "Expectation", "Store"]
 
@@ -122,27 +124,36 @@ class Store:
     async def find(
         self,
         cls: type[M],
+        query: Query | None = None,
         *,
         by: str | None = None,
         key: Any = UNSET,
         limit: int = 50,
         descending: bool = False,
         start: Position | None = None,
+        backward: bool = False,
+        count: bool = False,
     ) -> Page[M]:
-        """A page of models: all of them by key, or those of an indexed property.
+        """A page of models: all of them by key, those of an indexed property, or what a query says.
 
         Args:
             cls: the model.
+            query: which, and in which order; instead of `by`, `key` and `descending`.
             by: the indexed property (its name in JSON) that orders them; else their key does.
             key: only those where `by` has this value.
             limit: how many at most.
             descending: from the last to the first.
-            start: the `next` of the page before.
+            start: the `next` of the page before; with `backward`, the `previous` of the page after.
+            backward: the page that ends where `start` is, in the query's order all the same.
+            count: also count them all, by the index; see `Page.total`.
 
         Raises:
-            ValueError: `by` is not an indexed property.
+            NoIndex: no index of the model serves that; it is a ValueError.
         """
-        return await self._reader.page(cls, by=by, key=key, limit=limit, descending=descending, start=start)
+        if query is None:
+            among = {} if by is None or key is UNSET else {by: [key]}
+            query = Query(among, sort=(by,) if by else (), descending=descending)
+        return await self._reader.page(cls, query, limit=limit, start=start, backward=backward, count=count)
 
     async def update(
         self,

@@ -1,19 +1,23 @@
-"""The query string of a collection: which documents, how many, from where."""
+"""The query string of a collection: which documents, in which order, how many, from where."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ..couch import UNSET
-from ..models import model_info
-from ..store import Position, indexed_properties
-from .paging import CursorCodec, next_link, parse_limit
+from .. import json_text
+from ..models import Model
+from ..store import Position, Query
+from .fields import Projection, decode_parameter, parse_fields
+from .filters import FilterLimits, decode_names, filterable, parse_filters, parse_sort, served
+from .paging import CursorCodec, page_link, parse_limit
 from .problems import Problem
 from .resources import Resource
 
-__all__ = ["ListQuery", "parse_list_query"]
+__all__ = ["ListQuery", "allowed_parameters", "parse_list_query"]
+
+_OWN = ("limit", "cursor", "sort", "fields", "count")
 
 
 @dataclass(frozen=True)
@@ -21,76 +25,98 @@ class ListQuery:
     """What a client asks of a collection.
 
     Attributes:
-        parameters: as the client sent them, in order, without the cursor.
+        parameters: as the client sent them, without the cursor.
+        query: which documents, in which order; limited to what the caller may see.
         limit: how many items at most.
-        by: the indexed property that is filtered by.
-        key: its value.
-        start: where the page begins.
+        start: where the page begins, or ends.
+        backward: it ends there.
+        projection: the properties that are wanted; None for all.
+        count: how many there are in all is wanted, too.
     """
 
     parameters: list[tuple[str, str]]
+    query: Query
     limit: int
-    by: str | None = None
-    key: Any = UNSET
     start: Position | None = None
+    backward: bool = False
+    projection: Projection | None = None
+    count: bool = False
 
     def scope(self, path: str) -> str:
-        """What a cursor is good for: this collection with this filter, whatever the limit."""
-        return f"{path}?{[pair for pair in self.parameters if pair[0] != 'limit']}"
+        """What a cursor is good for: this collection in this order with these filters, the caller's own included."""
+        query = self.query
+        among = {name: sorted(map(json_text.dumps, values)) for name, values in query.among.items()}
+        ranges = sorted((name, repr(bounds)) for name, bounds in query.ranges.items())
+        return f"{path} {sorted(among.items())} {ranges} {tuple(query.sort)} {query.descending}"
 
     def address(self, path: str, cursor: str) -> str:
         """The address of the page at a cursor."""
-        return next_link(path, self.parameters, cursor)
+        return page_link(path, self.parameters, cursor)
 
 
-def parse_list_query(resource: Resource[Any], arguments: Mapping[str, list[bytes]], cursors: CursorCodec) -> ListQuery:
+def allowed_parameters(resource: Resource[Any]) -> list[str]:
+    """Every parameter of the collection; ranges of a property are `property[gte]` and the like."""
+    model: type[Model] = resource.model
+    return [*_OWN, *filterable(model)]
+
+
+def parse_list_query(
+    resource: Resource[Any],
+    arguments: Mapping[str, list[bytes]],
+    cursors: CursorCodec,
+    restriction: tuple[str, Any] | None = None,
+) -> ListQuery:
     """Read a query string.
 
+    Args:
+        resource: the collection.
+        arguments: the query string's parameters.
+        cursors: reads the cursor.
+        restriction: the property and its stored value that the caller is limited to.
+
     Raises:
-        Problem: 400, naming the parameter: it is unknown, given twice, or its value is none.
+        Problem: 400, naming the parameter: it is unknown, its value is none, or no index serves it.
     """
-    given = {name: _only(name, values) for name, values in arguments.items()}
-    filters = {name: text for name, text in given.items() if name not in ("limit", "cursor")}
-    allowed = indexed_properties(resource.model)
-    for name in filters:
-        if name not in allowed or len(filters) > 1:
-            raise _unknown(name, allowed, len(filters))
-    by = next(iter(filters), None)
+    given = decode_names(arguments)
+    own = {name: decode_parameter(name, given[name]) for name in _OWN if name in given}
+    wanted = _query(resource, {name: values for name, values in given.items() if name not in _OWN}, own.get("sort"))
+    if restriction is not None:
+        wanted = _restricted(wanted, restriction)
+    parameter = next((name for name in given if name not in _OWN), "sort")
     query = ListQuery(
-        parameters=[(name, text) for name, text in given.items() if name != "cursor"],
-        limit=parse_limit(given.get("limit"), resource.page_size, resource.max_page_size),
-        by=by,
-        key=UNSET if by is None else _value(resource, by, filters[by]),
+        parameters=_pairs(given),
+        query=served(resource.model, wanted, parameter),
+        limit=parse_limit(own.get("limit"), resource.page_size, resource.max_page_size),
+        projection=parse_fields(resource.model, given.get("fields")),
+        count=_flag("count", own.get("count")),
     )
-    if "cursor" not in given:
+    if "cursor" not in own:
         return query
-    start = cursors.decode(given["cursor"], query.scope(resource.path))
-    return ListQuery(query.parameters, query.limit, query.by, query.key, start)
+    cursor = cursors.decode(own["cursor"], query.scope(resource.path))
+    start = Position(cursor.key, cursor.id, cursor.inclusive)
+    return replace(query, start=start, backward=cursor.backward)
 
 
-def _only(name: str, values: list[bytes]) -> str:
-    if len(values) > 1:
-        raise Problem(400, "bad-parameter", f"`{name}` can be given once.", parameter=name)
-    try:
-        return values[0].decode("utf-8")
-    except UnicodeDecodeError:
-        raise Problem(400, "bad-parameter", f"`{name}` is not valid UTF-8.", parameter=name) from None
+def _query(resource: Resource[Any], filters: Mapping[str, list[bytes]], sort_text: str | None) -> Query:
+    limits = FilterLimits(resource.max_filters, resource.max_values)
+    found = parse_filters(resource.model, filters, allowed_parameters(resource), limits)
+    sort, descending = parse_sort(resource.model, sort_text)
+    return Query(found.among, found.ranges, sort, descending)
 
 
-def _unknown(name: str, allowed: list[str], count: int) -> Problem:
-    choices = ", ".join(f"`{each}`" for each in ["limit", "cursor", *allowed])
-    detail = (
-        f"One property at a time can be filtered by; {count} were given."
-        if name in allowed
-        else (f"There is no parameter of that name, or no index for it. Allowed are {choices}.")
-    )
-    return Problem(400, "bad-parameter", detail, parameter=name, allowed=["limit", "cursor", *allowed])
+def _restricted(query: Query, restriction: tuple[str, Any]) -> Query:
+    name, value = restriction
+    if name in query.ranges:
+        detail = f"Your list is limited to one value of `{name}`, so there are no ranges of it."
+        raise Problem(400, "bad-parameter", detail, parameter=name)
+    return query.restricted(name, value)
 
 
-def _value(resource: Resource[Any], name: str, text: str) -> Any:
-    info = model_info(resource.model)
-    try:
-        return info.stored_value(name, info.parse_value(name, text))
-    except ValueError:
-        detail = f"That is no value of `{name}`."
-        raise Problem(400, "bad-parameter", detail, parameter=name) from None
+def _pairs(given: Mapping[str, list[bytes]]) -> list[tuple[str, str]]:
+    return [(name, value.decode("utf-8")) for name, values in given.items() if name != "cursor" for value in values]
+
+
+def _flag(name: str, text: str | None) -> bool:
+    if text not in (None, "true", "false"):
+        raise Problem(400, "bad-parameter", f"`{name}` must be true or false.", parameter=name)
+    return text == "true"

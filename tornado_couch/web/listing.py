@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..store import Page
+from ..store import Page, Position
 from .handlers import ResourceHandler
 from .list_query import ListQuery, parse_list_query
+from .paging import Cursor
 
 __all__ = ["ListMixin"]
 
@@ -17,22 +18,45 @@ class ListMixin(ResourceHandler):
     async def list(self) -> None:
         """Answer with a page."""
         query = self.get_query()
+        await self.resource.hooks.before(self.event("list"))
         page = await self.perform_list(query)
-        body: dict[str, Any] = {"items": [await self.item(model) for model in page.items]}
+        body: dict[str, Any] = {"items": await self._items(page, query)}
+        if page.total is not None:
+            body["total"] = page.total
         if page.withheld:
             body["withheld"] = page.withheld
-        if page.next:
-            cursor = self.cursors().encode(page.next, query.scope(self.resource.path))
-            body["next"] = query.address(self.resource.path, cursor)
-            self.set_header("Link", f'<{body["next"]}>; rel="next"')  # RFC 8288
+        links = self._links(page, query)
+        if links:
+            body.update(links)
+            fields = [f'<{address}>; rel="{relation}"' for relation, address in links.items()]
+            self.set_header("Link", ", ".join(fields))  # RFC 8288
         await self.answer_items(body)
 
+    async def _items(self, page: Page[Any], query: ListQuery) -> Any:
+        items = [await self.item(model) for model in page.items]
+        return [query.projection.apply_to_item(item) for item in items] if query.projection else items
+
+    def _links(self, page: Page[Any], query: ListQuery) -> dict[str, str]:
+        """The addresses of the pages around, by their relation."""
+        path, codec = self.resource.path, self.cursors()
+        around: dict[str, tuple[Position | None, bool]] = {"next": (page.next, False), "prev": (page.previous, True)}
+        return {
+            relation: query.address(path, codec.encode(Cursor(to.key, to.id, back, to.inclusive), query.scope(path)))
+            for relation, (to, back) in around.items()
+            if to
+        }
+
     def get_query(self) -> ListQuery:
-        """What the client asks for; override to add to it."""
-        return parse_list_query(self.resource, self.request.query_arguments, self.cursors())
+        """What the client asks for, within what the policy limits the caller to; override to add to it."""
+        return parse_list_query(self.resource, self.request.query_arguments, self.cursors(), self.restriction())
 
     async def perform_list(self, query: ListQuery) -> Page[Any]:
         """Find the page."""
         return await self.resource.store.find(
-            self.resource.model, by=query.by, key=query.key, limit=query.limit, start=query.start
+            self.resource.model,
+            query.query,
+            limit=query.limit,
+            start=query.start,
+            backward=query.backward,
+            count=query.count,
         )

@@ -1,4 +1,4 @@
-"""Pages of a collection: `limit`, the cursor, and the Link to the next page (RFC 8288)."""
+"""Pages of a collection: `limit`, the cursor, and the links to the pages around (RFC 8288)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,28 @@ import binascii
 import hashlib
 import hmac
 import json
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from ..store import Position
 from .problems import Problem
 
-__all__ = ["CursorCodec", "next_link", "parse_limit"]
+__all__ = ["Cursor", "CursorCodec", "page_link", "parse_limit"]
+
+
+class Cursor(NamedTuple):
+    """Where a page begins, or ends.
+
+    Attributes:
+        key: the key of the row there, in the index that the page is read from.
+        id: the document's id.
+        backward: the page ends there; otherwise it begins there.
+        inclusive: the row there belongs to the page.
+    """
+
+    key: Any
+    id: str
+    backward: bool = False
+    inclusive: bool = False
 
 
 def parse_limit(text: str | None, default: int, largest: int) -> int:
@@ -31,10 +46,10 @@ def parse_limit(text: str | None, default: int, largest: int) -> int:
 
 
 class CursorCodec:
-    """Turns a position into an opaque cursor and back.
+    """Turns a cursor into opaque text and back.
 
-    A cursor is authenticated with HMAC-SHA256, and bound to the collection and filter it was made
-    for: a forged, cut, edited or borrowed one is refused.
+    The text is authenticated with HMAC-SHA256, and bound to the collection, filters and order that it
+    was made for: a forged, cut, edited or borrowed one is refused.
 
     Args:
         key: the secret; every process that serves the collection needs the same.
@@ -43,32 +58,32 @@ class CursorCodec:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def encode(self, position: Position, scope: str) -> str:
-        """The cursor of a position within `scope`."""
-        text = json.dumps(position, separators=(",", ":")).encode()
+    def encode(self, cursor: Cursor, scope: str) -> str:
+        """The text of a cursor within `scope`."""
+        text = json.dumps(cursor, separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(self._tag(text, scope) + text).decode().rstrip("=")
 
-    def decode(self, cursor: str, scope: str) -> Position:
-        """The position of a cursor.
+    def decode(self, text: str, scope: str) -> Cursor:
+        """The cursor that a text stands for.
 
         Raises:
             Problem: 400 when it was not made by `encode` for this scope.
         """
         try:
-            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             raise _bad_cursor() from None
-        tag, text = raw[:16], raw[16:]
+        tag, content = raw[:16], raw[16:]
         # Base64 leaves spare bits at the end; comparing the texts refuses their variations, too.
-        if not hmac.compare_digest(tag, self._tag(text, scope)):
+        if not hmac.compare_digest(tag, self._tag(content, scope)):
             raise _bad_cursor()
-        position = Position(*json.loads(text))
-        if self.encode(position, scope) != cursor:
+        cursor = Cursor(*json.loads(content))
+        if self.encode(cursor, scope) != text:
             raise _bad_cursor()
-        return position
+        return cursor
 
-    def _tag(self, text: bytes, scope: str) -> bytes:
-        message = b"tornado_couch cursor v1\0" + scope.encode() + b"\0" + text
+    def _tag(self, content: bytes, scope: str) -> bytes:
+        message = b"tornado_couch cursor v2\0" + scope.encode() + b"\0" + content
         return hmac.new(self._key, message, hashlib.sha256).digest()[:16]
 
 
@@ -78,7 +93,7 @@ def _bad_cursor() -> Problem:
     )
 
 
-def next_link(path: str, parameters: list[tuple[str, Any]], cursor: str) -> str:
-    """The address of the next page: the same request with another cursor."""
+def page_link(path: str, parameters: list[tuple[str, Any]], cursor: str) -> str:
+    """The address of another page: the same request with another cursor."""
     kept = [(name, value) for name, value in parameters if name != "cursor"]
     return f"{path}?{urlencode([*kept, ('cursor', cursor)])}"

@@ -34,6 +34,8 @@ class Resource(Generic[M]):
             client choose the key, and be `unique` or have no key property.
         page_size: items on a page where the client asks for no number.
         max_page_size: the cap of what it can ask for.
+        max_filters: how many filters one request can have.
+        max_values: how many values they can have, and combinations of values.
         limits: what a request body may be.
         cursor_key: authenticates cursors; without it the application's `cookie_secret` does.
         hooks: the service's own code before and after each action.
@@ -49,6 +51,8 @@ class Resource(Generic[M]):
     create_by_put: bool = False
     page_size: int = 50
     max_page_size: int = 1000
+    max_filters: int = 8
+    max_values: int = 50
     limits: BodyLimits = field(default_factory=BodyLimits)
     cursor_key: bytes | None = None
     hooks: Hooks = field(default_factory=Hooks)

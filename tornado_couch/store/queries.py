@@ -1,0 +1,56 @@
+"""`Query`: which documents of a model, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..couch import UNSET
+
+__all__ = ["Bounds", "Query"]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A range of values in CouchDB's order, open where nothing is said; null is in no range.
+
+    https://docs.couchdb.org/en/stable/ddocs/views/collation.html#collation-specification
+    """
+
+    gt: Any = UNSET
+    gte: Any = UNSET
+    lt: Any = UNSET
+    lte: Any = UNSET
+
+    def __post_init__(self) -> None:
+        if UNSET not in (self.gt, self.gte) or UNSET not in (self.lt, self.lte):
+            raise ValueError("a range has one lower and one upper bound at most")
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which documents, and in which order. Values are as they are stored; see `ModelInfo.stored_value`.
+
+    Attributes:
+        among: by property (its name in JSON), the values of which a document must have one.
+        ranges: by property, the range that the value must be in.
+        sort: the properties to sort by; without any, the order is that of the index.
+        descending: the other way round.
+    """
+
+    among: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    ranges: Mapping[str, Bounds] = field(default_factory=dict)
+    sort: Sequence[str] = ()
+    descending: bool = False
+
+    def restricted(self, name: str, value: Any) -> Query:
+        """The same query among those documents alone whose property has this value."""
+        given = self.among.get(name)
+        values = [value] if given is None or any(same(each, value) for each in given) else []
+        return Query({**self.among, name: values}, self.ranges, self.sort, self.descending)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two scalar JSON values are the same; Python alone takes 1 and True for equal."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)

@@ -1,0 +1,74 @@
+"""`fields=a,b`: a part of a representation, and the entity tag that tells it from the whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..models import Model, model_info
+from .problems import Problem
+
+__all__ = ["Projection", "decode_parameter", "parse_fields"]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The properties that a client wants to see.
+
+    Attributes:
+        names: of the properties, in JSON.
+    """
+
+    names: frozenset[str]
+
+    @property
+    def variant(self) -> str:
+        """What follows the revision in the entity tag; the order of the names makes no difference."""
+        digest = hashlib.sha256(",".join(sorted(self.names)).encode()).hexdigest()
+        return f"fields={digest[:12]}"
+
+    def apply(self, shown: Mapping[str, Any]) -> dict[str, Any]:
+        """A representation with these properties alone."""
+        return {name: value for name, value in shown.items() if name in self.names}
+
+    def apply_to_item(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """An item of a collection; its address stays, and its entity tag is that of the part."""
+        tag = f'{item["_etag"].removesuffix(chr(34))};{self.variant}"'
+        return {"_href": item["_href"], "_etag": tag, **self.apply(item)}
+
+
+def parse_fields(cls: type[Model], values: Sequence[bytes] | None) -> Projection | None:
+    """What a request's `fields` asks for; None where it has none.
+
+    Args:
+        cls: the model.
+        values: the parameter's values, as they came.
+
+    Raises:
+        Problem: 400, it is given twice, empty, or names what there is not.
+    """
+    if not values:
+        return None
+    names = decode_parameter("fields", values).split(",")
+    allowed = [each.name for each in model_info(cls).properties.values() if not each.secret]
+    unknown = [name for name in names if name not in allowed]
+    if unknown:
+        detail = "`fields` names properties, separated by commas; see `allowed`."
+        raise Problem(400, "bad-parameter", detail, parameter="fields", allowed=allowed)
+    return Projection(frozenset(names))
+
+
+def decode_parameter(name: str, values: Sequence[bytes]) -> str:
+    """The text of a parameter that can be given once.
+
+    Raises:
+        Problem: 400, it is given more often, or is not UTF-8.
+    """
+    if len(values) > 1:
+        raise Problem(400, "bad-parameter", f"`{name}` can be given once.", parameter=name)
+    try:
+        return values[0].decode("utf-8")
+    except UnicodeDecodeError:
+        raise Problem(400, "bad-parameter", f"`{name}` is not valid UTF-8.", parameter=name) from None
