@@ -53,6 +53,16 @@ async def test_nesting_up_to_the_limit_is_fine() -> None:
     assert len(await parse_json(b"[" + b",".join([b"[]"] * 1000) + b"]", LIMITS)) == 1000
 
 
+async def test_a_body_with_too_many_members_is_413() -> None:
+    """Those of all objects and arrays together; brackets and commas in text are none."""
+    few = BodyLimits(members=5)
+    assert await parse_json(b'{"a": [1, 2], "b": {"c": ",,,,[[[["}}', few)
+    for body in (b"[1,2,3,4,5,6]", b'{"a": [1, 2], "b": [3, 4]}'):
+        with pytest.raises(Problem) as caught:
+            await parse_json(body, few)
+        assert caught.value.status_code == 413
+
+
 async def test_an_escaped_pair_of_surrogates_is_one_character() -> None:
     """It is the lone ones that no UTF-8 can carry."""
     assert await parse_json(b'"\\ud83c\\udf4e"', LIMITS) == "\N{RED APPLE}"

@@ -25,7 +25,7 @@ from tornado.httpserver import HTTPServer
 
 from tornado_couch import Couch, Store, install
 
-from .conftest import Place, application
+from .conftest import Fruit, Place, application
 
 KEYS = st.sampled_from(["a", "b/c", "ü", "%41"])
 SIZES = st.integers(0, 3)
@@ -51,7 +51,7 @@ class Service(threading.Thread):
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
         name = f"test-{uuid.uuid4().hex}"
         async with Couch(self._couch_url) as couch:
-            await install(couch, name, [Place])
+            await install(couch, name, [Fruit, Place])
             server = HTTPServer(application(Store(couch[name]), log_function=lambda _: None))
             server.listen(0, "127.0.0.1")
             self.port = next(iter(server._sockets.values())).getsockname()[1]

@@ -24,11 +24,13 @@ class BodyLimits:
     Attributes:
         size: bytes, packed and unpacked.
         depth: levels of nesting.
+        members: members of all objects and items of all arrays in it.
     """
 
-    def __init__(self, size: int = 1024 * 1024, depth: int = 64) -> None:
+    def __init__(self, size: int = 1024 * 1024, depth: int = 64, members: int = 50_000) -> None:
         self.size = size
         self.depth = depth
+        self.members = members
 
 
 def media_type(headers: HTTPHeaders) -> str:
@@ -73,11 +75,11 @@ async def parse_json(body: bytes, limits: BodyLimits) -> Any:
             that JSON cannot carry on, or is nested too deeply.
     """
     if len(body) < _IN_THREAD:
-        return _parse(body, limits.depth)
-    return await asyncio.to_thread(_parse, body, limits.depth)
+        return _parse(body, limits)
+    return await asyncio.to_thread(_parse, body, limits)
 
 
-def _parse(body: bytes, depth: int) -> Any:
+def _parse(body: bytes, limits: BodyLimits) -> Any:
     try:
         text = body.decode("utf-8")
         value = json.loads(
@@ -93,12 +95,16 @@ def _parse(body: bytes, depth: int) -> Any:
     except _Refused as refused:
         raise Problem(400, "malformed-body", str(refused)) from None
     except RecursionError:
-        raise _too_deep(depth) from None
+        raise _too_deep(limits.depth) from None
     except ValueError:  # an integer with more digits than Python takes from a text
         raise Problem(400, "malformed-body", "The body holds a number that is too long.") from None
-    # A value cannot be nested deeper than the number of its opening brackets.
-    if body.count(b"[") + body.count(b"{") > depth and _deeper_than(value, depth):
-        raise _too_deep(depth)
+    # Counting bytes is fast and never too low: a value has no more levels than opening brackets, and
+    # no more members than brackets and commas. Only where they are many is the value itself looked at.
+    brackets = body.count(b"[") + body.count(b"{")
+    if brackets > limits.depth and _deeper_than(value, limits.depth):
+        raise _too_deep(limits.depth)
+    if brackets + body.count(b",") > limits.members and _members_in(value) > limits.members:
+        raise Problem(413, "too-many-members", f"The body may have {limits.members} members at most.")
     return value
 
 
@@ -133,6 +139,16 @@ def _deeper_than(value: Any, depth: int) -> bool:
         if not level:
             return False
     return True
+
+
+def _members_in(value: Any) -> int:
+    count, todo = 0, [value]
+    while todo:
+        each = todo.pop()
+        inner = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        count += len(inner)
+        todo += inner
+    return count
 
 
 def _too_deep(depth: int) -> Problem:

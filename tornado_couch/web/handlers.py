@@ -15,6 +15,7 @@ from .bodies import decode, media_type, parse_json, too_large
 from .negotiation import accepts
 from .paging import CursorCodec
 from .policies import READS, AllowAny, Policy
+from .principals import Principal
 from .problems import Problem
 from .rate_limit import RateLimit, caller_identity
 from .resources import Resource
@@ -127,14 +128,24 @@ class ResourceHandler(AnswerMixin):
         if not accepts(self.request.headers.get("Accept", ""), JSON):
             raise Problem(406, detail=f"This resource is available as {JSON}.")
         self.preferences()  # strict handling of an unknown one must not come after the work
-        try:
-            self.principal = await self.policy.authenticate(self.request)
-        finally:
-            self._count_request()  # a wrong password counts for the address it came from
+        self.principal = await self._authenticated()
+        self._count(caller_identity(self.principal, self.request.remote_ip))
         await self.authorize(action)
 
-    def _count_request(self) -> None:
-        """Count the request against the caller's limit.
+    async def _authenticated(self) -> Principal | None:
+        """Who asks. Wrong credentials are counted by address, apart from what is asked without any."""
+        guesser = f"wrong credentials from {caller_identity(None, self.request.remote_ip)}"
+        limit: RateLimit | None = self.option("rate_limit")
+        if limit is not None and not (decision := limit.peek(guesser)).allowed:
+            raise decision.problem()  # before another guess costs a bcrypt
+        try:
+            return await self.policy.authenticate(self.request)
+        except Problem:
+            self._count(guesser)
+            raise
+
+    def _count(self, identity: str) -> None:
+        """Count the request against a limit.
 
         Raises:
             Problem: 429, the limit is reached.
@@ -142,7 +153,7 @@ class ResourceHandler(AnswerMixin):
         limit: RateLimit | None = self.option("rate_limit")
         if limit is None:
             return
-        decision = limit.decide(caller_identity(self.principal, self.request.remote_ip))
+        decision = limit.decide(identity)
         self._kept_headers.update(decision.headers)
         self._set_headers(decision.headers)
         if not decision.allowed:

@@ -44,7 +44,7 @@ class CreateMixin(ResourceHandler):
 
     async def create_from(self, body: dict[str, Any]) -> Any:
         """Store what a valid body describes."""
-        initial = {**self.policy.initial(self.principal, self.resource.model), **self.get_initial()}
+        initial = {**self.get_initial(), **self.policy.initial(self.principal, self.resource.model)}
         model = validated(self.resource.model, {**body, **initial})
         check_key(self.resource.info, model._key)
         await self.authorize("create", model)
@@ -52,7 +52,10 @@ class CreateMixin(ResourceHandler):
         return await self.perform_create(model)
 
     def get_initial(self) -> dict[str, Any]:
-        """Values that the service gives to a new document, by name in JSON: read-only properties, say."""
+        """Values that the service gives to a new document, by name in JSON: read-only properties, say.
+
+        They go over what the client sent; what the policy sets, such as an owner, goes over them.
+        """
         return {}
 
     async def perform_create(self, model: Any) -> Any:
