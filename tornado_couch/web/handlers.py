@@ -125,12 +125,17 @@ class ResourceHandler(AnswerMixin):
         Raises:
             Problem: 406, 400, 401, 429, 403 or 404, in that order.
         """
-        if not accepts(self.request.headers.get("Accept", ""), JSON):
-            raise Problem(406, detail=f"This resource is available as {JSON}.")
+        types = self.answer_types()
+        if not any(accepts(self.request.headers.get("Accept", ""), each) for each in types):
+            raise Problem(406, detail=f"This is available as {' or '.join(types)}.")
         self.preferences()  # strict handling of an unknown one must not come after the work
         self.principal = await self._authenticated()
         self._count(caller_identity(self.principal, self.request.remote_ip))
         await self.authorize(action)
+
+    def answer_types(self) -> tuple[str, ...]:
+        """The media types that this request can be answered with."""
+        return (JSON,)
 
     async def _authenticated(self) -> Principal | None:
         """Who asks. Wrong credentials are counted by address, apart from what is asked without any."""

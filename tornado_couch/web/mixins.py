@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import DocumentExists, DocumentNotFound, RevisionMismatch, ValidationFailed
-from ..models import Model, ModelInfo, json_patch, merge_patch, replaced, representation, validated
+from ..models import Model, json_patch, merge_patch, replaced, representation, validated
 from ..store import Change, Check, Expectation
 from .bodies import media_type
+from .creating import Creator, check_key
 from .handlers import ResourceHandler
+from .preconditions import Preconditions
 from .problems import Problem
 
-__all__ = ["CreateMixin", "DestroyMixin", "PatchMixin", "ReplaceMixin", "RetrieveMixin", "WriteMixin", "check_key"]
+__all__ = ["CreateMixin", "DestroyMixin", "PatchMixin", "ReplaceMixin", "RetrieveMixin", "Rewriter", "WriteMixin"]
 
 
-def check_key(info: ModelInfo, key: Any) -> None:
-    """Refuse a client's key that could not name a document in a URL or in CouchDB.
-
-    Raises:
-        ValidationFailed: it is empty, a dot segment (RFC 3986 §3.3), which clients resolve, or has
-            control characters; or it is an id with a leading underscore, which are CouchDB's own.
-    """
-    if key is None:
-        return  # one will be given
-    text = info.key_text(key)
-    reserved = info.key is None and text.startswith("_")
-    if text in ("", ".", "..") or reserved or any(unicodedata.category(each) == "Cc" for each in text):
-        detail = "A key cannot be empty, `.`, `..`, begin with an underscore as an id, or have control characters."
-        pointer = f"/{info.key.name}" if info.key else ""
-        raise ValidationFailed([{"pointer": pointer, "keyword": "key", "detail": detail}])
-
-
-class CreateMixin(ResourceHandler):
+class CreateMixin(Creator):
     """POST to a collection: a new document."""
 
     async def create(self) -> None:
@@ -41,26 +25,6 @@ class CreateMixin(ResourceHandler):
         created = await self.create_from(await self.read_body("create"))
         self.set_header("Location", self.resource.href(created._key))
         await self.answer_document(created, "create", 201)
-
-    async def create_from(self, body: dict[str, Any]) -> Any:
-        """Store what a valid body describes."""
-        initial = {**self.get_initial(), **self.policy.initial(self.principal, self.resource.model)}
-        model = validated(self.resource.model, {**body, **initial})
-        check_key(self.resource.info, model._key)
-        await self.authorize("create", model)
-        model = await self.resource.hooks.before(self.event("create"), model) or model
-        return await self.perform_create(model)
-
-    def get_initial(self) -> dict[str, Any]:
-        """Values that the service gives to a new document, by name in JSON: read-only properties, say.
-
-        They go over what the client sent; what the policy sets, such as an owner, goes over them.
-        """
-        return {}
-
-    async def perform_create(self, model: Any) -> Any:
-        """Store the new model; what is returned is shown to the client."""
-        return await self.resource.store.create(model)
 
 
 class RetrieveMixin(ResourceHandler):
@@ -82,14 +46,17 @@ class RetrieveMixin(ResourceHandler):
 class WriteMixin(ResourceHandler):
     """What the writes to one document share."""
 
-    def expectation(self) -> Expectation | None:
+    def expectation(self, given: Preconditions | None = None) -> Expectation | None:
         """Which revision the client means the write for.
+
+        Args:
+            given: the preconditions; else the request's.
 
         Raises:
             Problem: 400 when an entity tag list is malformed; 428 when the revision must be named
                 and is not: only once the document is found, since 404 comes first.
         """
-        preconditions = self.preconditions()
+        preconditions = given or self.preconditions()
         if self.resource.require_if_match and preconditions.if_match is None:
             return _refuse_without_if_match
         return preconditions.expectation()
@@ -111,9 +78,9 @@ class WriteMixin(ResourceHandler):
 
         return with_hook
 
-    def missing(self) -> Exception:
-        """The error for a document that is not there."""
-        if self.preconditions().if_match is not None:
+    def missing(self, given: Preconditions | None = None) -> Exception:
+        """The error for a document that is not there, under these preconditions or the request's."""
+        if (given or self.preconditions()).if_match is not None:
             return RevisionMismatch("there is no such document", None)  # RFC 9110 §13.1.1
         return DocumentNotFound("there is no such document")
 
@@ -129,29 +96,21 @@ def _refuse_without_if_match(_: str) -> bool:
     raise Problem(428, "if-match-required", "Say in If-Match which revision the change is meant for.")
 
 
-class ReplaceMixin(WriteMixin):
-    """PUT to a document: replace it, or create it where the resource allows that."""
+class Rewriter(WriteMixin):
+    """What replacing and deleting consist of, by a request for one document or in a bulk request."""
 
-    async def replace(self, key: Any) -> None:
-        """Replace the document."""
-        body = await self.read_body("replace")
-        self._check_key_in_body(key, body)
-        try:
-            model, status = await self.perform_replace(key, body, self.expectation()), 200
-        except DocumentNotFound:
-            if not self.resource.create_by_put or self.preconditions().if_match is not None:
-                raise self.missing() from None
-            model, status = await self._create_at(key, body), 201
-        if status == 201:
-            self.set_header("Location", self.resource.href(key))
-        await self.answer_document(model, "replace", status)
+    def check_key_in_body(self, key: Any, body: dict[str, Any]) -> None:
+        """Refuse a body with another key than the document's.
 
-    def _check_key_in_body(self, key: Any, body: dict[str, Any]) -> None:
+        Raises:
+            Problem: 400.
+        """
         info = self.resource.info
         if info.key and body.get(info.key.name, info.key_value(key)) != info.key_value(key):
             raise Problem(400, "key-mismatch", f"`{info.key.name}` differs from the key in the URL.")
 
-    async def _create_at(self, key: Any, body: dict[str, Any]) -> Any:
+    async def create_at(self, key: Any, body: dict[str, Any], given: Preconditions | None = None) -> Any:
+        """Create the document that a PUT found missing."""
         info = self.resource.info
         check_key(info, key)
         await self.authorize("create")
@@ -166,13 +125,35 @@ class ReplaceMixin(WriteMixin):
             return await self.resource.store.create(model)
         except DocumentExists:
             # Somebody created it since it was looked for.
-            if self.preconditions().if_none_match is not None:
+            if (given or self.preconditions()).if_none_match is not None:
                 raise RevisionMismatch("the document exists", None) from None
             return await self.perform_replace(key, body, None)
 
     async def perform_replace(self, key: Any, body: dict[str, Any], expected: Expectation | None) -> Any:
         """Replace the latest document by the body; what is returned is shown to the client."""
         return await self.update("replace", key, lambda current: replaced(current, body), expected)
+
+    def confirmed(self, current: Model) -> Awaitable[Any]:
+        """Call the hook before a deletion."""
+        return self.resource.hooks.before(self.event("destroy"), None, current)
+
+
+class ReplaceMixin(Rewriter):
+    """PUT to a document: replace it, or create it where the resource allows that."""
+
+    async def replace(self, key: Any) -> None:
+        """Replace the document."""
+        body = await self.read_body("replace")
+        self.check_key_in_body(key, body)
+        try:
+            model, status = await self.perform_replace(key, body, self.expectation()), 200
+        except DocumentNotFound:
+            if not self.resource.create_by_put or self.preconditions().if_match is not None:
+                raise self.missing() from None
+            model, status = await self.create_at(key, body), 201
+        if status == 201:
+            self.set_header("Location", self.resource.href(key))
+        await self.answer_document(model, "replace", status)
 
 
 class PatchMixin(WriteMixin):
@@ -214,7 +195,7 @@ class PatchMixin(WriteMixin):
         return await self.update("patch", key, change, expected)
 
 
-class DestroyMixin(WriteMixin):
+class DestroyMixin(Rewriter):
     """DELETE of a document."""
 
     async def destroy(self, key: Any) -> None:
@@ -230,8 +211,5 @@ class DestroyMixin(WriteMixin):
     async def perform_destroy(self, key: Any, expected: Expectation | None) -> Any:
         """Delete it from the store; what was deleted is returned."""
         return await self.resource.store.delete(
-            self.resource.model, key, check=self.checked("destroy"), expected=expected, confirm=self._confirmed
+            self.resource.model, key, check=self.checked("destroy"), expected=expected, confirm=self.confirmed
         )
-
-    def _confirmed(self, current: Model) -> Awaitable[Any]:
-        return self.resource.hooks.before(self.event("destroy"), None, current)

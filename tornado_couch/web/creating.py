@@ -1,0 +1,86 @@
+"""Creating documents: what one POST, an array, a stream and a bulk request have in common."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import ValidationFailed
+from ..models import Model, ModelInfo, validated
+from .handlers import ResourceHandler
+
+__all__ = ["Creator", "check_key"]
+
+# `{path}/_bulk` is no document's.
+_RESERVED = ("", ".", "..", "_bulk")
+
+
+def check_key(info: ModelInfo, key: Any) -> None:
+    """Refuse a client's key that could not name a document in a URL or in CouchDB.
+
+    Raises:
+        ValidationFailed: it is empty, a dot segment (RFC 3986 §3.3), which clients resolve, `_bulk`, or
+            has control characters; or it is an id with a leading underscore, which are CouchDB's own.
+    """
+    if key is None:
+        return  # one will be given
+    text = info.key_text(key)
+    reserved = info.key is None and text.startswith("_")
+    if text in _RESERVED or reserved or any(unicodedata.category(each) == "Cc" for each in text):
+        detail = (
+            "A key cannot be empty, `.`, `..` or `_bulk`, begin with an underscore as an id,"
+            " or have control characters."
+        )
+        pointer = f"/{info.key.name}" if info.key else ""
+        raise ValidationFailed([{"pointer": pointer, "keyword": "key", "detail": detail}])
+
+
+class Creator(ResourceHandler):
+    """The steps of a creation, in the order in which each new document goes through them."""
+
+    def new_model(self, body: dict[str, Any]) -> Any:
+        """The model that a valid body describes, with what the policy and the service add.
+
+        Raises:
+            ValidationFailed: the values do not fit, or the key is none.
+        """
+        initial = {**self.get_initial(), **self.policy.initial(self.principal, self.resource.model)}
+        model = validated(self.resource.model, {**body, **initial})
+        check_key(self.resource.info, model._key)
+        return model
+
+    async def admitted(self, model: Model) -> Any:
+        """The new model, once the policy and the hook before a creation have let it through."""
+        await self.authorize("create", model)
+        return await self.resource.hooks.before(self.event("create"), model) or model
+
+    async def create_from(self, body: dict[str, Any]) -> Any:
+        """Store what a valid body describes."""
+        return await self.perform_create(await self.admitted(self.new_model(body)))
+
+    def get_initial(self) -> dict[str, Any]:
+        """Values that the service gives to a new document, by name in JSON: read-only properties, say.
+
+        They go over what the client sent; what the policy sets, such as an owner, goes over them.
+        """
+        return {}
+
+    async def perform_create(self, model: Any) -> Any:
+        """Store the new model; what is returned is shown to the client."""
+        return await self.resource.store.create(model)
+
+    async def perform_create_many(self, models: Sequence[Any]) -> list[Any]:
+        """Store new models; for each, in order, what is shown to the client, or the exception.
+
+        Where `perform_create` is overridden it is called for each, so that it cannot be got round.
+        """
+        if type(self).perform_create is Creator.perform_create:
+            return list(await self.resource.store.create_many(self.resource.model, models))
+        return [await self._created(model) for model in models]
+
+    async def _created(self, model: Any) -> Any:
+        try:
+            return await self.perform_create(model)
+        except Exception as error:  # noqa: BLE001 - it is this item's outcome
+            return error
