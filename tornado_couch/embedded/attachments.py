@@ -199,8 +199,8 @@ def _stub_of(name: str, kind: str, revpos: int | None, entry: dict[str, Any]) ->
 
 def _inline(name: str, kind: str, revpos: int | None, entry: dict[str, Any]) -> NewAttachment:
     try:
-        data = base64.b64decode(entry["data"], validate=True)
-    except (KeyError, TypeError, ValueError):
+        data = base64.b64decode("".join(entry["data"].split()), validate=True)
+    except (AttributeError, KeyError, ValueError):
         raise bad_request(f"Invalid attachment data for {name}") from None
     encoding = "gzip" if entry.get("encoding") == "gzip" else "identity"
     return new_attachment(name, kind, Spool(data), revpos=revpos, encoding=encoding)

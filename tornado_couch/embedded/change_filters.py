@@ -35,6 +35,8 @@ async def filter_of(couch: Couch, request: Request, opened: OpenDatabase, body: 
         return await couch.in_thread(_by_selector, opened.database, body)
     if name == "_design":
         return lambda changes: [change for change in changes if change.id.startswith("_design/")]
+    if name[0] == "_" and name != "_view":
+        raise bad_request("unknown builtin filter name")
     if name == "_view":
         return _by_view(couch, request, opened)
     return _by_function(couch, request, opened, name)
@@ -80,7 +82,9 @@ def _split(name: str, what: str) -> tuple[str, str]:
 
 def _by_view(couch: Couch, request: Request, opened: OpenDatabase) -> Filter:
     """What the map function of a view emits something for."""
-    design, name = _split(request.parameters.get("view", ""), "view")
+    if "view" not in request.parameters:
+        raise bad_request("`view` filter parameter is not provided.")
+    design, name = _split(request.parameters["view"], "view")
     text = opened.database.winner_text(design)[1]
 
     def passed(changes: list[Stored]) -> list[Stored]:

@@ -94,7 +94,7 @@ async def _judge(couch: Couch, user: User, opened: OpenDatabase, draft: Draft) -
             await couch.in_thread(_check_design, couch, text, database.partitioned)
     elif database.partitioned and not is_local(draft.id):
         _check_partition(draft.id)
-    if database.name == "_users" and draft.id.startswith("org.couchdb.user:"):
+    if database.name == "_users" and not draft.id.startswith("_"):
         from tornado_couch.embedded.users import prepare_user
 
         await prepare_user(couch, user, database, draft)

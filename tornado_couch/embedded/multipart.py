@@ -38,7 +38,7 @@ __all__ = [
 
 def wanted(request: Request, *kinds: str) -> bool:
     """Whether the client accepts one of these media types, named as such."""
-    accepted = request.headers.get("Accept", "")
+    accepted = request.headers.get("Accept", "*/*")
     return any(kind in accepted for kind in kinds)
 
 
@@ -208,9 +208,11 @@ def _related_pieces(
 
 def related_reply(
     database: Database, stored: Stored, rev: str, options: ReadOptions, connection: sqlite3.Connection
-) -> Reply:
-    """A document with its attachments as multipart/related."""
+) -> Reply | None:
+    """A document with its attachments as multipart/related; None when it has none that would follow."""
     text, following = _document_part(database, stored, rev, options, connection)
+    if not following:
+        return None
     boundary = secrets.token_hex(16)
     body = b"".join(_related_pieces(database, text, following, boundary, connection))
     kind = f'multipart/related; boundary="{boundary}"'

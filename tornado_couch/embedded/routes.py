@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.databases import OpenDatabase
+from tornado_couch.embedded.documents import check_id
 from tornado_couch.embedded.handlers import all_docs, bulk, databases, documents, server
 from tornado_couch.embedded.messages import Reply, Request, User
 from tornado_couch.embedded.problems import bad_request, no_database, not_found, not_implemented, unauthorized
@@ -71,18 +72,23 @@ class Routes:
         if len(segments) == 1:
             return databases.database(couch, request)
         if name[:1] == "_" and name not in couch.databases:
+            need_admin(request.user)
             raise no_database()
+        if segments[1] in ("_purge", "_purged_infos_limit", "_sync_shards"):
+            need_admin(request.user)
         if name == "_users" and not request.user.is_admin:
             return self._users(request)
         return self.below(request, couch.open(name, request.user), segments[1])
 
     def _users(self, request: Request) -> Any:
-        """The `_users` database for whoever is no admin: the own document alone."""
-        opened = self.couch.databases.get("_users")
+        """The `_users` database for whoever is no admin: where `_security` lets in at all, the own document alone."""
         segments = request.segments
-        if len(segments) != 2 or not segments[1].startswith(_USER_ID) or segments[1][0] == "_":
+        if segments[1] in ("_all_docs", "_changes"):
             need_admin(request.user)
-        if request.method in ("GET", "HEAD") and segments[1] != f"{_USER_ID}{request.user.name}":
+        opened = self.couch.open("_users", request.user)
+        if len(segments) != 2 or not segments[1].startswith(_USER_ID):
+            need_admin(request.user)
+        if request.method not in ("PUT", "DELETE") and segments[1] != f"{_USER_ID}{request.user.name}":
             raise not_found("missing")
         return documents.document(self.couch, request, opened, segments[1])
 
@@ -151,6 +157,8 @@ class Routes:
             raise not_implemented(name)
         if name == "_local":
             raise bad_request("Invalid _local document id.")
+        if rest and request.method == "PUT":
+            check_id(name)
         if rest:
             raise not_found("missing")
         return documents.document(self.couch, request, opened, name)

@@ -7,7 +7,7 @@ from typing import Any
 from tornado_couch.embedded.messages import User
 from tornado_couch.embedded.problems import bad_request, forbidden, unauthorized
 
-__all__ = ["check_security", "need_admin", "need_database_admin", "need_member"]
+__all__ = ["check_security", "need_admin", "need_database_admin", "need_member", "need_upkeep"]
 
 
 def _group(security: dict[str, Any], name: str) -> tuple[list[Any], list[Any]]:
@@ -45,6 +45,16 @@ def need_database_admin(user: User, security: dict[str, Any]) -> None:
     if not is_database_admin(user, security):
         refuse = unauthorized if user.name is None else forbidden
         raise refuse("You are not a db or server admin.")
+
+
+def need_upkeep(user: User, security: dict[str, Any]) -> None:
+    """Refuse whoever may not compact the database and clean up its indexes.
+
+    Raises:
+        Problem: 401 (CouchDB says so to users who are logged in, too).
+    """
+    if not is_database_admin(user, security):
+        raise unauthorized("You are not a server or db admin.")
 
 
 def need_member(user: User, security: dict[str, Any]) -> None:

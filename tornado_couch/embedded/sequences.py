@@ -28,7 +28,7 @@ def parse_since(database: Database, text: str) -> int:
         Problem: 400, this server did not make it.
     """
     text = text.strip().strip('"')
-    if text in ("", "0"):
+    if text == "0":
         return 0
     if text == "now":
         return database.seq

@@ -252,9 +252,10 @@ class Database:
             ).fetchall()
         return [_stored(row) for row in rows]
 
-    def pending(self, after: int) -> int:
-        """How many changes there are after a sequence number."""
-        row = self.connections.read_row("SELECT count(*) FROM docs WHERE seq > ? AND state < 2", (after,))
+    def pending(self, after: int, *, descending: bool = False) -> int:
+        """How many changes there are after a sequence number (`descending`: before it)."""
+        sign = "<" if descending else ">"
+        row = self.connections.read_row(f"SELECT count(*) FROM docs WHERE seq {sign} ? AND state < 2", (after,))  # noqa: S608
         return int(str(row[0])) if row else 0
 
     def rows(

@@ -10,7 +10,7 @@ from tornado_couch.embedded.documents import Draft
 from tornado_couch.embedded.jsontext import dumps
 from tornado_couch.embedded.messages import User
 from tornado_couch.embedded.passwords import hash_password
-from tornado_couch.embedded.problems import bad_request, forbidden, unauthorized
+from tornado_couch.embedded.problems import forbidden, unauthorized
 from tornado_couch.embedded.storage import Database
 
 __all__ = ["prepare_user"]
@@ -35,7 +35,7 @@ async def prepare_user(couch: Couch, user: User, database: Database, draft: Draf
     password = draft.body.get("password")
     if password is not None:
         if not isinstance(password, str):
-            raise bad_request("Password must be a string.")
+            raise forbidden(f"Password value of '{dumps(password)}' is invalid.")
         hashed = await couch.in_thread(hash_password, password)
         members = {name: value for name, value in draft.body.items() if name not in {"password", *hashed}}
         draft.body = {**members, **hashed}

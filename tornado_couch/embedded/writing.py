@@ -127,13 +127,14 @@ class Transaction:
                 raise conflict()
             return None
         leaves = revisions.leaves(tree)
-        if draft.rev is not None:
-            if draft.rev not in leaves:
+        if tree[leaves[0]].deleted:
+            # Nothing lives: the document can be made anew, without a revision, and nothing else.
+            if draft.rev is not None or draft.deleted:
                 raise conflict()
-            return draft.rev
-        if not tree[leaves[0]].deleted or draft.deleted:
+            return leaves[0]
+        if draft.rev not in leaves:
             raise conflict()
-        return leaves[0]
+        return draft.rev
 
     def _replicate(self, draft: Draft, tree: Tree, old_state: int) -> str:
         """Write a revision as it is, with its history (`new_edits` false)."""

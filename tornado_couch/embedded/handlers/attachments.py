@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from typing import Any, cast
@@ -21,6 +22,8 @@ from tornado_couch.embedded.spool import Spool
 from tornado_couch.embedded.storage import Database
 
 __all__ = ["attachment"]
+
+_MAX_RANGES = 10
 
 
 def attachment(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, name: str) -> Any:
@@ -62,7 +65,7 @@ def read_attachment(couch: Couch, request: Request, database: Database, doc_id: 
     with database.connections.read() as connection:
         item = _existing(request, database, doc_id, name, connection)
     tag = f'"{item.digest}"'
-    if tag in request.headers.get("If-None-Match", "").replace(",", " ").split():
+    if tag in request.headers.get("If-None-Match", "").replace(",", " ").replace("W/", "").split():
         return Reply(304, headers={"ETag": tag})
     packed = item.encoding == "gzip" and "gzip" in request.headers.get("Accept-Encoding", "")
     headers = {
@@ -73,14 +76,38 @@ def read_attachment(couch: Couch, request: Request, database: Database, doc_id: 
     }
     if packed:
         headers["Content-Encoding"] = "gzip"
-    length = item.stored if packed else item.length
-    span = _range(request.headers.get("Range"), length) if item.encoding == "identity" else None
-    if span is not None:
-        headers["Content-Range"] = f"bytes {span[0]}-{span[1]}/{length}"
-        headers["Content-Length"] = str(span[1] - span[0] + 1)
-        return Reply(206, headers=headers, stream=from_thread(couch, lambda: _span(database, item, *span)))
-    headers["Content-Length"] = str(length)
+    spans = _ranges(request.headers.get("Range"), item.stored if packed else item.length)
+    if spans and item.encoding == "identity":
+        return _partial(couch, database, item, spans, headers)
+    # What came compressed was never unpacked: how long it is, is not known before it is sent.
+    if packed or item.encoding == "identity" or item.length != item.stored:
+        headers["Content-Length"] = str(item.stored if packed else item.length)
     return Reply(200, headers=headers, stream=from_thread(couch, lambda: _whole(database, item, packed)))
+
+
+def _partial(
+    couch: Couch, database: Database, item: Attachment, spans: list[tuple[int, int]], headers: dict[str, str]
+) -> Reply:
+    """One range as it is, several as multipart/byteranges."""
+    if len(spans) > 1:
+        boundary = secrets.token_hex(16)
+        kind = {"Content-Type": f'multipart/byteranges; boundary="{boundary}"'}
+        return Reply(206, headers=kind, stream=from_thread(couch, lambda: _parts(database, item, spans, boundary)))
+    start, end = spans[0]
+    headers["Content-Range"] = f"bytes {start}-{end}/{item.length}"
+    headers["Content-Length"] = str(end - start + 1)
+    return Reply(206, headers=headers, stream=from_thread(couch, lambda: _span(database, item, start, end)))
+
+
+def _parts(
+    database: Database, item: Attachment, spans: list[tuple[int, int]], boundary: str
+) -> Iterator[bytes]:
+    """The body of multipart/byteranges (RFC 9110, 14.6)."""
+    for start, end in spans:
+        head = f"\r\n--{boundary}\r\nContent-Type: {item.content_type}\r\n"
+        yield f"{head}Content-Range: bytes {start}-{end}/{item.length}\r\n\r\n".encode()
+        yield from _span(database, item, start, end)
+    yield f"\r\n--{boundary}--".encode()
 
 
 def _stored_parts(database: Database, item: Attachment, first: int = 0) -> Iterator[bytes]:
@@ -109,16 +136,23 @@ def _span(database: Database, item: Attachment, start: int, end: int) -> Iterato
         place += len(part)
 
 
-def _range(header: str | None, length: int) -> tuple[int, int] | None:
-    """First and last byte of a range; None when the whole is to be sent (also for several ranges).
+def _ranges(header: str | None, length: int) -> list[tuple[int, int]]:
+    """First and last byte of each range; none when the whole is to be sent.
 
     Raises:
-        Problem: 416, the range begins behind the end.
+        Problem: 416, a range lies behind the end.
     """
-    if header is None or not header.startswith("bytes=") or "," in header:
-        return None
-    first, dash, last = header[6:].strip().partition("-")
-    if not dash or not (first + last).isascii() or not (first + last).isdigit():
+    if header is None or not header.startswith("bytes="):
+        return []
+    found = [_range(part.strip(), length) for part in header[6:].split(",")]
+    known = [span for span in found if span is not None]
+    return known if len(known) == len(found) < _MAX_RANGES else []
+
+
+def _range(text: str, length: int) -> tuple[int, int] | None:
+    """First and last byte of one range; None when it is none, or is the whole."""
+    first, dash, last = text.partition("-")
+    if not dash or not (first + last).isascii() or not (first + last).isdigit() or len(text) > 40:
         return None
     if not first:
         start, end = max(length - int(last), 0), length - 1
@@ -154,7 +188,7 @@ def _base(database: Database, doc_id: str, rev: str | None) -> tuple[Draft, list
         stored = database.stored(doc_id, connection)
         found = database.revision(stored.tree, rev, connection) if stored else None
     if found is None:
-        raise Problem(409, "not_found", "missing_rev") if stored is None else conflict()
+        raise Problem(409, "not_found", "missing_rev")
     body, kept = found
     return Draft(doc_id, rev, body=loads(body), text=body), kept
 

@@ -11,7 +11,7 @@ from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.databases import OpenDatabase
 from tornado_couch.embedded.documents import Draft, draft_of
 from tornado_couch.embedded.edits import write_drafts
-from tornado_couch.embedded.handlers.documents import asked, open_revisions, read_options
+from tornado_couch.embedded.handlers.documents import asked, of_revision, open_revisions, read_options
 from tornado_couch.embedded.jsontext import dumps
 from tornado_couch.embedded.messages import Reply, Request, json_reply, text_reply
 from tornado_couch.embedded.problems import Problem, bad_request
@@ -95,7 +95,7 @@ async def bulk_get(couch: Couch, request: Request, opened: OpenDatabase) -> Repl
     if not isinstance(docs, list):
         raise bad_request("Missing JSON list of 'docs'.")
     wanted = [_wanted(item) for item in docs]
-    options = read_options(request)
+    options = of_revision(read_options(request))
     latest = asked(request, "latest")
     if multipart.wanted(request, "multipart/mixed", "multipart/related"):
         return await couch.in_thread(_as_multipart, opened.database, wanted, options, latest)

@@ -10,6 +10,7 @@ from tornado_couch.embedded import change_filters
 from tornado_couch.embedded.change_filters import Filter
 from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.databases import OpenDatabase
+from tornado_couch.embedded.handlers.documents import asked
 from tornado_couch.embedded.jsontext import dumps
 from tornado_couch.embedded.messages import Reply, Request
 from tornado_couch.embedded.problems import bad_request
@@ -76,14 +77,14 @@ async def _feed(couch: Couch, request: Request, opened: OpenDatabase, body: dict
     if style not in ("main_only", "all_docs"):
         raise bad_request("`style` is main_only or all_docs")
     options = ReadOptions(
-        conflicts=request.flag("conflicts"),
-        attachments=request.flag("attachments"),
-        att_encoding_info=request.flag("att_encoding_info"),
+        conflicts=asked(request, "conflicts"),
+        attachments=asked(request, "attachments"),
+        att_encoding_info=asked(request, "att_encoding_info"),
     )
     limit = request.number("limit", -1)
     return Feed(
-        kind, parse_since(opened.database, since), limit if limit >= 0 else _FOREVER, request.flag("descending"),
-        style == "all_docs", request.flag("include_docs"), options, max(request.number("seq_interval", 1), 1),
+        kind, parse_since(opened.database, since), limit if limit >= 0 else _FOREVER, asked(request, "descending"),
+        style == "all_docs", asked(request, "include_docs"), options, _seq_interval(request),
         _heartbeat(request), _milliseconds(request, "timeout"),
         await change_filters.filter_of(couch, request, opened, body),
     )  # fmt: skip
@@ -96,11 +97,20 @@ def _milliseconds(request: Request, name: str) -> float:
     return request.number(name, _DEFAULT_MS) / 1000
 
 
+def _seq_interval(request: Request) -> int:
+    text = request.parameters.get("seq_interval", "1")
+    if not text.isascii() or not text.isdigit() or int(text[:18]) < 1:
+        raise bad_request("invalid_seq_interval")
+    return int(text[:18])
+
+
 def _heartbeat(request: Request) -> float | None:
     """Seconds between signs of life; None when the client wants none."""
     text = request.parameters.get("heartbeat")
     if text is None or text == "false":
         return None
+    if text != "true" and not text.isdigit():
+        raise bad_request("Invalid heartbeat value. Expecting a positive integer value (in milliseconds).")
     seconds = _milliseconds(request, "heartbeat")
     if seconds <= 0:
         raise bad_request("The heartbeat value should be a positive integer (in milliseconds).")
@@ -157,7 +167,7 @@ async def _told(
         lines, state.after, more = await _next(couch, opened.database, feed, state)
         if lines:
             state.left -= len(lines)
-            state.last = lines[0].seq if feed.descending and not state.count else lines[-1].seq
+            state.last = lines[-1].seq
             state.count += len(lines)
             yield lines
     if not feed.descending and state.left > 0:
@@ -197,7 +207,7 @@ async def _list_form(couch: Couch, opened: OpenDatabase, feed: Feed, state: _Sta
             yield beat
         if database.seq <= state.after or opened.deleted:
             break
-    pending = 0 if opened.deleted or feed.descending else database.pending(state.last)
+    pending = 0 if opened.deleted else database.pending(state.last, descending=feed.descending)
     tail = f'\n],\n"last_seq":{dumps(format_seq(database, state.last))},"pending":{pending}}}\n'
     yield head + tail.encode()
 

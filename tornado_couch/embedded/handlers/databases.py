@@ -13,7 +13,7 @@ from tornado_couch.embedded.jsontext import dumps
 from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import Problem, bad_request, no_database
 from tornado_couch.embedded.revisions import parse_revision, possible_ancestors
-from tornado_couch.embedded.security import check_security, need_admin, need_database_admin
+from tornado_couch.embedded.security import check_security, need_admin, need_database_admin, need_upkeep
 from tornado_couch.embedded.sequences import format_seq
 from tornado_couch.embedded.storage import Database
 from tornado_couch.embedded.writing import Transaction
@@ -45,6 +45,8 @@ def database(couch: Couch, request: Request) -> Any:
         return create(couch, request, name)
     if request.method == "DELETE":
         return delete(couch, request, name)
+    if name[0] == "_" and name not in couch.databases:
+        need_admin(request.user)
     opened = couch.open(name, request.user)
     request.allow("DELETE", "GET", "HEAD", "POST", "PUT")
     if request.method == "POST":
@@ -174,7 +176,7 @@ def ensure_full_commit(_couch: Couch, request: Request, opened: OpenDatabase) ->
 def compact(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
     """`POST /{db}/_compact`, and of a design document's views (which need none)."""
     request.allow("POST")
-    need_database_admin(request.user, opened.database.security)
+    need_upkeep(request.user, opened.database.security)
     request.need_json_type()
     if len(request.segments) > 2:
         from tornado_couch.embedded.handlers.designs import design_text

@@ -12,7 +12,7 @@ from tornado_couch.embedded.handlers.streams import from_thread
 from tornado_couch.embedded.jsontext import dumps
 from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import not_found, not_implemented
-from tornado_couch.embedded.security import need_database_admin
+from tornado_couch.embedded.security import need_upkeep
 from tornado_couch.embedded.sequences import format_seq
 from tornado_couch.embedded.storage import Database, ReadOptions
 from tornado_couch.embedded.view_parameters import ViewParameters, view_parameters, view_queries
@@ -123,7 +123,7 @@ async def information(couch: Couch, request: Request, opened: OpenDatabase, doc_
 async def view_cleanup(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
     """`POST /{db}/_view_cleanup`."""
     request.allow("POST")
-    need_database_admin(request.user, opened.database.security)
+    need_upkeep(request.user, opened.database.security)
     request.need_json_type()
     texts = [text for _, text in opened.database.design_documents()]
     await couch.in_thread(couch.views(opened).cleanup, texts)

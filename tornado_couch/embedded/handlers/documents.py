@@ -62,6 +62,11 @@ def read_options(request: Request) -> ReadOptions:
     )
 
 
+def of_revision(options: ReadOptions) -> ReadOptions:
+    """What can be asked of a revision that is named: what is told of the document as a whole is left out."""
+    return options._replace(revs_info=False, conflicts=False, deleted_conflicts=False, local_seq=False)
+
+
 def _revision_list(text: str) -> list[object]:
     value = loads(text)
     if not isinstance(value, list):
@@ -78,10 +83,14 @@ def read_document(request: Request, database: Database, doc_id: str) -> Reply:
     options = read_options(request)
     if request.parameters.get("open_revs", "[]") != "[]":
         return read_open_revisions(request, database, doc_id, options)
+    if "rev" in request.parameters and not asked(request, "latest"):
+        options = of_revision(options)
     with database.connections.read() as connection:
         stored, rev = find_revision(request, database, doc_id, connection)
-        if options.attachments and multipart.wanted(request, "multipart/related"):
-            return multipart.related_reply(database, stored, rev, options, connection)
+        if options.attachments and multipart.wanted(request, "multipart/related", "multipart/*", "*/*"):
+            reply = multipart.related_reply(database, stored, rev, options, connection)
+            if reply is not None:
+                return reply
         text = database.text(stored, rev, options, connection)
     if text is None:
         raise missing()
@@ -115,7 +124,7 @@ def tagged(request: Request, rev: str, text: str) -> Reply:
     """A document with its ETag, or 304 when the client has it."""
     tag = f'"{rev}"'
     known = request.headers.get("If-None-Match")
-    if known is not None and tag in known.replace(",", " ").split():
+    if known is not None and tag in known.replace(",", " ").replace("W/", "").split():
         return Reply(304, headers={"ETag": tag})
     return text_reply(text, 200, {"ETag": tag})
 
@@ -132,14 +141,14 @@ def read_local(request: Request, database: Database, doc_id: str) -> Reply:
 
 def read_open_revisions(request: Request, database: Database, doc_id: str, options: ReadOptions) -> Reply:
     """GET with `open_revs`: all leaves, or those named."""
-    wanted = request.parameters["open_revs"]
+    wanted, options = request.parameters["open_revs"], of_revision(options)
     named = None if wanted == "all" else [parse_revision(item) for item in _revision_list(wanted)]
     with database.connections.read() as connection:
         stored = database.stored(doc_id, connection)
         if stored is None and named is None:
             raise missing()
         found = open_revisions(stored, named, latest=asked(request, "latest"))
-        if multipart.wanted(request, "multipart/mixed"):
+        if multipart.wanted(request, "multipart/mixed", "multipart/*", "*/*"):
             return multipart.mixed_reply(database, stored, found, options, connection)
         texts = []
         for rev, there in found:
