@@ -34,11 +34,11 @@ class Groups:
 
     Attributes:
         items: the groups.
-        more: whether there are further ones; they come after the last one's key.
+        last: where to go on from, the `start` of the next; None at the end.
     """
 
     items: list[Group]
-    more: bool
+    last: list[Any] | None
 
 
 async def reduced(
@@ -60,7 +60,7 @@ async def reduced(
         query: only groups of these values: one value of each of the first properties, a range of the next.
         level: by how many of the properties to group; by all of them without it, 0 for a single group.
         limit: how many groups at most.
-        start: the key of the group to begin behind; of a single property, in a list of one.
+        start: a `Groups.last`.
 
     Raises:
         NoIndex: the query is about other properties, or about them in another way.
@@ -73,12 +73,15 @@ async def reduced(
     if start is not None:
         interval = interval._replace(lower=plan.after(start))
     depth = len(reduction.by) if level is None else level
+    if depth < len(prefix):  # values that CouchDB takes for equal could not be told apart
+        raise NoIndex(f"narrowed by {len(prefix)} properties, it can be grouped by no fewer")
     grouping: dict[str, Any] = {} if depth == 0 else {"group_level": depth} if index.composite else {"group": True}
     if depth:
         grouping["limit"] = limit + 1
     rows = await read_rows(database, plan, interval, descending=False, reduce=True, **grouping)
     exact = [row for row in rows[:limit] if not depth or same_prefix(prefix, plan.columns(row.key))]
-    return Groups([Group(row.key, row.value) for row in exact], more=bool(depth) and len(rows) > limit)
+    last = plan.columns(rows[limit - 1].key) if depth and len(rows) > limit else None
+    return Groups([Group(row.key, row.value) for row in exact], last)
 
 
 def _plan(index: Index, query: Query) -> Plan:

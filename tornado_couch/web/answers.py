@@ -9,6 +9,7 @@ from typing import Any
 from .. import json_text
 from ..models import Model, representation
 from .compression import choose_coding, compressed
+from .fields import Projection, of_projection
 from .hooks import Event
 from .policies import Principal
 from .preconditions import EntityTag, MalformedEntityTag, Preconditions, entity_tag
@@ -28,6 +29,7 @@ class AnswerMixin(ProblemHandler):
 
     resource: Resource[Any]
     principal: Principal | None
+    projection: Projection | None = None  # of a single document
     _tag: str | None = None
 
     def event(self, action: str) -> Event:
@@ -75,6 +77,8 @@ class AnswerMixin(ProblemHandler):
         """Answer with a document and its entity tag; after a write, as the client prefers."""
         shown = self.show(model)
         await self.resource.hooks.after(self.event(action), model, shown)
+        if self.projection:
+            shown = self.projection.apply(shown)
         preferences = self.preferences() if action != "retrieve" else Preferences()
         if preferences.applied:
             self.set_header("Preference-Applied", preferences.applied)
@@ -100,7 +104,7 @@ class AnswerMixin(ProblemHandler):
         Raises:
             Problem: 412 when If-Match does not hold.
         """
-        preconditions = self.preconditions()
+        preconditions = of_projection(self.preconditions(), self.projection)
         status = preconditions.evaluate_read(revision)
         if status == 412:
             raise Problem(412, "revision-mismatch", headers={"ETag": entity_tag(revision)})
@@ -120,7 +124,8 @@ class AnswerMixin(ProblemHandler):
         coded = await compressed(text, coding)
         if coded is not None:
             self.set_header("Content-Encoding", coding)
-        self._tag = entity_tag(revision, "" if coded is None else coding)
+        variants = [self.projection.variant if self.projection else "", "" if coded is None else coding]
+        self._tag = entity_tag(revision, ";".join(filter(None, variants)))
         self.set_status(status)
         self.set_header("Content-Type", JSON)
         self.set_etag_header()

@@ -21,7 +21,8 @@ def check_key(info: ModelInfo, key: Any) -> None:
 
     Raises:
         ValidationFailed: it is empty, a dot segment (RFC 3986 §3.3), which clients resolve, `_bulk`, or
-            has control characters; or it is an id with a leading underscore, which are CouchDB's own.
+            has control characters; it is an id with a leading underscore, which are CouchDB's own; or it is
+            the name of a reduced view, which has that address.
     """
     if key is None:
         return  # one will be given
@@ -32,8 +33,12 @@ def check_key(info: ModelInfo, key: Any) -> None:
             "A key cannot be empty, `.`, `..` or `_bulk`, begin with an underscore as an id,"
             " or have control characters."
         )
-        pointer = f"/{info.key.name}" if info.key else ""
-        raise ValidationFailed([{"pointer": pointer, "keyword": "key", "detail": detail}])
+    elif text in info.reductions:
+        detail = f"A key cannot be the name of a reduced view: {', '.join(info.reductions)}."
+    else:
+        return
+    pointer = f"/{info.key.name}" if info.key else ""
+    raise ValidationFailed([{"pointer": pointer, "keyword": "key", "detail": detail}])
 
 
 class Creator(ResourceHandler):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..models import Model, model_info
+from .preconditions import Preconditions
 from .problems import Problem
 
-__all__ = ["Projection", "decode_parameter", "parse_fields"]
+__all__ = ["Projection", "decode_parameter", "of_projection", "parse_fields"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,21 @@ def parse_fields(cls: type[Model], values: Sequence[bytes] | None) -> Projection
         detail = "`fields` names properties, separated by commas; see `allowed`."
         raise Problem(400, "bad-parameter", detail, parameter="fields", allowed=allowed)
     return Projection(frozenset(names))
+
+
+def of_projection(preconditions: Preconditions, projection: Projection | None) -> Preconditions:
+    """The preconditions of a GET without those tags that are of another part of the document.
+
+    They name its revision, but a client that has another part does not have this one.
+    """
+    tags = preconditions.if_none_match
+    if not isinstance(tags, tuple):
+        return preconditions
+    wanted = [projection.variant] if projection else []
+    kept = tuple(
+        tag for tag in tags if [each for each in tag.opaque.split(";") if each.startswith("fields=")] == wanted
+    )
+    return replace(preconditions, if_none_match=kept)
 
 
 def decode_parameter(name: str, values: Sequence[bytes]) -> str:

@@ -24,7 +24,16 @@ from ..store import Bounds, Query, plan
 from .fields import decode_parameter
 from .problems import Problem
 
-__all__ = ["FilterLimits", "decode_names", "filterable", "no_index", "parse_filters", "parse_sort", "served"]
+__all__ = [
+    "FilterLimits",
+    "decode_names",
+    "filterable",
+    "has_ranges",
+    "no_index",
+    "parse_filters",
+    "parse_sort",
+    "served",
+]
 
 _RANGE = re.compile(r"(?P<name>.*)\[(?P<operator>gt|gte|lt|lte)\]", re.DOTALL)
 
@@ -48,13 +57,13 @@ def filterable(cls: type[Model]) -> dict[str, bool]:
     info = model_info(cls)
     indexed = {name for index in info.indexes for name in index.properties}
     return {
-        each.name: _has_ranges(cls, each.name)
+        each.name: has_ranges(cls, each.name)
         for each in info.properties.values()
         if each.name in indexed and not each.secret
     }
 
 
-def _has_ranges(cls: type[Model], name: str) -> bool:
+def has_ranges(cls: type[Model], name: str) -> bool:
     """Whether the values are numbers or text: a range of truth values or arrays is nobody's intention."""
     try:
         schema = model_info(cls).adapters[name].json_schema(mode="serialization")
@@ -83,13 +92,18 @@ def decode_names(arguments: Mapping[str, list[bytes]]) -> dict[str, list[bytes]]
 
 
 def parse_filters(
-    cls: type[Model], given: Mapping[str, list[bytes]], allowed: Sequence[str], limits: FilterLimits
+    cls: type[Model],
+    given: Mapping[str, list[bytes]],
+    names: Mapping[str, bool],
+    allowed: Sequence[str],
+    limits: FilterLimits,
 ) -> Query:
     """The filters among these parameters, without an order.
 
     Args:
         cls: the model.
         given: the parameters that are none of the resource's own.
+        names: the properties that can be filtered by, and whether ranges of them can.
         allowed: every parameter that there is, to be listed for who gives another.
         limits: how much may be asked for.
 
@@ -101,7 +115,7 @@ def parse_filters(
     if len(given) > limits.filters:
         raise _bad(list(given)[limits.filters], f"More than {limits.filters} filters were given.")
     for parameter, values in given.items():
-        name, operator = _split(cls, parameter, allowed)
+        name, operator = _split(parameter, names, allowed)
         if operator:
             text = decode_parameter(parameter, values)
             ranges.setdefault(name, {})[operator] = _value(cls, parameter, name, text)
@@ -111,9 +125,8 @@ def parse_filters(
     return Query(among, {name: _bounds(name, found, among) for name, found in ranges.items()})
 
 
-def _split(cls: type[Model], parameter: str, allowed: Sequence[str]) -> tuple[str, str]:
+def _split(parameter: str, names: Mapping[str, bool], allowed: Sequence[str]) -> tuple[str, str]:
     """The property and the operator of a filter; an empty one for equality."""
-    names = filterable(cls)
     if parameter in names:
         return parameter, ""
     match = _RANGE.fullmatch(parameter)

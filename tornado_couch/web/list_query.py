@@ -15,7 +15,7 @@ from .paging import CursorCodec, page_link, parse_limit
 from .problems import Problem
 from .resources import Resource
 
-__all__ = ["ListQuery", "allowed_parameters", "parse_list_query"]
+__all__ = ["ListQuery", "allowed_parameters", "parse_list_query", "restricted"]
 
 _OWN = ("limit", "cursor", "sort", "fields", "count")
 
@@ -80,8 +80,7 @@ def parse_list_query(
     given = decode_names(arguments)
     own = {name: decode_parameter(name, given[name]) for name in _OWN if name in given}
     wanted = _query(resource, {name: values for name, values in given.items() if name not in _OWN}, own.get("sort"))
-    if restriction is not None:
-        wanted = _restricted(wanted, restriction)
+    wanted = restricted(wanted, restriction)
     parameter = next((name for name in given if name not in _OWN), "sort")
     query = ListQuery(
         parameters=_pairs(given),
@@ -98,13 +97,21 @@ def parse_list_query(
 
 
 def _query(resource: Resource[Any], filters: Mapping[str, list[bytes]], sort_text: str | None) -> Query:
+    model: type[Model] = resource.model
     limits = FilterLimits(resource.max_filters, resource.max_values)
-    found = parse_filters(resource.model, filters, allowed_parameters(resource), limits)
-    sort, descending = parse_sort(resource.model, sort_text)
+    found = parse_filters(model, filters, filterable(model), allowed_parameters(resource), limits)
+    sort, descending = parse_sort(model, sort_text)
     return Query(found.among, found.ranges, sort, descending)
 
 
-def _restricted(query: Query, restriction: tuple[str, Any]) -> Query:
+def restricted(query: Query, restriction: tuple[str, Any] | None) -> Query:
+    """The query within what the caller is limited to.
+
+    Raises:
+        Problem: 400, it asks for a range of that very property.
+    """
+    if restriction is None:
+        return query
     name, value = restriction
     if name in query.ranges:
         detail = f"Your list is limited to one value of `{name}`, so there are no ranges of it."

@@ -18,7 +18,6 @@ class ListMixin(ResourceHandler):
     async def list(self) -> None:
         """Answer with a page."""
         query = self.get_query()
-        await self.resource.hooks.before(self.event("list"))
         page = await self.perform_list(query)
         body: dict[str, Any] = {"items": await self._items(page, query)}
         if page.total is not None:

@@ -10,6 +10,7 @@ from ..models import Model, json_patch, merge_patch, replaced, representation, v
 from ..store import Change, Check, Expectation
 from .bodies import media_type
 from .creating import Creator, check_key
+from .fields import parse_fields
 from .handlers import ResourceHandler
 from .preconditions import Preconditions
 from .problems import Problem
@@ -31,7 +32,8 @@ class RetrieveMixin(ResourceHandler):
     """GET of a document."""
 
     async def retrieve(self, key: Any) -> None:
-        """Answer with the document, or 304."""
+        """Answer with the document, or the `fields` of it, or 304."""
+        self.projection = parse_fields(self.resource.model, self.request.query_arguments.get("fields"))
         self.preconditions()  # a malformed one is 400 whether or not the document is there
         model = await self.perform_retrieve(key)
         await self.authorize("retrieve", model)

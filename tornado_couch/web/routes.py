@@ -12,6 +12,7 @@ from ..store import Store
 from .handlers import ResourceHandler
 from .listing import ListMixin
 from .mixins import CreateMixin, DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
+from .reductions import ReductionHandler
 from .resources import Resource
 
 __all__ = ["CollectionHandler", "DocumentHandler", "resource"]
@@ -32,9 +33,12 @@ def resource(
     *,
     collection: type[ResourceHandler] = CollectionHandler,
     document: type[ResourceHandler] = DocumentHandler,
+    reduction: type[ReductionHandler] = ReductionHandler,
     **options: Any,
 ) -> list[URLSpec]:
     """The routes of a model: its collection at `path`, each document at `path/{key}`.
+
+    Each reduced view that the model declares is at `path/{name}`, which is therefore no document's key.
 
         app = Application([*resource("/v1.0/fruits", Fruit, store)], policy=Authenticated(…))
 
@@ -44,18 +48,21 @@ def resource(
         store: where it is kept.
         collection: the handler class of the collection, for routes with fewer or other actions.
         document: the handler class of a document.
+        reduction: the handler class of a reduced view.
         **options: the further attributes of `Resource`, such as `require_if_match=True`.
 
     Returns:
-        Two URL specifications.
+        URL specifications; their order matters.
 
     Raises:
         ModelDefinitionError: the model has no type.
         ValueError: the options contradict each other or the model.
     """
     mounted = {"resource": Resource(path, model, store, **options)}
+    names = mounted["resource"].info.reductions
     return [
         URLSpec(re.escape(path), collection, mounted),
+        *(URLSpec(f"{re.escape(path)}/{re.escape(name)}", reduction, {**mounted, "name": name}) for name in names),
         # One segment, still percent-encoded, so that a key may hold any character, slashes too.
         URLSpec(re.escape(path) + "/([^/]+)", document, mounted),
     ]
