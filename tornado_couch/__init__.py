@@ -13,13 +13,14 @@ if TYPE_CHECKING:
         CouchError,
         DocumentExists,
         DocumentNotFound,
+        NoIndex,
         RetriesExhausted,
         RevisionMismatch,
         TornadoCouchError,
     )
-    from .models import CreatedOn, Indexed, Key, Model, ReadOnly, Timestamp, UpdatedOn, WriteOnly
+    from .models import Count, CreatedOn, Indexed, Key, Model, ReadOnly, Stats, Sum, Timestamp, UpdatedOn, WriteOnly
     from .ops import install
-    from .store import Page, Retry, Store
+    from .store import Bounds, Page, Query, Retry, Store
     from .web import (
         AllowAny,
         Application,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Policy,
         Problem,
         ProblemHandler,
+        ReductionHandler,
         ReplaceMixin,
         ResourceHandler,
         RetrieveMixin,
@@ -44,10 +46,12 @@ __all__ = [
     "Application",
     "BasicAuth",
     "BearerAuth",
+    "Bounds",
     "CollectionHandler",
     "CookieAuth",
     "Couch",
     "CouchError",
+    "Count",
     "CreateMixin",
     "CreatedOn",
     "Database",
@@ -60,20 +64,25 @@ __all__ = [
     "Key",
     "ListMixin",
     "Model",
+    "NoIndex",
     "Page",
     "PatchMixin",
     "Policy",
     "Problem",
     "ProblemHandler",
     "ProxyAuth",
+    "Query",
     "ReadOnly",
+    "ReductionHandler",
     "ReplaceMixin",
     "ResourceHandler",
     "RetriesExhausted",
     "RetrieveMixin",
     "Retry",
     "RevisionMismatch",
+    "Stats",
     "Store",
+    "Sum",
     "Timeout",
     "Timestamp",
     "TornadoCouchError",
@@ -88,13 +97,13 @@ __all__ = [
 # server, which need few of them, start fast.
 _HOME = {
     "couch": "BasicAuth BearerAuth CookieAuth Couch Database ProxyAuth Timeout",
-    "errors": "CouchError DocumentExists DocumentNotFound RetriesExhausted RevisionMismatch TornadoCouchError",
-    "models": "CreatedOn Indexed Key Model ReadOnly Timestamp UpdatedOn WriteOnly",
+    "errors": "CouchError DocumentExists DocumentNotFound NoIndex RetriesExhausted RevisionMismatch TornadoCouchError",
+    "models": "Count CreatedOn Indexed Key Model ReadOnly Stats Sum Timestamp UpdatedOn WriteOnly",
     "ops": "install",
-    "store": "Page Retry Store",
+    "store": "Bounds Page Query Retry Store",
     "web": (
         "AllowAny Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin PatchMixin"
-        " Policy Problem ProblemHandler ReplaceMixin"
+        " Policy Problem ProblemHandler ReductionHandler ReplaceMixin"
         " ResourceHandler RetrieveMixin resource"
     ),
 }

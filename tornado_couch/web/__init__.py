@@ -17,6 +17,7 @@ from .preconditions import EntityTag, Preconditions, entity_tag, parse_entity_ta
 from .principals import Authenticator, Principal
 from .problems import NotFoundHandler, Problem, ProblemHandler
 from .rate_limit import RateLimit
+from .reductions import ReductionHandler
 from .resources import Resource
 from .routes import CollectionHandler, DocumentHandler, resource
 
@@ -49,6 +50,7 @@ __all__ = [
     "ProblemHandler",
     "RateLimit",
     "ReadOnly",
+    "ReductionHandler",
     "ReplaceMixin",
     "Resource",
     "ResourceHandler",
