@@ -1,0 +1,126 @@
+"""Keyczar's spelling of bytes: base64url without padding, and strings of bytes that follow their length."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+
+__all__ = [
+    "HASH_SIZE",
+    "HEADER_SIZE",
+    "VERSION_BYTE",
+    "Decoder",
+    "Encoder",
+    "as_bytes",
+    "decode",
+    "decoded",
+    "encode",
+    "magnitude",
+    "pack",
+    "pack_all",
+    "prefix_hash",
+    "short_hash",
+    "split",
+    "unpack_all",
+]
+
+VERSION_BYTE = b"\x00"
+"""The first byte of whatever Keyczar makes; also the last of the bytes that a versioned signature signs."""
+HASH_SIZE = 4
+"""Bytes of a key's hash in an output's header."""
+HEADER_SIZE = len(VERSION_BYTE) + HASH_SIZE
+
+Encoder = Callable[[bytes], str]
+Decoder = Callable[["str | bytes"], bytes]
+
+
+def encode(data: bytes) -> str:
+    """Base64url (RFC 4648 §5) without padding characters."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+
+def decode(text: str | bytes) -> bytes:
+    """The bytes that `encode` would give this text for, and no other text.
+
+    Whoever also takes padding, white space or stray last bits lets one output be written in many ways.
+
+    Raises:
+        ValueError: it is not what `encode` writes.
+    """
+    # A UnicodeEncodeError would carry the text, which may be a key.
+    raw = text.encode("ascii", "replace") if isinstance(text, str) else bytes(text)
+    try:
+        data = base64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4))
+    except ValueError:
+        data = b""
+    if base64.urlsafe_b64encode(data).rstrip(b"=") != raw:
+        raise ValueError("not base64url in its one canonical form without padding")
+    return data
+
+
+def decoded(text: str | bytes, decoder: Decoder | None) -> bytes:
+    """The bytes of an output; none for a text that is not canonical, so that it fails as an altered one does."""
+    if decoder is None:
+        return as_bytes(text)
+    try:
+        return decoder(text)
+    except ValueError:
+        return b""
+
+
+def as_bytes(data: str | bytes) -> bytes:
+    """Bytes as they are, text as UTF-8."""
+    if isinstance(data, str):
+        return data.encode("utf-8")
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    raise TypeError(f"str or bytes are wanted, not {type(data).__name__}")
+
+
+def split(output: bytes) -> tuple[bytes, bytes]:
+    """The header of an output, and what follows it."""
+    return output[:HEADER_SIZE], output[HEADER_SIZE:]
+
+
+def pack(data: bytes) -> bytes:
+    """A string of bytes after its length in four bytes, the greatest first."""
+    return len(data).to_bytes(4, "big") + data
+
+
+def pack_all(*parts: bytes) -> bytes:
+    """Their number in four bytes, then each as `pack` has it."""
+    return len(parts).to_bytes(4, "big") + b"".join(map(pack, parts))
+
+
+def unpack_all(packed: bytes) -> list[bytes]:
+    """What `pack_all` was given.
+
+    Raises:
+        ValueError: the lengths and the number do not fit the bytes.
+    """
+    parts, rest = [], packed[4:]
+    while rest:
+        size = int.from_bytes(rest[:4], "big")
+        parts.append(rest[4 : 4 + size])
+        if len(rest) < 4 + size:
+            raise ValueError("a packed string is cut off")
+        rest = rest[4 + size :]
+    if packed[:4] != len(parts).to_bytes(4, "big"):
+        raise ValueError("there are fewer or more packed strings than said")
+    return parts
+
+
+def magnitude(number: int) -> bytes:
+    """A number's bytes, the greatest first and not zero: how key hashes take numbers."""
+    return number.to_bytes(max(1, (number.bit_length() + 7) // 8), "big")
+
+
+def short_hash(*parts: bytes) -> bytes:
+    """The first four bytes of SHA-1: a key's hash is a name for it, not a safeguard."""
+    return hashlib.sha1(b"".join(parts), usedforsecurity=False).digest()[:HASH_SIZE]
+
+
+def prefix_hash(*numbers: int) -> bytes:
+    """The hash of a public key: over its numbers' bytes, each after their length."""
+    return short_hash(*(pack(magnitude(number)) for number in numbers))

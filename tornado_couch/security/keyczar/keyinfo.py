@@ -1,0 +1,92 @@
+"""The words of a key set's `meta` file: types of keys, what a set is for, and the status of each version."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+__all__ = [
+    "ACTIVE",
+    "AES",
+    "DECRYPT_AND_ENCRYPT",
+    "DSA_PRIV",
+    "DSA_PUB",
+    "ENCRYPT",
+    "HMAC_SHA1",
+    "INACTIVE",
+    "PRIMARY",
+    "RSA_PRIV",
+    "RSA_PUB",
+    "SIGN_AND_VERIFY",
+    "VERIFY",
+    "KeyPurpose",
+    "KeyStatus",
+    "KeyType",
+]
+
+
+class KeyStatus(str, Enum):
+    """What a key version may do. All of them verify and decrypt."""
+
+    PRIMARY = "PRIMARY"
+    """The one version that signs and encrypts."""
+    ACTIVE = "ACTIVE"
+    INACTIVE = "INACTIVE"
+    """The only status from which a version can be revoked."""
+
+
+class KeyPurpose(str, Enum):
+    """What a key set is for."""
+
+    DECRYPT_AND_ENCRYPT = "DECRYPT_AND_ENCRYPT"
+    ENCRYPT = "ENCRYPT"
+    SIGN_AND_VERIFY = "SIGN_AND_VERIFY"
+    VERIFY = "VERIFY"
+
+
+class KeyType(str, Enum):
+    """The type of every key in a set."""
+
+    AES = "AES"
+    """AES in CBC mode, with HMAC-SHA1 over the whole output."""
+    HMAC_SHA1 = "HMAC_SHA1"
+    DSA_PRIV = "DSA_PRIV"
+    DSA_PUB = "DSA_PUB"
+    RSA_PRIV = "RSA_PRIV"
+    """OAEP with SHA-1, or PKCS #1 v1.5 signatures with SHA-1, by the set's purpose."""
+    RSA_PUB = "RSA_PUB"
+
+    @property
+    def purposes(self) -> frozenset[KeyPurpose]:
+        """What a set of such keys can be for."""
+        return _PURPOSES[self]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes in bits in which new keys are made, the default one first; none for public keys."""
+        return _SIZES.get(self, ())
+
+    @property
+    def is_public(self) -> bool:
+        """Whether its key files hold no secret."""
+        return self in (KeyType.DSA_PUB, KeyType.RSA_PUB)
+
+
+# python-keyczar's names for them.
+PRIMARY, ACTIVE, INACTIVE = KeyStatus.PRIMARY, KeyStatus.ACTIVE, KeyStatus.INACTIVE
+DECRYPT_AND_ENCRYPT, ENCRYPT = KeyPurpose.DECRYPT_AND_ENCRYPT, KeyPurpose.ENCRYPT
+SIGN_AND_VERIFY, VERIFY = KeyPurpose.SIGN_AND_VERIFY, KeyPurpose.VERIFY
+AES, HMAC_SHA1 = KeyType.AES, KeyType.HMAC_SHA1
+DSA_PRIV, DSA_PUB = KeyType.DSA_PRIV, KeyType.DSA_PUB
+RSA_PRIV, RSA_PUB = KeyType.RSA_PRIV, KeyType.RSA_PUB
+
+_PURPOSES = {
+    AES: frozenset({DECRYPT_AND_ENCRYPT}),
+    HMAC_SHA1: frozenset({SIGN_AND_VERIFY}),
+    DSA_PRIV: frozenset({SIGN_AND_VERIFY}),
+    DSA_PUB: frozenset({VERIFY}),
+    RSA_PRIV: frozenset({DECRYPT_AND_ENCRYPT, SIGN_AND_VERIFY}),
+    RSA_PUB: frozenset({ENCRYPT, VERIFY}),
+}
+
+# Keyczar also made RSA keys of 512 and 768 bits, which `cryptography` no longer does, and of 1024.
+_SIZES = {AES: (128, 192, 256), HMAC_SHA1: (256,), DSA_PRIV: (1024,), RSA_PRIV: (2048, 4096, 1024)}

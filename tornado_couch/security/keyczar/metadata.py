@@ -1,0 +1,146 @@
+"""A key set's `meta`: its name, what it is for, and the status of each of its versions. Values, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ... import json_text
+from ...errors import KeySetError
+from .fields import bool_field, int_field, parse_object, text_field, word_field
+from .keyinfo import ACTIVE, INACTIVE, PRIMARY, KeyPurpose, KeyStatus, KeyType
+
+__all__ = ["KeyMetadata", "KeyVersion"]
+
+
+@dataclass(frozen=True)
+class KeyVersion:
+    """One key of a set.
+
+    Attributes:
+        number: its number, which is also its file's name.
+        status: what it may do.
+        exportable: a member that Keyczar wrote and never read.
+    """
+
+    number: int
+    status: KeyStatus
+    exportable: bool = False
+
+    @classmethod
+    def of(cls, value: Any) -> KeyVersion:
+        """One member of `versions`."""
+        if not isinstance(value, dict):
+            raise KeySetError("a version in it is not an object")
+        return cls(
+            int_field(value, "versionNumber"), word_field(value, "status", KeyStatus), bool_field(value, "exportable")
+        )
+
+
+@dataclass(frozen=True)
+class KeyMetadata:
+    """What is known of a key set without its keys.
+
+    Attributes:
+        name: any text.
+        purpose: what the set is for.
+        type: the type of each of its keys.
+        encrypted: whether its key files are encrypted with another key set.
+        versions: its versions, of which at most one is primary.
+    """
+
+    name: str
+    purpose: KeyPurpose
+    type: KeyType
+    encrypted: bool = False
+    versions: tuple[KeyVersion, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.purpose not in self.type.purposes:
+            raise KeySetError(f"keys of type {self.type.value} are not for {self.purpose.value}")
+        numbers = [version.number for version in self.versions]
+        if len(set(numbers)) < len(numbers):
+            raise KeySetError("two of its versions have the same number")
+        if [version.status for version in self.versions].count(PRIMARY) > 1:
+            raise KeySetError("more than one of its versions is primary")
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> KeyMetadata:
+        """What a `meta` file says.
+
+        Raises:
+            KeySetError: it is no key set's.
+        """
+        value = parse_object(text)
+        versions = value.get("versions")
+        if not isinstance(versions, list):
+            raise KeySetError("its member versions is not an array")
+        return cls(
+            text_field(value, "name"),
+            word_field(value, "purpose", KeyPurpose),
+            word_field(value, "type", KeyType),
+            bool_field(value, "encrypted"),
+            tuple(KeyVersion.of(each) for each in versions),
+        )
+
+    def __str__(self) -> str:
+        """The text of a `meta` file."""
+        versions = [
+            {"versionNumber": each.number, "status": each.status.value, "exportable": each.exportable}
+            for each in self.versions
+        ]
+        members = {"name": self.name, "purpose": self.purpose.value, "type": self.type.value}
+        return json_text.dumps({**members, "encrypted": self.encrypted, "versions": versions}).decode("utf-8")
+
+    @property
+    def primary(self) -> KeyVersion | None:
+        """The version that signs and encrypts, where there is one."""
+        return next((version for version in self.versions if version.status is PRIMARY), None)
+
+    def version(self, number: int) -> KeyVersion:
+        """A version by its number.
+
+        Raises:
+            KeySetError: there is none.
+        """
+        for version in self.versions:
+            if version.number == number:
+                return version
+        raise KeySetError(f"the key set has no version {number}")
+
+    def added(self, status: KeyStatus, *, encrypted: bool) -> KeyMetadata:
+        """With one more version, the last; a primary one makes the primary one so far active."""
+        if self.versions and encrypted is not self.encrypted:
+            raise KeySetError("a key set is encrypted as a whole: give the key set it is encrypted with, and only then")
+        number = 1 + max((version.number for version in self.versions), default=0)
+        older = self._without_primary() if status is PRIMARY else self.versions
+        return replace(self, encrypted=encrypted, versions=(*older, KeyVersion(number, status)))
+
+    def promoted(self, number: int) -> KeyMetadata:
+        """From inactive to active, or from active to primary, which makes the primary one so far active."""
+        status = self.version(number).status
+        if status is PRIMARY:
+            raise KeySetError(f"version {number} is primary: it cannot be promoted")
+        if status is INACTIVE:
+            return self._with(number, ACTIVE)
+        return replace(self, versions=self._without_primary())._with(number, PRIMARY)
+
+    def demoted(self, number: int) -> KeyMetadata:
+        """From primary to active, which leaves no primary version, or from active to inactive."""
+        status = self.version(number).status
+        if status is INACTIVE:
+            raise KeySetError(f"version {number} is inactive: it cannot be demoted, only revoked")
+        return self._with(number, ACTIVE if status is PRIMARY else INACTIVE)
+
+    def revoked(self, number: int) -> KeyMetadata:
+        """Without an inactive version."""
+        if self.version(number).status is not INACTIVE:
+            raise KeySetError(f"version {number} is not inactive: only an inactive version can be revoked")
+        return replace(self, versions=tuple(each for each in self.versions if each.number != number))
+
+    def _with(self, number: int, status: KeyStatus) -> KeyMetadata:
+        changed = (replace(each, status=status) if each.number == number else each for each in self.versions)
+        return replace(self, versions=tuple(changed))
+
+    def _without_primary(self) -> tuple[KeyVersion, ...]:
+        return tuple(replace(each, status=ACTIVE) if each.status is PRIMARY else each for each in self.versions)

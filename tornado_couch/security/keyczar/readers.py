@@ -1,0 +1,162 @@
+"""Where key sets are read from. The methods keep python-keyczar's names, so that a reader of one's own still fits."""
+# ruff: noqa: N802 - python-keyczar's names
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Protocol
+
+from ...errors import DecryptionFailed, KeySetError
+from .key import Key
+from .keyinfo import PRIMARY, KeyPurpose
+from .keys import key_text
+from .metadata import KeyMetadata, KeyVersion
+
+__all__ = ["Decrypter", "EncryptedReader", "FileReader", "Reader", "StaticKeyReader"]
+
+_OTHERS_READ = stat.S_IROTH
+_OTHERS_WRITE = stat.S_IWOTH
+_GROUP_WRITES = stat.S_IWGRP
+_MOST = 1 << 20  # bytes; the largest key file, RSA of 4096 bits, has 4 KB
+
+
+class Reader(Protocol):
+    """Reads one key set."""
+
+    def GetMetadata(self) -> str:
+        """The text of its `meta`."""
+
+    def GetKey(self, version_number: int, /) -> str:
+        """The text of a version's key file."""
+
+
+class Decrypter(Protocol):
+    """What an encrypted key set is read with: a `Crypter`, or anything like it."""
+
+    def Decrypt(self, ciphertext: str, /) -> str | bytes:
+        """The plaintext of an output."""
+
+
+class FileReader:
+    """Reads a key set from a directory. Key files are secrets: those that others can read or write are refused."""
+
+    def __init__(self, location: str | os.PathLike[str]) -> None:
+        self._location = Path(location)
+        self._forbidden: int | None = None
+
+    def __repr__(self) -> str:
+        return f"FileReader({str(self._location)!r})"
+
+    def GetMetadata(self) -> str:
+        """The text of its `meta`.
+
+        Raises:
+            KeySetError: the directory or the file is missing, cannot be read, or can be written by others.
+        """
+        _check_directory(self._location)
+        text = _read(self._location / "meta", _OTHERS_WRITE | _GROUP_WRITES)
+        # Public keys may be read by everyone, but whoever can replace them can forge.
+        readable = KeyMetadata.parse(text).type.is_public
+        self._forbidden = _OTHERS_WRITE | _GROUP_WRITES | (0 if readable else _OTHERS_READ)
+        return text
+
+    def GetKey(self, version_number: int) -> str:
+        """The text of a version's key file.
+
+        Raises:
+            KeySetError: it is missing, cannot be read, or is open to others.
+        """
+        if self._forbidden is None:
+            self.GetMetadata()
+        return _read(self._location / str(version_number), self._forbidden or 0)
+
+
+class StaticKeyReader:
+    """A key set of one key that is in memory."""
+
+    def __init__(self, key: Key, purpose: KeyPurpose) -> None:
+        self._key = key
+        self._metadata = KeyMetadata("Imported", purpose, key.type, versions=(KeyVersion(1, PRIMARY),))
+
+    def GetMetadata(self) -> str:
+        """The text of a `meta`."""
+        return str(self._metadata)
+
+    def GetKey(self, _version_number: int) -> str:
+        """The key's text."""
+        return key_text(self._key)
+
+
+class EncryptedReader:
+    """Reads a key set whose key files are encrypted with another one.
+
+    Args:
+        reader: what reads the encrypted files.
+        crypter: the `Crypter` of the other key set.
+    """
+
+    def __init__(self, reader: Reader, crypter: Decrypter) -> None:
+        self._reader = reader
+        self._crypter = crypter
+
+    def GetMetadata(self) -> str:
+        """The text of its `meta`, which is never encrypted."""
+        return self._reader.GetMetadata()
+
+    def GetKey(self, version_number: int) -> str:
+        """The text of a version's key file, decrypted.
+
+        Raises:
+            KeySetError: the other key set does not decrypt it.
+        """
+        # An editor, or Java, may have left a line break at the end.
+        ciphertext = self._reader.GetKey(version_number).strip()
+        try:
+            text = self._crypter.Decrypt(ciphertext)
+        except DecryptionFailed:
+            text = None
+        if text is None:
+            raise KeySetError(f"the key file of version {version_number} is not encrypted with the key set given")
+        return text if isinstance(text, str) else text.decode("utf-8", "replace")
+
+
+def _check_directory(path: Path) -> None:
+    """Whoever can write the directory can put other keys into it."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise KeySetError(f"the key set {path} cannot be read: {error.strerror}") from None
+    if not stat.S_ISDIR(mode):
+        raise KeySetError(f"the key set {path} is not a directory")
+    if mode & _OTHERS_WRITE:
+        raise KeySetError(f"the key set {path} can be changed by everyone: chmod go-w it")
+
+
+def _read(path: Path, forbidden: int) -> str:
+    """A file's text. The mode asked is that of the file opened, not of one put there since."""
+    try:
+        # Without O_NONBLOCK a named pipe would hold us up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            _check_file(path, os.fstat(descriptor), forbidden)
+            text = file.read(_MOST + 1)
+    except OSError as error:
+        raise KeySetError(f"the key file {path} cannot be read: {error.strerror}") from None
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        pass  # its exception carries the file's bytes
+    raise KeySetError(f"the key file {path} is not UTF-8")
+
+
+def _check_file(path: Path, found: os.stat_result, forbidden: int) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise KeySetError(f"the key file {path} is not a regular file")
+    if found.st_mode & forbidden & _OTHERS_READ:
+        raise KeySetError(f"the key file {path} can be read by everyone: chmod 600 it, and think of its keys as known")
+    if found.st_mode & forbidden:
+        raise KeySetError(f"the key file {path} can be changed by others than its owner: chmod go-w it")
+    if found.st_size > _MOST:
+        raise KeySetError(f"the key file {path} is too large for one")

@@ -1,0 +1,263 @@
+"""Signing and verifying with a key set.
+
+A versioned signature signs the message and then a zero byte, the version of the format. The methods in
+python-keyczar's spelling answer as it did, with True or False, the message or None; those in Python's spelling
+raise, so that a forgotten `if` lets nothing through.
+"""
+# ruff: noqa: N802 - python-keyczar's names
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import ClassVar, overload
+
+from ...errors import InvalidSignature, SignatureFault
+from .encoding import HEADER_SIZE, VERSION_BYTE, Decoder, Encoder, as_bytes, decode, decoded, encode, pack, split
+from .key import Key
+from .keyinfo import SIGN_AND_VERIFY, VERIFY, KeyPurpose
+from .keyset import Keyczar
+
+__all__ = ["Signer", "UnversionedSigner", "UnversionedVerifier", "Verifier"]
+
+_TIME_SIZE = 8
+_LENGTH_SIZE = 4
+
+
+def _any_verifies(keys: Sequence[Key], message: bytes, signature: bytes) -> bool:
+    """Whether one of the keys made a signature; asks all of them, whichever it is."""
+    return any([key.verify(message, signature) for key in keys])  # noqa: C419 - a generator would stop early
+
+
+class Verifier(Keyczar):
+    """Verifies: with an HMAC, DSA or RSA key set, public ones included."""
+
+    purposes: ClassVar[frozenset[KeyPurpose]] = frozenset({VERIFY, SIGN_AND_VERIFY})
+
+    def Verify(self, data: str | bytes, sig: str | bytes, decoder: Decoder | None = decode) -> bool:
+        """Whether a key of this set made the signature for the data.
+
+        Args:
+            data: the message; text as UTF-8.
+            sig: what a `Sign` of this key set returned, in any implementation of Keyczar.
+            decoder: what makes bytes of the signature; None where it is bytes.
+
+        Returns:
+            False as well for a signature that is cut off, not canonical base64url, or of an unknown key, where
+            python-keyczar raised.
+        """
+        header, bare = split(decoded(sig, decoder))
+        return self._verifies(header, as_bytes(data), bare)
+
+    def AttachedVerify(
+        self, signed_data: str | bytes, nonce: str | bytes | None, decoder: Decoder | None = decode
+    ) -> bytes | None:
+        """The message within what `AttachedSign` returned, or None where it does not verify with this nonce."""
+        header, rest = split(decoded(signed_data, decoder))
+        # A length beyond the end leaves no signature, and none never verifies.
+        size = int.from_bytes(rest[:_LENGTH_SIZE], "big")
+        data, bare = rest[_LENGTH_SIZE:][:size], rest[_LENGTH_SIZE:][size:]
+        return data if self._verifies(header, data + _hidden(nonce), bare) else None
+
+    def TimeoutVerify(
+        self, data: str | bytes, sig: str | bytes, decoder: Decoder | None = decode, *, now: int | None = None
+    ) -> bool:
+        """Whether `TimeoutSign` made the signature for the data, and its time has not passed.
+
+        Args:
+            data: the message; text as UTF-8.
+            sig: the signature.
+            decoder: what makes bytes of the signature; None where it is bytes.
+            now: milliseconds since 1970 in UTC; the clock's where None.
+        """
+        header, rest = split(decoded(sig, decoder))
+        expires, bare = rest[:_TIME_SIZE], rest[_TIME_SIZE:]
+        right = self._verifies(header, expires + as_bytes(data), bare)
+        moment = time.time_ns() // 1_000_000 if now is None else now
+        # Java's long: a time with the highest bit set is long past.
+        return right and moment <= int.from_bytes(expires, "big", signed=True)
+
+    def verify(self, data: str | bytes, signature: str | bytes) -> None:
+        """`Verify` that raises.
+
+        Raises:
+            InvalidSignature: as `Verify` is false; its `reason` tells an unknown key from an altered signature.
+        """
+        if not self.Verify(data, signature):
+            raise self._refusal(signature)
+
+    def attached_verify(self, signed_data: str | bytes, nonce: str | bytes | None) -> bytes:
+        """`AttachedVerify` that raises.
+
+        Raises:
+            InvalidSignature: it does not verify.
+        """
+        data = self.AttachedVerify(signed_data, nonce)
+        if data is None:
+            raise self._refusal(signed_data)
+        return data
+
+    def timeout_verify(self, data: str | bytes, signature: str | bytes, *, now: int | None = None) -> None:
+        """`TimeoutVerify` that raises.
+
+        Raises:
+            InvalidSignature: it does not verify, or its time has passed.
+        """
+        if not self.TimeoutVerify(data, signature, now=now):
+            raise self._refusal(signature)
+
+    def _verifies(self, header: bytes, message: bytes, bare: bytes) -> bool:
+        keys, known = self._candidates(header)
+        return _any_verifies(keys, message + VERSION_BYTE, bare) and known
+
+    def _refusal(self, signature: str | bytes) -> InvalidSignature:
+        raw = decoded(signature, decode)
+        unknown = len(raw) >= HEADER_SIZE and not self._candidates(split(raw)[0])[1]
+        return InvalidSignature(
+            f"no key of the key set {self.metadata.name!r} made this signature: the signature or what it signs is"
+            " altered, or its time has passed, or it is of another key set",
+            SignatureFault.UNKNOWN_KEY if unknown else SignatureFault.ALTERED,
+        )
+
+
+class Signer(Verifier):
+    """Signs and verifies: with an HMAC key set, or a DSA or RSA one with private keys."""
+
+    purposes: ClassVar[frozenset[KeyPurpose]] = frozenset({SIGN_AND_VERIFY})
+
+    @overload
+    def Sign(self, data: str | bytes, encoder: Encoder = ...) -> str: ...
+    @overload
+    def Sign(self, data: str | bytes, encoder: None) -> bytes: ...
+    def Sign(self, data: str | bytes, encoder: Encoder | None = encode) -> str | bytes:
+        """Sign bytes, or text as UTF-8, with the primary key.
+
+        Args:
+            data: the message.
+            encoder: what makes text of the signature; None for bytes.
+
+        Returns:
+            Header and signature, as base64url without padding.
+
+        Raises:
+            LegacyAlgorithm: the set was not read with `allow_legacy=True`.
+            KeySetError: no version of it is primary.
+        """
+        key = self._writing_key()
+        output = key.header + key.sign(as_bytes(data) + VERSION_BYTE)
+        return output if encoder is None else encoder(output)
+
+    @overload
+    def AttachedSign(self, data: str | bytes, nonce: str | bytes | None, encoder: Encoder = ...) -> str: ...
+    @overload
+    def AttachedSign(self, data: str | bytes, nonce: str | bytes | None, encoder: None) -> bytes: ...
+    def AttachedSign(
+        self, data: str | bytes, nonce: str | bytes | None, encoder: Encoder | None = encode
+    ) -> str | bytes:
+        """Sign a message and a nonce; the message, in clear, is within what comes back.
+
+        Args:
+            data: the message.
+            nonce: what else is signed and must be given again to verify; not within what comes back. With None
+                the signature is that of `Sign`, so that one can be made of the other.
+            encoder: what makes text of the output; None for bytes.
+
+        Returns:
+            Header, the message after its length, and signature, as base64url without padding.
+
+        Raises:
+            LegacyAlgorithm: the set was not read with `allow_legacy=True`.
+            KeySetError: no version of it is primary.
+        """
+        key, message = self._writing_key(), as_bytes(data)
+        output = key.header + pack(message) + key.sign(message + _hidden(nonce) + VERSION_BYTE)
+        return output if encoder is None else encoder(output)
+
+    @overload
+    def TimeoutSign(self, data: str | bytes, expiration: int, encoder: Encoder = ...) -> str: ...
+    @overload
+    def TimeoutSign(self, data: str | bytes, expiration: int, encoder: None) -> bytes: ...
+    def TimeoutSign(self, data: str | bytes, expiration: int, encoder: Encoder | None = encode) -> str | bytes:
+        """Sign a message until a time, as Java's TimeoutSigner does (python-keyczar has none).
+
+        Args:
+            data: the message.
+            expiration: the last millisecond at which it verifies, counted since 1970 in UTC.
+            encoder: what makes text of the signature; None for bytes.
+
+        Returns:
+            Header, the time in eight bytes, and signature, as base64url without padding.
+
+        Raises:
+            LegacyAlgorithm: the set was not read with `allow_legacy=True`.
+            KeySetError: no version of it is primary.
+        """
+        key, expires = self._writing_key(), expiration.to_bytes(_TIME_SIZE, "big", signed=True)
+        output = key.header + expires + key.sign(expires + as_bytes(data) + VERSION_BYTE)
+        return output if encoder is None else encoder(output)
+
+    def sign(self, data: str | bytes) -> str:
+        """`Sign`, with base64url as the one encoding."""
+        return self.Sign(data)
+
+    def attached_sign(self, data: str | bytes, nonce: str | bytes | None) -> str:
+        """`AttachedSign`, with base64url as the one encoding."""
+        return self.AttachedSign(data, nonce)
+
+    def timeout_sign(self, data: str | bytes, expiration: int) -> str:
+        """`TimeoutSign`, with base64url as the one encoding."""
+        return self.TimeoutSign(data, expiration)
+
+
+class UnversionedVerifier(Keyczar):
+    """Verifies plain signatures: without header, and without the version byte in what is signed."""
+
+    purposes: ClassVar[frozenset[KeyPurpose]] = Verifier.purposes
+
+    def Verify(self, data: str | bytes, sig: str | bytes, decoder: Decoder | None = decode) -> bool:
+        """Whether one of all keys of this set made the signature for the data."""
+        return _any_verifies(tuple(self._keys.values()), as_bytes(data), decoded(sig, decoder))
+
+    def verify(self, data: str | bytes, signature: str | bytes) -> None:
+        """`Verify` that raises.
+
+        Raises:
+            InvalidSignature: it does not verify.
+        """
+        if not self.Verify(data, signature):
+            raise InvalidSignature(f"no key of the key set {self.metadata.name!r} made this signature for these data")
+
+
+class UnversionedSigner(UnversionedVerifier):
+    """Makes and verifies plain signatures: without header, and without the version byte in what is signed."""
+
+    purposes: ClassVar[frozenset[KeyPurpose]] = Signer.purposes
+
+    @overload
+    def Sign(self, data: str | bytes, encoder: Encoder = ...) -> str: ...
+    @overload
+    def Sign(self, data: str | bytes, encoder: None) -> bytes: ...
+    def Sign(self, data: str | bytes, encoder: Encoder | None = encode) -> str | bytes:
+        """Sign bytes, or text as UTF-8, with the primary key.
+
+        Args:
+            data: the message.
+            encoder: what makes text of the signature; None for bytes.
+
+        Returns:
+            The signature alone, as base64url without padding.
+
+        Raises:
+            LegacyAlgorithm: the set was not read with `allow_legacy=True`.
+            KeySetError: no version of it is primary.
+        """
+        output = self._writing_key().sign(as_bytes(data))
+        return output if encoder is None else encoder(output)
+
+    def sign(self, data: str | bytes) -> str:
+        """`Sign`, with base64url as the one encoding."""
+        return self.Sign(data)
+
+
+def _hidden(nonce: str | bytes | None) -> bytes:
+    return b"" if nonce is None else pack(as_bytes(nonce))
