@@ -129,11 +129,10 @@ def _span(database: Database, item: Attachment, start: int, end: int) -> Iterato
     """The bytes from `start` to `end`, both included."""
     place = start - start % PART_SIZE
     for part in _stored_parts(database, item, start // PART_SIZE):
-        piece = part[max(start - place, 0) : end + 1 - place]
-        if not piece:
-            return
-        yield piece
+        yield part[max(start - place, 0) : end + 1 - place]
         place += len(part)
+        if place > end:
+            return
 
 
 def _ranges(header: str | None, length: int) -> list[tuple[int, int]]:

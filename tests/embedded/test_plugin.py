@@ -1,0 +1,47 @@
+"""The pytest plugin, as the README of embedded/ shows it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[2] / "tornado_couch" / "embedded" / "README.md"
+
+
+def example() -> str:
+    """The test in the README."""
+    found = re.search(r"```python\n(# test_orchard\.py\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.timeout(120)
+def test_the_readmes_example_passes(tmp_path: Path) -> None:
+    """A user's test file, as the README shows it, finds the fixtures by itself, and passes."""
+    (tmp_path / "test_orchard.py").write_text(example(), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
+def test_databases_are_fresh(couch_database: str, couch_url: str) -> None:
+    """`couch_database` is an empty database below `couch_url`."""
+    from tests.embedded.client import Client
+
+    assert couch_database.startswith(couch_url + "/")
+    assert Client(couch_database).get("").json["doc_count"] == 0
+
+
+def test_importing_the_plugin_is_light() -> None:
+    """The plugin brings neither the server nor Tornado into a test run that asks for neither."""
+    code = (
+        "import sys, tornado_couch.embedded.pytest_plugin as p;"
+        "print([m for m in sys.modules if m.startswith('tornado_couch.embedded.')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "['tornado_couch.embedded.pytest_plugin']"
