@@ -1,0 +1,189 @@
+"""Hashes of property values, in texts that say how they were made.
+
+    $2b$12$...                              bcrypt of the value; $2a$ and $2y$ of other software verify as well
+    bcrypt-hmac-sha256:$2b$12$...           bcrypt of a hash of the value
+    sha3-512:<base64url>                    SHA3-512 of the value
+    hmac-sha3-512:<8 digits>:<base64url>    HMAC-SHA3-512 of the value under the pepper with this id
+
+bcrypt takes 72 bytes at most and in some software ends at a zero byte. Values that are longer or hold a zero byte
+are therefore hashed first: base64 of HMAC-SHA256 under a fixed, public key. The fixed key keeps plain SHA-256
+hashes of the same values, leaked elsewhere, from being tried in their place.
+
+All of it is synchronous. bcrypt takes a quarter of a second at cost 12 and releases the GIL: call it in a thread.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import hmac
+import re
+from typing import Protocol
+
+import bcrypt
+
+from ..errors import SecurityError
+from .base64url import b64_encode
+
+__all__ = ["BcryptHasher", "Hasher", "Sha3Hasher"]
+
+_BCRYPT = re.compile(r"(bcrypt-hmac-sha256:)?(\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53})", re.ASCII)
+_BCRYPT_TAG = "bcrypt-hmac-sha256:"
+_BCRYPT_LONGEST = 72
+_PREHASH_KEY = b"tornado_couch bcrypt prehash"
+# Cost 18 is some 15 seconds; a stored hash must not be able to ask for days.
+_MIN_COST, _MAX_COST = 4, 18
+_SHA3 = "sha3-512:"
+_KEYED_SHA3 = "hmac-sha3-512:"
+
+
+class Hasher(Protocol):
+    """A way to hash the values of a property.
+
+    Attributes:
+        slow: it takes long on purpose: call it in a thread.
+    """
+
+    slow: bool
+
+    def hash(self, value: str | bytes) -> str:
+        """The hash to store; text is hashed as UTF-8."""
+        ...
+
+    def verify(self, value: str | bytes, stored: str) -> bool:
+        """Whether a stored hash is one of this value."""
+        ...
+
+    def needs_rehash(self, stored: str) -> bool:
+        """Whether `hash` would now make it otherwise, so that it is best replaced when the value is at hand."""
+        ...
+
+
+class BcryptHasher:
+    """bcrypt, for values that can be guessed, such as passwords and PINs."""
+
+    slow = True
+
+    def __init__(self, cost: int = 12) -> None:
+        """Choose how long a hash is to take.
+
+        Args:
+            cost: each step doubles the time; 12 is about a quarter of a second.
+
+        Raises:
+            ValueError: the cost is not 4 to 18.
+        """
+        if not _MIN_COST <= cost <= _MAX_COST:
+            raise ValueError(f"bcrypt's cost is {_MIN_COST} to {_MAX_COST} here")
+        self.cost = cost
+
+    def hash(self, value: str | bytes) -> str:
+        """The salted hash of a value of any length."""
+        data = _bytes(value)
+        tag = "" if _fits(data) else _BCRYPT_TAG
+        salt = bcrypt.gensalt(self.cost)
+        return tag + bcrypt.hashpw(_prehash(data) if tag else data, salt).decode("ascii")
+
+    def verify(self, value: str | bytes, stored: str) -> bool:
+        """Whether a stored hash is one of this value.
+
+        A value too long for bcrypt, or with a zero byte, is none that a hash without our tag was made of: software
+        that cut it off would have taken any other ending as well.
+
+        Raises:
+            SecurityError: the stored text is no hash of bcrypt, or costs too much.
+        """
+        data, found = _bytes(value), _parsed(stored)
+        hashed_first = found[1] is not None
+        # A wrong value takes the same time whichever way it is wrong.
+        matches = _check(_prehash(data) if hashed_first or not _fits(data) else data, found[2])
+        return matches and (hashed_first or _fits(data))
+
+    def needs_rehash(self, stored: str) -> bool:
+        """Whether it is of another cost or variant, or no hash of bcrypt at all."""
+        found = _BCRYPT.fullmatch(stored)
+        return found is None or not found[2].startswith("$2b$") or int(found[3]) != self.cost
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode("utf-8") if isinstance(value, str) else value
+
+
+def _fits(data: bytes) -> bool:
+    return len(data) <= _BCRYPT_LONGEST and b"\0" not in data
+
+
+def _prehash(data: bytes) -> bytes:
+    """44 bytes for any value: base64, since bcrypt in some software ends at a zero byte."""
+    return binascii.b2a_base64(hmac.digest(_PREHASH_KEY, data, "sha256"), newline=False)
+
+
+def _check(data: bytes, stored: str) -> bool:
+    try:
+        return bcrypt.checkpw(data, stored.encode("ascii"))
+    except ValueError:
+        raise SecurityError("the stored text is no hash of bcrypt") from None
+
+
+def _parsed(stored: str) -> re.Match[str]:
+    found = _BCRYPT.fullmatch(stored)
+    if found is None:
+        raise SecurityError("the stored text is no hash of bcrypt")
+    if not _MIN_COST <= int(found[3]) <= _MAX_COST:
+        raise SecurityError(f"the stored hash has a cost of {found[3]}, beyond what is checked here")
+    return found
+
+
+class Sha3Hasher:
+    """SHA3-512, which is the same for the same value, so that documents can be found by it.
+
+    Only for values that cannot be guessed (random tokens), unless there is a pepper: whoever reads the database can
+    try as many values as they like.
+    """
+
+    slow = False
+
+    def __init__(self, pepper: bytes | None = None, *, older: tuple[bytes | None, ...] = ()) -> None:
+        """Choose the key.
+
+        Args:
+            pepper: a secret of at least 16 bytes, kept outside of the database; None for plain SHA3-512.
+            older: peppers that stored hashes may have been made with; None for none.
+
+        Raises:
+            ValueError: a pepper is shorter.
+        """
+        if any(len(each) < 16 for each in (pepper, *older) if each is not None):
+            raise ValueError("a pepper has at least 16 bytes")
+        self._pepper = pepper
+        self._older = older
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({'keyed' if self._pepper is not None else 'plain'})"
+
+    def hash(self, value: str | bytes) -> str:
+        """The hash of a value."""
+        return _sha3(_bytes(value), self._pepper)
+
+    def verify(self, value: str | bytes, stored: str) -> bool:
+        """Whether a stored hash is one of this value, by the pepper or one of the older ones."""
+        wanted = stored.encode("utf-8", "surrogatepass")
+        # Every candidate is compared: where it is found must not show in the time.
+        return sum([hmac.compare_digest(each.encode("ascii"), wanted) for each in self.lookups(value)]) > 0
+
+    def lookups(self, value: str | bytes) -> list[str]:
+        """Every text that may be stored for a value, today's first: what to look documents up by."""
+        data = _bytes(value)
+        return [_sha3(data, pepper) for pepper in (self._pepper, *self._older)]
+
+    def needs_rehash(self, stored: str) -> bool:
+        """Whether it was made with another pepper, or without."""
+        return stored[: stored.rfind(":")] != (today := self.hash(b""))[: today.rfind(":")]
+
+
+def _sha3(data: bytes, pepper: bytes | None) -> str:
+    if pepper is None:
+        return _SHA3 + b64_encode(hashlib.sha3_512(data).digest())
+    pepper_id = hmac.digest(pepper, b"tornado_couch pepper id", "sha3-256")[:4].hex()
+    key = hmac.digest(pepper, b"tornado_couch pepper key", "sha3-512")
+    return f"{_KEYED_SHA3}{pepper_id}:{b64_encode(hmac.digest(key, data, 'sha3-512'))}"
