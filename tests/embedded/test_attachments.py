@@ -109,6 +109,19 @@ def test_multipart_there_and_back(db: Client) -> None:
     assert db.get("/copy/t.txt").body == b"text"
 
 
+@pytest.mark.parametrize("path", ["/a?open_revs=all", "/_bulk_get"])
+def test_multipart_mixed_brings_the_attachments(db: Client, path: str) -> None:
+    """Leaves as multipart/mixed bring their attachments unasked: CouchDB's replicator reads them so."""
+    db.put("/a/b.bin", LARGE, BINARY)
+    method, body = ("POST", {"docs": [{"id": "a"}]}) if path == "/_bulk_get" else ("GET", None)
+    answer = db.ask(method, path, body, {"Accept": "multipart/mixed"})
+    assert LARGE in answer.body
+    assert b'"follows":true' in answer.body
+    newest = db.ask("GET", f'/a?open_revs=all&atts_since=["{db.get("/a").json["_rev"]}"]'.replace('"', "%22"), None,
+                    {"Accept": "multipart/mixed"})  # fmt: skip
+    assert LARGE not in newest.body
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"--x", b"--x\r\n\r\n{}", b"--x\r\n\r\n{}\r\n--x--junk", b"--x\r\nA: b", b"\r\n--x--\r\n"]
 )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,25 +14,30 @@ import pytest
 from tests.embedded.client import Client
 from tornado_couch.embedded.background import BackgroundCouch
 
+OTHERS = ["embedded", *(["COUCHDB_URL"] if os.environ.get("COUCHDB_URL", "").startswith("http://") else [])]
 
-@pytest.fixture(scope="module")
-def other() -> Iterator[Client]:
-    """A client of a second server, on which everyone is admin."""
+
+@pytest.fixture(scope="module", params=OTHERS)
+def other(request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of a second server, on which everyone is admin; and of a real CouchDB, where one is named."""
+    if request.param == "COUCHDB_URL":
+        yield Client(os.environ["COUCHDB_URL"])
+        return
     with BackgroundCouch() as url:
         yield Client(url)
 
 
 @pytest.fixture
-def far(other: Client, request: pytest.FixtureRequest) -> Iterator[Client]:
+def far(other: Client) -> Iterator[Client]:
     """A client of an empty database on the second server."""
-    name = f"far-{abs(hash(request.node.name))}"
+    name = f"far-{uuid.uuid4().hex}"
     other.put(f"/{name}")
     yield other.within(name)
     other.delete(f"/{name}")
 
 
 def url_of(client: Client) -> str:
-    login = "admin:password@" if client.login else ""
+    login = base64.b64decode(client.login["Authorization"].partition(" ")[2]).decode() + "@" if client.login else ""
     return f"http://{login}{client.host}:{client.port}{client.base}"
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import resource
 import signal
 from pathlib import Path
 
 import click
 
 __all__ = ["couchdb"]
+
+_FILES = 65536
 
 
 def is_loopback(bind: str) -> bool:
@@ -21,6 +24,14 @@ def is_loopback(bind: str) -> bool:
         return ipaddress.ip_address(bind).is_loopback
     except ValueError:
         return False
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the system lets: each open database has a handful."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else _FILES
+    if soft < min(wanted, _FILES):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, _FILES), hard))
 
 
 async def serve(folder: Path | None, bind: str, port: int, admin: str | None) -> None:
@@ -58,6 +69,7 @@ def couchdb(port: int, bind: str, folder: Path | None, memory: bool, admin: str 
         raise click.UsageError("--admin is USER:PASSWORD.")
     if admin is None and not is_loopback(bind):
         raise click.UsageError(f"--bind {bind} can be reached from elsewhere: that needs --admin.")
+    raise_file_limit()
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(serve(folder, "127.0.0.1" if bind == "localhost" else bind, port, admin))

@@ -11,7 +11,7 @@ from pathlib import Path
 __all__ = ["Connections"]
 
 _CACHE_KIB = 1024
-_MAX_IDLE = 4
+_MAX_IDLE = 2
 
 
 class Connections:

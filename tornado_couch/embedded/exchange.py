@@ -51,6 +51,8 @@ class Front(httputil.HTTPServerConnectionDelegate):
 
     def __init__(self, handle: Handle) -> None:
         self.handle = handle
+        self.statuses: dict[int, int] = {}
+        """How many replies had each status."""
         self.tasks: set[asyncio.Task[None]] = set()
         self._date = ""
         self._date_of = 0
@@ -184,6 +186,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
                 self._send(problem_reply(error))
 
     def _headers(self, reply: Reply) -> httputil.HTTPHeaders:
+        self.front.statuses[reply.status] = self.front.statuses.get(reply.status, 0) + 1
         headers = httputil.HTTPHeaders()
         headers["Server"] = SERVER
         headers["Date"] = self.front.date()

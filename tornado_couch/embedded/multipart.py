@@ -228,7 +228,11 @@ def mixed_parts(
     database: Database, stored: Stored | None, found: list[tuple[str, bool]], options: ReadOptions,
     connection: sqlite3.Connection,
 ) -> Iterator[bytes]:  # fmt: skip
-    """The parts of multipart/mixed for revisions of a document."""
+    """The parts of multipart/mixed for revisions of a document.
+
+    Attachments go along, asked for or not: CouchDB's replicator relies on it.
+    """
+    options = options._replace(attachments=options.atts_since is None)
     for rev, there in found:
         if stored is None or not there or stored.tree[rev].body is None:
             yield error_part(f'{{"missing":{dumps(rev)}}}')

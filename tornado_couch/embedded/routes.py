@@ -40,20 +40,13 @@ class Routes:
         user = self.couch.auth.identify(request)
         if isinstance(user, User):
             request.user = user
-            return self.count(self.dispatch(request))
+            return self.dispatch(request)
         return self._after(user, request)
 
     async def _after(self, user: Awaitable[User], request: Request) -> Reply:
         request.user = await user
         found = self.dispatch(request)
-        reply = await found if inspect.isawaitable(found) else found
-        return self.count(reply)  # type: ignore[no-any-return]
-
-    def count(self, found: Any) -> Any:
-        """Count a reply that is there already."""
-        if isinstance(found, Reply):
-            self.couch.requests[found.status] = self.couch.requests.get(found.status, 0) + 1
-        return found
+        return await found if inspect.isawaitable(found) else found  # type: ignore[no-any-return]
 
     def dispatch(self, request: Request) -> Any:
         """The handler's answer."""

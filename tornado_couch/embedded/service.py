@@ -47,6 +47,7 @@ class EmbeddedCouch:
         name, _, password = (self._admin or "").partition(":")
         self.couch = Couch(self._folder, {name: password} if self._admin else {})
         self._front = Front(Routes(self.couch))
+        self._front.statuses = self.couch.requests
         self._server = HTTPServer(self._front, max_body_size=_HUGE, max_buffer_size=_HUGE, idle_connection_timeout=600)
         self._server.add_sockets([sockets])
         host, port = sockets.getsockname()[:2]

@@ -65,7 +65,9 @@ class Writer:
         group, self._waiting = self._waiting[:_LARGEST_GROUP], self._waiting[_LARGEST_GROUP:]
         if sum(job.size for job in group) > _INLINE_BYTES:
             future = asyncio.get_running_loop().run_in_executor(self._executor, self._commit, group)
-            future.add_done_callback(lambda done: self._finish(group, done.result()))
+            future.add_done_callback(
+                lambda done: self._finish(group, [no_database()] * len(group) if done.cancelled() else done.result())
+            )
         else:
             self._finish(group, self._commit(group))
 
