@@ -221,7 +221,8 @@ def _defaults(
 def _adapter(cls: type[Model], declared: Property) -> TypeAdapter[Any]:
     field = cls.model_fields[declared.attribute]
     annotation: Any = field.annotation
-    return TypeAdapter(Annotated.__class_getitem__((annotation, *field.metadata)) if field.metadata else annotation)  # type: ignore[attr-defined]
+    annotated: Any = Annotated  # for a type checker its parts must be written out
+    return TypeAdapter(annotated[(annotation, *field.metadata)] if field.metadata else annotation)
 
 
 def _properties(cls: type[Model]) -> dict[str, Property]:
