@@ -222,7 +222,8 @@ def _adapter(cls: type[Model], declared: Property) -> TypeAdapter[Any]:
     field = cls.model_fields[declared.attribute]
     annotation: Any = field.annotation
     annotated: Any = Annotated  # for a type checker its parts must be written out
-    return TypeAdapter(annotated[(annotation, *field.metadata)] if field.metadata else annotation)
+    parts = (annotation, *field.metadata)
+    return TypeAdapter(annotated[parts] if field.metadata else annotation)
 
 
 def _properties(cls: type[Model]) -> dict[str, Property]:

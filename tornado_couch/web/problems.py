@@ -16,6 +16,9 @@ logger = logging.getLogger("tornado_couch.web")
 
 _RETRY_AFTER = "1"  # seconds
 
+# Python before 3.13 has the names of RFC 7231 for these.
+_TITLES = {**responses, 413: "Content Too Large", 422: "Unprocessable Content"}
+
 
 class Problem(HTTPError):
     """An error to answer with.
@@ -45,7 +48,7 @@ class Problem(HTTPError):
 
     def body(self, instance: str) -> dict[str, Any]:
         """The problem details object."""
-        title = responses.get(self.status_code, "Unknown")
+        title = _TITLES.get(self.status_code, "Unknown")
         kind = f"urn:tornado-couch:problem:{self.kind}" if self.kind else "about:blank"
         found = {"type": kind, "title": title, "status": self.status_code}
         if self.detail:
