@@ -16,6 +16,14 @@ logger = logging.getLogger("tornado_couch.web")
 
 _RETRY_AFTER = "1"  # seconds
 
+# What is said where nobody said more: of Tornado's own errors, say, whose messages can hold anything.
+_DETAILS = {
+    400: "The request is malformed.",
+    405: "There is no such method at this address; see `Allow`.",
+    412: "The document has another revision; GET it again.",
+    500: "The service failed. Whoever runs it can find out why.",
+}
+
 # Python before 3.13 has the names of RFC 7231 for these.
 _TITLES = {**responses, 413: "Content Too Large", 422: "Unprocessable Content"}
 
@@ -50,9 +58,8 @@ class Problem(HTTPError):
         """The problem details object."""
         title = _TITLES.get(self.status_code, "Unknown")
         kind = f"urn:tornado-couch:problem:{self.kind}" if self.kind else "about:blank"
-        found = {"type": kind, "title": title, "status": self.status_code}
-        if self.detail:
-            found["detail"] = self.detail
+        detail = self.detail or _DETAILS.get(self.status_code, f"{title}.")
+        found = {"type": kind, "title": title, "status": self.status_code, "detail": detail}
         return {**found, "instance": instance, **self.members}
 
 
