@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa
 
 from ...errors import KeySetError
 from .encoding import prefix_hash
-from .fields import big_field, int_field, object_field, to_big
+from .fields import big_field, object_field, to_big
 from .key import Key
 from .keyinfo import DSA_PRIV, DSA_PUB, KeyType
 
@@ -39,8 +39,8 @@ class DsaPublicKey(Key):
             key = dsa.DSAPublicNumbers(big_field(value, "y"), parameters).public_key()
         except ValueError:
             key = None
-        if key is None or key.key_size != int_field(value, "size"):
-            raise KeySetError("its numbers are no DSA public key of the size said")
+        if key is None:
+            raise KeySetError("its numbers are no DSA public key")
         return cls(key)
 
     def to_json(self) -> dict[str, Any]:
@@ -82,8 +82,8 @@ class DsaPrivateKey(Key):
             key = dsa.DSAPrivateNumbers(x, public._numbers).private_key()
         except ValueError:
             key = None
-        if key is None or key.key_size != int_field(value, "size"):
-            raise KeySetError("its numbers are no DSA private key of the size said")
+        if key is None:
+            raise KeySetError("its numbers are no DSA private key")
         return cls(key)
 
     @property

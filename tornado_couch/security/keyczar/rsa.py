@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from ...errors import KeySetError, SecurityError
 from .encoding import HEADER_SIZE, prefix_hash
-from .fields import big_field, int_field, object_field, to_big
+from .fields import big_field, object_field, to_big
 from .key import Key
 from .keyinfo import RSA_PRIV, RSA_PUB, KeyType
 
@@ -28,7 +28,7 @@ _PRIVATE = ("primeP", "primeQ", "privateExponent", "primeExponentP", "primeExpon
 
 
 class RsaPublicKey(Key):
-    """The half that verifies or encrypts."""
+    """The half that verifies or encrypts. Its size is that of its modulus, whatever the file says: some say wrongly."""
 
     type: ClassVar[KeyType] = RSA_PUB
 
@@ -48,8 +48,8 @@ class RsaPublicKey(Key):
             key = numbers.public_key()
         except ValueError:
             key = None
-        if key is None or key.key_size != int_field(value, "size"):
-            raise KeySetError("its numbers are no RSA public key of the size said")
+        if key is None:
+            raise KeySetError("its numbers are no RSA public key")
         return cls(key)
 
     def to_json(self) -> dict[str, Any]:
@@ -100,8 +100,8 @@ class RsaPrivateKey(Key):
             key = rsa.RSAPrivateNumbers(p, q, d, dmp1, dmq1, iqmp, public._numbers).private_key()
         except ValueError:
             key = None
-        if key is None or key.key_size != int_field(value, "size"):
-            raise KeySetError("its numbers are no RSA private key of the size said")
+        if key is None:
+            raise KeySetError("its numbers are no RSA private key")
         return cls(key)
 
     @property
