@@ -18,7 +18,7 @@ def server_url(request: pytest.FixtureRequest) -> str:
     """The URL of a CouchDB, with an admin's credentials where it needs them."""
     if request.param == "COUCHDB_URL":
         return os.environ["COUCHDB_URL"]
-    return str(request.getfixturevalue("couch_url"))
+    return str(request.getfixturevalue("embedded_couch_url"))
 
 
 @pytest.fixture
