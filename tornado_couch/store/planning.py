@@ -120,7 +120,10 @@ def _serves(info: ModelInfo, index: Index, query: Query) -> bool:
         return False
     # A document without one of its properties has no place in an index of several: where that
     # property is not asked for, the document would be missing from the answer.
-    return not index.composite or all(_always_stored(info, name) for name in rest[len(query.ranges) :])
+    return not index.composite or all(
+        _always_stored(info, name)
+        for name in (*rest[len(query.ranges) :], *(name for name, values in query.among.items() if None in values))
+    )
 
 
 def _always_stored(info: ModelInfo, name: str) -> bool:

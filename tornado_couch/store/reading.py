@@ -32,7 +32,7 @@ class Page(Generic[M]):
         next: where the next page begins; None at the end.
         withheld: how many documents belong here and could not be read as the model.
         previous: where the page before ends, to be read backward; None at the beginning.
-        total: how many documents the index has for the whole query, where that was asked.
+        total: how many documents the index has for the whole query, where that was asked; see `count_rows`.
     """
 
     items: list[M]

@@ -11,7 +11,6 @@ from ..store import Groups, Query, reduced
 from .fields import decode_parameter
 from .filters import FilterLimits, decode_names, has_ranges, parse_filters
 from .handlers import ResourceHandler
-from .list_query import restricted
 from .paging import Cursor, page_link, parse_limit
 from .problems import Problem
 from .resources import Resource
@@ -73,22 +72,21 @@ class ReductionHandler(ResourceHandler):
         return await reduced(database, model, self.name, query, level=level, limit=limit, start=start)
 
     def get_query(self, filters: Mapping[str, list[bytes]]) -> Query:
-        """Which groups, within what the policy limits the caller to."""
+        """Which groups.
+
+        Raises:
+            Problem: 400; 403, the caller's lists are limited, which a reduced view cannot be.
+        """
+        if self.restriction() is not None:
+            raise Problem(403, detail="This counts documents of others.")
         model: type[Model] = self.resource.model
         names = {name: has_ranges(model, name) for name in self.reduction.by}
         limits = FilterLimits(self.resource.max_filters, self.resource.max_values)
-        found = restricted(parse_filters(model, filters, names, [*_OWN, *names], limits), self._restriction())
+        found = parse_filters(model, filters, names, [*_OWN, *names], limits)
         for name, values in found.among.items():
             if len(values) > 1:
                 raise Problem(400, "bad-parameter", f"`{name}` can be given once.", parameter=name)
         return found
-
-    def _restriction(self) -> tuple[str, Any] | None:
-        """The limit of the caller's lists, which the view must be grouped by to be of use to them."""
-        restriction = self.restriction()
-        if restriction is not None and restriction[0] not in self.reduction.by:
-            raise Problem(403, detail="This counts documents of others.")
-        return restriction
 
     def _level(self, text: str | None) -> int:
         most = len(self.reduction.by)
