@@ -199,7 +199,9 @@ async def test_no_if_match_done_on_the_latest_revision_retried_on_conflict_requi
 async def test_put_if_none_match_star_exists_412_missing_or_deleted_201_create_by_put_else_404(
     ask: StrictClient, fruit: Reply
 ) -> None:
-    """PUT, If-None-Match: `*` | exists: 412; missing or deleted: 201 where the resource allows create-by-PUT, else 404"""
+    """PUT, If-None-Match: `*` | exists: 412; missing or deleted: 201 where the resource allows create-by-PUT, else
+    404
+    """
     for _ in range(2):
         created = await ask("PUT", f"{STANDS}/oslo", {"size": 1}, If_None_Match="*")
         assert (created.status, path(created)) == (201, f"{STANDS}/oslo")
