@@ -70,7 +70,7 @@ async def test_a_body_of_another_type_is_415_and_says_which_is_taken(ask: Client
     """With Accept-Post; also where no type is given."""
     headers = {"Content_Type": type_} if type_ else {}
     reply = await ask("POST", "/fruits", data=b'{"color": "red"}', **headers)
-    assert (reply.status, reply.headers["Accept-Post"]) == (415, "application/json")
+    assert (reply.status, reply.headers["Accept-Post"]) == (415, "application/json, application/x-ndjson")
 
 
 async def test_parameters_chunks_and_gzip_do_not_matter(ask: Client) -> None:

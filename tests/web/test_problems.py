@@ -71,7 +71,7 @@ async def test_options_says_what_can_be_done(ask: Client, fruit: Reply) -> None:
     reply = await ask("OPTIONS", "/fruits")
     assert (reply.status, reply.text) == (204, b"")
     assert reply.headers["Allow"] == "GET, HEAD, POST, OPTIONS"
-    assert reply.headers["Accept-Post"] == "application/json"
+    assert reply.headers["Accept-Post"] == "application/json, application/x-ndjson"
     reply = await ask("OPTIONS", fruit.headers["Location"])
     assert reply.headers["Allow"] == "GET, HEAD, DELETE, PATCH, PUT, OPTIONS"
 

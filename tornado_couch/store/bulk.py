@@ -234,16 +234,22 @@ class BulkWriter(Generic[M]):
     ) -> M | Exception:
         """The outcome of one operation, once CouchDB has spoken."""
         try:
-            if isinstance(staged, DocumentNotFound) and isinstance(operation, Update) and operation.absent:
+            try:
+                return await self._done(operation, staged, result)
+            except DocumentNotFound:
+                if not isinstance(operation, Update) or operation.absent is None:
+                    raise
                 return await operation.absent()
-            if isinstance(staged, Exception):
-                return staged
-            if isinstance(result, Conflict):
-                return await self._after_conflict(operation)
-            if isinstance(result, Exception):
-                return result
         except Exception as error:  # noqa: BLE001 - it is this item's outcome, whatever a hook raised
             return error
+
+    async def _done(self, operation: Operation[M], staged: _Staged | Exception, result: str | Exception | None) -> M:
+        if isinstance(result, Conflict):
+            return await self._after_conflict(operation)
+        if isinstance(staged, Exception):
+            raise staged
+        if isinstance(result, Exception):
+            raise result
         if not isinstance(operation, Deletion):
             staged.model._rev, staged.model._stored = result, staged.document
         model: M = staged.model

@@ -91,10 +91,11 @@ async def changed(change: Change[M], current: M) -> M:
     Raises:
         ValueError: the change gave it another key.
     """
-    identity, key = (current._id, current._rev), current._key
+    identity, key, stored = (current._id, current._rev), current._key, current._stored
     made = change(current)
     result = (await made if inspect.isawaitable(made) else made) or current
     if result._key != key:
         raise ValueError("a change cannot give a document another key; create another document")
     result._id, result._rev = identity
+    result._stored = result._stored or stored  # what the model does not know outlives a new model
     return result

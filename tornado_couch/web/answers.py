@@ -79,7 +79,7 @@ class AnswerMixin(ProblemHandler):
         await self.resource.hooks.after(self.event(action), model, shown)
         if self.projection:
             shown = self.projection.apply(shown)
-        preferences = self.preferences() if action != "retrieve" else Preferences()
+        preferences = self.preferences() if action != "retrieve" or status == 201 else Preferences()
         if preferences.applied:
             self.set_header("Preference-Applied", preferences.applied)
         if preferences.representation == "minimal":
@@ -119,13 +119,13 @@ class AnswerMixin(ProblemHandler):
             self.finish()
         return status == 304
 
-    async def _answer(self, status: int, text: bytes, revision: str) -> None:
+    async def _answer(self, status: int, text: bytes, revision: str | None) -> None:
         coding = choose_coding(self.request.headers.get("Accept-Encoding", ""))
         coded = await compressed(text, coding)
         if coded is not None:
             self.set_header("Content-Encoding", coding)
         variants = [self.projection.variant if self.projection else "", "" if coded is None else coding]
-        self._tag = entity_tag(revision, ";".join(filter(None, variants)))
+        self._tag = None if revision is None else entity_tag(revision, ";".join(filter(None, variants)))
         self.set_status(status)
         self.set_header("Content-Type", JSON)
         self.set_etag_header()

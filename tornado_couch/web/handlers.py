@@ -20,7 +20,7 @@ from .problems import Problem
 from .rate_limit import RateLimit, caller_identity
 from .resources import Resource
 
-__all__ = ["ResourceHandler"]
+__all__ = ["DRAINED", "ResourceHandler"]
 
 # Which action each method means, in the order in which a handler class is asked for them.
 _ACTIONS: dict[str, tuple[str, ...]] = {
@@ -31,9 +31,11 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "delete": ("destroy",),
 }
 
-# A body over the limit is read to its end and dropped up to this size, so that the client gets to
-# read the 413; a longer one is answered at once, and the connection closed.
-_DRAINED = 64 * 1024 * 1024
+DRAINED = 64 * 1024 * 1024
+"""Bytes of a refused body that are read to its end and dropped, so that the client gets to read the answer.
+
+A longer one is answered at once, and the connection closed.
+"""
 
 
 @stream_request_body
@@ -99,25 +101,27 @@ class ResourceHandler(AnswerMixin):
 
     # ------------------------------------------------------------ before the action
 
-    def prepare(self) -> None:
+    def prepare(self) -> Awaitable[None] | None:
         """Refuse a body that is far too large before it comes.
 
         Every other refusal waits until the body is read: answering before that makes Tornado close
         the connection, and many a client then sees a broken pipe in place of the answer.
         """
         length = self.request.headers.get("Content-Length", "0")
-        if length.isdecimal() and int(length) > max(_DRAINED, self.resource.limits.size):
+        if length.isdecimal() and int(length) > max(DRAINED, self.resource.limits.size):
             # Otherwise Tornado's own limit comes first and closes the connection without an answer.
             self.request.connection.set_max_body_size(int(length))  # type: ignore[union-attr]
             problem = too_large(self.resource.limits.size)
             problem.headers["Connection"] = "close"
             raise problem
+        return None
 
-    def data_received(self, chunk: bytes) -> None:
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Keep a part of the body, up to the limit."""
         self._received += len(chunk)
         if self._received <= self.resource.limits.size:
             self._chunks.append(chunk)
+        return None
 
     async def admit(self, action: str) -> None:
         """Let the request through to its action, or raise what it is answered with.

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from ..store import Page, Position
-from .handlers import ResourceHandler
+from .export import ExportMixin
 from .list_query import ListQuery, parse_list_query
 from .paging import Cursor
 
 __all__ = ["ListMixin"]
 
 
-class ListMixin(ResourceHandler):
+class ListMixin(ExportMixin):
     """GET of a collection: a page of it."""
 
     async def list(self) -> None:
         """Answer with a page."""
         query = self.get_query()
+        if self.wants_lines:
+            await self.export(self._pages(query))
+            return
         page = await self.perform_list(query)
         body: dict[str, Any] = {"items": await self._items(page, query)}
         if page.total is not None:
@@ -34,6 +39,16 @@ class ListMixin(ResourceHandler):
     async def _items(self, page: Page[Any], query: ListQuery) -> Any:
         items = [await self.item(model) for model in page.items]
         return [query.projection.apply_to_item(item) for item in items] if query.projection else items
+
+    async def _pages(self, query: ListQuery) -> AsyncIterator[tuple[Any, int]]:
+        """The items of each page to the end, and how many documents were withheld from it."""
+        query = replace(query, limit=self.EXPORT_PAGE)
+        while True:
+            page = await self.perform_list(query)
+            yield await self._items(page, query), page.withheld
+            if page.next is None:
+                return
+            query = replace(query, start=page.next)
 
     def _links(self, page: Page[Any], query: ListQuery) -> dict[str, str]:
         """The addresses of the pages around, by their relation."""

@@ -3,29 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from ..errors import DocumentExists, DocumentNotFound, RevisionMismatch, ValidationFailed
 from ..models import Model, json_patch, merge_patch, replaced, representation, validated
 from ..store import Change, Check, Expectation
+from .answers import JSON
+from .arrays import ArrayMixin
 from .bodies import media_type
-from .creating import Creator, check_key
+from .creating import check_key
 from .fields import parse_fields
 from .handlers import ResourceHandler
+from .idempotency import OnceMixin, idempotency_key, refuse_key
+from .lines import NDJSON
+from .ndjson import LinesMixin
 from .preconditions import Preconditions
 from .problems import Problem
 
 __all__ = ["CreateMixin", "DestroyMixin", "PatchMixin", "ReplaceMixin", "RetrieveMixin", "Rewriter", "WriteMixin"]
 
 
-class CreateMixin(Creator):
-    """POST to a collection: a new document."""
+class CreateMixin(ArrayMixin, LinesMixin, OnceMixin):
+    """POST to a collection: a new document, or many."""
+
+    BODY_TYPES: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {
+        **ResourceHandler.BODY_TYPES,
+        "POST": ("Accept-Post", (JSON, NDJSON)),
+    }
 
     async def create(self) -> None:
-        """Create it; 201 with Location."""
-        created = await self.create_from(await self.read_body("create"))
+        """Create it, 201 with Location; from an array or lines, 200 with a result for each."""
+        if self.receives_lines:
+            await self.create_last_lines()
+            return
+        key, body = idempotency_key(self.request.headers), await self.read_json()
+        if isinstance(body, list):
+            refuse_key(self.request.headers)
+            await self.create_many(body)
+        elif key is None:
+            await self.answer_created(await self.create_from(self.validated("create", body)))
+        else:
+            await self.answer_created(*await self.create_once(key, body))
+
+    async def answer_created(self, created: Any, replayed: bool = False) -> None:
+        """Answer with the new document, or with the one that the same request made before."""
         self.set_header("Location", self.resource.href(created._key))
-        await self.answer_document(created, "create", 201)
+        if replayed:
+            self.set_header("Idempotent-Replayed", "true")
+        await self.answer_document(created, "retrieve" if replayed else "create", 201)
 
 
 class RetrieveMixin(ResourceHandler):

@@ -34,6 +34,7 @@ class Resource(Generic[M]):
             client choose the key, and be `unique` or have no key property.
         page_size: items on a page where the client asks for no number.
         max_page_size: the cap of what it can ask for.
+        max_bulk: documents in one array, operations in one bulk request.
         max_filters: how many filters one request can have.
         max_values: how many values they can have, and combinations of values.
         limits: what a request body may be.
@@ -51,6 +52,7 @@ class Resource(Generic[M]):
     create_by_put: bool = False
     page_size: int = 50
     max_page_size: int = 1000
+    max_bulk: int = 1000
     max_filters: int = 8
     max_values: int = 50
     limits: BodyLimits = field(default_factory=BodyLimits)

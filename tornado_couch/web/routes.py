@@ -9,6 +9,7 @@ from tornado.routing import URLSpec
 
 from ..models import Model
 from ..store import Store
+from .bulk import BulkHandler
 from .handlers import ResourceHandler
 from .listing import ListMixin
 from .mixins import CreateMixin, DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
@@ -34,6 +35,7 @@ def resource(
     collection: type[ResourceHandler] = CollectionHandler,
     document: type[ResourceHandler] = DocumentHandler,
     reduction: type[ReductionHandler] = ReductionHandler,
+    bulk: type[ResourceHandler] | None = None,
     **options: Any,
 ) -> list[URLSpec]:
     """The routes of a model: its collection at `path`, each document at `path/{key}`.
@@ -49,6 +51,9 @@ def resource(
         collection: the handler class of the collection, for routes with fewer or other actions.
         document: the handler class of a document.
         reduction: the handler class of a reduced view.
+        bulk: the handler class of `path/_bulk`. Without it that is `BulkHandler`, where collection and
+            document have the package's own classes: another class may leave actions out, or do them
+            otherwise, and there must be no way round it.
         **options: the further attributes of `Resource`, such as `require_if_match=True`.
 
     Returns:
@@ -60,8 +65,11 @@ def resource(
     """
     mounted = {"resource": Resource(path, model, store, **options)}
     names = mounted["resource"].info.reductions
+    if bulk is None and (collection, document) == (CollectionHandler, DocumentHandler):
+        bulk = BulkHandler
     return [
         URLSpec(re.escape(path), collection, mounted),
+        *([URLSpec(f"{re.escape(path)}/_bulk", bulk, mounted)] if bulk else []),
         *(URLSpec(f"{re.escape(path)}/{re.escape(name)}", reduction, {**mounted, "name": name}) for name in names),
         # One segment, still percent-encoded, so that a key may hold any character, slashes too.
         URLSpec(re.escape(path) + "/([^/]+)", document, mounted),
