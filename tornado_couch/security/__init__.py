@@ -1,5 +1,64 @@
-"""Protecting data at rest: hashing, encryption, signatures and the keys for them. Pure: no I/O but key files."""
+"""Protecting data at rest: hashing, encryption, signatures and the keys for them. Pure: no I/O but key files.
+
+`Keys` is the one interface; `KeyRing` (ours), `KeyczarKeys` and `TinkKeys` have it, and `KeyChain` joins them.
+`as_keys` makes keys of whatever an application has. On them rest `encrypt_value` and `decrypt_value`,
+`blind_index`, `sign_document` and `verify_document`. The hashers need no keys.
+
+`tornado_couch.security.keyczar` reads and writes Keyczar's key sets.
+"""
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from .adapters import KeyczarKeys, as_keys
+from .canonical import canonical
+from .encryption import blind_index, blind_indexes, ciphertext_of, decrypt_value, encrypt_value, is_encrypted
+from .hashing import BcryptHasher, Hasher, Sha3Hasher
+from .keyfile import ScryptCost, outer_key
+from .keyring import KeyInfo, KeyRing, Purpose
+from .keys import Crypter, Indexer, KeyChain, Keys, Signer
+from .ringkey import Algorithm, KeyState
+from .signing import (
+    RESERVED_PROPERTIES,
+    SIGNATURE_PROPERTY,
+    Scheme,
+    sign_document,
+    sign_tombstone,
+    signature_of,
+    verify_document,
+)
+from .tink import TinkKeys
+
+__all__ = [
+    "RESERVED_PROPERTIES",
+    "SIGNATURE_PROPERTY",
+    "Algorithm",
+    "BcryptHasher",
+    "Crypter",
+    "Hasher",
+    "Indexer",
+    "KeyChain",
+    "KeyInfo",
+    "KeyRing",
+    "KeyState",
+    "KeyczarKeys",
+    "Keys",
+    "Purpose",
+    "Scheme",
+    "ScryptCost",
+    "Sha3Hasher",
+    "Signer",
+    "TinkKeys",
+    "as_keys",
+    "blind_index",
+    "blind_indexes",
+    "canonical",
+    "ciphertext_of",
+    "decrypt_value",
+    "encrypt_value",
+    "is_encrypted",
+    "outer_key",
+    "sign_document",
+    "sign_tombstone",
+    "signature_of",
+    "verify_document",
+]

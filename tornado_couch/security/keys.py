@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar, runtime_checkable
 
-from ..errors import DecryptionFailed, InvalidSignature, KeySetError, SignatureFault
+from ..errors import DecryptionFailed, InvalidSignature, KeySetError, LegacyAlgorithm, SignatureFault
 
 __all__ = ["Crypter", "Indexer", "KeyChain", "Keys", "Signer", "framed"]
 
@@ -119,12 +119,16 @@ class KeyChain:
         return self._first(lambda keys: keys.decrypt(ciphertext, context=context))
 
     def index(self, message: bytes, *, context: bytes) -> list[str]:
-        """The first key set's blind indexes, then those of the others that make any."""
+        """The first key set's blind indexes, then those of the others that make any.
+
+        Keyczar sets that may only read make none, as theirs are signatures: give them `allow_legacy=True` where
+        blind indexes of theirs are stored.
+        """
         found = self.members[0].index(message, context=context)
         for keys in self.members[1:]:
             try:
                 found += keys.index(message, context=context)
-            except KeySetError:
+            except (KeySetError, LegacyAlgorithm):
                 continue
         return found
 
