@@ -15,7 +15,7 @@ from .. import json_text
 from .answers import JSON
 from .handlers import ResourceHandler
 from .lines import NDJSON
-from .negotiation import weights
+from .negotiation import accepts, weights
 from .problems import Problem
 
 __all__ = ["ExportMixin", "LineWriter"]
@@ -66,7 +66,10 @@ class ExportMixin(LineWriter):
     @property
     def wants_lines(self) -> bool:
         """Whether the client likes lines better than pages."""
-        given = weights(self.request.headers.get("Accept", ""))
+        field = self.request.headers.get("Accept", "")
+        if not accepts(field, JSON):
+            return True  # what is left: of a request that takes neither nobody asks this
+        given = weights(field)
         liking = given.get(NDJSON, 0.0)
         if JSON in given:
             return liking > given[JSON]
