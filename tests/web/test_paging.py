@@ -6,25 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tornado_couch.store import Position
 from tornado_couch.web import Problem
-from tornado_couch.web.paging import CursorCodec, parse_limit
+from tornado_couch.web.paging import Cursor, CursorCodec, page_link, parse_limit
 
 CODEC = CursorCodec(b"a key of this test")
 KEYS = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=4)
 
 
-@given(KEYS, st.text())
-def test_a_cursor_gives_its_position_back(key: object, document_id: str) -> None:
+@given(KEYS, st.text(), st.booleans(), st.booleans())
+def test_a_cursor_gives_its_place_back(key: object, document_id: str, backward: bool, inclusive: bool) -> None:
     """Whatever JSON value the key is; another process with the same secret can read it."""
-    cursor = CODEC.encode(Position(key, document_id), "/fruits")
-    assert CursorCodec(b"a key of this test").decode(cursor, "/fruits") == (key, document_id)
+    cursor = Cursor(key, document_id, backward, inclusive)
+    text = CODEC.encode(cursor, "/fruits")
+    assert CursorCodec(b"a key of this test").decode(text, "/fruits") == cursor
 
 
 @given(st.data())
 def test_no_edited_cursor_is_taken(data: st.DataObject) -> None:
     """Changing, adding or removing any character makes it a forgery."""
-    cursor = CODEC.encode(Position("red", "f1"), "/fruits")
+    cursor = CODEC.encode(Cursor("red", "f1"), "/fruits")
     place = data.draw(st.integers(0, len(cursor)))
     length = data.draw(st.integers(0, 3))
     edited = cursor[:place] + data.draw(st.text("AZaz09-_=", max_size=3)) + cursor[place + length :]
@@ -43,7 +43,7 @@ def test_nonsense_is_no_cursor(cursor: str) -> None:
 
 def test_a_cursor_is_good_for_its_own_collection_and_secret_only() -> None:
     """Borrowed from elsewhere it is a forgery."""
-    cursor = CODEC.encode(Position("red", "f1"), "/fruits")
+    cursor = CODEC.encode(Cursor("red", "f1"), "/fruits")
     for codec, scope in ((CODEC, "/fruits?x"), (CursorCodec(b"another"), "/fruits")):
         with pytest.raises(Problem):
             codec.decode(cursor, scope)
@@ -60,3 +60,9 @@ def test_a_limit_that_is_no_positive_integer_is_400(text: str) -> None:
 def test_a_limit_is_capped_and_has_a_default() -> None:
     """A client cannot ask for everything at once."""
     assert [parse_limit(text, 50, 100) for text in (None, "7", "999999999")] == [50, 7, 100]
+
+
+def test_the_address_of_a_page_keeps_every_parameter() -> None:
+    """Repeated ones, too, and quoted; the cursor is another."""
+    address = page_link("/fruits", [("color", "a+b"), ("color", "&"), ("cursor", "old"), ("limit", "2")], "new")
+    assert address == "/fruits?color=a%2Bb&color=%26&limit=2&cursor=new"
