@@ -30,9 +30,9 @@ def _keysets() -> Path:
     return directory
 
 
-def key_set(kind: Any, name: str) -> Any:
-    """A Keyczar key set of tests/data that may also write."""
-    return kind.Read(_keysets() / name, allow_legacy=True)
+def key_set(kind: Any, name: str, *, allow_legacy: bool = True) -> Any:
+    """A Keyczar key set of tests/data."""
+    return kind.Read(_keysets() / name, allow_legacy=allow_legacy)
 
 
 @cache

@@ -8,7 +8,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tornado_couch import json_text
@@ -60,10 +60,13 @@ def test_the_sample_of_the_rfc_comes_out_as_it_stands_there() -> None:
              "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/",
              "literals": [null, true, false]}"""
     )
-    assert canonical(value) == (
-        '{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],'
-        '"string":"€$\\u000f\\nA\'B\\"\\\\\\\\\\"/"}'
-    ).encode()
+    assert (
+        canonical(value)
+        == (
+            '{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],'
+            '"string":"€$\\u000f\\nA\'B\\"\\\\\\\\\\"/"}'
+        ).encode()
+    )
 
 
 def test_names_are_sorted_by_utf_16_code_units() -> None:
@@ -103,6 +106,7 @@ def test_what_is_nested_too_deeply_is_refused() -> None:
         canonical(value)
 
 
+@settings(deadline=None)
 @given(json_values())
 @example([1e20, 2.0**60, 1e21, -0.0, 1e-7, ":1.0,", "e+22]"])
 @example({"\ue000": 0.5, "\U00010000": 1})
@@ -112,12 +116,14 @@ def test_canonical_text_is_its_own_canonical_text(value: object) -> None:
     assert canonical(json.loads(once)) == once
 
 
+@settings(deadline=None)
 @given(json_values())
 def test_a_journey_through_the_database_changes_nothing(value: object) -> None:
     """What was written as JSON and read again has the same canonical bytes."""
     assert canonical(json_text.loads(json_text.dumps(value))) == canonical(value)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), json_values(), min_size=2))
 def test_the_order_of_members_does_not_matter(value: dict[str, object]) -> None:
     """Members in another order give the same bytes."""
@@ -137,12 +143,14 @@ def same(value: Any, other: Any) -> bool:
     return value == other
 
 
+@settings(deadline=None)
 @given(json_values())
 def test_the_bytes_hold_the_whole_value(value: object) -> None:
     """The value can be had back from its canonical bytes, so different values have different bytes."""
     assert same(value, json.loads(canonical(value)))
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_float_survives(number: float) -> None:
     """The text of a float means that very float."""

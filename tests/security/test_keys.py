@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tornado_couch.errors import DecryptionFailed, InvalidSignature, KeySetError, SignatureFault
@@ -28,6 +28,7 @@ def flips(text: str) -> list[str]:
 
 
 @signers
+@settings(deadline=None, max_examples=30)
 @given(message=st.binary(max_size=100), context=st.binary(max_size=20))
 def test_a_signature_verifies(make, message: bytes, context: bytes) -> None:
     """Whatever was signed verifies with the same message and context."""
@@ -59,6 +60,7 @@ def test_every_bit_of_a_signature_counts(make) -> None:
 
 
 @crypters
+@settings(deadline=None)
 @given(plaintext=st.binary(max_size=100), context=st.binary(max_size=20))
 def test_a_ciphertext_decrypts(make, plaintext: bytes, context: bytes) -> None:
     """Whatever was encrypted decrypts in the same context, and no ciphertext comes twice."""
@@ -90,6 +92,7 @@ def test_every_bit_of_a_ciphertext_counts(make) -> None:
 
 
 @indexers
+@settings(deadline=None)
 @given(message=st.binary(max_size=50), context=st.binary(max_size=20))
 def test_a_blind_index_repeats(make, message: bytes, context: bytes) -> None:
     """Equal messages have equal blind indexes in one context and others in another."""

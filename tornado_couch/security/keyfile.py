@@ -156,23 +156,31 @@ def read_private(path: str | os.PathLike[str]) -> bytes:
         KeySetError: it is missing, cannot be read, is no regular file, is over 1 MiB, or its mode lets the group or
             others at it.
     """
+    name = os.fsdecode(path)
     try:
+        # Not to wait for the other end of a pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            # Asked of the open file, so that it cannot be another one by the time that it is read.
-            found = os.fstat(descriptor)
-            if not stat.S_ISREG(found.st_mode):
-                raise KeySetError(f"the key file {os.fspath(path)} is not a regular file")
-            if stat.S_IMODE(found.st_mode) & 0o077:
-                raise KeySetError(f"the key file {os.fspath(path)} is open to group or others: chmod 600")
-            contents = file.read(_MAX_SIZE + 1)
+        try:
+            _check_private(os.fstat(descriptor), name)
+            with os.fdopen(descriptor, "rb", closefd=False) as file:
+                contents = file.read(_MAX_SIZE + 1)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
-        raise KeySetError(f"the key file {os.fspath(path)} is missing") from None
+        raise KeySetError(f"the key file {name} is missing") from None
     except OSError as error:
-        raise KeySetError(f"the key file {os.fspath(path)} cannot be read: {error.strerror}") from None
+        raise KeySetError(f"the key file {name} cannot be read: {error.strerror}") from None
     if len(contents) > _MAX_SIZE:
-        raise KeySetError(f"the key file {os.fspath(path)} is over 1 MiB")
+        raise KeySetError(f"the key file {name} is over 1 MiB")
     return contents
+
+
+def _check_private(found: os.stat_result, name: str) -> None:
+    """Judge the file that was opened, so that it cannot be another one by the time that it is read."""
+    if not stat.S_ISREG(found.st_mode):
+        raise KeySetError(f"the key file {name} is not a regular file")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise KeySetError(f"the key file {name} is open to group or others: chmod 600")
 
 
 def write_private(path: str | os.PathLike[str], contents: bytes) -> None:

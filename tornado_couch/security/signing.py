@@ -228,17 +228,20 @@ def _body(document: Mapping[str, Any]) -> dict[str, Any]:
     if document.get("_deleted"):
         body["_deleted"] = True
     if document.get("_attachments"):
-        body["_attachments"] = {name: _attachment(each) for name, each in document["_attachments"].items()}
+        body["_attachments"] = _attachments(document["_attachments"])
     return body
 
 
-def _attachment(entry: Mapping[str, Any]) -> list[Any]:
-    """Content type, length and digest; data that comes with a read tells its length itself."""
+def _attachments(entries: Mapping[str, Any]) -> dict[str, list[Any]]:
     try:
-        length = entry["length"] if "length" in entry else len(base64.b64decode(entry["data"], validate=True))
-        return [entry["content_type"], length, entry["digest"]]
+        return {name: [each["content_type"], _length(each), each["digest"]] for name, each in entries.items()}
     except (AttributeError, KeyError, TypeError, binascii.Error):
         raise SecurityError("attachments have to be stored before the document is signed") from None
+
+
+def _length(entry: Mapping[str, Any]) -> Any:
+    """The length in bytes; a read with `attachments=true` brings the data in its place."""
+    return entry["length"] if "length" in entry else len(base64.b64decode(entry["data"], validate=True))
 
 
 def _is_ours(held: object) -> TypeGuard[dict[str, Any]]:
