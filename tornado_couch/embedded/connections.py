@@ -38,13 +38,20 @@ class Connections:
         made = sqlite3.connect(
             self._path or ":memory:", isolation_level=None, check_same_thread=False, cached_statements=64
         )
+        try:
+            self._set_up(made)
+        except sqlite3.DatabaseError:  # the file is damaged
+            made.close()
+            raise
+        return made
+
+    def _set_up(self, made: sqlite3.Connection) -> None:
         if self._path is not None:
             # NORMAL: a commit survives the end of the process; fsync is left to checkpoints.
             made.execute("PRAGMA journal_mode = WAL")
             made.execute("PRAGMA synchronous = NORMAL")
             made.execute("PRAGMA busy_timeout = 10000")
         made.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        return made
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

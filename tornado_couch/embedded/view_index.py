@@ -350,8 +350,12 @@ class ViewIndex:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=60)
-        # The index can be rebuilt: it need not survive a power cut, only stay whole, which WAL sees to.
-        connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            # The index can be rebuilt: it need not survive a power cut, only stay whole, which WAL sees to.
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.DatabaseError:  # the first statement reads the file, and finds it damaged
+            connection.close()
+            raise
         return connection
 
 
