@@ -22,8 +22,7 @@ class TestBcrypt:
     """Hashes of what can be guessed."""
 
     @settings(max_examples=25, deadline=None)
-    @settings(deadline=None)
-@given(value=VALUES)
+    @given(value=VALUES)
     def test_a_value_verifies_and_another_does_not(self, value: str | bytes) -> None:
         """Whatever was hashed verifies, and with anything after it does not."""
         stored = cheap.hash(value)
