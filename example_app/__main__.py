@@ -18,7 +18,7 @@ from tornado.httpserver import HTTPServer
 from tornado_couch import Couch, TornadoCouchError
 
 from .app import make_app, prepare
-from .languages import entries, load
+from .languages import counts, entries, load
 from .tour import tour
 
 
@@ -107,7 +107,7 @@ async def show(url: str, tour_only: bool) -> None:
     with Progress(*columns) as bar:
         task = bar.add_task("POST /v1.0/languages", total=len(entries()))
         created = await load(url, lambda done: bar.update(task, completed=done))
-    print(f"{created} languages were new.")
+    print(f"{created} languages were new. By scope, from a reduced view: {await counts(url)}")
 
 
 if __name__ == "__main__":

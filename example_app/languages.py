@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pycountry
 
-__all__ = ["count", "entries", "load"]
+__all__ = ["count", "counts", "entries", "load"]
 
 _AT_ONCE = 16
 
@@ -65,3 +65,11 @@ async def count(url: str, query: str = "", limit: int = 500) -> int:
                 body = await reply.json()
             found, page = found + len(body["items"]), body.get("next")
     return found
+
+
+async def counts(url: str, name: str = "by_scope") -> dict[str, int]:
+    """How many languages there are of each kind, from a reduced view; combinations are joined by a slash."""
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/v1.0/languages/{name}?limit=100") as reply:
+        reply.raise_for_status()
+        items = (await reply.json())["items"]
+    return {"/".join(item["key"]) if isinstance(item["key"], list) else item["key"]: item["value"] for item in items}

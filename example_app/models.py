@@ -7,21 +7,28 @@ from typing import Annotated, Literal
 from annotated_types import MinLen
 from pydantic import Field
 
-from tornado_couch import CreatedOn, Indexed, Key, Model, UpdatedOn
+from tornado_couch import Count, CreatedOn, Indexed, Key, Model, UpdatedOn
 
 __all__ = ["Fruit", "Language"]
 
 
-class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
+class Fruit(Model, type="fruit_v1.0", key="fruit_id", indexes=[("color", "created_on")]):
     """A fruit; its key is the id that CouchDB gives."""
 
     fruit_id: Key
     color: Annotated[str, MinLen(1), Indexed()]
-    created_on: CreatedOn
+    created_on: Annotated[CreatedOn, Indexed()]
     updated_on: UpdatedOn
 
 
-class Language(Model, type="language_v1.0", key="alpha_3", unique=True):
+class Language(
+    Model,
+    type="language_v1.0",
+    key="alpha_3",
+    unique=True,
+    indexes=[("scope", "language_type")],
+    reductions={"by_scope": Count("scope"), "by_scope_and_type": Count("scope", "language_type")},
+):
     """A language; its key is its ISO 639-3 code, so no two documents can have the same."""
 
     alpha_3: Annotated[str, Field(pattern="^[a-z]{3}$")]

@@ -17,7 +17,7 @@ import pytest
 from tornado.httpserver import HTTPServer
 
 from example_app import app
-from example_app.languages import count, entries, load
+from example_app.languages import count, counts, entries, load
 from tornado_couch import Couch, Database, install
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +99,13 @@ async def test_every_language_is_loaded_paged_and_counted(url: str) -> None:
     for name in ("scope", "language_type"):
         expected = Counter(str(each[name]) for each in entries())
         assert {value: await count(url, f"{name}={value}") for value in expected} == expected
+    pairs = Counter((str(each["scope"]), str(each["language_type"])) for each in entries())
+    for (scope, kind), number in pairs.items():
+        assert await count(url, f"scope={scope}&language_type={kind}") == number
+    assert await counts(url) == Counter(str(each["scope"]) for each in entries())
+    assert await counts(url, "by_scope_and_type") == {"/".join(pair): number for pair, number in pairs.items()}
+    status, page = await get(f"{url}/v1.0/languages?scope=I&language_type=L&language_type=A&count=true&limit=1")
+    assert (status, page["total"]) == (200, pairs["I", "L"] + pairs["I", "A"])
     assert await load(url) == 0
     assert await count(url, limit=1000) == len(entries())
     async with aiohttp.ClientSession() as session, session.get(f"{url}/v1.0/languages/deu") as reply:
