@@ -176,8 +176,7 @@ def read_metadata(location: Location) -> KeyMetadata:
 def _write_new(writer: FileWriter, metadata: KeyMetadata, keys: dict[int, Key]) -> None:
     writer.make_directory()
     with writer.locked():
-        if writer.has_metadata():
-            raise KeySetError("there is a key set already")
+        writer.refuse_existing()
         for number, key in keys.items():
             writer.write_key(number, key_text(key))
         writer.write_metadata(metadata)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
 from ...errors import KeySetError, LegacyAlgorithm
-from .encoding import HASH_SIZE, HEADER_SIZE, VERSION_BYTE
+from .encoding import VERSION_BYTE
 from .key import Key
 from .keyinfo import KeyPurpose
 from .keys import read_key
@@ -43,11 +43,13 @@ class Keyczar:
         self.metadata = _read_metadata(reader)
         if self.metadata.purpose not in self.purposes:
             raise KeySetError(
-                f"the key set {self.metadata.name!r} is for {self.metadata.purpose.value},"
+                f"the key set {self.metadata.name!r} of {reader!r} is for {self.metadata.purpose.value},"
                 f" which a {type(self).__name__} cannot use"
             )
         if self.metadata.encrypted and not isinstance(reader, EncryptedReader):
-            raise KeySetError(f"the key set {self.metadata.name!r} is encrypted: give the key set it is encrypted with")
+            raise KeySetError(
+                f"the key set {self.metadata.name!r} of {reader!r} is encrypted: give the one that it is encrypted with"
+            )
         self._keys = {version.number: self._read(reader, version) for version in self.metadata.versions}
         self._by_hash: dict[bytes, list[Key]] = {}
         for key in self._keys.values():
@@ -107,7 +109,7 @@ class Keyczar:
             return read_key(self.metadata.type, text)
         except KeySetError as error:
             reason = str(error)
-        raise KeySetError(f"version {version.number} of the key set {self.metadata.name!r}: {reason}")
+        raise KeySetError(f"version {version.number} of the key set {self.metadata.name!r} of {reader!r}: {reason}")
 
     def _writing_key(self) -> Key:
         """The primary key, to write new data with."""
@@ -125,8 +127,8 @@ class Keyczar:
 
         Where none is meant, another key stands in, so that the same work is done before the same answer.
         """
-        if len(header) == HEADER_SIZE and header.startswith(VERSION_BYTE):
-            found = self._by_hash.get(header[-HASH_SIZE:])
+        if header.startswith(VERSION_BYTE):
+            found = self._by_hash.get(header.removeprefix(VERSION_BYTE))
             if found:
                 return found, True
         return list(self._keys.values())[:1], False
@@ -138,4 +140,4 @@ def _read_metadata(reader: Reader) -> KeyMetadata:
         return KeyMetadata.parse(text)
     except KeySetError as error:
         reason = str(error)
-    raise KeySetError(f"the meta file of the key set {reader!r}: {reason}")
+    raise KeySetError(f"the meta of {reader!r} is no key set's: {reason}")

@@ -58,7 +58,7 @@ class FileReader:
         _check_directory(self._location)
         text = _read(self._location / "meta", _OTHERS_WRITE | _GROUP_WRITES)
         # Public keys may be read by everyone, but whoever can replace them can forge.
-        readable = KeyMetadata.parse(text).type.is_public
+        readable = _parsed(self._location, text).type.is_public
         self._forbidden = _OTHERS_WRITE | _GROUP_WRITES | (0 if readable else _OTHERS_READ)
         return text
 
@@ -101,6 +101,9 @@ class EncryptedReader:
         self._reader = reader
         self._crypter = crypter
 
+    def __repr__(self) -> str:
+        return f"EncryptedReader({self._reader!r})"
+
     def GetMetadata(self) -> str:
         """The text of its `meta`, which is never encrypted."""
         return self._reader.GetMetadata()
@@ -120,6 +123,14 @@ class EncryptedReader:
         if text is None:
             raise KeySetError(f"the key file of version {version_number} is not encrypted with the key set given")
         return text if isinstance(text, str) else text.decode("utf-8", "replace")
+
+
+def _parsed(location: Path, text: str) -> KeyMetadata:
+    try:
+        return KeyMetadata.parse(text)
+    except KeySetError as error:
+        reason = str(error)
+    raise KeySetError(f"the meta file of the key set {location} is no key set's: {reason}")
 
 
 def _check_directory(path: Path) -> None:

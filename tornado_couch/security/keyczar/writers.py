@@ -41,9 +41,16 @@ class FileWriter:
         finally:
             os.close(descriptor)
 
-    def has_metadata(self) -> bool:
-        """Whether a key set is there already."""
-        return (self._location / "meta").exists()
+    def refuse_existing(self) -> None:
+        """See that no key set is overwritten.
+
+        Raises:
+            KeySetError: there is one already.
+        """
+        with self._reported():
+            there = (self._location / "meta").exists()
+        if there:
+            raise KeySetError(f"there is a key set in {self._location} already")
 
     def write_metadata(self, metadata: KeyMetadata) -> None:
         """Write `meta`. Comes after the keys that it names, and before the removal of those it no longer names."""
