@@ -32,10 +32,10 @@ from tornado_couch import (
     install,
     resource,
 )
-from tornado_couch.web import BodyLimits, Policy, Principal, Resource
+from tornado_couch.web import BodyLimits, Policy, Principal
 from tornado_couch.web import ReadOnly as ReadOnlyPolicy
 
-FRUITS, STANDS = "/v1.0/fruits", "/v1.0/stands"
+FRUITS, STANDS, NOTES = "/v1.0/fruits", "/v1.0/stands", "/v1.0/notes"
 MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 OTHER = '"1-00000000000000000000000000000000"'
 SIZE, DEPTH = 4096, 16  # the limits of a body in the service of these tests
@@ -65,6 +65,10 @@ class Stand(Model, type="stand_v1.0", key="name", unique=True):
     name: str
     size: Annotated[int, Indexed()] = 0
     owner: Annotated[str | None, ReadOnly(), Indexed()] = None
+
+
+class Note(Model, type="note_v1.0"):
+    text: str
 
 
 class ByHeader:
@@ -136,9 +140,9 @@ async def proxy(server_url: str) -> AsyncIterator[FaultProxy]:
 @pytest.fixture
 async def store(proxy: FaultProxy, couch: Couch, database: Database) -> AsyncIterator[Store]:
     """A store that reaches CouchDB by way of the proxy."""
-    await install(couch, database.name, [Fruit, Stand])
+    await install(couch, database.name, [Fruit, Note, Stand])
     async with Couch(proxy.url) as watched:
-        yield Store(watched[database.name], retry=Retry(base=0.001))
+        yield Store(watched[database.name], retry=Retry(attempts=5, base=0.001))
 
 
 def application(store: Store, *more: Any, **settings: Any) -> Application:
@@ -148,7 +152,8 @@ def application(store: Store, *more: Any, **settings: Any) -> Application:
         *resource(FRUITS, Fruit, store, limits=limits),
         *resource("/v1.0/guarded", Fruit, store, require_if_match=True),
         *resource("/v1.0/looked-at", Fruit, store, policy=ReadOnlyPolicy()),
-        *resource(STANDS, Stand, store, create_by_put=True),
+        *resource(STANDS, Stand, store, create_by_put=True, max_page_size=60),
+        *resource(NOTES, Note, store, create_by_put=True),
         *more,
     ]
     settings.setdefault("policy", AllowAny())
@@ -191,9 +196,3 @@ def rival(change: Callable[[], Awaitable[Any]]) -> Callable[[Call, Forward], Awa
         await call.send(await forward())
 
     return effect
-
-
-__all__ = [
-    "DEPTH", "FRUITS", "JSON_PATCH", "MERGE", "OTHER", "SIZE", "STANDS", "WRITES", "ByHeader", "Fruit", "Resource",
-    "Stand", "StrictClient", "application", "at", "members", "path", "private", "rival",
-]  # fmt: skip
