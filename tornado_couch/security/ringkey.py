@@ -110,7 +110,7 @@ class RingKey:
         """The signature, header included."""
         data = self._framed(message, context)
         if self.algorithm is Algorithm.ED25519:
-            return self.header + _ed25519(self._known_secret).sign(b"tornado_couch sign\0" + data)
+            return self.header + self._private_key.sign(data)
         return self.header + hmac.digest(self._sign_key, data, "sha256")
 
     def verify(self, message: bytes, signature: bytes, context: bytes) -> None:
@@ -146,10 +146,9 @@ class RingKey:
         return AESGCM(hmac.digest(self._encrypt_key, context, "sha256"))
 
     def _verify_ed25519(self, message: bytes, signature: bytes, context: bytes) -> None:
-        data = b"tornado_couch sign\0" + self._framed(message, context)
         try:
-            Ed25519PublicKey.from_public_bytes(self.public or b"").verify(signature[HEADER_SIZE:], data)
-        except (BadSignature, ValueError):
+            self._public_key.verify(signature[HEADER_SIZE:], self._framed(message, context))
+        except BadSignature:
             raise InvalidSignature("the signature does not verify") from None
 
     @property
@@ -157,6 +156,14 @@ class RingKey:
         if self.secret is None:
             raise KeySetError(f"the secret of key {self.id.hex()} is not in this key ring")
         return self.secret
+
+    @cached_property
+    def _private_key(self) -> Ed25519PrivateKey:
+        return _ed25519(self._known_secret)
+
+    @cached_property
+    def _public_key(self) -> Ed25519PublicKey:
+        return Ed25519PublicKey.from_public_bytes(self.public or b"")
 
     @cached_property
     def _sign_key(self) -> bytes:
