@@ -10,7 +10,8 @@ import pytest
 
 from tornado_couch import Couch, Database
 
-TEXTS = {path.stem: TEXTS[name] for path in sorted((Path(__file__).parents[1] / "docs").glob("**/*.md"))}
+DOCS = Path(__file__).parents[1] / "docs"
+TEXTS = {path.stem: path.read_text() for path in sorted(DOCS.glob("**/*.md"))}
 
 
 @pytest.mark.parametrize("name", TEXTS)
