@@ -161,7 +161,7 @@ class Couch:
         if self._replications is None:
             from tornado_couch.embedded.replication import Replications
 
-            self._replications = Replications(self)
+            self._replications = Replications()
         return self._replications
 
     def watch_replicator(self) -> None:
@@ -169,7 +169,7 @@ class Couch:
         if self.replicator is None and "_replicator" in self.databases:
             from tornado_couch.embedded.replicator import Replicator
 
-            self.replicator = Replicator(self, self.databases.get("_replicator"))
+            self.replicator = Replicator(self.databases.get("_replicator"), self.replications, self.background)
             self.background(self.replicator.watch())
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:

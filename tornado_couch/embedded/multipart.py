@@ -7,28 +7,24 @@ import re
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from tornado_couch.embedded import attachments as att
 from tornado_couch.embedded import revisions
-from tornado_couch.embedded.documents import Draft, check_id, document_text, draft_of
+from tornado_couch.embedded.documents import Draft, document_text, draft_of
 from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.messages import Reply, Request
-from tornado_couch.embedded.problems import bad_content_type, bad_request, missing
-from tornado_couch.embedded.revisions import parse_revision
+from tornado_couch.embedded.problems import bad_request, missing
 from tornado_couch.embedded.spool import Spool
 from tornado_couch.embedded.storage import Database, ReadOptions, Stored
 
-if TYPE_CHECKING:
-    from tornado_couch.embedded.couch import Couch
-    from tornado_couch.embedded.databases import OpenDatabase
-
 __all__ = [
+    "Part",
     "assemble",
     "error_part",
     "mixed_parts",
     "mixed_reply",
-    "post_form",
+    "parts_of",
     "refuse_follows",
     "related_draft",
     "related_reply",
@@ -53,7 +49,11 @@ class Part(NamedTuple):
 
     def filename(self) -> str | None:
         """The file name in Content-Disposition."""
-        return _parameter(self.headers.get("content-disposition", ""), "filename")
+        return self.disposition("filename")
+
+    def disposition(self, name: str) -> str | None:
+        """A parameter of Content-Disposition."""
+        return _parameter(self.headers.get("content-disposition", ""), name)
 
 
 def _parameter(header: str, name: str) -> str | None:
@@ -63,7 +63,7 @@ def _parameter(header: str, name: str) -> str | None:
     return re.sub(r"\\(.)", r"\1", found[1]) if found[1] is not None else found[2]
 
 
-def _parts(request: Request) -> list[Part]:
+def parts_of(request: Request) -> list[Part]:
     """The parts of the request's body.
 
     Raises:
@@ -95,7 +95,7 @@ def related_draft(request: Request, doc_id: str) -> Draft:
     Raises:
         Problem: 400, parts and `_attachments` do not fit.
     """
-    first, *rest = _parts(request)
+    first, *rest = parts_of(request)
     draft = draft_of(loads(first.data), doc_id)
     by_name = {part.filename(): part for part in rest if part.filename()}
     nameless = [part for part in rest if not part.filename()]
@@ -121,42 +121,6 @@ def refuse_follows(draft: Draft) -> None:
     for item in draft.attachments:
         if item.encoding == "follows":
             raise bad_request(f"The data of the attachment {item.name} does not follow")
-
-
-async def post_form(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> Reply:
-    """`POST /{db}/{doc}` of an HTML form: files become attachments."""
-    from tornado_couch.embedded.edits import write_draft
-    from tornado_couch.embedded.handlers.documents import given_revision, written_reply
-
-    if "Referer" not in request.headers:
-        raise bad_request("Referer header required.")
-    check_id(doc_id)
-    if not request.headers.get("Content-Type", "").startswith("multipart/form-data"):
-        raise bad_content_type("Content-Type must be multipart/form-data")
-    fields = [(_parameter(part.headers.get("content-disposition", ""), "name"), part) for part in _parts(request)]
-    texts = {name: part.data.decode("utf-8", "replace") for name, part in fields if name and not part.filename()}
-    if "_doc" in texts:
-        draft = draft_of(loads(texts["_doc"]), doc_id)
-        draft.rev = given_revision(request, draft.rev)
-    else:
-        draft = _as_stored(opened.database, doc_id, parse_revision(texts.get("_rev")))
-    files = [
-        att.new_attachment(part.filename() or "", part.headers.get("content-type", "application/octet-stream"),
-                           Spool(part.data))
-        for name, part in fields if name == "_attachments" and part.filename()
-    ]  # fmt: skip
-    names = {item.name for item in files}
-    draft.attachments = files + [item for item in draft.attachments if item.name not in names]
-    rev = await write_draft(couch, request.user, opened, draft)
-    return written_reply(request, opened, doc_id, rev, location=False)
-
-
-def _as_stored(database: Database, doc_id: str, rev: str) -> Draft:
-    """A draft that changes nothing of a revision."""
-    text = database.read(doc_id, rev)
-    if text is None:
-        raise missing()
-    return draft_of(json.loads(text), doc_id)
 
 
 # ---------------------------------------------------------------- writing

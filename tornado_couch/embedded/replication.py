@@ -12,14 +12,11 @@ import uuid
 from collections.abc import Mapping
 from email.utils import formatdate
 from time import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from tornado_couch.embedded.endpoint import Endpoint, EndpointFailure
 from tornado_couch.embedded.jsontext import dumps
 from tornado_couch.embedded.problems import Problem, bad_request, not_found
-
-if TYPE_CHECKING:
-    from tornado_couch.embedded.couch import Couch
 
 __all__ = ["Job", "Plan", "Replications", "plan_of"]
 
@@ -257,14 +254,9 @@ def _common(source: dict[str, Any], target: dict[str, Any]) -> Any:
 
 
 class Replications:
-    """The replications that a server runs.
+    """The replications that a server runs."""
 
-    Args:
-        couch: the server.
-    """
-
-    def __init__(self, couch: Couch) -> None:
-        self._couch = couch
+    def __init__(self) -> None:
         self.jobs: dict[str, Job] = {}
 
     def tasks(self) -> list[dict[str, Any]]:

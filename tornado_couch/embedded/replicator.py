@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tornado_couch.embedded.databases import OpenDatabase
 from tornado_couch.embedded.documents import draft_of, is_design
 from tornado_couch.embedded.jsontext import dumps
 from tornado_couch.embedded.problems import Problem
-from tornado_couch.embedded.replication import Job, Plan, plan_of
+from tornado_couch.embedded.replication import Job, Plan, Replications, plan_of
 from tornado_couch.embedded.source import Change
-
-if TYPE_CHECKING:
-    from tornado_couch.embedded.couch import Couch
-    from tornado_couch.embedded.databases import OpenDatabase
 
 __all__ = ["Replicator"]
 
@@ -28,13 +26,20 @@ class Replicator:
     """Watches `_replicator`, and runs what its documents ask for.
 
     Args:
-        couch: the server.
-        opened: its `_replicator` database.
+        opened: the `_replicator` database.
+        replications: runs them.
+        background: runs a coroutine that nobody waits for.
     """
 
-    def __init__(self, couch: Couch, opened: OpenDatabase) -> None:
-        self._couch = couch
+    def __init__(
+        self,
+        opened: OpenDatabase,
+        replications: Replications,
+        background: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
         self._opened = opened
+        self._replications = replications
+        self._background = background
         self._entries: dict[str, dict[str, Any]] = {}
         self._ids: dict[str, str] = {}
         self._revs: dict[str, str] = {}
@@ -42,7 +47,7 @@ class Replicator:
     def entries(self) -> list[dict[str, Any]]:
         """What `_scheduler/docs` tells."""
         for doc_id, replication_id in self._ids.items():
-            job = self._couch.replications.jobs.get(replication_id)
+            job = self._replications.jobs.get(replication_id)
             if job is not None and doc_id in self._entries:
                 self._entries[doc_id] |= {"state": job.state, "info": job.info or dict(job.counts)}
         return [self._entries[doc_id] for doc_id in sorted(self._entries)]
@@ -79,8 +84,8 @@ class Replicator:
         self._entries.pop(doc_id, None)
         self._revs.pop(doc_id, None)
         replication_id = self._ids.pop(doc_id, None)
-        if replication_id in self._couch.replications.jobs:
-            await self._couch.replications.cancel(replication_id)
+        if replication_id in self._replications.jobs:
+            await self._replications.cancel(replication_id)
 
     async def _start(self, doc_id: str, document: dict[str, Any]) -> None:
         entry: dict[str, Any] = {"doc_id": doc_id, "id": None, "state": "initializing", "info": None,
@@ -96,16 +101,16 @@ class Replicator:
         entry |= {"id": plan.id, "source": plan.source.shown, "target": plan.target.shown}
         if plan.continuous:
             self._ids[doc_id] = plan.id
-            self._couch.replications.start(plan, doc_id)
+            self._replications.start(plan, doc_id)
             entry["state"] = "running"
         else:
-            self._couch.background(self._once(doc_id, plan, entry))
+            self._background(self._once(doc_id, plan, entry))
 
     async def _once(self, doc_id: str, plan: Plan, entry: dict[str, Any]) -> None:
         """Run a document's replication to its end, and write down how it went."""
         entry["state"] = "running"
         try:
-            answer = await self._couch.replications.once(plan, doc_id)
+            answer = await self._replications.once(plan, doc_id)
         except Problem as problem:
             entry |= {"state": "failed", "info": {"error": problem.reason}}
             await self._note(doc_id, {"_replication_state": "failed", "_replication_state_reason": problem.reason})

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tornado_couch.embedded.couch import Couch
+from tornado_couch.embedded.database_info import info
 from tornado_couch.embedded.databases import OpenDatabase
 from tornado_couch.embedded.messages import Request
 
@@ -25,8 +26,6 @@ def request_object(
         doc_id: the document in the path, if any.
         context: `userCtx`.
     """
-    from tornado_couch.embedded.handlers.databases import info
-
     body = bytes(request.body).decode("utf-8", "replace")
     kind = request.headers.get("Content-Type", "")
     form = dict(parse_qsl(body, keep_blank_values=True)) if kind.startswith("application/x-www-form-urlencoded") else {}

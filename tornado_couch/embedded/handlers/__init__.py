@@ -1,1 +1,5 @@
 """What each path answers. A handler gets the server, the request and, below a database, the open database."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -13,8 +13,9 @@ from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.databases import OpenDatabase
 from tornado_couch.embedded.documents import Draft, check_id
 from tornado_couch.embedded.edits import write_draft
-from tornado_couch.embedded.handlers.documents import find_revision, given_revision
+from tornado_couch.embedded.handlers.documents import find_revision
 from tornado_couch.embedded.handlers.streams import from_thread
+from tornado_couch.embedded.handlers.writes import given_revision
 from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.messages import Reply, Request, text_reply
 from tornado_couch.embedded.problems import Problem, bad_content_type, conflict, missing, not_found

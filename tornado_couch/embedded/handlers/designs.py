@@ -8,25 +8,17 @@ from typing import Any
 
 from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.databases import OpenDatabase
+from tornado_couch.embedded.fetching import design_text, document_fetcher
 from tornado_couch.embedded.handlers.streams import from_thread
 from tornado_couch.embedded.jsontext import dumps
 from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import not_found, not_implemented
 from tornado_couch.embedded.security import need_upkeep
 from tornado_couch.embedded.sequences import format_seq
-from tornado_couch.embedded.storage import Database, ReadOptions
+from tornado_couch.embedded.storage import Database
 from tornado_couch.embedded.view_parameters import ViewParameters, view_parameters, view_queries
 
-__all__ = ["below_design", "design_text", "document_fetcher", "view_cleanup"]
-
-
-def design_text(database: Database, doc_id: str) -> str:
-    """JSON text of a design document.
-
-    Raises:
-        Problem: 404 missing or deleted.
-    """
-    return database.winner_text(doc_id)[1]
+__all__ = ["below_design", "view_cleanup"]
 
 
 def below_design(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, rest: list[str]) -> Any:
@@ -53,26 +45,6 @@ def _post_body(request: Request) -> Any:
         return None
     request.need_json_type()
     return request.json() if request.body else {}
-
-
-def document_fetcher(database: Database, parameters: ViewParameters) -> Callable[[str, str | None], str | None]:
-    """What gives the documents for `include_docs`."""
-    options = ReadOptions(
-        conflicts=bool(parameters.conflicts),
-        attachments=parameters.attachments,
-        att_encoding_info=parameters.att_encoding_info,
-    )
-    if options == ReadOptions():
-        return database.read
-
-    def fetch(doc_id: str, rev: str | None) -> str | None:
-        with database.connections.read() as connection:
-            stored = database.stored(doc_id, connection)
-            if stored is None or (rev is None and stored.state):
-                return None
-            return database.text(stored, rev or stored.rev, options, connection)
-
-    return fetch
 
 
 def _seq_text(database: Database) -> Callable[[int], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sqlite3
@@ -12,13 +13,15 @@ from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.databases import OpenDatabase
 from tornado_couch.embedded.documents import Draft, check_id, document_text, draft_of, is_local
 from tornado_couch.embedded.edits import write_draft
+from tornado_couch.embedded.handlers.forms import post_form
+from tornado_couch.embedded.handlers.writes import given_revision, written_reply
 from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.messages import Reply, Request, json_reply, text_reply
-from tornado_couch.embedded.problems import bad_request, missing, not_implemented
+from tornado_couch.embedded.problems import Problem, bad_request, missing, not_implemented
 from tornado_couch.embedded.revisions import parse_revision
 from tornado_couch.embedded.storage import DELETED, PLAIN, Database, ReadOptions, Stored
 
-__all__ = ["document", "post_document", "read_options", "written_reply"]
+__all__ = ["asked", "document", "find_revision", "of_revision", "open_revisions", "post_document", "read_options"]
 
 _METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT", "COPY")
 
@@ -35,7 +38,7 @@ def document(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) 
         return delete_document(couch, request, opened, doc_id)
     if request.method == "COPY":
         return copy_document(couch, request, opened, doc_id)
-    return multipart.post_form(couch, request, opened, doc_id)
+    return post_form(couch, request, opened, doc_id)
 
 
 # ---------------------------------------------------------------- reading
@@ -174,37 +177,6 @@ def open_revisions(stored: Stored | None, named: list[str] | None, *, latest: bo
 # ---------------------------------------------------------------- writing
 
 
-def given_revision(request: Request, in_body: str | None) -> str | None:
-    """The revision in the body, in `rev` or in If-Match; they have to agree.
-
-    Raises:
-        Problem: 400, they do not.
-    """
-    named = request.parameters.get("rev")
-    rev = None if named is None else parse_revision(named)
-    if in_body is not None and rev is not None and rev != in_body:
-        raise bad_request("Document rev from request body and query string have different values")
-    rev = in_body if in_body is not None else rev
-    tag = request.headers.get("If-Match")
-    if tag is None:
-        return rev
-    matched = parse_revision(tag.strip().strip('"'))
-    if rev is not None and rev != matched:
-        raise bad_request("Document rev and etag have different values")
-    return matched
-
-
-def written_reply(
-    request: Request, opened: OpenDatabase, doc_id: str, rev: str, status: int = 201, *, location: bool = True
-) -> Reply:
-    """The answer to a write: id and revision."""
-    # To a POST CouchDB answers without the ETag.
-    headers = {} if request.method == "POST" else {"ETag": f'"{rev}"'}
-    if location:
-        headers["Location"] = request.url(opened.database.name, doc_id)
-    return text_reply(f'{{"ok":true,"id":{dumps(doc_id)},"rev":"{rev}"}}', status, headers)
-
-
 async def put_document(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> Reply:
     """PUT of a document, as JSON or as multipart/related."""
     new_edits = request.flag("new_edits", default=True)
@@ -232,10 +204,6 @@ def _local_revision(request: Request, draft: Draft) -> str | None:
 
 async def batched(couch: Couch, request: Request, opened: OpenDatabase, draft: Draft) -> Reply:
     """`batch=ok`: CouchDB answers before it writes, and tells nobody of a refusal. Here it is written first."""
-    import contextlib
-
-    from tornado_couch.embedded.problems import Problem
-
     with contextlib.suppress(Problem):
         await write_draft(couch, request.user, opened, draft)
     return json_reply({"ok": True, "id": draft.id}, 202)

@@ -8,8 +8,8 @@ from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.databases import OpenDatabase
 from tornado_couch.embedded.documents import draft_of
 from tornado_couch.embedded.edits import user_context, write_draft
+from tornado_couch.embedded.fetching import design_text, document_fetcher
 from tornado_couch.embedded.functions import Response
-from tornado_couch.embedded.handlers.designs import design_text, document_fetcher
 from tornado_couch.embedded.jsontext import loads
 from tornado_couch.embedded.messages import Reply, Request
 from tornado_couch.embedded.problems import not_found

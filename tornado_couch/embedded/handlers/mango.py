@@ -9,7 +9,7 @@ from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.databases import OpenDatabase
 from tornado_couch.embedded.documents import Draft, draft_of
 from tornado_couch.embedded.edits import write_draft
-from tornado_couch.embedded.handlers.designs import document_fetcher
+from tornado_couch.embedded.fetching import document_fetcher
 from tornado_couch.embedded.handlers.streams import from_thread
 from tornado_couch.embedded.mango import IndexChange, Mango
 from tornado_couch.embedded.messages import Reply, Request, json_reply

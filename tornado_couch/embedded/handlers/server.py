@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from tornado_couch.embedded.couch import VERSION, Couch
-from tornado_couch.embedded.handlers.databases import info
+from tornado_couch.embedded.database_info import info
 from tornado_couch.embedded.jsontext import loads
 from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import bad_request, no_database, not_found, not_implemented
