@@ -140,6 +140,21 @@ async def test_results_come_while_the_client_still_sends(ask: Client) -> None:
     assert json.loads(rest[-1])["line"] == 501
 
 
+async def test_a_client_may_wait_for_each_result(ask: Client) -> None:
+    """A line is not held back for a group that nothing more is sent for."""
+    told: asyncio.Queue[int] = asyncio.Queue()
+
+    async def body() -> AsyncIterator[bytes]:
+        for n in range(3):
+            yield lines({"color": str(n)})
+            assert await told.get() == n + 1
+
+    headers, timeout = {"Content-Type": NDJSON}, aiohttp.ClientTimeout(30)
+    async with ask.session.post(f"{ask.url}/fruits", data=body(), headers=headers, timeout=timeout) as reply:
+        async for line in reply.content:
+            told.put_nowait(json.loads(line)["line"])
+
+
 class Closed(Policy):
     """Lets nobody in."""
 

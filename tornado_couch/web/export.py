@@ -6,7 +6,8 @@ It ends with the end of the collection: an export that fails midway is cut off, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from typing import Any, ClassVar
 
 from tornado.iostream import StreamClosedError
@@ -75,7 +76,7 @@ class ExportMixin(LineWriter):
             return liking > given[JSON]
         return liking > 0 and liking >= given.get("application/*", given.get("*/*", 0.0))
 
-    async def export(self, pages: AsyncIterator[tuple[Sequence[dict[str, Any]], int]]) -> None:
+    async def export(self, pages: AsyncGenerator[tuple[Sequence[dict[str, Any]], int], None]) -> None:
         """Write every item, and at the end how many documents were withheld, if any.
 
         Args:
@@ -91,9 +92,10 @@ class ExportMixin(LineWriter):
         withheld = 0
         try:
             if self.request.method != "HEAD":
-                async for items, unreadable in pages:
-                    withheld += unreadable
-                    await self.write_lines(items)
+                async with aclosing(pages):
+                    async for items, unreadable in pages:
+                        withheld += unreadable
+                        await self.write_lines(items)
             await self.write_lines([{"withheld": withheld}] if withheld else [])
         except StreamClosedError:
             return

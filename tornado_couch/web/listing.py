@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any
 
@@ -40,7 +40,7 @@ class ListMixin(ExportMixin):
         items = [await self.item(model) for model in page.items]
         return [query.projection.apply_to_item(item) for item in items] if query.projection else items
 
-    async def _pages(self, query: ListQuery) -> AsyncIterator[tuple[Any, int]]:
+    async def _pages(self, query: ListQuery) -> AsyncGenerator[tuple[Any, int], None]:
         """The items of each page to the end, and how many documents were withheld from it."""
         query = replace(query, limit=self.EXPORT_PAGE)
         while True:

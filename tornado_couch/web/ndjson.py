@@ -9,8 +9,9 @@ written stops the reading, and after `STALLED` seconds of that the connection is
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from tornado.iostream import StreamClosedError
 
@@ -43,8 +44,11 @@ class LinesMixin(LineWriter, OutcomeMixin, Creator):
 
     The policy is asked before the body is read. `data_received` does the work itself: the next chunk is
     not read from the connection before the lines of this one are dealt with, so that there is no queue
-    to fill, no task to stop, and nothing left when the client goes away.
+    to fill. Lines that wait for a whole group are stored when nothing follows them for `IDLE` seconds,
+    for a client that sends no more before it has seen the result.
     """
+
+    IDLE: ClassVar[float] = 0.05
 
     _reader: LineReader | None = None
     _refusal: Exception | None = None
@@ -54,6 +58,8 @@ class LinesMixin(LineWriter, OutcomeMixin, Creator):
     _let_in = False
     _last = 0  # the number of the latest line
     _stopped = False
+    _pausing = True  # and not yet storing
+    _pause: asyncio.Task[None] | None = None
 
     def prepare(self) -> Awaitable[None] | None:
         """Begin to receive lines, where the body is NDJSON."""
@@ -100,12 +106,36 @@ class LinesMixin(LineWriter, OutcomeMixin, Creator):
         return super().data_received(chunk) if self._reader is None else self._take(chunk)
 
     async def _take(self, chunk: bytes) -> None:
+        await self._resume()
         if self._refusal is None and not self._stopped:
             await self._deal_with(self._reader.feed(chunk))  # type: ignore[union-attr]
+            if self._group:
+                self._pause = asyncio.create_task(self._store_unless_resumed())
             return
         self._dropped += len(chunk)
         if self._dropped > DRAINED:
             self.cut_off()
+
+    async def _store_unless_resumed(self) -> None:
+        await asyncio.sleep(self.IDLE)
+        self._pausing = False
+        await self._guarded(self._store())
+
+    async def _resume(self) -> None:
+        """End the pause; where its lines are being stored already, wait for that."""
+        pause, self._pause = self._pause, None
+        if pause is not None:
+            if self._pausing:
+                pause.cancel()
+            await asyncio.wait([pause])
+        self._pausing = True
+
+    def on_connection_close(self) -> None:
+        """Wait for nothing more from a client that is gone."""
+        super().on_connection_close()
+        self._stopped = True
+        if self._pause is not None and self._pausing:
+            self._pause.cancel()
 
     @property
     def receives_lines(self) -> bool:
@@ -114,6 +144,7 @@ class LinesMixin(LineWriter, OutcomeMixin, Creator):
 
     async def create_last_lines(self) -> None:
         """Deal with what is left once the body is at its end, and finish the answer."""
+        await self._resume()
         if not self._stopped:
             await self._deal_with(self._reader.end())  # type: ignore[union-attr]
         if not self._stopped:
