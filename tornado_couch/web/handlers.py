@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
@@ -36,6 +37,9 @@ DRAINED = 64 * 1024 * 1024
 
 A longer one is answered at once, and the connection closed.
 """
+
+# RFC 3986 §2.1. Taken for itself, such a percent sign would give a document a second address.
+_MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @stream_request_body
@@ -132,6 +136,8 @@ class ResourceHandler(AnswerMixin):
         types = self.answer_types()
         if not any(accepts(self.request.headers.get("Accept", ""), each) for each in types):
             raise Problem(406, detail=f"This is available as {' or '.join(types)}.")
+        if _MALFORMED_ESCAPE.search(self.request.path):
+            raise Problem(400, "malformed-path", "In a path `%` is followed by two hexadecimal digits.")
         self.preferences()  # strict handling of an unknown one must not come after the work
         self.principal = await self._authenticated()
         self._count(caller_identity(self.principal, self.request.remote_ip))
