@@ -477,5 +477,10 @@ def test_a_packed_body_is_unpacked_in_pieces() -> None:
     """A megabyte of one letter, a thousandth of that packed, is refused without being held."""
     reader = LineReader(100, gzip=True)
     assert read(reader, [gzip.compress(b"x" * 2**20 + b"\nok")]) == [(1, None), (2, b"ok")]
+    for size in (65_535, 65_536, 65_537, 131_072, 300_000):
+        for cut in (1, 7, 10_000):
+            packed = gzip.compress(b"x" * size) + gzip.compress(b"\nok")
+            chunks = [packed[n : n + cut] for n in range(0, len(packed), cut)]
+            assert read(LineReader(size, gzip=True), chunks) == [(1, b"x" * size), (2, b"ok")]
     with pytest.raises(BrokenStream):
         read(LineReader(100, gzip=True), [gzip.compress(b"a\nb")[:-4]])

@@ -82,11 +82,16 @@ class LineReader:
         if self._unpacker is None:
             yield chunk
             return
-        while chunk:
+        piece = b""
+        # Output that did not fit can be waiting though all of the input is used up.
+        while chunk or len(piece) == _PIECE:
             if self._unpacker.eof:  # another member follows
                 self._unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
             try:
-                yield self._unpacker.decompress(chunk, _PIECE)
+                piece = self._unpacker.decompress(chunk, _PIECE)
             except zlib.error:
                 raise BrokenStream("The body is not valid gzip.") from None
+            yield piece
+            if self._unpacker.eof:
+                piece = b""
             chunk = self._unpacker.unconsumed_tail or self._unpacker.unused_data
