@@ -151,6 +151,23 @@ async def test_a_restricted_query_stays_within_its_restriction(store: Store) -> 
         assert ([item.name for item in page.items], page.total) == (names, len(names))
 
 
+async def test_a_document_that_changes_while_it_is_found_is_not_shown_as_what_it_was(store: Store) -> None:
+    """The index was read, then the document became somebody else's: it is left out."""
+    await add(store, name="kept")
+    await add(store, name="given away")
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(store.database, name)
+
+        async def bulk_get(self, ids: list[str]) -> Any:
+            await store.update(Item, "given away", lambda latest: setattr(latest, "color", "b"))
+            return await store.database.bulk_get(ids)
+
+    found = await Store(Slow()).find(Item, Query().restricted("color", "a"))  # type: ignore[arg-type]
+    assert [item.name for item in found.items] == ["kept"]
+
+
 async def test_the_order_of_text_is_the_one_that_views_have(store: Store) -> None:
     """Every printable character of ASCII, and some others, compared pair by pair."""
     texts = [chr(code) for code in range(0x20, 0x7F)] + [
