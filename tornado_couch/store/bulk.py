@@ -24,7 +24,8 @@ from ..errors import (
     Unavailable,
     refusal,
 )
-from ..models import Model, ModelInfo, collection_view, from_document, is_of, model_info, stamped, to_document
+from ..models import Model, ModelInfo, collection_view, is_of, model_info, stamped
+from .conversion import Conversion
 from .operations import Change, Check, Creation, Deletion, Operation, Update, called, changed
 from .reading import Reader
 
@@ -65,14 +66,23 @@ class BulkWriter(Generic[M]):
 
     Args:
         database: where the documents are.
+        conversion: between models and documents.
         cls: the model.
         now: the clock of the time stamps.
         singles: the calls that update and delete one model, trying again at a conflict.
     """
 
-    def __init__(self, database: Database, cls: type[M], now: Callable[[], datetime], singles: Singles) -> None:
+    def __init__(
+        self,
+        database: Database,
+        conversion: Conversion,
+        cls: type[M],
+        now: Callable[[], datetime],
+        singles: Singles,
+    ) -> None:
         self._database = database
-        self._reader = Reader(database)
+        self._conversion = conversion
+        self._reader = Reader(database, conversion)
         self._cls = cls
         self._info: ModelInfo = model_info(cls)
         self._now = now
@@ -108,14 +118,14 @@ class BulkWriter(Generic[M]):
         try:
             if document is None:
                 raise DocumentNotFound(f"there is no {self._info.type.name} with that key")
-            current = from_document(self._cls, document)
+            current = await self._conversion.from_store(self._cls, document)
             await called(operation.check, current)
             if operation.expected is not None and not operation.expected(current._rev or ""):
                 raise RevisionMismatch("the document has another revision", current._rev)
             if isinstance(operation, Deletion):
                 await called(operation.confirm, current)
                 return _Staged(current, {"_id": current._id, "_rev": current._rev, "_deleted": True})
-            return self._ready(await changed(operation.change, current), new=False)
+            return await self._ready(await changed(operation.change, current), new=False)
         except Exception as error:  # noqa: BLE001 - it is this item's outcome, whatever a hook raised
             return error
 
@@ -134,7 +144,7 @@ class BulkWriter(Generic[M]):
                 setattr(model, self._info.key.attribute, new_id)
             if self._by_view:
                 known.add(_text(self._info, key))  # a second one of this request is refused as well
-            outcomes.append(self._ready(model, new=True))
+            outcomes.append(await self._ready(model, new=True))
         return outcomes
 
     @property
@@ -159,9 +169,9 @@ class BulkWriter(Generic[M]):
         fresh = iter(await self._database.server.uuids(missing) if missing else ())
         return [each if each is not None else next(fresh) for each in given]
 
-    def _ready(self, model: M, *, new: bool) -> _Staged:
+    async def _ready(self, model: M, *, new: bool) -> _Staged:
         stamped(model, new=new, now=self._now)
-        return _Staged(model, to_document(model))
+        return _Staged(model, await self._conversion.to_store(model, new=new))
 
     # ------------------------------------------------------------ reading
 

@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from ..couch import Database, Leaf
 from ..errors import DocumentNotFound, InvalidDocument, NotFound
-from ..models import Model, collection_view, from_document, is_of, model_info
+from ..models import Model, collection_view, is_of, model_info
+from .conversion import Conversion
 from .planning import plan
 from .queries import Query, same
 from .walking import Position, Walk, count_rows
@@ -66,8 +67,9 @@ def is_absent(error: NotFound) -> bool:
 class Reader:
     """Reads models from one database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, conversion: Conversion) -> None:
         self._database = database
+        self._conversion = conversion
 
     async def by_ids(self, ids: Sequence[str]) -> list[Document | None]:
         """The winning documents of these ids, in order; None for each that is missing or deleted."""
@@ -85,7 +87,7 @@ class Reader:
         document = await self._find_document(cls, key)
         if document is None:
             raise DocumentNotFound(f"there is no {model_info(cls).type.name} with that key")
-        return from_document(cls, document)
+        return await self._conversion.from_store(cls, document)
 
     async def _find_document(self, cls: type[Model], key: Any) -> Document | None:
         info = model_info(cls)
@@ -161,7 +163,7 @@ class Reader:
             if document is None or not is_of(cls, document) or not _is_among(cls, query, document):
                 continue
             try:
-                items.append(from_document(cls, document))
+                items.append(await self._conversion.from_store(cls, document))
             except InvalidDocument as error:
                 # One unreadable document must not hide the rest of a list, nor vanish silently.
                 logger.warning("left a %s out of a list: %s", model_info(cls).type.name, type(error).__name__)

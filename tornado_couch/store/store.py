@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from ..couch import UNSET, Database
 from ..errors import Conflict, DocumentExists, DocumentNotFound, NotFound, RetriesExhausted, RevisionMismatch
-from ..models import Model, model_info, stamped, to_document, utc_now
+from ..models import Model, model_info, stamped, utc_now
 from .bulk import BulkWriter
+from .conversion import Conversion
 from .operations import Change, Check, Expectation, Operation, called, changed
 from .queries import Query
 from .reading import Page, Reader, is_absent
@@ -48,7 +49,8 @@ class Store:
         self.retry = retry or Retry()
         self._now = now
         self._sleep = sleep
-        self._reader = Reader(database)
+        self._conversion = Conversion()
+        self._reader = Reader(database, self._conversion)
 
     async def create(self, model: M) -> M:
         """Store a new model; it is given its id, revision, generated key and time stamps.
@@ -87,7 +89,7 @@ class Store:
             For each, in order: the model, or the exception that `create` would have raised. The second
             of two with one key is `DocumentExists`.
         """
-        return await BulkWriter(self.database, cls, self._now, self).create(models)
+        return await self._bulk(cls).create(models)
 
     async def write_many(self, cls: type[M], operations: Sequence[Operation[M]]) -> list[M | Exception]:
         """Create, update and delete with few requests; some may be done while others are not.
@@ -103,7 +105,10 @@ class Store:
             For each, in order: the model as it is now (of a deletion: as it was), or the exception that
             the single call would have raised, those of its `change`, `check` and `confirm` included.
         """
-        return await BulkWriter(self.database, cls, self._now, self).write(operations)
+        return await self._bulk(cls).write(operations)
+
+    def _bulk(self, cls: type[M]) -> BulkWriter[M]:
+        return BulkWriter(self.database, self._conversion, cls, self._now, self)
 
     async def _refuse_known_key(self, model: Model) -> None:
         try:
@@ -120,6 +125,14 @@ class Store:
             InvalidDocument: the stored document does not fit the model.
         """
         return await self._reader.by_key(cls, key)
+
+    async def load(self, cls: type[M], document: dict[str, Any]) -> M:
+        """The model that a document holds which was read from this store's database by other means.
+
+        Raises:
+            InvalidDocument: it does not fit the model.
+        """
+        return await self._conversion.from_store(cls, document)
 
     async def find(
         self,
@@ -252,7 +265,7 @@ class Store:
 
     async def _write(self, model: M, *, new: bool) -> M:
         stamped(model, new=new, now=self._now)
-        document = to_document(model)
+        document = await self._conversion.to_store(model, new=new)
         result = await self.database.put(document)
         model._rev, model._stored = result.rev, document
         return model

@@ -29,7 +29,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Conflict, DocumentExists, NotFound
-from ..models import from_document
 from .creating import Creator
 from .problems import Problem
 
@@ -187,7 +186,7 @@ class OnceMixin(Creator):
             document = await self._document(info.document_id(self.new_model(valid)._key) or "")
             if document is None or document.get(PROPERTY) != mark.fingerprint:
                 return None  # nothing yet, or somebody else's
-        return from_document(self.resource.model, document)
+        return await self.resource.store.load(self.resource.model, document)
 
     async def _document(self, document_id: str) -> dict[str, Any] | None:
         """The document; None if there never was one.
