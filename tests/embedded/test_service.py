@@ -47,10 +47,15 @@ async def test_with_an_admin_the_url_has_the_credentials() -> None:
         assert status == 201
 
 
+def left_over(threads: set[threading.Thread]) -> set[str]:
+    """The names of threads that are not among some, nor of the event loop's own pool, which lives on."""
+    return {each.name for each in set(threading.enumerate()) - threads if not each.name.startswith("asyncio")}
+
+
 def settle(threads: set[threading.Thread]) -> None:
     """Give threads that are about to end the time to."""
     end = time.monotonic() + 10
-    while set(threading.enumerate()) - threads - {threading.current_thread()} and time.monotonic() < end:
+    while left_over(threads) and time.monotonic() < end:
         time.sleep(0.05)
 
 
@@ -67,8 +72,7 @@ async def test_it_leaves_nothing_behind() -> None:
     with pytest.raises((OSError, ValueError, Exception)):
         await feed
     await asyncio.to_thread(settle, threads)
-    left = {thread.name for thread in set(threading.enumerate()) - threads if not thread.name.startswith("asyncio")}
-    assert not left
+    assert not left_over(threads)
     assert asyncio.all_tasks() == tasks
     gc.collect()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from tornado_couch.embedded.couch import Couch
@@ -14,7 +15,7 @@ from tornado_couch.embedded.messages import Request
 from tornado_couch.embedded.problems import Problem, bad_request
 from tornado_couch.embedded.storage import PLAIN, Database, Stored
 
-__all__ = ["Filter", "filter_of"]
+__all__ = ["Filter", "filter_of", "runner_of"]
 
 Filter = Callable[[list[Stored]], list[Stored]]
 """Those of some changes that pass. Runs in a thread."""
@@ -40,6 +41,16 @@ async def filter_of(couch: Couch, request: Request, opened: OpenDatabase, body: 
     if name == "_view":
         return _by_view(couch, request, opened)
     return _by_function(couch, request, opened, name)
+
+
+def runner_of(couch: Couch, request: Request, opened: OpenDatabase) -> Callable[..., Awaitable[Any]]:
+    """What runs the filter of a request in a thread."""
+    name = request.parameters.get("filter", "")
+    if name == "_view":
+        name = request.parameters.get("view", "")
+    elif not name or name[0] == "_":
+        return couch.in_thread
+    return partial(couch.turns.run, opened.owner(f"_design/{name.partition('/')[0]}"))
 
 
 def _by_ids(request: Request, body: dict[str, Any]) -> Filter:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import secrets
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Coroutine
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tornado_couch.embedded.auth import Authenticator
 from tornado_couch.embedded.databases import Databases, OpenDatabase
 from tornado_couch.embedded.messages import User
-from tornado_couch.embedded.problems import Problem, bad_request, not_implemented
+from tornado_couch.embedded.problems import Problem, bad_request, no_database, not_implemented
 from tornado_couch.embedded.security import need_member
+from tornado_couch.embedded.turns import IndexUpdates, Turns
 
 if TYPE_CHECKING:
     from tornado_couch.embedded.functions import Functions
@@ -90,6 +92,8 @@ class Couch:
 
     def __init__(self, folder: Path | None, admins: dict[str, str]) -> None:
         self.executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="embedded-couch")
+        self.turns = Turns()
+        self.updates = IndexUpdates(self.turns)
         self.uuid, secret = _identity(folder)
         self.databases = Databases(folder, self.executor)
         self.auth = Authenticator(admins, secret, self._read_user, self.executor)
@@ -112,7 +116,7 @@ class Couch:
         return self.databases.get("_users").database.read(f"org.couchdb.user:{name}")
 
     async def in_thread(self, work: Callable[..., _Result], *arguments: Any) -> _Result:
-        """The result of what takes its time, run beside the event loop."""
+        """The result of what takes its time but no user's code in it, run beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self.executor, work, *arguments)
 
     def open(self, name: str, user: User) -> OpenDatabase:
@@ -152,6 +156,8 @@ class Couch:
         """The view indexes of a database."""
         found = self._views.get(id(opened))
         if found is None:
+            if opened.deleted:
+                raise no_database()
             found = self._views[id(opened)] = (opened, _new_views(opened, self.scripts))
         return found[1]
 
@@ -172,25 +178,37 @@ class Couch:
             self.replicator = Replicator(self.databases.get("_replicator"), self.replications, self.background)
             self.background(self.replicator.watch())
 
-    def background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something that nobody waits for, to its end or the server's."""
+    def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something that nobody has to wait for, to its end or the server's."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     def active_tasks(self) -> list[dict[str, Any]]:
         """What `_active_tasks` tells: the replications that run."""
         return self._replications.tasks() if self._replications is not None else []
 
-    def delete_database(self, name: str) -> None:
+    async def delete_database(self, name: str) -> None:
         """Delete a database with its indexes."""
         opened = self.databases.get(name)
-        views = self._views.pop(id(opened), None)
+        views = self._views.get(id(opened))
         if views is not None:
-            views[1].close()
+            views[1].stop()
         if name == "_replicator":
             self.replicator = None
-        self.databases.delete(name)
+        cleared = self.background(self._clear(opened, self.databases.delete(name)))
+        # An index is closed when the step of its update is done, for which a map function may take its time.
+        if views is None or not views[1].updating:
+            await asyncio.shield(cleared)
+
+    async def _clear(self, opened: OpenDatabase, folder: Path | None) -> None:
+        views = self._views.get(id(opened))
+        if views is not None:
+            await self.turns.run(opened.owner("_deleted"), views[1].close)
+            del self._views[id(opened)]
+        if folder is not None:
+            await self.in_thread(shutil.rmtree, folder, True)
 
     async def close(self) -> None:
         """End everything that runs, and close the files."""
@@ -202,6 +220,8 @@ class Couch:
         # Scripts first: threads that wait for a script are let go.
         if self._scripts is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._scripts.close)
+        await self.updates.close()
+        self.turns.close()
         self.executor.shutdown(wait=True, cancel_futures=True)
         for _, views in self._views.values():
             views.close()

@@ -90,6 +90,10 @@ class OpenDatabase:
             self._waiters.discard(waiter)
         return True
 
+    def owner(self, what: str) -> tuple[int, str]:
+        """What tells something of this database from the same of others (`Turns`)."""
+        return id(self), what
+
     def close(self, *, deleted: bool = False) -> None:
         """Close the files, and wake everyone who waits."""
         self.deleted = deleted
@@ -159,8 +163,8 @@ class Databases:
             (folder / "name").write_text(name, encoding="utf-8")
         return OpenDatabase(database, self._executor)
 
-    def delete(self, name: str) -> OpenDatabase:
-        """Delete a database and its files; the closed database is given back.
+    def delete(self, name: str) -> Path | None:
+        """Delete a database; the folder that its files are in now, for whoever removes it. None in memory.
 
         Raises:
             Problem: 404, there is none of that name.
@@ -169,11 +173,12 @@ class Databases:
         self._names.discard(name)
         del self._open[name]
         gone.close(deleted=True)
-        if self._folder:
-            hidden = self._folder / f".deleted-{secrets.token_hex(8)}"
-            (self._folder / _folder_name(name)).rename(hidden)
-            shutil.rmtree(hidden, ignore_errors=True)
-        return gone
+        if self._folder is None:
+            return None
+        # One step, so that the server's end in the midst of it leaves all or nothing; the next start clears it away.
+        hidden = self._folder / f".deleted-{secrets.token_hex(8)}"
+        (self._folder / _folder_name(name)).rename(hidden)
+        return hidden
 
     def close(self) -> None:
         """Close every database."""

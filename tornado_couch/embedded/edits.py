@@ -51,9 +51,10 @@ async def write_drafts(
             outcomes[place] = problem
     if opened.validators():
         left = [place for place in range(len(drafts)) if place not in outcomes]
-        refused = await couch.in_thread(
-            _validate, couch, user, opened, [drafts[place] for place in left], new_edits
-        )
+        refused = await couch.turns.run(
+            opened.owner("validate_doc_update"), _validate, couch, user, opened, [drafts[place] for place in left],
+            new_edits,
+        )  # fmt: skip
         outcomes.update({left[index]: problem for index, problem in refused.items()})
     return await _store(opened, drafts, outcomes, new_edits=new_edits)
 
@@ -91,7 +92,7 @@ async def _judge(couch: Couch, user: User, opened: OpenDatabase, draft: Draft) -
         need_database_admin(user, database.security)
         if not draft.deleted:
             text = document_text(draft.id, "1-0", draft.text)
-            await couch.in_thread(_check_design, couch, text, database.partitioned)
+            await couch.turns.run(opened.owner(draft.id), _check_design, couch, text, database.partitioned)
     elif database.partitioned and not is_local(draft.id):
         _check_partition(draft.id)
     if database.name == "_users" and not draft.id.startswith("_"):
@@ -130,18 +131,19 @@ def _validate(
     refused: dict[int, Problem] = {}
     database = opened.database
     context = user_context(user, database)
-    with database.connections.read() as connection:
-        for place, draft in enumerate(drafts):
-            if is_local(draft.id) or is_design(draft.id):
-                continue
-            try:
+    for place, draft in enumerate(drafts):
+        if is_local(draft.id) or is_design(draft.id):
+            continue
+        try:
+            # Read before, not around, the functions: they may take their time, and memory has one connection for all.
+            with database.connections.read() as connection:
                 new, old = _versions(database, connection, draft, new_edits)
-            except Problem:
-                continue  # a conflict: the writer says so
-            try:
-                couch.functions.validate(opened.validators(), new, old, context, database.security)
-            except Problem as problem:
-                refused[place] = problem
+        except Problem:
+            continue  # a conflict: the writer says so
+        try:
+            couch.functions.validate(opened.validators(), new, old, context, database.security)
+        except Problem as problem:
+            refused[place] = problem
     return refused
 
 

@@ -64,7 +64,11 @@ class Mango:
         self._partitioned = partitioned
 
     def find(self, body: Any, designs: Sequence[str], fetch: Fetch | None = None) -> Iterator[str]:
-        """The JSON text, in pieces, of the answer to `POST /db/_find`; errors come before the first piece.
+        """The JSON text, in pieces, of the answer to `POST /db/_find`; arguments and errors are those of `search`."""
+        return self.search(body, designs, fetch).chunks()
+
+    def search(self, body: Any, designs: Sequence[str], fetch: Fetch | None = None) -> Search:
+        """What a `POST /db/_find` asks for; nothing is read yet.
 
         Args:
             body: the request's JSON value.
@@ -77,7 +81,7 @@ class Mango:
         options = find_options(body)
         self._check_partition(options.partition)
         plan = make_plan(self._all(designs), options)
-        return Search(self._source, self._views, options, plan, fetch).chunks()
+        return Search(self._source, self._views, options, plan, fetch)
 
     def explain(self, body: Any, designs: Sequence[str], dbname: str) -> dict[str, Any]:
         """The answer to `POST /db/_explain`."""

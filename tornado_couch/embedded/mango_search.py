@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tornado_couch.embedded.collation import sort_key
+from tornado_couch.embedded.designs import Design
 from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.mango_options import FindOptions
 from tornado_couch.embedded.mango_plan import Plan
@@ -48,11 +49,15 @@ class Search:
         options: the query.
         plan: which index serves it.
         fetch: gives a document with its `_conflicts`.
+
+    Attributes:
+        wanted: the update sequence that the index must have reached; None for the database's current one.
     """
 
     def __init__(
         self, source: Source, views: DatabaseViews, options: FindOptions, plan: Plan, fetch: Fetch | None
     ) -> None:
+        self.wanted: int | None = None
         self._source = source
         self._views = views
         self._options = options
@@ -63,6 +68,14 @@ class Search:
         self._covered = plan.covers(options)
         self._last: _Row | None = None
         self._keys = self._documents = self._results = 0
+
+    @property
+    def design(self) -> Design | None:
+        """The design document whose index has to be brought up to date first, if any."""
+        index = self._plan.index
+        if index is None or self._plan.nothing or not self._options.update or self._options.stale == "ok":
+            return None
+        return index.design
 
     def chunks(self) -> Iterator[str]:
         """The answer's JSON text in pieces."""
@@ -164,8 +177,8 @@ class Search:
         index = self._plan.index
         assert index is not None
         assert index.design is not None
-        update = self._options.update and self._options.stale != "ok"
-        stored = self._views.updated(index.design, update)
+        views, design = self._views, index.design
+        stored = views.as_it_is(design) if self.design is None else views.updated(design, self.wanted)
         with stored.reading() as connection:
             for row in stored.rows(connection, self._range(index.place)):
                 yield _Row(row.key, row.id, None)

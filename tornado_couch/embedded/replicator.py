@@ -35,7 +35,7 @@ class Replicator:
         self,
         opened: OpenDatabase,
         replications: Replications,
-        background: Callable[[Coroutine[Any, Any, None]], None],
+        background: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._opened = opened
         self._replications = replications

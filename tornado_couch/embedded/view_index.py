@@ -229,14 +229,14 @@ class ViewIndex:
         """How many threads wait for an update."""
         return self._waiting
 
-    def update(self, source: Source, maps: Maps) -> None:
-        """Take in every change up to the database's current one.
+    def update(self, source: Source, maps: Maps, wanted: int | None = None) -> None:
+        """Take in every change up to the database's current one, unless the index has come as far as is wanted.
 
         Raises:
             Problem: 500 when a map function cannot be run; what came before is kept.
         """
-        wanted = source.current_seq()
-        if self.seq >= wanted:
+        current = source.current_seq()
+        if self.seq >= (current if wanted is None else wanted):
             return
         with self._turn:
             asked = self._ended
@@ -250,7 +250,7 @@ class ViewIndex:
             if self._closed:
                 raise _gone()
             self._updating = True
-        self._attempt(source, maps, wanted)
+        self._attempt(source, maps, current)
 
     def _attempt(self, source: Source, maps: Maps, wanted: int) -> None:
         failure: Problem | None = None
@@ -316,10 +316,14 @@ class ViewIndex:
         files = (Path(f"{self.path}{suffix}") for suffix in ("", "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
+    def stop(self) -> None:
+        """Refuse new readers, and end a running update after its step; does not wait for it."""
+        self._closed = True
+
     def close(self) -> None:
         """Close the file, once a running update has finished its step; readers keep theirs to their end."""
+        self.stop()
         with self._lock:
-            self._closed = True
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()

@@ -61,7 +61,6 @@ class DatabaseViews:
         self._lock = threading.Lock()
         self._indexes: dict[str, ViewIndex] = {}
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        self._updates: set[threading.Thread] = set()
         self._closed = False
 
     def query(
@@ -71,24 +70,25 @@ class DatabaseViews:
         parameters: ViewParameters,
         fetch: Fetch | None = None,
         update_seq: Callable[[int], str] = str,
+        wanted: int | None = None,
     ) -> ViewReply:
         """Ask a view.
 
         Args:
             text: the design document's JSON text.
             name: the view's.
-            parameters: from `view_parameters`.
+            parameters: from `view_parameters`. Lazy is as without an update: whoever asks sees to it.
             fetch: gives documents for `include_docs`; by default `source.read`.
             update_seq: the JSON text of an update sequence number.
+            wanted: the update sequence that the index must have reached; None for the database's current one.
 
         Raises:
             Problem: 404 without such a view, 400 for parameters that make no sense, 500 when a map cannot be run.
         """
-        design = read_design(text, self._partitioned)
+        design = self.checked(text, name, parameters)
         view = design.view(name)
         parameters = check(parameters, reduced=view.reduce is not None)
-        self._check_partition(design, parameters)
-        index = self.updated(design, parameters.update)
+        index = self.updated(design, wanted) if parameters.update is True else self.as_it_is(design)
         done = contextlib.ExitStack()
         try:
             chunks = self._reply(done, index, design, view, parameters, fetch or self._source.read, update_seq)
@@ -97,6 +97,18 @@ class DatabaseViews:
             raise
         return ViewReply(chunks, done)
 
+    def checked(self, text: str, name: str, parameters: ViewParameters) -> Design:
+        """The design document that is asked, when the question makes sense.
+
+        Raises:
+            Problem: as `query` does, but for what a map function does.
+        """
+        design = read_design(text, self._partitioned)
+        check(parameters, reduced=design.view(name).reduce is not None)
+        self._check_partition(design, parameters)
+        design.check_language()
+        return design
+
     def queries(
         self,
         text: str,
@@ -104,9 +116,10 @@ class DatabaseViews:
         several: Iterable[ViewParameters],
         fetch: Fetch | None = None,
         update_seq: Callable[[int], str] = str,
+        wanted: int | None = None,
     ) -> Iterator[str]:
         """The JSON text, in pieces, of the answer to a POST to `/queries`; errors come before the first piece."""
-        replies = [self.query(text, name, parameters, fetch, update_seq) for parameters in several]
+        replies = [self.query(text, name, parameters, fetch, update_seq, wanted) for parameters in several]
         return self._joined(replies)
 
     def info(self, text: str) -> dict[str, Any]:
@@ -144,31 +157,44 @@ class DatabaseViews:
             if file.name.split(".", 1)[0] not in kept:
                 file.unlink(missing_ok=True)
 
+    def stop(self) -> None:
+        """Refuse what is asked from now on; does not wait for what runs."""
+        self._closed = True
+        for index in list(self._indexes.values()):
+            index.stop()
+
     def close(self) -> None:
-        """Close every index; call it before the database's folder is removed."""
+        """Close every index, once a running update has finished its step."""
+        self.stop()
         with self._lock:
-            self._closed = True
             indexes = list(self._indexes.values())
             self._indexes.clear()
-            threads = list(self._updates)
         for index in indexes:
             index.close()
-        for thread in threads:
-            thread.join()
         if self._temporary is not None:
             self._temporary.cleanup()
 
-    # ---- inside
+    @property
+    def updating(self) -> bool:
+        """Whether some index is being updated just now."""
+        return any(index.updating for index in list(self._indexes.values()))
 
-    def updated(self, design: Design, update: bool | str = True) -> ViewIndex:
-        """The index of a design document, brought up to date as `update` says: True, False or "lazy"."""
-        design.check_language()
+    def seq(self, design: Design) -> int:
+        """The update sequence that an index has reached; -1 for one that is not open. Waits for nothing."""
+        index = self._indexes.get(design.signature)
+        return -1 if index is None else index.seq
+
+    def updated(self, design: Design, wanted: int | None = None) -> ViewIndex:
+        """The index of a design document, brought up to an update sequence; None for the database's current one."""
         index = self._index(design)
-        if update is True:
-            index.update(self._source, maps_of(design, self._scripts))
-        elif update == "lazy":
-            self._update_later(index, design)
+        index.update(self._source, maps_of(design, self._scripts), wanted)
         return index
+
+    def as_it_is(self, design: Design) -> ViewIndex:
+        """The index of a design document, however far it has come."""
+        return self._index(design)
+
+    # ---- inside
 
     def _reply(
         self,
@@ -237,21 +263,6 @@ class DatabaseViews:
         if self._temporary is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="couch-views-")
         return Path(self._temporary.name)
-
-    def _update_later(self, index: ViewIndex, design: Design) -> None:
-        def work() -> None:
-            # Nobody waits for this; who asks next meets the same error.
-            with contextlib.suppress(Problem):
-                index.update(self._source, maps_of(design, self._scripts))
-            with self._lock:
-                self._updates.discard(thread)
-
-        thread = threading.Thread(target=work, daemon=True, name="view-update")
-        with self._lock:
-            if self._closed:
-                return
-            self._updates.add(thread)
-        thread.start()
 
 
 def _started(chunks: Iterator[str]) -> Iterator[str]:

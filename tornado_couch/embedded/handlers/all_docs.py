@@ -117,7 +117,7 @@ def all_docs(couch: Couch, request: Request, opened: OpenDatabase, prefix: str =
     query = range_query(request, body, opened.database, prefix)
     if query.keys is None and 0 <= query.limit <= _SMALL and not query.options.attachments:
         return text_reply("".join(listing(opened.database, query)))
-    return Reply(200, stream=from_thread(couch, lambda: _pieces(opened.database, query)))
+    return Reply(200, stream=from_thread(couch.in_thread, lambda: _pieces(opened.database, query)))
 
 
 def all_docs_queries(couch: Couch, request: Request, opened: OpenDatabase, prefix: str = "") -> Reply:
@@ -134,7 +134,7 @@ def all_docs_queries(couch: Couch, request: Request, opened: OpenDatabase, prefi
             yield from listing(database, query)
         yield "]}\n"
 
-    return Reply(200, stream=from_thread(couch, pieces))
+    return Reply(200, stream=from_thread(couch.in_thread, pieces))
 
 
 def _pieces(database: Database, query: RangeQuery) -> Iterator[str]:

@@ -83,7 +83,7 @@ def read_attachment(couch: Couch, request: Request, database: Database, doc_id: 
     # What came compressed was never unpacked: how long it is, is not known before it is sent.
     if packed or item.encoding == "identity" or item.length != item.stored:
         headers["Content-Length"] = str(item.stored if packed else item.length)
-    return Reply(200, headers=headers, stream=from_thread(couch, lambda: _whole(database, item, packed)))
+    return Reply(200, headers=headers, stream=from_thread(couch.in_thread, lambda: _whole(database, item, packed)))
 
 
 def _partial(
@@ -93,11 +93,12 @@ def _partial(
     if len(spans) > 1:
         boundary = secrets.token_hex(16)
         kind = {"Content-Type": f'multipart/byteranges; boundary="{boundary}"'}
-        return Reply(206, headers=kind, stream=from_thread(couch, lambda: _parts(database, item, spans, boundary)))
+        parts = from_thread(couch.in_thread, lambda: _parts(database, item, spans, boundary))
+        return Reply(206, headers=kind, stream=parts)
     start, end = spans[0]
     headers["Content-Range"] = f"bytes {start}-{end}/{item.length}"
     headers["Content-Length"] = str(end - start + 1)
-    return Reply(206, headers=headers, stream=from_thread(couch, lambda: _span(database, item, start, end)))
+    return Reply(206, headers=headers, stream=from_thread(couch.in_thread, lambda: _span(database, item, start, end)))
 
 
 def _parts(

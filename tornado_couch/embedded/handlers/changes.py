@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
 from tornado_couch.embedded import change_filters
@@ -40,6 +40,7 @@ class Feed(NamedTuple):
     heartbeat: float | None
     timeout: float
     wanted: Filter | None
+    run: Callable[..., Awaitable[Any]]
 
 
 class Line(NamedTuple):
@@ -59,7 +60,7 @@ async def changes(couch: Couch, request: Request, opened: OpenDatabase) -> Reply
         body = request.json_object() if request.body else {}
     feed = await _feed(couch, request, opened, body)
     headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"} if feed.kind == "eventsource" else {}
-    return Reply(200, headers=headers, stream=_stream(couch, opened, feed))
+    return Reply(200, headers=headers, stream=_stream(opened, feed))
 
 
 async def _feed(couch: Couch, request: Request, opened: OpenDatabase, body: dict[str, Any]) -> Feed:
@@ -86,7 +87,7 @@ async def _feed(couch: Couch, request: Request, opened: OpenDatabase, body: dict
         kind, parse_since(opened.database, since), limit if limit >= 0 else _FOREVER, asked(request, "descending"),
         style == "all_docs", asked(request, "include_docs"), options, _seq_interval(request),
         _heartbeat(request), _milliseconds(request, "timeout"),
-        await change_filters.filter_of(couch, request, opened, body),
+        await change_filters.filter_of(couch, request, opened, body), change_filters.runner_of(couch, request, opened),
     )  # fmt: skip
 
 
@@ -158,13 +159,11 @@ class _State:
         self.count = 0
 
 
-async def _told(
-    couch: Couch, opened: OpenDatabase, feed: Feed, state: _State
-) -> AsyncIterator[list[Line]]:
+async def _told(opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIterator[list[Line]]:
     """The lines that are there now, in batches."""
     more = True
     while more and state.left > 0:
-        lines, state.after, more = await _next(couch, opened.database, feed, state)
+        lines, state.after, more = await _next(opened.database, feed, state)
         if lines:
             state.left -= len(lines)
             state.last = lines[-1].seq
@@ -174,21 +173,22 @@ async def _told(
         state.last = max(state.after, state.last)
 
 
-async def _next(couch: Couch, database: Database, feed: Feed, state: _State) -> tuple[list[Line], int, bool]:
-    return await couch.in_thread(_batch, database, feed, state.after, state.left)
+async def _next(database: Database, feed: Feed, state: _State) -> tuple[list[Line], int, bool]:
+    found: tuple[list[Line], int, bool] = await feed.run(_batch, database, feed, state.after, state.left)
+    return found
 
 
-async def _stream(couch: Couch, opened: OpenDatabase, feed: Feed) -> AsyncIterator[bytes]:
+async def _stream(opened: OpenDatabase, feed: Feed) -> AsyncIterator[bytes]:
     state = _State(feed)
     if feed.kind in ("normal", "longpoll"):
-        async for piece in _list_form(couch, opened, feed, state):
+        async for piece in _list_form(opened, feed, state):
             yield piece
     else:
-        async for piece in _line_form(couch, opened, feed, state):
+        async for piece in _line_form(opened, feed, state):
             yield piece
 
 
-async def _list_form(couch: Couch, opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIterator[bytes]:
+async def _list_form(opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIterator[bytes]:
     """normal and longpoll: one JSON object; longpoll waits while it would be empty.
 
     The head goes out with the first lines: a filter that fails at once then still answers with its own status.
@@ -196,7 +196,7 @@ async def _list_form(couch: Couch, opened: OpenDatabase, feed: Feed, state: _Sta
     database = opened.database
     head = b'{"results":[\n'
     while True:
-        async for lines in _told(couch, opened, feed, state):
+        async for lines in _told(opened, feed, state):
             yield head + _joined(feed, state, lines)
             head = b""
         if feed.kind == "normal" or state.count or feed.limit == 0:
@@ -222,12 +222,12 @@ def _joined(feed: Feed, state: _State, lines: list[Line]) -> bytes:
     return ((",\n" if first else "") + ",\n".join(texts)).encode()
 
 
-async def _line_form(couch: Couch, opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIterator[bytes]:
+async def _line_form(opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIterator[bytes]:
     """continuous and eventsource: a line for each change, as they come."""
     database = opened.database
     yield b""
     while True:
-        async for lines in _told(couch, opened, feed, state):
+        async for lines in _told(opened, feed, state):
             yield b"".join(_event(database, feed, line) for line in lines)
         if state.left <= 0:
             break

@@ -51,7 +51,7 @@ def create(couch: Couch, request: Request, name: str) -> Reply:
     return json_reply({"ok": True}, 201, {"Location": request.url(name)})
 
 
-def delete(couch: Couch, request: Request, name: str) -> Reply:
+async def delete(couch: Couch, request: Request, name: str) -> Reply:
     """`DELETE /{db}`."""
     need_admin(request.user)
     if "rev" in request.parameters:
@@ -60,7 +60,7 @@ def delete(couch: Couch, request: Request, name: str) -> Reply:
         )
     if name not in couch.databases:
         raise no_database()
-    couch.delete_database(name)
+    await couch.delete_database(name)
     return json_reply({"ok": True})
 
 

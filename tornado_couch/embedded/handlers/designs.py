@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 from tornado_couch.embedded.couch import Couch
@@ -17,6 +18,7 @@ from tornado_couch.embedded.security import need_upkeep
 from tornado_couch.embedded.sequences import format_seq
 from tornado_couch.embedded.storage import Database
 from tornado_couch.embedded.view_parameters import ViewParameters, view_parameters, view_queries
+from tornado_couch.embedded.view_requests import query_view, query_views
 
 __all__ = ["below_design", "view_cleanup"]
 
@@ -62,8 +64,13 @@ async def view(
     database = opened.database
     text = design_text(database, doc_id)
     fetch = document_fetcher(database, parameters)
-    answer = await couch.in_thread(couch.views(opened).query, text, name, parameters, fetch, _seq_text(database))
-    return Reply(200, stream=from_thread(couch, lambda: _with_end(answer.chunks())))
+    answer = await query_view(couch, opened, text, name, parameters, fetch, _seq_text(database))
+    return Reply(200, stream=from_thread(_turn(couch, opened, doc_id), lambda: _with_end(answer.chunks())))
+
+
+def _turn(couch: Couch, opened: OpenDatabase, doc_id: str) -> Callable[..., Awaitable[Any]]:
+    """What runs something of a design document in a thread."""
+    return partial(couch.turns.run, opened.owner(doc_id))
 
 
 def _with_end(chunks: Iterator[str]) -> Iterator[str]:
@@ -79,17 +86,16 @@ async def several_views(couch: Couch, request: Request, opened: OpenDatabase, do
     database = opened.database
     text = design_text(database, doc_id)
     shared = next((item for item in several if item.include_docs), ViewParameters())
-    chunks = await couch.in_thread(
-        couch.views(opened).queries, text, name, several, document_fetcher(database, shared), _seq_text(database)
-    )
-    return Reply(200, stream=from_thread(couch, lambda: _with_end(chunks)))
+    fetch = document_fetcher(database, shared)
+    chunks = await query_views(couch, opened, text, name, several, fetch, _seq_text(database))
+    return Reply(200, stream=from_thread(_turn(couch, opened, doc_id), lambda: _with_end(chunks)))
 
 
 async def information(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> Reply:
     """`_info`."""
     request.allow("GET", "HEAD")
     text = design_text(opened.database, doc_id)
-    return json_reply(await couch.in_thread(couch.views(opened).info, text))
+    return json_reply(await _turn(couch, opened, doc_id)(couch.views(opened).info, text))
 
 
 async def view_cleanup(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
@@ -98,5 +104,5 @@ async def view_cleanup(couch: Couch, request: Request, opened: OpenDatabase) -> 
     need_upkeep(request.user, opened.database.security)
     request.need_json_type()
     texts = [text for _, text in opened.database.design_documents()]
-    await couch.in_thread(couch.views(opened).cleanup, texts)
+    await _turn(couch, opened, "_view_cleanup")(couch.views(opened).cleanup, texts)
     return json_reply({"ok": True}, 202)

@@ -15,6 +15,7 @@ from tornado_couch.embedded.messages import Reply, Request
 from tornado_couch.embedded.problems import not_found
 from tornado_couch.embedded.request_object import request_object
 from tornado_couch.embedded.view_parameters import view_parameters
+from tornado_couch.embedded.view_requests import query_view
 
 __all__ = ["function"]
 
@@ -46,7 +47,7 @@ async def run_update(
     design = design_text(opened.database, design_id)
     old = opened.database.read(doc_id) if doc_id else None
     asked = _asked(couch, request, opened, doc_id)
-    updated = await couch.in_thread(couch.functions.update, design, name, old, asked)
+    updated = await couch.turns.run(opened.owner(design_id), couch.functions.update, design, name, old, asked)
     headers: dict[str, str] = {}
     status = 200
     if updated.document is not None:
@@ -66,7 +67,8 @@ async def run_show(
     design = design_text(opened.database, design_id)
     document = opened.database.read(doc_id) if doc_id else None
     asked = _asked(couch, request, opened, doc_id)
-    return _reply(await couch.in_thread(couch.functions.show, design, name, document, asked), 200, {})
+    turn = opened.owner(design_id)
+    return _reply(await couch.turns.run(turn, couch.functions.show, design, name, document, asked), 200, {})
 
 
 async def run_list(
@@ -84,12 +86,12 @@ async def run_list(
     asked = _asked(couch, request, opened, None)
 
     fetch = document_fetcher(opened.database, parameters)
+    answer = await query_view(couch, opened, view_design, names[-1], parameters, fetch)
 
     def work() -> Response:
-        answer = couch.views(opened).query(view_design, names[-1], parameters, fetch).text()
-        return couch.functions.list(design, names[0], answer, asked)
+        return couch.functions.list(design, names[0], answer.text(), asked)
 
-    return _reply(await couch.in_thread(work), 200, {})
+    return _reply(await couch.turns.run(opened.owner(design_id), work), 200, {})
 
 
 def _reply(response: Response, status: int, headers: dict[str, str]) -> Reply:

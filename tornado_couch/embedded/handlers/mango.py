@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from tornado_couch.embedded.couch import Couch
@@ -15,6 +16,7 @@ from tornado_couch.embedded.mango import IndexChange, Mango
 from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import Problem, not_found
 from tornado_couch.embedded.view_parameters import ViewParameters
+from tornado_couch.embedded.view_requests import update_index
 
 __all__ = ["mango"]
 
@@ -49,21 +51,30 @@ async def find(couch: Couch, opened: OpenDatabase, body: Any) -> Reply:
     """`POST _find`."""
     conflicts = isinstance(body, dict) and body.get("conflicts") is True
     fetch = document_fetcher(opened.database, ViewParameters(conflicts=conflicts))
-    chunks = await couch.in_thread(lambda: _engine(couch, opened).find(body, _designs(opened), fetch))
-    return Reply(200, stream=from_thread(couch, lambda: chunks))
+    run = _turn(couch, opened)
+    search = await run(lambda: _engine(couch, opened).search(body, _designs(opened), fetch))
+    if search.design is not None:
+        search.wanted = await update_index(couch, opened, search.design)
+    chunks = await run(search.chunks)
+    return Reply(200, stream=from_thread(run, lambda: chunks))
+
+
+def _turn(couch: Couch, opened: OpenDatabase) -> Callable[..., Awaitable[Any]]:
+    """What runs a query in a thread."""
+    return partial(couch.turns.run, opened.owner("_find"))
 
 
 async def explain(couch: Couch, opened: OpenDatabase, body: Any) -> Reply:
     """`POST _explain`."""
     name = opened.database.name
-    return json_reply(await couch.in_thread(lambda: _engine(couch, opened).explain(body, _designs(opened), name)))
+    return json_reply(await _turn(couch, opened)(lambda: _engine(couch, opened).explain(body, _designs(opened), name)))
 
 
 async def index(couch: Couch, request: Request, opened: OpenDatabase, rest: list[str]) -> Reply:
     """`_index`: list, create, delete, delete several."""
     if not rest and request.method in ("GET", "HEAD"):
         query = dict(request.query)
-        return json_reply(await couch.in_thread(lambda: _engine(couch, opened).indexes(_designs(opened), query)))
+        return json_reply(await _turn(couch, opened)(lambda: _engine(couch, opened).indexes(_designs(opened), query)))
     if not rest or rest == ["_bulk_delete"]:
         request.allow(*(("GET", "POST") if not rest else ("POST",)))
         request.need_json_type()
@@ -106,7 +117,7 @@ def _drop(rest: list[str]) -> _Plan:
 async def _changed(couch: Couch, request: Request, opened: OpenDatabase, plan: _Plan) -> Reply:
     """Make or delete indexes; again when somebody else changed a design document meanwhile."""
     for left in range(_TRIES - 1, -1, -1):
-        changes, reply = await couch.in_thread(lambda: plan(_engine(couch, opened), _designs(opened)))
+        changes, reply = await _turn(couch, opened)(lambda: plan(_engine(couch, opened), _designs(opened)))
         try:
             for change in changes:
                 await _write(couch, request, opened, change)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-
-from tornado_couch.embedded.couch import Couch
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 
 __all__ = ["from_thread"]
 
@@ -25,19 +24,19 @@ def _next_piece(pieces: Iterator[str] | Iterator[bytes]) -> bytes:
 
 
 async def from_thread(
-    couch: Couch, make: Callable[[], Iterator[str] | Iterator[bytes]]
+    run: Callable[..., Awaitable[Any]], make: Callable[[], Iterator[str] | Iterator[bytes]]
 ) -> AsyncIterator[bytes]:
     """The bytes of an iterator whose every step runs in a thread, never two at once.
 
     Args:
-        couch: has the threads.
+        run: runs something in a thread.
         make: gives the iterator; runs in a thread, too.
     """
-    pieces = await couch.in_thread(make)
+    pieces = await run(make)
     step: asyncio.Future[bytes] | None = None
     try:
         while True:
-            step = asyncio.ensure_future(couch.in_thread(_next_piece, pieces))
+            step = asyncio.ensure_future(run(_next_piece, pieces))
             piece = await asyncio.shield(step)
             if not piece:
                 return
@@ -49,4 +48,4 @@ async def from_thread(
             if step is not None and not step.done():
                 step.add_done_callback(lambda done: (done.cancelled() or done.exception(), close()))
             else:
-                await couch.in_thread(close)
+                await run(close)
