@@ -152,6 +152,9 @@ class _Exchange(httputil.HTTPMessageDelegate):
         task = asyncio.get_running_loop().create_task(self._finish_later(found))
         self.front.tasks.add(task)
         task.add_done_callback(self.front.tasks.discard)
+        if inspect.iscoroutine(found):
+            # A task that the server's end cancels before its first step never gets to it.
+            task.add_done_callback(lambda _: found.close())
 
     def _attach_body(self, request: Request) -> None:
         if self.file is not None:
