@@ -9,6 +9,7 @@ import zlib
 from typing import Any
 
 import aiohttp
+import brotli
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,6 +104,14 @@ async def test_an_answer_is_gzip_coded_for_who_takes_it_and_its_tag_says_so(ask:
     assert coded.headers["ETag"] == plain.headers["ETag"][:-1] + ';gzip"'
     assert "Accept-Encoding" in coded.headers["Vary"]
     assert "Accept-Encoding" in plain.headers["Vary"]
+
+
+async def test_brotli_is_preferred_where_a_client_takes_both(ask: Client, large: Reply) -> None:
+    """It is an extra of the package; the tests have it."""
+    coded = await raw(ask, path(large), Accept_Encoding="gzip, br")
+    assert coded.headers["Content-Encoding"] == "br"
+    assert coded.headers["ETag"].endswith(';br"')
+    assert brotli.decompress(coded.text) == (await raw(ask, path(large))).text
 
 
 async def test_the_tag_of_a_coded_answer_works_in_preconditions(ask: Client, large: Reply) -> None:

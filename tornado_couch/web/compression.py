@@ -16,7 +16,7 @@ _IN_THREAD = 64 * 1024  # bytes
 
 
 def _brotli(body: bytes) -> bytes:
-    import brotli  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    import brotli
 
     coded: bytes = brotli.compress(body, quality=4)
     return coded
