@@ -49,9 +49,9 @@ def test_a_cursor_is_good_for_its_own_collection_and_secret_only() -> None:
             codec.decode(cursor, scope)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "x", "", "1.5", "٣", "1" * 5000, " 1", "+1"])
+@pytest.mark.parametrize("text", ["0", "-1", "x", "", "1.5", "٣", "00", " 1", "+1"])
 def test_a_limit_that_is_no_positive_integer_is_400(text: str) -> None:
-    """Digits of other scripts and thousands of digits included."""
+    """Digits of other scripts included."""
     with pytest.raises(Problem) as caught:
         parse_limit(text, 50, 100)
     assert caught.value.status_code == 400
@@ -59,7 +59,7 @@ def test_a_limit_that_is_no_positive_integer_is_400(text: str) -> None:
 
 def test_a_limit_is_capped_and_has_a_default() -> None:
     """A client cannot ask for everything at once."""
-    assert [parse_limit(text, 50, 100) for text in (None, "7", "999999999")] == [50, 7, 100]
+    assert [parse_limit(text, 50, 100) for text in (None, "7", "007", "101", "1" * 5000)] == [50, 7, 7, 100, 100]
 
 
 def test_the_address_of_a_page_keeps_every_parameter() -> None:

@@ -86,6 +86,8 @@ async def test_the_result_of_a_patch_is_validated(ask: Client, fruit: Reply) -> 
         ({"nope": 1}, "/nope"),
         ({"grade": 9}, "/grade"),
         ({"fruit_id": "x"}, "/fruit_id"),
+        ({"grade": None}, "/grade"),
+        ({"fruit_id": None}, "/fruit_id"),
         ([], ""),
         (None, ""),
     ):

@@ -200,9 +200,10 @@ class PatchMixin(WriteMixin):
     def _merged(self, current: Model, patch: Any) -> Model:
         body = merge_patch(representation(current), patch)
         if isinstance(patch, dict) and isinstance(body, dict):
-            # A write-only property is not part of what is merged into; null removes it all the same.
-            hidden = [name for name, each in self.resource.info.properties.items() if each.write_only]
-            body.update({name: None for name in hidden if name in patch and patch[name] is None})
+            # A write-only property is not part of what is merged into; null removes it all the same. A
+            # read-only one cannot be removed, and must not look as if it were.
+            kept = [name for name, each in self.resource.info.properties.items() if each.write_only or each.read_only]
+            body.update({name: None for name in kept if name in patch and patch[name] is None})
         return self._result(current, body)
 
     def _patched(self, current: Model, patch: Any) -> Model:

@@ -39,10 +39,12 @@ def parse_limit(text: str | None, default: int, largest: int) -> int:
     """
     if text is None:
         return default
-    # isdecimal() alone takes digits of every script; the length bounds the work of int().
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
+    # isdecimal() alone takes digits of every script.
+    digits = text.lstrip("0")
+    if not (text.isascii() and text.isdecimal() and digits):
         raise Problem(400, "bad-parameter", "`limit` must be a positive integer.", parameter="limit")
-    return min(int(text), largest)
+    # Python makes no integer of thousands of digits; the cap is shorter than ten.
+    return min(int(digits), largest) if len(digits) < 10 else largest
 
 
 class CursorCodec:
