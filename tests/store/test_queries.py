@@ -160,9 +160,9 @@ async def test_a_document_that_changes_while_it_is_found_is_not_shown_as_what_it
         def __getattr__(self, name: str) -> Any:
             return getattr(store.database, name)
 
-        async def bulk_get(self, ids: list[str]) -> Any:
+        async def bulk_get(self, ids: list[str], **options: Any) -> Any:
             await store.update(Item, "given away", lambda latest: setattr(latest, "color", "b"))
-            return await store.database.bulk_get(ids)
+            return await store.database.bulk_get(ids, **options)
 
     found = await Store(Slow()).find(Item, Query().restricted("color", "a"))  # type: ignore[arg-type]
     assert [item.name for item in found.items] == ["kept"]
@@ -358,8 +358,12 @@ async def test_every_query_that_an_index_serves_agrees_with_python(store: Store)
     chance = random.Random(len(repr(drawn)))
     pick = {"color": COLORS, "size": range(-2, 5), "ripe": [True, False], "weight": [None, -1.5, 0.0, 1.0, 2.25]}
     documents = [{name: chance.choice(known) for name, known in pick.items()} for _ in range(200)]
-    # An index that is rarely drawn.
+    # Each index at least once, those too that are rarely drawn.
+    drawn += [
+        (Query(sort=index.properties), 7) for index in model_info(Item).indexes if "weight" not in index.properties
+    ]
     drawn.append((Query({"color": ["a", "B", "é"], "ripe": [True, False]}, {"weight": Bounds(gte=0.0)}), 7))
+    drawn.append((Query(sort=["weight"]), 9))
     world = await make_world(store, documents)
     used = set()
     for query, limit in drawn:

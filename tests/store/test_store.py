@@ -28,7 +28,7 @@ from tornado_couch import (
 )
 from tornado_couch.couch import Leaf
 from tornado_couch.errors import Conflict
-from tornado_couch.store.reading import winner
+from tornado_couch.store.signing import winner
 
 
 class Fruit(Model, type="fruit_v1.0", key="fruit_id"):

@@ -2,6 +2,7 @@
 
 from .auth import Auth, BasicAuth, BearerAuth, CookieAuth, NoAuth, ProxyAuth
 from .bulk import BulkResult, BulkResults, Leaf
+from .changes import Change, Changes
 from .client import Couch
 from .database import Database, WriteResult
 from .mango import FindResult, IndexCreated
@@ -17,6 +18,8 @@ __all__ = [
     "BearerAuth",
     "BulkResult",
     "BulkResults",
+    "Change",
+    "Changes",
     "CookieAuth",
     "Couch",
     "Database",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 from ..errors import InvalidReply, NotFound
 from . import names
 from .bulk import Bulk
+from .changes import ChangesFeed
 from .exchange import Answer, Exchange, expect
 from .mango import Mango
 from .server import Server
@@ -48,7 +49,7 @@ class WriteResult(NamedTuple):
     accepted: bool
 
 
-class Database(Bulk, Views, Mango):
+class Database(Bulk, Views, Mango, ChangesFeed):
     """One database of a server; every call raises the errors of `Exchange.call`.
 
     Whether the database is there is not asked: calls raise `NotFound`, with the reason "Database does not

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from .. import json_text
 from ..couch import BulkResult, Database
@@ -18,6 +18,7 @@ from ..errors import (
     Conflict,
     DocumentExists,
     DocumentNotFound,
+    InvalidSignature,
     Refused,
     RevisionMismatch,
     TooLarge,
@@ -28,11 +29,13 @@ from ..models import Model, ModelInfo, collection_view, is_of, model_info, stamp
 from .conversion import Conversion
 from .operations import Change, Check, Creation, Deletion, Operation, Update, called, changed
 from .reading import Reader
+from .signing import Guard
 
 __all__ = ["BulkWriter", "Singles"]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
+_Found: TypeAlias = "Document | InvalidSignature | None"
 
 _AT_ONCE = 1000  # documents in one request to CouchDB
 
@@ -70,6 +73,7 @@ class BulkWriter(Generic[M]):
         cls: the model.
         now: the clock of the time stamps.
         singles: the calls that update and delete one model, trying again at a conflict.
+        guard: signs what is written, and verifies what is read.
     """
 
     def __init__(
@@ -79,10 +83,12 @@ class BulkWriter(Generic[M]):
         cls: type[M],
         now: Callable[[], datetime],
         singles: Singles,
+        guard: Guard,
     ) -> None:
         self._database = database
         self._conversion = conversion
-        self._reader = Reader(database, conversion)
+        self._guard = guard
+        self._reader = Reader(database, conversion, guard)
         self._cls = cls
         self._info: ModelInfo = model_info(cls)
         self._now = now
@@ -112,10 +118,10 @@ class BulkWriter(Generic[M]):
             for each in operations
         ]
 
-    async def _staged_change(
-        self, operation: Update[M] | Deletion[M], document: Document | None
-    ) -> _Staged | Exception:
+    async def _staged_change(self, operation: Update[M] | Deletion[M], document: _Found) -> _Staged | Exception:
         try:
+            if isinstance(document, InvalidSignature):
+                raise document
             if document is None:
                 raise DocumentNotFound(f"there is no {self._info.type.name} with that key")
             current = await self._conversion.from_store(self._cls, document)
@@ -124,7 +130,7 @@ class BulkWriter(Generic[M]):
                 raise RevisionMismatch("the document has another revision", current._rev)
             if isinstance(operation, Deletion):
                 await called(operation.confirm, current)
-                return _Staged(current, {"_id": current._id, "_rev": current._rev, "_deleted": True})
+                return _Staged(current, self._guard.tombstone(document))
             return await self._ready(await changed(operation.change, current), new=False)
         except Exception as error:  # noqa: BLE001 - it is this item's outcome, whatever a hook raised
             return error
@@ -133,7 +139,10 @@ class BulkWriter(Generic[M]):
         """New models with their ids, time stamps and generated keys; those whose key is known are refused."""
         known = await self._known_keys(models)
         outcomes: list[_Staged | Exception] = []
+        # Only an id of our own choosing can have been another document's before.
+        chosen = [bool(self._info.unique or model._id) for model in models]
         ids = await self._new_ids(models)
+        parents = await self._guard.tombstones([each for each, own in zip(ids, chosen, strict=True) if own])
         for model, new_id in zip(models, ids, strict=True):
             key = model._key
             if self._by_view and _text(self._info, key) in known:
@@ -144,7 +153,7 @@ class BulkWriter(Generic[M]):
                 setattr(model, self._info.key.attribute, new_id)
             if self._by_view:
                 known.add(_text(self._info, key))  # a second one of this request is refused as well
-            outcomes.append(await self._ready(model, new=True))
+            outcomes.append(await self._ready(model, new=True, parent=parents.get(new_id)))
         return outcomes
 
     @property
@@ -169,13 +178,13 @@ class BulkWriter(Generic[M]):
         fresh = iter(await self._database.server.uuids(missing) if missing else ())
         return [each if each is not None else next(fresh) for each in given]
 
-    async def _ready(self, model: M, *, new: bool) -> _Staged:
+    async def _ready(self, model: M, *, new: bool, parent: str | None = None) -> _Staged:
         stamped(model, new=new, now=self._now)
-        return _Staged(model, await self._conversion.to_store(model, new=new))
+        return _Staged(model, self._guard.signed(await self._conversion.to_store(model, new=new), parent))
 
     # ------------------------------------------------------------ reading
 
-    async def _by_keys(self, keys: Sequence[Any]) -> list[Document | None]:
+    async def _by_keys(self, keys: Sequence[Any]) -> list[_Found]:
         """The documents with these keys, in order, as `Reader.by_key` finds each."""
         ids = [self._likely_id(key) for key in keys]
         found = await self._bearing(ids, keys)
@@ -197,14 +206,16 @@ class BulkWriter(Generic[M]):
             return str(key)
         return self._info.document_id(key)
 
-    async def _bearing(self, ids: Sequence[str | None], keys: Sequence[Any]) -> list[Document | None]:
+    async def _bearing(self, ids: Sequence[str | None], keys: Sequence[Any]) -> list[_Found]:
         """The documents with these ids, where they are of the model and bear the keys."""
         asked = [each for each in ids if each and not each.startswith("_")]
         documents = dict(zip(asked, await self._reader.by_ids(asked), strict=True))
         found = [documents.get(each) if each else None for each in ids]
         return [self._if_bearing(document, key) for document, key in zip(found, keys, strict=True)]
 
-    def _if_bearing(self, document: Document | None, key: Any) -> Document | None:
+    def _if_bearing(self, document: _Found, key: Any) -> _Found:
+        if isinstance(document, InvalidSignature):
+            return document
         if document is None or not is_of(self._cls, document):
             return None
         info = self._info
@@ -261,7 +272,12 @@ class BulkWriter(Generic[M]):
         if isinstance(result, Exception):
             raise result
         if not isinstance(operation, Deletion):
-            staged.model._rev, staged.model._stored = result, staged.document
+            document = staged.document
+            if result is not None and not self._guard.fits(document, result):
+                # It was created and deleted by others since the tombstone was looked for.
+                document = self._guard.signed({**document, "_rev": result})
+                result = (await self._database.put(document)).rev
+            staged.model._rev, staged.model._stored = result, document
         model: M = staged.model
         return model
 
@@ -270,6 +286,8 @@ class BulkWriter(Generic[M]):
             raise DocumentExists(f"there is a {self._info.type.name} with that key already")
         if operation.expected is not None:
             current = (await self._by_keys([operation.key]))[0]
+            if isinstance(current, InvalidSignature):
+                raise current
             if current is None:
                 raise DocumentNotFound(f"there is no {self._info.type.name} with that key")
             raise RevisionMismatch("another writer was faster", current["_rev"])

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ..couch import Database, Leaf
-from ..errors import DocumentNotFound, InvalidDocument, NotFound
+from ..couch import Database
+from ..errors import DecryptionFailed, DocumentNotFound, InvalidDocument, InvalidSignature, NotFound
 from ..models import Model, collection_view, is_of, model_info
 from .conversion import Conversion
 from .planning import plan
 from .queries import Query, same
+from .signing import Guard
 from .walking import Position, Walk, count_rows
 
-__all__ = ["Page", "Reader", "is_absent", "winner"]
+__all__ = ["Page", "Reader", "is_absent"]
 
 logger = logging.getLogger("tornado_couch.store")
 
@@ -31,7 +32,7 @@ class Page(Generic[M]):
         items: the models, in order. They can be fewer than asked for though a page follows: a document
             may have been changed or deleted since the index was read.
         next: where the next page begins; None at the end.
-        withheld: how many documents belong here and could not be read as the model.
+        withheld: how many documents belong here and could not be read as the model, or did not verify.
         previous: where the page before ends, to be read backward; None at the beginning.
         total: how many documents the index has for the whole query, where that was asked; see `count_rows`.
     """
@@ -43,39 +44,34 @@ class Page(Generic[M]):
     total: int | None = None
 
 
-def winner(leaves: Sequence[Leaf]) -> Document | None:
-    """The winning revision's document, as CouchDB chooses it; None if the document is gone.
-
-    A leaf that is not deleted wins over one that is; then the longer history; then the greater
-    revision id (CouchDB documentation, "Replication and conflict model").
-    """
-    documents = [leaf.document for leaf in leaves if leaf.document is not None]
-    live = [document for document in documents if not document.get("_deleted")]
-    return max(live, key=lambda document: _rank(document["_rev"]), default=None)
-
-
-def _rank(revision: str) -> tuple[int, str]:
-    generation, _, digest = revision.partition("-")
-    return int(generation), digest
-
-
 def is_absent(error: NotFound) -> bool:
     """Whether it is the document that is not there, and not the whole database."""
     return error.reason in ("missing", "deleted")
 
 
 class Reader:
-    """Reads models from one database."""
+    """Reads models from one database.
 
-    def __init__(self, database: Database, conversion: Conversion) -> None:
+    Args:
+        database: where the documents are.
+        conversion: between models and documents.
+        guard: verifies what is read.
+    """
+
+    def __init__(self, database: Database, conversion: Conversion, guard: Guard) -> None:
         self._database = database
         self._conversion = conversion
+        self._guard = guard
 
-    async def by_ids(self, ids: Sequence[str]) -> list[Document | None]:
-        """The winning documents of these ids, in order; None for each that is missing or deleted."""
+    async def by_ids(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
+        """The winning documents of these ids, in order.
+
+        In their places: None for each that is missing or deleted, the error for each that does not verify.
+        """
         if not ids:
             return []
-        return [winner(leaves) for leaves in await self._database.bulk_get(list(ids))]
+        found = await self._database.bulk_get(list(ids), revs=self._guard.history)
+        return [self._guard.judged(leaves) for leaves in found]
 
     async def by_key(self, cls: type[M], key: Any) -> M:
         """The model with this key.
@@ -83,6 +79,8 @@ class Reader:
         Raises:
             DocumentNotFound: there is none.
             InvalidDocument: it does not fit the model.
+            DecryptionFailed: a property of it does not decrypt.
+            InvalidSignature: it is not what a holder of the keys wrote there, or was deleted by somebody else.
         """
         document = await self._find_document(cls, key)
         if document is None:
@@ -111,7 +109,7 @@ class Reader:
         if document_id.startswith("_"):
             return None
         try:
-            document = await self._database.get(document_id)
+            document = await self._verified(document_id)
         except ValueError:
             return None  # no document can have such an id
         except NotFound as missing:
@@ -119,9 +117,21 @@ class Reader:
                 return None
             raise
         info = model_info(cls)
-        if not is_of(cls, document) or (info.key and document.get(info.key.name) != info.key_value(key)):
+        if document is None or not is_of(cls, document):
             return None
-        return document
+        return None if info.key and document.get(info.key.name) != info.key_value(key) else document
+
+    async def _verified(self, document_id: str) -> Document | None:
+        try:
+            return self._guard.verified(await self._database.get(document_id, revs=self._guard.history))
+        except NotFound as missing:
+            if missing.reason != "deleted":
+                raise
+        # Who deleted it? The tombstone says; `get` gives none.
+        found = (await self.by_ids([document_id]))[0]
+        if isinstance(found, InvalidSignature):
+            raise found
+        return found
 
     async def page(
         self,
@@ -146,6 +156,7 @@ class Reader:
         Raises:
             NoIndex: no index serves the query.
         """
+        query = self._conversion.to_query(cls, query)
         planned = plan(cls, query)
         rows = await Walk(self._database, planned, start, backward).rows(limit + 1)
         more, rows = len(rows) > limit, rows[:limit]
@@ -159,12 +170,15 @@ class Reader:
     async def _models(self, cls: type[M], query: Query, ids: list[str]) -> tuple[list[M], int]:
         items, withheld = [], 0
         for document in await self.by_ids(ids):
+            if isinstance(document, InvalidSignature):
+                withheld += 1  # the guard has logged it
+                continue
             # Deleted or changed since the index was read.
             if document is None or not is_of(cls, document) or not _is_among(cls, query, document):
                 continue
             try:
                 items.append(await self._conversion.from_store(cls, document))
-            except InvalidDocument as error:
+            except (InvalidDocument, DecryptionFailed) as error:
                 # One unreadable document must not hide the rest of a list, nor vanish silently.
                 logger.warning("left a %s out of a list: %s", model_info(cls).type.name, type(error).__name__)
                 withheld += 1
@@ -187,7 +201,8 @@ def _neighbours(
 def _is_among(cls: type[Model], query: Query, document: Document) -> bool:
     info = model_info(cls)
     for name, values in query.among.items():
-        value = document.get(name, info.defaults.get(name))
+        declared = info.properties.get(name)
+        value = document.get(declared.index_member if declared else name, info.defaults.get(name))
         if not any(same(value, each) for each in values):
             return False
     return True

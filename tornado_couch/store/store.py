@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 from ..couch import UNSET, Database
 from ..errors import Conflict, DocumentExists, DocumentNotFound, NotFound, RetriesExhausted, RevisionMismatch
 from ..models import Model, model_info, stamped, utc_now
+from ..security import Scheme
 from .bulk import BulkWriter
 from .conversion import Conversion
 from .operations import Change, Check, Expectation, Operation, called, changed
+from .protection import Protection
 from .queries import Query
 from .reading import Page, Reader, is_absent
 from .retry import Retry
+from .signing import Guard, NoGuard, SignatureGuard, Verification
 from .walking import Position
 
 __all__ = ["Change", "Check", "Expectation", "Store"]
@@ -28,13 +32,20 @@ class Store:
     """Creates, finds, changes and deletes models in a database.
 
     Every method raises the `CouchError`s of the client besides those it names. A store holds no
-    state of its own between calls, so one serves any number of models and tasks.
+    state of its own between calls but counters, so one serves any number of models and tasks.
 
     Args:
         database: where the documents are.
         retry: how a change that met a conflict is tried again.
         now: the clock of the time stamps.
         sleep: waits between tries.
+        crypter: keys, of any kind that `as_keys` takes, for the properties that are `Encrypted()`.
+        indexer: keys for the blind indexes of those that are searchable; the crypter if None.
+        signer: keys, of any kind that `as_keys` takes. With it every document and deletion is signed when it is
+            written and verified when it is read; those that do not verify are never given out, nor changed.
+        verify: "history" also compares each signature with the revisions that CouchDB keeps of the document.
+        scheme: how to sign; `Scheme.CLASSIC` as tor-async-couchdb did.
+        accept: the schemes that are read; that of `scheme` alone if None.
     """
 
     def __init__(
@@ -44,13 +55,27 @@ class Store:
         retry: Retry | None = None,
         now: Callable[[], datetime] = utc_now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        crypter: object = None,
+        indexer: object = None,
+        signer: object = None,
+        verify: Verification = "content",
+        scheme: Scheme = Scheme.V2,
+        accept: Collection[Scheme] | None = None,
     ) -> None:
         self.database = database
         self.retry = retry or Retry()
         self._now = now
         self._sleep = sleep
-        self._conversion = Conversion()
-        self._reader = Reader(database, self._conversion)
+        self._conversion = Conversion(Protection(crypter, indexer))
+        self._guard: Guard = NoGuard()
+        if signer is not None:
+            self._guard = SignatureGuard(database, signer, verify=verify, scheme=scheme, accept=accept)
+        self._reader = Reader(database, self._conversion, self._guard)
+
+    @property
+    def signature_failures(self) -> Counter[str]:
+        """How many documents did not verify since the store was made, by `SignatureFault`'s words; for metrics."""
+        return self._guard.failures
 
     async def create(self, model: M) -> M:
         """Store a new model; it is given its id, revision, generated key and time stamps.
@@ -63,6 +88,7 @@ class Store:
                 can still both succeed: no view can prevent it.
         """
         info = model_info(type(model))
+        chosen = info.unique or model._id is not None
         if info.key is None or info.key.generated:
             model._id = model._id or await self.database.server.new_id()
             if info.key:
@@ -73,8 +99,10 @@ class Store:
             await self._refuse_known_key(model)
             model._id = model._id or await self.database.server.new_id()
         model._rev = None
+        # Only an id of our own choosing can have been another document's before.
+        parents = await self._guard.tombstones([model._id] if chosen and model._id else [])
         try:
-            return await self._write(model, new=True)
+            return await self._write(model, new=True, parent=parents.get(model._id or ""))
         except Conflict:
             raise DocumentExists(f"there is a {info.type.name} with that key already") from None
 
@@ -108,7 +136,7 @@ class Store:
         return await self._bulk(cls).write(operations)
 
     def _bulk(self, cls: type[M]) -> BulkWriter[M]:
-        return BulkWriter(self.database, self._conversion, cls, self._now, self)
+        return BulkWriter(self.database, self._conversion, cls, self._now, self, self._guard)
 
     async def _refuse_known_key(self, model: Model) -> None:
         try:
@@ -125,6 +153,31 @@ class Store:
             InvalidDocument: the stored document does not fit the model.
         """
         return await self._reader.by_key(cls, key)
+
+    def check(self, cls: type[Model]) -> None:
+        """Refuse a model that this store has no keys for; the other methods refuse it as well, when they need them.
+
+        Raises:
+            KeySetError: the model has encrypted properties, and there is no crypter.
+        """
+        self._conversion.protection.check(cls)
+
+    async def verify(self, model: Model, name: str, value: str) -> bool:
+        """Whether a value is the one that was hashed for a property; the same as `await model._verify(name, value)`.
+
+        Args:
+            model: as it was read or written.
+            name: the property's, in JSON.
+            value: such as the password that somebody gave.
+
+        Returns:
+            False also where the property is None.
+
+        Raises:
+            KeyError: there is no such property.
+            SecurityError: the property is not hashed, or what is stored is no hash.
+        """
+        return await model._verify(name, value)
 
     async def load(self, cls: type[M], document: dict[str, Any]) -> M:
         """The model that a document holds which was read from this store's database by other means.
@@ -247,7 +300,7 @@ class Store:
             current = await self._checked(cls, key, check, expected)
             await called(confirm, current)
             try:
-                await self.database.delete(current._id or "", current._rev or "")
+                await self._erase(current)
             except NotFound as gone:
                 if is_absent(gone):  # another writer deleted it first
                     raise DocumentNotFound("there is no such document") from None
@@ -263,10 +316,21 @@ class Store:
             raise RevisionMismatch("the document has another revision", current._rev)
         return current
 
-    async def _write(self, model: M, *, new: bool) -> M:
+    async def _erase(self, current: Model) -> None:
+        if isinstance(self._guard, NoGuard):
+            await self.database.delete(current._id or "", current._rev or "")
+        else:
+            found = {"_id": current._id, "_rev": current._rev, "type": current._stored.get("type")}
+            await self.database.put(self._guard.tombstone(found))
+
+    async def _write(self, model: M, *, new: bool, parent: str | None = None) -> M:
         stamped(model, new=new, now=self._now)
-        document = await self._conversion.to_store(model, new=new)
+        document = self._guard.signed(await self._conversion.to_store(model, new=new), parent)
         result = await self.database.put(document)
+        if not self._guard.fits(document, result.rev):
+            # It was created and deleted by others since the tombstone was looked for.
+            document = self._guard.signed({**document, "_rev": result.rev})
+            result = await self.database.put(document)
         model._rev, model._stored = result.rev, document
         return model
 

@@ -74,6 +74,8 @@ _TABLE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (errors.RevisionMismatch, 412, "revision-mismatch", "The document has another revision; GET it again."),
     (errors.RetriesExhausted, 503, "contended", "Too many writers at once; nothing was written. Try again."),
     (errors.InvalidDocument, 502, "unreadable-document", "The stored document does not fit its model."),
+    (errors.DecryptionFailed, 502, "unreadable-document", "The stored document cannot be decrypted."),
+    (errors.InvalidSignature, 502, "tampered-document", "The stored document is not what this service wrote."),
     (errors.TimedOut, 504, "database-timeout", "The service's database did not answer in time."),
     (errors.Unavailable, 503, "database-unavailable", _NO_STORE),
     (errors.InvalidReply, 503, "database-unavailable", _NO_STORE),
@@ -84,6 +86,9 @@ _TABLE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (errors.NotFound, 503, "database-unavailable", _NO_STORE),
     (errors.TooManyRequests, 503, "database-unavailable", _NO_STORE),
 )
+
+
+_FOR_OPERATORS = (errors.CouchError, errors.InvalidDocument, errors.RetriesExhausted, errors.SecurityError)
 
 
 def problem_of(status: int, error: BaseException | None) -> Problem:
@@ -116,6 +121,9 @@ class ProblemHandler(RequestHandler):
         """Answer with the problem that the exception stands for."""
         error = (kwargs.get("exc_info") or (None, None))[1]
         problem = problem_of(status_code, error)
+        if isinstance(error, errors.Forbidden) and self.request.method in ("GET", "HEAD"):
+            # No change was refused: the service's own account may not read.
+            problem = problem_of(503, errors.Unauthorized(error.status, error.error, error.reason))
         super().send_error(problem.status_code, problem=problem, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -133,7 +141,7 @@ class ProblemHandler(RequestHandler):
         """Log what the operator must see; a client's error is not an event of ours."""
         if not isinstance(value, errors.TornadoCouchError):
             super().log_exception(typ, value, tb)
-        elif isinstance(value, errors.CouchError | errors.InvalidDocument | errors.RetriesExhausted):
+        elif isinstance(value, _FOR_OPERATORS):
             logger.error("%s: %s", type(value).__name__, value)
 
     def allowed_methods(self) -> list[str]:

@@ -1,0 +1,116 @@
+"""The changes feed, page by page: every document that was written, changed or deleted since some moment.
+
+CouchDB's page: https://docs.couchdb.org/en/stable/api/database/changes.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from .. import json_text
+from .endpoint import Endpoint
+from .exchange import expect
+
+__all__ = ["Change", "Changes", "ChangesFeed"]
+
+
+class Change(NamedTuple):
+    """One document that changed.
+
+    Attributes:
+        id: the document's id.
+        seq: the update sequence of its latest change.
+        revisions: its winning revision; all of its leaves, conflicting and deleted ones, with `style="all_docs"`.
+        deleted: whether the winning revision is a tombstone.
+        doc: with `include_docs`, the winning revision's document.
+    """
+
+    id: str
+    seq: str | int
+    revisions: list[str]
+    deleted: bool = False
+    doc: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """A page of the feed.
+
+    Attributes:
+        results: the changes, each document once, in the order of the latest change of each.
+        last_seq: the `since` of the next page.
+        pending: how many changes follow, where CouchDB says it.
+    """
+
+    results: list[Change]
+    last_seq: str | int
+    pending: int | None
+
+
+class ChangesFeed(Endpoint):
+    """The part of `Database` that follows what happened."""
+
+    async def changes(
+        self,
+        *,
+        since: str | int = 0,
+        limit: int | None = None,
+        style: Literal["main_only", "all_docs"] = "main_only",
+        include_docs: bool = False,
+    ) -> Changes:
+        """A page of the normal feed: what changed since then, as far as it is known now.
+
+        Args:
+            since: a `last_seq` or `seq`; 0 for the beginning, "now" for nothing of what was.
+            limit: how many changes at most.
+            style: "all_docs" for all leaves of each document, not only its winning revision.
+            include_docs: also give each document.
+
+        Raises:
+            BadRequest: `since` is no sequence of this database.
+            InvalidReply: the answer is not of the documented form.
+        """
+        query = {"style": style, "since": since if isinstance(since, str) else json_text.dumps(since).decode()}
+        if limit is not None:
+            query["limit"] = str(max(limit, 1))  # CouchDB takes 0 for 1
+        if include_docs:
+            query["include_docs"] = "true"
+        answer = await self._call("GET", "_changes", query=query)
+        rows = [_change(each, answer.request) for each in answer.member("results", list)]
+        pending = answer.value.get("pending")
+        return Changes(
+            rows, _sequence(answer.value.get("last_seq"), answer.request), pending if type(pending) is int else None
+        )
+
+    async def changes_pages(
+        self, *, since: str | int = 0, page_size: int = 500, style: Literal["main_only", "all_docs"] = "main_only"
+    ) -> AsyncIterator[Changes]:
+        """All pages, to where the feed ends when it is reached; writers that never pause let it never end.
+
+        Args:
+            since: where to begin.
+            page_size: how many changes to fetch at a time.
+            style: as in `changes`.
+        """
+        while True:
+            page = await self.changes(since=since, limit=page_size, style=style)
+            if page.results:
+                yield page
+            if len(page.results) < page_size:
+                return
+            since = page.last_seq
+
+
+def _sequence(value: object, where: str) -> str | int:
+    # Text since CouchDB 2, a number before.
+    return value if type(value) is int else expect(value, str, where)
+
+
+def _change(value: object, where: str) -> Change:
+    item = expect(value, dict, where)
+    listed = expect(item.get("changes"), list, where)
+    leaves = [expect(expect(each, dict, where).get("rev"), str, where) for each in listed]
+    document_id, seq = expect(item.get("id"), str, where), _sequence(item.get("seq"), where)
+    return Change(document_id, seq, leaves, item.get("deleted") is True, item.get("doc"))
