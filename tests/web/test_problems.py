@@ -145,6 +145,15 @@ async def test_couchdb_not_running_is_503(serve: Serve) -> None:
         assert (await ask("GET", "/fruits/x")).status == 503
 
 
+async def test_a_refusal_of_a_read_is_an_outage_and_that_of_a_write_the_clients(serve: Serve) -> None:
+    """The service's account may not read: 503. A change that `validate_doc_update` refuses: 403."""
+    refusal = answer(403, {"error": "forbidden", "reason": "no"})
+    async with FaultServer(refusal) as server, Couch(server.url) as couch:
+        ask = await serve(application(Store(couch["orchard"])))
+        assert (await ask("GET", "/fruits/x")).status == 503
+        assert (await ask("PUT", "/notes/x", {"text": "x"})).status == 403
+
+
 async def test_a_database_that_is_not_there_is_503_not_404(serve: Serve, database: Any) -> None:
     """A client cannot mend it, and no document is known to be missing."""
     ask = await serve(application(Store(database.server["nowhere"])))
