@@ -18,7 +18,23 @@ if TYPE_CHECKING:
         RevisionMismatch,
         TornadoCouchError,
     )
-    from .models import Count, CreatedOn, Indexed, Key, Model, ReadOnly, Stats, Sum, Timestamp, UpdatedOn, WriteOnly
+    from .models import (
+        Classification,
+        Count,
+        CreatedOn,
+        Encrypted,
+        Hashed,
+        Indexed,
+        Key,
+        Model,
+        Public,
+        ReadOnly,
+        Stats,
+        Sum,
+        Timestamp,
+        UpdatedOn,
+        WriteOnly,
+    )
     from .ops import install
     from .store import Bounds, Page, Query, Retry, Store
     from .web import (
@@ -47,6 +63,7 @@ __all__ = [
     "BasicAuth",
     "BearerAuth",
     "Bounds",
+    "Classification",
     "CollectionHandler",
     "CookieAuth",
     "Couch",
@@ -59,6 +76,8 @@ __all__ = [
     "DocumentExists",
     "DocumentHandler",
     "DocumentNotFound",
+    "Encrypted",
+    "Hashed",
     "Hooks",
     "Indexed",
     "Key",
@@ -71,6 +90,7 @@ __all__ = [
     "Problem",
     "ProblemHandler",
     "ProxyAuth",
+    "Public",
     "Query",
     "ReadOnly",
     "ReductionHandler",
@@ -98,7 +118,10 @@ __all__ = [
 _HOME = {
     "couch": "BasicAuth BearerAuth CookieAuth Couch Database ProxyAuth Timeout",
     "errors": "CouchError DocumentExists DocumentNotFound NoIndex RetriesExhausted RevisionMismatch TornadoCouchError",
-    "models": "Count CreatedOn Indexed Key Model ReadOnly Stats Sum Timestamp UpdatedOn WriteOnly",
+    "models": (
+        "Classification Count CreatedOn Encrypted Hashed Indexed Key Model Public ReadOnly Stats Sum Timestamp"
+        " UpdatedOn WriteOnly"
+    ),
     "ops": "install",
     "store": "Bounds Page Query Retry Store",
     "web": (

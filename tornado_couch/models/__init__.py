@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .classification import Classification, Encrypted, Hashed, Place, Public, StoredHash, run_slow
 from .documents import from_document, is_of, replaced, representation, stamped, to_document, validated
 from .indexes import Index
 from .model import DocumentType, Model, ModelInfo, model_info
@@ -14,19 +15,25 @@ from .views import collection_view, design_documents, property_view, reduction_v
 
 __all__ = [
     "Action",
+    "Classification",
     "Count",
     "CreatedOn",
     "DocumentType",
+    "Encrypted",
     "Generated",
+    "Hashed",
     "Index",
     "Indexed",
     "Key",
     "Model",
     "ModelInfo",
+    "Place",
     "Property",
+    "Public",
     "ReadOnly",
     "Reduction",
     "Stats",
+    "StoredHash",
     "Sum",
     "Timestamp",
     "UpdatedOn",
@@ -45,6 +52,7 @@ __all__ = [
     "reduction_view",
     "replaced",
     "representation",
+    "run_slow",
     "stamped",
     "to_document",
     "utc_now",

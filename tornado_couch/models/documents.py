@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InvalidDocument, UnsupportedVersion, ValidationFailed
+from .classification import StoredHash
 from .model import DocumentType, Model, ModelInfo, model_info
 from .pointers import json_pointer
 from .timestamps import utc_now
@@ -60,21 +61,26 @@ def _check_version(info: ModelInfo, document: Document) -> None:
         )
 
 
-def to_document(model: Model) -> Document:
+def to_document(model: Model, stored: Document | None = None) -> Document:
     """The document to store: `_id`, `_rev`, `type`, the model's properties, then what it does not know.
 
     A property that is None by default and None now is left out.
+
+    Args:
+        model: the model.
+        stored: the document that it was read from, in the clear; without it, as it was stored.
     """
     info = model_info(type(model))
+    stored = model._stored if stored is None else stored
     document: Document = {}
     if model._id is not None:
         document["_id"] = model._id
     if model._rev is not None:
         document["_rev"] = model._rev
-    document["type"] = _written_type(info, model._stored)
+    document["type"] = _written_type(info, stored)
     document.update(_properties(model, info))
-    _carry_unknown(model, document, model._stored)
-    for name, value in model._stored.items():
+    _carry_unknown(model, document, stored)
+    for name, value in stored.items():
         # Of CouchDB's own members only the attachments are part of what is written.
         if name not in info.properties and name != "type" and (not name.startswith("_") or name == "_attachments"):
             document[name] = value
@@ -141,7 +147,8 @@ def replaced(current: M, body: Document) -> M:
     values = {name: body[name] for name in info.properties if name in body}
     for name, each in info.properties.items():
         if name in now and (each.read_only or each == info.key or (each.write_only and name not in body)):
-            values[name] = now[name]
+            held = getattr(current, each.attribute)
+            values[name] = held if isinstance(held, StoredHash) else now[name]
     new = validated(type(current), values)
     new._id, new._rev, new._stored = current._id, current._rev, current._stored
     return new

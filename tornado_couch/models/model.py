@@ -14,6 +14,8 @@ from pydantic_core import CoreSchema, PydanticUndefined
 from typing_extensions import Self
 
 from ..errors import ModelDefinitionError
+from .classification import verify_held
+from .classified import check_classifications, hashed_attributes, with_stored_hashes
 from .indexes import Index, make_indexes
 from .properties import Property
 from .reductions import Reduction, check_reductions
@@ -124,6 +126,8 @@ class Model(BaseModel):
         indexes: tuples of properties (names in JSON) that are filtered and sorted by together, each a
             JSON index of Mango: `indexes=[("color", "created_on")]`.
         reductions: reduced views by the name that they have in the URL: `{"by_color": Count("color")}`.
+        classified: every property has to be classified, as `Public()`, `Encrypted()`, `Hashed()` or by a class of
+            one's own, except time stamps and generated keys. Inherited.
 
     A document's id and revision are `fruit._id` and `fruit._rev`, out of the way of the names of
     properties, which cannot begin with an underscore; both are None until it is stored.
@@ -135,6 +139,7 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     __couch__: ClassVar[ModelInfo | None] = None
+    __classified__: ClassVar[bool] = False
 
     _id: str | None = PrivateAttr(default=None)
     _rev: str | None = PrivateAttr(default=None)
@@ -148,7 +153,8 @@ class Model(BaseModel):
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         # Every date and time of a model, not just `Timestamp`, must sort as a string.
-        return cast("CoreSchema", with_sortable_datetimes(handler(source)))
+        schema = with_sortable_datetimes(handler(source))
+        return cast("CoreSchema", with_stored_hashes(schema, cls, hashed_attributes(cls.model_fields)))
 
     @classmethod
     def __pydantic_init_subclass__(
@@ -158,9 +164,12 @@ class Model(BaseModel):
         unique: bool = False,
         indexes: Iterable[Iterable[str]] = (),
         reductions: Mapping[str, Reduction] | None = None,
+        classified: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__pydantic_init_subclass__(**kwargs)
+        if classified is not None:
+            cls.__classified__ = classified
         if type is None:
             if key or unique or indexes or reductions:
                 raise ModelDefinitionError(f"{cls.__name__}: `key`, `unique`, `indexes` and `reductions` need a `type`")
@@ -173,6 +182,18 @@ class Model(BaseModel):
         """The value that names this document: its key property or its id."""
         key = model_info(type(self)).key
         return self._id if key is None else getattr(self, key.attribute)
+
+    async def _verify(self, name: str, value: str) -> bool:
+        """Whether a value is the one that was hashed for a property (its name in JSON); False where it is None.
+
+        It begins with an underscore, as `_id` does, to leave the name free for a property. bcrypt runs in a thread.
+
+        Raises:
+            KeyError: there is no such property.
+            SecurityError: the property is not hashed, or what is stored is no hash.
+        """
+        declared = model_info(type(self)).properties[name]
+        return await verify_held(declared.classification, name, getattr(self, declared.attribute), value)
 
 
 def model_info(cls: type[Model]) -> ModelInfo:
@@ -200,6 +221,17 @@ def _describe(
     properties = _properties(cls)
     named = _key_property(cls, properties, key, unique)
     adapters = {name: _adapter(cls, each) for name, each in properties.items()}
+    composites = [columns if isinstance(columns, str) else tuple(columns) for columns in composites]
+    grouped = [*composites, *((*each.by, each.of or "") for each in reductions.values())]
+    check_classifications(
+        cls.__name__,
+        properties,
+        cls.model_fields,
+        adapters,
+        key=named,
+        grouped=grouped,
+        demanded=cls.__classified__,
+    )
     indexes = make_indexes(cls.__name__, document_type.name, properties, named, composites)
     check_reductions(cls.__name__, reductions, properties, adapters)
     defaults = _defaults(cls, properties, adapters)

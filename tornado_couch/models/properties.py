@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AwareDatetime, Field, PlainSerializer
 
+from .classification import Classification, Public
 from .timestamps import format_timestamp
 
 __all__ = [
@@ -86,6 +87,7 @@ class Property:
         generated: it is the id that CouchDB gave.
         stamp: when the store writes the time into it, if it does.
         optional: its default is None; None is then not stored at all.
+        classification: how it is protected where it is stored; None where nobody said.
     """
 
     attribute: str
@@ -96,6 +98,27 @@ class Property:
     generated: bool
     stamp: Stamp | None
     optional: bool
+    classification: Classification | None = None
+
+    @property
+    def blind(self) -> bool:
+        """Documents are found by a blind index, which is stored in a property of its own."""
+        return self.classification is not None and self.classification.blind_index is not None
+
+    @property
+    def equality_only(self) -> bool:
+        """Its index is of protected values, which have no order."""
+        return self.classification is not None and self.classification.lookups is not None
+
+    @property
+    def protected(self) -> bool:
+        """It is stored in another form than the model has it in."""
+        return self.classification is not None and not isinstance(self.classification, Public)
+
+    @property
+    def index_member(self) -> str:
+        """The member of the stored document that the property's view is of."""
+        return f"{self.name}_blind_index" if self.blind else self.name
 
     @property
     def secret(self) -> bool:
@@ -106,15 +129,17 @@ class Property:
     def declared(cls, attribute: str, alias: str | None, metadata: list[Any], default: object) -> Property:
         """The property that a pydantic field declares with these `Annotated` markers."""
         kinds = {type(marker): marker for marker in metadata}
+        classification = next((each for each in metadata if isinstance(each, Classification)), None)
         stamp = kinds.get(Stamp)
         generated = Generated in kinds
         return cls(
             attribute=attribute,
             name=alias or attribute,
             read_only=ReadOnly in kinds or generated or stamp is not None,
-            write_only=WriteOnly in kinds,
-            indexed=Indexed in kinds,
+            write_only=WriteOnly in kinds or (classification is not None and classification.hidden),
+            indexed=Indexed in kinds or (classification is not None and classification.blind_index is not None),
             generated=generated,
             stamp=stamp,
             optional=default is None,
+            classification=classification,
         )

@@ -90,7 +90,7 @@ def _reduction_document(info: ModelInfo, reduction: Reduction, view: str) -> dic
 
 def _value(info: ModelInfo, name: str) -> str:
     # JSON in ASCII is a safe JavaScript literal: quotes, backslashes and U+2028 are escaped.
-    return f"value({json.dumps(name)}, {json.dumps(info.defaults.get(name))})"
+    return f"value({json.dumps(info.properties[name].index_member)}, {json.dumps(info.defaults.get(name))})"
 
 
 def _script_document(

@@ -1,13 +1,16 @@
 """The one place where models become stored documents, and stored documents models.
 
-What protects data at rest stands here, so that nothing is written or read past it.
+What protects data at rest stands here, so that nothing is written or read past it. Signatures are made after it
+and verified before it: what is signed is what CouchDB holds.
 """
 
 from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from ..models import Model, from_document, to_document
+from ..models import Model, from_document
+from .protection import Protection
+from .queries import Query
 
 __all__ = ["Conversion"]
 
@@ -16,21 +19,39 @@ Document = dict[str, Any]
 
 
 class Conversion:
-    """How the models of one store are kept."""
+    """How the models of one store are kept.
 
-    async def to_store(self, model: Model, *, new: bool) -> Document:  # noqa: ARG002 - for who signs
+    Args:
+        protection: what is done to classified properties; without it there are no keys.
+    """
+
+    def __init__(self, protection: Protection | None = None) -> None:
+        self.protection = protection or Protection()
+
+    async def to_store(self, model: Model, *, new: bool) -> Document:  # noqa: ARG002 - for who needs to know
         """The document to write for a model that has its id and time stamps.
 
         Args:
-            model: what is about to be written.
+            model: what is about to be written; hashed properties have their hashes afterwards.
             new: it is being created: there is no revision that it replaces.
+
+        Raises:
+            KeySetError: the model needs keys, and the store has none.
         """
-        return to_document(model)
+        return await self.protection.protected(model)
 
     async def from_store(self, cls: type[M], document: Document) -> M:
         """The model that a document from the database holds.
 
         Raises:
             InvalidDocument: it does not fit the model.
+            DecryptionFailed: a property was changed, or encrypted for another place or by other keys.
+            KeySetError: the model needs keys, and the store has none.
         """
-        return from_document(cls, document)
+        model = from_document(cls, self.protection.revealed(cls, document))
+        model._stored = document
+        return model
+
+    def to_query(self, cls: type[Model], query: Query) -> Query:
+        """A query for protected values as the indexes know them."""
+        return self.protection.lookup(cls, query)

@@ -112,6 +112,8 @@ def plan(cls: type[Model], query: Query) -> Plan:
 def _serves(info: ModelInfo, index: Index, query: Query) -> bool:
     """Whether the documents wanted are parts of the index without gaps, each in the order wanted."""
     names, count = index.properties, len(query.among)
+    if any(_has_no_order(info, name) for name in (*query.ranges, *_open_sort(query))):
+        return False
     rest = names[count:]
     sort = _open_sort(query)
     if set(names[:count]) != set(query.among) or rest[: len(sort)] != sort or len(query.ranges) > 1:
@@ -129,6 +131,11 @@ def _serves(info: ModelInfo, index: Index, query: Query) -> bool:
 def _always_stored(info: ModelInfo, name: str) -> bool:
     declared = info.properties[name]
     return not declared.optional or declared.stamp is not None or declared.generated
+
+
+def _has_no_order(info: ModelInfo, name: str) -> bool:
+    """Whether the index has hashes of the values."""
+    return name in info.properties and info.properties[name].equality_only
 
 
 def _open_sort(query: Query) -> tuple[str, ...]:
@@ -149,11 +156,13 @@ def _planned(index: Index, query: Query) -> Plan:
 
 def _no_index(cls: type[Model], query: Query) -> NoIndex:
     wanted = list(dict.fromkeys([*query.among, *_open_sort(query), *query.ranges]))
+    info = model_info(cls)
     message = f"no index serves {', '.join(wanted)} so; indexed are {indexed_properties(cls)}"
-    several = [each.properties for each in model_info(cls).indexes if each.composite]
+    several = [each.properties for each in info.indexes if each.composite]
     if several:
         message += f" and {several}"
-    return NoIndex(message, _declaration(query, wanted))
+    protected = any((found := info.properties.get(name)) and found.protected for name in wanted)
+    return NoIndex(message, "" if protected else _declaration(query, wanted))
 
 
 def _declaration(query: Query, wanted: list[str]) -> str:

@@ -65,6 +65,8 @@ def filterable(cls: type[Model]) -> dict[str, bool]:
 
 def has_ranges(cls: type[Model], name: str) -> bool:
     """Whether the values are numbers or text: a range of truth values or arrays is nobody's intention."""
+    if model_info(cls).properties[name].equality_only:
+        return False
     try:
         schema = model_info(cls).adapters[name].json_schema(mode="serialization")
     except PydanticUserError:  # a type that JSON Schema has no words for
@@ -184,7 +186,8 @@ def parse_sort(cls: type[Model], text: str | None) -> tuple[tuple[str, ...], boo
     given = text.split(",")
     names = tuple(each.removeprefix("-") for each in given)
     downward = {each.startswith("-") for each in given}
-    allowed = list(filterable(cls))
+    properties = model_info(cls).properties
+    allowed = [name for name in filterable(cls) if not properties[name].equality_only]
     if not set(names) <= set(allowed) or len(set(names)) < len(names):
         choices = ", ".join(f"`{name}`" for name in allowed)
         detail = f"`sort` names properties, each once, separated by commas; for the other way round `-name`: {choices}."

@@ -64,6 +64,7 @@ class Resource(Generic[M]):
 
     def __post_init__(self) -> None:
         info = self.info  # raises for a model without a type
+        self.store.check(self.model)
         if not self.path.startswith("/") or self.path.endswith("/"):
             raise ValueError(f"path {self.path!r} must begin with a slash and not end with one")
         if self.create_by_put and info.key and not info.unique:

@@ -1,0 +1,142 @@
+"""Classified properties between models and documents: hashed, encrypted and indexed blindly on the way in.
+
+What was not changed stays as it is stored: a hash that was read, and a ciphertext of the primary key. So writing
+a document tells nobody which of its protected properties changed, and which did not.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from .. import json_text
+from ..errors import DecryptionFailed, KeySetError
+from ..models import Classification, Model, ModelInfo, Place, Property, StoredHash, model_info, run_slow, to_document
+from ..security import as_keys
+from .queries import Query
+
+__all__ = ["Protection"]
+
+M = TypeVar("M", bound=Model)
+Document = dict[str, Any]
+
+
+class Protection:
+    """Applies the classes of the models' properties, with one store's keys.
+
+    Args:
+        crypter: what encrypts: whatever `as_keys` takes; None for a store of models that need no keys.
+        indexer: what makes blind indexes; the crypter without it.
+    """
+
+    def __init__(self, crypter: object | None = None, indexer: object | None = None) -> None:
+        self._crypter = None if crypter is None else as_keys(crypter)
+        self._indexer = self._crypter if indexer is None else as_keys(indexer)
+
+    def check(self, cls: type[Model]) -> None:
+        """Refuse a model that needs keys where there are none.
+
+        Raises:
+            KeySetError: naming the properties.
+        """
+        needing = [each.name for each, found in _classified(model_info(cls)) if found.needs_keys]
+        if needing and self._crypter is None:
+            raise KeySetError(f"{cls.__name__} has encrypted {needing}, so it needs keys: Store(database, crypter=...)")
+
+    async def protected(self, model: Model) -> Document:
+        """The document to write for a model that has its id; its hashed values are replaced by their hashes."""
+        self.check(type(model))
+        info = model_info(type(model))
+        before = model._stored
+        plain = self._revealed(info, before, model._id or "", tolerant=True)
+        document = to_document(model, plain)
+        for declared, found in _classified(info):
+            if declared.blind:
+                document.pop(declared.index_member, None)
+            if declared.name in document:
+                place = self._place(info, declared, model._id or "")
+                await self._protect(model, declared, found, place, document, plain)
+        return document
+
+    async def _protect(
+        self,
+        model: Model,
+        declared: Property,
+        found: Classification,
+        place: Place,
+        document: Document,
+        plain: Document,
+    ) -> None:
+        """Put what is to be stored in the place of one property's value."""
+        name, value, before = declared.name, document[declared.name], model._stored
+        if isinstance(held := getattr(model, declared.attribute), StoredHash):
+            document[name] = str(held)
+            return
+        if found.blind_index is not None:
+            document[declared.index_member] = found.blind_index(value, place)
+        if self._stays(found, place, before, plain, value):
+            document[name] = before[name]
+        elif found.slow:
+            document[name] = await run_slow(found.protect, value, place)
+        else:
+            document[name] = found.protect(value, place)
+        if found.hidden:
+            # Not `setattr`, which would have the model's own validators judge a hash.
+            model.__dict__[declared.attribute] = found.reveal(document[name], place)
+
+    def revealed(self, cls: type[Model], document: Document) -> Document:
+        """A stored document with the values that its model has.
+
+        Raises:
+            DecryptionFailed: a value was changed, or is not in the place that it was encrypted for.
+            KeySetError: there are no keys.
+        """
+        self.check(cls)
+        return self._revealed(model_info(cls), document, str(document.get("_id", "")), tolerant=False)
+
+    def lookup(self, cls: type[Model], query: Query) -> Query:
+        """A query as the indexes know its values.
+
+        Raises:
+            KeySetError: there are no keys.
+        """
+        info = model_info(cls)
+        among = {name: self._lookups(info, name, list(values)) for name, values in query.among.items()}
+        return Query(among, query.ranges, query.sort, query.descending)
+
+    def _lookups(self, info: ModelInfo, name: str, values: list[Any]) -> list[Any]:
+        declared = info.properties.get(name)
+        lookups = declared.classification.lookups if declared and declared.classification else None
+        if declared is None or lookups is None:
+            return values
+        place = self._place(info, declared, "")
+        # None by default is not stored, so nothing stands in its place.
+        found = [[value] if value is None and declared.optional else lookups(value, place) for value in values]
+        return list(dict.fromkeys(each for some in found for each in some))
+
+    def _revealed(self, info: ModelInfo, document: Document, document_id: str, *, tolerant: bool) -> Document:
+        values = dict(document)
+        for declared, found in _classified(info):
+            if declared.name not in document:
+                continue
+            try:
+                values[declared.name] = found.reveal(document[declared.name], self._place(info, declared, document_id))
+            except DecryptionFailed:
+                if not tolerant:
+                    raise
+                del values[declared.name]  # a copy of another document: encrypted anew
+        return values
+
+    def _stays(self, found: Classification, place: Place, before: Document, plain: Document, value: Any) -> bool:
+        """Whether what is stored stands for this value already."""
+        if found.hidden or place.name not in before or place.name not in plain:
+            return False
+        # Compared as JSON, since Python takes 1 and True for equal.
+        same = json_text.dumps(plain[place.name]) == json_text.dumps(value)
+        return same and found.is_current(before[place.name], place)
+
+    def _place(self, info: ModelInfo, declared: Property, document_id: str) -> Place:
+        return Place(document_id, info.type.name, declared.name, self._crypter, self._indexer)
+
+
+def _classified(info: ModelInfo) -> list[tuple[Property, Classification]]:
+    return [(each, each.classification) for each in info.properties.values() if each.classification is not None]
