@@ -147,7 +147,7 @@ async def test_every_flipped_bit_is_found(database: Database) -> None:
             flipped.append(document)
     assert len(flipped) > 500
     # The database holds each in the place of the true one, under its very revision.
-    target = database.server.database(database.name + "-flips")
+    target = Database(database.server, database._exchange, database.name + "-flips")
     await database.server.create_database(target.name)
     try:
         written = [
@@ -252,6 +252,10 @@ class TestClassic:
             await classic.database.put({name: value for name, value in sample.items() if name != "_rev"})
             cls: Any = Member if sample["_id"] == "member-1" else OldFruit
             key = sample["_id"] if cls is Member else sample["fruit_id"]
+            if json.dumps((await classic.database.get(sample["_id"])).get("neg")) != json.dumps(sample.get("neg")):
+                # CouchDB 3.5 stores -0.0 as 0.0, and this scheme signs the text: such a document never verified.
+                assert await fault(classic, key, cls) == "altered"
+                continue
             found = await classic.get(cls, key)
             await classic.replace(found)
             written = await classic.database.get(sample["_id"])

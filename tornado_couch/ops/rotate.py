@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..couch import Database
-from ..errors import Conflict, InvalidSignature, SignatureFault
+from ..errors import Conflict, InvalidSignature, SignatureFault, Unavailable
 from ..security import Keys, Scheme, canonical, sign_document, signature_of, verify_document
 from .audit import Finding, leaves_of
 
@@ -125,6 +125,8 @@ class Rotation:
         digest = hashlib.sha256(canonical(signed)).hexdigest()[:32]
         start = history["start"] + 1
         revisions = {"start": start, "ids": [digest, *history["ids"]]}
-        await self._database.bulk_docs(
+        refused = await self._database.bulk_docs(
             [{**signed, "_rev": f"{start}-{digest}", "_revisions": revisions}], new_edits=False
         )
+        if refused:
+            raise Unavailable(f"CouchDB did not write a tombstone: {refused[0].error}: {refused[0].reason}")

@@ -1,0 +1,163 @@
+"""`tornado-couch keys …`: key rings on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import json_text
+from ..errors import KeySetError
+from ..security import Algorithm, KeyRing, Purpose, keyczar
+from ..security.keyczar.symmetric import AesKey, HmacKey
+from .commanding import told
+from .key_options import Secrets, secret_options, secrets_of
+
+__all__ = ["keys"]
+
+_PATH = click.argument("path", type=click.Path(path_type=Path, dir_okay=False))
+_ID = click.argument("key_id")
+_ALGORITHM = click.option(
+    "--algorithm",
+    default=Algorithm.HMAC_SHA256.value,
+    show_default=True,
+    type=click.Choice([each.value for each in Algorithm]),
+    help="How the key signs.",
+)
+
+
+@click.group()
+def keys() -> None:
+    """Create and change key rings. A new key comes in active; promote it once every instance has it."""
+
+
+@keys.command()
+@_PATH
+@click.option(
+    "--purpose",
+    default=Purpose.PROTECT.value,
+    show_default=True,
+    type=click.Choice([each.value for each in Purpose]),
+    help="What its keys may do.",
+)
+@_ALGORITHM
+@secret_options
+@told
+def create(path: Path, purpose: str, algorithm: str, **options: Any) -> None:
+    """Create a key ring with a primary key."""
+    if path.exists():
+        raise KeySetError(f"{path} is there already; a key ring that is lost takes its data along")
+    secrets = secrets_of(options, confirm=True)
+    ring = KeyRing.create(Purpose(purpose), algorithm=Algorithm(algorithm))
+    secrets.save(ring, path)
+    click.echo(ring.keys[0].id)
+
+
+@keys.command()
+@_PATH
+@_ALGORITHM
+@secret_options
+@told
+def add(path: Path, algorithm: str, **options: Any) -> None:
+    """Add an active key; prints its id."""
+    ring, secrets = _opened(path, options)
+    key_id = ring.add(algorithm=Algorithm(algorithm))
+    secrets.save(ring, path)
+    click.echo(key_id)
+
+
+@keys.command()
+@_PATH
+@_ID
+@secret_options
+@told
+def promote(path: Path, key_id: str, **options: Any) -> None:
+    """Raise a key from inactive to active, or from active to primary."""
+    ring, secrets = _opened(path, options)
+    state = ring.promote(key_id)
+    secrets.save(ring, path)
+    click.echo(f"{key_id} is {state.value}")
+
+
+@keys.command()
+@_PATH
+@_ID
+@secret_options
+@told
+def demote(path: Path, key_id: str, **options: Any) -> None:
+    """Lower a key from primary to active, or from active to inactive."""
+    ring, secrets = _opened(path, options)
+    state = ring.demote(key_id)
+    secrets.save(ring, path)
+    click.echo(f"{key_id} is {state.value}")
+
+
+@keys.command()
+@_PATH
+@_ID
+@secret_options
+@told
+def revoke(path: Path, key_id: str, **options: Any) -> None:
+    """Destroy an inactive key for ever: what it made can no longer be read. Rotate before."""
+    ring, secrets = _opened(path, options)
+    ring.destroy(key_id)
+    secrets.save(ring, path)
+    click.echo(f"{key_id} is destroyed")
+
+
+@keys.command("list")
+@_PATH
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@secret_options
+@told
+def list_keys(path: Path, as_json: bool, **options: Any) -> None:
+    """Show the keys, without their secrets."""
+    ring, _ = _opened(path, options)
+    shown = [
+        {"id": key.id, "state": key.state.value, "algorithm": key.algorithm.value, "created": key.created}
+        for key in ring.keys
+    ]
+    if as_json:
+        click.echo(json_text.dumps({"purpose": ring.purpose.value, "keys": shown}).decode())
+        return
+    for key in shown:
+        click.echo(f"{key['id']}  {key['state']:9}  {key['algorithm']:11}  {key['created']}")
+
+
+@keys.command("import-keyczar")
+@_PATH
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@secret_options
+@told
+def import_keyczar(path: Path, directory: Path, **options: Any) -> None:
+    """Add keys derived from those of a Keyczar key set (HMAC or AES): the same ones in every ring.
+
+    The ring reads nothing that Keyczar made: give `--keys RING --keys DIRECTORY` until all is rotated.
+    """
+    ring, secrets = _opened(path, options)
+    for material in _materials(directory):
+        click.echo(ring.add(material))
+    secrets.save(ring, path)
+
+
+def _opened(path: Path, options: dict[str, Any]) -> tuple[KeyRing, Secrets]:
+    secrets = secrets_of(options)
+    return secrets.load(path), secrets
+
+
+def _materials(directory: Path) -> list[bytes]:
+    reader = keyczar.readers.FileReader(directory)
+    try:
+        found: keyczar.Keyczar = keyczar.Signer(reader)
+    except KeySetError:
+        found = keyczar.Crypter(reader)
+    kept = [found.key(version.number) for version in found.versions]
+    materials = [
+        each.secret + each.hmac_key.secret if isinstance(each, AesKey) else each.secret
+        for each in kept
+        if isinstance(each, AesKey | HmacKey)
+    ]
+    if not materials:
+        raise KeySetError("only HMAC and AES key sets have secrets to derive keys from")
+    return materials
