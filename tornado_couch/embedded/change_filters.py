@@ -10,12 +10,12 @@ from typing import Any
 from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.databases import OpenDatabase
 from tornado_couch.embedded.edits import user_context
-from tornado_couch.embedded.jsontext import loads
+from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.messages import Request
 from tornado_couch.embedded.problems import Problem, bad_request
 from tornado_couch.embedded.storage import PLAIN, Database, Stored
 
-__all__ = ["Filter", "filter_of", "runner_of"]
+__all__ = ["Filter", "fields_of", "filter_of", "runner_of"]
 
 Filter = Callable[[list[Stored]], list[Stored]]
 """Those of some changes that pass. Runs in a thread."""
@@ -51,6 +51,21 @@ def runner_of(couch: Couch, request: Request, opened: OpenDatabase) -> Callable[
     elif not name or name[0] == "_":
         return couch.in_thread
     return partial(couch.turns.run, opened.owner(f"_design/{name.partition('/')[0]}"))
+
+
+def fields_of(request: Request, body: dict[str, Any]) -> Callable[[str], str] | None:
+    """What cuts a document's text down to the `fields` that go with a selector; None for whole documents.
+
+    Raises:
+        Problem: 400, they are no list of fields.
+    """
+    if request.parameters.get("filter") != "_selector" or "fields" not in body:
+        return None
+    from tornado_couch.embedded.mango_options import field_names
+    from tornado_couch.embedded.paths import parse_field, project
+
+    paths = [parse_field(name) for name in field_names(body["fields"])]
+    return (lambda text: dumps(project(loads(text), paths))) if paths else None
 
 
 def _by_ids(request: Request, body: dict[str, Any]) -> Filter:
@@ -112,6 +127,8 @@ def _by_function(couch: Couch, request: Request, opened: OpenDatabase, named: st
     design, name = _split(named, "filter")
     text = opened.database.winner_text(design)[1]
     asked = request_object(couch, request, opened, None, user_context(request.user, opened.database))
+    if request.method == "POST" and request.body:
+        asked["body"] = request.json()  # parsed already by the feed; other functions get the text
 
     def passed(changes: list[Stored]) -> list[Stored]:
         found = couch.functions.filter(text, name, _texts(opened.database, changes), asked) if changes else []

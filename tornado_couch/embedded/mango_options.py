@@ -7,6 +7,7 @@ __all__ = [
     "IndexOptions",
     "bulk_delete_options",
     "definition_options",
+    "field_names",
     "find_options",
     "index_options",
 ]
@@ -185,7 +186,7 @@ def _sort_field(field: Any) -> tuple[str, str]:
     raise Problem(400, "invalid_sort_field", f"Invalid sort field: {shown}")
 
 
-def _fields(value: Any) -> list[str]:
+def field_names(value: Any) -> list[str]:
     if not isinstance(value, list):
         raise Problem(400, "invalid_fields", f"Fields must be an array of strings, not: {bytes_form(value)}")
     for field in value:
@@ -220,7 +221,7 @@ _FIND: dict[str, tuple[Any, _Check]] = {
     "limit": (25, _natural),
     "skip": (0, _natural),
     "sort": ([], _sort),
-    "fields": ([], _fields),
+    "fields": ([], field_names),
     "partition": ("", _text),
     "r": (1, _positive),
     "conflicts": (False, _boolean),

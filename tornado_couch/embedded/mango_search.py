@@ -16,7 +16,7 @@ from tornado_couch.embedded.designs import Design
 from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.mango_options import FindOptions
 from tornado_couch.embedded.mango_plan import Plan
-from tornado_couch.embedded.paths import BAD_PATH, NOT_FOUND, get_field, parse_field, set_field
+from tornado_couch.embedded.paths import parse_field, project
 from tornado_couch.embedded.problems import Problem
 from tornado_couch.embedded.source import Source
 from tornado_couch.embedded.view_index import Bound, Range
@@ -152,15 +152,7 @@ class Search:
         if self._options.conflicts:
             text = self._fetch(row.id, None) or text
             document = loads(text)
-        return dumps(self._projected(document)) if self._paths else text
-
-    def _projected(self, document: dict[str, Any]) -> dict[str, Any]:
-        projected: dict[str, Any] = {}
-        for path in self._paths:
-            value = get_field(document, path)
-            if path and value is not NOT_FOUND and value is not BAD_PATH:
-                set_field(projected, path, value)
-        return projected
+        return dumps(project(document, self._paths)) if self._paths else text
 
     # ---- rows of an index
 

@@ -6,9 +6,10 @@ A dot separates names, `\\.` is a dot in a name, and a number is an index into a
 
 from __future__ import annotations
 
-__all__ = ["BAD_PATH", "NOT_FOUND", "Path", "get_field", "join_field", "parse_field", "set_field"]
+__all__ = ["BAD_PATH", "NOT_FOUND", "Path", "get_field", "join_field", "parse_field", "project", "set_field"]
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -63,3 +64,13 @@ def set_field(document: dict[str, Any], path: Path, value: Any) -> None:
             inner = document[name] = {}
         document = inner
     document[path[-1]] = value
+
+
+def project(document: Any, paths: Iterable[Path]) -> dict[str, Any]:
+    """What there is of a document at some paths."""
+    projected: dict[str, Any] = {}
+    for path in paths:
+        value = get_field(document, path)
+        if path and value is not NOT_FOUND and value is not BAD_PATH:
+            set_field(projected, path, value)
+    return projected

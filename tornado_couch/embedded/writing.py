@@ -140,7 +140,7 @@ class Transaction:
         """Write a revision as it is, with its history (`new_edits` false)."""
         path = draft.path or ([draft.rev] if draft.rev else [])
         if not path:
-            raise bad_request("Document must have a _rev or _revisions when new_edits is false")
+            raise bad_request("When `new_edits: false`, the document needs `_rev` or `_revisions` specified")
         rev = path[0]
         if rev in tree and tree[rev].body is not None and not _new_links(tree, path):
             return rev

@@ -113,7 +113,7 @@ def all_docs(couch: Couch, request: Request, opened: OpenDatabase, prefix: str =
     body: dict[str, Any] = {}
     if request.method == "POST":
         request.need_json_type()
-        body = request.json_object() if request.body else {}
+        body = request.json_object()
     query = range_query(request, body, opened.database, prefix)
     if query.keys is None and 0 <= query.limit <= _SMALL and not query.options.attachments:
         return text_reply("".join(listing(opened.database, query)))
@@ -218,9 +218,11 @@ def local_docs(request: Request, opened: OpenDatabase) -> Reply:
     request.allow("GET", "HEAD", "POST")
     body = request.json_object() if request.method == "POST" and request.body else {}
     query = range_query(request, body, opened.database)
-    found = opened.database.locals()
+    found: list[tuple[str, str | None, str | None]] = [*opened.database.locals()]
     if query.keys is not None:
-        found = [item for key in query.keys for item in found if item[0] == key]
+        by_id = {item[0]: item for item in found}
+        named = [key for key in query.keys if isinstance(key, str) and key.startswith("_local/")]
+        found = [by_id.get(key, (key, None, None)) for key in named]
     found = [
         item for item in found
         if (query.startkey is None or item[0] >= query.startkey) and (query.endkey is None or item[0] <= query.endkey)
@@ -229,6 +231,9 @@ def local_docs(request: Request, opened: OpenDatabase) -> Reply:
     found = found[query.skip :] if query.limit < 0 else found[query.skip : query.skip + query.limit]
     lines = []
     for doc_id, rev, body_text in found:
+        if rev is None or body_text is None:
+            lines.append(f'{{"key":{dumps(doc_id)},"error":"not_found"}}')
+            continue
         line = f'{{"id":{dumps(doc_id)},"key":{dumps(doc_id)},"value":{{"rev":"{rev}"}}'
         lines.append(line + (f',"doc":{document_text(doc_id, rev, body_text)}' if query.include_docs else "") + "}")
     return text_reply('{"total_rows":null,"offset":null,"rows":[' + ",\n".join(lines) + "]}")

@@ -105,8 +105,9 @@ def _parts(
     database: Database, item: Attachment, spans: list[tuple[int, int]], boundary: str
 ) -> Iterator[bytes]:
     """The body of multipart/byteranges (RFC 9110, 14.6)."""
-    for start, end in spans:
-        head = f"\r\n--{boundary}\r\nContent-Type: {item.content_type}\r\n"
+    for place, (start, end) in enumerate(spans):
+        head = "\r\n" if place else ""
+        head += f"--{boundary}\r\nContent-Type: {item.content_type}\r\n"
         yield f"{head}Content-Range: bytes {start}-{end}/{item.length}\r\n\r\n".encode()
         yield from _span(database, item, start, end)
     yield f"\r\n--{boundary}--".encode()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tornado_couch.embedded import multipart
 from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.databases import OpenDatabase
-from tornado_couch.embedded.documents import Draft, draft_of
+from tornado_couch.embedded.documents import Draft, check_id, draft_of
 from tornado_couch.embedded.edits import write_drafts
 from tornado_couch.embedded.handlers.documents import asked, of_revision, open_revisions, read_options
 from tornado_couch.embedded.jsontext import dumps
@@ -111,6 +111,10 @@ def _wanted(item: Any) -> _Wanted:
     if not isinstance(item, dict) or not isinstance(item.get("id"), str):
         return _Wanted(None, error=_error(None, None, "bad_request", "document must be a JSON object"))
     doc_id, rev = item["id"], None
+    try:
+        check_id(doc_id)
+    except Problem as problem:
+        return _Wanted(doc_id, error=_error(doc_id, None, problem.error, problem.reason))
     since = item.get("atts_since", [])
     if "rev" in item:
         try:
@@ -125,7 +129,7 @@ def _wanted(item: Any) -> _Wanted:
 
 
 def _error(doc_id: str | None, rev: Any, error: str, reason: str) -> str:
-    return dumps({"error": {"id": doc_id, "rev": rev, "error": error, "reason": reason}})
+    return dumps({"error": {"rev": rev, "reason": reason, "id": doc_id, "error": error}})
 
 
 def _not_found(item: _Wanted, rev: str | None) -> str:

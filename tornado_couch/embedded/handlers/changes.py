@@ -23,7 +23,9 @@ __all__ = ["changes"]
 _FEEDS = ("normal", "longpoll", "continuous", "eventsource")
 _BATCH = 200
 _DEFAULT_MS = 60_000
-_FOREVER = 1 << 62
+# CouchDB's own default limit; `seq_interval` counts down from it.
+_FOREVER = 10**15
+_LAST = 1 << 62
 
 
 class Feed(NamedTuple):
@@ -41,6 +43,7 @@ class Feed(NamedTuple):
     timeout: float
     wanted: Filter | None
     run: Callable[..., Awaitable[Any]]
+    fields: Callable[[str], str] | None
 
 
 class Line(NamedTuple):
@@ -73,7 +76,9 @@ async def _feed(couch: Couch, request: Request, opened: OpenDatabase, body: dict
     kind = "continuous" if kind == "live" else kind
     if kind not in _FEEDS:
         raise bad_request("Supported `feed` types: normal, continuous, live, longpoll, eventsource")
-    since = request.headers.get("Last-Event-ID") or request.parameters.get("since", "0")
+    # An EventSource says where it was cut off in a header, the script that stands in for one in the query.
+    last = request.headers.get("Last-Event-ID") or request.parameters.get("last-event-id")
+    since = last or request.parameters.get("since", "0")
     style = request.parameters.get("style", "main_only")
     if style not in ("main_only", "all_docs"):
         raise bad_request("`style` is main_only or all_docs")
@@ -82,13 +87,19 @@ async def _feed(couch: Couch, request: Request, opened: OpenDatabase, body: dict
         attachments=asked(request, "attachments"),
         att_encoding_info=asked(request, "att_encoding_info"),
     )
-    limit = request.number("limit", -1)
     return Feed(
-        kind, parse_since(opened.database, since), limit if limit >= 0 else _FOREVER, asked(request, "descending"),
+        kind, parse_since(opened.database, since), _limit(request), asked(request, "descending"),
         style == "all_docs", asked(request, "include_docs"), options, _seq_interval(request),
         _heartbeat(request), _milliseconds(request, "timeout"),
         await change_filters.filter_of(couch, request, opened, body), change_filters.runner_of(couch, request, opened),
+        change_filters.fields_of(request, body),
     )  # fmt: skip
+
+
+def _limit(request: Request) -> int:
+    """How many changes at most; a negative number is as good as none."""
+    text = request.parameters.get("limit", "")
+    return _FOREVER if text[:1] == "-" and text[1:].isdigit() else request.number("limit", _FOREVER)
 
 
 def _milliseconds(request: Request, name: str) -> float:
@@ -110,9 +121,9 @@ def _heartbeat(request: Request) -> float | None:
     text = request.parameters.get("heartbeat")
     if text is None or text == "false":
         return None
-    if text != "true" and not text.isdigit():
+    if text != "true" and not text.removeprefix("-").isdigit():
         raise bad_request("Invalid heartbeat value. Expecting a positive integer value (in milliseconds).")
-    seconds = _milliseconds(request, "heartbeat")
+    seconds = 0 if text[0] == "-" else _milliseconds(request, "heartbeat")
     if seconds <= 0:
         raise bad_request("The heartbeat value should be a positive integer (in milliseconds).")
     return seconds
@@ -131,6 +142,8 @@ def _line(database: Database, feed: Feed, stored: Stored) -> Line:
     if feed.include_docs:
         with database.connections.read() as connection:
             document = database.text(stored, stored.rev, feed.options, connection)
+        if document is not None and feed.fields is not None:
+            document = feed.fields(document)
         body += f',"doc":{document or "null"}'
     seq = dumps(format_seq(database, stored.seq))
     return Line(stored.seq, f'{{"seq":{seq},{body}}}', body)
@@ -153,7 +166,7 @@ class _State:
     """How far a feed has come."""
 
     def __init__(self, feed: Feed) -> None:
-        self.after = _FOREVER if feed.descending else feed.since
+        self.after = _LAST if feed.descending else feed.since
         self.last = 0 if feed.descending else feed.since
         self.left = feed.limit
         self.count = 0
@@ -216,7 +229,8 @@ def _joined(feed: Feed, state: _State, lines: list[Line]) -> bytes:
     """Lines of the list form; with `seq_interval` some without their sequence number."""
     first = state.count - len(lines)
     texts = [
-        line.text if (first + place + 1) % feed.seq_interval == 0 else f'{{"seq":null,{line.body}}}'
+        # CouchDB counts by what is left of the limit, so that the last line it allows has its number.
+        line.text if (feed.limit - first - place) % feed.seq_interval == 0 else f'{{"seq":null,{line.body}}}'
         for place, line in enumerate(lines)
     ]
     return ((",\n" if first else "") + ",\n".join(texts)).encode()
@@ -238,6 +252,7 @@ async def _line_form(opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIt
     if feed.kind == "continuous":
         pending = 0 if opened.deleted else database.pending(state.last)
         yield f'{{"last_seq":{dumps(format_seq(database, state.last))},"pending":{pending}}}\n'.encode()
+    yield b"\n"
 
 
 def _event(database: Database, feed: Feed, line: Line) -> bytes:

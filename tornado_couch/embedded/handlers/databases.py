@@ -31,7 +31,7 @@ def database(couch: Couch, request: Request) -> Any:
     if name[0] == "_" and name not in couch.databases:
         need_admin(request.user)
     opened = couch.open(name, request.user)
-    request.allow("DELETE", "GET", "HEAD", "POST", "PUT")
+    request.allow("DELETE", "GET", "HEAD", "POST")
     if request.method == "POST":
         from tornado_couch.embedded.handlers.documents import post_document
 
@@ -45,8 +45,11 @@ def create(couch: Couch, request: Request, name: str) -> Reply:
     for parameter in ("q", "n"):
         text = request.parameters.get(parameter, "1")
         if not (text.isascii() and text.isdigit() and int(text[:9]) > 0):
-            raise bad_request(f"The `{parameter}` parameter must be a positive integer.")
-    couch.databases.create(name, partitioned=request.flag("partitioned"))
+            raise bad_request(f"The `{parameter}` value should be a positive integer.")
+    partitioned = request.parameters.get("partitioned", "false")
+    if partitioned not in ("true", "false"):
+        raise bad_request("Invalid `partitioned` parameter")
+    couch.databases.create(name, partitioned=partitioned == "true")
     couch.watch_replicator()
     return json_reply({"ok": True}, 201, {"Location": request.url(name)})
 
@@ -105,7 +108,7 @@ def _revisions_by_id(request: Request) -> dict[str, list[str]]:
     request.need_json_type()
     body = request.json_object()
     if not all(isinstance(revs, list) for revs in body.values()):
-        raise bad_request("The revisions of each document must be a JSON list")
+        raise bad_request("Invalid list of revisions")
     return {doc_id: [parse_revision(rev) for rev in revs] for doc_id, revs in body.items()}
 
 

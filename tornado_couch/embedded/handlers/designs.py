@@ -46,7 +46,7 @@ def _post_body(request: Request) -> Any:
     if request.method != "POST":
         return None
     request.need_json_type()
-    return request.json() if request.body else {}
+    return request.json_object()
 
 
 def _seq_text(database: Database) -> Callable[[int], str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from tornado_couch.embedded.couch import Couch
@@ -56,7 +57,7 @@ async def find(couch: Couch, opened: OpenDatabase, body: Any) -> Reply:
     if search.design is not None:
         search.wanted = await update_index(couch, opened, search.design)
     chunks = await run(search.chunks)
-    return Reply(200, stream=from_thread(run, lambda: chunks))
+    return Reply(200, stream=from_thread(run, lambda: chain(chunks, ["\n"])))
 
 
 def _turn(couch: Couch, opened: OpenDatabase) -> Callable[..., Awaitable[Any]]:

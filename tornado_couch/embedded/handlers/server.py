@@ -80,7 +80,10 @@ def dbs_info(couch: Couch, request: Request) -> Reply:
     need_admin(request.user)
     if request.method == "POST":
         request.need_json_type()
-        keys = request.json_object().get("keys")
+        body = request.json_object()
+        if "keys" not in body:
+            raise bad_request("`keys` member must exist.")
+        keys = body["keys"]
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
             raise bad_request("`keys` member must be an array of database names.")
     else:

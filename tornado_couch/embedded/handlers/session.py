@@ -6,12 +6,12 @@ import inspect
 from email.utils import formatdate
 from time import time
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from tornado_couch.embedded.auth import COOKIE_SECONDS
 from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.messages import Reply, Request, json_reply
-from tornado_couch.embedded.problems import bad_content_type, bad_request
+from tornado_couch.embedded.problems import bad_content_type, bad_request, unauthorized
 
 __all__ = ["session"]
 
@@ -25,8 +25,10 @@ def session(couch: Couch, request: Request) -> Any:
     if request.method == "POST":
         return log_in(couch, request)
     if request.method == "DELETE":
-        return json_reply({"ok": True}, 200, {"Set-Cookie": _GONE})
+        return _with_cookie(request, {"ok": True}, _GONE)
     user = request.user
+    if request.parameters.get("basic") == "true" and user.name is None and not user.is_admin:
+        raise unauthorized("Please login.")
     told: dict[str, Any] = {"authentication_handlers": ["cookie", "default"]}
     if user.handler is not None:
         told["authenticated"] = user.handler
@@ -43,7 +45,9 @@ def _credentials(request: Request) -> tuple[str, str]:
         form = request.json_object()
     else:
         form = dict(parse_qsl(bytes(request.body).decode("utf-8", "replace"), keep_blank_values=True))
-    name, password = form.get("name", form.get("username", "")), form.get("password", "")
+    name, password = form.get("name", form.get("username")), form.get("password", "")
+    if name is None:
+        raise bad_request("request body must contain a username")
     if not isinstance(name, str) or not isinstance(password, str):
         raise bad_request("request body must contain a username and a password")
     return name, password
@@ -59,4 +63,15 @@ async def log_in(couch: Couch, request: Request) -> Reply:
         f"AuthSession={couch.auth.cookie(name)}; Version=1; Expires={until}; Max-Age={COOKIE_SECONDS}; Path=/; HttpOnly"
     )
     answer = {"ok": True, "name": user.name, "roles": list(user.roles)}
-    return json_reply(answer, 200, {"Set-Cookie": cookie})
+    return _with_cookie(request, answer, cookie)
+
+
+def _with_cookie(request: Request, answer: dict[str, Any], cookie: str) -> Reply:
+    """The answer, which may send on to the path in `next` (CouchDB API, "Cookie Authentication")."""
+    path = request.parameters.get("next")
+    if path is None:
+        return json_reply(answer, 200, {"Set-Cookie": cookie})
+    if path[:1] != "/":
+        raise bad_request("path must begin with a /.")
+    location = request.url() + quote(path[1:], safe="/:?&=%")
+    return json_reply(answer, 302, {"Set-Cookie": cookie, "Location": location})
