@@ -143,6 +143,7 @@ def _digest(data: Spool) -> tuple[str, int]:
 
 def _compressed(data: Spool) -> tuple[Spool, int]:
     """The bytes in gzip's format, and how many there were before."""
+    # 31: gzip's header, without name or time, as Erlang's zlib writes it; the digest is of these bytes.
     packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
     packed = Spool()
     size = 0
@@ -162,6 +163,7 @@ def decoded(attachment: Attachment, parts: Iterator[bytes]) -> Iterator[bytes]:
     unpacker = zlib.decompressobj(31)
     for part in parts:
         while part:
+            # Bounded: a small attachment may unpack to a very large one.
             yield unpacker.decompress(part, PART_SIZE)
             part = unpacker.unconsumed_tail
     yield unpacker.flush()
@@ -199,6 +201,7 @@ def _stub_of(name: str, kind: str, revpos: int | None, entry: dict[str, Any]) ->
 
 def _inline(name: str, kind: str, revpos: int | None, entry: dict[str, Any]) -> NewAttachment:
     try:
+        # MIME breaks base64 into lines; CouchDB takes that, and nothing else that is no base64.
         data = base64.b64decode("".join(entry["data"].split()), validate=True)
     except (AttributeError, KeyError, ValueError):
         raise bad_request(f"Invalid attachment data for {name}") from None
@@ -215,6 +218,7 @@ def stub(attachment: Attachment, *, encoding_info: bool = False) -> dict[str, An
         "length": attachment.length,
         "stub": True,
     }
+    # Only what is compressed has an encoding to tell of.
     if encoding_info and attachment.encoding != "identity":
         entry["encoding"] = attachment.encoding
         entry["encoded_length"] = attachment.stored

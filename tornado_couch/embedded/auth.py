@@ -77,6 +77,7 @@ class Authenticator:
             Problem: 401, the credentials are wrong; 400, they cannot be read.
         """
         header = request.headers.get("Authorization")
+        # The scheme's name has no case (RFC 9110, 11.1); Basic goes before a cookie, as in CouchDB's list of handlers.
         if header is not None and header[:6].lower() == "basic ":
             name, password = _basic(header[6:])
             return self.check(name, password)
@@ -98,6 +99,7 @@ class Authenticator:
             Problem: 401, there is none.
         """
         digest = self._digest(password)
+        # An admin of the server hides a user of that name, and a wrong password does not fall back to the user.
         known = self._admins.get(name)
         if known is not None:
             if hmac.compare_digest(known, digest):
@@ -144,14 +146,17 @@ class Authenticator:
             return None
         try:
             raw = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+            # NAME:HEX-TIME:MARK; the mark is bytes that may hold a colon, so it is cut off by its length.
             session, made = raw[:-33].decode(), raw[:-33].rpartition(b":")[2]
             name = session.rpartition(":")[0]
             age = time.time() - int(made, 16)
         except (ValueError, binascii.Error):
             raise bad_request("Malformed AuthSession cookie. Please clear your cookies.") from None
         salt = self._salt(name)
+        # No error: an old cookie makes a request anonymous, or nobody could log in again without clearing it.
         if salt is None or not hmac.compare_digest(self._sign(session, salt), value):
             return None
+        # A clock that was set back a little makes no session invalid.
         if not -1 <= age <= COOKIE_SECONDS:
             return None
         if name in self._admins:
@@ -162,6 +167,7 @@ class Authenticator:
 
 def _basic(token: str) -> tuple[str, str]:
     try:
+        # Only the first colon parts them: passwords may hold colons, names may not (RFC 7617, 2).
         name, colon, password = base64.b64decode(token.strip(), validate=True).decode("utf-8").partition(":")
     except ValueError:
         raise unauthorized(_WRONG) from None

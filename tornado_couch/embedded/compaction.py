@@ -14,6 +14,7 @@ _BATCH = 500
 
 def _only_leaves(tree: Tree) -> tuple[Tree, list[int]]:
     """The tree with the bodies of its leaves alone, and the bodies' places."""
+    # Leaves keep their bodies, conflicts too: what is lost to a reader is older revisions alone.
     kept = set(leaves(tree))
     made = {rev: node if rev in kept else node._replace(body=None) for rev, node in tree.items()}
     return made, [node.body for node in made.values() if node.body is not None]

@@ -95,9 +95,12 @@ def _take(draft: Draft, name: str, item: Any, keep_id: bool) -> None:
     """Read one member that begins with an underscore."""
     if name == "_id":
         found = check_id(item)
+        # The id in the URL counts; one in the body that differs is passed over, but has to be an id.
         draft.id = draft.id if keep_id else found
     elif name == "_rev":
+        # Local documents have revisions 0-N, whose N is no hash.
         draft.rev = parse_revision(item) if not str(item).startswith("0-") else str(item)
+    # CouchDB takes true and false, and refuses any other value as an unknown member.
     elif name == "_deleted" and isinstance(item, bool):
         draft.deleted = item
     elif name == "_attachments":

@@ -155,11 +155,13 @@ class Endpoint:
         try:
             refused = await self._json("POST", "/_bulk_docs", {"new_edits": False, "docs": docs})
         except EndpointFailure as failure:
+            # One document that is too large must not keep the rest of its batch from being copied.
             if failure.status != 413:
                 raise
             if len(docs) == 1:
                 return 1
             return sum([await self.write([doc]) for doc in docs])
+        # With `new_edits` false CouchDB lists only what it refused.
         return len([row for row in refused if "error" in row])
 
 

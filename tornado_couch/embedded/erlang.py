@@ -26,6 +26,7 @@ def term(body: bytes) -> bytes:
 
 def atom(name: str) -> bytes:
     """ATOM_EXT."""
+    # Not SMALL_ATOM_UTF8_EXT: `minor_version` 1 writes atoms the old way.
     return b"d" + struct.pack(">H", len(name)) + name.encode("latin-1")
 
 
@@ -36,6 +37,7 @@ def binary(data: bytes) -> bytes:
 
 def integer(value: int) -> bytes:
     """The shortest of SMALL_INTEGER_EXT, INTEGER_EXT, SMALL_BIG_EXT and LARGE_BIG_EXT."""
+    # The order matters: of several encodings Erlang takes the shortest, and the hash is over the bytes.
     if 0 <= value <= 255:
         return b"a" + bytes((value,))
     if -(2**31) <= value < 2**31:

@@ -214,6 +214,7 @@ class Job:
 
     async def _checkpoint(self) -> None:
         """Note at both ends how far this came."""
+        # A checkpoint that says nothing new would be a write to both ends every time.
         if self.history and self.history[0].get("recorded_seq") == self.since:
             return
         entry = {
@@ -225,6 +226,7 @@ class Job:
         self.history = [entry, *older][:_HISTORY]
         log = {"session_id": self.session, "source_last_seq": self.since, "replication_id_version": 4,
                "history": self.history}  # fmt: skip
+        # At both ends: only what both remember is known to have been copied.
         for name, end in (("source", self.plan.source), ("target", self.plan.target)):
             self._revs[name] = await end.write_local(self._log_id, log, self._revs[name])
 
@@ -244,6 +246,7 @@ def _since_text(since: Any) -> str:
 
 def _common(source: dict[str, Any], target: dict[str, Any]) -> Any:
     """The last sequence number that both ends' logs know of; 0 when there is none."""
+    # The protocol compares the logs: the same last session first, then the newest that both know.
     if source.get("session_id") and source.get("session_id") == target.get("session_id"):
         return source.get("source_last_seq", 0)
     known = {entry.get("session_id"): entry for entry in target.get("history", [])}

@@ -66,6 +66,7 @@ def parse_revision(text: Any) -> str:
     if not dash or not digest or not generation.isascii() or not generation.isdigit():
         raise bad_request("Invalid rev format")
     lowered = digest.lower()
+    # CouchDB keeps 32 hexadecimal digits as 16 bytes, so their case is lost; any other text stays as it is.
     is_hash = len(digest) == 32 and _HEX.issuperset(lowered)
     return f"{int(generation[:18])}-{lowered if is_hash else digest}"
 
@@ -87,6 +88,7 @@ def new_revision(
         body: the document without its members that begin with an underscore; the members' order counts.
         attachments: name, content type and MD5 of each, in their order in the document.
     """
+    # The term is [Deleted, OldStart, OldRev, Body, Attachments]; without a parent OldStart and OldRev are 0.
     generation, digest = sort_key(parent) if parent else (0, "")
     # CouchDB folds the attachments into a list from the left, which reverses them.
     described = [
@@ -115,6 +117,7 @@ def leaves(tree: Tree) -> list[str]:
     A living leaf goes before a deleted one, then the higher generation, then the higher hash. A revision known
     by name alone is no leaf, whatever the tree looks like.
     """
+    # By far the commonest tree.
     if len(tree) == 1:
         return list(tree)
     parents = {node.parent for node in tree.values()}
@@ -178,6 +181,7 @@ def graft(tree: Tree, path: list[str], deleted: bool, body: int) -> tuple[Tree, 
         elif parent != node.parent:
             merged[revision] = node._replace(parent=_linked(node.parent, parent))
     if added:
+        # A body that is there already stays: one revision has one content, and the first that came is as good.
         merged[path[0]] = merged[path[0]]._replace(deleted=deleted, body=body)
     return merged, added
 

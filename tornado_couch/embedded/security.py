@@ -43,6 +43,7 @@ def need_database_admin(user: User, security: dict[str, Any]) -> None:
         Problem: 401, or 403 for a user who is logged in.
     """
     if not is_database_admin(user, security):
+        # 401 asks for credentials; to somebody who gave them it would ask for ever (RFC 9110, 15.5.2 and 15.5.4).
         refuse = unauthorized if user.name is None else forbidden
         raise refuse("You are not a db or server admin.")
 
@@ -66,6 +67,7 @@ def need_member(user: User, security: dict[str, Any]) -> None:
     if is_database_admin(user, security):
         return
     names, roles = _group(security, "members")
+    # An empty list of members means everybody (CouchDB API, "/db/_security").
     if (not names and not roles) or _within(user, names, roles):
         return
     if user.name is None:

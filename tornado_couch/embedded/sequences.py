@@ -39,6 +39,8 @@ def parse_since(database: Database, text: str) -> int:
         packed = b""
     if len(packed) != 22 or not token.isascii():
         raise bad_request("Malformed sequence supplied in 'since' parameter.")
+    # CouchDB replays from the start for nodes and shards that it does not know.
     if packed[6:].hex() != database.instance:
         return 0
+    # A number ahead of the database, which was put back from a copy, must not hide what comes.
     return min(int.from_bytes(packed[:6], "big"), database.seq)

@@ -39,6 +39,7 @@ _WINNER = (
     "SELECT docs.rev, docs.state, bodies.json, bodies.atts FROM docs JOIN bodies ON bodies.key = docs.body"
     " WHERE docs.id = ?"
 )
+# CouchDB 3's `couchdb/default_security` admin_only: a new database is its admins' alone.
 _DEFAULT_SECURITY = '{"members":{"roles":["_admin"]},"admins":{"roles":["_admin"]}}'
 
 
@@ -125,6 +126,7 @@ class Database:
         self.partitioned = meta["partitioned"] == "1"
         self.doc_count = counts.get(LIVING, 0)
         self.doc_del_count = counts.get(DELETED, 0)
+        self._external = (-1, 0)
         self.design_version = 0
         """Grows with each write of a design document; what is cached of those is stale then."""
 
@@ -195,6 +197,7 @@ class Database:
         """JSON text of the winner, or of one revision; None when it is missing or deleted."""
         with self.connections.read() as connection:
             stored = self.stored(doc_id, connection)
+            # A tombstone has a body too, but without `rev` its document is not there.
             if stored is None or (rev is None and stored.state != LIVING):
                 return None
             wanted = stored.rev if rev is None else rev
@@ -326,9 +329,11 @@ class Database:
             pages = connection.execute("PRAGMA page_count").fetchone()[0]
             free = connection.execute("PRAGMA freelist_count").fetchone()[0]
             size = connection.execute("PRAGMA page_size").fetchone()[0]
-            external = connection.execute(
-                "SELECT coalesce(sum(length(bodies.json)), 0) FROM docs JOIN bodies ON bodies.key = docs.body"
-            ).fetchone()[0]
+            # Reads every body: counted once for each state of the database.
+            if self._external[0] != self.seq:
+                statement = "SELECT coalesce(sum(length(json)), 0) FROM docs JOIN bodies ON bodies.key = docs.body"
+                self._external = (self.seq, connection.execute(statement).fetchone()[0])
+            external = self._external[1]
         return {"file": pages * size, "external": external, "active": (pages - free) * size}
 
     def partition(self, prefix: str) -> tuple[dict[int, int], int]:
@@ -369,6 +374,7 @@ def _with_data(entry: dict[str, Any], item: Attachment, parts: Iterator[bytes]) 
     from tornado_couch.embedded.attachments import decoded
 
     whole = b"".join(parts if "encoding" in entry else decoded(item, parts))
+    # With data CouchDB leaves out the lengths, which the data tells.
     members = {name: value for name, value in entry.items() if name not in ("stub", "length", "encoded_length")}
     return {**members, "data": base64.b64encode(whole).decode()}
 
@@ -394,6 +400,7 @@ def _meta_members(stored: Stored, rev: str, options: ReadOptions) -> dict[str, A
     if options.conflicts or options.deleted_conflicts:
         others = [leaf for leaf in revisions.leaves(stored.tree) if leaf != rev]
         living = [leaf for leaf in others if not stored.tree[leaf].deleted]
+        # An empty list of conflicts is left out, not sent.
         if options.conflicts and living:
             extra["_conflicts"] = living
         if options.deleted_conflicts and len(living) < len(others):

@@ -36,6 +36,7 @@ async def prepare_user(couch: Couch, user: User, database: Database, draft: Draf
     if password is not None:
         if not isinstance(password, str):
             raise forbidden(f"Password value of '{dumps(password)}' is invalid.")
+        # The clear password is never stored, nor are members that claim to be a hash of it.
         hashed = await couch.in_thread(hash_password, password)
         members = {name: value for name, value in draft.body.items() if name not in {"password", *hashed}}
         draft.body = {**members, **hashed}
@@ -56,6 +57,7 @@ def _check_shape(draft: Draft) -> None:
         raise forbidden("doc.roles must be an array")
     if not all(isinstance(role, str) for role in roles):
         raise forbidden("doc.roles can only contain strings")
+    # `_admin` would make its bearer a server admin.
     if any(role.startswith("_") for role in roles):
         raise forbidden("No system roles (starting with underscore) in users db.")
     if str(body["name"]).startswith("_"):

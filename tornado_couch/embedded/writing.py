@@ -72,6 +72,7 @@ class Transaction:
             try:
                 outcomes.append(self.write(draft, new_edits=new_edits))
             except Problem as problem:
+                # A missing stub refuses the whole request, as CouchDB does, not one document of it.
                 if problem.status == 412:
                     raise
                 outcomes.append(problem)
@@ -100,6 +101,7 @@ class Transaction:
         """Write a new revision that follows a leaf."""
         parent = self.parent_of(draft, tree)
         kept = self._resolve(draft, tree, [parent] if parent else [])
+        # `revpos` is the generation in which an attachment came.
         generation = revisions.sort_key(parent)[0] + 1 if parent else 1
         placed = [self._place(item, generation, keep_revpos=False) for item in kept]
         rev = revisions.new_revision(
@@ -142,6 +144,7 @@ class Transaction:
         if not path:
             raise bad_request("When `new_edits: false`, the document needs `_rev` or `_revisions` specified")
         rev = path[0]
+        # Replicating what is there already is no change: it must not get a new sequence number.
         if rev in tree and tree[rev].body is not None and not _new_links(tree, path):
             return rev
         known = [step for step in path if step in tree] + revisions.leaves(tree) if tree else []
@@ -190,6 +193,7 @@ class Transaction:
             return []
         stored: dict[str, Attachment] = {}
         if any(item.data is None for item in draft.attachments):
+            # The nearest revision is read last, and its attachments count.
             for rev in reversed(known):
                 found = self.database.revision(tree, rev, self.connection)
                 stored.update({item.name: item for item in found[1]} if found else {})

@@ -68,11 +68,14 @@ def read_attachment(couch: Couch, request: Request, database: Database, doc_id: 
     tag = f'"{item.digest}"'
     if tag in request.headers.get("If-None-Match", "").replace(",", " ").replace("W/", "").split():
         return Reply(304, headers={"ETag": tag})
+    # What is stored compressed is sent so to whoever takes it (RFC 9110, 12.5.3), and unpacked to others.
     packed = item.encoding == "gzip" and "gzip" in request.headers.get("Accept-Encoding", "")
     headers = {
         "ETag": tag,
         "Content-Type": item.content_type.replace("\r", " ").replace("\n", " "),
+        # Ranges are of what is sent, and that cannot be cut without unpacking it.
         "Accept-Ranges": "bytes" if item.encoding == "identity" else "none",
+        # An attachment of HTML is not to run with the server's cookies.
         "Content-Security-Policy": "sandbox",
     }
     if packed:
@@ -148,6 +151,7 @@ def _ranges(header: str | None, length: int) -> list[tuple[int, int]]:
         return []
     found = [_range(part.strip(), length) for part in header[6:].split(",")]
     known = [span for span in found if span is not None]
+    # A range that cannot be understood is ignored: the whole is sent (RFC 9110, 14.2).
     return known if len(known) == len(found) < _MAX_RANGES else []
 
 
@@ -190,6 +194,7 @@ def _base(database: Database, doc_id: str, rev: str | None) -> tuple[Draft, list
         stored = database.stored(doc_id, connection)
         found = database.revision(stored.tree, rev, connection) if stored else None
     if found is None:
+        # CouchDB says it so: a conflict by status, but named as something missing.
         raise Problem(409, "not_found", "missing_rev")
     body, kept = found
     return Draft(doc_id, rev, body=loads(body), text=body), kept

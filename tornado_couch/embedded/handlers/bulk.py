@@ -97,6 +97,7 @@ async def bulk_get(couch: Couch, request: Request, opened: OpenDatabase) -> Repl
     wanted = [_wanted(item) for item in docs]
     options = of_revision(read_options(request))
     latest = asked(request, "latest")
+    # Only by name: `*/*` gets JSON from `_bulk_get`, though multipart from `open_revs`.
     if multipart.wanted(request, "multipart/mixed", "multipart/related"):
         return await couch.in_thread(_as_multipart, opened.database, wanted, options, latest)
     if len(wanted) > _SMALL or options.attachments:

@@ -212,6 +212,7 @@ async def _list_form(opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIt
         async for lines in _told(opened, feed, state):
             yield head + _joined(feed, state, lines)
             head = b""
+        # A longpoll that found something ends, and so does one that was told to find nothing.
         if feed.kind == "normal" or state.count or feed.limit == 0:
             break
         yield head
@@ -258,6 +259,7 @@ async def _line_form(opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIt
 def _event(database: Database, feed: Feed, line: Line) -> bytes:
     if feed.kind == "continuous":
         return line.text.encode() + b"\n"
+    # The id is what an EventSource sends back in Last-Event-ID (HTML, "Server-sent events").
     return f"data: {line.text}\nid: {dumps(format_seq(database, line.seq))}\n\n".encode()
 
 
@@ -266,6 +268,7 @@ async def _quiet(opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIterat
     loop = asyncio.get_running_loop()
     over = loop.time() + feed.timeout
     beat = b"event: heartbeat\ndata: \n\n" if feed.kind == "eventsource" else b"\n"
+    # With a heartbeat a feed has no timeout: it ends with its client (CouchDB API, "/db/_changes").
     while opened.database.seq <= state.after and not opened.deleted:
         if feed.heartbeat is not None:
             if not await opened.changed(feed.heartbeat):

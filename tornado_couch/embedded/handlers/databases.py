@@ -50,6 +50,7 @@ def create(couch: Couch, request: Request, name: str) -> Reply:
     if partitioned not in ("true", "false"):
         raise bad_request("Invalid `partitioned` parameter")
     couch.databases.create(name, partitioned=partitioned == "true")
+    # It may be `_replicator` that was made.
     couch.watch_replicator()
     return json_reply({"ok": True}, 201, {"Location": request.url(name)})
 
@@ -57,6 +58,7 @@ def create(couch: Couch, request: Request, name: str) -> Reply:
 async def delete(couch: Couch, request: Request, name: str) -> Reply:
     """`DELETE /{db}`."""
     need_admin(request.user)
+    # CouchDB's guard against a document's DELETE whose id got lost.
     if "rev" in request.parameters:
         raise bad_request(
             "You tried to DELETE a database with a ?=rev parameter. Did you mean to DELETE a document instead?"

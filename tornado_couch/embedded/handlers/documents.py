@@ -97,6 +97,7 @@ def read_document(request: Request, database: Database, doc_id: str) -> Reply:
         text = database.text(stored, rev, options, connection)
     if text is None:
         raise missing()
+    # What conflicts and sequence numbers tell may change while the revision does not: no ETag then.
     has_meta = any(f'"{name}":' in text for name in ("_conflicts", "_deleted_conflicts", "_revs_info", "_local_seq"))
     return text_reply(text) if has_meta and options.needs_tree else tagged(request, rev, text)
 
@@ -115,6 +116,7 @@ def find_revision(
     if stored is None:
         raise missing()
     if rev is None or asked(request, "latest"):
+        # A tombstone is read by its revision alone; by its id it is 404 "deleted" (CouchDB API, "GET /db/doc").
         if stored.state == DELETED:
             raise missing(deleted=True)
         return stored, stored.rev
@@ -186,6 +188,7 @@ async def put_document(couch: Couch, request: Request, opened: OpenDatabase, doc
         draft = draft_of(request.json(), doc_id)
     if new_edits:
         draft.rev = _local_revision(request, draft) if is_local(doc_id) else given_revision(request, _start(draft))
+    # Behind JSON there are no parts that could follow.
     multipart.refuse_follows(draft)
     if request.parameters.get("batch") == "ok":
         return await batched(couch, request, opened, draft)
@@ -230,6 +233,7 @@ async def delete_document(couch: Couch, request: Request, opened: OpenDatabase, 
         rev = await write_draft(couch, request.user, opened, Draft(doc_id, deleted=True))
         return written_reply(request, opened, doc_id, rev, 200, location=False)
     parent = given_revision(request, None)
+    # 404 for what is not there goes before 409 for the revision.
     opened.database.winner_text(doc_id)
     written = await write_draft(couch, request.user, opened, Draft(doc_id, parent, deleted=True))
     return written_reply(request, opened, doc_id, written, 200, location=False)

@@ -53,6 +53,7 @@ async def run_update(
     if updated.document is not None:
         draft = draft_of(loads(updated.document))
         draft.id = draft.id or couch.uuids.take()
+        # Told also when the function sets its own answer (CouchDB, "Update functions").
         headers["X-Couch-Update-NewRev"] = await write_draft(couch, request.user, opened, draft)
         headers["X-Couch-Id"] = draft.id if draft.id.isascii() and draft.id.isprintable() else ""
         status = 201
@@ -102,5 +103,6 @@ def _reply(response: Response, status: int, headers: dict[str, str]) -> Reply:
         if name.lower() not in _OWN and name.isascii() and name.isprintable() and " " not in name
     }
     kind = {} if any(name.lower() == "content-type" for name in own) else {"Content-Type": "text/html; charset=utf-8"}
+    # 100 is for the connection, not for a function to give.
     code = response.code if response.code is not None and 100 < response.code < 600 else status
     return Reply(code, response.body, {**kind, **own, **headers})

@@ -25,6 +25,7 @@ def given_revision(request: Request, in_body: str | None) -> str | None:
     tag = request.headers.get("If-Match")
     if tag is None:
         return rev
+    # If-Match carries the revision as an entity tag, in quotes (RFC 9110, 13.1.1).
     matched = parse_revision(tag.strip().strip('"'))
     if rev is not None and rev != matched:
         raise bad_request("Document rev and etag have different values")
