@@ -96,7 +96,7 @@ async def test_a_forged_cut_or_edited_cursor_400_as_is_a_bad_value_of_limit_sort
     for other in (place.replace(STANDS, FRUITS), f"{place}&size=1", f"{place}&sort=size", f"{place}&cursor={cursor}"):
         assert (await ask("GET", other)).status == 400
     for name, values in {
-        "limit": ["0", "-1", "x", "", "1.5", "1e3", "٣", "9" * 30, "1&limit=2"],
+        "limit": ["0", "-1", "x", "", "1.5", "1e3", "٣", "00", "1&limit=2"],
         "sort": ["", "nope", "pin", "size,size", "--size", "+size", "size&sort=size", "_id"],
         "fields": ["", "nope", "size,", "_rev", "size&fields=name"],
         "count": ["", "1", "yes", "TRUE", "true&count=true"],
