@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-import click
+import importlib
 
-from .embedded.command import couchdb
-from .ops.keys_command import keys
-from .ops.protection_commands import audit, rotate
+import click
 
 __all__ = ["main"]
 
+# Where each command is. They are imported when they are used, so that each starts as fast as it can.
+_COMMANDS = {
+    "audit": "tornado_couch.ops.protection_commands:audit",
+    "couchdb": "tornado_couch.embedded.command:couchdb",
+    "keys": "tornado_couch.ops.keys_command:keys",
+    "rotate": "tornado_couch.ops.protection_commands:rotate",
+}
 
-@click.group()
+
+class _Commands(click.Group):
+    """A group whose commands are imported by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click has it
+        """The names of all commands."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as click has it
+        """One command; None where there is none of this name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=_Commands)
 @click.version_option(package_name="tornado-couch")
 def main() -> None:
     """REST over CouchDB for Tornado."""
-
-
-main.add_command(audit)
-main.add_command(couchdb)
-main.add_command(keys)
-main.add_command(rotate)
