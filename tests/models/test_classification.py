@@ -21,6 +21,7 @@ from tornado_couch.models import (
     Place,
     Public,
     StoredHash,
+    WriteOnly,
     body_schema,
     design_documents,
     from_document,
@@ -153,11 +154,39 @@ def test_a_hash_is_taken_where_the_value_would_not_be_valid() -> None:
 async def test_verify_compares_what_is_not_stored_yet_as_well() -> None:
     """And refuses what is not hashed."""
     guest = Guest(name="x", pin="1234")
-    assert await guest._verify("pin", "1234")
-    assert not await guest._verify("pin", "1235")
-    assert not await guest._verify("token", "")
+    assert await guest.verify("pin", "1234")
+    assert not await guest.verify("pin", "1235")
+    assert not await guest.verify("token", "")
     with pytest.raises(SecurityError, match="not hashed"):
-        await guest._verify("email", "e")
+        await guest.verify("email", "e")
+
+
+def test_no_text_of_a_model_shows_what_is_protected() -> None:
+    """Neither repr nor str, which end in logs and tracebacks; nor pydantic's message for a value that does not fit."""
+
+    class Kept(Guest, type="kept_v1.0", key="guest_id"):
+        room: Annotated[str, Public()] = "7"
+        code: Annotated[str | None, WriteOnly(), Public()] = None
+
+    kept = Kept(name="Ann", pin="12-456", token="tok-7f", email="ann@b", notes=["dusty"], code="open")
+    for text in (repr(kept), str(kept), repr([kept])):
+        assert not [each for each in ("12-456", "tok-7f", "ann@b", "dusty", "open") if each in text]
+        assert "name='Ann'" in text
+        assert "room='7'" in text
+    with pytest.raises(ValueError, match="pin") as found:
+        kept.pin = "far-too-long"
+    assert "far-too-long" not in str(found.value)
+
+
+async def test_verify_is_no_name_of_a_property() -> None:
+    """It is the model's method; in JSON the name is free."""
+    with pytest.raises(ModelDefinitionError, match="verify"):
+        declare(str, name="verify")
+
+    class Aliased(Model, type="aliased_v1.0"):
+        pin: Annotated[str, Hashed(cost=4), Field(alias="verify")]
+
+    assert await Aliased(verify="1234").verify("verify", "1234")
 
 
 def test_the_view_of_a_searchable_property_is_of_its_blind_index() -> None:

@@ -123,7 +123,7 @@ async def test_verify_knows_the_hashed_value_and_no_other(store: Store) -> None:
     found = await store.get(Guest, created.guest_id)
     for model in (created, found):
         assert await store.verify(model, "pin", "123456")
-        assert await model._verify("token", "t")
+        assert await model.verify("token", "t")
         assert not await store.verify(model, "pin", "123457")
         assert not await store.verify(model, "pin", str(found.pin))
     assert not await store.verify(await store.create(Guest()), "pin", "")

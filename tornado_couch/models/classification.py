@@ -6,7 +6,7 @@
     color: Annotated[str, Public()]
 
 A class of one's own derives from `Classification`. The model always has the value itself, except of what is
-hashed: once stored, that is a `StoredHash`, which `await model._verify("pin", value)` compares.
+hashed: once stored, that is a `StoredHash`, which `await model.verify("pin", value)` compares.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from pydantic_core import PydanticUndefined, core_schema
 from ..errors import ModelDefinitionError
 from ..security import RESERVED_PROPERTIES
 from .classification import Classification, Hashed, Public, StoredHash
-from .properties import Property
+from .properties import Property, WriteOnly
 
-__all__ = ["check_classifications", "hashed_attributes", "with_stored_hashes"]
+__all__ = ["check_classifications", "hashed_attributes", "with_stored_hashes", "without_secrets"]
 
 
 def check_classifications(
@@ -155,3 +155,24 @@ def _or_stored_hash(value: Any, validate: Any) -> Any:
 def hashed_attributes(fields: Mapping[str, FieldInfo]) -> set[str]:
     """The attributes whose values are hashed."""
     return {name for name, field in fields.items() if any(isinstance(each, Hashed) for each in field.metadata)}
+
+
+class _Hidden:
+    """Stands for a value that is not shown."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+def without_secrets(
+    shown: Iterable[tuple[str | None, Any]], fields: Mapping[str, FieldInfo]
+) -> Iterator[tuple[str | None, Any]]:
+    """What a model's `repr` shows, without the values of write-only properties and of those that are protected."""
+    for name, value in shown:
+        field = fields.get(name or "")
+        secret = field is not None and value is not None and any(map(_is_secret, field.metadata))
+        yield name, _Hidden() if secret else value
+
+
+def _is_secret(marker: object) -> bool:
+    return isinstance(marker, WriteOnly) or (isinstance(marker, Classification) and not isinstance(marker, Public))

@@ -15,7 +15,7 @@ from typing_extensions import Self
 
 from ..errors import ModelDefinitionError
 from .classification import verify_held
-from .classified import check_classifications, hashed_attributes, with_stored_hashes
+from .classified import check_classifications, hashed_attributes, with_stored_hashes, without_secrets
 from .indexes import Index, make_indexes
 from .properties import Property
 from .reductions import Reduction, check_reductions
@@ -130,13 +130,15 @@ class Model(BaseModel):
             one's own, except time stamps and generated keys. Inherited.
 
     A document's id and revision are `fruit._id` and `fruit._rev`, out of the way of the names of
-    properties, which cannot begin with an underscore; both are None until it is stored.
+    properties, which cannot begin with an underscore; both are None until it is stored. The one other name that
+    is taken is `verify`.
 
     Raises:
         ModelDefinitionError: when the class is defined, saying what is wrong with it.
     """
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    # The values in pydantic's messages would stand in logs, protected ones too.
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
 
     __couch__: ClassVar[ModelInfo | None] = None
     __classified__: ClassVar[bool] = False
@@ -148,6 +150,11 @@ class Model(BaseModel):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # Pydantic hands the class arguments to both hooks; only the later one sees the fields.
+        if "verify" in cls.__annotations__:
+            raise ModelDefinitionError(
+                f"{cls.__name__}: `verify` is a method of every model; give the property another name, and this one"
+                ' in JSON by Field(alias="verify")'
+            )
         super().__init_subclass__()
 
     @classmethod
@@ -183,10 +190,15 @@ class Model(BaseModel):
         key = model_info(type(self)).key
         return self._id if key is None else getattr(self, key.attribute)
 
-    async def _verify(self, name: str, value: str) -> bool:
-        """Whether a value is the one that was hashed for a property (its name in JSON); False where it is None.
+    async def verify(self, name: str, value: str) -> bool:
+        """Whether a value is the one that was hashed for a property; bcrypt runs in a thread.
 
-        It begins with an underscore, as `_id` does, to leave the name free for a property. bcrypt runs in a thread.
+        Args:
+            name: the property's, in JSON.
+            value: such as the password that somebody gave.
+
+        Returns:
+            False also where the property is None.
 
         Raises:
             KeyError: there is no such property.
@@ -194,6 +206,10 @@ class Model(BaseModel):
         """
         declared = model_info(type(self)).properties[name]
         return await verify_held(declared.classification, name, getattr(self, declared.attribute), value)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        # What is protected at rest is not to lie about in logs and tracebacks either.
+        return without_secrets(super().__repr_args__(), type(self).model_fields)
 
 
 def model_info(cls: type[Model]) -> ModelInfo:

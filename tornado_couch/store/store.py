@@ -163,7 +163,7 @@ class Store:
         self._conversion.protection.check(cls)
 
     async def verify(self, model: Model, name: str, value: str) -> bool:
-        """Whether a value is the one that was hashed for a property; the same as `await model._verify(name, value)`.
+        """Whether a value is the one that was hashed for a property; the same as `await model.verify(name, value)`.
 
         Args:
             model: as it was read or written.
@@ -177,7 +177,7 @@ class Store:
             KeyError: there is no such property.
             SecurityError: the property is not hashed, or what is stored is no hash.
         """
-        return await model._verify(name, value)
+        return await model.verify(name, value)
 
     async def load(self, cls: type[M], document: dict[str, Any]) -> M:
         """The model that a document holds which was read from this store's database by other means.
