@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .couch import BasicAuth, BearerAuth, CookieAuth, Couch, Database, ProxyAuth, Timeout
+    from .couch import BasicAuth, BearerAuth, CookieAuth, Couch, Database, Observer, ProxyAuth, Timeout
     from .errors import (
         CouchError,
         DocumentExists,
@@ -84,6 +84,7 @@ __all__ = [
     "ListMixin",
     "Model",
     "NoIndex",
+    "Observer",
     "Page",
     "PatchMixin",
     "Policy",
@@ -116,7 +117,7 @@ __all__ = [
 # Names are imported when they are first used (PEP 562), so that the command line and the embedded
 # server, which need few of them, start fast.
 _HOME = {
-    "couch": "BasicAuth BearerAuth CookieAuth Couch Database ProxyAuth Timeout",
+    "couch": "BasicAuth BearerAuth CookieAuth Couch Database Observer ProxyAuth Timeout",
     "errors": "CouchError DocumentExists DocumentNotFound NoIndex RetriesExhausted RevisionMismatch TornadoCouchError",
     "models": (
         "Classification Count CreatedOn Encrypted Hashed Indexed Key Model Public ReadOnly Stats Sum Timestamp"

@@ -6,6 +6,7 @@ from .changes import Change, Changes
 from .client import Couch
 from .database import Database, WriteResult
 from .mango import FindResult, IndexCreated
+from .observing import Observer, Observers
 from .server import Server
 from .transport import AiohttpTransport, FakeTransport, Reply, Request, Timeout, Transport
 from .views import UNSET, Row, Unset, ViewQuery, ViewResult
@@ -28,6 +29,8 @@ __all__ = [
     "IndexCreated",
     "Leaf",
     "NoAuth",
+    "Observer",
+    "Observers",
     "ProxyAuth",
     "Reply",
     "Request",

@@ -11,6 +11,7 @@ from . import names
 from .auth import Auth, BasicAuth, NoAuth
 from .database import Database
 from .exchange import Exchange
+from .observing import Observer, Observers
 from .server import Server
 from .transport import DEFAULT_TIMEOUT, AiohttpTransport, Timeout, Transport
 
@@ -34,7 +35,8 @@ class Couch(Server):
         verify: False to trust any certificate.
         max_connections: how many connections there may be at once.
         transport: carries the requests instead of aiohttp; then the URL is without effect.
-        clock: a monotonic clock in seconds, for the log.
+        clock: a monotonic clock in seconds, for the log and the observer.
+        observer: is told of every exchange, and of what the store does with this server; `observe` adds others.
 
     Raises:
         ValueError: the URL is none of CouchDB's, or has a password beside `auth`.
@@ -52,15 +54,19 @@ class Couch(Server):
         max_connections: int = 100,
         transport: Transport | None = None,
         clock: Callable[[], float] = time.monotonic,
+        observer: Observer | None = None,
     ) -> None:
         base = names.base(url)
         if base.credentials is not None and auth is not None:
             raise ValueError("give the user in the URL or as auth, not both")
         if base.credentials is not None:
             auth = BasicAuth(*base.credentials)
+        observers = Observers(*([observer] if observer else []))
         if transport is None:
-            transport = AiohttpTransport(base.url, ca=ca, verify=verify, max_connections=max_connections)
-        super().__init__(Exchange(transport, auth or NoAuth(), Timeout.of(timeout), clock))
+            transport = AiohttpTransport(
+                base.url, ca=ca, verify=verify, max_connections=max_connections, observer=observers
+            )
+        super().__init__(Exchange(transport, auth or NoAuth(), Timeout.of(timeout), clock, observers))
         self._url = base.url
 
     @property

@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from .. import errors, json_text
 from . import names
 from .auth import Auth
+from .observing import Observers
 from .transport import Reply, Request, Timeout, Transport, deadline
 
 __all__ = ["SUCCESS", "Answer", "Exchange", "expect"]
@@ -89,20 +90,27 @@ class Exchange:
         transport: carries the requests.
         auth: proves who sends them.
         timeout: the time limits, unless a call has its own.
-        clock: a monotonic clock in seconds, for the log.
+        clock: a monotonic clock in seconds, for the log and the observers.
+        observers: are told of each exchange.
     """
 
     def __init__(
-        self, transport: Transport, auth: Auth, timeout: Timeout, clock: Callable[[], float] = time.monotonic
+        self,
+        transport: Transport,
+        auth: Auth,
+        timeout: Timeout,
+        clock: Callable[[], float] = time.monotonic,
+        observers: Observers | None = None,
     ) -> None:
         self.transport = transport
+        self.observers = Observers() if observers is None else observers
         self._auth = auth
         self._timeout = timeout
         self._clock = clock
 
     def within(self, timeout: Timeout) -> Exchange:
         """The same connections and session, with other time limits."""
-        return Exchange(self.transport, self._auth, timeout, self._clock)
+        return Exchange(self.transport, self._auth, timeout, self._clock, self.observers)
 
     async def call(
         self,
@@ -157,11 +165,11 @@ class Exchange:
 
     async def _authenticated(self, request: Request) -> Reply:
         proof = await self._auth.headers(self._log_in)
-        reply = await self._logged(request.with_headers(proof))
+        reply = await self._sent(request.with_headers(proof))
         if reply.status == HTTPStatus.UNAUTHORIZED and self._auth.renewable(proof):
             # 401 means that nothing was done, so any request can be sent again.
             proof = await self._auth.headers(self._log_in)
-            reply = await self._logged(request.with_headers(proof))
+            reply = await self._sent(request.with_headers(proof))
         # CouchDB sends a fresh cookie with any answer once a session is a tenth of its time old.
         self._auth.learn(reply)
         return reply
@@ -169,15 +177,21 @@ class Exchange:
     async def _log_in(self, user: str, password: str) -> Reply:
         body = {"name": user, "password": password}
         request = self._request("POST", names.server("/_session"), None, body, safe=True)
-        reply = await self._logged(request)
+        reply = await self._sent(request)
         await _judged(request, reply, SUCCESS)
         return reply
 
-    async def _logged(self, request: Request) -> Reply:
-        if not logger.isEnabledFor(logging.DEBUG):
-            return await self.transport.send(request)
+    async def _sent(self, request: Request) -> Reply:
+        """The transport's answer; nothing is measured unless somebody wants to know."""
+        if self.observers or logger.isEnabledFor(logging.DEBUG):
+            return await self._measured(request)
+        return await self.transport.send(request)
+
+    async def _measured(self, request: Request) -> Reply:
+        method, template = request.method, request.template
         began = self._clock()
         outcome = "cancelled"
+        self.observers.exchange_began(method, template)
         try:
             reply = await self.transport.send(request)
             outcome = str(reply.status)
@@ -185,8 +199,9 @@ class Exchange:
             outcome = type(error).__name__
             raise
         finally:
-            milliseconds = (self._clock() - began) * 1000
-            logger.debug("%s %s %s %.1f ms", request.method, request.template, outcome, milliseconds)
+            seconds = self._clock() - began
+            self.observers.exchange_ended(method, template, outcome, seconds)
+            logger.debug("%s %s %s %.1f ms", method, template, outcome, seconds * 1000)
         return reply
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import InvalidReply
 from . import names
 from .exchange import SUCCESS, Answer, Exchange, expect
+from .observing import Observer
 
 __all__ = ["Server"]
 
@@ -34,6 +35,15 @@ class Server:
         self._uuid_batch = uuid_batch
         self._ids: deque[str] = deque()
         self._ids_lock = asyncio.Lock()
+
+    @property
+    def observer(self) -> Observer:
+        """Who is told what happens; with nobody to tell, its methods do nothing."""
+        return self._exchange.observers
+
+    def observe(self, observer: Observer) -> None:
+        """Tell one more observer of every exchange, and of what the store does with this server."""
+        self._exchange.observers.add(observer)
 
     async def info(self) -> dict[str, Any]:
         """The server's welcome: `version`, `uuid`, `features`, `vendor`.

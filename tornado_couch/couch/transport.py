@@ -10,6 +10,7 @@ import asyncio
 import io
 import ssl
 import sys
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
@@ -24,6 +25,7 @@ from yarl import URL
 
 from .. import errors
 from .._version import __version__
+from .observing import Observer, Observers
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout as deadline
@@ -202,6 +204,10 @@ class _Slots:
         self._free = count
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def free(self) -> bool:
+        return self._free > 0
+
     async def acquire(self, seconds: float | None) -> None:
         if self._free > 0:
             self._free -= 1
@@ -264,13 +270,20 @@ class AiohttpTransport:
         ca: a file of trusted certificates in PEM, instead of the system's.
         verify: False to trust any certificate.
         max_connections: how many connections there may be at once.
+        observer: is told how long each request waits for a connection.
 
     Raises:
         OSError: `ca` cannot be read or holds no certificate.
     """
 
     def __init__(
-        self, base_url: str, *, ca: str | Path | None = None, verify: bool = True, max_connections: int = 100
+        self,
+        base_url: str,
+        *,
+        ca: str | Path | None = None,
+        verify: bool = True,
+        max_connections: int = 100,
+        observer: Observer | None = None,
     ) -> None:
         if max_connections < 1:
             raise ValueError("max_connections must be at least 1")
@@ -281,12 +294,13 @@ class AiohttpTransport:
             self._tls = ssl.create_default_context(cafile=str(ca))
         self._max_connections = max_connections
         self._slots = _Slots(max_connections)
+        self._observer = Observers() if observer is None else observer
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
     async def send(self, request: Request) -> Reply:
         """The whole answer to a request; see `Transport.send`."""
-        await self._slots.acquire(request.timeout.pool)
+        await self._turn(request)
         try:
             with _translated(request):
                 async with await self._open(request) as response:
@@ -299,7 +313,7 @@ class AiohttpTransport:
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Stream]:
         """The answer to a request, to be read as it comes; see `Transport.stream`."""
-        await self._slots.acquire(request.timeout.pool)
+        await self._turn(request)
         try:
             with _translated(request):
                 response = await self._open(request)
@@ -317,6 +331,14 @@ class AiohttpTransport:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    async def _turn(self, request: Request) -> None:
+        """Wait for a connection; the slots are as many as aiohttp's own, so that nobody waits twice."""
+        began = 0.0 if self._slots.free else time.monotonic()
+        try:
+            await self._slots.acquire(request.timeout.pool)
+        finally:
+            self._observer.pool_waited(time.monotonic() - began if began else 0.0)
 
     async def _open(self, request: Request) -> aiohttp.ClientResponse:
         try:

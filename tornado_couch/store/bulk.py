@@ -284,6 +284,7 @@ class BulkWriter(Generic[M]):
     async def _after_conflict(self, operation: Operation[M]) -> M:
         if isinstance(operation, Creation):
             raise DocumentExists(f"there is a {self._info.type.name} with that key already")
+        self._database.server.observer.conflict_met(self._info.type.name)
         if operation.expected is not None:
             current = (await self._by_keys([operation.key]))[0]
             if isinstance(current, InvalidSignature):

@@ -181,6 +181,7 @@ class SignatureGuard:
             )
         except InvalidSignature as error:
             self.failures[error.reason.value] += 1
+            self._database.server.observer.signature_failed(error.reason.value)
             # Not the id, which can be made of a property; the audit names the documents.
             logger.error(
                 "a document of %s at revision %s is not served: %s", self._database.name, document["_rev"], error

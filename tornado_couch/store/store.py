@@ -337,15 +337,20 @@ class Store:
     async def _until_no_conflict(
         self, attempt: Callable[[], Awaitable[T]], cls: type[Model], key: Any, guarded: bool
     ) -> T:
+        observer, kind = self.database.server.observer, model_info(cls).type.name
         for failures in range(1, self.retry.attempts + 1):
             try:
                 return await attempt()
             except Conflict:
+                observer.conflict_met(kind)
                 if guarded:
                     current = await self.get(cls, key)
                     raise RevisionMismatch("another writer was faster", current._rev) from None
                 if failures < self.retry.attempts:
-                    await self._sleep(self.retry.delay(failures))
+                    delay = self.retry.delay(failures)
+                    observer.retried(kind, delay)
+                    await self._sleep(delay)
+        observer.retries_exhausted(kind)
         raise RetriesExhausted(
             f"every one of {self.retry.attempts} tries met a conflict; nothing was written", self.retry.attempts
         )
