@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import hmac
 
 import bcrypt
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tornado_couch.errors import SecurityError
-from tornado_couch.security import BcryptHasher, Sha3Hasher
+from tornado_couch.security import BcryptHasher, Sha3Hasher, is_hash
 from tornado_couch.security.base64url import b64_encode
 
 PEPPER, OLDER = b"a pepper of 16 bytes", b"another pepper, too"
@@ -83,9 +85,33 @@ class TestBcrypt:
         with pytest.raises(ValueError, match="4 to 18"):
             BcryptHasher(cost)
 
+    def test_the_hash_of_a_long_value_is_that_of_its_keyed_digest(self) -> None:
+        """So that other software can check it: bcrypt(base64(HMAC-SHA256(salt, value)))."""
+        tag, _, stored = cheap.hash("x" * 73).partition(":")
+        digest = base64.b64encode(hmac.digest(stored[:29].encode(), b"x" * 73, "sha256"))
+        assert tag == "bcrypt-hmac-sha256"
+        assert bcrypt.checkpw(digest, stored.encode())
+
+    @settings(max_examples=20, deadline=None)
+    @given(value=VALUES)
+    def test_nobody_s_hash_is_of_no_value(self, value: str | bytes) -> None:
+        """It looks like any other of its cost."""
+        stored = cheap.of_nobody()
+        assert is_hash(stored)
+        assert not cheap.verify(value, stored)
+
     def test_the_usual_cost_is_12(self) -> None:
         """Unless told otherwise a hash takes 2^12 rounds."""
         assert BcryptHasher().hash("value").startswith("$2b$12$")
+
+
+@pytest.mark.parametrize("stored", ["", "secret", "$2b$04$short", "sha3-512:", "hmac-sha3-512:" + "A" * 86, None, 3])
+def test_values_are_told_from_hashes(stored: object) -> None:
+    """By their form."""
+    assert not is_hash(stored)
+    for hasher in (cheap, Sha3Hasher(), Sha3Hasher(PEPPER)):
+        assert is_hash(hasher.hash(str(stored)))
+    assert is_hash(cheap.hash("x" * 80))
 
 
 class TestSha3:

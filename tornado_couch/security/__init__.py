@@ -12,7 +12,7 @@ from __future__ import annotations
 from .adapters import KeyczarKeys, as_keys
 from .canonical import canonical
 from .encryption import blind_index, blind_indexes, ciphertext_of, decrypt_value, encrypt_value, is_encrypted
-from .hashing import BcryptHasher, Hasher, Sha3Hasher
+from .hashing import BcryptHasher, Hasher, Sha3Hasher, is_hash
 from .keyfile import ScryptCost, outer_key
 from .keyring import KeyInfo, KeyRing, Purpose
 from .keys import Crypter, Indexer, KeyChain, Keys, Signer
@@ -56,6 +56,7 @@ __all__ = [
     "decrypt_value",
     "encrypt_value",
     "is_encrypted",
+    "is_hash",
     "outer_key",
     "sign_document",
     "sign_tombstone",

@@ -1,13 +1,13 @@
 """Hashes of property values, in texts that say how they were made.
 
     $2b$12$...                              bcrypt of the value; $2a$ and $2y$ of other software verify as well
-    bcrypt-hmac-sha256:$2b$12$...           bcrypt of a hash of the value
+    bcrypt-hmac-sha256:$2b$12$...           bcrypt of an HMAC of the value
     sha3-512:<base64url>                    SHA3-512 of the value
     hmac-sha3-512:<8 digits>:<base64url>    HMAC-SHA3-512 of the value under the pepper with this id
 
 bcrypt takes 72 bytes at most and in some software ends at a zero byte. Values that are longer or hold a zero byte
-are therefore hashed first: base64 of HMAC-SHA256 under a fixed, public key. The fixed key keeps plain SHA-256
-hashes of the same values, leaked elsewhere, from being tried in their place.
+are therefore hashed first: base64 of HMAC-SHA256, of which the key is bcrypt's salt. That keeps plain SHA-256 hashes
+of the same values, leaked elsewhere, from being tried in their place.
 
 All of it is synchronous. bcrypt takes a quarter of a second at cost 12 and releases the GIL: call it in a thread.
 """
@@ -25,16 +25,22 @@ import bcrypt
 from ..errors import SecurityError
 from .base64url import b64_encode
 
-__all__ = ["BcryptHasher", "Hasher", "Sha3Hasher"]
+__all__ = ["BcryptHasher", "Hasher", "Sha3Hasher", "is_hash"]
 
 _BCRYPT = re.compile(r"(bcrypt-hmac-sha256:)?(\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53})", re.ASCII)
 _BCRYPT_TAG = "bcrypt-hmac-sha256:"
 _BCRYPT_LONGEST = 72
-_PREHASH_KEY = b"tornado_couch bcrypt prehash"
+_SALT_LENGTH = 29  # "$2b$", two digits of cost, "$", 22 characters of salt
 # Cost 18 is some 15 seconds; a stored hash must not be able to ask for days.
 _MIN_COST, _MAX_COST = 4, 18
 _SHA3 = "sha3-512:"
 _KEYED_SHA3 = "hmac-sha3-512:"
+_SHA3_FORM = re.compile(r"(sha3-512:|hmac-sha3-512:[0-9a-f]{8}:)[A-Za-z0-9_-]{86}", re.ASCII)
+
+
+def is_hash(stored: object) -> bool:
+    """Whether a stored value has one of the forms above, so that it can be taken for a hash."""
+    return isinstance(stored, str) and (_BCRYPT.fullmatch(stored) or _SHA3_FORM.fullmatch(stored)) is not None
 
 
 class Hasher(Protocol):
@@ -82,7 +88,12 @@ class BcryptHasher:
         data = _bytes(value)
         tag = "" if _fits(data) else _BCRYPT_TAG
         salt = bcrypt.gensalt(self.cost)
-        return tag + bcrypt.hashpw(_prehash(data) if tag else data, salt).decode("ascii")
+        return tag + bcrypt.hashpw(_prehash(data, salt) if tag else data, salt).decode("ascii")
+
+    def of_nobody(self) -> str:
+        """A hash that no value has; finding that out takes as long as with any: for users who do not exist."""
+        # Of the last character bcrypt uses four bits, and this one has a fifth.
+        return bcrypt.gensalt(self.cost).decode("ascii") + "." * 30 + "/"
 
     def verify(self, value: str | bytes, stored: str) -> bool:
         """Whether a stored hash is one of this value.
@@ -94,9 +105,9 @@ class BcryptHasher:
             SecurityError: the stored text is no hash of bcrypt, or costs too much.
         """
         data, found = _bytes(value), _parsed(stored)
-        hashed_first = found[1] is not None
+        hashed_first, salt = found[1] is not None, found[2][:_SALT_LENGTH].encode("ascii")
         # A wrong value takes the same time whichever way it is wrong.
-        matches = _check(_prehash(data) if hashed_first or not _fits(data) else data, found[2])
+        matches = _check(_prehash(data, salt) if hashed_first or not _fits(data) else data, found[2])
         return matches and (hashed_first or _fits(data))
 
     def needs_rehash(self, stored: str) -> bool:
@@ -113,9 +124,9 @@ def _fits(data: bytes) -> bool:
     return len(data) <= _BCRYPT_LONGEST and b"\0" not in data
 
 
-def _prehash(data: bytes) -> bytes:
+def _prehash(data: bytes, salt: bytes) -> bytes:
     """44 bytes for any value: base64, since bcrypt in some software ends at a zero byte."""
-    return binascii.b2a_base64(hmac.digest(_PREHASH_KEY, data, "sha256"), newline=False)
+    return binascii.b2a_base64(hmac.digest(salt, data, "sha256"), newline=False)
 
 
 def _check(data: bytes, stored: str) -> bool:

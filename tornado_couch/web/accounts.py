@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import hashlib
-import hmac
-import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Annotated
 
-import bcrypt
 from annotated_types import MaxLen, MinLen
 from pydantic import Field
 
-from ..models import CreatedOn, Model, ReadOnly, UpdatedOn, WriteOnly, validated
+from ..models import Classification, CreatedOn, Model, Public, ReadOnly, UpdatedOn, run_slow, validated
+from ..security import BcryptHasher
 from ..store import Store
 
 __all__ = [
@@ -26,22 +21,23 @@ __all__ = [
     "has_control_characters",
     "hash_of_nobody",
     "hash_password",
-    "is_hash",
     "matches",
     "normalized",
 ]
 
 LONGEST_NAME = 256  # characters
 
-# Says how the password went into bcrypt; a hash with another beginning is none of ours.
-_SCHEME = "bcrypt-hmac-sha256:"
-
-_HASH = re.compile(re.escape(_SCHEME) + r"\$2b\$(0[4-9]|1[0-9]|2[0-9]|3[01])\$[./A-Za-z0-9]{53}")
-
-_SALT_LENGTH = 29  # "$2b$", two digits of cost, "$", 22 characters of salt
+_ANY_COST = BcryptHasher()  # verifies hashes of other costs as well
 
 
-class Account(Model, type="account_v1.0", key="name", unique=True):
+class _Password(Classification):
+    """A bcrypt hash; made before it gets here, with the cost that `create_account` is given."""
+
+    hidden = True
+    algorithm = "bcrypt"
+
+
+class Account(Model, type="account_v1.0", key="name", unique=True, classified=True):
     """Somebody who may log in with a name and a password.
 
     The hash can neither be read nor written through a mounted resource. Being `unique`, an account
@@ -54,10 +50,10 @@ class Account(Model, type="account_v1.0", key="name", unique=True):
         disabled: cannot log in.
     """
 
-    name: Annotated[str, MinLen(1), MaxLen(LONGEST_NAME)]
-    password_hash: Annotated[str, ReadOnly(), WriteOnly()]
-    roles: list[str] = Field(default_factory=list)
-    disabled: bool = False
+    name: Annotated[str, MinLen(1), MaxLen(LONGEST_NAME), Public()]
+    password_hash: Annotated[str, ReadOnly(), _Password()]
+    roles: Annotated[list[str], Public(), Field(default_factory=list)]
+    disabled: Annotated[bool, Public()] = False
     created_on: CreatedOn
     updated_on: UpdatedOn
 
@@ -100,35 +96,28 @@ async def change_password(store: Store, name: str, password: str, *, rounds: int
 
 
 def hash_password(password: str, rounds: int = 12) -> str:
-    """The hash to store; takes about a quarter of a second at 12 rounds, so call it in a thread.
+    """The hash to store, as `BcryptHasher` makes it; takes about a quarter of a second at 12 rounds.
 
-    bcrypt reads 72 bytes at most and some implementations stop at a NUL. So it is given the
-    password's HMAC-SHA-256 in base64, 44 characters, whatever the password's length. Its key is
-    bcrypt's salt: a plain SHA-256, leaked from elsewhere, cannot be tried in its place.
+    Call it in a thread: see `run_slow`.
+
+    Raises:
+        ValueError: the rounds are not 4 to 18.
     """
-    salt = bcrypt.gensalt(rounds)
-    return _SCHEME + bcrypt.hashpw(_digest(password, salt), salt).decode("ascii")
+    return BcryptHasher(rounds).hash(normalized(password))
 
 
 def matches(password: str, hashed: str) -> bool:
     """Whether a hash is that of this password; takes as long as `hash_password` in any case.
 
     Raises:
-        ValueError: it is no hash; see `is_hash`.
+        SecurityError: it is no hash of bcrypt.
     """
-    known = hashed.removeprefix(_SCHEME).encode("ascii")
-    salt = known[:_SALT_LENGTH]
-    return hmac.compare_digest(bcrypt.hashpw(_digest(password, salt), salt), known)
-
-
-def is_hash(text: str) -> bool:
-    """Whether this is a hash that `matches` can read."""
-    return _HASH.fullmatch(text) is not None
+    return _ANY_COST.verify(normalized(password), hashed)
 
 
 def hash_of_nobody(rounds: int) -> str:
     """What no password matches, at the cost of finding that out: for users who do not exist."""
-    return _SCHEME + bcrypt.gensalt(rounds).decode("ascii") + "-" * 31  # no letter of bcrypt's base64
+    return BcryptHasher(rounds).of_nobody()
 
 
 def normalized(text: str) -> str:
@@ -139,11 +128,6 @@ def normalized(text: str) -> str:
 def has_control_characters(text: str) -> bool:
     """Whether a text could not stand in Basic credentials (RFC 7617 §2)."""
     return any(unicodedata.category(each) == "Cc" for each in text)
-
-
-def _digest(password: str, salt: bytes) -> bytes:
-    digest = hmac.new(salt, normalized(password).encode("utf-8"), hashlib.sha256).digest()
-    return base64.b64encode(digest)
 
 
 def _checked_name(name: str) -> str:
@@ -157,4 +141,4 @@ def _checked_name(name: str) -> str:
 async def _hashed(password: str, rounds: int) -> str:
     if not password or has_control_characters(password):
         raise ValueError("a password must not be empty nor have control characters")
-    return await asyncio.to_thread(hash_password, password, rounds)
+    return await run_slow(hash_password, password, rounds)

@@ -18,9 +18,10 @@ from typing import Any
 
 from tornado.httputil import HTTPServerRequest
 
-from ..errors import DocumentNotFound, InvalidDocument
+from ..errors import DocumentNotFound, InvalidDocument, InvalidSignature, SecurityError
+from ..models import run_slow
 from ..store import Store
-from .accounts import LONGEST_NAME, Account, has_control_characters, hash_of_nobody, is_hash, matches, normalized
+from .accounts import LONGEST_NAME, Account, has_control_characters, hash_of_nobody, matches, normalized
 from .principals import Authenticator, Principal, unauthenticated
 from .problems import Problem
 from .token_keys import JWKS, Key, TokenKeys, pyjwt
@@ -171,7 +172,8 @@ class BasicAccounts:
         store: where the accounts are.
         realm: stands in the challenge.
         rounds: bcrypt's cost of the stored hashes: what an unknown user costs, too.
-        concurrency: passwords checked at the same time, each in a thread that keeps one core busy.
+        concurrency: passwords checked at the same time at most, each in a thread that keeps one core busy; all that
+            hashes slowly shares one thread less than there are cores.
         queue: requests that may wait for that; any more are 503.
         cache_seconds: a password found right is not checked again for so long, nor is the account
             read. So long does a changed password, a lost role, or a disabled account still work, in
@@ -248,28 +250,31 @@ class BasicAccounts:
 
     async def _check(self, name: str, password: str) -> Principal:
         account = await self._find(name)
-        hashed = account.password_hash if account else self._nobody
-        right = await asyncio.to_thread(matches, password, hashed)
+        right = await self._matches(password, account)
         if not right or account is None or account.disabled:
             raise self._refusal("The user name or the password is wrong.")
         principal = Principal(account.name, frozenset(account.roles))
         self._cache.put(name, password, principal)
         return principal
 
+    async def _matches(self, password: str, account: Account | None) -> bool:
+        if account is not None:
+            try:
+                return await run_slow(matches, password, account.password_hash)
+            except SecurityError as error:
+                logger.error("the account %r cannot log in: %s", account._id, error)
+        return await run_slow(matches, password, self._nobody)
+
     async def _find(self, name: str) -> Account | None:
         if not 0 < len(name) <= LONGEST_NAME:
             return None
         try:
-            account = await self._store.get(Account, name)
+            return await self._store.get(Account, name)
         except DocumentNotFound:
             return None
-        except InvalidDocument as error:
+        except (InvalidDocument, InvalidSignature) as error:
             logger.error("an account cannot be read: %s", error)
             return None
-        if not is_hash(account.password_hash):
-            logger.error("the account %r has a password hash of an unknown kind", account._id)
-            return None
-        return account
 
     def _refusal(self, detail: str) -> Problem:
         return unauthenticated(detail, [self.challenge], "invalid-credentials")
