@@ -11,7 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
-__all__ = ["Address", "Base", "base", "database", "design", "document", "index", "query", "server", "view"]
+__all__ = [
+    "Address",
+    "Base",
+    "base",
+    "database",
+    "design",
+    "design_info",
+    "document",
+    "index",
+    "query",
+    "server",
+    "view",
+]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # Of the names with an underscore only these are databases: `/_all_dbs` and the like are endpoints.
@@ -123,6 +135,16 @@ def view(database_name: str, design_name: str, view_name: str) -> Address:
     _check(view_name, "a view name")
     parent = document(database_name, design(design_name))
     return Address(f"{parent.path}/_view/{_quote(view_name)}", f"{parent.template}/_view/{{view}}")
+
+
+def design_info(database_name: str, design_name: str) -> Address:
+    """What CouchDB says of a design document's index; the document is named with or without `_design/`.
+
+    Raises:
+        ValueError: the name is not text that CouchDB can take.
+    """
+    parent = document(database_name, design(design_name))
+    return Address(f"{parent.path}/_info", f"{parent.template}/_info")
 
 
 def index(database_name: str, design_name: str, index_name: str) -> Address:

@@ -131,6 +131,21 @@ class Views(Endpoint):
         """
         return await self._read(names.view(self.name, design, view), query)
 
+    async def design_info(self, design: str) -> dict[str, Any]:
+        """What CouchDB says of a design document's index, of which `view_index` has the sizes.
+
+        https://docs.couchdb.org/en/stable/api/ddoc/common.html#get--db-_design-ddoc-_info
+
+        Args:
+            design: the design document's name, with or without `_design/`.
+
+        Raises:
+            NotFound: there is no such design document.
+        """
+        answer = await self._exchange.call("GET", names.design_info(self.name, design))
+        answer.member("view_index", dict)
+        return expect(answer.value, dict, answer.request)
+
     def iterate_all_docs(self, *, page_size: int = 1000, **query: Unpack[ViewQuery]) -> AsyncIterator[Row]:
         """The rows of `all_docs`, however many, fetched page by page; see `iterate_view`."""
         fetch = functools.partial(self._rows, names.database(self.name, "_all_docs"))
