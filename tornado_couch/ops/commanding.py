@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import ParamSpec, TypeVar
 
 import click
 
-from ..couch import Couch, Database
-from ..errors import CouchError, SecurityError
+from ..couch import Database
+from ..errors import TornadoCouchError
+from .connecting import Connection
 
-__all__ = ["FINDINGS", "database_at", "told"]
+__all__ = ["FINDINGS", "database_at", "told", "told_as"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,36 +21,40 @@ R = TypeVar("R")
 FINDINGS = 1
 """The exit status of a command that found what should not be."""
 
-_NOT_DONE = 2  # as click's own for wrong usage: the command could not do its work
 
-
-class _Failure(click.ClickException):
-    exit_code = _NOT_DONE
+class _NotDone(click.ClickException):
+    exit_code = 2  # as click's own for wrong usage: 1 is for what a command found
 
 
 def told(command: Callable[P, R]) -> Callable[P, R]:
     """End a command with one line, not a traceback, at errors of ours; none holds a secret."""
-
-    @functools.wraps(command)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except (SecurityError, CouchError) as error:
-            raise _Failure(str(error)) from None
-
-    return guarded
+    return told_as(_NotDone)(command)
 
 
-@asynccontextmanager
-async def database_at(url: str) -> AsyncIterator[Database]:
+def told_as(failure: type[click.ClickException]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """As `told`, with a failure of another exit status; that of click's own `ClickException` is 1."""
+
+    def guarding(command: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(command)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return command(*args, **kwargs)
+            except TornadoCouchError as error:
+                raise failure(str(error)) from None
+
+        return guarded
+
+    return guarding
+
+
+def database_at(url: str, connection: Connection | None = None) -> AbstractAsyncContextManager[Database]:
     """The database that a URL names, such as `http://127.0.0.1:5984/orchard`.
+
+    Args:
+        url: the URL, with or without a user and password.
+        connection: who asks, and whom to believe.
 
     Raises:
         click.UsageError: the URL names none.
     """
-    server, _, name = url.rstrip("/").rpartition("/")
-    try:
-        async with Couch(server) as couch:
-            yield couch[name]
-    except ValueError as error:
-        raise click.UsageError(f"DATABASE_URL is none of a database: {error}") from None
+    return (connection or Connection()).database(url)

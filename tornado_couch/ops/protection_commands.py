@@ -15,6 +15,7 @@ from ..security import Scheme
 from .audit import Finding
 from .audit import audit as audit_database
 from .commanding import FINDINGS, database_at, told
+from .connecting import connection_of, connection_options
 from .key_options import key_set_options, open_keys, secrets_of
 from .rotate import Rotation
 
@@ -53,6 +54,7 @@ class _Tally:
 
 @click.command()
 @_URL
+@connection_options
 @key_set_options
 @_SINCE
 @_CLASSIC
@@ -63,11 +65,12 @@ def audit(database_url: str, paths: tuple[Path, ...], since: str, classic: bool,
 
     The exit status is 0 where all is well, 1 where something was found, 2 where the audit could not be done.
     """
+    connection = connection_of(options)
     keys, accept = open_keys(paths, secrets_of(options)), _schemes(classic)
     tally = _Tally(since)
 
     async def run() -> None:
-        async with database_at(database_url) as database:
+        async with database_at(database_url, connection) as database:
             with _progress() as advance:
                 async for page in audit_database(database, keys, accept=accept, since=since):
                     tally.add(page.since, page.findings, checked=page.checked)
@@ -78,6 +81,7 @@ def audit(database_url: str, paths: tuple[Path, ...], since: str, classic: bool,
 
 @click.command()
 @_URL
+@connection_options
 @key_set_options
 @_SINCE
 @_CLASSIC
@@ -97,11 +101,12 @@ def rotate(
 
     What does not verify is reported and left as it is, with the exit status of `audit`.
     """
+    connection = connection_of(options)
     keys, accept = open_keys(paths, secrets_of(options)), _schemes(classic)
     tally = _Tally(since)
 
     async def run() -> None:
-        async with database_at(database_url) as database:
+        async with database_at(database_url, connection) as database:
             rotation = Rotation(database, keys, accept=accept, adopt=adopt)
             with _progress() as advance:
                 async for page in rotation.run(since=since):
