@@ -306,6 +306,7 @@ async def test_installing_again_does_nothing(installed: Database) -> None:
         await asyncio.gather(*(install(couch, name, [Fruit, Person]) for _ in range(10)))
         rows = (await couch[name].all_docs(startkey="_design/", endkey="_design0")).rows
         assert [row.id for row in rows] == [
+            "_design/conflicts",
             "_design/fruit_by_color",
             "_design/fruit_by_fruit_id",
             "_design/person_by_email",

@@ -11,9 +11,17 @@ from .properties import CreatedOn, Generated, Indexed, Key, Property, ReadOnly, 
 from .reductions import Count, Reduction, Stats, Sum
 from .schema import Action, body_problems, body_schema
 from .timestamps import format_timestamp, utc_now
-from .views import collection_view, design_documents, property_view, reduction_view
+from .views import (
+    CONFLICTS_VIEW,
+    collection_view,
+    conflicts_design_document,
+    design_documents,
+    property_view,
+    reduction_view,
+)
 
 __all__ = [
+    "CONFLICTS_VIEW",
     "Action",
     "Classification",
     "Count",
@@ -41,6 +49,7 @@ __all__ = [
     "body_problems",
     "body_schema",
     "collection_view",
+    "conflicts_design_document",
     "design_documents",
     "format_timestamp",
     "from_document",

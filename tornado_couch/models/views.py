@@ -15,7 +15,17 @@ from .indexes import Index
 from .model import Model, ModelInfo, model_info
 from .reductions import Reduction
 
-__all__ = ["collection_view", "design_documents", "property_view", "reduction_view"]
+__all__ = [
+    "CONFLICTS_VIEW",
+    "collection_view",
+    "conflicts_design_document",
+    "design_documents",
+    "property_view",
+    "reduction_view",
+]
+
+CONFLICTS_VIEW = "conflicts"
+"""The view of all documents that are in conflict, and the name of its design document."""
 
 # `emit` for documents of every version of the type: an upgrade must not empty the index. Properties
 # are looked up as own ones, so that `constructor` or `__proto__` are names like any other. A document
@@ -30,6 +40,13 @@ _MAP = """function (doc) {{
     emit({key}, {value});
   }}
 }}"""
+
+# A map function is given `_conflicts`, which has no deleted leaves: those are no conflict.
+_CONFLICTS_MAP = """function (doc) {
+  if (doc._conflicts) {
+    emit(typeof doc.type === "string" ? doc.type : null, null);
+  }
+}"""
 
 
 def property_view(cls: type[Model], name: str) -> str:
@@ -65,6 +82,15 @@ def design_documents(cls: type[Model]) -> list[dict[str, Any]]:
         if view not in found:
             found[view] = _reduction_document(info, each, view)
     return list(found.values())
+
+
+def conflicts_design_document() -> dict[str, Any]:
+    """The design document of the view of conflicts, the same for all models; its rows' keys are the types.
+
+    CouchDB documentation, "Conflicts and replication": a document with several leaves that are not deleted.
+    """
+    view = {"map": _CONFLICTS_MAP, "reduce": "_count"}
+    return {"_id": f"_design/{CONFLICTS_VIEW}", "language": "javascript", "views": {CONFLICTS_VIEW: view}}
 
 
 def _index_document(info: ModelInfo, index: Index) -> dict[str, Any]:

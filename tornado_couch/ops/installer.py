@@ -7,13 +7,13 @@ from typing import Any
 
 from ..couch import Couch, Database
 from ..errors import AlreadyExists, Conflict, NotFound
-from ..models import Model, design_documents
+from ..models import Model, conflicts_design_document, design_documents
 
 __all__ = ["install"]
 
 
 async def install(couch: Couch, database: str, models: Iterable[type[Model]]) -> list[str]:
-    """Create the database and the design documents that are missing or out of date.
+    """Create the database and the design documents that are missing or out of date, that of conflicts included.
 
     It can run again at any time, and in several processes at once: what is there already is left.
 
@@ -31,7 +31,7 @@ async def install(couch: Couch, database: str, models: Iterable[type[Model]]) ->
         done.append(f"created database {database}")
     except AlreadyExists:
         pass
-    wanted = [document for model in models for document in design_documents(model)]
+    wanted = [conflicts_design_document(), *(document for model in models for document in design_documents(model))]
     written = [document["_id"] for document in wanted if await _put_design_document(couch[database], document)]
     return [*done, *(f"wrote {name}" for name in written)]
 
