@@ -5,6 +5,7 @@ from .bulk import BulkResult, BulkResults, Leaf
 from .changes import Change, Changes
 from .client import Couch
 from .database import Database, WriteResult
+from .failover import FailoverTransport
 from .mango import FindResult, IndexCreated
 from .observing import Observer, Observers
 from .server import Server
@@ -24,6 +25,7 @@ __all__ = [
     "CookieAuth",
     "Couch",
     "Database",
+    "FailoverTransport",
     "FakeTransport",
     "FindResult",
     "IndexCreated",

@@ -89,7 +89,7 @@ class Bulk(Endpoint):
             return BulkResults()
         tail = b"]}" if new_edits else b'],"new_edits":false}'
         body = b'{"docs":[' + await _listed(documents) + tail
-        answer = await self._call("POST", "_bulk_docs", body=body)
+        answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
         where = answer.request
         results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
         if new_edits:
@@ -113,7 +113,7 @@ class Bulk(Endpoint):
             return []
         # An id without a revision brings every leaf, as `open_revs=all` does for one document.
         asked = [{"id": each} if isinstance(each, str) else {"id": each[0], "rev": each[1]} for each in wanted]
-        query = {"revs": "true"} if revs else None
+        query = {**self._quorum.reading, **({"revs": "true"} if revs else {})}
         answer = await self._call("POST", "_bulk_get", query=query, body={"docs": asked}, safe=True)
         where = answer.request
         found = [_found(each, where) for each in answer.member("results", list)]

@@ -12,6 +12,7 @@ from ..errors import InvalidReply, NotFound
 from . import names
 from .bulk import Bulk
 from .changes import ChangesFeed
+from .endpoint import DEFAULT_QUORUM, Quorum
 from .exchange import Answer, Exchange, expect
 from .mango import Mango
 from .server import Server
@@ -56,8 +57,8 @@ class Database(Bulk, Views, Mango, ChangesFeed):
     exist.", where it is not.
     """
 
-    def __init__(self, server: Server, exchange: Exchange, name: str) -> None:
-        super().__init__(exchange, name)
+    def __init__(self, server: Server, exchange: Exchange, name: str, quorum: Quorum = DEFAULT_QUORUM) -> None:
+        super().__init__(exchange, name, quorum)
         self._server = server
 
     @property
@@ -122,7 +123,7 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         if unknown:
             raise TypeError(f"CouchDB's documents have no query parameter {', '.join(sorted(unknown))}")
         flags = {**options, "conflicts": conflicts, "revs": revs}
-        query = {name: "true" for name, value in flags.items() if value}
+        query = {**self._quorum.reading, **{name: "true" for name, value in flags.items() if value}}
         if rev is not None:
             query["rev"] = rev
         answer = await self._exchange.call("GET", names.document(self.name, document_id), query)
@@ -164,7 +165,7 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         if not isinstance(document_id, str):
             raise ValueError("the document has no _id")
         address = names.document(self.name, document_id)
-        return _written(await self._exchange.call("PUT", address, body=document))
+        return _written(await self._exchange.call("PUT", address, self._quorum.writing, document))
 
     async def delete(self, document_id: str, rev: str) -> WriteResult:
         """Deletes a document; what is left is a tombstone, whose revision comes back.
@@ -175,7 +176,7 @@ class Database(Bulk, Views, Mango, ChangesFeed):
             ValueError: the id can be no document's.
         """
         address = names.document(self.name, document_id)
-        return _written(await self._exchange.call("DELETE", address, {"rev": rev}))
+        return _written(await self._exchange.call("DELETE", address, {"rev": rev, **self._quorum.writing}))
 
     async def _local_revision(self, document_id: str) -> str | None:
         try:
