@@ -7,6 +7,7 @@ from .client import Couch
 from .database import Database, WriteResult
 from .failover import FailoverTransport
 from .mango import FindResult, IndexCreated
+from .measuring import DatabaseMetrics, Sizes, ViewMetrics, all_view_metrics, database_metrics, view_metrics
 from .observing import Observer, Observers
 from .server import Server
 from .transport import AiohttpTransport, FakeTransport, Reply, Request, Timeout, Transport
@@ -25,6 +26,7 @@ __all__ = [
     "CookieAuth",
     "Couch",
     "Database",
+    "DatabaseMetrics",
     "FailoverTransport",
     "FakeTransport",
     "FindResult",
@@ -38,10 +40,15 @@ __all__ = [
     "Request",
     "Row",
     "Server",
+    "Sizes",
     "Timeout",
     "Transport",
     "Unset",
+    "ViewMetrics",
     "ViewQuery",
     "ViewResult",
     "WriteResult",
+    "all_view_metrics",
+    "database_metrics",
+    "view_metrics",
 ]
