@@ -13,6 +13,7 @@ id, a key, a property's value or a credential.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 __all__ = ["Observer", "Observers"]
@@ -25,6 +26,27 @@ class Observer:
 
     `kind` is the name of a document type without its version, such as "fruit".
     """
+
+    # ------------------------------------------------------------ the service
+
+    def request_began(self, route: str, method: str, headers: Mapping[str, str]) -> None:
+        """A client's request came; all that is done for it has the context (`contextvars`) that this leaves.
+
+        Args:
+            route: the route's pattern, such as "/v1.0/fruits/{key}"; empty where no route matched.
+            method: the HTTP method as it was sent, which can be any word.
+            headers: the request's header fields; case is ignored.
+        """
+
+    def request_ended(self, route: str, method: str, status: int | None, seconds: float) -> None:
+        """It is answered, in the context that it began in.
+
+        Args:
+            route: as it began.
+            method: as it began.
+            status: of the answer; None where the client went before it had sent its whole request.
+            seconds: since the request's header came.
+        """
 
     # ------------------------------------------------------------ the client
 
@@ -105,8 +127,14 @@ class Observers(Observer):
             except Exception:
                 logger.exception("an observer failed at %s", name)
 
-    def exchange_began(self, method: str, template: str) -> None:
+    def request_began(self, route: str, method: str, headers: Mapping[str, str]) -> None:
         """See `Observer`; so too the others."""
+        self._tell("request_began", route, method, headers)
+
+    def request_ended(self, route: str, method: str, status: int | None, seconds: float) -> None:
+        self._tell("request_ended", route, method, status, seconds)
+
+    def exchange_began(self, method: str, template: str) -> None:
         self._tell("exchange_began", method, template)
 
     def exchange_ended(self, method: str, template: str, outcome: str, seconds: float) -> None:

@@ -13,7 +13,7 @@ from .fields import Projection, of_projection
 from .hooks import Event
 from .policies import Principal
 from .preconditions import EntityTag, MalformedEntityTag, Preconditions, entity_tag
-from .preferences import Preferences, parse_preferences
+from .preferences import SERVER_TIMING, Preferences, parse_preferences
 from .problems import Problem, ProblemHandler
 from .resources import Resource
 
@@ -53,7 +53,8 @@ class AnswerMixin(ProblemHandler):
         Raises:
             Problem: 400, with handling=strict, when it prefers what we do not know.
         """
-        return parse_preferences(self.request.headers.get("Prefer", ""))
+        known = (SERVER_TIMING,) if self.settings.get("server_timing") else ()
+        return parse_preferences(self.request.headers.get("Prefer", ""), known)
 
     def compute_etag(self) -> str | None:
         """The entity tag of what is answered: Tornado asks for it; nothing else sets the field."""

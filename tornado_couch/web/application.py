@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import tornado.web
+from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+from tornado.web import RequestHandler
 
+from ..couch import Observers
+from .observing import RequestWatch
 from .problems import NotFoundHandler
 from .resources import Resource
+from .server_timing import ServerTiming, TimingObserver
 
 __all__ = ["Application"]
 
@@ -18,7 +23,9 @@ class Application(tornado.web.Application):
         Application([*resource("/v1.0/fruits", Fruit, store)], policy=Authenticated(…))
 
     It takes what `tornado.web.Application` takes, and the settings `policy`, `rate_limit` and `cors`,
-    which hold for each resource that does not say its own. Tornado's own class works too: give it
+    which hold for each resource that does not say its own; `observers`, a list of `Observer`s that are told of
+    every request, and of what goes on between each resource and CouchDB; and `server_timing=True`, for clients
+    that ask where the time of an answer went with `Prefer: server-timing`. Tornado's own class works too: give it
     `default_handler_class=NotFoundHandler`; a resource without a policy then fails at its first request.
 
     Raises:
@@ -27,11 +34,33 @@ class Application(tornado.web.Application):
 
     def __init__(self, handlers: list[Any] | None = None, *arguments: Any, **settings: Any) -> None:
         settings.setdefault("default_handler_class", NotFoundHandler)
+        observers = [*settings.get("observers", ()), *([TimingObserver()] if settings.get("server_timing") else ())]
         for rule in handlers or []:
             mounted = (getattr(rule, "kwargs", None) or {}).get("resource")
             if isinstance(mounted, Resource):
                 _check_policy(mounted, settings)
+                for observer in observers:
+                    mounted.store.database.server.observe(observer)
+        self._watch: RequestWatch | None = None
         super().__init__(handlers, *arguments, **settings)
+        if observers:
+            self._watch = RequestWatch(Observers(*observers), self.default_router)
+        if settings.get("server_timing"):
+            self.add_transform(ServerTiming)
+
+    def get_handler_delegate(  # type: ignore[override]  # Tornado needs no more than what this promises
+        self, request: HTTPServerRequest, target_class: type[RequestHandler], *arguments: Any, **named: Any
+    ) -> HTTPMessageDelegate:
+        """What receives a request, on its way past those who observe it; see `tornado.web.Application`."""
+        inner = super().get_handler_delegate(request, target_class, *arguments, **named)
+        kwargs = named.get("target_kwargs", arguments[0] if arguments else None)
+        return self._watch.delegate(inner, request, target_class, kwargs) if self._watch else inner
+
+    def log_request(self, handler: RequestHandler) -> None:
+        """Write an answered request to the log, and tell those who observe it."""
+        if self._watch:
+            self._watch.answered(handler)
+        super().log_request(handler)
 
 
 def _check_policy(mounted: Resource[Any], settings: dict[str, Any]) -> None:
