@@ -3,6 +3,7 @@
     TornadoCouchError
     ├── CouchError                  a call to CouchDB did not give what was asked for
     │   ├── Unavailable             an outage: no connection, connection lost, or a 5xx answer
+    │   │   ├── OutcomeUnknown      a write may have been carried out or not: nothing tells
     │   │   └── TimedOut            no (whole) answer in time
     │   │       ├── ConnectTimeout
     │   │       ├── ReadTimeout
@@ -60,6 +61,7 @@ __all__ = [
     "ModelError",
     "NoIndex",
     "NotFound",
+    "OutcomeUnknown",
     "PatchTestFailed",
     "PoolTimeout",
     "ReadTimeout",
@@ -102,6 +104,14 @@ class Unavailable(CouchError):
         super().__init__(message)
         self.status = status
         self.sent = sent
+
+
+class OutcomeUnknown(Unavailable):
+    """Whether a write was carried out could not be found out; every other error of a store's write says that not.
+
+    It may even be carried out later, when a request that was held up reaches CouchDB after all. Its `__cause__`
+    is what kept the answer away.
+    """
 
 
 class TimedOut(Unavailable):

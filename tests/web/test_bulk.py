@@ -471,7 +471,7 @@ async def test_an_outage_is_503_for_the_whole_request(store: Store, ask: Client,
     from tornado_couch.errors import Unavailable
 
     async def down(*_: Any, **__: Any) -> Any:
-        raise Unavailable("down")
+        raise Unavailable("down", sent=False)
 
     monkeypatch.setattr(store.database, "bulk_docs", down)
     reply = await ask("POST", "/places", [{"name": "a"}])

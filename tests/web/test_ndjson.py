@@ -211,7 +211,7 @@ async def test_an_outage_stops_the_stream_and_says_where(ask: Client, store: Sto
         nonlocal calls
         calls += 1
         if calls == 2:
-            raise Unavailable("down")
+            raise Unavailable("down", sent=False)
         return await bulk_docs(documents)
 
     monkeypatch.setattr(store.database, "bulk_docs", failing)
@@ -340,7 +340,7 @@ async def test_an_export_that_fails_midway_never_looks_whole(
         nonlocal calls
         calls += 1
         if calls in (2, 3):
-            raise Unavailable("down")
+            raise Unavailable("down", sent=False)
         return await bulk_get(*arguments, **options)
 
     monkeypatch.setattr(store.database, "bulk_get", failing)

@@ -7,7 +7,18 @@ from .documents import from_document, is_of, replaced, representation, stamped, 
 from .indexes import Index
 from .model import DocumentType, Model, ModelInfo, model_info
 from .patch import json_patch, merge_patch
-from .properties import CreatedOn, Generated, Indexed, Key, Property, ReadOnly, Timestamp, UpdatedOn, WriteOnly
+from .properties import (
+    WRITE_PROPERTY,
+    CreatedOn,
+    Generated,
+    Indexed,
+    Key,
+    Property,
+    ReadOnly,
+    Timestamp,
+    UpdatedOn,
+    WriteOnly,
+)
 from .reductions import Count, Reduction, Stats, Sum
 from .schema import Action, body_problems, body_schema
 from .timestamps import format_timestamp, utc_now
@@ -22,6 +33,7 @@ from .views import (
 
 __all__ = [
     "CONFLICTS_VIEW",
+    "WRITE_PROPERTY",
     "Action",
     "Classification",
     "Count",

@@ -13,7 +13,7 @@ from pydantic_core import PydanticUndefined, core_schema
 from ..errors import ModelDefinitionError
 from ..security import RESERVED_PROPERTIES
 from .classification import Classification, Hashed, Public, StoredHash
-from .properties import Property, WriteOnly
+from .properties import WRITE_PROPERTY, Property, WriteOnly
 
 __all__ = ["check_classifications", "hashed_attributes", "with_stored_hashes", "without_secrets"]
 
@@ -58,6 +58,8 @@ def check_classifications(
 def _taken(name: str, properties: Mapping[str, Property]) -> str:
     if name in RESERVED_PROPERTIES:
         return "has a name that signatures are stored under; give it another name or alias"
+    if name == WRITE_PROPERTY:
+        return "has the name that a write's token is stored under; give it another name or alias"
     if any(each.blind and each.index_member == name for each in properties.values()):
         return "has the name of another property's blind index; give it another name or alias"
     return ""

@@ -16,6 +16,7 @@ from .classification import Classification, Public
 from .timestamps import format_timestamp
 
 __all__ = [
+    "WRITE_PROPERTY",
     "CreatedOn",
     "Generated",
     "Indexed",
@@ -27,6 +28,9 @@ __all__ = [
     "UpdatedOn",
     "WriteOnly",
 ]
+
+WRITE_PROPERTY = "tornado_couch_write"
+"""The member of a stored document that holds the token of the write that made it; no model's property."""
 
 
 @dataclass(frozen=True)

@@ -12,35 +12,20 @@ from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from .. import json_text
-from ..couch import BulkResult, Database
-from ..errors import (
-    BadRequest,
-    Conflict,
-    DocumentExists,
-    DocumentNotFound,
-    InvalidSignature,
-    Refused,
-    RevisionMismatch,
-    TooLarge,
-    Unavailable,
-    refusal,
-)
+from ..couch import Database
+from ..errors import Conflict, DocumentExists, DocumentNotFound, InvalidSignature, RevisionMismatch, Unavailable
 from ..models import Model, ModelInfo, collection_view, is_of, model_info, stamped
 from .conversion import Conversion
 from .operations import Change, Check, Creation, Deletion, Operation, Update, called, changed
 from .reading import Reader
 from .signing import Guard
+from .writing import Writer
 
 __all__ = ["BulkWriter", "Singles"]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
 _Found: TypeAlias = "Document | InvalidSignature | None"
-
-_AT_ONCE = 1000  # documents in one request to CouchDB
-
-# CouchDB's words for a document of `_bulk_docs` that it did not take, as the status that a PUT has.
-_STATUS = {"conflict": 409, "forbidden": 403, "unauthorized": 401, "document_too_large": 413, "too_large": 413}
 
 
 class Singles(Protocol):
@@ -74,6 +59,7 @@ class BulkWriter(Generic[M]):
         now: the clock of the time stamps.
         singles: the calls that update and delete one model, trying again at a conflict.
         guard: signs what is written, and verifies what is read.
+        writer: carries out the writes.
     """
 
     def __init__(
@@ -84,10 +70,12 @@ class BulkWriter(Generic[M]):
         now: Callable[[], datetime],
         singles: Singles,
         guard: Guard,
+        writer: Writer,
     ) -> None:
         self._database = database
         self._conversion = conversion
         self._guard = guard
+        self._writer = writer
         self._reader = Reader(database, conversion, guard)
         self._cls = cls
         self._info: ModelInfo = model_info(cls)
@@ -130,7 +118,7 @@ class BulkWriter(Generic[M]):
                 raise RevisionMismatch("the document has another revision", current._rev)
             if isinstance(operation, Deletion):
                 await called(operation.confirm, current)
-                return _Staged(current, self._guard.tombstone(document))
+                return _Staged(current, self._guard.tombstone(self._writer.marked(document)))
             return await self._ready(await changed(operation.change, current), new=False)
         except Exception as error:  # noqa: BLE001 - it is this item's outcome, whatever a hook raised
             return error
@@ -180,7 +168,8 @@ class BulkWriter(Generic[M]):
 
     async def _ready(self, model: M, *, new: bool, parent: str | None = None) -> _Staged:
         stamped(model, new=new, now=self._now)
-        return _Staged(model, self._guard.signed(await self._conversion.to_store(model, new=new), parent))
+        document = self._writer.marked(await self._conversion.to_store(model, new=new), new=new)
+        return _Staged(model, self._guard.signed(document, parent))
 
     # ------------------------------------------------------------ reading
 
@@ -226,29 +215,14 @@ class BulkWriter(Generic[M]):
     async def _written(
         self, operations: Sequence[Operation[M]], staged: Sequence[_Staged | Exception]
     ) -> list[M | Exception]:
-        results = iter(await self._put([each.document for each in staged if isinstance(each, _Staged)]))
+        found = await self._writer.put_many([each.document for each in staged if isinstance(each, _Staged)])
+        if found and isinstance(found[0], Exception) and all(isinstance(each, Unavailable) for each in found):
+            raise found[0]  # an outage is no one item's outcome
+        results = iter(found)
         return [
             await self._settled(operation, each, next(results) if isinstance(each, _Staged) else None)
             for operation, each in zip(operations, staged, strict=True)
         ]
-
-    async def _put(self, documents: Sequence[Document]) -> list[str | Exception]:
-        """The new revision of each, or why it has none."""
-        found: list[str | Exception] = []
-        for start in range(0, len(documents), _AT_ONCE):
-            part = documents[start : start + _AT_ONCE]
-            try:
-                found += [_judged(each) for each in await self._database.bulk_docs(part)]
-            except (BadRequest, TooLarge):
-                # One of them spoiled it for all: none was written. Alone each gets what it deserves.
-                found += [await self._put_one(document) for document in part]
-        return found
-
-    async def _put_one(self, document: Document) -> str | Exception:
-        try:
-            return (await self._database.put(document)).rev
-        except Refused as error:
-            return error
 
     async def _settled(
         self, operation: Operation[M], staged: _Staged | Exception, result: str | Exception | None
@@ -275,8 +249,8 @@ class BulkWriter(Generic[M]):
             document = staged.document
             if result is not None and not self._guard.fits(document, result):
                 # It was created and deleted by others since the tombstone was looked for.
-                document = self._guard.signed({**document, "_rev": result})
-                result = (await self._database.put(document)).rev
+                document = self._guard.signed(self._writer.marked({**document, "_rev": result}))
+                result = await self._writer.put(document)
             staged.model._rev, staged.model._stored = result, document
         model: M = staged.model
         return model
@@ -295,15 +269,6 @@ class BulkWriter(Generic[M]):
         if isinstance(operation, Update):
             return await self._singles.update(self._cls, operation.key, operation.change, check=operation.check)
         return await self._singles.delete(self._cls, operation.key, check=operation.check, confirm=operation.confirm)
-
-
-def _judged(result: BulkResult) -> str | Exception:
-    if result.rev is not None:
-        return result.rev
-    error, reason = result.error or "unknown_error", result.reason or ""
-    if error not in _STATUS:
-        return Unavailable(f"CouchDB did not write a document: {error}: {reason}")
-    return refusal(_STATUS[error], error, reason)
 
 
 def _waves(info: ModelInfo, operations: Sequence[Operation[Any]]) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""How often, and how far apart, a write that met a conflict is tried again."""
+"""How often, and how far apart, a write is tried again that met a conflict or whose answer was lost."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ class Retry:
         attempts: how often a write is tried in all, at least 1.
         base: seconds; the bound of the first delay, doubled at each further try.
         cap: seconds; the bound grows no further.
+        patience: seconds that are spent at most on a write whose answer was lost, counted from then, until it is
+            left open (`OutcomeUnknown`). An exchange that has begun is let finish, within the client's time limits.
         random: a source of numbers in [0, 1).
     """
 
     attempts: int = 20
     base: float = 0.01
     cap: float = 1.0
+    patience: float = 5.0
     random: Callable[[], float] = random.random
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.base < 0 or self.cap < 0:
-            raise ValueError("Retry: attempts must be at least 1, base and cap at least 0")
+        if self.attempts < 1 or min(self.base, self.cap, self.patience) < 0:
+            raise ValueError("Retry: attempts must be at least 1, base, cap and patience at least 0")
 
     def delay(self, failures: int) -> float:
         """Seconds to wait after this many failures (at least 1)."""

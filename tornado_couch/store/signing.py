@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 from ..couch import Database, Leaf
 from ..errors import InvalidSignature
+from ..models import WRITE_PROPERTY
 from ..security import SIGNATURE_PROPERTY, Scheme, as_keys, sign_document, verify_document
 
 __all__ = ["Guard", "NoGuard", "SignatureGuard", "Verification", "winner", "winning_tombstone"]
@@ -39,7 +40,7 @@ class Guard(Protocol):
         ...
 
     def tombstone(self, document: Mapping[str, Any]) -> Document:
-        """What to write to delete a document, of which `_id`, `_rev` and `type` are needed."""
+        """What to write to delete a document: of it `_id`, `_rev`, `type` and the token of the write are needed."""
         ...
 
     def fits(self, document: Mapping[str, Any], revision: str) -> bool:
@@ -76,8 +77,8 @@ class NoGuard:
         return document
 
     def tombstone(self, document: Mapping[str, Any]) -> Document:
-        """An empty tombstone."""
-        return {"_id": document["_id"], "_rev": document["_rev"], "_deleted": True}
+        """An empty tombstone, but for the token of the write."""
+        return {**_kept(document, "_id", "_rev", WRITE_PROPERTY), "_deleted": True}
 
     def fits(self, document: Mapping[str, Any], revision: str) -> bool:  # noqa: ARG002 - as the protocol has it
         """Always."""
@@ -146,9 +147,8 @@ class SignatureGuard:
         )
 
     def tombstone(self, document: Mapping[str, Any]) -> Document:
-        """A signed tombstone: id, revision, type and signature."""
-        kept = {name: document[name] for name in ("_id", "_rev", "type") if name in document}
-        return self.signed({**kept, "_deleted": True})
+        """A signed tombstone: id, revision, type, the token of the write, and signature."""
+        return self.signed({**_kept(document, "_id", "_rev", "type", WRITE_PROPERTY), "_deleted": True})
 
     def fits(self, document: Mapping[str, Any], revision: str) -> bool:
         """Whether the revision is the next after that which the document was signed to replace."""
@@ -196,6 +196,10 @@ class SignatureGuard:
             id_: winning_tombstone(leaves) for id_, leaves in zip(ids, found, strict=True) if winner(leaves) is None
         }
         return {id_: document["_rev"] for id_, document in deleted.items() if document is not None}
+
+
+def _kept(document: Mapping[str, Any], *names: str) -> Document:
+    return {name: document[name] for name in names if name in document}
 
 
 def winner(leaves: Sequence[Leaf]) -> Document | None:

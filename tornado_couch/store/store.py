@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from ..couch import UNSET, Database
-from ..errors import Conflict, DocumentExists, DocumentNotFound, NotFound, RetriesExhausted, RevisionMismatch
+from ..errors import Conflict, DocumentExists, DocumentNotFound, RetriesExhausted, RevisionMismatch
 from ..models import Model, model_info, stamped, utc_now
 from ..security import Scheme
 from .bulk import BulkWriter
@@ -17,10 +17,11 @@ from .conversion import Conversion
 from .operations import Change, Check, Expectation, Operation, called, changed
 from .protection import Protection
 from .queries import Query
-from .reading import Page, Reader, is_absent
+from .reading import Page, Reader
 from .retry import Retry
 from .signing import Guard, NoGuard, SignatureGuard, Verification
 from .walking import Position
+from .writing import Writer
 
 __all__ = ["Change", "Check", "Expectation", "Store"]
 
@@ -34,6 +35,9 @@ class Store:
     Every method raises the `CouchError`s of the client besides those it names. A store holds no
     state of its own between calls but counters, so one serves any number of models and tasks.
 
+    A write that returns was carried out once. One that raises was not, with a single exception: `OutcomeUnknown`,
+    where the answer was lost and nothing could tell within the retry's patience. See `writing`.
+
     Args:
         database: where the documents are.
         retry: how a change that met a conflict is tried again.
@@ -46,6 +50,14 @@ class Store:
         verify: "history" also compares each signature with the revisions that CouchDB keeps of the document.
         scheme: how to sign; `Scheme.CLASSIC` as tor-async-couchdb did.
         accept: the schemes that are read; that of `scheme` alone if None.
+        write_tokens: each write leaves a random token in the document (`tornado_couch_write`), by which it is
+            told from every other one when its answer is lost. Without it, and always with `Scheme.CLASSIC`, the
+            bodies are compared: two equal writes upon one revision are then taken for one.
+
+    Attributes:
+        database: where the documents are.
+        retry: how often and how long a write is tried.
+        writer: carries out writes; for documents that are no models.
     """
 
     def __init__(
@@ -61,12 +73,16 @@ class Store:
         verify: Verification = "content",
         scheme: Scheme = Scheme.V2,
         accept: Collection[Scheme] | None = None,
+        write_tokens: bool = True,
     ) -> None:
         self.database = database
         self.retry = retry or Retry()
         self._now = now
         self._sleep = sleep
         self._conversion = Conversion(Protection(crypter, indexer))
+        # tor-async-couchdb's documents are to stay exactly what that library would have written.
+        classic = signer is not None and Scheme(scheme) is Scheme.CLASSIC
+        self.writer = Writer(database, self.retry, sleep, tokens=write_tokens and not classic)
         self._guard: Guard = NoGuard()
         if signer is not None:
             self._guard = SignatureGuard(database, signer, verify=verify, scheme=scheme, accept=accept)
@@ -136,7 +152,7 @@ class Store:
         return await self._bulk(cls).write(operations)
 
     def _bulk(self, cls: type[M]) -> BulkWriter[M]:
-        return BulkWriter(self.database, self._conversion, cls, self._now, self, self._guard)
+        return BulkWriter(self.database, self._conversion, cls, self._now, self, self._guard, self.writer)
 
     async def _refuse_known_key(self, model: Model) -> None:
         try:
@@ -299,12 +315,7 @@ class Store:
         async def attempt() -> M:
             current = await self._checked(cls, key, check, expected)
             await called(confirm, current)
-            try:
-                await self._erase(current)
-            except NotFound as gone:
-                if is_absent(gone):  # another writer deleted it first
-                    raise DocumentNotFound("there is no such document") from None
-                raise
+            await self._erase(current)
             return current
 
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
@@ -317,21 +328,19 @@ class Store:
         return current
 
     async def _erase(self, current: Model) -> None:
-        if isinstance(self._guard, NoGuard):
-            await self.database.delete(current._id or "", current._rev or "")
-        else:
-            found = {"_id": current._id, "_rev": current._rev, "type": current._stored.get("type")}
-            await self.database.put(self._guard.tombstone(found))
+        found = {**current._stored, "_id": current._id, "_rev": current._rev}
+        await self.writer.put(self._guard.tombstone(self.writer.marked(found)))
 
     async def _write(self, model: M, *, new: bool, parent: str | None = None) -> M:
         stamped(model, new=new, now=self._now)
-        document = self._guard.signed(await self._conversion.to_store(model, new=new), parent)
-        result = await self.database.put(document)
-        if not self._guard.fits(document, result.rev):
+        document = self.writer.marked(await self._conversion.to_store(model, new=new), new=new)
+        document = self._guard.signed(document, parent)
+        revision = await self.writer.put(document)
+        if not self._guard.fits(document, revision):
             # It was created and deleted by others since the tombstone was looked for.
-            document = self._guard.signed({**document, "_rev": result.rev})
-            result = await self.database.put(document)
-        model._rev, model._stored = result.rev, document
+            document = self._guard.signed(self.writer.marked({**document, "_rev": revision}))
+            revision = await self.writer.put(document)
+        model._rev, model._stored = revision, document
         return model
 
     async def _until_no_conflict(

@@ -64,6 +64,7 @@ class Problem(HTTPError):
 
 
 _NO_STORE = "The service's database cannot be used at the moment. Try again later."
+_UNKNOWN = "Whether the change was stored is not known: the database's answer was lost. Read before you send it again."
 
 # The first class that fits decides: (class, status, kind, detail).
 _TABLE: tuple[tuple[type[Exception], int, str, str], ...] = (
@@ -76,6 +77,7 @@ _TABLE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (errors.InvalidDocument, 502, "unreadable-document", "The stored document does not fit its model."),
     (errors.DecryptionFailed, 502, "unreadable-document", "The stored document cannot be decrypted."),
     (errors.InvalidSignature, 502, "tampered-document", "The stored document is not what this service wrote."),
+    (errors.OutcomeUnknown, 503, "outcome-unknown", _UNKNOWN),
     (errors.TimedOut, 504, "database-timeout", "The service's database did not answer in time."),
     (errors.Unavailable, 503, "database-unavailable", _NO_STORE),
     (errors.InvalidReply, 503, "database-unavailable", _NO_STORE),
@@ -97,7 +99,8 @@ def problem_of(status: int, error: BaseException | None) -> Problem:
         return error
     for kind, mapped, name, detail in _TABLE:
         if isinstance(error, kind):
-            return _with_members(Problem(mapped, name, detail), error)
+            late = isinstance(error, errors.OutcomeUnknown) and isinstance(error.__cause__, errors.TimedOut)
+            return _with_members(Problem(504 if late else mapped, name, detail), error)
     return Problem(status)
 
 
