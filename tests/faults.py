@@ -34,12 +34,14 @@ __all__ = [
     "answer",
     "answer_status",
     "delay",
+    "deliver_late",
     "drip",
     "hang_up",
     "lose_answer",
     "lose_request",
     "never_answer",
     "raw",
+    "repeat_request",
     "reset",
     "stall",
     "stall_midway",
@@ -359,6 +361,23 @@ def delay(seconds: float) -> Effect:
         await call.send(data)
 
     return effect
+
+
+def deliver_late(seconds: float) -> Effect:
+    """Holds the request back for longer than the client waits; then CouchDB gets it all the same."""
+
+    async def effect(call: Call, forward: Forward) -> None:
+        call.reset()
+        await asyncio.sleep(seconds)
+        await forward()
+
+    return effect
+
+
+async def repeat_request(call: Call, forward: Forward) -> None:
+    """Sends the request to CouchDB twice, and gives the client the second answer."""
+    await forward()
+    await call.send(await forward())
 
 
 def answer_status(status: int, error: str = "fault", reason: str = "injected") -> Effect:
