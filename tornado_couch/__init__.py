@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Timestamp,
         UpdatedOn,
         WriteOnly,
+        upgrade,
     )
     from .ops import install
     from .store import Bounds, Page, Query, Retry, Store
@@ -112,6 +113,7 @@ __all__ = [
     "__version__",
     "install",
     "resource",
+    "upgrade",
 ]
 
 # Names are imported when they are first used (PEP 562), so that the command line and the embedded
@@ -121,7 +123,7 @@ _HOME = {
     "errors": "CouchError DocumentExists DocumentNotFound NoIndex RetriesExhausted RevisionMismatch TornadoCouchError",
     "models": (
         "Classification Count CreatedOn Encrypted Hashed Indexed Key Model Public ReadOnly Stats Sum Timestamp"
-        " UpdatedOn WriteOnly"
+        " UpdatedOn WriteOnly upgrade"
     ),
     "ops": "install",
     "store": "Bounds Page Query Retry Store",

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from .classification import Classification, Encrypted, Hashed, Place, Public, StoredHash, run_slow
-from .documents import from_document, is_of, replaced, representation, stamped, to_document, validated
+from .documents import (
+    classes_of,
+    from_document,
+    is_of,
+    is_outdated,
+    replaced,
+    representation,
+    stamped,
+    to_document,
+    upgraded,
+    validated,
+)
 from .indexes import Index
 from .model import DocumentType, Model, ModelInfo, model_info
 from .patch import json_patch, merge_patch
@@ -22,6 +33,7 @@ from .properties import (
 from .reductions import Count, Reduction, Stats, Sum
 from .schema import Action, body_problems, body_schema
 from .timestamps import format_timestamp, utc_now
+from .upgrades import upgrade
 from .views import (
     CONFLICTS_VIEW,
     collection_view,
@@ -60,12 +72,14 @@ __all__ = [
     "WriteOnly",
     "body_problems",
     "body_schema",
+    "classes_of",
     "collection_view",
     "conflicts_design_document",
     "design_documents",
     "format_timestamp",
     "from_document",
     "is_of",
+    "is_outdated",
     "json_patch",
     "merge_patch",
     "model_info",
@@ -76,6 +90,8 @@ __all__ = [
     "run_slow",
     "stamped",
     "to_document",
+    "upgrade",
+    "upgraded",
     "utc_now",
     "validated",
 ]

@@ -7,12 +7,25 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ..errors import InvalidDocument, UnsupportedVersion, ValidationFailed
-from .classification import StoredHash
+from .classification import Classification, StoredHash
 from .model import DocumentType, Model, ModelInfo, model_info
 from .pointers import json_pointer
+from .properties import blind_index_member
 from .timestamps import utc_now
+from .upgrades import Upgrade, apply_upgrades, classes_before, upgrades_between
 
-__all__ = ["from_document", "is_of", "replaced", "representation", "stamped", "to_document", "validated"]
+__all__ = [
+    "classes_of",
+    "from_document",
+    "is_of",
+    "is_outdated",
+    "replaced",
+    "representation",
+    "stamped",
+    "to_document",
+    "upgraded",
+    "validated",
+]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
@@ -25,17 +38,16 @@ def is_of(cls: type[Model], document: Document) -> bool:
 
 
 def from_document(cls: type[M], document: Document) -> M:
-    """The model that a stored document holds.
+    """The model that a stored document, with its values in the clear, holds; an older version is upgraded.
 
     What the model does not know is kept, and written back by `to_document`.
 
     Raises:
-        UnsupportedVersion: the document is of another major version.
-        InvalidDocument: it is of another type, or its properties do not fit the model.
+        UnsupportedVersion: the document is of a newer major version, or of an older one that no upgrade leads from.
+        InvalidDocument: it is of another type, its properties do not fit the model, or an upgrade failed.
     """
-    info = model_info(cls)
-    _check_version(info, document)
-    known = {name: document[name] for name in info.properties if name in document}
+    current = upgraded(cls, document)
+    known = {name: current[name] for name in model_info(cls).properties if name in current}
     try:
         model = cls.model_validate(known)
     except ValidationError as error:
@@ -50,15 +62,57 @@ def from_document(cls: type[M], document: Document) -> M:
     return model
 
 
-def _check_version(info: ModelInfo, document: Document) -> None:
+def upgraded(cls: type[Model], document: Document) -> Document:
+    """A document, with its values in the clear, as the model's own version has it; the same one if it needs nothing.
+
+    A document of a newer minor version is left as it is: what it has beyond the model is unknown, and kept.
+
+    Raises:
+        UnsupportedVersion, InvalidDocument: as `from_document` does.
+    """
+    info = model_info(cls)
+    path = _path(info, document)
+    if not path:
+        return document
+    dropped = [blind_index_member(name) for name, each in classes_of(cls, document).items() if each.blind_index]
+    try:
+        found = apply_upgrades(path, document, info.type, dropped)
+    except InvalidDocument as error:
+        error.document_id = document.get("_id", "")
+        raise
+    name = info.key.name if info.key else ""
+    if name in document and found.get(name) != document[name]:
+        raise InvalidDocument(f"the upgrade to {path[-1].target} changed the key", document.get("_id", ""))
+    return found
+
+
+def classes_of(cls: type[Model], document: Document) -> dict[str, Classification]:
+    """How the properties of a stored document are classified, by their names: as its version says.
+
+    Raises:
+        UnsupportedVersion, InvalidDocument: as `from_document` does.
+    """
+    info = model_info(cls)
+    classes = {name: each.classification for name, each in info.properties.items() if each.classification}
+    path = _path(info, document) if info.upgrades else []
+    return classes_before(path, classes) if path else classes
+
+
+def is_outdated(cls: type[Model], document: Document) -> bool:
+    """Whether a document is of the model, in an older version than the model's own."""
+    found, own = DocumentType.parse(document.get("type")), model_info(cls).type
+    return found is not None and found.name == own.name and found < own
+
+
+def _path(info: ModelInfo, document: Document) -> list[Upgrade]:
     found = DocumentType.parse(document.get("type"))
     if found is None or found.name != info.type.name:
         raise InvalidDocument(f"a document of type {document.get('type')!r} is no {info.type}", document.get("_id", ""))
-    if found.major != info.type.major:
-        raise UnsupportedVersion(
-            f"a document of type {found} cannot be read as {info.type}: another major version",
-            document.get("_id", ""),
-        )
+    try:
+        return upgrades_between(info.upgrades, found, info.type)
+    except UnsupportedVersion as error:
+        error.document_id = document.get("_id", "")
+        raise
 
 
 def to_document(model: Model, stored: Document | None = None) -> Document:
@@ -72,6 +126,8 @@ def to_document(model: Model, stored: Document | None = None) -> Document:
     """
     info = model_info(type(model))
     stored = model._stored if stored is None else stored
+    if "type" in stored:
+        stored = upgraded(type(model), stored)
     document: Document = {}
     if model._id is not None:
         document["_id"] = model._id

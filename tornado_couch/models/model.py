@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as with_default
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, NamedTuple, cast
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, PrivateAttr, TypeAdapter
 from pydantic_core import CoreSchema, PydanticUndefined
-from typing_extensions import Self
 
 from ..errors import ModelDefinitionError
 from .classification import verify_held
 from .classified import check_classifications, hashed_attributes, with_stored_hashes, without_secrets
+from .document_type import DocumentType
 from .indexes import Index, make_indexes
 from .properties import Property
 from .reductions import Reduction, check_reductions
 from .timestamps import format_timestamp, with_sortable_datetimes
+from .upgrades import Upgrade, collect_upgrades, is_hidden
 
 __all__ = ["DocumentType", "Model", "ModelInfo", "model_info"]
-
-_TYPE = re.compile(r"(?P<name>[!-~]+)_v(?P<major>[0-9]+)\.(?P<minor>[0-9]+)")
-
-
-@dataclass(frozen=True, order=True)
-class DocumentType:
-    """A document's `type`, NAME_vMAJOR.MINOR: ASCII without white space."""
-
-    name: str
-    major: int
-    minor: int
-
-    @classmethod
-    def parse(cls, text: object) -> Self | None:
-        """The parts of `text`; None if it is no such type."""
-        match = _TYPE.fullmatch(text) if isinstance(text, str) else None
-        return match and cls(match["name"], int(match["major"]), int(match["minor"]))
-
-    def __str__(self) -> str:
-        return f"{self.name}_v{self.major}.{self.minor}"
 
 
 @dataclass(frozen=True)
@@ -57,6 +37,7 @@ class ModelInfo:
         defaults: what a document without the property has there, as it would be stored.
         indexes: by which the documents can be found; the one of all documents is the first.
         reductions: the reduced views, by the name in the URL.
+        upgrades: from older versions of the type, by the version that each begins with.
     """
 
     type: DocumentType
@@ -67,6 +48,7 @@ class ModelInfo:
     defaults: dict[str, Any] = with_default(default_factory=dict)
     indexes: tuple[Index, ...] = ()
     reductions: dict[str, Reduction] = with_default(default_factory=dict)
+    upgrades: dict[DocumentType, Upgrade] = with_default(default_factory=dict)
 
     def document_id(self, key: Any) -> str | None:
         """The document id that a key decides; None where a view must be asked."""
@@ -126,6 +108,7 @@ class Model(BaseModel):
         indexes: tuples of properties (names in JSON) that are filtered and sorted by together, each a
             JSON index of Mango: `indexes=[("color", "created_on")]`.
         reductions: reduced views by the name that they have in the URL: `{"by_color": Count("color")}`.
+        upgrades: functions marked by `upgrade`, besides those in the class body and in its bases.
         classified: every property has to be classified, as `Public()`, `Encrypted()`, `Hashed()` or by a class of
             one's own, except time stamps and generated keys. Inherited.
 
@@ -171,18 +154,21 @@ class Model(BaseModel):
         unique: bool = False,
         indexes: Iterable[Iterable[str]] = (),
         reductions: Mapping[str, Reduction] | None = None,
+        upgrades: Iterable[object] = (),
         classified: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         if classified is not None:
             cls.__classified__ = classified
+        declared = _Declared(key, unique, indexes, reductions or {}, upgrades)
         if type is None:
-            if key or unique or indexes or reductions:
-                raise ModelDefinitionError(f"{cls.__name__}: `key`, `unique`, `indexes` and `reductions` need a `type`")
+            if any(declared):
+                names = ", ".join(f"`{name}`" for name in _Declared._fields)
+                raise ModelDefinitionError(f"{cls.__name__}: {names} need a `type`")
             cls.__couch__ = None
             return
-        cls.__couch__ = _describe(cls, type, key, unique, indexes, reductions or {})
+        cls.__couch__ = _describe(cls, type, declared)
 
     @property
     def _key(self) -> Any:
@@ -223,21 +209,24 @@ def model_info(cls: type[Model]) -> ModelInfo:
     return cls.__couch__
 
 
-def _describe(
-    cls: type[Model],
-    type_text: str,
-    key: str | None,
-    unique: bool,
-    composites: Iterable[Iterable[str]],
-    reductions: Mapping[str, Reduction],
-) -> ModelInfo:
+class _Declared(NamedTuple):
+    """The class arguments, beside the type."""
+
+    key: str | None
+    unique: bool
+    indexes: Iterable[Iterable[str]]
+    reductions: Mapping[str, Reduction]
+    upgrades: Iterable[object]
+
+
+def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInfo:
     document_type = DocumentType.parse(type_text)
     if document_type is None:
         raise ModelDefinitionError(f'{cls.__name__}: type {type_text!r} is not NAME_vMAJOR.MINOR, such as "fruit_v1.0"')
-    properties = _properties(cls)
-    named = _key_property(cls, properties, key, unique)
+    properties, reductions = _properties(cls), declared.reductions
+    named = _key_property(cls, properties, declared.key, declared.unique)
     adapters = {name: _adapter(cls, each) for name, each in properties.items()}
-    composites = [columns if isinstance(columns, str) else tuple(columns) for columns in composites]
+    composites = [columns if isinstance(columns, str) else tuple(columns) for columns in declared.indexes]
     grouped = [*composites, *((*each.by, each.of or "") for each in reductions.values())]
     check_classifications(
         cls.__name__,
@@ -248,10 +237,24 @@ def _describe(
         grouped=grouped,
         demanded=cls.__classified__,
     )
-    indexes = make_indexes(cls.__name__, document_type.name, properties, named, composites)
+    hidden = [name for name in properties if is_hidden(name)]
+    if hidden:
+        raise ModelDefinitionError(
+            f"{cls.__name__}: a property cannot be called {hidden[0]!r} in JSON: names that begin so are this"
+            " package's own. Give it another name or alias."
+        )
     check_reductions(cls.__name__, reductions, properties, adapters)
-    defaults = _defaults(cls, properties, adapters)
-    return ModelInfo(document_type, properties, named, unique, adapters, defaults, indexes, dict(reductions))
+    return ModelInfo(
+        document_type,
+        properties,
+        named,
+        declared.unique,
+        adapters,
+        _defaults(cls, properties, adapters),
+        make_indexes(cls.__name__, document_type.name, properties, named, composites),
+        dict(reductions),
+        collect_upgrades(cls, document_type, declared.upgrades),
+    )
 
 
 def _defaults(

@@ -27,6 +27,7 @@ __all__ = [
     "Timestamp",
     "UpdatedOn",
     "WriteOnly",
+    "blind_index_member",
 ]
 
 WRITE_PROPERTY = "tornado_couch_write"
@@ -78,6 +79,11 @@ else:
     Key = Annotated[str, Generated(), Field(default=None)]
 
 
+def blind_index_member(name: str) -> str:
+    """The member of a stored document that holds the blind index of a property."""
+    return f"{name}_blind_index"
+
+
 @dataclass(frozen=True)
 class Property:
     """One property of a model, as its annotation declares it.
@@ -122,7 +128,7 @@ class Property:
     @property
     def index_member(self) -> str:
         """The member of the stored document that the property's view is of."""
-        return f"{self.name}_blind_index" if self.blind else self.name
+        return blind_index_member(self.name) if self.blind else self.name
 
     @property
     def secret(self) -> bool:

@@ -74,6 +74,7 @@ _TABLE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (errors.DocumentExists, 409, "exists", "A document with that key exists already."),
     (errors.RevisionMismatch, 412, "revision-mismatch", "The document has another revision; GET it again."),
     (errors.RetriesExhausted, 503, "contended", "Too many writers at once; nothing was written. Try again."),
+    (errors.UnsupportedVersion, 502, "unsupported-version", "The stored document is of a version not known here."),
     (errors.InvalidDocument, 502, "unreadable-document", "The stored document does not fit its model."),
     (errors.DecryptionFailed, 502, "unreadable-document", "The stored document cannot be decrypted."),
     (errors.InvalidSignature, 502, "tampered-document", "The stored document is not what this service wrote."),
