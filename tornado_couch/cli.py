@@ -14,6 +14,7 @@ _COMMANDS = {
     "cluster": "tornado_couch.ops.cluster:cluster",
     "couchdb": "tornado_couch.embedded.command:couchdb",
     "keys": "tornado_couch.ops.keys_command:keys",
+    "load": "tornado_couch.ops.load_command:load",
     "rotate": "tornado_couch.ops.protection_commands:rotate",
 }
 
