@@ -1,33 +1,99 @@
-"""Every code block of the documents under docs/, run in order."""
+"""Every code block of the documents under docs/: Python is run, in order; commands are looked up.
+
+A page's Python has `couch`, a client, and the database "orchard" all to itself, and its working directory is empty;
+`await` may stand anywhere. What follows the page's line `<!-- no test: WHY -->` directly is not run.
+"""
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import inspect
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from tornado_couch import Couch, Database
+from tornado_couch.cli import main
 
 DOCS = Path(__file__).parents[1] / "docs"
-TEXTS = {path.stem: path.read_text() for path in sorted(DOCS.glob("**/*.md"))}
+TEXTS = {path.relative_to(DOCS).with_suffix("").as_posix(): path.read_text() for path in sorted(DOCS.glob("**/*.md"))}
+OTHERS = {"console", "dockerfile", "html", "http", "ini", "javascript", "json", "sh", "text", "toml", "yaml"}
+BLOCK = re.compile(r"(^<!-- no test: .+ -->\n)?^```(\{?\w*\}?)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def blocks(name: str, *languages: str) -> list[str]:
+    """The blocks of a page in these languages, without those that are not tested."""
+    return [text for skipped, language, text in BLOCK.findall(TEXTS[name]) if language in languages and not skipped]
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_every_block_is_python(name: str) -> None:
-    """So that none is left out below."""
-    assert set(re.findall(r"^```(\w*)\n.*?^```", TEXTS[name], re.DOTALL | re.MULTILINE)) <= {"python"}
+def test_every_block_says_its_language(name: str) -> None:
+    """So that no Python is left out below; those in braces are the documentation builder's own directives."""
+    found = {language for _, language, _ in BLOCK.findall(TEXTS[name])}
+    assert {each for each in found if not each.startswith("{")} <= {"python", *OTHERS}
 
 
-@pytest.mark.parametrize("name", TEXTS)
-async def test_every_block_runs(name: str, couch: Couch, database: Database) -> None:
-    """With a `couch`, and a database of its own; what it prepares is then prepared."""
+async def run(block: str, names: dict[str, Any], where: str) -> None:
+    """Run a block, with `await` at the top level as in `python -m asyncio`."""
+    code = compile(block, where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    result = eval(code, names)
+    if inspect.isawaitable(result):
+        await result
+
+
+async def run_page(name: str, names: dict[str, Any], database: Database, url: str) -> None:
+    for number, block in enumerate(blocks(name, "python"), 1):
+        text = block.replace('"orchard"', repr(database.name)).replace('"http://127.0.0.1:5984"', repr(url))
+        await run(text, names, f"docs/{name}.md, block {number}")
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if blocks(name, "python")])
+async def test_every_block_runs(
+    name: str, couch: Couch, database: Database, server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In order, with what the blocks before it defined."""
+    monkeypatch.chdir(tmp_path)
+    before = asyncio.all_tasks()
+    await run_page(name, {"__name__": "docs", "couch": couch}, database, server_url)
+    assert asyncio.all_tasks() <= before
+
+
+async def test_the_resources_work(couch: Couch, database: Database, server_url: str) -> None:
+    """What docs/resources.md declares can be installed, mounted and stored."""
     names: dict[str, Any] = {"__name__": "docs", "couch": couch}
-    for block in re.findall(r"^```python\n(.*?)^```", TEXTS[name], re.DOTALL | re.MULTILINE):
-        text = block.replace('"orchard"', repr(database.name))
-        exec(compile(text, name, "exec", dont_inherit=True), names)
+    await run_page("resources", names, database, server_url)
     await names["prepare"]()
     assert len(names["app"].wildcard_router.rules) > 4
     fruit = await names["store"].create(names["Fruit"](color="red"))
     assert (await names["store"].get(names["Fruit"], fruit.fruit_id)).color == "red"
+
+
+def command_lines() -> list[tuple[str, str]]:
+    found = []
+    for name in TEXTS:
+        for block in blocks(name, "console", "sh"):
+            joined = block.replace("\\\n", " ")
+            for line in joined.splitlines():
+                text = line.removeprefix("$ ").strip()
+                if text.startswith("tornado-couch "):
+                    found.append((name, text))
+    return found
+
+
+@pytest.mark.parametrize(("name", "line"), command_lines())
+def test_every_command_is_there(name: str, line: str) -> None:
+    """Each command that a page shows exists, with each option that it is shown with."""
+    words = shlex.split(line, comments=True)[1:]
+    command: click.Command = main
+    context = click.Context(main)
+    while isinstance(command, click.Group) and words:
+        found = command.get_command(context, words.pop(0))
+        assert found is not None, line
+        command = found
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= {*known, "--help"}, line
