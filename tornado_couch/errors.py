@@ -35,6 +35,7 @@
         ├── KeySetError             keys cannot be read, or are not for this use
         ├── InvalidSignature        what was signed is not what is there; has `reason`
         ├── DecryptionFailed        nothing was decrypted; has `unknown_key`
+        │   └── NotProtected        a value is stored in the clear that has to be protected
         └── LegacyAlgorithm         an algorithm only fit for reading was asked to write
 """
 
@@ -61,6 +62,7 @@ __all__ = [
     "ModelError",
     "NoIndex",
     "NotFound",
+    "NotProtected",
     "OutcomeUnknown",
     "PatchTestFailed",
     "PoolTimeout",
@@ -329,6 +331,10 @@ class DecryptionFailed(SecurityError):
     def __init__(self, message: str, *, unknown_key: bool = False) -> None:
         super().__init__(message)
         self.unknown_key = unknown_key
+
+
+class NotProtected(DecryptionFailed):
+    """A value is stored in the clear: since before its property was classified, or written past the service."""
 
 
 class LegacyAlgorithm(SecurityError):

@@ -75,11 +75,27 @@ def test_a_passphrase_file_that_others_can_read_is_refused(tmp_path: Path) -> No
     assert "chmod 600" in found.output
 
 
-@pytest.mark.parametrize("name", ["hmac", "aes", "rsa-sign"])
+@pytest.mark.parametrize("name", ["hmac", "aes", "hmac-encrypted"])
 def test_a_keyczar_set_gives_keys(path: Path, name: str) -> None:
-    """The same ones in every ring, active; RSA sets have no secret to derive from."""
+    """The same ones in every ring, active; an encrypted set needs the one that it is encrypted with."""
+    options: list[object] = ["--keyczar-crypter", _keysets() / "aes"] if name == "hmac-encrypted" else []
+    found = run("import-keyczar", path, _keysets() / name, *options)
+    assert found.exit_code == 0
+    states = [key.state.value for key in KeyRing.load(path).keys]
+    assert states == ["primary"] + ["active"] * len(found.output.split())
+    other = path.with_name("other")
+    run("create", other)
+    assert run("import-keyczar", other, _keysets() / name, *options).output == found.output
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("rsa-sign", "RSA_PRIV"), ("rsa-crypt", "pairs"), ("dsa-sign", "--keys RING"), ("hmac-encrypted", "is encrypted")],
+)
+def test_what_cannot_be_imported_says_why(path: Path, name: str, words: str) -> None:
+    """And what to do instead; the ring stays as it was."""
+    before = path.read_bytes()
     found = run("import-keyczar", path, _keysets() / name)
-    assert found.exit_code == (2 if name == "rsa-sign" else 0)
-    if found.exit_code == 0:
-        states = [key.state.value for key in KeyRing.load(path).keys]
-        assert states == ["primary"] + ["active"] * len(found.output.split())
+    assert found.exit_code == 2
+    assert words in found.output
+    assert path.read_bytes() == before

@@ -51,7 +51,7 @@ async def rotated(rotation: Rotation, **options: Any) -> RotationPage:
     total = RotationPage(0)
     async for page in rotation.run(**options):
         total.since = page.since
-        total.signed += page.signed
+        total.renewed += page.renewed
         total.current += page.current
         total.findings += page.findings
     return total
@@ -114,9 +114,9 @@ async def test_rotation_leaves_everything_signed_by_the_new_key(store: Store) ->
     await store.delete(Place, "c")
     new = KeyRing.create()
     rotation = Rotation(store.database, KeyChain(new, RING))
-    assert (await rotated(rotation, page_size=2)).signed == 3
+    assert (await rotated(rotation, page_size=2)).renewed == 3
     assert await findings(store.database, new) == []
-    assert (await rotated(rotation)).signed == 0
+    assert (await rotated(rotation)).renewed == 0
     assert (await Store(store.database, signer=new, verify="history").get(Place, "a")).name == "a"
     await Store(store.database, signer=new, verify="history").create(Place(name="c"))
     assert await findings(store.database, new) == []
@@ -142,7 +142,7 @@ async def test_adopting_signs_what_was_never_signed(store: Store) -> None:
     held = await store.database.get(place_id("c"))
     await store.database.put({**held, "size": 9})
     done = await rotated(Rotation(store.database, RING, adopt=True))
-    assert (done.signed, [found.reason for found in done.findings]) == (2, ["altered"])
+    assert (done.renewed, [found.reason for found in done.findings]) == (2, ["altered"])
     assert [found.reason for found in await findings(store.database)] == ["altered"]
 
 
@@ -175,7 +175,7 @@ async def test_documents_of_the_classic_scheme_become_those_of_the_new(store: St
     classic = Store(store.database, signer=old, scheme=Scheme.CLASSIC)
     await classic.create(Place(name="a"))
     done = await rotated(Rotation(store.database, KeyChain(RING, as_keys(old))))
-    assert (done.signed, done.findings) == (1, [])
+    assert (done.renewed, done.findings) == (1, [])
     assert (await store.get(Place, "a")).name == "a"
 
 
@@ -218,7 +218,7 @@ class TestCommands:
         url = f"{server_url.rstrip('/')}/{store.database.name}"
         done = await self.run("rotate", url, "--keys", str(tmp_path / "new"), "--keys", ring_file, "--json")
         assert done.exit_code == 0
-        assert json.loads(done.stdout)["signed"] == 1
+        assert json.loads(done.stdout)["renewed"] == 1
         assert await findings(store.database, new) == []
 
     async def test_what_cannot_be_done_is_status_2(self, server_url: str, ring_file: str, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from .properties import (
     Timestamp,
     UpdatedOn,
     WriteOnly,
+    blind_index_member,
 )
 from .reductions import Count, Reduction, Stats, Sum
 from .schema import Action, body_problems, body_schema
@@ -70,6 +71,7 @@ __all__ = [
     "Timestamp",
     "UpdatedOn",
     "WriteOnly",
+    "blind_index_member",
     "body_problems",
     "body_schema",
     "classes_of",

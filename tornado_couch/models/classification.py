@@ -31,6 +31,8 @@ from ..security import (
     ciphertext_of,
     decrypt_value,
     encrypt_value,
+    is_encrypted,
+    is_hash,
 )
 
 __all__ = ["Classification", "Encrypted", "Hashed", "Place", "Public", "StoredHash", "run_slow", "verify_held"]
@@ -128,6 +130,13 @@ class Classification:
         """Whether what is stored can stay where the value did not change: it was made as it would be now."""
         return True
 
+    def is_protected(self, stored: Any) -> bool:  # noqa: ARG002 - for those that need it
+        """Whether what is stored has the form that `protect` gives it; else it is older than the classification.
+
+        A class that cannot tell takes all for protected: its older documents cannot be found by `rotate`.
+        """
+        return True
+
 
 class Public(Classification):
     """Judged, and stored as it is."""
@@ -180,6 +189,10 @@ class Hashed(Classification):
     def reveal(self, stored: Any, place: Place) -> Any:  # noqa: ARG002 - a hash is the same anywhere
         """The hash, marked as one."""
         return StoredHash(stored) if isinstance(stored, str) else stored
+
+    def is_protected(self, stored: Any) -> bool:
+        """Whether it is a hash, of whatever algorithm, or null."""
+        return stored is None or is_hash(stored)
 
     async def verify(self, value: str, held: str | None) -> bool:
         """Whether a value is the one that a model holds, hashed or not yet. Never blocks the event loop.
@@ -237,6 +250,10 @@ class Encrypted(Classification):
             return place.needed_crypter().is_current(ciphertext_of(stored))
         except DecryptionFailed:
             return False
+
+    def is_protected(self, stored: Any) -> bool:
+        """Whether it is a ciphertext."""
+        return is_encrypted(stored)
 
 
 def _blind_index(value: Any, place: Place) -> str:

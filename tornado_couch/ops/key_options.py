@@ -9,16 +9,27 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
 from ..errors import KeySetError
 from ..security import KeyChain, KeyczarKeys, KeyRing, Keys, as_keys, keyczar, outer_key
-from ..security.keyczar.keyset import Keyczar
+from ..security.keyczar.metadata import KeyMetadata
 from ..security.keyfile import read_private
 
-__all__ = ["Secrets", "key_set_options", "open_keys", "secret_options", "secrets_of"]
+__all__ = [
+    "RotationKeys",
+    "Secrets",
+    "audit_keys",
+    "key_set_options",
+    "keyczar_options",
+    "read_keyczar",
+    "rotation_key_options",
+    "rotation_keys",
+    "secret_options",
+    "secrets_of",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,17 +64,48 @@ def secret_options(command: F) -> F:
     return command
 
 
+_DIRECTORY = click.Path(path_type=Path, file_okay=False)
+_PATH = click.Path(path_type=Path)
+
+
+def keyczar_options(command: F) -> F:
+    """Add the option that says what encrypted Keyczar key sets are read with."""
+    return click.option(
+        "--keyczar-crypter", type=_DIRECTORY, help="The Keyczar key set that others given here are encrypted with."
+    )(command)
+
+
 def key_set_options(command: F) -> F:
-    """Add `--keys`, and what opens them."""
-    return secret_options(
+    """Add `--keys`, and what opens them; `audit_keys` reads them."""
+    return keyczar_options(secret_options(_keys_option(required=True)(command)))
+
+
+def rotation_key_options(command: F) -> F:
+    """Add `--keys`, `--crypter` and `--indexer`, and what opens them; `rotation_keys` reads them."""
+    for option in (
+        click.option("--allow-legacy", is_flag=True, help="Let Keyczar key sets write: they do so with SHA-1."),
         click.option(
-            "--keys",
-            "paths",
+            "--indexer",
             multiple=True,
-            required=True,
-            type=click.Path(path_type=Path),
-            help="A key ring's file or a Keyczar key set's directory. The first one writes; give others to read with.",
-        )(command)
+            type=_PATH,
+            help="The keys of blind indexes, where they are others than those that encrypt.",
+        ),
+        click.option(
+            "--crypter", multiple=True, type=_PATH, help="The keys that encrypt, where they are others than --keys."
+        ),
+        _keys_option(required=False),
+    ):
+        command = option(command)
+    return keyczar_options(secret_options(command))
+
+
+def _keys_option(*, required: bool) -> Callable[[F], F]:
+    return click.option(
+        "--keys",
+        multiple=True,
+        required=required,
+        type=_PATH,
+        help="A key ring's file or a Keyczar key set's directory. The first one writes; give others to read with.",
     )
 
 
@@ -94,24 +136,87 @@ def _passphrase(text: str, where: str) -> str:
     return text
 
 
-def open_keys(paths: Sequence[Path], secrets: Secrets) -> Keys:
-    """The keys of some files and directories; the first one writes.
+class RotationKeys(NamedTuple):
+    """What a rotation works with.
+
+    Attributes:
+        signer: None for a database without signatures.
+        crypter: what encrypts.
+        indexer: what makes blind indexes; the crypter if None.
+    """
+
+    signer: Keys | None
+    crypter: Keys
+    indexer: Keys | None
+
+
+def audit_keys(options: dict[str, Any]) -> Keys:
+    """Take the options of `key_set_options` out of a command's, and open what they name.
 
     Raises:
-        KeySetError: one cannot be read.
+        click.UsageError: they do not go together.
+        KeySetError: something cannot be read.
     """
-    opened = [_keyczar(path) if path.is_dir() else secrets.load(path) for path in paths]
-    return KeyChain(*opened) if len(opened) > 1 else opened[0]
+    return _Opener.of(options).opened(options.pop("keys"))
 
 
-def _keyczar(path: Path) -> Keys:
-    """A Keyczar key set for what its purpose allows: whether it may sign, verify or decrypt."""
-    failures: list[KeySetError] = []
-    for kind in (keyczar.Signer, keyczar.Verifier, keyczar.Crypter):
-        try:
-            found: Keyczar = kind.Read(path)
-        except KeySetError as error:
-            failures.append(error)
-        else:
-            return KeyczarKeys(crypter=found) if kind is keyczar.Crypter else as_keys(found)
-    raise failures[0]
+def rotation_keys(options: dict[str, Any]) -> RotationKeys:
+    """Take the options of `rotation_key_options` out of a command's, and open what they name.
+
+    Raises:
+        click.UsageError: there are no keys at all, or the options do not go together.
+        KeySetError: something cannot be read.
+    """
+    paths, crypter, indexer = (options.pop(name) for name in ("keys", "crypter", "indexer"))
+    opener = _Opener.of(options)
+    if not (paths or crypter):
+        raise click.UsageError("Say --keys, or --crypter alone where nothing is signed.")
+    signer = opener.opened(paths) if paths else None
+    return RotationKeys(
+        signer, opener.opened(crypter) if crypter else opener.opened(paths), opener.opened(indexer) if indexer else None
+    )
+
+
+@dataclass(frozen=True)
+class _Opener:
+    """Opens files of key rings and directories of Keyczar key sets."""
+
+    secrets: Secrets
+    keyczar_crypter: Path | None
+    allow_legacy: bool
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> _Opener:
+        return cls(secrets_of(options), options.pop("keyczar_crypter"), options.pop("allow_legacy", False))
+
+    def opened(self, paths: Sequence[Path]) -> Keys:
+        """The keys of all; the first one writes."""
+        found = [self._keyczar(path) if path.is_dir() else self.secrets.load(path) for path in paths]
+        return KeyChain(*found) if len(found) > 1 else found[0]
+
+    def _keyczar(self, path: Path) -> Keys:
+        found = read_keyczar(path, self.keyczar_crypter, allow_legacy=self.allow_legacy)
+        return KeyczarKeys(crypter=found) if isinstance(found, keyczar.Crypter) else as_keys(found)
+
+
+def read_keyczar(path: Path, crypter: Path | None, *, allow_legacy: bool = False) -> keyczar.Keyczar:
+    """The Keyczar key set in a directory, for all that its purpose allows.
+
+    Args:
+        path: the directory.
+        crypter: that of the key set that it is encrypted with, if it is encrypted; others are read without.
+        allow_legacy: let it write.
+
+    Raises:
+        KeySetError: it cannot be read, or is encrypted and there is no crypter.
+    """
+    reader = keyczar.readers.FileReader(path)
+    metadata = KeyMetadata.parse(reader.GetMetadata())
+    if metadata.encrypted and crypter is None:
+        raise KeySetError(f"the key set {path} is encrypted: name the one that it is encrypted with, --keyczar-crypter")
+    kinds: tuple[type[keyczar.Keyczar], ...] = (keyczar.Signer, keyczar.Verifier, keyczar.Crypter)
+    kind = next((each for each in kinds if metadata.purpose in each.purposes), None)
+    if kind is None:
+        raise KeySetError(f"the key set {path} only encrypts: nothing can be read with it")
+    outer = keyczar.Crypter.Read(crypter) if crypter is not None and metadata.encrypted else None
+    return kind.Read(path, allow_legacy=allow_legacy, crypter=outer)

@@ -9,10 +9,10 @@ import click
 
 from .. import json_text
 from ..errors import KeySetError
-from ..security import Algorithm, KeyRing, Purpose, keyczar
+from ..security import Algorithm, KeyRing, Purpose
 from ..security.keyczar.symmetric import AesKey, HmacKey
 from .commanding import told
-from .key_options import Secrets, secret_options, secrets_of
+from .key_options import Secrets, keyczar_options, read_keyczar, secret_options, secrets_of
 
 __all__ = ["keys"]
 
@@ -128,15 +128,16 @@ def list_keys(path: Path, as_json: bool, **options: Any) -> None:
 @keys.command("import-keyczar")
 @_PATH
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@keyczar_options
 @secret_options
 @told
-def import_keyczar(path: Path, directory: Path, **options: Any) -> None:
+def import_keyczar(path: Path, directory: Path, keyczar_crypter: Path | None, **options: Any) -> None:
     """Add keys derived from those of a Keyczar key set (HMAC or AES): the same ones in every ring.
 
     The ring reads nothing that Keyczar made: give `--keys RING --keys DIRECTORY` until all is rotated.
     """
     ring, secrets = _opened(path, options)
-    for material in _materials(directory):
+    for material in _materials(directory, keyczar_crypter):
         click.echo(ring.add(material))
     secrets.save(ring, path)
 
@@ -146,18 +147,20 @@ def _opened(path: Path, options: dict[str, Any]) -> tuple[KeyRing, Secrets]:
     return secrets.load(path), secrets
 
 
-def _materials(directory: Path) -> list[bytes]:
-    reader = keyczar.readers.FileReader(directory)
-    try:
-        found: keyczar.Keyczar = keyczar.Signer(reader)
-    except KeySetError:
-        found = keyczar.Crypter(reader)
+def _materials(directory: Path, crypter: Path | None) -> list[bytes]:
+    found = read_keyczar(directory, crypter)
     kept = [found.key(version.number) for version in found.versions]
     materials = [
         each.secret + each.hmac_key.secret if isinstance(each, AesKey) else each.secret
         for each in kept
         if isinstance(each, AesKey | HmacKey)
     ]
+    if kept and not materials:
+        raise KeySetError(
+            f"keys of type {found.metadata.type.value} are not imported: they come in pairs, of which others may have"
+            " the public half, and a key ring's keys follow from one secret. Go on reading with the key set itself:"
+            f" --keys RING --keys {directory}"
+        )
     if not materials:
-        raise KeySetError("only HMAC and AES key sets have secrets to derive keys from")
+        raise KeySetError(f"there are no keys in {directory}")
     return materials

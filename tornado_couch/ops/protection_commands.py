@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from .. import json_text
 from ..security import Scheme
+from ..store import Reprotection
 from .audit import Finding
 from .audit import audit as audit_database
 from .commanding import FINDINGS, database_at, told
 from .connecting import connection_of, connection_options
-from .key_options import key_set_options, open_keys, secrets_of
+from .key_options import audit_keys, key_set_options, rotation_key_options, rotation_keys
+from .loading import load_models
+from .progress import progress
 from .rotate import Rotation
 
 __all__ = ["audit", "rotate"]
@@ -60,18 +61,18 @@ class _Tally:
 @_CLASSIC
 @_JSON
 @told
-def audit(database_url: str, paths: tuple[Path, ...], since: str, classic: bool, as_json: bool, **options: Any) -> None:
+def audit(database_url: str, since: str, classic: bool, as_json: bool, **options: Any) -> None:
     """Verify every document of a database, tombstones and conflicts included.
 
     The exit status is 0 where all is well, 1 where something was found, 2 where the audit could not be done.
     """
     connection = connection_of(options)
-    keys, accept = open_keys(paths, secrets_of(options)), _schemes(classic)
+    keys, accept = audit_keys(options), _schemes(classic)
     tally = _Tally(since)
 
     async def run() -> None:
         async with database_at(database_url, connection) as database:
-            with _progress() as advance:
+            with progress() as advance:
                 async for page in audit_database(database, keys, accept=accept, since=since):
                     tally.add(page.since, page.findings, checked=page.checked)
                     advance(page.checked, page.pending)
@@ -82,36 +83,47 @@ def audit(database_url: str, paths: tuple[Path, ...], since: str, classic: bool,
 @click.command()
 @_URL
 @connection_options
-@key_set_options
+@rotation_key_options
+@click.option("--models", metavar="MODULE[:MODELS]", help="The models of what is there: for classes of your own.")
+@click.option("--sign-only", is_flag=True, help="Leave encrypted values as they are.")
+@click.option("--adopt", is_flag=True, help="Also sign what bears no signature, believing it: to begin with, only.")
+@click.option(
+    "--protect-plaintext",
+    is_flag=True,
+    help="Also hash and encrypt what is older than its property's class, believing it; needs --models.",
+)
 @_SINCE
 @_CLASSIC
-@click.option("--adopt", is_flag=True, help="Also sign what bears no signature, believing it: to begin with, only.")
 @_JSON
 @told
 def rotate(
-    database_url: str,
-    paths: tuple[Path, ...],
-    since: str,
-    classic: bool,
-    adopt: bool,
-    as_json: bool,
-    **options: Any,
+    database_url: str, models: str | None, sign_only: bool, since: str, as_json: bool, classic: bool, **options: Any
 ) -> None:
-    """Sign every document anew that the current primary key did not sign; writers may go on meanwhile.
+    """Sign and encrypt anew what the current primary keys did not make; writers may go on meanwhile.
 
-    What does not verify is reported and left as it is, with the exit status of `audit`.
+    With --keys documents are signed, without it the database is one without signatures. Values are encrypted with
+    --crypter, or with --keys where that is not given. Hashes stay as they are.
+
+    What does not verify is reported and left as it is, and so are values that do not decrypt; the exit status is
+    that of `audit`. Run it until it has nothing left to do, then demote and revoke the old key.
     """
-    connection = connection_of(options)
-    keys, accept = open_keys(paths, secrets_of(options)), _schemes(classic)
+    connection, adopt, plaintext = connection_of(options), options.pop("adopt"), options.pop("protect_plaintext")
+    if plaintext and models is None:
+        raise click.UsageError("--protect-plaintext needs --models: only they say what is to be protected.")
+    found = rotation_keys(options)
+    protect = None
+    if not sign_only:
+        known = load_models(models) if models else []
+        protect = Reprotection(found.crypter, found.indexer, models=known, plaintext=plaintext)
     tally = _Tally(since)
 
     async def run() -> None:
         async with database_at(database_url, connection) as database:
-            rotation = Rotation(database, keys, accept=accept, adopt=adopt)
-            with _progress() as advance:
+            rotation = Rotation(database, found.signer, accept=_schemes(classic), adopt=adopt, protect=protect)
+            with progress() as advance:
                 async for page in rotation.run(since=since):
-                    tally.add(page.since, page.findings, signed=page.signed, current=page.current)
-                    advance(page.signed + page.current, page.pending)
+                    tally.add(page.since, page.findings, renewed=page.renewed, current=page.current)
+                    advance(page.renewed + page.current, page.pending)
 
     _run(run, tally, as_json)
 
@@ -127,24 +139,3 @@ def _run(work: Callable[[], Any], tally: _Tally, as_json: bool) -> None:
         tally.show(as_json)
     if tally.findings:
         raise SystemExit(FINDINGS)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[int, int | None], None]]:
-    """A progress bar on a terminal's standard error, where rich is installed; else nothing."""
-    try:
-        from rich.console import Console
-        from rich.progress import Progress
-    except ImportError:
-        yield lambda _count, _pending: None
-        return
-    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bar:
-        task = bar.add_task("documents", total=None)
-        done = 0
-
-        def advance(count: int, pending: int | None) -> None:
-            nonlocal done
-            done += count
-            bar.update(task, completed=done, total=None if pending is None else done + pending)
-
-        yield advance

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..couch import Database
-from ..errors import Conflict, InvalidSignature, SignatureFault, Unavailable
-from ..security import Keys, Scheme, canonical, sign_document, signature_of, verify_document
+from ..errors import (
+    BadRequest,
+    Conflict,
+    DecryptionFailed,
+    InvalidSignature,
+    NotProtected,
+    SignatureFault,
+    TooLarge,
+    Unavailable,
+)
+from ..security import RESERVED_PROPERTIES, Keys, Scheme, canonical, sign_document, signature_of, verify_document
 from .audit import Finding, leaves_of
 
 __all__ = ["Rotation", "RotationPage"]
 
 Document = dict[str, Any]
 Protect = Callable[[Document], Awaitable[Document]]
+
+_SIGNED = "signed"
 
 
 @dataclass
@@ -24,39 +36,51 @@ class RotationPage:
 
     Attributes:
         since: the sequence to go on from.
-        signed: how many leaves were written anew.
+        renewed: how many leaves were written anew.
         current: how many needed nothing.
-        findings: those that do not verify: they are left as they are, since signing them would hide it.
+        findings: what is not as it should be. Beside a `SignatureFault`'s words the reasons are "in the clear" (a
+            value that has to be protected is not), "not decryptable", "signed" (and no keys for signatures are
+            given) and "too large" (for CouchDB, once it is protected). What does not verify is left as it is, since
+            signing it would hide it; of the others the values are.
         pending: how many changes follow, where CouchDB says it.
     """
 
     since: str | int
     pending: int | None = None
-    signed: int = 0
+    renewed: int = 0
     current: int = 0
     findings: list[Finding] = field(default_factory=list)
 
 
+class _Write(NamedTuple):
+    """A leaf that is to be replaced."""
+
+    leaf: Document
+    document: Document
+    history: dict[str, Any]
+
+
 class Rotation:
-    """Signs the documents of a database anew, with scheme v2 and the primary key.
+    """Makes the documents of a database anew: their signatures by scheme v2, and what `protect` does.
 
     Each write names the revision that it replaces, so that it either follows what was verified or fails; a
     document that another writer changed meanwhile comes again in the changes feed with its new revision.
 
     Args:
         database: which.
-        keys: the primary key to write with, and all keys that made what is there.
+        keys: the primary key to sign with, and all keys that signed what is there; None for a database without
+            signatures.
         accept: the schemes of what is there.
         adopt: also sign documents that bear no signature. That believes what stands there: it is for beginning
             to sign an existing database, and no other time.
-        protect: gives a verified document with its properties encrypted by the primary key; the same object
-            where they are already.
+        protect: gives a verified document with its properties encrypted by the primary key, and the same object
+            where they are already: a `Reprotection`. Without it values stay as they are, whatever keys made them.
     """
 
     def __init__(
         self,
         database: Database,
-        keys: Keys,
+        keys: Keys | None,
         *,
         accept: Collection[Scheme] = (Scheme.V2, Scheme.CLASSIC),
         adopt: bool = False,
@@ -77,29 +101,37 @@ class Rotation:
         """
         async for page in self._database.changes_pages(since=since, page_size=page_size, style="all_docs"):
             done = RotationPage(page.last_seq, page.pending)
+            writes = []
             for leaf in await leaves_of(self._database, page):
-                await self._rotate(leaf, done)
+                writes += await self._renewed(leaf, done)
+                await asyncio.sleep(0)  # signing and encrypting a page would hold up the event loop
+            await self._write([each for each in writes if not each.leaf.get("_deleted")], done)
+            await self._write_tombstones([each for each in writes if each.leaf.get("_deleted")], done)
             yield done
 
-    async def _rotate(self, leaf: Document, done: RotationPage) -> None:
+    # ------------------------------------------------------------ what is to be written
+
+    async def _renewed(self, leaf: Document, done: RotationPage) -> list[_Write]:
+        """What to write for a leaf: one document or none."""
         try:
             self._verify(leaf)
         except InvalidSignature as error:
-            done.findings.append(Finding(leaf["_id"], leaf["_rev"], error.reason.value))
-            return
+            done.findings.append(_finding(leaf, error.reason.value))
+            return []
+        if self._keys is None and RESERVED_PROPERTIES & leaf.keys():
+            # Written without a new signature, it would be taken for altered.
+            done.findings.append(_finding(leaf, _SIGNED))
+            return []
         history = leaf.pop("_revisions")
-        renewed = await self._protect(leaf) if self._protect else leaf
-        if renewed is leaf and self._is_current(leaf):
+        document = await self._protected(leaf, done)
+        if document is leaf and self._is_current(leaf):
             done.current += 1
-            return
-        signed = sign_document(renewed, database=self._database.name, parent=leaf["_rev"], signer=self._keys)
-        try:
-            await (self._put_tombstone(signed, history) if leaf.get("_deleted") else self._database.put(signed))
-        except Conflict:
-            return  # another writer was faster: what it wrote is in the feed, after this page
-        done.signed += 1
+            return []
+        return [_Write(leaf, self._signed(document), history)]
 
     def _verify(self, leaf: Document) -> None:
+        if self._keys is None:
+            return
         try:
             verify_document(
                 leaf,
@@ -112,21 +144,89 @@ class Rotation:
             if not (self._adopt and error.reason in (SignatureFault.UNSIGNED, SignatureFault.DELETED)):
                 raise
 
+    async def _protected(self, leaf: Document, done: RotationPage) -> Document:
+        """The leaf with its values made anew; as it is where that cannot be, which need not keep it from signing."""
+        if self._protect is None:
+            return leaf
+        try:
+            return await self._protect(leaf)
+        except NotProtected:
+            done.findings.append(_finding(leaf, "in the clear"))
+        except DecryptionFailed as error:
+            done.findings.append(
+                _finding(leaf, SignatureFault.UNKNOWN_KEY.value if error.unknown_key else "not decryptable")
+            )
+        return leaf
+
     def _is_current(self, leaf: Document) -> bool:
+        if self._keys is None:
+            return True
         signature = signature_of(leaf)
         return signature is not None and self._keys.is_current(signature)
 
-    async def _put_tombstone(self, signed: Document, history: dict[str, Any]) -> None:
-        """Put a tombstone upon a tombstone, which CouchDB takes only as replication brings it.
+    def _signed(self, document: Document) -> Document:
+        if self._keys is None:
+            return document
+        return sign_document(document, database=self._database.name, parent=document["_rev"], signer=self._keys)
+
+    # ------------------------------------------------------------ writing
+
+    async def _write(self, writes: Sequence[_Write], done: RotationPage) -> None:
+        for wave in _waves(writes):
+            try:
+                results = await self._database.bulk_docs([each.document for each in wave])
+            except (BadRequest, TooLarge):
+                # One of them spoiled it for all: none was written.
+                for each in wave:
+                    await self._write_one(each, done)
+                continue
+            for result in results:
+                if result.rev is not None:
+                    done.renewed += 1
+                elif result.error != "conflict":
+                    raise Unavailable(f"CouchDB did not write a document: {result.error}: {result.reason}")
+                # Else another writer was faster: what it wrote is in the feed, after this page.
+
+    async def _write_one(self, write: _Write, done: RotationPage) -> None:
+        try:
+            await self._database.put(write.document)
+        except Conflict:
+            return
+        except TooLarge:
+            done.findings.append(_finding(write.leaf, "too large"))
+            return
+        done.renewed += 1
+
+    async def _write_tombstones(self, writes: Sequence[_Write], done: RotationPage) -> None:
+        """Put tombstones upon tombstones, which CouchDB takes only as replication brings them.
 
         The revision follows from the contents, so that two rotations at once write the same. Should another
         writer create the document anew at this moment, that document wins over the tombstone beside it.
         """
-        digest = hashlib.sha256(canonical(signed)).hexdigest()[:32]
-        start = history["start"] + 1
-        revisions = {"start": start, "ids": [digest, *history["ids"]]}
-        refused = await self._database.bulk_docs(
-            [{**signed, "_rev": f"{start}-{digest}", "_revisions": revisions}], new_edits=False
-        )
+        refused = await self._database.bulk_docs([_replicated(each) for each in writes], new_edits=False)
         if refused:
             raise Unavailable(f"CouchDB did not write a tombstone: {refused[0].error}: {refused[0].reason}")
+        done.renewed += len(writes)
+
+
+def _finding(leaf: Document, reason: str) -> Finding:
+    return Finding(leaf["_id"], leaf["_rev"], reason)
+
+
+def _waves(writes: Sequence[_Write]) -> Iterator[list[_Write]]:
+    """The writes in groups with no two leaves of one document, which CouchDB takes for a conflict."""
+    waves: list[dict[str, _Write]] = []
+    for each in writes:
+        wave = next((wave for wave in waves if each.leaf["_id"] not in wave), None)
+        if wave is None:
+            waves.append(wave := {})
+        wave[each.leaf["_id"]] = each
+    return iter([list(wave.values()) for wave in waves])
+
+
+def _replicated(write: _Write) -> Document:
+    """A tombstone with the revision that it is to have."""
+    digest = hashlib.sha256(canonical(write.document)).hexdigest()[:32]
+    start = write.history["start"] + 1
+    revisions = {"start": start, "ids": [digest, *write.history["ids"]]}
+    return {**write.document, "_rev": f"{start}-{digest}", "_revisions": revisions}

@@ -7,6 +7,7 @@ from .planning import indexed_properties, plan
 from .queries import Bounds, Query
 from .reading import Page
 from .reductions import Group, Groups, reduced
+from .reprotection import Reprotection
 from .retry import Retry
 from .store import Store
 from .walking import Position
@@ -24,6 +25,7 @@ __all__ = [
     "Page",
     "Position",
     "Query",
+    "Reprotection",
     "Retry",
     "Store",
     "Update",

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from .. import json_text
-from ..errors import DecryptionFailed, KeySetError
+from ..errors import DecryptionFailed, KeySetError, NotProtected
 from ..models import Classification, Model, ModelInfo, Place, Property, StoredHash, model_info, run_slow, to_document
 from ..security import as_keys
 from .queries import Query
 
-__all__ = ["Protection"]
+__all__ = ["Protection", "check_protected", "classified", "is_nothing"]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
@@ -38,7 +38,7 @@ class Protection:
         Raises:
             KeySetError: naming the properties.
         """
-        needing = [each.name for each, found in _classified(model_info(cls)) if found.needs_keys]
+        needing = [each.name for each, found in classified(model_info(cls)) if found.needs_keys]
         if needing and self._crypter is None:
             raise KeySetError(f"{cls.__name__} has encrypted {needing}, so it needs keys: Store(database, crypter=...)")
 
@@ -49,7 +49,7 @@ class Protection:
         before = model._stored
         plain = self._revealed(info, before, model._id or "", tolerant=True)
         document = to_document(model, plain)
-        for declared, found in _classified(info):
+        for declared, found in classified(info):
             if declared.blind:
                 document.pop(declared.index_member, None)
             if declared.name in document:
@@ -88,6 +88,7 @@ class Protection:
 
         Raises:
             DecryptionFailed: a value was changed, or is not in the place that it was encrypted for.
+            NotProtected: a value is stored in the clear.
             KeySetError: there are no keys.
         """
         self.check(cls)
@@ -115,10 +116,11 @@ class Protection:
 
     def _revealed(self, info: ModelInfo, document: Document, document_id: str, *, tolerant: bool) -> Document:
         values = dict(document)
-        for declared, found in _classified(info):
-            if declared.name not in document:
+        for declared, found in classified(info):
+            if declared.name not in document or is_nothing(declared, document[declared.name]):
                 continue
             try:
+                check_protected(info, declared, found, document[declared.name])
                 values[declared.name] = found.reveal(document[declared.name], self._place(info, declared, document_id))
             except DecryptionFailed:
                 if not tolerant:
@@ -138,5 +140,25 @@ class Protection:
         return Place(document_id, info.type.name, declared.name, self._crypter, self._indexer)
 
 
-def _classified(info: ModelInfo) -> list[tuple[Property, Classification]]:
+def classified(info: ModelInfo) -> list[tuple[Property, Classification]]:
+    """The properties of a model that are classified, with their classes."""
     return [(each, each.classification) for each in info.properties.values() if each.classification is not None]
+
+
+def is_nothing(declared: Property, stored: object) -> bool:
+    """Whether there is nothing to protect: null where null is as good as nothing."""
+    return stored is None and declared.optional
+
+
+def check_protected(info: ModelInfo, declared: Property, found: Classification, stored: object) -> None:
+    """Refuse a value that stands in the clear where it has to be protected.
+
+    Raises:
+        NotProtected: saying what to do.
+    """
+    if not found.is_protected(stored):
+        raise NotProtected(
+            f"{info.type.name}.{declared.name} is stored in the clear: the document is older than the property's"
+            " class, or was written past this service; what is older, `tornado-couch rotate --models ..."
+            " --protect-plaintext` protects"
+        )

@@ -1,0 +1,131 @@
+"""Stored documents whose protected values are made anew with the primary keys: one step of a rotation.
+
+It works on documents as they are stored, and validates nothing. Ciphertexts are recognised by their form and bound
+only to what stands in the document, so they are made anew without a model as well; a model is needed for classes of
+one's own, and for what is stored in the clear. Hashes stay: nobody knows what they were made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..errors import DecryptionFailed, NotProtected
+from ..models import (
+    Classification,
+    DocumentType,
+    Encrypted,
+    Model,
+    ModelInfo,
+    Place,
+    Property,
+    StoredHash,
+    blind_index_member,
+    model_info,
+    run_slow,
+)
+from ..security import as_keys, blind_indexes, is_encrypted
+from .protection import check_protected, classified, is_nothing
+
+__all__ = ["Reprotection"]
+
+Document = dict[str, Any]
+
+_ENCRYPTED = Encrypted()
+
+
+class Reprotection:
+    """Makes ciphertexts and blind indexes anew that the primary keys did not make.
+
+    Args:
+        crypter: the primary key to encrypt with, and all keys that made what is there: whatever `as_keys` takes.
+        indexer: the same for blind indexes; the crypter without it.
+        models: those whose documents are there. Documents of other types, and properties that a model does not
+            classify, are made anew by the form of their values.
+        plaintext: also protect what is stored in the clear in classified properties, believing it: for documents
+            that are older than the classification.
+    """
+
+    def __init__(
+        self,
+        crypter: object,
+        indexer: object = None,
+        *,
+        models: Iterable[type[Model]] = (),
+        plaintext: bool = False,
+    ) -> None:
+        self._crypter = as_keys(crypter)
+        self._indexer = self._crypter if indexer is None else as_keys(indexer)
+        self._models = {info.type.name: info for info in map(model_info, models)}
+        self._plaintext = plaintext
+
+    async def __call__(self, document: Document) -> Document:
+        """The document as it should be stored now; the same object where it is so already.
+
+        Raises:
+            DecryptionFailed: a value does not decrypt, or a blind index is of unknown keys.
+            NotProtected: a value is stored in the clear.
+            KeySetError: the keys are not for encryption, or none is primary.
+        """
+        info = self._models.get(_family(document))
+        renewed = dict(document)
+        judged = classified(info) if info else []
+        for declared, found in judged:
+            if info and declared.name in document and not is_nothing(declared, document[declared.name]):
+                await self._renew(info, declared, found, renewed)
+        known = {declared.name for declared, _ in judged}
+        for name in document.keys() - known:
+            if is_encrypted(document[name]):
+                self._renew_by_form(name, renewed, plain=info is not None and name in info.properties)
+        return document if renewed == document else renewed
+
+    async def _renew(self, info: ModelInfo, declared: Property, found: Classification, document: Document) -> None:
+        """Make anew what is stored for one classified property of a model."""
+        stored, place = document[declared.name], self._place(document, declared.name)
+        if self._plaintext and not found.is_protected(stored):
+            if found.text_only and not isinstance(stored, str):
+                raise NotProtected(f"{info.type.name}.{declared.name} holds something else than text: it stays so")
+            value, current = stored, False
+        else:
+            check_protected(info, declared, found, stored)
+            value, current = found.reveal(stored, place), found.is_current(stored, place)
+        if isinstance(value, StoredHash):
+            return
+        if not current:
+            slow = found.slow
+            document[declared.name] = (
+                await run_slow(found.protect, value, place) if slow else found.protect(value, place)
+            )
+        if found.blind_index is not None:
+            document[declared.index_member] = found.blind_index(value, place)
+
+    def _renew_by_form(self, name: str, document: Document, *, plain: bool) -> None:
+        """Make anew what looks encrypted; where a model says that it is not, it may only look so."""
+        stored, place = document[name], self._place(document, name)
+        try:
+            value = _ENCRYPTED.reveal(stored, place)
+        except DecryptionFailed:
+            if plain:
+                return
+            raise
+        if not _ENCRYPTED.is_current(stored, place):
+            document[name] = _ENCRYPTED.protect(value, place)
+        member = blind_index_member(name)
+        if member in document:
+            document[member] = self._renewed_index(document[member], value, place)
+
+    def _renewed_index(self, stored: object, value: Any, place: Place) -> str:
+        found = blind_indexes(value, keys=place.needed_indexer(), type_name=place.type_name, property_name=place.name)
+        if stored not in found:
+            raise DecryptionFailed("no key given made the blind index", unknown_key=True)
+        return found[0]
+
+    def _place(self, document: Document, name: str) -> Place:
+        return Place(str(document["_id"]), _family(document), name, self._crypter, self._indexer)
+
+
+def _family(document: Document) -> str:
+    """The type without its version, which ciphertexts are not bound to."""
+    text = document.get("type")
+    parsed = DocumentType.parse(text)
+    return parsed.name if parsed else str(text)
