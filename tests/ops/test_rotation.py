@@ -16,12 +16,13 @@ from tornado_couch import (
     Indexed,
     Key,
     Model,
+    Public,
     Store,
     UpdatedOn,
     install,
 )
 from tornado_couch.errors import KeySetError, LegacyAlgorithm, NotProtected
-from tornado_couch.models import Place
+from tornado_couch.models import Place, upgrade
 from tornado_couch.ops.rotate import Rotation
 from tornado_couch.security import KeyChain, KeyczarKeys, KeyRing, Purpose, keyczar
 from tornado_couch.store import Reprotection
@@ -206,6 +207,36 @@ async def test_documents_with_a_signature_are_not_written_without_one(place: Dat
     done = await rotated(Rotation(place, None, protect=Reprotection(BOTH)))
     assert [(found.id, found.reason) for found in done.findings] == [(guest.guest_id, "signed")]
     assert await shown(before, guest.guest_id) == WANTED
+
+
+async def test_documents_of_older_versions_are_judged_as_their_version_was(place: Database) -> None:
+    """What was in the clear then is no finding, what was encrypted then is made anew, and neither is upgraded."""
+
+    class FirstGuest(Model, type="visitor_v1.0"):
+        mail: Annotated[str, Encrypted(searchable=True)]
+        name: str
+
+    class Visitor(Model, type="visitor_v2.0"):
+        email: Annotated[str, Encrypted(searchable=True)]
+        name: Annotated[str, Encrypted()]
+
+        @upgrade("visitor_v1.0", to="visitor_v2.0", was={"mail": Encrypted(searchable=True), "name": Public()})
+        @staticmethod
+        def rename(found: dict[str, Any]) -> dict[str, Any]:
+            return {"email": found.pop("mail"), **found}
+
+    first = await Store(place, crypter=OLD).create(FirstGuest(mail="a@b", name="Ann"))
+    second = await Store(place, crypter=OLD).create(Visitor(email="c@d", name="Bob"))
+    copy = await place.get(second._id or "")
+    del copy["_rev"]
+    await place.put({**copy, "_id": "later", "type": "visitor_v9.0"})
+    rotation = Rotation(place, None, protect=Reprotection(BOTH, models=[Visitor]))
+    done = await rotated(rotation)
+    assert (done.renewed, [found.id for found in done.findings]) == (2, ["later"])  # it was copied to another id
+    held = await place.get(first._id or "")
+    assert (held["type"], held["name"]) == ("visitor_v1.0", "Ann")
+    assert (await Store(place, crypter=NEW).get(FirstGuest, first._id)).mail == "a@b"
+    assert (await Store(place, crypter=NEW).get(Visitor, second._id)).name == "Bob"
 
 
 async def test_leaves_that_no_read_shows_are_made_anew(place: Database) -> None:

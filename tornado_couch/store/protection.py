@@ -120,8 +120,9 @@ class Protection:
             if declared.name not in document or is_nothing(declared, document[declared.name]):
                 continue
             try:
-                check_protected(info, declared, found, document[declared.name])
-                values[declared.name] = found.reveal(document[declared.name], self._place(info, declared, document_id))
+                place = self._place(info, declared, document_id)
+                check_protected(place, found, document[declared.name])
+                values[declared.name] = found.reveal(document[declared.name], place)
             except DecryptionFailed:
                 if not tolerant:
                     raise
@@ -150,7 +151,7 @@ def is_nothing(declared: Property, stored: object) -> bool:
     return stored is None and declared.optional
 
 
-def check_protected(info: ModelInfo, declared: Property, found: Classification, stored: object) -> None:
+def check_protected(place: Place, found: Classification, stored: object) -> None:
     """Refuse a value that stands in the clear where it has to be protected.
 
     Raises:
@@ -158,7 +159,7 @@ def check_protected(info: ModelInfo, declared: Property, found: Classification, 
     """
     if not found.is_protected(stored):
         raise NotProtected(
-            f"{info.type.name}.{declared.name} is stored in the clear: the document is older than the property's"
+            f"{place.type_name}.{place.name} is stored in the clear: the document is older than the property's"
             " class, or was written past this service; what is older, `tornado-couch rotate --models ..."
             " --protect-plaintext` protects"
         )

@@ -10,22 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..errors import DecryptionFailed, NotProtected
+from ..errors import DecryptionFailed, InvalidDocument, NotProtected
 from ..models import (
     Classification,
     DocumentType,
     Encrypted,
     Model,
-    ModelInfo,
     Place,
-    Property,
     StoredHash,
     blind_index_member,
+    classes_of,
     model_info,
     run_slow,
 )
 from ..security import as_keys, blind_indexes, is_encrypted
-from .protection import check_protected, classified, is_nothing
+from .protection import check_protected, is_nothing
 
 __all__ = ["Reprotection"]
 
@@ -56,7 +55,7 @@ class Reprotection:
     ) -> None:
         self._crypter = as_keys(crypter)
         self._indexer = self._crypter if indexer is None else as_keys(indexer)
-        self._models = {info.type.name: info for info in map(model_info, models)}
+        self._models = {model_info(each).type.name: each for each in models}
         self._plaintext = plaintext
 
     async def __call__(self, document: Document) -> Document:
@@ -67,37 +66,41 @@ class Reprotection:
             NotProtected: a value is stored in the clear.
             KeySetError: the keys are not for encryption, or none is primary.
         """
-        info = self._models.get(_family(document))
+        cls, classes = self._judged(document)
         renewed = dict(document)
-        judged = classified(info) if info else []
-        for declared, found in judged:
-            if info and declared.name in document and not is_nothing(declared, document[declared.name]):
-                await self._renew(info, declared, found, renewed)
-        known = {declared.name for declared, _ in judged}
-        for name in document.keys() - known:
+        for name in document.keys() & classes.keys():
+            if not _is_nothing(cls, name, document[name]):
+                await self._renew(name, classes[name], renewed)
+        for name in document.keys() - classes.keys():
             if is_encrypted(document[name]):
-                self._renew_by_form(name, renewed, plain=info is not None and name in info.properties)
+                self._renew_by_form(name, renewed, plain=cls is not None and name in model_info(cls).properties)
         return document if renewed == document else renewed
 
-    async def _renew(self, info: ModelInfo, declared: Property, found: Classification, document: Document) -> None:
+    def _judged(self, document: Document) -> tuple[type[Model] | None, dict[str, Classification]]:
+        """The model and the classes of a document's own version; none where nobody here knows it."""
+        cls = self._models.get(_family(document))
+        try:
+            return cls, classes_of(cls, document) if cls else {}
+        except InvalidDocument:
+            return None, {}
+
+    async def _renew(self, name: str, found: Classification, document: Document) -> None:
         """Make anew what is stored for one classified property of a model."""
-        stored, place = document[declared.name], self._place(document, declared.name)
+        stored, place = document[name], self._place(document, name)
         if self._plaintext and not found.is_protected(stored):
             if found.text_only and not isinstance(stored, str):
-                raise NotProtected(f"{info.type.name}.{declared.name} holds something else than text: it stays so")
+                raise NotProtected(f"{place.type_name}.{name} holds something else than text: it stays so")
             value, current = stored, False
         else:
-            check_protected(info, declared, found, stored)
+            check_protected(place, found, stored)
             value, current = found.reveal(stored, place), found.is_current(stored, place)
         if isinstance(value, StoredHash):
             return
         if not current:
             slow = found.slow
-            document[declared.name] = (
-                await run_slow(found.protect, value, place) if slow else found.protect(value, place)
-            )
+            document[name] = await run_slow(found.protect, value, place) if slow else found.protect(value, place)
         if found.blind_index is not None:
-            document[declared.index_member] = found.blind_index(value, place)
+            document[blind_index_member(name)] = found.blind_index(value, place)
 
     def _renew_by_form(self, name: str, document: Document, *, plain: bool) -> None:
         """Make anew what looks encrypted; where a model says that it is not, it may only look so."""
@@ -122,6 +125,11 @@ class Reprotection:
 
     def _place(self, document: Document, name: str) -> Place:
         return Place(str(document["_id"]), _family(document), name, self._crypter, self._indexer)
+
+
+def _is_nothing(cls: type[Model] | None, name: str, stored: object) -> bool:
+    declared = model_info(cls).properties.get(name) if cls else None
+    return declared is not None and is_nothing(declared, stored)
 
 
 def _family(document: Document) -> str:
