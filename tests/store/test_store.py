@@ -27,7 +27,9 @@ from tornado_couch import (
     install,
 )
 from tornado_couch.couch import Leaf
-from tornado_couch.errors import Conflict
+from tornado_couch.errors import Conflict, InvalidSignature
+from tornado_couch.security import KeyRing
+from tornado_couch.store import Deletion
 from tornado_couch.store.signing import winner
 
 
@@ -45,6 +47,7 @@ class Person(Model, type="person_v1.0", key="email"):
 
 class Place(Model, type="place_v1.0", key="name", unique=True):
     name: str
+    size: int = 0
 
 
 @pytest.fixture
@@ -188,6 +191,104 @@ async def test_delete_expects_a_revision_too(store: Store) -> None:
     with pytest.raises(RevisionMismatch):
         await store.delete(Fruit, fruit.fruit_id, expected=lambda rev: rev == "1-x")
     assert (await store.get(Fruit, fruit.fruit_id)).color == "red"
+
+
+async def in_conflict(store: Store, name: str, leaves: int) -> Place:
+    """A place with this many more leaves, each as replication brings it."""
+    place = await store.create(Place(name=name))
+    document = await store.database.get(place._id or "")
+    for number in range(leaves):
+        ids = [f"{number:032x}", document["_rev"][2:]]
+        leaf = {**document, "size": number, "_rev": f"2-{ids[0]}", "_revisions": {"start": 2, "ids": ids}}
+        await store.database.bulk_docs([leaf], new_edits=False)
+    return await store.get(Place, name)
+
+
+async def live(store: Store, document_id: str | None) -> list[str | None]:
+    (leaves,) = await store.database.bulk_get([document_id or ""])
+    return [leaf.rev for leaf in leaves if leaf.document and not leaf.document.get("_deleted")]
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_deleted_document_stays_deleted_though_it_was_in_conflict(store: Store, together: bool) -> None:
+    """No other leaf takes the place of the one that was seen; and it can be created anew."""
+    places = [await in_conflict(store, name, 3) for name in "ab"]
+    assert [len(await live(store, each._id)) for each in places] == [3, 3]
+    if together:
+        done = await store.write_many(Place, [Deletion("a"), Deletion("b")])
+        assert [type(each) for each in done] == [Place, Place]
+    else:
+        await store.delete(Place, "a")
+        await store.delete(Place, "b", expected=lambda revision: revision == places[1]._rev)
+    assert [await live(store, each._id) for each in places] == [[], []]
+    for name in "ab":
+        with pytest.raises(DocumentNotFound):
+            await store.get(Place, name)
+        await store.create(Place(name=name, size=9))
+        assert (await store.get(Place, name)).size == 9
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_of_a_document_in_conflict_the_winning_revision_decides(store: Store, together: bool) -> None:
+    """Where another one is expected nothing is deleted, not even a losing leaf."""
+    place = await in_conflict(store, "a", 3)
+    before = await live(store, place._id)
+    loser = next(each for each in before if each != place._rev)
+    if together:
+        (outcome,) = await store.write_many(Place, [Deletion("a", expected=lambda revision: revision == loser)])
+        assert isinstance(outcome, RevisionMismatch)
+    else:
+        with pytest.raises(RevisionMismatch):
+            await store.delete(Place, "a", expected=lambda revision: revision == loser)
+    assert await live(store, place._id) == before
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_forged_leaf_is_not_deleted_with_the_document(installed: Database, together: bool) -> None:
+    """It is evidence: the deletion is refused as a whole, where signatures are verified."""
+    signing = Store(installed, signer=KeyRing.create())
+    place = await signing.create(Place(name="a"))
+    document = await installed.get(place._id or "")
+    ids = ["0" * 32, document["_rev"][2:]]
+    forged = {**document, "size": 6, "_rev": f"2-{ids[0]}", "_revisions": {"start": 2, "ids": ids}}
+    await signing.update(Place, "a", lambda latest: setattr(latest, "size", 5))
+    await installed.bulk_docs([forged], new_edits=False)
+    before = await live(signing, place._id)
+    assert len(before) == 2
+    if together:
+        (outcome,) = await signing.write_many(Place, [Deletion("a")])
+        assert isinstance(outcome, InvalidSignature)
+    else:
+        with pytest.raises(InvalidSignature):
+            await signing.delete(Place, "a")
+    assert await live(signing, place._id) == before
+
+
+async def test_a_leaf_that_comes_while_a_document_is_deleted_is_deleted_too(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replication may be bringing more; but a document that is created anew meanwhile stays."""
+    place = await in_conflict(store, "a", 2)
+    bulk_docs, rounds = store.database.bulk_docs, 0
+
+    async def busy(documents: Any) -> Any:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 1:
+            ids = ["f" * 32, "e" * 32]
+            leaf = {**documents[0], "_deleted": False, "_rev": f"9-{ids[0]}", "_revisions": {"start": 9, "ids": ids}}
+            await bulk_docs([leaf], new_edits=False)
+        result = await bulk_docs(documents)
+        if rounds == 2:
+            await Store(store.database).create(Place(name="a", size=9))
+        return result
+
+    monkeypatch.setattr(store.database, "bulk_docs", busy)
+    await store.delete(Place, "a")
+    assert rounds == 2
+    (left,) = await live(store, place._id)
+    assert (await store.get(Place, "a")).size == 9
+    assert (await store.get(Place, "a"))._rev == left
 
 
 async def test_find_pages_through_a_property_without_skip_or_repeat(store: Store) -> None:

@@ -16,6 +16,7 @@ from ..couch import Database
 from ..errors import Conflict, DocumentExists, DocumentNotFound, InvalidSignature, RevisionMismatch, Unavailable
 from ..models import Model, ModelInfo, collection_view, is_of, model_info, stamped
 from .conversion import Conversion
+from .erasing import Eraser
 from .operations import Change, Check, Creation, Deletion, Operation, Update, called, changed
 from .reading import Reader
 from .signing import Guard
@@ -60,6 +61,7 @@ class BulkWriter(Generic[M]):
         singles: the calls that update and delete one model, trying again at a conflict.
         guard: signs what is written, and verifies what is read.
         writer: carries out the writes.
+        eraser: deletes.
     """
 
     def __init__(
@@ -71,11 +73,13 @@ class BulkWriter(Generic[M]):
         singles: Singles,
         guard: Guard,
         writer: Writer,
+        eraser: Eraser,
     ) -> None:
         self._database = database
         self._conversion = conversion
         self._guard = guard
         self._writer = writer
+        self._eraser = eraser
         self._reader = Reader(database, conversion, guard)
         self._cls = cls
         self._info: ModelInfo = model_info(cls)
@@ -118,7 +122,8 @@ class BulkWriter(Generic[M]):
                 raise RevisionMismatch("the document has another revision", current._rev)
             if isinstance(operation, Deletion):
                 await called(operation.confirm, current)
-                return _Staged(current, self._guard.tombstone(self._writer.marked(document)))
+                await self._eraser.check(document)
+                return _Staged(current, self._eraser.tombstone(document))
             return await self._ready(await changed(operation.change, current), new=False)
         except Exception as error:  # noqa: BLE001 - it is this item's outcome, whatever a hook raised
             return error
@@ -245,7 +250,9 @@ class BulkWriter(Generic[M]):
             raise staged
         if isinstance(result, Exception):
             raise result
-        if not isinstance(operation, Deletion):
+        if isinstance(operation, Deletion):
+            await self._eraser.finish(staged.model._stored, result or "")
+        else:
             document = staged.document
             if result is not None and not self._guard.fits(document, result):
                 # It was created and deleted by others since the tombstone was looked for.

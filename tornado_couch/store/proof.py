@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from ..couch import Leaf
 from ..models import WRITE_PROPERTY
 
-__all__ = ["Evidence", "Standing", "Verdict", "marked", "unmarked"]
+__all__ = ["Evidence", "Standing", "Verdict", "history", "marked", "unmarked"]
 
 Document = dict[str, Any]
 
@@ -80,7 +80,7 @@ class Evidence:
         self._document = document
         self._base: str | None = document.get("_rev")
         self._leaves = [each.document for each in leaves if each.document is not None]
-        self._paths = [_path(each) for each in self._leaves]
+        self._paths = [history(each) for each in self._leaves]
         self._bodies: dict[str, Document] = {each["_rev"]: each for each in self._leaves}
 
     @property
@@ -140,12 +140,12 @@ class Evidence:
         return _written(self._bodies[revision]) == _written(self._document)
 
 
-def _path(document: Mapping[str, Any]) -> list[str]:
-    """A leaf's revisions, from itself back to the oldest that is known."""
-    history = document.get("_revisions")
-    if history is None:
+def history(document: Mapping[str, Any]) -> list[str]:
+    """A document's revision and those before it, the latest first, as far as `_revisions` has them."""
+    known = document.get("_revisions")
+    if known is None:
         return [document["_rev"]]
-    return [f"{history['start'] - age}-{each}" for age, each in enumerate(history["ids"])]
+    return [f"{known['start'] - age}-{each}" for age, each in enumerate(known["ids"])]
 
 
 def _successor(path: Sequence[str], base: str) -> str | None:

@@ -73,8 +73,13 @@ class Reader:
         found = await self._database.bulk_get(list(ids), revs=self._guard.history)
         return [self._guard.judged(leaves) for leaves in found]
 
-    async def by_key(self, cls: type[M], key: Any) -> M:
+    async def by_key(self, cls: type[M], key: Any, *, conflicts: bool = False) -> M:
         """The model with this key.
+
+        Args:
+            cls: the model.
+            key: which one.
+            conflicts: keep `_conflicts`, where there are any, in the model's `_stored`.
 
         Raises:
             DocumentNotFound: there is none.
@@ -82,34 +87,34 @@ class Reader:
             DecryptionFailed: a property of it does not decrypt.
             InvalidSignature: it is not what a holder of the keys wrote there, or was deleted by somebody else.
         """
-        document = await self._find_document(cls, key)
+        document = await self._find_document(cls, key, conflicts)
         if document is None:
             raise DocumentNotFound(f"there is no {model_info(cls).type.name} with that key")
         return await self._conversion.from_store(cls, document)
 
-    async def _find_document(self, cls: type[Model], key: Any) -> Document | None:
+    async def _find_document(self, cls: type[Model], key: Any, conflicts: bool) -> Document | None:
         info = model_info(cls)
         certain = info.document_id(key)
         if certain is not None:
-            return await self._bearing(cls, certain, key)
+            return await self._bearing(cls, certain, key, conflicts)
         if info.key and info.key.generated:
             # A generated key is the id of what this package created; documents from elsewhere may
             # have another id, so a miss says nothing.
-            document = await self._bearing(cls, key, key)
+            document = await self._bearing(cls, key, key, conflicts)
             if document is not None:
                 return document
         found = await self._database.view(
             collection_view(cls), collection_view(cls), key=info.key_value(key), limit=1, reduce=False
         )
-        return await self._bearing(cls, found.rows[0].id or "", key) if found.rows else None
+        return await self._bearing(cls, found.rows[0].id or "", key, conflicts) if found.rows else None
 
-    async def _bearing(self, cls: type[Model], document_id: str, key: Any) -> Document | None:
+    async def _bearing(self, cls: type[Model], document_id: str, key: Any, conflicts: bool) -> Document | None:
         """The document of this id, if it is of the model and bears the key."""
         # Ids with an underscore are design and local documents: never a model's.
         if document_id.startswith("_"):
             return None
         try:
-            document = await self._verified(document_id)
+            document = await self._verified(document_id, conflicts)
         except ValueError:
             return None  # no document can have such an id
         except NotFound as missing:
@@ -121,9 +126,10 @@ class Reader:
             return None
         return None if info.key and document.get(info.key.name) != info.key_value(key) else document
 
-    async def _verified(self, document_id: str) -> Document | None:
+    async def _verified(self, document_id: str, conflicts: bool) -> Document | None:
         try:
-            return self._guard.verified(await self._database.get(document_id, revs=self._guard.history))
+            document = await self._database.get(document_id, revs=self._guard.history, conflicts=conflicts)
+            return self._guard.verified(document)
         except NotFound as missing:
             if missing.reason != "deleted":
                 raise

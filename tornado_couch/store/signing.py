@@ -206,9 +206,14 @@ def winner(leaves: Sequence[Leaf]) -> Document | None:
     """The winning revision's document, as CouchDB chooses it; None if the document is gone.
 
     A leaf that is not deleted wins over one that is; then the longer history; then the greater
-    revision id (CouchDB documentation, "Replication and conflict model").
+    revision id (CouchDB documentation, "Replication and conflict model"). As in CouchDB's own answers,
+    `_conflicts` has the other revisions that live, if there are any.
     """
-    return _first([each.document for each in leaves if each.document and not each.document.get("_deleted")])
+    live = [each.document for each in leaves if each.document and not each.document.get("_deleted")]
+    first = _first(live)
+    if first is None or len(live) == 1:
+        return first
+    return {**first, "_conflicts": [each["_rev"] for each in live if each is not first]}
 
 
 def winning_tombstone(leaves: Sequence[Leaf]) -> Document | None:

@@ -14,6 +14,7 @@ from ..models import Model, model_info, stamped, utc_now
 from ..security import Scheme
 from .bulk import BulkWriter
 from .conversion import Conversion
+from .erasing import Eraser
 from .operations import Change, Check, Expectation, Operation, called, changed
 from .protection import Protection
 from .queries import Query
@@ -87,6 +88,7 @@ class Store:
         if signer is not None:
             self._guard = SignatureGuard(database, signer, verify=verify, scheme=scheme, accept=accept)
         self._reader = Reader(database, self._conversion, self._guard)
+        self._eraser = Eraser(database, self._guard, self.writer, self.retry)
 
     @property
     def signature_failures(self) -> Counter[str]:
@@ -152,7 +154,7 @@ class Store:
         return await self._bulk(cls).write(operations)
 
     def _bulk(self, cls: type[M]) -> BulkWriter[M]:
-        return BulkWriter(self.database, self._conversion, cls, self._now, self, self._guard, self.writer)
+        return BulkWriter(self.database, self._conversion, cls, self._now, self, self._guard, self.writer, self._eraser)
 
     async def _refuse_known_key(self, model: Model) -> None:
         try:
@@ -298,6 +300,9 @@ class Store:
     ) -> M:
         """Delete the model with this key, trying again when another writer was faster.
 
+        Of a document in conflict no revision is left: the winning one decides whether it is deleted, then the
+        others are deleted with it, so that none takes its place.
+
         Args:
             cls: the model.
             key: which one.
@@ -313,23 +318,21 @@ class Store:
         """
 
         async def attempt() -> M:
-            current = await self._checked(cls, key, check, expected)
+            current = await self._checked(cls, key, check, expected, conflicts=True)
             await called(confirm, current)
-            await self._erase(current)
+            await self._eraser.erase({**current._stored, "_id": current._id, "_rev": current._rev})
             return current
 
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
 
-    async def _checked(self, cls: type[M], key: Any, check: Check[M] | None, expected: Expectation | None) -> M:
-        current = await self.get(cls, key)
+    async def _checked(
+        self, cls: type[M], key: Any, check: Check[M] | None, expected: Expectation | None, *, conflicts: bool = False
+    ) -> M:
+        current = await self._reader.by_key(cls, key, conflicts=conflicts)
         await called(check, current)
         if expected is not None and not expected(current._rev or ""):
             raise RevisionMismatch("the document has another revision", current._rev)
         return current
-
-    async def _erase(self, current: Model) -> None:
-        found = {**current._stored, "_id": current._id, "_rev": current._rev}
-        await self.writer.put(self._guard.tombstone(self.writer.marked(found)))
 
     async def _write(self, model: M, *, new: bool, parent: str | None = None) -> M:
         stamped(model, new=new, now=self._now)
