@@ -13,6 +13,7 @@ _COMMANDS = {
     "audit": "tornado_couch.ops.protection_commands:audit",
     "couchdb": "tornado_couch.embedded.command:couchdb",
     "keys": "tornado_couch.ops.keys_command:keys",
+    "policy-report": "tornado_couch.ops.policy_command:policy_report_command",
     "rotate": "tornado_couch.ops.protection_commands:rotate",
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ..errors import ModelDefinitionError
 from ..models import Model
 
 __all__ = ["load", "load_models"]
@@ -22,6 +23,7 @@ def load(reference: str) -> Any:
 
     Raises:
         click.UsageError: there is no such thing; or its module cannot be imported for want of another.
+        ModelDefinitionError: a model in it is declared wrongly.
     """
     module_name, _, attribute = reference.partition(":")
     here = str(Path.cwd())
@@ -29,6 +31,8 @@ def load(reference: str) -> Any:
         sys.path.insert(0, here)
     try:
         found: Any = importlib.import_module(module_name)
+    except ModelDefinitionError:
+        raise  # it is a TypeError too, and says by itself what is wrong
     except (ImportError, ValueError, TypeError) as error:
         raise click.UsageError(f"{reference!r}: cannot import {module_name!r}: {error}") from None
     for part in attribute.split(".") if attribute else ():

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from .. import json_text
 from ..models import Model, Property, Public, model_info
 
-__all__ = ["PolicyRow", "policy_json", "policy_report", "policy_table"]
+__all__ = ["UNCLASSIFIED", "PolicyRow", "policy_json", "policy_report", "policy_table"]
 
-_UNCLASSIFIED = "unclassified"
+UNCLASSIFIED = "unclassified"
+"""Stands in place of a class where nobody said one."""
+
 _GENERATED = "generated"
 
 
@@ -68,7 +70,7 @@ def policy_json(rows: Sequence[PolicyRow]) -> bytes:
 
 def _row(type_text: str, declared: Property) -> PolicyRow:
     found = declared.classification or Public()
-    unsaid = _GENERATED if declared.stamp or declared.generated else _UNCLASSIFIED
+    unsaid = _GENERATED if declared.stamp or declared.generated else UNCLASSIFIED
     name = type(found).__name__ if declared.classification else unsaid
     return PolicyRow(type_text, declared.name, name, found.algorithm, found.key_set, _clients(declared))
 
