@@ -11,8 +11,10 @@ __all__ = ["main"]
 # Where each command is. They are imported when they are used, so that each starts as fast as it can.
 _COMMANDS = {
     "audit": "tornado_couch.ops.protection_commands:audit",
+    "cluster": "tornado_couch.ops.cluster:cluster",
     "couchdb": "tornado_couch.embedded.command:couchdb",
     "keys": "tornado_couch.ops.keys_command:keys",
+    "load": "tornado_couch.ops.load_command:load",
     "policy-report": "tornado_couch.ops.policy_command:policy_report_command",
     "rotate": "tornado_couch.ops.protection_commands:rotate",
 }

@@ -20,12 +20,14 @@ __all__ = [
     "design_info",
     "document",
     "index",
+    "node",
     "query",
     "server",
     "view",
 ]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NODE = re.compile(r"[A-Za-z0-9_-]+@[A-Za-z0-9._-]+")
 # Of the names with an underscore only these are databases: `/_all_dbs` and the like are endpoints.
 _SYSTEM_DATABASES = frozenset({"_dbs", "_global_changes", "_nodes", "_replicator", "_users"})
 
@@ -100,6 +102,17 @@ def database(name: str, *rest: str) -> Address:
         raise ValueError(f"{name!r} is no database: only CouchDB's own begin with an underscore")
     tail = "".join(f"/{word}" for word in rest)
     return Address(f"/{_quote(name)}{tail}", f"/{{db}}{tail}")
+
+
+def node(name: str) -> Address:
+    """The entry of a cluster's node, which is called NAME@HOST.
+
+    Raises:
+        ValueError: it is no node's name.
+    """
+    if not _NODE.fullmatch(name):
+        raise ValueError(f"{name!r} is no node's name: that is NAME@HOST, such as couchdb@couchdb2.example")
+    return Address(f"/_node/_local/_nodes/{_quote(name)}", "/_node/_local/_nodes/{node}")
 
 
 def document(database_name: str, document_id: str) -> Address:

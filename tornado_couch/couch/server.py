@@ -7,7 +7,7 @@ from collections import deque
 from http import HTTPStatus
 from typing import Any
 
-from ..errors import InvalidReply
+from ..errors import Conflict, InvalidReply
 from . import names
 from .exchange import SUCCESS, Answer, Exchange, expect
 from .observing import Observer
@@ -94,6 +94,32 @@ class Server:
                     self._ids.extend(await self._fetch_uuids(self._uuid_batch))
                 return self._ids.popleft()
         return self._ids.popleft()
+
+    async def membership(self) -> tuple[list[str], list[str]]:
+        """The names of the nodes that this one is connected to, and of those that are of its cluster.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#membership
+        """
+        answer = await self._call("GET", "/_membership")
+        connected, members = answer.member("all_nodes", list), answer.member("cluster_nodes", list)
+        return [str(each) for each in connected], [str(each) for each in members]
+
+    async def add_node(self, name: str) -> bool:
+        """Takes a node into the cluster, such as "couchdb2@couchdb2.example"; it needs an administrator.
+
+        https://docs.couchdb.org/en/stable/cluster/nodes.html#adding-a-node
+
+        Returns:
+            False when it was a member already.
+
+        Raises:
+            ValueError: it is no node's name. CouchDB takes any, and keeps waiting for it.
+        """
+        try:
+            await self._exchange.call("PUT", names.node(name), body={})
+        except Conflict:
+            return False
+        return True
 
     async def databases(self) -> list[str]:
         """The names of all databases, in CouchDB's order."""
