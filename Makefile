@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check clean
+.PHONY: run test check docs clean
 
 run: $(VENV)/.installed
 	@$(BIN)/python -m example_app
@@ -16,6 +16,12 @@ test: $(VENV)/.installed
 check: $(VENV)/.installed
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+# The documentation, in build/docs; a warning is an error.
+docs: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
 
 $(VENV)/.installed: setup.cfg pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \

@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import re
 import shlex
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,14 @@ def test_every_block_says_its_language(name: str) -> None:
     assert {each for each in found if not each.startswith("{")} <= {"python", *OTHERS}
 
 
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
 async def run(block: str, names: dict[str, Any], where: str) -> None:
     """Run a block, with `await` at the top level as in `python -m asyncio`."""
     code = compile(block, where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
@@ -47,8 +56,13 @@ async def run(block: str, names: dict[str, Any], where: str) -> None:
 
 
 async def run_page(name: str, names: dict[str, Any], database: Database, url: str) -> None:
+    # Ports that a page listens at are free ones here.
+    ports = {f":{port}": f":{free_port()}" for port in ("8888", "8889")}
+    ports |= {f"listen{old.replace(':', '(')}": f"listen{new.replace(':', '(')}" for old, new in ports.items()}
     for number, block in enumerate(blocks(name, "python"), 1):
         text = block.replace('"orchard"', repr(database.name)).replace('"http://127.0.0.1:5984"', repr(url))
+        for old, new in ports.items():
+            text = text.replace(old, new)
         await run(text, names, f"docs/{name}.md, block {number}")
 
 
