@@ -138,6 +138,6 @@ def route_pattern(rule: Rule) -> str:
         elif text == ")":
             depth -= 1
         elif depth == 0:
-            # An escaped letter is a class of characters, such as `\\d`.
+            # An escaped letter is a class of characters, such as `\d`.
             parts.append(text[1:] if text.startswith("\\") and not text[1:].isalnum() else text)
     return "".join(parts)
