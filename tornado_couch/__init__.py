@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         ReplaceMixin,
         ResourceHandler,
         RetrieveMixin,
+        health_routes,
         resource,
     )
 
@@ -111,6 +112,7 @@ __all__ = [
     "UpdatedOn",
     "WriteOnly",
     "__version__",
+    "health_routes",
     "install",
     "resource",
     "upgrade",
@@ -130,7 +132,7 @@ _HOME = {
     "web": (
         "AllowAny Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin PatchMixin"
         " Policy Problem ProblemHandler ReductionHandler ReplaceMixin"
-        " ResourceHandler RetrieveMixin resource"
+        " ResourceHandler RetrieveMixin health_routes resource"
     ),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}

@@ -75,12 +75,14 @@ class ViewMetrics:
         updates_pending: how many changes of documents the index has not seen; None where CouchDB does not
             say. Of several copies of the index, the one that has seen most counts.
         updater_running: whether it is being brought up to date.
+        signature: what is the same as long as the views are; None where CouchDB does not say.
     """
 
     design_document: str
     sizes: Sizes
     updates_pending: int | None = None
     updater_running: bool = False
+    signature: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +148,13 @@ async def view_metrics(database: Database, design: str) -> ViewMetrics:
         ValueError: the name is not text that CouchDB can take.
     """
     index: dict[str, Any] = (await database.design_info(design))["view_index"]
-    pending = index.get("updates_pending")
+    pending, signature = index.get("updates_pending"), index.get("signature")
     return ViewMetrics(
         design.removeprefix("_design/"),
         Sizes.of(index),
         _count(pending.get("minimum")) if isinstance(pending, dict) else None,
         index.get("updater_running") is True,
+        signature if isinstance(signature, str) else None,
     )
 
 

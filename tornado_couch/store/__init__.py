@@ -5,6 +5,7 @@ from __future__ import annotations
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update
 from .planning import indexed_properties, plan
 from .queries import Bounds, Query
+from .readiness import Readiness, ReadinessCheck
 from .reading import Page
 from .reductions import Group, Groups, reduced
 from .reprotection import Reprotection
@@ -25,6 +26,8 @@ __all__ = [
     "Page",
     "Position",
     "Query",
+    "Readiness",
+    "ReadinessCheck",
     "Reprotection",
     "Retry",
     "Store",

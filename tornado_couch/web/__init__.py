@@ -8,6 +8,7 @@ from .authenticators import BasicAccounts, BearerJWT
 from .bodies import BodyLimits
 from .cors import Cors
 from .handlers import ResourceHandler
+from .health import health_routes
 from .hooks import Event, Hooks
 from .list_query import ListQuery
 from .listing import ListMixin
@@ -59,6 +60,7 @@ __all__ = [
     "change_password",
     "create_account",
     "entity_tag",
+    "health_routes",
     "parse_entity_tags",
     "resource",
 ]

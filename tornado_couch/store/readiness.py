@@ -1,0 +1,100 @@
+"""Whether a database can serve its models: it is there, and their design documents are there and built."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from ..couch import Database, view_metrics
+from ..couch.measuring import each_of
+from ..couch.transport import deadline
+from ..errors import CouchError, NotFound
+from ..models import Model, design_documents
+
+__all__ = ["Readiness", "ReadinessCheck"]
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """The outcome of a check.
+
+    Attributes:
+        reasons: what is missing, a sentence each; for operators, not for clients.
+    """
+
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.reasons
+
+
+class ReadinessCheck:
+    """Asks a database for all that some models need, everything at once and within a deadline.
+
+    An index counts as built once it has seen all but `max_pending` changes. One that has not is told to go on,
+    without waiting for it: CouchDB builds most indexes only when they are asked for. Once built it stays so for
+    this check, as long as its views do not change: an index that lags behind many writes makes queries slow, and
+    taking every process of a service away for that would make it worse.
+
+    Args:
+        database: where the models are kept.
+        models: whose design documents are needed.
+        max_pending: how many changes an index may not have seen.
+        timeout: seconds for all of it.
+    """
+
+    def __init__(
+        self, database: Database, models: Iterable[type[Model]] = (), *, max_pending: int = 1000, timeout: float = 5.0
+    ) -> None:
+        self._database = database
+        self._timeout = timeout
+        self._max_pending = max_pending
+        self._views: dict[str, list[str]] = {
+            document["_id"].removeprefix("_design/"): list(document["views"])
+            for model in models
+            for document in design_documents(model)
+        }
+        self._built: set[tuple[str, str | None]] = set()
+
+    async def __call__(self) -> Readiness:
+        """Ask now; nothing is raised for what CouchDB does."""
+        asks: list[Callable[[], Awaitable[str | None]]] = [self._reachable]
+        asks += [lambda name=name: self._index(name) for name in self._views]  # type: ignore[misc]
+        try:
+            async with deadline(self._timeout):
+                reasons = await each_of(asks, lambda ask: ask())
+        except asyncio.TimeoutError:
+            return Readiness((f"CouchDB did not answer everything within {self._timeout:g} seconds",))
+        # Where the database cannot be asked, each design document would say so once more.
+        return Readiness(tuple(dict.fromkeys(reason for reason in reasons if reason)))
+
+    async def _reachable(self) -> str | None:
+        try:
+            await self._database.info()
+        except CouchError as error:
+            return self._failure(error)
+        return None
+
+    async def _index(self, name: str) -> str | None:
+        try:
+            found = await view_metrics(self._database, name)
+            pending, known = found.updates_pending or 0, (name, found.signature)
+            if pending <= self._max_pending:
+                self._built.add(known)
+            if known in self._built:
+                return None
+            for view in self._views[name]:
+                await self._database.view(name, view, update="lazy", limit=0, reduce=False)
+        except NotFound as missing:
+            if missing.reason == "Database does not exist.":
+                return self._failure(missing)
+            return f"the design document {name} is missing"
+        except CouchError as error:
+            return self._failure(error)
+        return f"the index of {name} has not seen {pending} changes"
+
+    def _failure(self, error: CouchError) -> str:
+        return f"the database {self._database.name} cannot be used: {error}"
