@@ -15,6 +15,7 @@ from .documents import (
     upgraded,
     validated,
 )
+from .history import LAST_NUMBER, VERSION_PROPERTY, Version, version_id, version_of, version_prefix
 from .indexes import Index
 from .model import DocumentType, Model, ModelInfo, model_info
 from .patch import json_patch, merge_patch
@@ -33,12 +34,14 @@ from .properties import (
 )
 from .reductions import Count, Reduction, Stats, Sum
 from .schema import Action, body_problems, body_schema
+from .soft_delete import DELETED_PROPERTY, deleted_on, is_deleted
 from .timestamps import format_timestamp, utc_now
 from .upgrades import upgrade
 from .views import (
     CONFLICTS_VIEW,
     collection_view,
     conflicts_design_document,
+    deleted_view,
     design_documents,
     property_view,
     reduction_view,
@@ -46,6 +49,9 @@ from .views import (
 
 __all__ = [
     "CONFLICTS_VIEW",
+    "DELETED_PROPERTY",
+    "LAST_NUMBER",
+    "VERSION_PROPERTY",
     "WRITE_PROPERTY",
     "Action",
     "Classification",
@@ -70,6 +76,7 @@ __all__ = [
     "Sum",
     "Timestamp",
     "UpdatedOn",
+    "Version",
     "WriteOnly",
     "blind_index_member",
     "body_problems",
@@ -77,9 +84,12 @@ __all__ = [
     "classes_of",
     "collection_view",
     "conflicts_design_document",
+    "deleted_on",
+    "deleted_view",
     "design_documents",
     "format_timestamp",
     "from_document",
+    "is_deleted",
     "is_of",
     "is_outdated",
     "json_patch",
@@ -96,4 +106,7 @@ __all__ = [
     "upgraded",
     "utc_now",
     "validated",
+    "version_id",
+    "version_of",
+    "version_prefix",
 ]

@@ -38,6 +38,8 @@ class ModelInfo:
         indexes: by which the documents can be found; the one of all documents is the first.
         reductions: the reduced views, by the name in the URL.
         upgrades: from older versions of the type, by the version that each begins with.
+        history: each version of a document is a document of its own, and none is ever rewritten.
+        soft_delete: a deletion only marks a document.
     """
 
     type: DocumentType
@@ -49,6 +51,13 @@ class ModelInfo:
     indexes: tuple[Index, ...] = ()
     reductions: dict[str, Reduction] = with_default(default_factory=dict)
     upgrades: dict[DocumentType, Upgrade] = with_default(default_factory=dict)
+    history: bool = False
+    soft_delete: bool = False
+
+    @property
+    def restorable(self) -> bool:
+        """What was deleted can come back."""
+        return self.history or self.soft_delete
 
     def document_id(self, key: Any) -> str | None:
         """The document id that a key decides; None where a view must be asked."""
@@ -109,6 +118,8 @@ class Model(BaseModel):
             JSON index of Mango: `indexes=[("color", "created_on")]`.
         reductions: reduced views by the name that they have in the URL: `{"by_color": Count("color")}`.
         upgrades: functions marked by `upgrade`, besides those in the class body and in its bases.
+        history: every version is kept, as a document of its own that is never rewritten.
+        soft_delete: a deletion hides a document, which can be restored.
         classified: every property has to be classified, as `Public()`, `Encrypted()`, `Hashed()` or by a class of
             one's own, except time stamps and generated keys. Inherited.
 
@@ -155,13 +166,15 @@ class Model(BaseModel):
         indexes: Iterable[Iterable[str]] = (),
         reductions: Mapping[str, Reduction] | None = None,
         upgrades: Iterable[object] = (),
+        history: bool = False,
+        soft_delete: bool = False,
         classified: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         if classified is not None:
             cls.__classified__ = classified
-        declared = _Declared(key, unique, indexes, reductions or {}, upgrades)
+        declared = _Declared(key, unique, indexes, reductions or {}, upgrades, history, soft_delete)
         if type is None:
             if any(declared):
                 names = ", ".join(f"`{name}`" for name in _Declared._fields)
@@ -217,6 +230,8 @@ class _Declared(NamedTuple):
     indexes: Iterable[Iterable[str]]
     reductions: Mapping[str, Reduction]
     upgrades: Iterable[object]
+    history: bool
+    soft_delete: bool
 
 
 def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInfo:
@@ -225,6 +240,7 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         raise ModelDefinitionError(f'{cls.__name__}: type {type_text!r} is not NAME_vMAJOR.MINOR, such as "fruit_v1.0"')
     properties, reductions = _properties(cls), declared.reductions
     named = _key_property(cls, properties, declared.key, declared.unique)
+    _check_keeping(cls, declared)
     adapters = {name: _adapter(cls, each) for name, each in properties.items()}
     composites = [columns if isinstance(columns, str) else tuple(columns) for columns in declared.indexes]
     grouped = [*composites, *((*each.by, each.of or "") for each in reductions.values())]
@@ -248,13 +264,31 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         document_type,
         properties,
         named,
-        declared.unique,
+        declared.unique or (declared.history and named is not None and not named.generated),
         adapters,
         _defaults(cls, properties, adapters),
         make_indexes(cls.__name__, document_type.name, properties, named, composites),
         dict(reductions),
         collect_upgrades(cls, document_type, declared.upgrades),
+        declared.history,
+        declared.soft_delete,
     )
+
+
+def _check_keeping(cls: type[Model], declared: _Declared) -> None:
+    """Refuse what cannot go together with `history`."""
+    if not declared.history:
+        return
+    if declared.soft_delete:
+        raise ModelDefinitionError(f"{cls.__name__}: with `history` what is deleted is kept anyway; drop `soft_delete`")
+    if declared.key is None:
+        raise ModelDefinitionError(
+            f"{cls.__name__}: `history` needs a `key`, which all versions of a document share; `fruit_id: Key` is one"
+        )
+    if declared.reductions:
+        raise ModelDefinitionError(
+            f"{cls.__name__}: with `history` a reduced view would count every version; it can have no `reductions`"
+        )
 
 
 def _defaults(

@@ -11,14 +11,17 @@ import json
 import re
 from typing import Any
 
+from .history import VERSION_PROPERTY
 from .indexes import Index
 from .model import Model, ModelInfo, model_info
 from .reductions import Reduction
+from .soft_delete import DELETED_PROPERTY
 
 __all__ = [
     "CONFLICTS_VIEW",
     "collection_view",
     "conflicts_design_document",
+    "deleted_view",
     "design_documents",
     "property_view",
     "reduction_view",
@@ -59,6 +62,11 @@ def collection_view(cls: type[Model]) -> str:
     return model_info(cls).indexes[0].view
 
 
+def deleted_view(cls: type[Model]) -> str:
+    """The view of the documents that are marked as deleted: keys are the name of an indexed property and its value."""
+    return f"{model_info(cls).type.name}_deleted"
+
+
 def reduction_view(cls: type[Model], name: str) -> str:
     """The view that a reduction is read from: of its own, or that of an indexed property."""
     info = model_info(cls)
@@ -77,6 +85,8 @@ def design_documents(cls: type[Model]) -> list[dict[str, Any]]:
     """The design documents that the model's indexes and reductions need, without revisions."""
     info = model_info(cls)
     found = {each.view: _index_document(info, each) for each in info.indexes}
+    if info.soft_delete:
+        found[deleted_view(cls)] = _deleted_document(info, deleted_view(cls))
     for each in info.reductions.values():
         view = _view_of(info, each)
         if view not in found:
@@ -97,10 +107,24 @@ def _index_document(info: ModelInfo, index: Index) -> dict[str, Any]:
     if index.composite:
         return _mango_document(info, index)
     (name,) = index.properties
-    if index == info.indexes[0]:  # a document without its key cannot be named, so it is not listed
-        condition = f"\n      && Object.prototype.hasOwnProperty.call(doc, {json.dumps(name)})"
-        return _script_document(info, index.view, f"doc[{json.dumps(name)}]", "null", "_count", condition)
-    return _script_document(info, index.view, _value(info, name), "null", "_count")
+    if index != info.indexes[0]:
+        return _script_document(info, index.view, _value(info, name), "null", "_count")
+    # A document without its key cannot be named, so it is not listed.
+    condition = f"\n      && Object.prototype.hasOwnProperty.call(doc, {json.dumps(name)})"
+    key, value, function = f"doc[{json.dumps(name)}]", "null", "_count"
+    if info.history:
+        # Grouped by the first two, the greatest value tells the latest version, and whether that is a deletion.
+        key = f"[{key}, doc._id.slice(0, -11), doc.{VERSION_PROPERTY}.written_on]"
+        value = f"Number(doc._id.slice(-10)) * 2 + (doc.{VERSION_PROPERTY}.deleted === true ? 1 : 0)"
+        function = "_stats"
+    return _script_document(info, index.view, key, value, function, condition)
+
+
+def _deleted_document(info: ModelInfo, view: str) -> dict[str, Any]:
+    single = [name for index in info.indexes if not index.composite for name in index.properties]
+    keys = [f"[{json.dumps(name)}, {'doc._id' if name == '_id' else _value(info, name)}]" for name in single]
+    key = ", null);\n    emit(".join(keys)
+    return _script_document(info, view, key, "null", "_count", standing=_marked(deleted=True))
 
 
 def _reduction_document(info: ModelInfo, reduction: Reduction, view: str) -> dict[str, Any]:
@@ -120,17 +144,44 @@ def _value(info: ModelInfo, name: str) -> str:
 
 
 def _script_document(
-    info: ModelInfo, view: str, key: str, value: str, function: str, condition: str = ""
+    info: ModelInfo,
+    view: str,
+    key: str,
+    value: str,
+    function: str,
+    condition: str = "",
+    standing: str | None = None,
 ) -> dict[str, Any]:
     prefix = json.dumps(f"{info.type.name}_v")
+    condition = (_standing(info) if standing is None else standing) + condition
     source = _MAP.format(prefix=prefix, condition=condition, key=key, value=value)
     return {"_id": f"_design/{view}", "language": "javascript", "views": {view: {"map": source, "reduce": function}}}
+
+
+def _standing(info: ModelInfo) -> str:
+    """The condition for those documents of the type that a view is about."""
+    if info.history:
+        return (
+            f"\n      && /:[0-9]{{10}}$/.test(doc._id) && doc.{VERSION_PROPERTY}"
+            f' && typeof doc.{VERSION_PROPERTY}.written_on === "string"'
+        )
+    return _marked(deleted=False) if info.soft_delete else ""
+
+
+def _marked(*, deleted: bool) -> str:
+    return (
+        f"\n      && {'' if deleted else '!'}Object.prototype.hasOwnProperty.call(doc, {json.dumps(DELETED_PROPERTY)})"
+    )
 
 
 def _mango_document(info: ModelInfo, index: Index) -> dict[str, Any]:
     """What CouchDB writes for `POST /db/_index` with these fields and names."""
     # The lookahead, because `$` also matches before a line feed at the end.
-    of_type = {"type": {"$regex": f"^{re.escape(info.type.name)}_v[0-9]+\\.[0-9]+$(?!\\n)"}}
+    of_type: dict[str, Any] = {"type": {"$regex": f"^{re.escape(info.type.name)}_v[0-9]+\\.[0-9]+$(?!\\n)"}}
+    if info.soft_delete:
+        of_type[DELETED_PROPERTY] = {"$exists": False}
+    if info.history:
+        of_type["_id"] = {"$regex": ":[0-9]{10}$(?!\\n)"}
     definition = {"fields": list(index.properties), "partial_filter_selector": of_type}
     fields = dict.fromkeys(index.properties, "asc")
     view = {

@@ -1,0 +1,90 @@
+"""Documents that are never rewritten: each version of one is a document of its own; pure.
+
+    "_id": "fruit:apple:0000000003",
+    "tornado_couch_version": {"written_on": "2026-…", "follows": "1-917f…"}
+
+The id is made of the key and the version's number, so that of two writers of one version CouchDB refuses the
+second. It is ASCII and the key is quoted in it as in a URL, so that ids sort by key and number, and CouchDB's
+collation takes no two of them for equal. A version that says that the document is deleted has `"deleted": true`.
+
+Where two clusters wrote the same version, replication brings both, as a conflict of that one document. A reconciler
+moves the one that lost beside the other, with its revision's digest in the id: `fruit:apple:0000000003~917f…`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ..errors import InvalidDocument
+
+if TYPE_CHECKING:
+    from .model import ModelInfo
+
+__all__ = ["LAST_NUMBER", "VERSION_PROPERTY", "Version", "version_id", "version_of", "version_prefix"]
+
+VERSION_PROPERTY = "tornado_couch_version"
+"""The member of a version's document that says which place it has in the history."""
+
+LAST_NUMBER = 9_999_999_999
+
+_ID = re.compile(r"(?P<prefix>.+):(?P<number>[0-9]{10})(?:~(?P<branch>[0-9a-f]+))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Version:
+    """The place of one version in the history of a document.
+
+    Attributes:
+        prefix: the id of the document without number: the same for all its versions.
+        number: from 1 on, without a gap.
+        written_on: when, as time stamps are stored; later than the version before.
+        follows: the revision of the version before; None for the first.
+        deleted: it says that the document is deleted; its properties are those from before.
+        branch: of one that another cluster wrote under the same number, what tells it from the other; else empty.
+    """
+
+    prefix: str
+    number: int
+    written_on: str
+    follows: str | None = None
+    deleted: bool = False
+    branch: str = ""
+
+    @property
+    def name(self) -> str:
+        """What a client calls it by."""
+        return f"{self.number}~{self.branch}" if self.branch else str(self.number)
+
+
+def version_prefix(info: ModelInfo, key: Any) -> str:
+    """What the ids of all versions of a document begin with."""
+    return f"{info.type.name}:{quote(info.key_text(key), safe='')}"
+
+
+def version_id(prefix: str, number: int, branch: str = "") -> str:
+    """The id of one version."""
+    return f"{prefix}:{number:010}~{branch}" if branch else f"{prefix}:{number:010}"
+
+
+def version_of(document: Mapping[str, Any]) -> Version:
+    """The place that a document has in a history.
+
+    Raises:
+        InvalidDocument: it is no version of one.
+    """
+    document_id = str(document.get("_id", ""))
+    match, held = _ID.fullmatch(document_id), document.get(VERSION_PROPERTY)
+    if match is None or not isinstance(held, dict) or not isinstance(held.get("written_on"), str):
+        raise InvalidDocument("a stored document is no version of a history", document_id)
+    return Version(
+        match["prefix"],
+        int(match["number"]),
+        held["written_on"],
+        held.get("follows"),
+        held.get("deleted") is True,
+        match["branch"] or "",
+    )
