@@ -222,7 +222,7 @@ def test_upgrades_are_inherited_and_can_be_replaced() -> None:
     assert model_info(Other).upgrades == {}
 
 
-@pytest.mark.parametrize("name", ["tornado_couch_write", "tornado_couch:idempotency"])
+@pytest.mark.parametrize("name", ["tornado_couch_version", "tornado_couch_deleted_on", "tornado_couch:idempotency"])
 def test_names_of_this_package_are_refused_for_properties(name: str) -> None:
     """They are hidden from clients and from upgrades."""
     from pydantic import Field

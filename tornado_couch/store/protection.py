@@ -6,11 +6,23 @@ a document tells nobody which of its protected properties changed, and which did
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from .. import json_text
 from ..errors import DecryptionFailed, KeySetError, NotProtected
-from ..models import Classification, Model, ModelInfo, Place, Property, StoredHash, model_info, run_slow, to_document
+from ..models import (
+    Classification,
+    Model,
+    ModelInfo,
+    Place,
+    Property,
+    StoredHash,
+    classes_of,
+    model_info,
+    run_slow,
+    to_document,
+)
 from ..security import as_keys
 from .queries import Query
 
@@ -46,14 +58,13 @@ class Protection:
         """The document to write for a model that has its id; its hashed values are replaced by their hashes."""
         self.check(type(model))
         info = model_info(type(model))
-        before = model._stored
-        plain = self._revealed(info, before, model._id or "", tolerant=True)
+        plain = self._revealed(type(model), model._stored, tolerant=True)
         document = to_document(model, plain)
         for declared, found in classified(info):
             if declared.blind:
                 document.pop(declared.index_member, None)
             if declared.name in document:
-                place = self._place(info, declared, model._id or "")
+                place = self._place(info, declared.name, model._id or "")
                 await self._protect(model, declared, found, place, document, plain)
         return document
 
@@ -67,14 +78,14 @@ class Protection:
         plain: Document,
     ) -> None:
         """Put what is to be stored in the place of one property's value."""
-        name, value, before = declared.name, document[declared.name], model._stored
+        name, value = declared.name, document[declared.name]
         if isinstance(held := getattr(model, declared.attribute), StoredHash):
             document[name] = str(held)
             return
         if found.blind_index is not None:
             document[declared.index_member] = found.blind_index(value, place)
-        if self._stays(found, place, before, plain, value):
-            document[name] = before[name]
+        if self._stays(type(model), found, place, model._stored, plain, value):
+            document[name] = model._stored[name]
         elif found.slow:
             document[name] = await run_slow(found.protect, value, place)
         else:
@@ -92,7 +103,7 @@ class Protection:
             KeySetError: there are no keys.
         """
         self.check(cls)
-        return self._revealed(model_info(cls), document, str(document.get("_id", "")), tolerant=False)
+        return self._revealed(cls, document, tolerant=False)
 
     def lookup(self, cls: type[Model], query: Query) -> Query:
         """A query as the indexes know its values.
@@ -102,43 +113,53 @@ class Protection:
         """
         info = model_info(cls)
         among = {name: self._lookups(info, name, list(values)) for name, values in query.among.items()}
-        return Query(among, query.ranges, query.sort, query.descending)
+        return replace(query, among=among)
 
     def _lookups(self, info: ModelInfo, name: str, values: list[Any]) -> list[Any]:
         declared = info.properties.get(name)
         lookups = declared.classification.lookups if declared and declared.classification else None
         if declared is None or lookups is None:
             return values
-        place = self._place(info, declared, "")
+        place = self._place(info, name, "")
         # None by default is not stored, so nothing stands in its place.
         found = [[value] if value is None and declared.optional else lookups(value, place) for value in values]
         return list(dict.fromkeys(each for some in found for each in some))
 
-    def _revealed(self, info: ModelInfo, document: Document, document_id: str, *, tolerant: bool) -> Document:
-        values = dict(document)
-        for declared, found in classified(info):
-            if declared.name not in document or is_nothing(declared, document[declared.name]):
+    def _revealed(self, cls: type[Model], document: Document, *, tolerant: bool) -> Document:
+        values, info = dict(document), model_info(cls)
+        for name, found in _classes(cls, document).items():
+            declared = info.properties.get(name)
+            if name not in document or (declared and is_nothing(declared, document[name])):
                 continue
             try:
-                place = self._place(info, declared, document_id)
-                check_protected(place, found, document[declared.name])
-                values[declared.name] = found.reveal(document[declared.name], place)
+                place = self._place(info, name, str(document.get("_id", "")))
+                check_protected(place, found, document[name])
+                values[name] = found.reveal(document[name], place)
             except DecryptionFailed:
                 if not tolerant:
                     raise
-                del values[declared.name]  # a copy of another document: encrypted anew
+                del values[name]  # whatever it was, it is written anew
         return values
 
-    def _stays(self, found: Classification, place: Place, before: Document, plain: Document, value: Any) -> bool:
-        """Whether what is stored stands for this value already."""
+    def _stays(
+        self, cls: type[Model], found: Classification, place: Place, before: Document, plain: Document, value: Any
+    ) -> bool:
+        """Whether what is stored stands for this value already, in this document and under this class."""
         if found.hidden or place.name not in before or place.name not in plain:
+            return False
+        if before.get("_id") != place.document_id or _classes(cls, before).get(place.name) is not found:
             return False
         # Compared as JSON, since Python takes 1 and True for equal.
         same = json_text.dumps(plain[place.name]) == json_text.dumps(value)
         return same and found.is_current(before[place.name], place)
 
-    def _place(self, info: ModelInfo, declared: Property, document_id: str) -> Place:
-        return Place(document_id, info.type.name, declared.name, self._crypter, self._indexer)
+    def _place(self, info: ModelInfo, name: str, document_id: str) -> Place:
+        return Place(document_id, info.type.name, name, self._crypter, self._indexer)
+
+
+def _classes(cls: type[Model], document: Document) -> dict[str, Classification]:
+    """How a document is classified; one that was never stored has nothing that is."""
+    return classes_of(cls, document) if "type" in document else {}
 
 
 def classified(info: ModelInfo) -> list[tuple[Property, Classification]]:
