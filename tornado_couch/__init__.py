@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Hashed,
         Indexed,
         Key,
+        Merge,
         Model,
         Public,
         ReadOnly,
@@ -84,6 +85,7 @@ __all__ = [
     "Indexed",
     "Key",
     "ListMixin",
+    "Merge",
     "Model",
     "NoIndex",
     "Observer",
@@ -124,7 +126,7 @@ _HOME = {
     "couch": "BasicAuth BearerAuth CookieAuth Couch Database Observer ProxyAuth Timeout",
     "errors": "CouchError DocumentExists DocumentNotFound NoIndex RetriesExhausted RevisionMismatch TornadoCouchError",
     "models": (
-        "Classification Count CreatedOn Encrypted Hashed Indexed Key Model Public ReadOnly Stats Sum Timestamp"
+        "Classification Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum Timestamp"
         " UpdatedOn WriteOnly upgrade"
     ),
     "ops": "install",

@@ -23,6 +23,7 @@
     │   ├── ModelDefinitionError    the class statement is wrong: raised when it is defined
     │   ├── ValidationFailed        values given for a model are not valid; has `problems`
     │   ├── PatchTestFailed         a JSON Patch's `test` does not hold for the document
+    │   ├── Unmergeable             a document's conflicting leaves cannot be merged by rules; has `problems`
     │   └── InvalidDocument         a stored document does not fit its model
     │       └── UnsupportedVersion  it is of a version this application does not know
     ├── StoreError                  about one document of the store
@@ -80,6 +81,7 @@ __all__ = [
     "TotalTimeout",
     "Unauthorized",
     "Unavailable",
+    "Unmergeable",
     "UnsupportedVersion",
     "ValidationFailed",
     "refusal",
@@ -226,6 +228,18 @@ class ValidationFailed(ModelError):
 
 class PatchTestFailed(ModelError):
     """A `test` operation of a JSON Patch does not hold for the latest document (RFC 6902 §4.6)."""
+
+
+class Unmergeable(ModelError):
+    """The conflicting leaves of a document cannot be merged by its model's rules: somebody has to decide.
+
+    Attributes:
+        problems: why, each a dict of `pointer` and `detail`; no value of the document is in it.
+    """
+
+    def __init__(self, problems: list[dict[str, str]]) -> None:
+        super().__init__("; ".join(f"{each['pointer'] or 'the document'}: {each['detail']}" for each in problems))
+        self.problems = problems
 
 
 class InvalidDocument(ModelError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .ancestry import MERGE_PROPERTY, Ancestry, Join, Plan, merge_record, rank
 from .classification import Classification, Encrypted, Hashed, Place, Public, StoredHash, run_slow
 from .documents import (
     classes_of,
@@ -17,6 +18,8 @@ from .documents import (
 )
 from .history import LAST_NUMBER, VERSION_PROPERTY, Version, version_id, version_of, version_prefix
 from .indexes import Index
+from .merge import Merge, MergeRule
+from .merging import Merging, merge_rule
 from .model import DocumentType, Model, ModelInfo, model_info
 from .patch import json_patch, merge_patch
 from .properties import (
@@ -51,9 +54,11 @@ __all__ = [
     "CONFLICTS_VIEW",
     "DELETED_PROPERTY",
     "LAST_NUMBER",
+    "MERGE_PROPERTY",
     "VERSION_PROPERTY",
     "WRITE_PROPERTY",
     "Action",
+    "Ancestry",
     "Classification",
     "Count",
     "CreatedOn",
@@ -63,10 +68,15 @@ __all__ = [
     "Hashed",
     "Index",
     "Indexed",
+    "Join",
     "Key",
+    "Merge",
+    "MergeRule",
+    "Merging",
     "Model",
     "ModelInfo",
     "Place",
+    "Plan",
     "Property",
     "Public",
     "ReadOnly",
@@ -94,8 +104,11 @@ __all__ = [
     "is_outdated",
     "json_patch",
     "merge_patch",
+    "merge_record",
+    "merge_rule",
     "model_info",
     "property_view",
+    "rank",
     "reduction_view",
     "replaced",
     "representation",

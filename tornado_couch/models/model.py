@@ -16,6 +16,7 @@ from .classification import verify_held
 from .classified import check_classifications, hashed_attributes, with_stored_hashes, without_secrets
 from .document_type import DocumentType
 from .indexes import Index, make_indexes
+from .merge_checks import check_merge_rules
 from .properties import Property
 from .reductions import Reduction, check_reductions
 from .timestamps import format_timestamp, with_sortable_datetimes
@@ -260,6 +261,7 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
             " package's own. Give it another name or alias."
         )
     check_reductions(cls.__name__, reductions, properties, adapters)
+    check_merge_rules(cls.__name__, properties, cls.model_fields, adapters, named)
     return ModelInfo(
         document_type,
         properties,

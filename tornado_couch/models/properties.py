@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AwareDatetime, Field, PlainSerializer
 
 from .classification import Classification, Public
+from .merge import MergeRule
 from .timestamps import format_timestamp
 
 __all__ = [
@@ -98,6 +99,7 @@ class Property:
         stamp: when the store writes the time into it, if it does.
         optional: its default is None; None is then not stored at all.
         classification: how it is protected where it is stored; None where nobody said.
+        merge: what becomes of it where several leaves changed it; None where nobody said.
     """
 
     attribute: str
@@ -109,6 +111,7 @@ class Property:
     stamp: Stamp | None
     optional: bool
     classification: Classification | None = None
+    merge: MergeRule | None = None
 
     @property
     def blind(self) -> bool:
@@ -152,4 +155,5 @@ class Property:
             stamp=stamp,
             optional=default is None,
             classification=classification,
+            merge=next((each for each in metadata if isinstance(each, MergeRule)), None),
         )
