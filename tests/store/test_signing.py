@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tornado_couch import Database, DocumentNotFound, Key, Model, RevisionMismatch, Store, install, json_text
-from tornado_couch.errors import InvalidSignature
+from tornado_couch.errors import Conflict, InvalidSignature, NotFound
 from tornado_couch.security import KeyRing, Scheme, as_keys, keyczar, sign_document, verify_document
 from tornado_couch.security.signing import CLASSIC_PROPERTY
 from tornado_couch.store import Creation, Deletion, Update
@@ -289,3 +289,22 @@ def test_another_word_for_verify_is_refused() -> None:
     """So that a slip does not mean less than was meant."""
     with pytest.raises(ValueError, match="history"):
         Store(None, signer=RING, verify="all")  # type: ignore[arg-type]
+
+
+async def test_documents_that_are_no_models_are_signed_and_verified_too(store: Store) -> None:
+    """What a service keeps beside its models: new ones, over tombstones as well, and no second one of an id."""
+    for _ in range(2):
+        await store.store_new({"_id": "note", "type": "note_v1.0", "text": "x"})
+        await assert_signed(store, "note")
+        with pytest.raises(Conflict):
+            await store.store_new({"_id": "note", "text": "y"})
+        held = await store.stored("note")
+        assert held["text"] == "x"
+        await store.database.put(store._guard.tombstone(held))
+        with pytest.raises(NotFound, match="deleted"):
+            await store.stored("note")
+    with pytest.raises(NotFound, match="missing"):
+        await store.stored("another")
+    await store.database.put({"_id": "another", "text": "z"})
+    with pytest.raises(InvalidSignature):
+        await store.stored("another")

@@ -126,6 +126,13 @@ class Reader:
             return None
         return None if info.key and document.get(info.key.name) != info.key_value(key) else document
 
+    async def stored(self, document_id: str) -> Document:
+        """A document as it is stored; see `Store.stored`."""
+        document = await self._verified(document_id, conflicts=False)
+        if document is None:
+            raise NotFound(404, "not_found", "deleted")
+        return document
+
     async def _verified(self, document_id: str, conflicts: bool) -> Document | None:
         try:
             document = await self._database.get(document_id, revs=self._guard.history, conflicts=conflicts)

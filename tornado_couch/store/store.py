@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -205,6 +205,25 @@ class Store:
         """
         return await self._conversion.from_store(cls, document)
 
+    async def stored(self, document_id: str) -> dict[str, Any]:
+        """A document of whatever type as it is stored: verified, with protected values as they are.
+
+        Raises:
+            NotFound: there is none; its `reason` is "missing", or "deleted".
+            InvalidSignature: it is not what a holder of the keys wrote there, or was deleted by somebody else.
+        """
+        return await self._reader.stored(document_id)
+
+    async def store_new(self, document: Mapping[str, Any]) -> str:
+        """Store a new document that is no model's, with its `_id`, signed as models are; its revision.
+
+        Raises:
+            Conflict: there is one of that id already.
+        """
+        parents = await self._guard.tombstones([document["_id"]])
+        _, revision = await self._put(self.writer.marked(document, new=True), parents.get(document["_id"]))
+        return revision
+
     async def find(
         self,
         cls: type[M],
@@ -337,14 +356,17 @@ class Store:
     async def _write(self, model: M, *, new: bool, parent: str | None = None) -> M:
         stamped(model, new=new, now=self._now)
         document = self.writer.marked(await self._conversion.to_store(model, new=new), new=new)
+        model._stored, model._rev = await self._put(document, parent)
+        return model
+
+    async def _put(self, document: dict[str, Any], parent: str | None) -> tuple[dict[str, Any], str]:
         document = self._guard.signed(document, parent)
         revision = await self.writer.put(document)
         if not self._guard.fits(document, revision):
             # It was created and deleted by others since the tombstone was looked for.
             document = self._guard.signed(self.writer.marked({**document, "_rev": revision}))
             revision = await self.writer.put(document)
-        model._rev, model._stored = revision, document
-        return model
+        return document, revision
 
     async def _until_no_conflict(
         self, attempt: Callable[[], Awaitable[T]], cls: type[Model], key: Any, guarded: bool

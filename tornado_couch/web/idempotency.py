@@ -167,7 +167,7 @@ class OnceMixin(Creator):
         """Write down that the key is used, where it does not decide the document's id."""
         reservation = {"_id": mark.id, "type": "idempotency_v1.0", PROPERTY: mark.fingerprint}
         try:
-            await self.resource.store.database.put(reservation)
+            await self.resource.store.store_new(reservation)
         except Conflict:
             _refuse_other(await self._document(mark.id) or {}, mark)
 
@@ -195,7 +195,7 @@ class OnceMixin(Creator):
             Problem: 410.
         """
         try:
-            return await self.resource.store.database.get(document_id)
+            return await self.resource.store.stored(document_id)
         except NotFound as error:
             if error.reason == "missing":
                 return None
