@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .ancestry import MERGE_PROPERTY, Ancestry, Join, Plan, merge_record, rank
 from .classification import Classification, Encrypted, Hashed, Place, Public, StoredHash, run_slow
+from .database_check import VALIDATION_DOCUMENT, DatabaseCheck, database_check
 from .documents import (
     classes_of,
     from_document,
@@ -37,6 +38,7 @@ from .properties import (
 )
 from .reductions import Count, Reduction, Stats, Sum
 from .schema import Action, body_problems, body_schema
+from .schema_at_rest import schema_at_rest
 from .soft_delete import DELETED_PROPERTY, deleted_on, is_deleted
 from .timestamps import format_timestamp, utc_now
 from .upgrades import upgrade
@@ -55,6 +57,7 @@ __all__ = [
     "DELETED_PROPERTY",
     "LAST_NUMBER",
     "MERGE_PROPERTY",
+    "VALIDATION_DOCUMENT",
     "VERSION_PROPERTY",
     "WRITE_PROPERTY",
     "Action",
@@ -62,6 +65,7 @@ __all__ = [
     "Classification",
     "Count",
     "CreatedOn",
+    "DatabaseCheck",
     "DocumentType",
     "Encrypted",
     "Generated",
@@ -94,6 +98,7 @@ __all__ = [
     "classes_of",
     "collection_view",
     "conflicts_design_document",
+    "database_check",
     "deleted_on",
     "deleted_view",
     "design_documents",
@@ -113,6 +118,7 @@ __all__ = [
     "replaced",
     "representation",
     "run_slow",
+    "schema_at_rest",
     "stamped",
     "to_document",
     "upgrade",
