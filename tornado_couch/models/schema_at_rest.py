@@ -29,7 +29,7 @@ _HASH = (
 )
 _CIPHERTEXT = r"^encrypted\.v1:"
 # CouchDB's own members, and those that this package keeps beside a model's properties.
-_OTHERS = ("^_", "^tornado_couch_")
+_OTHERS = ("^_", "^tornado_couch[_:]", "^801dbe4659a641739cbe94fcf0baab03_")
 _ANNOTATIONS = frozenset({"default", "description", "examples", "format", "title"})
 
 
