@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from .. import json_text
 from ..security import Scheme
 from ..store import Reprotection
-from .audit import Finding
 from .audit import audit as audit_database
-from .commanding import FINDINGS, database_at, told
+from .commanding import database_at, told
 from .connecting import connection_of, connection_options
 from .key_options import audit_keys, key_set_options, rotation_key_options, rotation_keys
 from .loading import load_models
 from .progress import progress
 from .rotate import Rotation
+from .tally import Tally, run_tallied
 
 __all__ = ["audit", "rotate"]
 
@@ -26,31 +23,6 @@ _URL = click.argument("database_url", envvar="TORNADO_COUCH_DATABASE_URL")
 _SINCE = click.option("--since", default="0", show_default=True, help="Where to begin: what a run printed.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 _CLASSIC = click.option("--classic", is_flag=True, help="Also take the signatures of tor-async-couchdb.")
-
-
-class _Tally:
-    """What a run has come to: shown at its end, an interrupted one's too, so that it can go on from there."""
-
-    def __init__(self, since: str) -> None:
-        self.counts: dict[str, int] = {}
-        self.findings: list[Finding] = []
-        self.since: str | int = since
-
-    def add(self, since: str | int, findings: list[Finding], **counts: int) -> None:
-        self.since = since
-        self.findings += findings
-        for name, count in counts.items():
-            self.counts[name] = self.counts.get(name, 0) + count
-
-    def show(self, as_json: bool) -> None:
-        if as_json:
-            found = [each._asdict() for each in self.findings]
-            click.echo(json_text.dumps({**self.counts, "findings": found, "last_seq": self.since}).decode())
-            return
-        for each in self.findings:
-            click.echo(f"{each.reason:12}  {each.id}  {each.revision}")
-        counts = "".join(f"{count} {name}, " for name, count in self.counts.items())
-        click.echo(f"{counts}{len(self.findings)} findings; --since {self.since}")
 
 
 @click.command()
@@ -68,7 +40,7 @@ def audit(database_url: str, since: str, classic: bool, as_json: bool, **options
     """
     connection = connection_of(options)
     keys, accept = audit_keys(options), _schemes(classic)
-    tally = _Tally(since)
+    tally = Tally(since)
 
     async def run() -> None:
         async with database_at(database_url, connection) as database:
@@ -77,7 +49,7 @@ def audit(database_url: str, since: str, classic: bool, as_json: bool, **options
                     tally.add(page.since, page.findings, checked=page.checked)
                     advance(page.checked, page.pending)
 
-    _run(run, tally, as_json)
+    run_tallied(run, tally, as_json)
 
 
 @click.command()
@@ -115,7 +87,7 @@ def rotate(
     if not sign_only:
         known = load_models(models) if models else []
         protect = Reprotection(found.crypter, found.indexer, models=known, plaintext=plaintext)
-    tally = _Tally(since)
+    tally = Tally(since)
 
     async def run() -> None:
         async with database_at(database_url, connection) as database:
@@ -125,17 +97,8 @@ def rotate(
                     tally.add(page.since, page.findings, renewed=page.renewed, current=page.current)
                     advance(page.renewed + page.current, page.pending)
 
-    _run(run, tally, as_json)
+    run_tallied(run, tally, as_json)
 
 
 def _schemes(classic: bool) -> tuple[Scheme, ...]:
     return (Scheme.V2, Scheme.CLASSIC) if classic else (Scheme.V2,)
-
-
-def _run(work: Callable[[], Any], tally: _Tally, as_json: bool) -> None:
-    try:
-        asyncio.run(work())
-    finally:
-        tally.show(as_json)
-    if tally.findings:
-        raise SystemExit(FINDINGS)
