@@ -16,6 +16,7 @@ _COMMANDS = {
     "keys": "tornado_couch.ops.keys_command:keys",
     "load": "tornado_couch.ops.load_command:load",
     "policy-report": "tornado_couch.ops.policy_command:policy_report_command",
+    "migrate": "tornado_couch.ops.migrate_command:migrate",
     "rotate": "tornado_couch.ops.protection_commands:rotate",
 }
 

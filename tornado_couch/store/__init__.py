@@ -10,6 +10,7 @@ from .reading import Page
 from .reductions import Group, Groups, reduced
 from .reprotection import Reprotection
 from .retry import Retry
+from .rewriting import rewritten
 from .store import Store
 from .walking import Position
 
@@ -35,4 +36,5 @@ __all__ = [
     "indexed_properties",
     "plan",
     "reduced",
+    "rewritten",
 ]

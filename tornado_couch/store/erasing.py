@@ -88,4 +88,3 @@ class Eraser:
         if not self._guard.history:
             document = {name: value for name, value in document.items() if name != "_revisions"}
         return self._guard.verified(document)
-
