@@ -304,6 +304,7 @@ class Fault:
         effect: what happens to the exchange.
         method: only requests of this method.
         path: only requests whose target contains this.
+        body: only requests whose content contains this.
         times: how many of them; None is all.
         after: how many of them pass unharmed before.
     """
@@ -313,11 +314,14 @@ class Fault:
     path: str = ""
     times: int | None = 1
     after: int = 0
+    body: str = ""
     hits: int = field(default=0, init=False)
 
     def strikes(self, request: Message) -> bool:
         """Whether this request is spoilt; counts it."""
         if self.method not in (None, request.method) or self.path not in request.target:
+            return False
+        if self.body.encode() not in request.body:
             return False
         if self.after > 0:
             self.after -= 1

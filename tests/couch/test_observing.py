@@ -133,7 +133,7 @@ async def test_the_store_tells_of_conflicts_retries_and_their_end(server_url: st
     seen = Recorder()
     await install(database.server, database.name, [Fruit])  # type: ignore[arg-type]
     async with FaultProxy(server_url) as proxy, Couch(proxy.url, observer=seen) as couch:
-        store = Store(couch[database.name], retry=Retry(attempts=2, base=0))
+        store = Store(couch[database.name], retry=Retry(attempts=2, base=0), grouping=False)
         await store.create(Fruit(name="apple"))
         seen.told.clear()
         proxy.faults.append(Fault(answer_status(409, "conflict", "Document update conflict."), method="PUT"))

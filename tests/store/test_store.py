@@ -330,7 +330,7 @@ async def test_retries_wait_longer_each_time_and_end(installed: Database) -> Non
 
     fruit = await Store(installed).create(Fruit(color="red"))
     retry = Retry(attempts=6, base=0.1, cap=0.5, random=lambda: 0.5)
-    store = Store(Contended(), retry=retry, sleep=sleep)  # type: ignore[arg-type]
+    store = Store(Contended(), retry=retry, sleep=sleep, grouping=False)  # type: ignore[arg-type]
     with pytest.raises(RetriesExhausted) as caught:
         await store.update(Fruit, fruit.fruit_id, lambda _: None)
     assert slept == [0.05, 0.1, 0.2, 0.25, 0.25]
@@ -369,7 +369,7 @@ async def test_a_cancelled_update_writes_nothing_more(installed: Database) -> No
             raise Conflict(409, "conflict", "Document update conflict.")
 
     fruit, contended = await Store(installed).create(Fruit(color="red")), Contended()
-    store = Store(contended, sleep=sleep)  # type: ignore[arg-type]
+    store = Store(contended, sleep=sleep, grouping=False)  # type: ignore[arg-type]
     task = asyncio.create_task(store.update(Fruit, fruit.fruit_id, lambda _: None))
     await asyncio.wait_for(asleep.wait(), 10)
     task.cancel()

@@ -1,11 +1,14 @@
 """CouchDB over HTTP: an async client that knows no models and is good by itself."""
 
+from .access import Access, Grouped, Single, access
 from .auth import Auth, BasicAuth, BearerAuth, CookieAuth, NoAuth, ProxyAuth
-from .bulk import BulkResult, BulkResults, Leaf
+from .bulk import BulkResult, BulkResults, Leaf, live
 from .changes import Change, Changes
 from .client import Couch
 from .database import Database, WriteResult
 from .failover import FailoverTransport
+from .grouped_reads import ConflictNoticed
+from .grouping import GroupLimits
 from .mango import FindResult, IndexCreated
 from .measuring import DatabaseMetrics, Sizes, ViewMetrics, all_view_metrics, database_metrics, view_metrics
 from .observing import Observer, Observers
@@ -15,6 +18,7 @@ from .views import UNSET, Row, Unset, ViewQuery, ViewResult
 
 __all__ = [
     "UNSET",
+    "Access",
     "AiohttpTransport",
     "Auth",
     "BasicAuth",
@@ -23,6 +27,7 @@ __all__ = [
     "BulkResults",
     "Change",
     "Changes",
+    "ConflictNoticed",
     "CookieAuth",
     "Couch",
     "Database",
@@ -30,6 +35,8 @@ __all__ = [
     "FailoverTransport",
     "FakeTransport",
     "FindResult",
+    "GroupLimits",
+    "Grouped",
     "IndexCreated",
     "Leaf",
     "NoAuth",
@@ -40,6 +47,7 @@ __all__ = [
     "Request",
     "Row",
     "Server",
+    "Single",
     "Sizes",
     "Timeout",
     "Transport",
@@ -48,7 +56,9 @@ __all__ = [
     "ViewQuery",
     "ViewResult",
     "WriteResult",
+    "access",
     "all_view_metrics",
     "database_metrics",
+    "live",
     "view_metrics",
 ]

@@ -11,14 +11,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .. import json_text
-from ..errors import InvalidReply
+from ..errors import CouchError, InvalidReply, Unavailable, refusal
 from .endpoint import Endpoint
 from .exchange import expect
 
-__all__ = ["Bulk", "BulkResult", "BulkResults", "Leaf"]
+__all__ = ["Bulk", "BulkResult", "BulkResults", "Leaf", "failure", "live"]
 
 # Encoding holds up the event loop; after this many bytes others get a turn.
 _PAUSE_BYTES = 256 * 1024
+
+
+# CouchDB's words for a document of a bulk request that it refuses, as the status that a single request has.
+_STATUS = {
+    "bad_request": 400,
+    "illegal_docid": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "conflict": 409,
+    "document_too_large": 413,
+    "too_large": 413,
+}
 
 
 class BulkResult(NamedTuple):
@@ -113,11 +126,56 @@ class Bulk(Endpoint):
             return []
         # An id without a revision brings every leaf, as `open_revs=all` does for one document.
         asked = [{"id": each} if isinstance(each, str) else {"id": each[0], "rev": each[1]} for each in wanted]
+        found, _ = await self.leaves_of([each["id"] for each in asked], json_text.dumps({"docs": asked}), revs=revs)
+        return found
+
+    async def leaves_of(self, ids: list[str], content: bytes, *, revs: bool) -> tuple[list[list[Leaf]], int]:
+        """What `bulk_get` gives for content that is made already, and how many bytes brought it.
+
+        Args:
+            ids: the documents that the content asks for.
+            content: of the request.
+            revs: also give each document's `_revisions`.
+
+        Raises:
+            InvalidReply: the answer does not fit the request.
+        """
         query = {**self._quorum.reading, **({"revs": "true"} if revs else {})}
-        answer = await self._call("POST", "_bulk_get", query=query, body={"docs": asked}, safe=True)
+        answer = await self._call("POST", "_bulk_get", query=query, body=content, safe=True)
         where = answer.request
         found = [_found(each, where) for each in answer.member("results", list)]
-        return _in_order([each["id"] for each in asked], found, where)
+        return _in_order(ids, found, where), answer.size
+
+    async def write_texts(self, ids: Sequence[str], texts: Sequence[bytes]) -> BulkResults:
+        """What `bulk_docs` does for documents that are JSON already.
+
+        Args:
+            ids: of the documents, in order.
+            texts: the documents.
+
+        Raises:
+            BadRequest, TooLarge, InvalidReply: as `bulk_docs` does.
+        """
+        body = b'{"docs":[' + b",".join(texts) + b"]}"
+        answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
+        where = answer.request
+        results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
+        if [each.id for each in results] != list(ids):
+            raise InvalidReply(f"{where}: the results are not those of the documents sent")
+        return BulkResults(results, accepted=answer.accepted)
+
+
+def live(leaves: Sequence[Leaf]) -> list[dict[str, Any]]:
+    """The documents of those leaves that are not deleted; of several, the document is in conflict."""
+    return [each.document for each in leaves if each.document is not None and not each.document.get("_deleted")]
+
+
+def failure(error: str | None, reason: str | None) -> CouchError:
+    """What a single request would have raised for what CouchDB says of one document of a bulk request."""
+    error, reason = error or "unknown_error", reason or ""
+    if error not in _STATUS:
+        return Unavailable(f"CouchDB could not do it for one document: {error}: {reason}")
+    return refusal(_STATUS[error], error, reason)
 
 
 async def _listed(documents: Sequence[Mapping[str, Any]]) -> bytes:
@@ -170,6 +228,8 @@ def _leaf(value: object, where: str) -> Leaf:
 
 def _in_order(ids: list[str], found: list[tuple[str, list[Leaf]]], where: str) -> list[list[Leaf]]:
     # CouchDB keeps the order today, though its documentation does not promise it.
+    if [document_id for document_id, _ in found] == ids:
+        return [leaves for _, leaves in found]
     by_id: defaultdict[str, deque[list[Leaf]]] = defaultdict(deque)
     for document_id, leaves in found:
         by_id[document_id].append(leaves)

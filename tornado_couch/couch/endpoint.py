@@ -60,6 +60,11 @@ class Endpoint:
         """The database's name."""
         return self._name
 
+    @property
+    def seconds(self) -> float | None:
+        """How long a call may take in all; None is for ever."""
+        return self._exchange.timeout.total
+
     async def _call(
         self,
         method: str,

@@ -50,12 +50,14 @@ class Answer:
         value: the decoded JSON; None for HEAD.
         headers: the header fields; case is ignored.
         request: what was asked, for messages: method and path template.
+        size: how many bytes the content had.
     """
 
     status: int
     value: Any
     headers: Mapping[str, str]
     request: str
+    size: int = 0
 
     @property
     def accepted(self) -> bool:
@@ -105,7 +107,7 @@ class Exchange:
         self.transport = transport
         self.observers = Observers() if observers is None else observers
         self._auth = auth
-        self._timeout = timeout
+        self.timeout = timeout
         self._clock = clock
 
     def within(self, timeout: Timeout) -> Exchange:
@@ -152,13 +154,13 @@ class Exchange:
             address.template,
             _JSON_ACCEPTED if content is None else _JSON_BOTH_WAYS,
             content,
-            self._timeout,
+            self.timeout,
             safe or method in ("GET", "HEAD"),
         )
 
     async def _bounded(self, request: Request) -> Reply:
         try:
-            async with deadline(self._timeout.total):
+            async with deadline(self.timeout.total):
                 return await self._authenticated(request)
         except asyncio.TimeoutError:
             raise errors.TotalTimeout(f"{_named(request)}: the whole call took too long") from None
@@ -218,7 +220,7 @@ async def _judged(request: Request, reply: Reply, success: frozenset[int]) -> An
         value = await _decoded(request, reply)
     elif not _is_json(reply):
         raise errors.InvalidReply(f"{_named(request)}: the answer is not CouchDB's")
-    return Answer(reply.status, value, reply.headers, _named(request))
+    return Answer(reply.status, value, reply.headers, _named(request), len(reply.body))
 
 
 async def _decoded(request: Request, reply: Reply) -> Any:

@@ -15,6 +15,7 @@ __all__ = [
     "Address",
     "Base",
     "base",
+    "check_id",
     "database",
     "design",
     "design_info",
@@ -132,6 +133,17 @@ def document(database_name: str, document_id: str) -> Address:
     if document_id.startswith("_"):
         raise ValueError("a document id beginning with an underscore must be _design/NAME or _local/NAME")
     return Address(f"{parent.path}/{_quote(document_id)}", f"{parent.template}/{{id}}")
+
+
+def check_id(document_id: str) -> None:
+    """Refuse what cannot be the id of a document, design and local documents left aside.
+
+    Raises:
+        ValueError: it is empty, begins with an underscore, or holds control characters or lone surrogates.
+    """
+    _check(document_id, "a document id")
+    if document_id.startswith("_"):
+        raise ValueError("ids beginning with an underscore are those of design and local documents")
 
 
 def design(name: str) -> str:

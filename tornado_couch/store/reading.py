@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ..couch import Database
-from ..errors import DecryptionFailed, DocumentNotFound, InvalidDocument, InvalidSignature, NotFound
+from ..couch import Access, Database, Single, live
+from ..errors import DecryptionFailed, DocumentNotFound, InvalidDocument, InvalidSignature, NotFound, SignatureFault
 from ..models import Model, collection_view, is_of, model_info
 from .conversion import Conversion
+from .key_memory import KeyMemory
 from .planning import plan
 from .queries import Query, same
 from .signing import Guard
@@ -56,10 +57,21 @@ class Reader:
         database: where the documents are.
         conversion: between models and documents.
         guard: verifies what is read.
+        access: how single documents are read; each by itself if None.
+        keys: where the documents of known keys are.
     """
 
-    def __init__(self, database: Database, conversion: Conversion, guard: Guard) -> None:
+    def __init__(
+        self,
+        database: Database,
+        conversion: Conversion,
+        guard: Guard,
+        access: Access | None = None,
+        keys: KeyMemory | None = None,
+    ) -> None:
         self._database = database
+        self._access = access or Single(database)
+        self._keys = KeyMemory() if keys is None else keys
         self._conversion = conversion
         self._guard = guard
 
@@ -97,16 +109,35 @@ class Reader:
         certain = info.document_id(key)
         if certain is not None:
             return await self._bearing(cls, certain, key, conflicts)
-        if info.key and info.key.generated:
+        known = self._keys.recall(cls, key)
+        if known is None and info.key and info.key.generated:
             # A generated key is the id of what this package created; documents from elsewhere may
             # have another id, so a miss says nothing.
-            document = await self._bearing(cls, key, key, conflicts)
+            known = str(key)
+        document = None if known is None else await self._remembered(cls, known, key, conflicts)
+        return document or await self._looked_up(cls, key, conflicts)
+
+    async def _remembered(self, cls: type[Model], document_id: str, key: Any, conflicts: bool) -> Document | None:
+        """The document, if it is still the one with this key."""
+        try:
+            document = await self._bearing(cls, document_id, key, conflicts)
+        except InvalidSignature as error:
+            if error.reason is not SignatureFault.DELETED:
+                raise
+            document = None  # the key may have another document by now
+        if document is None:
+            self._keys.forget(cls, key)
+        return document
+
+    async def _looked_up(self, cls: type[Model], key: Any, conflicts: bool) -> Document | None:
+        """The document that the view has for a key."""
+        view = collection_view(cls)
+        for document_id in await self._access.ids(view, view, model_info(cls).key_value(key)):
+            document = await self._bearing(cls, document_id, key, conflicts)
             if document is not None:
+                self._keys.learn(cls, key, document["_id"])
                 return document
-        found = await self._database.view(
-            collection_view(cls), collection_view(cls), key=info.key_value(key), limit=1, reduce=False
-        )
-        return await self._bearing(cls, found.rows[0].id or "", key, conflicts) if found.rows else None
+        return None
 
     async def _bearing(self, cls: type[Model], document_id: str, key: Any, conflicts: bool) -> Document | None:
         """The document of this id, if it is of the model and bears the key."""
@@ -117,10 +148,6 @@ class Reader:
             document = await self._verified(document_id, conflicts)
         except ValueError:
             return None  # no document can have such an id
-        except NotFound as missing:
-            if is_absent(missing):
-                return None
-            raise
         info = model_info(cls)
         if document is None or not is_of(cls, document):
             return None
@@ -134,17 +161,14 @@ class Reader:
         return document
 
     async def _verified(self, document_id: str, conflicts: bool) -> Document | None:
-        try:
-            document = await self._database.get(document_id, revs=self._guard.history, conflicts=conflicts)
-            return self._guard.verified(document)
-        except NotFound as missing:
-            if missing.reason != "deleted":
-                raise
-        # Who deleted it? The tombstone says; `get` gives none.
-        found = (await self.by_ids([document_id]))[0]
+        leaves = await self._access.leaves(document_id, revs=self._guard.history, every=conflicts)
+        found = self._guard.judged(leaves)
         if isinstance(found, InvalidSignature):
             raise found
-        return found
+        if found is None or not conflicts or len(leaves) == 1:
+            return found
+        others = [each["_rev"] for each in live(leaves) if each["_rev"] != found["_rev"]]
+        return {**found, "_conflicts": others} if others else found
 
     async def page(
         self,

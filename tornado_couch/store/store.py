@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from ..couch import UNSET, Database
+from ..couch import UNSET, ConflictNoticed, Database, GroupLimits, access
 from ..errors import Conflict, DocumentExists, DocumentNotFound, RetriesExhausted, RevisionMismatch
 from ..models import Model, model_info, stamped, utc_now
 from ..security import Scheme
@@ -59,6 +59,9 @@ class Store:
         database: where the documents are.
         retry: how often and how long a write is tried.
         writer: carries out writes; for documents that are no models.
+        grouping: concurrent calls for single documents are joined into few requests, and how many into one at
+            most; False sends each by itself.
+        on_conflict: is told the id and the leaves of each document in conflict that is read in a group.
     """
 
     def __init__(
@@ -75,20 +78,23 @@ class Store:
         scheme: Scheme = Scheme.V2,
         accept: Collection[Scheme] | None = None,
         write_tokens: bool = True,
+        grouping: bool | GroupLimits = True,
+        on_conflict: ConflictNoticed | None = None,
     ) -> None:
         self.database = database
+        self._access = access(database, grouping, on_conflict)
         self.retry = retry or Retry()
         self._now = now
         self._sleep = sleep
         self._conversion = Conversion(Protection(crypter, indexer))
         # tor-async-couchdb's documents are to stay exactly what that library would have written.
         classic = signer is not None and Scheme(scheme) is Scheme.CLASSIC
-        self.writer = Writer(database, self.retry, sleep, tokens=write_tokens and not classic)
+        self.writer = Writer(self._access, self.retry, sleep, tokens=write_tokens and not classic)
         self._guard: Guard = NoGuard()
         if signer is not None:
             self._guard = SignatureGuard(database, signer, verify=verify, scheme=scheme, accept=accept)
-        self._reader = Reader(database, self._conversion, self._guard)
-        self._eraser = Eraser(database, self._guard, self.writer, self.retry)
+        self._reader = Reader(database, self._conversion, self._guard, self._access)
+        self._eraser = Eraser(self._access, self._guard, self.writer, self.retry)
 
     @property
     def signature_failures(self) -> Counter[str]:

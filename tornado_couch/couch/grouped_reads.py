@@ -1,0 +1,161 @@
+"""Reads by id and lookups in views, those of concurrent callers joined: one `_bulk_get`, one query for many keys.
+
+On a cluster nothing changes in what a read sees: `_bulk_get` reads each document with the read quorum `r` as a GET
+does, which is a majority of the copies by default, and differing answers are merged into one tree of revisions. As a
+write is acknowledged with 201 by a majority too, and no call joins a request that has left, a read that starts after
+that sees it. CouchDB's page: https://docs.couchdb.org/en/stable/cluster/theory.html
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from .. import json_text
+from ..errors import BadRequest, CouchError, TooLarge, Unavailable
+from . import names
+from .bulk import Leaf, failure, live
+from .database import Database
+from .grouping import Grouping, GroupLimits
+
+__all__ = ["ConflictNoticed", "GroupedReads", "apart", "key_text"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ConflictNoticed = Callable[[str, Sequence[Leaf]], None]
+"""Is told the id and the leaves of a document that was read and has several that are not deleted."""
+
+_FIRST_GUESS = 1024  # bytes of a document, before any was read
+_LEARNING = 0.1
+
+
+class GroupedReads:
+    """Reads one document, or looks up one key, at a time; what is asked for meanwhile goes along.
+
+    Args:
+        database: what to read.
+        limits: how large groups become.
+        on_conflict: is told of documents in conflict; it must be quick.
+    """
+
+    def __init__(self, database: Database, limits: GroupLimits, on_conflict: ConflictNoticed | None = None) -> None:
+        self.on_conflict = on_conflict
+        self._database = database
+        self._limits = limits
+        self._documents = self._grouping(revs=False)
+        self._histories = self._grouping(revs=True)
+        self._lookups: dict[tuple[str, str], Grouping[bytes, list[str]]] = {}
+        self._mean_bytes = float(_FIRST_GUESS)
+
+    def _grouping(self, *, revs: bool) -> Grouping[str, list[Leaf]]:
+        async def read(ids: list[str]) -> Sequence[list[Leaf] | Exception]:
+            return await apart(ids, lambda some: self._read(some, revs))
+
+        return Grouping(read, self._limits, sharing=True, duplicate=_duplicate)
+
+    async def leaves(self, document_id: str, *, revs: bool = False, every: bool = True) -> list[Leaf]:  # noqa: ARG002
+        """A document's leaves, conflicting and deleted ones as well; at least one, which can say that there is none.
+
+        Args:
+            document_id: the document's `_id`; not that of a design or local document.
+            revs: also give each one's `_revisions`.
+            every: all leaves are needed; they come anyway.
+
+        Raises:
+            ValueError: the id can be no document's.
+            CouchError: those of `Database.bulk_get`.
+        """
+        names.check_id(document_id)
+        grouping = self._histories if revs else self._documents
+        weight = int(self._mean_bytes)
+        return await grouping.ask(document_id, document_id, weight=weight, seconds=self._database.seconds)
+
+    async def ids(self, design: str, view: str, key: Any) -> list[str]:
+        """The ids of the documents that a view has under this very key, in order.
+
+        Raises:
+            ValueError: the key cannot be JSON.
+            CouchError: those of `Database.view`.
+        """
+        grouping = self._lookups.get((design, view))
+        if grouping is None:
+
+            async def read(keys: list[bytes]) -> Sequence[list[str] | Exception]:
+                return await apart(keys, lambda some: self._look_up(design, view, some))
+
+            grouping = self._lookups[design, view] = Grouping(read, self._limits, sharing=True, duplicate=list)
+        text = key_text(key)
+        return await grouping.ask(text, text, weight=len(text), seconds=self._database.seconds)
+
+    # ------------------------------------------------------------ one group
+
+    async def _read(self, ids: list[str], revs: bool) -> list[list[Leaf] | Exception]:
+        content = b'{"docs":[' + b",".join([b'{"id":' + json_text.dumps(each) + b"}" for each in ids]) + b"]}"
+        self._report("read", len(ids), len(content))
+        found, size = await self._database.leaves_of(ids, content, revs=revs)
+        self._mean_bytes += (size / len(ids) - self._mean_bytes) * _LEARNING
+        if self.on_conflict is not None:
+            self._notice(self.on_conflict, ids, found)
+        return [_judged(leaves) for leaves in found]
+
+    def _notice(self, on_conflict: ConflictNoticed, ids: list[str], found: list[list[Leaf]]) -> None:
+        for document_id, leaves in zip(ids, found, strict=True):
+            if len(leaves) > 1 and len(live(leaves)) > 1:
+                on_conflict(document_id, leaves)
+
+    async def _look_up(self, design: str, view: str, keys: list[bytes]) -> list[list[str] | Exception]:
+        self._report("lookup", len(keys), sum(map(len, keys)))
+        wanted = [json_text.loads(each) for each in keys]
+        result = await self._database.view(design, view, keys=wanted, reduce=False)
+        # Each id once: two keys that CouchDB takes for equal bring the rows of both of them twice.
+        ids: dict[bytes, dict[str, None]] = {each: {} for each in keys}
+        for row in result.rows:
+            if row.error is not None:
+                raise Unavailable(f"a view could not be read whole: {row.error}")
+            if row.id is not None and (found := ids.get(key_text(row.key))) is not None:
+                found[row.id] = None
+        return [list(found) for found in ids.values()]
+
+    def _report(self, kind: str, count: int, content_bytes: int) -> None:
+        if observer := self._database.server.observer:
+            observer.grouped(kind, count, content_bytes)
+
+
+async def apart(items: list[T], send: Callable[[list[T]], Awaitable[list[R | Exception]]]) -> list[R | Exception]:
+    """The results of a group, of smaller ones where CouchDB refuses all because of one item.
+
+    Raises:
+        CouchError: what is about the whole group: an outage, a lost answer, wrong credentials, no database.
+    """
+    try:
+        return await send(items)
+    except (BadRequest, TooLarge) as error:
+        if len(items) == 1:
+            return [error]
+    half = len(items) // 2
+    found: list[R | Exception] = []
+    for part in (items[:half], items[half:]):
+        try:
+            found += await apart(part, send)
+        except CouchError as error:
+            found += [error] * len(part)  # the other part has its own outcome
+    return found
+
+
+def _judged(leaves: list[Leaf]) -> list[Leaf] | Exception:
+    """The leaves, unless CouchDB says of the document anything else than what is and is not there."""
+    for each in leaves:
+        if each.document is None and each.error != "not_found":
+            return failure(each.error, each.reason)
+    return leaves
+
+
+def _duplicate(leaves: list[Leaf]) -> list[Leaf]:
+    return [each._replace(document=copy.deepcopy(each.document)) for each in leaves]
+
+
+def key_text(key: Any) -> bytes:
+    """A key as text; CouchDB takes 1 and 1.0 for equal."""
+    return json_text.dumps(int(key) if isinstance(key, float) and key.is_integer() else key)
