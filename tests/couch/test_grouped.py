@@ -193,7 +193,7 @@ async def test_conflicts_that_are_read_are_passed_on(database: Database) -> None
             document = {"_id": name, "_rev": f"1-{digest * 32}", "_deleted": digest == deleted, "from": digest}
             await database.bulk_docs([document], new_edits=False)
     found = [alive(await grouped.leaves(name)) for name in ("clash", "calm")]
-    assert found == [await database.get("clash"), await database.get("calm")]
+    assert found == [await database.get("clash", conflicts=True), await database.get("calm", conflicts=True)]
     assert noticed == [("clash", 3)]
 
 

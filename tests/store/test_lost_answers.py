@@ -83,7 +83,7 @@ def pick(number: int) -> Callable[[Fruit], None]:
 @pytest.mark.parametrize("effect", EFFECTS)
 async def test_a_create_is_done_once(store: Store, proxy: FaultProxy, effect: str) -> None:
     """One document, and the revision that the store gives is its first."""
-    proxy.faults.append(Fault(EFFECTS[effect], method="PUT"))
+    proxy.faults.append(Fault(EFFECTS[effect], path="_bulk_docs"))
     fruit = await store.create(Fruit(picks=[1]))
     assert proxy.faults[0].hits == 1
     assert [each._rev for each in (await store.find(Fruit)).items] == [fruit._rev]
@@ -95,7 +95,7 @@ async def test_a_create_is_done_once(store: Store, proxy: FaultProxy, effect: st
 async def test_an_update_is_done_once(store: Store, proxy: FaultProxy, effect: str, guarded: bool) -> None:
     """With an expected revision or without: the change is there once, in the revision that the store gives."""
     fruit = await store.create(Fruit())
-    proxy.faults.append(Fault(EFFECTS[effect], method="PUT"))
+    proxy.faults.append(Fault(EFFECTS[effect], path="_bulk_docs"))
     expected = (lambda revision: revision == fruit._rev) if guarded else None
     changed = await store.update(Fruit, fruit.fruit_id, pick(7), expected=expected)
     found = await store.get(Fruit, fruit.fruit_id)

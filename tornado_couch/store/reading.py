@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ..couch import Access, Database, Single, live
+from ..couch import Access, Database, Single
 from ..errors import DecryptionFailed, DocumentNotFound, InvalidDocument, InvalidSignature, NotFound, SignatureFault
 from ..models import Model, collection_view, is_of, model_info
 from .conversion import Conversion
@@ -165,10 +165,7 @@ class Reader:
         found = self._guard.judged(leaves)
         if isinstance(found, InvalidSignature):
             raise found
-        if found is None or not conflicts or len(leaves) == 1:
-            return found
-        others = [each["_rev"] for each in live(leaves) if each["_rev"] != found["_rev"]]
-        return {**found, "_conflicts": others} if others else found
+        return found
 
     async def page(
         self,
