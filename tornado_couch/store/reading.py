@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ..couch import Access, Database, Single
+from ..couch import Access, Database, Leaf, Single
 from ..errors import DecryptionFailed, DocumentNotFound, InvalidDocument, InvalidSignature, NotFound, SignatureFault
 from ..models import Model, collection_view, is_of, model_info
 from .conversion import Conversion
@@ -155,13 +155,17 @@ class Reader:
 
     async def stored(self, document_id: str) -> Document:
         """A document as it is stored; see `Store.stored`."""
-        document = await self._verified(document_id, conflicts=False)
+        leaves = await self._access.leaves(document_id, revs=self._guard.history)
+        document = self._judged(leaves)
         if document is None:
-            raise NotFound(404, "not_found", "deleted")
+            deleted = any(each.document is not None for each in leaves)
+            raise NotFound(404, "not_found", "deleted" if deleted else "missing")
         return document
 
     async def _verified(self, document_id: str, conflicts: bool) -> Document | None:
-        leaves = await self._access.leaves(document_id, revs=self._guard.history, every=conflicts)
+        return self._judged(await self._access.leaves(document_id, revs=self._guard.history, every=conflicts))
+
+    def _judged(self, leaves: Sequence[Leaf]) -> Document | None:
         found = self._guard.judged(leaves)
         if isinstance(found, InvalidSignature):
             raise found
