@@ -41,6 +41,7 @@ __all__ = [
     "lose_request",
     "never_answer",
     "raw",
+    "repeat_answer",
     "repeat_request",
     "reset",
     "stall",
@@ -382,6 +383,19 @@ async def repeat_request(call: Call, forward: Forward) -> None:
     """Sends the request to CouchDB twice, and gives the client the second answer."""
     await forward()
     await call.send(await forward())
+
+
+def repeat_answer(seconds: float = 0) -> Effect:
+    """Gives the client CouchDB's answer twice: the second time so much later, or at once."""
+
+    async def effect(call: Call, forward: Forward) -> None:
+        data = await forward()
+        await call.send(data if seconds else data + data)
+        if seconds:
+            await asyncio.sleep(seconds)
+            await call.send(data)
+
+    return effect
 
 
 def answer_status(status: int, error: str = "fault", reason: str = "injected") -> Effect:

@@ -17,6 +17,7 @@ from tests.faults import (
     lose_answer,
     lose_request,
     never_answer,
+    repeat_answer,
     truncate_answer,
     until,
 )
@@ -74,6 +75,21 @@ async def test_a_read_in_an_outage_is_done_again(proxy: FaultProxy, behind: Data
     await behind.put({"_id": "a"})
     proxy.faults.append(Fault(effect, method="GET"))
     assert (await behind.get("a"))["_id"] == "a"
+
+
+@pytest.mark.parametrize("seconds", [0, 0.01])
+async def test_an_answer_that_comes_twice_answers_one_request(
+    proxy: FaultProxy, behind: Database, seconds: float
+) -> None:
+    """The connection is not used again: the second copy would be taken for the answer to what comes next."""
+    first = await behind.put({"_id": "a"})
+    proxy.faults.append(Fault(repeat_answer(seconds), method="PUT"))
+    second = await behind.put({"_id": "a", "_rev": first.rev})
+    await asyncio.sleep(2 * seconds)
+    with pytest.raises(errors.Conflict):
+        await behind.put({"_id": "a", "_rev": first.rev, "other": True})
+    assert (await behind.get("a"))["_rev"] == second.rev
+    assert proxy.opened == 2
 
 
 async def test_a_slow_answer_is_an_answer(proxy: FaultProxy, behind: Database) -> None:

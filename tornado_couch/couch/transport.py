@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import select
 import ssl
 import sys
 import time
@@ -16,9 +17,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+from weakref import WeakSet
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import ContentEncodingError
 from multidict import CIMultiDict
 from yarl import URL
@@ -259,6 +262,40 @@ async def _never_resend(
         raise _ConnectionLost from None
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Keeps no connection on which something came that nobody had asked for.
+
+    aiohttp would take it for the answer to the next request: a write's answer that a proxy on the way gave twice
+    would be success for the next writer.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._used: WeakSet[asyncio.BaseProtocol] = WeakSet()
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            if protocol is None or protocol not in self._used or not _out_of_step(protocol):
+                break
+            connection.close()
+        if protocol is not None:
+            self._used.add(protocol)
+        return connection
+
+
+def _out_of_step(protocol: ResponseHandler) -> bool:
+    if protocol.should_close or protocol.transport is None or not hasattr(select, "poll"):
+        return protocol.should_close
+    # Not read yet from the operating system: more of an answer, or the end of the connection.
+    waiting = select.poll()
+    waiting.register(protocol.transport.get_extra_info("socket").fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
+
+
 class AiohttpTransport:
     """Carries requests with aiohttp; the session is made at first use, in the running event loop.
 
@@ -365,7 +402,7 @@ class AiohttpTransport:
             raise RuntimeError("this CouchDB client is closed")
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
+                connector=_Connector(
                     limit=self._max_connections, ssl=self._tls, keepalive_timeout=_KEEP_IDLE_SECONDS
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from ..couch import Leaf
 from ..models import WRITE_PROPERTY
 
-__all__ = ["Evidence", "Standing", "Verdict", "history", "marked", "unmarked"]
+__all__ = ["Evidence", "Standing", "Verdict", "generation", "history", "marked", "unmarked"]
 
 Document = dict[str, Any]
 
@@ -126,9 +126,9 @@ class Evidence:
         if any(each not in self._bodies for each in self._suspects()):
             return True
         if self._base is None:
-            return any(len(path) > _RECENT or _generation(path[-1]) > 1 for path in self._paths)
+            return any(len(path) > _RECENT or generation(path[-1]) > 1 for path in self._paths)
         # CouchDB forgets old revisions of a path (`_revs_limit`), from its end.
-        return any(_generation(path[-1]) > _generation(self._base) + 1 for path in self._paths)
+        return any(generation(path[-1]) > generation(self._base) + 1 for path in self._paths)
 
     def _found(self, revisions: Sequence[str]) -> str | None:
         return next((each for each in revisions if each in self._bodies and self._is_ours(each)), None)
@@ -153,11 +153,13 @@ def _successor(path: Sequence[str], base: str) -> str | None:
     if base in path:
         place = path.index(base)
         return path[place - 1] if place else None
-    return path[-1] if _generation(path[-1]) == _generation(base) + 1 else None
+    return path[-1] if generation(path[-1]) == generation(base) + 1 else None
 
 
-def _generation(revision: str) -> int:
-    return int(revision.partition("-")[0])
+def generation(revision: str) -> int:
+    """The number that a revision begins with; -1 where that is none."""
+    digits = revision.partition("-")[0]
+    return int(digits) if digits.isdecimal() else -1
 
 
 def _token(document: Mapping[str, Any]) -> str:

@@ -87,12 +87,12 @@ class Store:
         self._now = now
         self._sleep = sleep
         self._conversion = Conversion(Protection(crypter, indexer))
-        # tor-async-couchdb's documents are to stay exactly what that library would have written.
-        classic = signer is not None and Scheme(scheme) is Scheme.CLASSIC
-        self.writer = Writer(self._access, self.retry, sleep, tokens=write_tokens and not classic)
         self._guard: Guard = NoGuard()
         if signer is not None:
             self._guard = SignatureGuard(database, signer, verify=verify, scheme=scheme, accept=accept)
+        # tor-async-couchdb's documents are to stay exactly what that library would have written.
+        tokens = write_tokens and (signer is None or Scheme(scheme) is not Scheme.CLASSIC)
+        self.writer = Writer(self._access, self.retry, sleep, tokens=tokens, observer=database.server.observer)
         self._reader = Reader(database, self._conversion, self._guard, self._access)
         self._eraser = Eraser(self._access, self._guard, self.writer, self.retry)
 

@@ -17,19 +17,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..couch import BulkResult, BulkResults, Leaf, WriteResult
+from ..couch import BulkResult, BulkResults, Leaf, Observer, WriteResult
 from ..errors import (
     BadRequest,
     Conflict,
     CouchError,
+    InvalidReply,
     OutcomeUnknown,
     Refused,
     TooLarge,
     Unavailable,
     refusal,
 )
-from ..models import WRITE_PROPERTY
-from .proof import Evidence, Standing, marked, unmarked
+from ..models import WRITE_PROPERTY, DocumentType
+from .proof import Evidence, Standing, Verdict, generation, marked, unmarked
 from .retry import Retry
 
 __all__ = ["Documents", "Writer"]
@@ -97,9 +98,9 @@ class _Write:
         else:
             self.lost = answer
 
-    def judged(self, evidence: Evidence) -> None:
+    def judged(self, verdict: Verdict) -> None:
         """Take what the revisions prove."""
-        standing, revision = evidence.verdict()
+        standing, revision = verdict
         if standing is Standing.LANDED:
             self.outcome = revision
         elif standing is Standing.UNKNOWN and self.lost is not None:
@@ -129,6 +130,7 @@ class Writer:
         sleep: waits between tries.
         tokens: put a token into each document that `marked` is given; without it bodies are compared.
         clock: seconds that only grow.
+        observer: is told what was proved.
     """
 
     def __init__(
@@ -139,12 +141,14 @@ class Writer:
         *,
         tokens: bool = True,
         clock: Callable[[], float] = time.monotonic,
+        observer: Observer | None = None,
     ) -> None:
         self._documents = documents
         self._retry = retry
         self._sleep = sleep
         self._tokens = tokens
         self._clock = clock
+        self._observer = observer or Observer()
 
     def marked(self, document: Mapping[str, Any], *, new: bool = False) -> Document:
         """The document with a token of its own: before it is signed, and once for each write that is meant.
@@ -215,7 +219,11 @@ class Writer:
         for (_, evidence, _), bodies in zip(unread, found, strict=True):
             evidence.learn(bodies)
         for write, evidence in zip(writes, proofs, strict=True):
-            write.judged(evidence)
+            verdict = evidence.verdict()
+            write.judged(verdict)
+            landed = verdict.standing is Standing.LANDED
+            if landed or (write.lost is not None and verdict.standing is not Standing.UNKNOWN):
+                self._observer.answer_proved(_kind(write.document), landed)
         return None
 
     async def _sent_alone(self, documents: Sequence[Mapping[str, Any]]) -> list[str | CouchError]:
@@ -223,9 +231,10 @@ class Writer:
 
     async def _sent(self, document: Mapping[str, Any]) -> str | CouchError:
         try:
-            return (await self._documents.put(document)).rev
+            result = await self._documents.put(document)
         except CouchError as error:
             return error
+        return result.rev if _fits(document, result) else InvalidReply("PUT: the answer is to another request")
 
     async def _sent_together(self, documents: Sequence[Mapping[str, Any]]) -> list[str | CouchError]:
         answers: list[str | CouchError] = []
@@ -239,6 +248,17 @@ class Writer:
             except CouchError as error:
                 answers += [error] * len(part)
         return answers
+
+
+def _fits(document: Mapping[str, Any], result: WriteResult) -> bool:
+    """Whether an answer can be that to this document: a connection that got out of step brings another's."""
+    base = document.get("_rev")
+    return result.id == document["_id"] and (base is None or generation(result.rev) == generation(base) + 1)
+
+
+def _kind(document: Mapping[str, Any]) -> str:
+    found = DocumentType.parse(document.get("type"))
+    return found.name if found else ""
 
 
 def _answer(result: BulkResult) -> str | CouchError:
