@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +13,7 @@ from tornado_couch.errors import DecryptionFailed, InvalidSignature, KeySetError
 from tornado_couch.security import KeyChain, KeyczarKeys, KeyRing, Purpose, as_keys, keyczar
 from tornado_couch.security.base64url import b64_decode, b64_encode, header_of
 
-from .kinds import CRYPTERS, INDEXERS, SIGNERS, key_set
+from .kinds import CRYPTERS, INDEXERS, SIGNERS, _keysets, key_set
 
 signers = pytest.mark.parametrize("make", SIGNERS.values(), ids=SIGNERS)
 crypters = pytest.mark.parametrize("make", CRYPTERS.values(), ids=CRYPTERS)
@@ -240,6 +243,17 @@ class TestAdapters:
         ):
             with pytest.raises(KeySetError):
                 attempt()
+
+    def test_a_rotated_keyczar_set_knows_the_blind_indexes_of_all_its_keys(self, tmp_path: Path) -> None:
+        """What was stored while another key was primary is looked up too; a set of foreign code gives the first."""
+        path = tmp_path / "set"
+        shutil.copytree(_keysets() / "rotated", path)
+        before = KeyczarKeys(keyczar.Signer.Read(path, allow_legacy=True)).index(b"message", context=b"context")
+        keyczar.keyczart.promote(path, 3)
+        now = KeyczarKeys(keyczar.Signer.Read(path, allow_legacy=True)).index(b"message", context=b"context")
+        assert now[0] != before[0]
+        assert sorted(now) == sorted(before)
+        assert len(set(now)) == 3
 
     def test_what_is_no_key_set_is_refused(self) -> None:
         """An object that can neither sign nor encrypt is no key set; keys are passed through as they are."""

@@ -36,6 +36,8 @@ from tornado_couch.store import Creation, Update
 from tornado_couch.store.conversion import Conversion
 from tornado_couch.store.protection import Protection
 
+from ..security.kinds import INDEXERS
+
 PEPPER = b"sixteen bytes or more"
 JSON = st.recursive(
     st.none()
@@ -250,6 +252,29 @@ async def test_equality_finds_exactly_the_right_ones(store: Store) -> None:
     assert not (await store.find(Guest, by="email", key="none@b")).items
     await store.create(Guest(name="without"))
     assert [each.name for each in (await store.find(Guest, by="email", key=None)).items] == ["without"]
+
+
+@pytest.mark.parametrize("make", INDEXERS.values(), ids=INDEXERS)
+async def test_keys_of_every_kind_encrypt_and_find(store: Store, make: Any) -> None:
+    """Key rings, Keyczar's, Tink's, and chains of them; nothing of the values is stored."""
+    kept = Store(store.database, crypter=make())
+    for number in range(6):
+        await kept.create(Guest(email=f"{number % 3}@example", name=str(number)))
+    found = (await kept.find(Guest, by="email", key="1@example")).items
+    assert sorted((each.name, each.email) for each in found) == [("1", "1@example"), ("4", "1@example")]
+    assert not (await kept.find(Guest, by="email", key="7@example")).items
+    rows = (await store.database.all_docs(include_docs=True)).rows
+    assert "@example" not in json.dumps([row.doc for row in rows if row.id and not row.id.startswith("_")])
+
+
+@pytest.mark.parametrize("make", INDEXERS.values(), ids=INDEXERS)
+async def test_a_chain_finds_what_keys_of_every_kind_stored(store: Store, make: Any) -> None:
+    """While a database moves from them to a ring: both the old documents and the new."""
+    for number, keys in enumerate((make(), KeyChain(KeyRing.create(), make()))):
+        await Store(store.database, crypter=keys).create(Guest(email="a@b", name=str(number)))
+    chain = KeyChain(KeyRing.create(), keys)
+    found = (await Store(store.database, crypter=chain).find(Guest, by="email", key="a@b")).items
+    assert sorted(each.name for each in found) == ["0", "1"]
 
 
 async def test_ranges_and_orders_of_protected_values_are_refused(store: Store) -> None:

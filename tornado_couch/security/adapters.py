@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..errors import DecryptionFailed, InvalidSignature, KeySetError, LegacyAlgorithm, SecurityError, SignatureFault
 from .base64url import b64_decode, header_of
-from .keyczar import Verifier
+from .keyczar import Signer, Verifier
 from .keys import KeyChain, Keys, framed
 
 __all__ = ["KeyczarCrypter", "KeyczarKeys", "KeyczarSigner", "as_keys", "plain_signers", "verify_plain"]
@@ -100,7 +100,7 @@ class KeyczarKeys:
         return data[len(frame) :]
 
     def index(self, message: bytes, *, context: bytes) -> list[str]:
-        """The primary key's signature as a blind index; those of Keyczar's older keys cannot be asked for.
+        """The primary key's signature as a blind index, then those of older keys, which only sets of ours give.
 
         Raises:
             KeySetError: the key set signs the same bytes otherwise each time (DSA).
@@ -110,7 +110,7 @@ class KeyczarKeys:
             self._repeats = self._sign(data) == self._sign(data)
         if not self._repeats:
             raise KeySetError("blind indexes need a key set whose signatures repeat, such as HMAC")
-        return [self._sign(data)]
+        return self.signer.signatures(data) if isinstance(self.signer, Signer) else [self._sign(data)]
 
     def is_current(self, output: str) -> bool:
         """Whether the primary key of the signer or of the crypter made it, by the key hash in its header.

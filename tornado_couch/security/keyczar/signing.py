@@ -147,6 +147,18 @@ class Signer(Verifier):
         output = key.header + key.sign(as_bytes(data) + VERSION_BYTE)
         return output if encoder is None else encoder(output)
 
+    def signatures(self, data: str | bytes) -> list[str]:
+        """What `Sign` returns, then what it returned while each of the other keys was primary.
+
+        For looking up what was stored; DSA signatures differ each time.
+
+        Raises:
+            LegacyAlgorithm, KeySetError: as `Sign`.
+        """
+        primary, message = self._writing_key(), as_bytes(data) + VERSION_BYTE
+        keys = [primary, *(each for each in self._keys.values() if each is not primary)]
+        return [encode(each.header + each.sign(message)) for each in keys]
+
     @overload
     def AttachedSign(self, data: str | bytes, nonce: str | bytes | None, encoder: Encoder = ...) -> str: ...
     @overload
