@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import datetime
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -28,6 +31,54 @@ def test_every_json_value_comes_back_as_it_went(value: Any) -> None:
     assert loads(text) == value
     assert loads(text, pausing=True) == value
     assert json.loads(text) == value
+
+
+@given(values)
+def test_what_is_read_and_written_is_what_the_standard_library_has(value: Any) -> None:
+    """Integers of any size, floats to the last bit, members in order; and the types are the same."""
+    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=1)):
+        assert repr(loads(text)) == repr(loads(text.encode())) == repr(json.loads(text))
+    assert repr(json.loads(dumps(value))) == repr(json.loads(json.dumps(value)))
+
+
+@given(st.text('[]{}",:.-+eE0123456789\\untrefalsdNI \t', max_size=30))
+def test_what_is_json_is_what_the_standard_library_takes_for_it(text: str) -> None:
+    """Whatever text comes; but NaN and Infinity are no JSON, nor are lone surrogates."""
+    try:
+        expected = json.loads(text)
+        json.dumps(expected, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        with pytest.raises(ValueError, match=r"."):
+            loads(text)
+    else:
+        assert repr(loads(text)) == repr(expected)
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**40, 10**18])
+def test_integers_around_64_bits_keep_their_size(number: int) -> None:
+    """At the edges of 64 bits and far beyond."""
+    assert loads(str(number)) == number
+    assert type(loads(f"[{number}]")[0]) is int
+    assert dumps({"n": number}) == f'{{"n":{number}}}'.encode()
+
+
+def test_what_json_has_no_word_for_is_refused_whatever_stands_beside_it() -> None:
+    """Dates and objects; None beside them changes nothing. Members of an Enum and UUIDs are their values."""
+    for beside in ([], [None]):
+        for value in (datetime(2024, 1, 1), object(), {1, 2}, b"x"):
+            with pytest.raises(TypeError):
+                dumps([value, *beside])
+        assert loads(dumps([Color.RED, UUID(int=1), (1, 2), {3: 4}, *beside])) == [
+            "red",
+            "00000000-0000-0000-0000-000000000001",
+            [1, 2],
+            {"3": 4},
+            *beside,
+        ]
+
+
+class Color(Enum):
+    RED = "red"
 
 
 def test_text_is_compact_utf8_in_the_order_of_members() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
 
 from tornado_couch.web import BodyLimits, Problem
-from tornado_couch.web.bodies import decode, parse_json
+from tornado_couch.web.bodies import _parse, _parse_strictly, decode, parse_json
 from tornado_couch.web.negotiation import accepts
 
 LIMITS = BodyLimits(size=10_000_000, depth=5)
@@ -119,3 +119,52 @@ def test_a_coded_body_that_cannot_be_used_is_refused(coding: str, body: bytes, s
 def test_whether_an_accept_field_takes_json(accept: str, taken: bool) -> None:
     """The most specific range decides, and a weight of 0 excludes."""
     assert accepts(accept, "application/json") is taken
+
+
+def verdict(parse: Any, body: bytes, limits: BodyLimits) -> tuple[str, str]:
+    try:
+        return "value", repr(parse(body, limits))
+    except Problem as problem:
+        return str(problem.status_code), str(problem.detail)
+
+
+NAMES = st.sampled_from(["a", "b", ":", '":', ' "', "\\", "10:00", '": ', "{"])
+
+
+@st.composite
+def json_texts(draw: st.DrawFn, depth: int = 0) -> str:
+    """JSON with spaces anywhere, names twice, and strings that look like names."""
+    space = draw(st.sampled_from(["", " ", "\n", "\t\r"]))
+    kind = draw(st.sampled_from(["text", "number", "list", "object", "object"][: None if depth < 3 else 2]))
+    if kind == "text":
+        return space + json.dumps(draw(NAMES)) + space
+    if kind == "number":
+        return draw(st.sampled_from(["1", "-1.5e3", "null", "12345678901234567890", "NaN", "1e999", "01"]))
+    inner = [draw(json_texts(depth + 1)) for _ in range(draw(st.integers(0, 3)))]
+    if kind == "list":
+        return f"{space}[{','.join(inner)}{space}]"
+    return "{" + ",".join(f"{space}{json.dumps(draw(NAMES))}{space}:{each}" for each in inner) + space + "}"
+
+
+@given(json_texts(), st.integers(0, 4), st.integers(0, 8))
+def test_the_fast_way_says_what_the_careful_one_says(text: str, depth: int, members: int) -> None:
+    """The same value, or the same problem: a member twice, too deep, too many, no JSON."""
+    limits = BodyLimits(depth=depth, members=members)
+    assert verdict(_parse, text.encode(), limits) == verdict(_parse_strictly, text.encode(), limits)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"a":1,"a":2}',
+        '{"a" :1,"a":2}',
+        '{"a":1,"a" :2}',
+        '{"a"\n:1,"b":{"a":":x","a"\t:1}}',
+        '{"a":"\\":","a" :1}',
+        '[{"a":":","a"\r:":"}]',
+        '{"a":1,"\\u0061":2}',
+    ],
+)
+def test_a_member_twice_is_found_however_it_is_written(body: str) -> None:
+    """With white space before the colon, beside strings that look like names, by an escape."""
+    assert verdict(_parse, body.encode(), BodyLimits())[0] == "400"

@@ -173,7 +173,7 @@ async def test_exhausted_retries_are_503_and_nothing_is_written(serve: Serve, st
         async def put(self, document: Any) -> Any:
             raise Conflict(409, "conflict", "Document update conflict.")
 
-    contended = Store(Contended(), retry=Retry(attempts=3, base=0.001))  # type: ignore[arg-type]
+    contended = Store(Contended(), retry=Retry(attempts=3, base=0.001), grouping=False)  # type: ignore[arg-type]
     ask = await serve(application(contended))
     reply = await ask("PUT", fruit.headers["Location"], {"color": "blue"})
     assert (reply.status, "Retry-After" in reply.headers) == (503, True)

@@ -36,8 +36,8 @@ T = TypeVar("T")
 SUCCESS = frozenset({200, 201, 202})
 """The statuses of CouchDB that are success."""
 
-# Longer JSON is decoded in a thread: 256 KiB take 5 to 10 ms, for which the event loop may well stand still.
-_LONG_BYTES = 256 * 1024
+# Longer JSON is decoded in a thread: this much takes 2 to 3 ms, for which the event loop may well stand still.
+_LONG_BYTES = 1024 * 1024
 _NEEDS_COUCHDB = frozenset({404, 409, 412})
 
 

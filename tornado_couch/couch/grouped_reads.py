@@ -9,6 +9,7 @@ that sees it. CouchDB's page: https://docs.couchdb.org/en/stable/cluster/theory.
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -18,8 +19,9 @@ from . import names
 from .bulk import Leaf, failure, live
 from .database import Database
 from .grouping import Grouping, GroupLimits
+from .observing import Observer
 
-__all__ = ["ConflictNoticed", "GroupedReads", "apart", "key_text"]
+__all__ = ["ConflictNoticed", "GroupedReads", "apart", "key_text", "told"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -69,8 +71,8 @@ class GroupedReads:
         """
         names.check_id(document_id)
         grouping = self._histories if revs else self._documents
-        weight = int(self._mean_bytes)
-        return await grouping.ask(document_id, document_id, weight=weight, seconds=self._database.seconds)
+        asked = grouping.ask(document_id, document_id, weight=int(self._mean_bytes), seconds=self._database.seconds)
+        return await told(self._database.server.observer, "read", asked)
 
     async def ids(self, design: str, view: str, key: Any) -> list[str]:
         """The ids of the documents that a view has under this very key, in order.
@@ -87,7 +89,8 @@ class GroupedReads:
 
             grouping = self._lookups[design, view] = Grouping(read, self._limits, sharing=True, duplicate=list)
         text = key_text(key)
-        return await grouping.ask(text, text, weight=len(text), seconds=self._database.seconds)
+        asked = grouping.ask(text, text, weight=len(text), seconds=self._database.seconds)
+        return await told(self._database.server.observer, "lookup", asked)
 
     # ------------------------------------------------------------ one group
 
@@ -142,6 +145,17 @@ async def apart(items: list[T], send: Callable[[list[T]], Awaitable[list[R | Exc
         except CouchError as error:
             found += [error] * len(part)  # the other part has its own outcome
     return found
+
+
+async def told(observer: Observer, kind: str, call: Awaitable[R]) -> R:
+    """The outcome of a call, and the observer told how long it took."""
+    if not observer:
+        return await call
+    began = time.monotonic()
+    try:
+        return await call
+    finally:
+        observer.group_awaited(kind, time.monotonic() - began)
 
 
 def _judged(leaves: list[Leaf]) -> list[Leaf] | Exception:

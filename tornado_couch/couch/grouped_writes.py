@@ -14,7 +14,7 @@ from .. import json_text
 from . import names
 from .bulk import failure
 from .database import Database, WriteResult
-from .grouped_reads import apart
+from .grouped_reads import apart, told
 from .grouping import Grouping, GroupLimits
 
 __all__ = ["GroupedWrites"]
@@ -54,7 +54,8 @@ class GroupedWrites:
         names.check_id(document_id)
         content = json_text.dumps(document)
         text = _Text(document_id, content)
-        return await self._grouping.ask(document_id, text, weight=len(content), seconds=self._database.seconds)
+        asked = self._grouping.ask(document_id, text, weight=len(content), seconds=self._database.seconds)
+        return await told(self._database.server.observer, "write", asked)
 
     async def _carry_out(self, texts: list[_Text]) -> Sequence[WriteResult | Exception]:
         return await apart(texts, self._write)

@@ -11,6 +11,7 @@ that starts after a write was acknowledged is answered by a request that left af
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -155,7 +156,9 @@ class Grouping(Generic[T, R]):
             group: _Group[T, R] = _Group()
             self._starting = group
             self._groups.add(group)
-            group.task = asyncio.get_running_loop().create_task(self._run(group))
+            # In a context of its own: what a group does belongs to no caller more than to the others.
+            loop = asyncio.get_running_loop()
+            group.task = contextvars.Context().run(loop.create_task, self._run(group))
             group.task.add_done_callback(lambda _: self._end(group))
 
     async def _run(self, group: _Group[T, R]) -> None:

@@ -75,6 +75,12 @@ class Observer:
             content_bytes: of the request's content.
         """
 
+    def group_awaited(self, kind: str, seconds: float) -> None:
+        """One of those calls has its outcome, after so long; told in the context of who made it.
+
+        The group's exchange itself has nobody's context, since it is everybody's.
+        """
+
     def cache_asked(self, hit: bool) -> None:
         """A read looked into the cache."""
 
@@ -145,6 +151,9 @@ class Observers(Observer):
 
     def grouped(self, kind: str, size: int, content_bytes: int) -> None:
         self._tell("grouped", kind, size, content_bytes)
+
+    def group_awaited(self, kind: str, seconds: float) -> None:
+        self._tell("group_awaited", kind, seconds)
 
     def cache_asked(self, hit: bool) -> None:
         self._tell("cache_asked", hit)

@@ -46,6 +46,10 @@ class TimingObserver(Observer):
             spent.exchanges += 1
             spent.couchdb += seconds
 
+    def group_awaited(self, kind: str, seconds: float) -> None:  # noqa: ARG002
+        """Count a call that left in a group for the request that made it."""
+        self.exchange_ended("", "", "", seconds)
+
     def pool_waited(self, seconds: float) -> None:
         """Count the wait for a connection, which is a part of the exchange's time."""
         spent = _SPENT.get()
