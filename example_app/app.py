@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tornado_couch import AllowAny, Application, Couch, Store, health_routes, install, resource
+from tornado_couch import (
+    AllowAny,
+    ApiInfo,
+    Application,
+    Couch,
+    Store,
+    health_routes,
+    install,
+    openapi_routes,
+    resource,
+)
 
 from .models import Fruit, Language
 
@@ -19,6 +29,7 @@ def make_app(couch: Couch, *, cookie_secret: str | None = None) -> Application:
             *resource("/v1.0/fruits", Fruit, store),
             *resource("/v1.0/languages", Language, store, create_by_put=True),
             *health_routes(couch[DATABASE], [Fruit, Language], prefix="/v1.0"),
+            *openapi_routes(ApiInfo("Orchard", "1.0", "Fruits, and the languages of ISO 639-3.")),
         ],
         cookie_secret=cookie_secret,
         policy=AllowAny(),

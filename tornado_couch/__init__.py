@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .store import Bounds, Page, Query, Retry, Store
     from .web import (
         AllowAny,
+        ApiInfo,
         Application,
         CollectionHandler,
         CreateMixin,
@@ -57,11 +58,14 @@ if TYPE_CHECKING:
         ResourceHandler,
         RetrieveMixin,
         health_routes,
+        openapi_document,
+        openapi_routes,
         resource,
     )
 
 __all__ = [
     "AllowAny",
+    "ApiInfo",
     "Application",
     "BasicAuth",
     "BearerAuth",
@@ -116,6 +120,8 @@ __all__ = [
     "__version__",
     "health_routes",
     "install",
+    "openapi_document",
+    "openapi_routes",
     "resource",
     "upgrade",
 ]
@@ -132,9 +138,9 @@ _HOME = {
     "ops": "install",
     "store": "Bounds Page Query Retry Store",
     "web": (
-        "AllowAny Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin PatchMixin"
-        " Policy Problem ProblemHandler ReductionHandler ReplaceMixin"
-        " ResourceHandler RetrieveMixin health_routes resource"
+        "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"
+        " PatchMixin Policy Problem ProblemHandler ReductionHandler ReplaceMixin"
+        " ResourceHandler RetrieveMixin health_routes openapi_document openapi_routes resource"
     ),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}

@@ -40,7 +40,7 @@ from .reductions import Count, Reduction, Stats, Sum
 from .schema import Action, body_problems, body_schema
 from .schema_at_rest import schema_at_rest
 from .soft_delete import DELETED_PROPERTY, deleted_on, is_deleted
-from .timestamps import format_timestamp, utc_now
+from .timestamps import format_timestamp, is_timestamp, utc_now
 from .upgrades import upgrade
 from .views import (
     CONFLICTS_VIEW,
@@ -107,6 +107,7 @@ __all__ = [
     "is_deleted",
     "is_of",
     "is_outdated",
+    "is_timestamp",
     "json_patch",
     "merge_patch",
     "merge_record",

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any, Literal
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError as SchemaError
 
 from .model import Model, model_info
 from .pointers import json_pointer
+from .timestamps import is_timestamp
 
 __all__ = ["Action", "body_problems", "body_schema"]
 
@@ -51,8 +52,17 @@ def body_schema(cls: type[Model], action: Action) -> dict[str, Any]:
 
 
 @cache
+def _formats() -> FormatChecker:
+    """The formats that are checked: the same ones whatever other packages are installed, as for date-time."""
+    checker = FormatChecker(formats=())
+    checker.checkers = dict(Draft202012Validator.FORMAT_CHECKER.checkers)
+    checker.checks("date-time")(lambda value: not isinstance(value, str) or is_timestamp(value))
+    return checker
+
+
+@cache
 def _validator(cls: type[Model], action: Action) -> Draft202012Validator:
-    return Draft202012Validator(body_schema(cls, action), format_checker=Draft202012Validator.FORMAT_CHECKER)
+    return Draft202012Validator(body_schema(cls, action), format_checker=_formats())
 
 
 def body_problems(cls: type[Model], action: Action, body: Any) -> list[Problem]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timezone
 from typing import Any
 
 from pydantic_core import core_schema
 
-__all__ = ["format_timestamp", "utc_now", "with_sortable_datetimes"]
+__all__ = ["format_timestamp", "is_timestamp", "utc_now", "with_sortable_datetimes"]
+
+# RFC 3339 §5.6, which is what `format: date-time` means; whether there is such a day is for the calendar.
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def utc_now() -> datetime:
@@ -24,6 +28,11 @@ def format_timestamp(moment: datetime) -> str:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
+
+
+def is_timestamp(text: str) -> bool:
+    """Whether a text has the form of a time stamp; pydantic also takes seconds since 1970, and parts of one."""
+    return _TIMESTAMP.fullmatch(text) is not None
 
 
 def with_sortable_datetimes(schema: Any) -> Any:

@@ -13,6 +13,9 @@ from .hooks import Event, Hooks
 from .list_query import ListQuery
 from .listing import ListMixin
 from .mixins import CreateMixin, DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
+from .openapi.document import ApiInfo, openapi_document
+from .openapi.operation import ApiOperation
+from .openapi.routes import openapi_routes
 from .policies import AllowAny, Authenticated, Owner, Policy, ReadOnly, Roles
 from .preconditions import EntityTag, Preconditions, entity_tag, parse_entity_tags
 from .principals import Authenticator, Principal
@@ -25,6 +28,8 @@ from .routes import CollectionHandler, DocumentHandler, resource
 __all__ = [
     "Account",
     "AllowAny",
+    "ApiInfo",
+    "ApiOperation",
     "Application",
     "Authenticated",
     "Authenticator",
@@ -61,6 +66,8 @@ __all__ = [
     "create_account",
     "entity_tag",
     "health_routes",
+    "openapi_document",
+    "openapi_routes",
     "parse_entity_tags",
     "resource",
 ]

@@ -86,6 +86,7 @@ class AnswerMixin(ProblemHandler):
         if preferences.representation == "minimal":
             self._tag = entity_tag(model._rev or "")
             self.set_status(201 if status == 201 else 204)
+            self.clear_header("Content-Type")  # Tornado would say text/html of no body
             self.set_etag_header()
             self.finish()
             return

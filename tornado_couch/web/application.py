@@ -6,10 +6,13 @@ from typing import Any
 
 import tornado.web
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+from tornado.routing import URLSpec
 from tornado.web import RequestHandler
 
 from ..couch import Observers
+from .admission import AdmissionMixin
 from .observing import RequestWatch
+from .policies import Policy
 from .problems import NotFoundHandler
 from .resources import Resource
 from .server_timing import ServerTiming, TimingObserver
@@ -36,11 +39,14 @@ class Application(tornado.web.Application):
         settings.setdefault("default_handler_class", NotFoundHandler)
         observers = [*settings.get("observers", ()), *([TimingObserver()] if settings.get("server_timing") else ())]
         for rule in handlers or []:
-            mounted = (getattr(rule, "kwargs", None) or {}).get("resource")
+            options = getattr(rule, "kwargs", None) or {}
+            mounted = options.get("resource")
             if isinstance(mounted, Resource):
                 _check_policy(mounted, settings)
                 for observer in observers:
                     mounted.store.database.server.observe(observer)
+            elif isinstance(rule, URLSpec) and issubclass(rule.handler_class, AdmissionMixin):
+                _check_said(rule, options.get("policy") or settings.get("policy"), settings)
         self._watch: RequestWatch | None = None
         super().__init__(handlers, *arguments, **settings)
         if observers:
@@ -68,7 +74,16 @@ def _check_policy(mounted: Resource[Any], settings: dict[str, Any]) -> None:
     if policy is not None:
         policy.check(mounted.model)
     elif not settings.get("debug"):
-        raise ValueError(
-            f"{mounted.path} has no policy, so nobody has said who may use it. Say policy=… to resource() or to"
-            " the application: Authenticated(…), for one, or AllowAny() if everybody may do everything."
-        )
+        raise _unsaid(mounted.path, "resource()")
+
+
+def _check_said(rule: URLSpec, policy: Policy | None, settings: dict[str, Any]) -> None:
+    if policy is None and not settings.get("debug"):
+        raise _unsaid(rule.regex.pattern.rstrip("$").replace("\\", ""), "it")
+
+
+def _unsaid(path: str, where: str) -> ValueError:
+    return ValueError(
+        f"{path} has no policy, so nobody has said who may use it. Say policy=… to {where} or to"
+        " the application: Authenticated(…), for one, or AllowAny() if everybody may do everything."
+    )

@@ -23,6 +23,8 @@ from ..store import Creation, Deletion, Operation, Update
 from .creating import Creator
 from .idempotency import refuse_key
 from .mixins import Rewriter
+from .openapi.bulk import describe_bulk
+from .openapi.operation import ApiOperation
 from .outcomes import OutcomeMixin, breathe
 from .preconditions import MalformedEntityTag, Preconditions, parse_entity_tags
 from .problems import Problem
@@ -42,6 +44,12 @@ class BulkHandler(OutcomeMixin, Creator, Rewriter):
     It does not call the `perform_…` methods of the collection's and the document's own handlers; where
     those are overridden, derive from this class as well and mount it with `bulk=`.
     """
+
+    @classmethod
+    def describe(cls, operation: ApiOperation) -> None:
+        """Say for the API document what bulk requests are."""
+        super().describe(operation)
+        describe_bulk(operation)
 
     async def post(self) -> None:
         """Carry out the operations."""

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -19,7 +20,7 @@ from pydantic import PydanticUserError
 
 from .. import json_text
 from ..errors import NoIndex
-from ..models import Model, model_info
+from ..models import Model, is_timestamp, model_info
 from ..store import Bounds, Query, plan
 from .fields import decode_parameter
 from .problems import Problem
@@ -148,7 +149,10 @@ def _text(name: str, value: bytes) -> str:
 def _value(cls: type[Model], parameter: str, name: str, text: str) -> Any:
     info = model_info(cls)
     try:
-        value = info.stored_value(name, info.parse_value(name, text))
+        parsed = info.parse_value(name, text)
+        if isinstance(parsed, datetime) and not is_timestamp(text):
+            raise ValueError
+        value = info.stored_value(name, parsed)
         json_text.dumps(value)  # a float may be infinite
     except (ValueError, OverflowError):  # the latter from a time near the end of the calendar
         raise _bad(parameter, f"That is no value of `{name}`.") from None

@@ -11,14 +11,14 @@ from tornado.web import RequestHandler, stream_request_body
 
 from ..errors import ValidationFailed
 from ..models import Action, Model, body_problems
+from .admission import AdmissionMixin
 from .answers import JSON, AnswerMixin
 from .bodies import decode, media_type, parse_json, too_large
 from .negotiation import accepts
 from .paging import CursorCodec
-from .policies import READS, AllowAny, Policy
-from .principals import Principal
+from .policies import READS, Policy
 from .problems import Problem
-from .rate_limit import RateLimit, caller_identity
+from .rate_limit import caller_identity
 from .resources import Resource
 
 __all__ = ["DRAINED", "ResourceHandler"]
@@ -43,7 +43,7 @@ _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @stream_request_body
-class ResourceHandler(AnswerMixin):
+class ResourceHandler(AdmissionMixin, AnswerMixin):
     """The base of the handlers of a mounted resource. Mixins add the actions.
 
     A class that has an action answers the method that it stands for: `list` and `retrieve` GET and
@@ -81,21 +81,6 @@ class ResourceHandler(AnswerMixin):
         self._received = 0
         self._kept_headers: dict[str, str] = {}
         self.set_default_headers()
-
-    def set_default_headers(self) -> None:
-        """Set what every answer has, errors included."""
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Vary", "Accept, Accept-Encoding")
-        cors = self.option("cors")
-        if cors is not None:
-            self._set_headers(cors.answer_headers(self.request.headers.get("Origin")))
-        self._set_headers(getattr(self, "_kept_headers", {}))
-
-    def _set_headers(self, fields: dict[str, str]) -> None:
-        for name, value in fields.items():
-            if name == "Vary":  # of several that say so
-                value = ", ".join(dict.fromkeys(f"{self._headers.get('Vary', '')}, {value}".strip(", ").split(", ")))
-            self.set_header(name, value)
 
     def option(self, name: str) -> Any:
         """What the resource says, else the application's setting of that name; None if neither does."""
@@ -146,48 +131,6 @@ class ResourceHandler(AnswerMixin):
     def answer_types(self) -> tuple[str, ...]:
         """The media types that this request can be answered with."""
         return (JSON,)
-
-    async def _authenticated(self) -> Principal | None:
-        """Who asks. Wrong credentials are counted by address, apart from what is asked without any."""
-        guesser = f"wrong credentials from {caller_identity(None, self.request.remote_ip)}"
-        limit: RateLimit | None = self.option("rate_limit")
-        if limit is not None and not (decision := limit.peek(guesser)).allowed:
-            raise decision.problem()  # before another guess costs a bcrypt
-        try:
-            return await self.policy.authenticate(self.request)
-        except Problem:
-            self._count(guesser)
-            raise
-
-    def _count(self, identity: str) -> None:
-        """Count the request against a limit.
-
-        Raises:
-            Problem: 429, the limit is reached.
-        """
-        limit: RateLimit | None = self.option("rate_limit")
-        if limit is None:
-            return
-        decision = limit.decide(identity)
-        self._kept_headers.update(decision.headers)
-        self._set_headers(decision.headers)
-        if not decision.allowed:
-            raise decision.problem()
-
-    @property
-    def policy(self) -> Policy:
-        """Who may do what here.
-
-        Raises:
-            RuntimeError: nobody said: outside of debug mode nothing is served then.
-        """
-        policy: Policy | None = self.option("policy")
-        if policy is None and not self.settings.get("debug"):
-            raise RuntimeError(
-                f"{self.resource.path} has no policy; say policy=… to resource() or to the application."
-                " AllowAny() lets everybody do everything."
-            )
-        return policy or AllowAny()
 
     def allowed_methods(self) -> list[str]:
         """The methods that there are, without those that the policy lets nobody use."""

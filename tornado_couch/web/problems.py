@@ -9,6 +9,7 @@ from typing import Any
 from tornado.web import HTTPError, RequestHandler
 
 from .. import errors, json_text
+from .openapi.operation import ApiOperation
 
 __all__ = ["NotFoundHandler", "Problem", "ProblemHandler"]
 
@@ -120,6 +121,14 @@ class ProblemHandler(RequestHandler):
 
     A service's own handlers can derive from it; `Application` gives the router's 404 the same form.
     """
+
+    @classmethod
+    def describe(cls, operation: ApiOperation) -> None:
+        """Say for the API document what a method takes and answers; `operation.action` and `.method` say which.
+
+        The actions of the package's own mixins are described already. A handler that adds to one, or has another,
+        overrides this, and calls `super().describe(operation)` first.
+        """
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Answer with the problem that the exception stands for."""

@@ -1,0 +1,79 @@
+"""The parts of an API document that several operations share, each under a name of its own; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["Components", "Schema", "nullable", "renamed"]
+
+Schema = dict[str, Any]
+
+_UNNAMEABLE = re.compile(r"[^A-Za-z0-9._-]+")  # OpenAPI 3.1 §4.8.7.1
+
+
+class Components:
+    """Collects schemas, header fields and security schemes while operations are described."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, Any]] = {}
+        self._owners: dict[tuple[str, str], object] = {}
+
+    def name(self, kind: str, wanted: str, owner: object) -> str:
+        """A name of this kind that is the owner's alone: the one wanted, else that with a number.
+
+        Args:
+            kind: such as "schemas".
+            wanted: what the name would be.
+            owner: what it is of; equal owners share a name.
+        """
+        base = _UNNAMEABLE.sub("_", wanted) or "_"
+        name, number = base, 1
+        while self._owners.setdefault((kind, name), owner) != owner:
+            number += 1
+            name = f"{base}{number}"
+        return name
+
+    def put(self, kind: str, name: str, value: dict[str, Any]) -> Schema:
+        """Keep a part; a reference to it. Of a name that is kept already the first part stays."""
+        self._found.setdefault(kind, {}).setdefault(name, value)
+        return {"$ref": f"#/components/{kind}/{name}"}
+
+    def has(self, kind: str, name: str) -> bool:
+        """Whether a part of this name is kept."""
+        return name in self._found.get(kind, {})
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        """A part that is kept."""
+        found: dict[str, Any] = self._found[kind][name]
+        return found
+
+    def all(self, kind: str) -> Mapping[str, dict[str, Any]]:
+        """The parts of a kind that are kept so far, by name."""
+        return self._found.get(kind, {})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, sorted, so that the same service gives the same bytes."""
+        return {kind: dict(sorted(parts.items())) for kind, parts in sorted(self._found.items())}
+
+
+def nullable(schema: Schema) -> Schema:
+    """A schema that lets null through, too."""
+    branches = schema.get("anyOf")
+    if branches is not None:
+        return schema if {"type": "null"} in branches else {**schema, "anyOf": [*branches, {"type": "null"}]}
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def renamed(schema: Any, names: Mapping[str, str]) -> Any:
+    """A copy of a JSON Schema whose references to `$defs` are references to components of these names."""
+    if isinstance(schema, list):
+        return [renamed(each, names) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: renamed(value, names) for name, value in schema.items()}
+    target = found.get("$ref")
+    if isinstance(target, str) and target.startswith("#/$defs/"):
+        found["$ref"] = f"#/components/schemas/{names[target.removeprefix('#/$defs/')]}"
+    return found

@@ -1,0 +1,61 @@
+"""Links between operations (OpenAPI 3.1 §4.8.20): what can be done with the document that an answer is about; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ...models import model_info
+from .operation import ApiOperation
+
+__all__ = ["link_operations"]
+
+_TO = ("retrieve", "replace", "patch", "destroy")
+
+
+def link_operations(operations: Iterable[ApiOperation]) -> None:
+    """Link the answers that hold a document to what can be done with it.
+
+    A model whose documents are named by their ids alone has no links: an id is not part of the body, and
+    no runtime expression takes it out of Location.
+    """
+    by_resource: dict[int, dict[str, ApiOperation]] = {}
+    for each in operations:
+        if each.resource is not None:
+            by_resource.setdefault(id(each.resource), {})[each.action] = each
+    for found in by_resource.values():
+        _link(found)
+
+
+def _link(found: dict[str, ApiOperation]) -> None:
+    one = next(iter(found.values()))
+    key = model_info(one.resource.model).key
+    if key is None:
+        return
+    for action, each in found.items():
+        for status in (200, 201):
+            answer = each.answers.get(status)
+            if answer is None or (action == "create" and status == 200):
+                continue
+            if action in ("create", "replace", "patch"):
+                answer.links |= _links(found, f"$response.body#/{_token(key.name)}", tagged=True)
+            elif action == "retrieve":
+                answer.links |= _links(found, "$request.path.key", tagged=True)
+            elif action == "list":
+                answer.links |= _links(found, f"$response.body#/items/0/{_token(key.name)}", tagged=False)
+
+
+def _token(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _links(found: dict[str, ApiOperation], key: str, *, tagged: bool) -> dict[str, dict[str, Any]]:
+    links = {}
+    for action in _TO:
+        target = found.get(action)
+        if target is not None and target.id:
+            parameters = {"path.key": key}
+            if tagged and action != "retrieve":
+                parameters["header.If-Match"] = "$response.header.ETag"
+            links[target.id] = {"operationId": target.id, "parameters": parameters}
+    return links

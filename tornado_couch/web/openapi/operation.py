@@ -1,0 +1,231 @@
+"""`ApiOperation`: one method at one address, described step by step; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .components import Components, Schema
+from .headers import REQUEST_FIELDS, answer_field
+from .problem_kinds import KINDS, problem_schema
+from .samples import NO_SAMPLE, sample
+from .schemas import ModelSchemas
+
+__all__ = ["JSON", "PROBLEM", "Answer", "ApiOperation"]
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+
+
+@dataclass
+class Answer:
+    """What an operation is answered with, by one status.
+
+    Attributes:
+        description: when.
+        content: schemas, by media type; none for an answer without a body.
+        fields: the names of the header fields, and whether each such answer has them; None for the field's nature.
+        problems: the kinds of problem; then there is no other content.
+        links: where to go from here (OpenAPI 3.1 §4.8.20), by name.
+    """
+
+    description: str
+    content: dict[str, Schema] = field(default_factory=dict)
+    fields: dict[str, bool | None] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    links: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+class ApiOperation:
+    """One method at one address. A handler's `describe` changes it at will.
+
+    Attributes:
+        method: such as "GET".
+        path: such as "/v1.0/fruits/{key}".
+        action: what the handler calls it: "retrieve", for one; the method's name where it is no action.
+        resource: what is mounted there, a `Resource`; None for other handlers.
+        schemas: of the resource's model; None for other handlers.
+        settings: of the application.
+        components: what operations share.
+        id: the operation's id; None for one that follows from the action and the address.
+        summary: in a few words.
+        description: all that is to be said.
+        deprecated: it should no longer be used.
+        parameters: by place ("path", "query", "header") and name.
+        body: schemas of the request's body, by media type.
+        answers: by status.
+        limited: requests are counted, and each answer says how many are left.
+        security: what a caller needs: OpenAPI's Security Requirement Objects.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        action: str,
+        *,
+        components: Components,
+        resource: Any = None,
+        settings: Mapping[str, Any] | None = None,
+        target: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.action = action
+        self.components = components
+        self.resource = resource
+        self.schemas = ModelSchemas(components, resource.model) if resource is not None else None
+        self.settings = settings or {}
+        self.target = dict(target or {})
+        self.id: str | None = None
+        self.summary = ""
+        self.description = ""
+        self.deprecated = False
+        self.tag: str | None = None
+        self.parameters: dict[tuple[str, str], dict[str, Any]] = {}
+        self.body: dict[str, Schema] = {}
+        self.answers: dict[int, Answer] = {}
+        self.limited = False
+        self.security: list[dict[str, list[str]]] | None = None
+
+    def of_model(self) -> ModelSchemas:
+        """The schemas of the resource's model.
+
+        Raises:
+            ValueError: the handler is mounted without a resource.
+        """
+        if self.schemas is None:
+            raise ValueError(f"{self.method} {self.path} has no resource, so there is no model to describe")
+        return self.schemas
+
+    # ------------------------------------------------------------ what goes in
+
+    def says(self, summary: str, description: str = "") -> None:
+        """Say what it is for, in a few words and in all."""
+        self.summary, self.description = summary, description
+
+    def parameter(self, place: str, name: str, schema: Schema, description: str, **more: Any) -> None:
+        """Add a parameter, or replace the one of that name.
+
+        Args:
+            place: "path", "query" or "header".
+            name: of it.
+            schema: of its value.
+            description: what it does.
+            **more: further members of the Parameter Object, such as `required`, `explode` or `example`.
+        """
+        found = {"name": name, "in": place, "description": description, "schema": schema, **more}
+        if place == "path":
+            found["required"] = True
+        self.parameters[place, name] = found
+
+    def query(self, name: str, schema: Schema, description: str, **more: Any) -> None:
+        """Add a parameter of the query string."""
+        self.parameter("query", name, schema, description, **more)
+
+    def takes(self, *fields: str) -> None:
+        """Add header fields of the request that the package knows, such as "If-Match"."""
+        for name in fields:
+            schema, description = REQUEST_FIELDS[name]
+            self.parameter("header", name, schema, description)
+
+    def takes_body(self, schema: Schema, media_type: str = JSON) -> None:
+        """Add a media type of the request's body."""
+        self.body[media_type] = schema
+
+    # ------------------------------------------------------------ what comes out
+
+    def answers_with(
+        self,
+        status: int,
+        description: str,
+        schema: Schema | None = None,
+        *fields: str,
+        media_type: str = JSON,
+    ) -> Answer:
+        """Add an answer, or a media type of one; it is returned, for more to be said of it.
+
+        Args:
+            status: of it.
+            description: when it is given.
+            schema: of its body; None for an answer without one.
+            *fields: header fields that it has, such as "ETag".
+            media_type: of its body.
+        """
+        found = self.answers.setdefault(status, Answer(description))
+        if schema is not None:
+            found.content[media_type] = schema
+        found.fields.update(dict.fromkeys(fields))
+        return found
+
+    def fails(self, status: int, *kinds: str, fields: Iterable[str] = ()) -> None:
+        """Add problems: of these kinds, or without any, what the status alone says ("about:blank")."""
+        found = self.answers.setdefault(status, Answer(""))
+        found.problems += [kind for kind in kinds or ("",) if kind not in found.problems]
+        found.fields.update(dict.fromkeys(fields))
+
+    def problem(self, *kinds: str) -> None:
+        """Add problems of the package's own kinds, each with its status."""
+        for kind in kinds:
+            self.fails(KINDS[kind].status, kind)
+
+    # ------------------------------------------------------------ the Operation Object
+
+    def as_dict(self) -> dict[str, Any]:
+        """Operation Object (OpenAPI 3.1 §4.8.10)."""
+        found: dict[str, Any] = {"operationId": self.id, "summary": self.summary}
+        if self.tag:
+            found["tags"] = [self.tag]
+        if self.description:
+            found["description"] = self.description
+        if self.deprecated:
+            found["deprecated"] = True
+        if self.parameters:
+            found["parameters"] = list(self.parameters.values())
+        if self.body:
+            found["requestBody"] = {"required": True, "content": self._content(self.body)}
+        found["responses"] = {str(status): self._answer(status, each) for status, each in sorted(self.answers.items())}
+        if self.security is not None:
+            found["security"] = self.security
+        return found
+
+    def _content(self, schemas: Mapping[str, Schema]) -> dict[str, Any]:
+        return {media_type: self._media(schema) for media_type, schema in schemas.items()}
+
+    def _media(self, schema: Schema) -> dict[str, Any]:
+        example = sample(schema, self.components.all("schemas"))
+        return {"schema": schema} if example is NO_SAMPLE else {"schema": schema, "example": example}
+
+    def _answer(self, status: int, answer: Answer) -> dict[str, Any]:
+        found: dict[str, Any] = {"description": answer.description or _told(status, answer.problems)}
+        fields = {**answer.fields, **({"RateLimit": False, "RateLimit-Policy": False} if self.limited else {})}
+        if fields:
+            found["headers"] = {
+                name: answer_field(self.components, name, required=required) for name, required in fields.items()
+            }
+        content = self._content(answer.content)
+        if answer.problems:
+            each = [problem_schema(self.components, status, kind) for kind in answer.problems]
+            content[PROBLEM] = {"schema": each[0] if len(each) == 1 else {"anyOf": each}}
+        if content:
+            found["content"] = content
+        if answer.links:
+            found["links"] = answer.links
+        return found
+
+
+def _told(status: int, kinds: Iterable[str]) -> str:
+    found = [KINDS[kind].description for kind in kinds if kind in KINDS]
+    return " ".join(found) or PLAIN.get(status, "A problem.")
+
+
+PLAIN = {
+    401: "This needs credentials.",
+    403: "The caller may not do this.",
+    404: "There is no such document, or the caller may not know of it.",
+    406: "The answer cannot be had in a media type that `Accept` takes.",
+    413: "The body is larger than it may be.",
+    415: "The body must be of another media type or content coding.",
+    500: "The service failed.",
+}

@@ -1,0 +1,89 @@
+"""The query strings of collections and reduced views, as an API document tells of them; pure."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from ...models import Model, model_info
+from ..filters import filterable
+from ..resources import Resource
+from .components import Components, Schema
+from .operation import ApiOperation
+from .schemas import property_schema
+
+__all__ = ["describe_fields", "describe_filters", "describe_page", "describe_sort", "key_schema"]
+
+_OPERATORS = {"gt": "more than", "gte": "at least", "lt": "less than", "lte": "at most"}
+
+
+def key_schema(components: Components, model: type[Model]) -> Schema:
+    """What names a document in its address."""
+    info = model_info(model)
+    if info.key is None or info.key.generated:
+        return {"type": "string", "minLength": 1, "examples": ["6e1295ed6c29495e54cc05947f18c8af"]}
+    schema = property_schema(components, model, info.key.name)
+    return {"minLength": 1, **schema} if schema.get("type") == "string" else schema
+
+
+def describe_page(operation: ApiOperation) -> None:
+    """Describe `limit` and `cursor`."""
+    resource: Resource[Any] = operation.resource
+    limit = {"type": "integer", "minimum": 1, "default": resource.page_size}
+    operation.query("limit", limit, f"Items on a page; no page has more than {resource.max_page_size}.")
+    operation.query("cursor", {"type": "string"}, "Where the page begins, as `next` and `prev` have it.")
+
+
+def describe_fields(operation: ApiOperation) -> None:
+    """Describe `fields`, by a pattern: a list would be repeated by clients that do not know `explode`."""
+    properties = model_info(operation.resource.model).properties.values()
+    one = "|".join(_literal(each.name) for each in properties if not each.secret)
+    schema = {"type": "string", "pattern": f"^({one})(,({one}))*$"}
+    operation.query("fields", schema, "The properties that are wanted, separated by commas.")
+
+
+def _literal(name: str) -> str:
+    """A pattern for a text, in the syntax that JSON Schema has of JavaScript."""
+    return "".join(f"\\{each}" if each in r"\^$.|?*+()[]{}/-" and each != "-" else each for each in name)
+
+
+def describe_sort(operation: ApiOperation) -> None:
+    """Describe `sort` by the orders that an index has."""
+    orders = _orders(operation.resource.model)
+    schema = {"type": "string", "enum": [*orders, *(_downward(each) for each in orders)]}
+    operation.query("sort", schema, "The order; `-` before every property turns it round. Without it that of the key.")
+
+
+def _orders(model: type[Model]) -> list[str]:
+    """What can be sorted by alone; then what can be where the properties before it are filtered by equality."""
+    info, able = model_info(model), filterable(model)
+    names = [[name] for name in able if not info.properties[name].equality_only]
+    for index in info.indexes:
+        found = index.properties
+        names += [list(found[begin:end]) for begin, end in itertools.combinations(range(len(found) + 1), 2)]
+    texts = dict.fromkeys(",".join(each) for each in names if all(name in able for name in each))
+    return [text for text in texts if not any(info.properties[name].equality_only for name in text.split(","))]
+
+
+def _downward(order: str) -> str:
+    return ",".join(f"-{name}" for name in order.split(","))
+
+
+def describe_filters(operation: ApiOperation, names: dict[str, bool], *, several: bool = True) -> None:
+    """Describe filters.
+
+    Args:
+        operation: what is filtered.
+        names: the properties, and whether there are ranges of them.
+        several: a parameter can be repeated, for any of its values.
+    """
+    model, most = operation.resource.model, operation.resource.max_values
+    for name, ranges in names.items():
+        schema = property_schema(operation.components, model, name)
+        if several:
+            values = {"type": "array", "items": schema, "minItems": 1, "maxItems": most}
+            operation.query(name, values, f"Only those whose `{name}` is one of these.", explode=True)
+        else:
+            operation.query(name, schema, f"Only those whose `{name}` is this.")
+        for operator, words in _OPERATORS.items() if ranges else ():
+            operation.query(f"{name}[{operator}]", schema, f"Only those whose `{name}` is {words} this.")

@@ -1,0 +1,231 @@
+"""The schemas of a model's representations and request bodies, as components of an API document; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ...models import Action, Model, Property, body_schema, model_info
+from .components import Components, Schema, nullable, renamed
+
+__all__ = ["ModelSchemas", "property_schema"]
+
+_HREF: Schema = {"type": "string", "description": "The document's address."}
+_ETAG: Schema = {"type": "string", "description": "The document's entity tag, for If-Match."}
+_IGNORED: Schema = {"readOnly": True, "description": "Ignored, so that what was read can be sent back."}
+
+
+class ModelSchemas:
+    """References to the schemas of one model; each is made when it is first asked for.
+
+    Args:
+        components: where the schemas are kept.
+        model: the model.
+    """
+
+    def __init__(self, components: Components, model: type[Model]) -> None:
+        self._components = components
+        self._model = model
+        self._info = model_info(model)
+        self.name = components.name("schemas", model.__name__, model)
+
+    def shown(self) -> Schema:
+        """What a client sees of a document."""
+        return self._made("", self._shown)
+
+    def part(self) -> Schema:
+        """What a client sees that asks for some of the properties."""
+        return self._made("Part", lambda: _without_required(self._shown()))
+
+    def item(self) -> Schema:
+        """An item of a collection."""
+        return self._made("Item", lambda: _as_item(self._shown()))
+
+    def item_part(self) -> Schema:
+        """An item of a collection with some of the properties."""
+        return self._made("ItemPart", lambda: _as_item(_without_required(self._shown())))
+
+    def page(self) -> Schema:
+        """A page of a collection."""
+        return self._made("Page", self._page)
+
+    def create(self) -> Schema:
+        """The body that creates a document."""
+        return self._made("Create", lambda: self._body("create"))
+
+    def replace(self) -> Schema:
+        """The body that replaces a document."""
+        return self._made("Replace", lambda: self._body("replace"))
+
+    def merge_patch(self) -> Schema:
+        """A merge patch (RFC 7396) of a document."""
+        return self._made("MergePatch", self._merge_patch)
+
+    def other(self, suffix: str, make: Callable[[], Schema]) -> Schema:
+        """A schema of another's making, under the model's name with a suffix."""
+        return self._made(suffix, make)
+
+    def _made(self, suffix: str, make: Callable[[], Schema]) -> Schema:
+        owner = (self._model, suffix) if suffix else self._model
+        name = self._components.name("schemas", f"{self.name}{suffix}", owner)
+        if not self._components.has("schemas", name):
+            self._components.put("schemas", name, make())
+        return {"$ref": f"#/components/schemas/{name}"}
+
+    def _shown(self) -> Schema:
+        schema = self._model.model_json_schema(by_alias=True, mode="serialization")
+        typed = self._model.model_json_schema(by_alias=True, mode="validation")["properties"]
+        found: dict[str, Schema] = {}
+        for name, each in self._info.properties.items():
+            if not each.write_only:
+                found[name] = _shown_property(each, schema["properties"][name], typed[name])
+        # None where that is the default is not stored, and so not shown; a key is what a document is named by.
+        needed = [name for name in found if name == self._key_name() or not self._info.properties[name].optional]
+        # Properties may be added by a hook, or by a handler's `show`.
+        return self._root({**schema, "properties": found, "required": needed}, "Output", closed=False)
+
+    def _key_name(self) -> str | None:
+        return self._info.key.name if self._info.key else None
+
+    def _page(self) -> Schema:
+        address = {"type": "string", "format": "uri-reference"}
+        return {
+            "type": "object",
+            "description": "A part of the collection, in a stable order.",
+            "required": ["items"],
+            "properties": {
+                "items": {"type": "array", "items": {"anyOf": [self.item(), self.item_part()]}},
+                "total": {"type": "integer", "minimum": 0, "description": "With `count=true`: how many there are."},
+                "withheld": {"type": "integer", "minimum": 1, "description": "Documents that could not be verified."},
+                "next": {**address, "description": "The page after this one, if there is one."},
+                "prev": {**address, "description": "The page before this one, if there is one."},
+            },
+        }
+
+    def _body(self, action: Action) -> Schema:
+        schema = body_schema(self._model, action)
+        found = {name: _stripped(name, each) for name, each in schema["properties"].items()}
+        found |= {name: dict(_IGNORED) for name in ("_href", "_etag")}
+        if action == "replace" and self._info.key:  # it may be sent back, and not changed
+            found[self._info.key.name] = {**found[self._info.key.name], "readOnly": True}
+        return self._root({**schema, "properties": found}, "Input", closed=True)
+
+    def _merge_patch(self) -> Schema:
+        schema = body_schema(self._model, "replace")
+        names = self._keep_definitions(schema.get("$defs", {}), "MergePatch", _as_patch)
+        found = renamed(_as_patch({**schema, "required": [*schema.get("required", []), *self._unremovable()]}), names)
+        for name in ("_href", "_etag"):
+            found["properties"][name] = dict(_IGNORED)
+        return {**_top(found, self._model), "properties": {n: _stripped(n, s) for n, s in found["properties"].items()}}
+
+    def _unremovable(self) -> Iterable[str]:
+        return [each.name for each in self._info.properties.values() if each.read_only or each == self._info.key]
+
+    def _root(self, schema: Schema, suffix: str, *, closed: bool) -> Schema:
+        names = self._keep_definitions(schema.get("$defs", {}), suffix, lambda each: _definition(each, closed=closed))
+        found: Schema = renamed(_definition(schema, closed=closed), names)
+        return _top(found, self._model)
+
+    def _keep_definitions(
+        self, defs: dict[str, Schema], suffix: str, change: Callable[[Schema], Schema]
+    ) -> dict[str, str]:
+        """Keep the definitions of a schema as components of their own; their names there."""
+        taken = {
+            name: self._components.name(
+                "schemas", name if suffix == "Output" else f"{name}{suffix}", (name, suffix, repr(schema))
+            )
+            for name, schema in defs.items()
+        }
+        for name, schema in defs.items():
+            self._components.put("schemas", taken[name], renamed(change(schema), taken))
+        return taken
+
+
+def property_schema(components: Components, model: type[Model], name: str) -> Schema:
+    """The schema of a property's value as text in a query string or a path: without null."""
+    schema = model_info(model).adapters[name].json_schema(mode="validation")
+    names = {
+        each: components.name("schemas", each, (each, "Value", repr(inner)))
+        for each, inner in schema.get("$defs", {}).items()
+    }
+    for each, inner in schema.pop("$defs", {}).items():
+        components.put("schemas", names[each], renamed(inner, names))
+    found = renamed(_stripped(name, schema), names)
+    branches = [each for each in found.get("anyOf", []) if each != {"type": "null"}]
+    kept = {key: value for key, value in found.items() if key not in ("anyOf", "default")}
+    if not branches:
+        return kept
+    return {**kept, **branches[0]} if len(branches) == 1 else {**kept, "anyOf": branches}
+
+
+def _top(schema: Schema, model: type[Model]) -> Schema:
+    found = {name: value for name, value in schema.items() if name not in ("$defs", "$schema", "title")}
+    # Without a docstring of its own a model has that of `Model` or of its base in Python; pydantic leaves it out.
+    return {
+        "type": "object",
+        **({"description": model.__doc__.strip()} if "description" in found and model.__doc__ else {}),
+        **found,
+    }
+
+
+def _shown_property(declared: Property, schema: Schema, typed: Schema) -> Schema:
+    found = _stripped(declared.name, schema)
+    found.pop("default", None)  # what is shown is what is there
+    if '"date-time"' in repr(typed).replace("'", '"'):
+        found = _dated(found)
+    if declared.read_only:
+        found["readOnly"] = True
+    return found
+
+
+def _dated(schema: Schema) -> Schema:
+    """A schema of a time stamp as it is written, which pydantic knows as a text only."""
+    if schema.get("type") == "string":
+        return {**schema, "format": "date-time"}
+    return {**schema, "anyOf": [_dated(each) for each in schema["anyOf"]]} if "anyOf" in schema else schema
+
+
+def _stripped(name: str, schema: Schema) -> Schema:
+    """A copy without the title that pydantic makes of the name."""
+    made = {name.replace("_", " ").title(), name.title()}
+    return {key: value for key, value in schema.items() if not (key == "title" and value in made)}
+
+
+def _definition(schema: Schema, *, closed: bool) -> Schema:
+    found = dict(schema)
+    if "properties" in found:
+        found["properties"] = {name: _stripped(name, each) for name, each in found["properties"].items()}
+    if not closed:
+        found.pop("additionalProperties", None) if found.get("additionalProperties") is False else None
+    return found
+
+
+def _without_required(schema: Schema) -> Schema:
+    return {name: value for name, value in schema.items() if name != "required"}
+
+
+def _as_item(schema: Schema) -> Schema:
+    return {
+        **schema,
+        "required": ["_href", "_etag", *schema.get("required", [])],
+        "properties": {"_href": dict(_HREF), "_etag": dict(_ETAG), **schema["properties"]},
+    }
+
+
+def _as_patch(schema: Any) -> Any:
+    """A schema of merge patches of what a schema describes: all may be left out, and what may be missing be null."""
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: value for name, value in schema.items() if name not in ("required", "default", "minProperties")}
+    needed = schema.get("required", [])
+    if "properties" in schema:
+        found["properties"] = {
+            name: _as_patch(each) if name in needed else nullable(_as_patch(each))
+            for name, each in schema["properties"].items()
+        }
+    if isinstance(schema.get("additionalProperties"), dict):
+        found["additionalProperties"] = nullable(_as_patch(schema["additionalProperties"]))
+    for keyword in ("anyOf", "oneOf", "allOf"):
+        if keyword in schema:
+            found[keyword] = [_as_patch(each) for each in schema[keyword]]
+    return found
