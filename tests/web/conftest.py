@@ -14,6 +14,7 @@ from annotated_types import Ge, MinLen
 from pydantic import Field
 from tornado.httpserver import HTTPServer
 
+from tests.web.described import Described
 from tornado_couch import (
     AllowAny,
     Application,
@@ -63,7 +64,13 @@ class Reply:
 
 
 class Client:
-    """Sends requests to the service, and checks what holds for every answer."""
+    """Sends requests to the service, and checks what holds for every answer.
+
+    Attributes:
+        described: the service's API document, to which answers are held.
+    """
+
+    described: Described | None = None
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self.url = url
@@ -87,6 +94,8 @@ class Client:
         ) as reply:
             found = Reply(reply.status, reply.headers, await reply.read())
         self._check(method, found)
+        if self.described is not None:
+            self.described.check(method, path.partition("?")[0], found.status, found.headers, found.text)
         return found
 
     def _check(self, method: str, reply: Reply) -> None:

@@ -1,13 +1,11 @@
-"""What programs that know nothing of us say of a resource: REDbot, Schemathesis, and bodies made from the schema."""
+"""What programs that know nothing of us say of a resource: REDbot, and bodies made from the schema."""
 
 from __future__ import annotations
 
 import asyncio
 import http.client
 import json
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +16,6 @@ from jsonschema import Draft202012Validator
 from tornado_couch.models import body_schema
 
 from .conftest import Client, Fruit
-from .openapi import document
 from .test_stateful import Service, service  # noqa: F401 - a fixture
 
 # ---------------------------------------------------------------- REDbot
@@ -75,24 +72,6 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
     ),
     max_leaves=10,
 )
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_schemathesis_finds_no_failure(service: Service, tmp_path: Path) -> None:  # noqa: F811
-    """All of its checks, with its own strategies over the model's schemas; sequences of requests included."""
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
-    connection.request("POST", "/fruits", json.dumps({"color": "red"}), {"Content-Type": "application/json"})
-    fruit = json.loads(connection.getresponse().read())
-    connection.close()
-    api = tmp_path / "openapi.json"
-    api.write_text(json.dumps(document(fruit["fruit_id"])))
-    options = ["--max-examples", "30", "--seed", "1", "--no-color", "--workers", "1"]
-    url = f"http://127.0.0.1:{service.port}"
-    command = [str(Path(sys.executable).with_name("schemathesis")), "run", str(api), "--url", url, *options]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert "Tested: 6" in done.stdout
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from tornado.httputil import HTTPServerRequest
 
@@ -73,6 +73,9 @@ class BearerJWT:
         ImportError: PyJWT is not installed.
         ValueError: no algorithm, an unknown one or "none", a mixture, or a key that does not fit or is weak.
     """
+
+    # For the API document (OpenAPI 3.1 §4.8.27).
+    security_scheme: ClassVar[Mapping[str, str]] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 
     def __init__(
         self,

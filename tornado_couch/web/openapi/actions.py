@@ -43,6 +43,8 @@ _PATCH_SCHEMA: dict[str, Any] = {
 def describe_common(operation: ApiOperation) -> None:
     """Describe what every request to a resource can be answered with."""
     operation.fails(406)
+    operation.fails(500)
+    operation.fails(400)  # of Tornado itself: what is no UTF-8, say
     operation.problem("malformed-path", "database-unavailable", "database-timeout")
     operation.answers[503].fields["Retry-After"] = True
     operation.answers[504].fields["Retry-After"] = True
@@ -66,6 +68,7 @@ def _list(operation: ApiOperation) -> None:
     operation.query("count", {"type": "boolean"}, "Whether to count all there are, as `total`.")
     describe_filters(operation, filterable(model))
     page = _describe_reading(operation, "A page of the collection.", operation.of_model().page(), "Link")
+    page.fields["ETag"] = False  # lines have none
     items = {"anyOf": [operation.of_model().item(), operation.of_model().item_part(), _WITHHELD]}
     page.content[NDJSON] = {"type": "array", "items": items, "description": "All of it, a line for each item."}
     operation.problem("no-index")

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from .components import Schema
 from .operation import ApiOperation
+from .problem_kinds import any_problem
 
 __all__ = ["describe_bulk", "results_schema"]
-
-_PROBLEM: Schema = {
-    "type": "object",
-    "description": "What a request for this document alone would have been answered with (RFC 9457).",
-    "required": ["type", "title", "status", "detail", "instance"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string"},
-    },
-}
 
 
 def results_schema(operation: ApiOperation) -> Schema:
     """The results of a request for many documents."""
     schemas = operation.of_model()
-    problem = operation.components.put("schemas", "ItemProblem", _PROBLEM)
+    problem = any_problem(operation.components)
 
     def make() -> Schema:
         result = {

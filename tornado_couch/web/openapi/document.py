@@ -9,6 +9,7 @@ from typing import Any
 import tornado.web
 
 from ..handlers import ResourceHandler
+from ..hooks import Hooks
 from ..problems import ProblemHandler
 from .actions import ACTIONS, describe_common
 from .components import Components
@@ -139,9 +140,12 @@ def _path_schema(operation: ApiOperation, name: str) -> dict[str, Any]:
 def _describe_settings(operation: ApiOperation) -> None:
     """Describe what a resource's options add to each answer."""
     resource = operation.resource
-    if (getattr(resource, "rate_limit", None) or operation.settings.get("rate_limit")) is not None:
+    if resource.rate_limit is not None or operation.settings.get("rate_limit") is not None:
         operation.problem("quota-exceeded")
+        operation.answers[429].fields["Retry-After"] = True
         operation.limited = True
+    # A hook of the service's own answers with whatever problem it raises.
+    operation.open_ended = type(resource.hooks) is not Hooks
 
 
 def _tags(operations: Iterable[ApiOperation]) -> list[dict[str, Any]]:

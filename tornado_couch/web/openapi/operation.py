@@ -8,7 +8,7 @@ from typing import Any
 
 from .components import Components, Schema
 from .headers import REQUEST_FIELDS, answer_field
-from .problem_kinds import KINDS, problem_schema
+from .problem_kinds import KINDS, any_problem, problem_schema
 from .samples import NO_SAMPLE, sample
 from .schemas import ModelSchemas
 
@@ -56,6 +56,7 @@ class ApiOperation:
         body: schemas of the request's body, by media type.
         answers: by status.
         limited: requests are counted, and each answer says how many are left.
+        open_ended: there may be other problems than those that are described.
         security: what a caller needs: OpenAPI's Security Requirement Objects.
     """
 
@@ -87,6 +88,7 @@ class ApiOperation:
         self.body: dict[str, Schema] = {}
         self.answers: dict[int, Answer] = {}
         self.limited = False
+        self.open_ended = False
         self.security: list[dict[str, list[str]]] | None = None
 
     def of_model(self) -> ModelSchemas:
@@ -186,6 +188,9 @@ class ApiOperation:
         if self.body:
             found["requestBody"] = {"required": True, "content": self._content(self.body)}
         found["responses"] = {str(status): self._answer(status, each) for status, each in sorted(self.answers.items())}
+        if self.open_ended:
+            content = {PROBLEM: {"schema": any_problem(self.components)}}
+            found["responses"]["default"] = {"description": "A problem of the service's own.", "content": content}
         if self.security is not None:
             found["security"] = self.security
         return found
@@ -207,6 +212,7 @@ class ApiOperation:
         content = self._content(answer.content)
         if answer.problems:
             each = [problem_schema(self.components, status, kind) for kind in answer.problems]
+            each += [any_problem(self.components)] if self.open_ended else []
             content[PROBLEM] = {"schema": each[0] if len(each) == 1 else {"anyOf": each}}
         if content:
             found["content"] = content
@@ -221,6 +227,7 @@ def _told(status: int, kinds: Iterable[str]) -> str:
 
 
 PLAIN = {
+    400: "The request is malformed.",
     401: "This needs credentials.",
     403: "The caller may not do this.",
     404: "There is no such document, or the caller may not know of it.",

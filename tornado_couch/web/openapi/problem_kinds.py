@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from .components import Components, Schema
 
-__all__ = ["KINDS", "Kind", "problem_schema"]
+__all__ = ["KINDS", "Kind", "any_problem", "problem_schema"]
 
 _TITLES = {**responses, 413: "Content Too Large", 422: "Unprocessable Content"}
 
@@ -91,6 +91,18 @@ KINDS: dict[str, Kind] = {
         422, "The values do not satisfy the schema.", {"errors": {"type": "array", "items": _FAULT}}, ("errors",)
     ),
 }
+
+
+def any_problem(components: Components) -> Schema:
+    """A reference to the schema of problems of whatever kind."""
+    members = {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "instance": _TEXT}
+    schema = {
+        "type": "object",
+        "description": "Problem details (RFC 9457).",
+        "required": list(members),
+        "properties": members,
+    }
+    return components.put("schemas", "Problem", schema)
 
 
 def problem_schema(components: Components, status: int, kind: str) -> Schema:

@@ -65,7 +65,8 @@ def describe_access(operation: ApiOperation, policy: Policy | None) -> None:
     operation.security = requirements(operation.components, policy, operation.action, model)
     judged = type(policy).authorize is not Policy.authorize
     if policy.authenticators:
-        kinds = ["authentication-required", "invalid-credentials"] if judged else ["invalid-credentials"]
+        # The last one is what an authenticator of the service's own may say.
+        kinds = [*(["authentication-required"] if judged else []), "invalid-credentials", ""]
         operation.fails(401, *kinds, fields=["WWW-Authenticate"])
         operation.problem("busy")
     if judged:
