@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from tornado.routing import URLSpec
 
@@ -15,6 +16,7 @@ from .. import json_text
 from ..couch import Database
 from ..models import Model
 from ..store.readiness import Readiness, ReadinessCheck
+from .openapi.operation import ApiOperation
 from .problems import Problem, ProblemHandler
 from .recent import Recent
 
@@ -24,6 +26,25 @@ logger = logging.getLogger("tornado_couch.web")
 
 STOPPING = "tornado_couch_stopping"
 """The application's setting that says that the service is about to stop, and is not ready for more."""
+
+_COLOUR: dict[str, Any] = {
+    "type": "object",
+    "required": ["status", "links"],
+    "properties": {
+        "status": {"type": "string", "enum": ["green", "red"]},
+        "links": {
+            "type": "object",
+            "required": ["self"],
+            "properties": {
+                "self": {
+                    "type": "object",
+                    "required": ["href"],
+                    "properties": {"href": {"type": "string", "format": "uri"}},
+                }
+            },
+        },
+    },
+}
 
 _QUICK = {**dict.fromkeys(("true", "t", "yes", "y", "1"), True), **dict.fromkeys(("false", "f", "no", "n", "0"), False)}
 
@@ -85,6 +106,14 @@ class Checked:
 class LiveHandler(ProblemHandler):
     """Green, as long as there is an answer at all: a process that is red here has to be started anew."""
 
+    @classmethod
+    def describe(cls, operation: ApiOperation) -> None:
+        """Say for the API document what it answers."""
+        super().describe(operation)
+        operation.says((cls.__doc__ or "").partition("\n")[0])
+        operation.answers_with(200, "Green.", _COLOUR)
+        operation.fails(500)
+
     async def get(self) -> None:
         """Answer."""
         self.say(True)
@@ -110,6 +139,12 @@ class ReadyHandler(LiveHandler):
     Red while it stops, so that a load balancer sends nothing more.
     """
 
+    @classmethod
+    def describe(cls, operation: ApiOperation) -> None:
+        """Say for the API document what it answers."""
+        super().describe(operation)
+        operation.answers_with(503, "Red.", _COLOUR)
+
     def initialize(self, check: Checked) -> None:
         """Take what to ask."""
         self.check = check
@@ -121,6 +156,15 @@ class ReadyHandler(LiveHandler):
 
 class HealthHandler(ReadyHandler):
     """Green when the service answers; with `quick=false`, when it can do its work."""
+
+    @classmethod
+    def describe(cls, operation: ApiOperation) -> None:
+        """Say for the API document what it takes and answers."""
+        super().describe(operation)
+        operation.query(
+            "quick", {"type": "string", "enum": list(_QUICK), "default": "true"}, "Whether to ask nobody else."
+        )
+        operation.fails(400)
 
     async def get(self) -> None:
         """Check as far as it is asked, and answer."""

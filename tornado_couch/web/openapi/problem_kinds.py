@@ -87,6 +87,7 @@ KINDS: dict[str, Kind] = {
     ),
     "too-many-members": Kind(413, "The body has too many members."),
     "unreadable-document": Kind(502, "The stored document cannot be read."),
+    "unsupported-version": Kind(502, "The stored document is of another version than the service can read."),
     "validation": Kind(
         422, "The values do not satisfy the schema.", {"errors": {"type": "array", "items": _FAULT}}, ("errors",)
     ),
