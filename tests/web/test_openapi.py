@@ -431,7 +431,8 @@ def test_every_kind_of_problem_in_the_code_is_described() -> None:
     for _, status, kind, _ in _TABLE:
         found.setdefault(kind, set()).add(status)
     del found[""]
-    assert found == {kind: {KINDS[kind].status} for kind in found}
+    untold = {kind: found[kind] for kind in found if found[kind] != {KINDS[kind].status if kind in KINDS else 0}}
+    assert untold == {}, "tell of them in tornado_couch/web/openapi/problem_kinds.py, and where they are an answer"
 
 
 # ---------------------------------------------------------------- served

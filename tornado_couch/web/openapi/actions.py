@@ -133,7 +133,7 @@ def _describe_body(operation: ApiOperation) -> None:
 
 def _describe_writing(operation: ApiOperation) -> None:
     """Describe what the writes have in common."""
-    operation.problem("bad-preference", "contended", "refused-by-database")
+    operation.problem("bad-preference", "contended", "outcome-unknown", "refused-by-database")
 
 
 def _describe_change(operation: ApiOperation) -> None:

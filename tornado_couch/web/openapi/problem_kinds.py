@@ -75,6 +75,7 @@ KINDS: dict[str, Kind] = {
         {**_PARAMETER, "declaration": {**_TEXT, "description": "What the model would need."}},
         ("parameter",),
     ),
+    "outcome-unknown": Kind(503, "The database did not say whether the change was written."),
     "patch-test-failed": Kind(409, "A `test` of the patch does not hold."),
     "quota-exceeded": Kind(
         429, "Too many requests.", {"violated-policies": {"type": "array", "items": _TEXT}}, ("violated-policies",)
