@@ -14,7 +14,7 @@ from tornado_couch import Database, Model, Store, install
 from tornado_couch.cli import main
 from tornado_couch.ops.audit import Finding, audit
 from tornado_couch.ops.rotate import Rotation, RotationPage
-from tornado_couch.security import KeyChain, KeyRing, Scheme, as_keys, keyczar
+from tornado_couch.security import KeyChain, KeyRing, Purpose, Scheme, ScryptCost, as_keys, keyczar
 
 from ..security.kinds import key_set
 
@@ -234,3 +234,37 @@ class TestCommands:
             assert found.exit_code == 2
             assert "Error" in found.output
             assert "Traceback" not in found.output
+
+    @pytest.mark.parametrize(
+        ("fault", "words"),
+        [
+            ("missing", "is missing"),
+            ("open to others", "chmod 600"),
+            ("cut off", "not a JSON object"),
+            ("no key ring", "no key ring"),
+            ("for another purpose", "its purpose is to encrypt"),
+            ("wrapped", "wrapped by a passphrase"),
+        ],
+    )
+    async def test_keys_that_cannot_be_used_are_one_clear_line(
+        self, store: Store, server_url: str, tmp_path: Path, fault: str, words: str
+    ) -> None:
+        """With status 2, and nothing of a secret in it."""
+        await store.create(Place(name="a"))
+        path = tmp_path / "keys"
+        ring = KeyRing.create(Purpose.ENCRYPT)
+        ring.save(path, passphrase="open sesame" if fault == "wrapped" else None, cost=ScryptCost(n=2**10))
+        text = path.read_bytes()
+        if fault == "missing":
+            path.unlink()
+        elif fault == "open to others":
+            path.chmod(0o644)
+        elif fault == "cut off":
+            path.write_bytes(text[:-20])
+        elif fault == "no key ring":
+            path.write_bytes(b"{}")
+        found = await self.run("audit", f"{server_url.rstrip('/')}/{store.database.name}", "--keys", str(path))
+        assert found.exit_code == 2
+        (line,) = [each for each in found.stderr.splitlines() if each]
+        assert words in line
+        assert line.startswith("Error: ")

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tornado_couch.errors import DecryptionFailed, InvalidSignature, KeySetError, SignatureFault
-from tornado_couch.security import Algorithm, KeyRing, KeyState, Purpose, ScryptCost, outer_key
+from tornado_couch.security import Algorithm, KeyRing, KeyState, Purpose, ScryptCost, outer_key, ringkey
+from tornado_couch.security.base64url import b64_decode, b64_encode
 
 CHEAP = ScryptCost(n=2**10)
 
@@ -144,6 +146,78 @@ class TestLives:
         shown = f"{ring!r} {ring} {ring.keys} {list(ring._keys.values())}"
         assert secret not in shown
         assert repr(raw)[2:-1] not in shown
+
+
+class TestWrongBytes:
+    """Ciphertexts and signatures of which some byte is wrong: one answer, and the same work before it."""
+
+    def test_a_ciphertext_is_decrypted_once_whichever_byte_is_wrong(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The key's id included: counted, since time varies. Nothing is decrypted in part."""
+        ring, calls = KeyRing.create(), 0
+        data = b64_decode(ring.encrypt(b"a message of some length", context=b"c"))
+        decrypt = ringkey.AESGCM.decrypt
+
+        class Counting:
+            def __init__(self, key: bytes) -> None:
+                self.inner = AESGCM(key)
+
+            def decrypt(self, *args: bytes) -> bytes:
+                nonlocal calls
+                calls += 1
+                return decrypt(self.inner, *args)
+
+        monkeypatch.setattr(ringkey, "AESGCM", Counting)
+        answers = []
+        for place in range(1, len(data)):
+            wrong = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+            with pytest.raises(DecryptionFailed) as found:
+                ring.decrypt(b64_encode(wrong), context=b"c")
+            answers.append((str(found.value), found.value.unknown_key))
+        assert calls == len(data) - 1
+        assert set(answers[:4]) == {("no key of this ring made the ciphertext", True)}
+        assert set(answers[4:]) == {("the ciphertext does not decrypt", False)}
+
+    @pytest.mark.parametrize("algorithm", list(Algorithm))
+    def test_a_signature_is_verified_once_whichever_byte_is_wrong(
+        self, algorithm: Algorithm, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As with a ciphertext."""
+        ring, calls = KeyRing.create(algorithm=algorithm), 0
+        data = b64_decode(ring.sign(b"m", context=b"c"))
+        verify = ringkey.RingKey.verify
+
+        def counted(self: ringkey.RingKey, *args: bytes) -> None:
+            nonlocal calls
+            calls += 1
+            verify(self, *args)
+
+        monkeypatch.setattr(ringkey.RingKey, "verify", counted)
+        answers = []
+        for place in range(1, len(data)):
+            wrong = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+            with pytest.raises(InvalidSignature) as found:
+                ring.verify(b"m", b64_encode(wrong), context=b"c")
+            answers.append((str(found.value), found.value.reason))
+        assert calls == len(data) - 1
+        assert set(answers[:4]) == {("no key of this ring made the signature", SignatureFault.UNKNOWN_KEY)}
+        assert set(answers[4:]) == {("the signature does not verify", SignatureFault.ALTERED)}
+
+    def test_what_an_unknown_key_made_is_not_read_by_another(self) -> None:
+        """A known key stands in for the work only, even where it made what now bears another id."""
+        ring = KeyRing.create()
+        data = b64_decode(ring.encrypt(b"m", context=b"c"))
+        with pytest.raises(DecryptionFailed) as found:
+            ring.decrypt(b64_encode(data[:1] + b"none" + data[5:]), context=b"c")
+        assert found.value.unknown_key
+
+    @pytest.mark.parametrize("text", ["", "A", "AgAAAAA", "****", "AgAAAAB=", "\u00e9", "An4V7niav_cwIz_V" * 1000])
+    def test_texts_of_any_other_shape_have_the_same_errors(self, text: str) -> None:
+        """Too short, too long, or no base64url."""
+        ring = KeyRing.create()
+        with pytest.raises(DecryptionFailed):
+            ring.decrypt(text, context=b"c")
+        with pytest.raises(InvalidSignature):
+            ring.verify(b"m", text, context=b"c")
 
 
 class TestFile:

@@ -182,10 +182,15 @@ class KeyRing:
             data = b64_decode(signature)
         except ValueError:
             raise InvalidSignature("the signature is not what a key ring writes") from None
-        key = self._maker(data)
-        if key is None:
+        key, known = self._maker(data)
+        try:
+            if key is not None:
+                key.verify(message, data, context)
+        except InvalidSignature:
+            if known:
+                raise
+        if not known:
             raise InvalidSignature("no key of this ring made the signature", SignatureFault.UNKNOWN_KEY)
-        key.verify(message, data, context)
 
     def encrypt(self, plaintext: bytes, *, context: bytes) -> str:
         """Encrypt with the primary key.
@@ -208,10 +213,17 @@ class KeyRing:
             data = b64_decode(ciphertext)
         except ValueError:
             raise DecryptionFailed("the ciphertext does not decrypt") from None
-        key = self._maker(data)
-        if key is None:
+        key, known = self._maker(data)
+        plaintext = b""
+        try:
+            if key is not None:
+                plaintext = key.decrypt(data, context)
+        except DecryptionFailed:
+            if known:
+                raise
+        if not known:
             raise DecryptionFailed("no key of this ring made the ciphertext", unknown_key=True)
-        return key.decrypt(data, context)
+        return plaintext
 
     def index(self, message: bytes, *, context: bytes) -> list[str]:
         """The blind indexes of a message: the primary key's, then those of every other key that reads.
@@ -304,10 +316,19 @@ class KeyRing:
                 return key
         raise KeySetError("the key ring has no primary key")
 
-    def _maker(self, output: bytes) -> RingKey | None:
-        """The key that an output names; none where it is destroyed."""
-        key = self._keys.get(output[1:HEADER_SIZE]) if output[:1] == VERSION else None
-        return None if key is None or key.state is KeyState.DESTROYED else key
+    def _maker(self, output: bytes) -> tuple[RingKey | None, bool]:
+        """The key that an output names, and whether there is one.
+
+        In place of one that is unknown or destroyed another stands in, so that the same work is done before the
+        answer whichever byte is wrong; for what no ring made, none.
+        """
+        if output[:1] != VERSION:
+            return None, False
+        key = self._keys.get(output[1:HEADER_SIZE])
+        if key is not None and key.state is not KeyState.DESTROYED:
+            return key, True
+        readers = (each for each in self._keys.values() if each.state is not KeyState.DESTROYED)
+        return next(readers, None), False
 
 
 def _standing(key: RingKey) -> str:
