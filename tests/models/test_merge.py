@@ -183,12 +183,12 @@ def test_what_only_one_side_changed_is_taken_although_the_other_is_later() -> No
 
 
 def test_time_stamps_come_from_the_leaves() -> None:
-    """The first creation, the last update."""
+    """The ancestor's time of creation, or that of the winning leaf, and the latest update."""
     leaves = [
         leaf("b", created_on=stamp(1), updated_on=stamp(3)),
         leaf("c", created_on=stamp(2), updated_on=stamp(2)),
     ]
-    assert merge(leaves) == {"created_on": stamp(1), "updated_on": stamp(3)}
+    assert merge(leaves) == {"created_on": stamp(2), "updated_on": stamp(3)}
 
 
 def test_members_are_in_a_fixed_order() -> None:
@@ -201,6 +201,9 @@ def test_what_belongs_to_the_writes_themselves_is_not_merged() -> None:
     """Signatures and tokens of the leaves say nothing of the merged document."""
     own = {"tornado_couch_signature": {}, "tornado_couch_write": "x", "tornado_couch_merge": {}, "_attachments": {}}
     assert merge([leaf("b", "a", **own), leaf("c", "a", color="red")]) == {"color": "red"}
+    assert merge([leaf("b", "a", tornado_couch_deleted_on="x"), leaf("c", "a")], {revision(1, "a"): {}}) == {
+        "tornado_couch_deleted_on": "x"
+    }
 
 
 class Secret(Model, type="secret_v1.0", key="secret_id"):

@@ -24,7 +24,19 @@ from ..security import canonical
 from .text_merge import is_installed, merge_lines
 from .unions import plain, union, weighed
 
-__all__ = ["ABSENT", "UNKNOWN", "Gap", "Merge", "MergeRule", "Side", "ThreeWay", "Undecided", "Weight", "weight_of"]
+__all__ = [
+    "ABSENT",
+    "KEPT",
+    "UNKNOWN",
+    "Gap",
+    "Merge",
+    "MergeRule",
+    "Side",
+    "ThreeWay",
+    "Undecided",
+    "Weight",
+    "weight_of",
+]
 
 Weight = tuple[tuple[int, Any], int, str]
 """By what the later of two leaves is known: the value of some property, then generation and digest of the revision."""
@@ -191,6 +203,18 @@ class _Immutable(MergeRule):
         raise Undecided("is immutable and differs, and no common ancestor says which value was the first")
 
 
+class _Kept(_Immutable):
+    """As `Merge.immutable`; without an ancestor the winning leaf's, upon which the merged revision is written.
+
+    So a database that refuses changes of such a property (`validate_doc_update`) does not refuse the merge.
+    """
+
+    name = "kept"
+
+    def decide(self, given: ThreeWay) -> Side:
+        return given.other if given.one.value is ABSENT else given.one
+
+
 class _Extreme(MergeRule):
     kinds = frozenset({"integer", "number", "string"})
 
@@ -305,6 +329,10 @@ class _Custom(MergeRule):
 
 def _or_none(value: Any) -> Any:
     return None if isinstance(value, Gap) else value
+
+
+KEPT: MergeRule = _Kept()
+"""The rule of what the store sets once."""
 
 
 class Merge:

@@ -15,30 +15,33 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import Unmergeable
-from .ancestry import Plan, rank
-from .merge import ABSENT, UNKNOWN, Gap, Merge, MergeRule, Parse, Side, ThreeWay, Undecided, weight_of
+from ..security import RESERVED_PROPERTIES
+from .ancestry import MERGE_PROPERTY, Plan, rank
+from .merge import ABSENT, KEPT, UNKNOWN, Gap, Merge, MergeRule, Parse, Side, ThreeWay, Undecided, weight_of
 from .model import Model, ModelInfo, model_info
 from .pointers import json_pointer
-from .properties import Property
-from .upgrades import is_hidden
+from .properties import WRITE_PROPERTY, Property
 
 __all__ = ["Merging", "merge_rule"]
 
 Document = Mapping[str, Any]
 State = dict[str, Side]
 
+# What says something of the very revision that has it, and nothing of the document.
+_OF_ONE_REVISION = RESERVED_PROPERTIES | {MERGE_PROPERTY, WRITE_PROPERTY, "type"}
+
 
 def merge_rule(info: ModelInfo, declared: Property) -> MergeRule:
     """The rule of a property: what its annotation says, or what goes without saying.
 
-    A key cannot change; the time of creation is the earliest one, that of the update the latest.
+    Neither key nor time of creation can change; the time of the update is the latest one.
     """
     if declared.merge is not None:
         return declared.merge
     if declared == info.key:
         return Merge.immutable
     if declared.stamp is not None:
-        return Merge.min if declared.stamp.once else Merge.max
+        return KEPT if declared.stamp.once else Merge.max
     return Merge.latest()
 
 
@@ -113,7 +116,7 @@ class Merging:
             taken.update(names)
         unknown = {name for body in self._bodies.values() for name in body} - taken
         for name in sorted(unknown):
-            if name != "type" and not is_hidden(name):
+            if name not in _OF_ONE_REVISION and not name.startswith("_"):
                 found[name] = _Unit((name,), Merge.latest(), lambda value: value)
         return found
 

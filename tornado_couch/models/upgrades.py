@@ -7,7 +7,7 @@
         @upgrade("fruit_v1.0", to="fruit_v1.1")
         @staticmethod
         def spell_color(fruit: dict[str, Any]) -> dict[str, Any]:
-            return {**fruit, "color": fruit.pop("colour")}
+            return {"color": fruit.pop("colour"), **fruit}
 
 They are applied when a document is read, one after the other; what is written is of the model's version. A minor
 version without a function changes nothing that an older document has, so none is needed to pass it by.

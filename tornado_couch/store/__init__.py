@@ -7,6 +7,7 @@ from .planning import indexed_properties, plan
 from .queries import Bounds, Query
 from .readiness import Readiness, ReadinessCheck
 from .reading import Page
+from .reconcile import ReconcileResult, Reconciliation
 from .reductions import Group, Groups, reduced
 from .reprotection import Reprotection
 from .retry import Retry
@@ -29,6 +30,8 @@ __all__ = [
     "Query",
     "Readiness",
     "ReadinessCheck",
+    "ReconcileResult",
+    "Reconciliation",
     "Reprotection",
     "Retry",
     "Store",

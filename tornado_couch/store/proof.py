@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from ..couch import Leaf
 from ..models import WRITE_PROPERTY
 
-__all__ = ["Evidence", "Standing", "Verdict", "generation", "history", "marked", "unmarked"]
+__all__ = ["Evidence", "Standing", "Verdict", "created_mark", "generation", "history", "marked", "unmarked"]
 
 Document = dict[str, Any]
 
@@ -50,6 +50,12 @@ def marked(document: Mapping[str, Any], *, new: bool = False) -> Document:
 def unmarked(document: Mapping[str, Any]) -> Document:
     """The document without a token."""
     return {name: value for name, value in document.items() if name != WRITE_PROPERTY}
+
+
+def created_mark(document: Mapping[str, Any]) -> str:
+    """What a document that is merged of others keeps of the token of one: the creation's, and none of a write."""
+    created = _created(document)
+    return f"{created}." if created else ""
 
 
 class Standing(Enum):

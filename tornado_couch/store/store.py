@@ -19,6 +19,7 @@ from .operations import Change, Check, Expectation, Operation, called, changed
 from .protection import Protection
 from .queries import Query
 from .reading import Page, Reader
+from .reconcile import Reconciliation
 from .retry import Retry
 from .signing import Guard, NoGuard, SignatureGuard, Verification
 from .walking import Position
@@ -59,6 +60,7 @@ class Store:
         database: where the documents are.
         retry: how often and how long a write is tried.
         writer: carries out writes; for documents that are no models.
+        reconciliation: merges conflicting leaves.
         grouping: concurrent calls for single documents are joined into few requests, and how many into one at
             most; False sends each by itself.
         on_conflict: is told the id and the leaves of each document in conflict that is read in a group.
@@ -95,6 +97,7 @@ class Store:
         self.writer = Writer(self._access, self.retry, sleep, tokens=tokens, observer=database.server.observer)
         self._reader = Reader(database, self._conversion, self._guard, self._access)
         self._eraser = Eraser(self._access, self._guard, self.writer, self.retry)
+        self.reconciliation = Reconciliation(database, self._conversion, self._guard, self.retry, sleep)
 
     @property
     def signature_failures(self) -> Counter[str]:

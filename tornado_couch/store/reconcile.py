@@ -1,0 +1,271 @@
+"""Reconciliation: the conflicting leaves of a document become one, the same one wherever it is done.
+
+CouchDB keeps what was written in two places at once as conflicting leaves and picks a winner; what the others brought
+stays out of sight. Here all leaves are merged by the model's rules, the result is written upon the winning leaf, and
+then the others are deleted. What is written follows from the leaves alone (the parent, the contents with the order of
+their members, the signature), and so does CouchDB's revision of it: two data centres that see the same leaves write
+the same revision, and replicating between them adds nothing.
+
+The result is written before the others are deleted, not together with them: `_bulk_docs` is no transaction. Where
+another writer changed the winning leaf meanwhile, CouchDB 3.5 refuses the result and deletes the others all the same,
+and what they brought would be gone. In between, and for ever after an outage there, a document has a leaf that the
+merged one names as its parent; that one is deleted the next time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..couch import BulkResult, Database
+from ..errors import (
+    Conflict,
+    DecryptionFailed,
+    Forbidden,
+    InvalidDocument,
+    InvalidSignature,
+    RetriesExhausted,
+    TooLarge,
+    Unavailable,
+    Unmergeable,
+    refusal,
+)
+from ..models import (
+    MERGE_PROPERTY,
+    WRITE_PROPERTY,
+    Merging,
+    Model,
+    is_of,
+    merge_record,
+    model_info,
+)
+from .conversion import Conversion
+from .leaves import LeafReader, LeafSet, as_stored
+from .proof import created_mark
+from .retry import Retry
+from .signing import Guard
+
+__all__ = ["ReconcileResult", "Reconciliation"]
+
+Document = dict[str, Any]
+
+_STATUS = {"conflict": 409, "forbidden": 403, "unauthorized": 401, "document_too_large": 413, "too_large": 413}
+
+
+@dataclass(frozen=True)
+class ReconcileResult:
+    """What became of a document.
+
+    Attributes:
+        id: the document's id.
+        leaves: how many leaves lived when it was first looked at.
+        revision: the winning revision now; None where the document is missing or deleted.
+        merged: how many merged revisions were written.
+        deleted: how many leaves were deleted since others have all that they had.
+        problems: why it is in conflict still, each a dict of `pointer` and `detail`; empty where it is not.
+    """
+
+    id: str
+    leaves: int
+    revision: str | None
+    merged: int = 0
+    deleted: int = 0
+    problems: list[dict[str, str]] = field(default_factory=list)
+
+
+class Reconciliation(LeafReader):
+    """Merges the conflicting leaves of the documents of one database.
+
+    Args:
+        database: where they are.
+        conversion: makes models of what was merged, to see whether it is one.
+        guard: verifies the leaves, and signs what is written.
+        retry: how often it is tried again when other writers come in between.
+        sleep: waits between tries.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        conversion: Conversion,
+        guard: Guard,
+        retry: Retry,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        super().__init__(database, guard)
+        self._conversion = conversion
+        self._retry = retry
+        self._sleep = sleep
+
+    # ------------------------------------------------------------ merging
+
+    async def merged(self, cls: type[Model], found: LeafSet) -> Document:
+        """The document that the rules make of the leaves, to be written upon the winning one; not signed.
+
+        Raises:
+            Unmergeable: they cannot, or what they make is no document of the model.
+        """
+        self._check(cls, found)
+        heads = found.heads
+        plan = found.ancestry.plan(heads)
+        needed = set() if isinstance(plan, str) else plan.ancestors - {each["_rev"] for each in found.documents}
+        version = self._version(cls, found)
+        bodies = await self._ancestors(cls, found.id, sorted(needed), version)
+        for each in found.documents:
+            bodies[each["_rev"]] = await self._in_version(cls, each, version)
+        # In a thread: a model's own function, or a long text, may take its time.
+        members = await asyncio.to_thread(Merging(cls, bodies).merged, plan)
+        document = self._assembled(found, heads, version, members)
+        await self._check_result(cls, document)
+        return document
+
+    def _check(self, cls: type[Model], found: LeafSet) -> None:
+        if found.unverified:
+            faults = sorted({each.reason.value for each in found.unverified.values()})
+            raise _unmergeable("", f"A leaf does not verify: {', '.join(faults)}.")
+        if not all(is_of(cls, each) for each in found.documents):
+            raise _unmergeable("/type", "The leaves are not all of this type.")
+        first, *others = found.documents
+        if any(_attachments(each) != _attachments(first) for each in others):
+            raise _unmergeable("/_attachments", "The leaves have different attachments.")
+
+    def _version(self, cls: type[Model], found: LeafSet) -> str:
+        """The type, with its version, that the leaves are merged in: their own, or the model's if they differ."""
+        types = {each["type"] for each in found.documents}
+        return str(types.pop()) if len(types) == 1 else str(model_info(cls).type)
+
+    async def _in_version(self, cls: type[Model], document: Document, version: str) -> Document:
+        """A document as it is stored, upgraded if it is of an older version.
+
+        Raises:
+            Unmergeable: it is of a newer version, or cannot be upgraded.
+        """
+        if document["type"] == version:
+            return document
+        try:
+            upgraded = await self._conversion.to_store(await self._conversion.from_store(cls, document), new=False)
+        except (InvalidDocument, DecryptionFailed):
+            upgraded = document
+        if upgraded["type"] != version:
+            raise _unmergeable("/type", f"A leaf of type {document['type']} cannot be merged as {version}.")
+        return upgraded
+
+    async def _ancestors(
+        self, cls: type[Model], document_id: str, revisions: Sequence[str], version: str
+    ) -> dict[str, Document]:
+        """The ancestors that can still be read, and believed; a deleted one has nothing."""
+        if not revisions:
+            return {}
+        bodies: dict[str, Document] = {}
+        read = await self._database.bulk_get([(document_id, each) for each in revisions], revs=True)
+        for document in (leaf.document for leaves in read for leaf in leaves if leaf.document is not None):
+            if document.get("_deleted"):
+                bodies[document["_rev"]] = {}
+            elif is_of(cls, document):
+                with contextlib.suppress(InvalidSignature, Unmergeable):
+                    stored = as_stored(self._guard.verified(document))
+                    bodies[document["_rev"]] = await self._in_version(cls, stored, version)
+        return bodies
+
+    def _assembled(self, found: LeafSet, heads: list[str], version: str, members: Document) -> Document:
+        """The document of some members, in a fixed order: CouchDB's revision depends on it."""
+        leaves = [found.document(each) for each in heads]
+        more = {
+            "_attachments": leaves[0].get("_attachments"),
+            MERGE_PROPERTY: merge_record(leaves, rules=True),
+            WRITE_PROPERTY: created_mark(leaves[0]),
+        }
+        document = {"_id": found.id, "_rev": heads[0], "type": version}
+        return {**document, **dict(sorted(members.items())), **{name: each for name, each in more.items() if each}}
+
+    async def _check_result(self, cls: type[Model], document: Document) -> None:
+        try:
+            await self._conversion.from_store(cls, document)
+        except InvalidDocument as error:
+            problems = error.problems or [{"pointer": "", "detail": "The merged document is none of the model."}]
+            raise Unmergeable([{"pointer": each["pointer"], "detail": each["detail"]} for each in problems]) from None
+        except DecryptionFailed:
+            raise _unmergeable("", "A property of the merged document does not decrypt.") from None
+
+    # ------------------------------------------------------------ writing
+
+    async def reconcile(self, cls: type[Model], document_id: str) -> ReconcileResult:
+        """Merge the leaves of a document until there is one, or none of the rules can go on.
+
+        Raises:
+            RetriesExhausted: other writers were faster each time; nothing was lost.
+        """
+        leaves, merged, deleted = 0, 0, 0
+        for failures in range(1, self._retry.attempts + 1):
+            found = await self.read(document_id)
+            leaves = leaves or len(found.revisions)
+            winner = found.revisions[0] if found.revisions else None
+            if len(found.revisions) < 2:
+                return ReconcileResult(document_id, leaves, winner, merged, deleted)
+            try:
+                merged += await self._merge(cls, found)
+                deleted += await self.delete(found, found.heads[0])
+            except Unmergeable as refused:
+                return ReconcileResult(document_id, leaves, winner, merged, deleted, refused.problems)
+            except (Forbidden, TooLarge) as refused:
+                problems = [{"pointer": "", "detail": f"The database refused the merged document: {refused.error}."}]
+                return ReconcileResult(document_id, leaves, winner, merged, deleted, problems)
+            except Conflict:
+                await self._sleep(self._retry.delay(failures))
+        raise RetriesExhausted("other writers were faster at every try to merge a document", self._retry.attempts)
+
+    async def _merge(self, cls: type[Model], found: LeafSet) -> int:
+        """Write what the leaves come to; how many revisions that took: none where one leaf has all."""
+        if found.unverified:
+            self._check(cls, found)
+        if len(found.heads) == 1:
+            return 0
+        await self.put([self._guard.signed(await self.merged(cls, found))])
+        self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
+        return 1
+
+    async def delete(self, found: LeafSet, kept: str) -> int:
+        """Delete the leaves but one, whose contents others have; how many.
+
+        Raises:
+            Conflict: one was changed meanwhile.
+        """
+        others = [each for each in found.documents if each["_rev"] != kept]
+        tombstones = [
+            self._guard.tombstone({name: each[name] for name in ("_id", "_rev", "type") if name in each})
+            for each in others
+        ]
+        await self.put(tombstones)
+        return len(tombstones)
+
+    async def put(self, documents: Sequence[Document]) -> list[str]:
+        """Write documents; their revisions.
+
+        Raises:
+            Conflict: the revision that one of them names is no leaf.
+            Refused: CouchDB did not take one of them.
+        """
+        results = await self._database.bulk_docs(documents)
+        faults = [_fault(each) for each in results if each.rev is None]
+        if faults:
+            raise next((each for each in faults if not isinstance(each, Conflict)), faults[0])
+        return [each.rev or "" for each in results]
+
+
+def _attachments(document: Document) -> dict[str, Any]:
+    entries: dict[str, Any] = document.get("_attachments", {})
+    return {name: (each["content_type"], each["digest"]) for name, each in entries.items()}
+
+
+def _unmergeable(pointer: str, detail: str) -> Unmergeable:
+    return Unmergeable([{"pointer": pointer, "detail": detail}])
+
+
+def _fault(result: BulkResult) -> Exception:
+    error, reason = result.error or "unknown_error", result.reason or ""
+    if error not in _STATUS:
+        return Unavailable(f"CouchDB did not write a document: {error}: {reason}")
+    return refusal(_STATUS[error], error, reason)
