@@ -27,8 +27,8 @@ from typing import Any, TypeVar
 
 from . import tamper
 from .classic.connection import Settings, database_of
-from .classic.metrics import DatabaseMetrics, ViewMetrics, database_sizes, view_sizes
-from .couch import Database, names
+from .classic.metrics import DatabaseMetrics, ViewMetrics
+from .couch import Database, Sizes, names
 from .errors import Conflict, CouchError, InvalidReply, InvalidSignature, NotFound, TornadoCouchError
 from .store.reading import is_absent
 
@@ -406,7 +406,8 @@ class AsyncDatabaseMetricsRetriever(_Measuring):
         if not is_ok:
             self.fetch_failure_detail = self.FFD_ERROR_GETTING_VIEW_METRICS
             raise InvalidReply("the views' metrics could not be retrieved")
-        return DatabaseMetrics(names.base(database).url, info.get("doc_count"), *database_sizes(info), views)
+        sizes = Sizes.of(info)
+        return DatabaseMetrics(names.base(database).url, info.get("doc_count"), sizes.active, sizes.file, views)
 
 
 class AsyncAllViewMetricsRetriever(_Measuring):
@@ -440,10 +441,11 @@ class AsyncViewMetricsRetriever(_Measuring):
         self.design_doc = design_doc
 
     async def _measured(self) -> ViewMetrics:
-        data_size, disk_size = view_sizes(await (await _database()).design_info(self.design_doc))
-        if data_size is None or disk_size is None:
+        info = await (await _database()).design_info(self.design_doc)
+        sizes = Sizes.of(info["view_index"])
+        if sizes.active is None or sizes.file is None:
             self.fetch_failure_detail = self.FFD_INVALID_RESPONSE_BODY
-        return ViewMetrics(self.design_doc, data_size, disk_size)
+        return ViewMetrics(self.design_doc, sizes.active, sizes.file)
 
 
 _AS_TEXT = frozenset({"endkey_docid", "endkey_doc_id", "startkey_docid", "startkey_doc_id", "stale", "update"})

@@ -316,10 +316,10 @@ async def test_a_view_without_sizes_has_metrics_that_say_nothing(monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("data", "disk", "percentage"), [(25, 100, 75), (100, 100, 0), (0, 0, 0), (None, 5, None), (5, None, None)]
+    ("data", "disk", "percentage"), [(25, 100, 75), (100, 100, 0), (0, 0, None), (None, 5, None), (5, None, None)]
 )
 def test_fragmentation(data: int | None, disk: int | None, percentage: int | None) -> None:
-    """The part of the file that is of no use any more, in per cent; an empty file has none."""
+    """The part of the file that is of no use any more, in per cent; None where it cannot be said."""
     assert async_model_actions.ViewMetrics("x", data, disk).fragmentation == percentage
 
 

@@ -1,14 +1,12 @@
-"""Sizes of databases and views, under the names of the classic API.
-
-CouchDB 3 has `sizes` with `file` and `active`; before 2.0 there were `disk_size` and `data_size`.
-"""
+"""Sizes of databases and views, under the names of the classic API."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-__all__ = ["DatabaseMetrics", "ViewMetrics", "database_sizes", "view_sizes"]
+from ..couch import Sizes
+
+__all__ = ["DatabaseMetrics", "ViewMetrics"]
 
 
 class ViewMetrics:
@@ -28,7 +26,7 @@ class ViewMetrics:
     @property
     def fragmentation(self) -> int | None:
         """How many per cent of the file are of no use any more; None where a size is unknown."""
-        return _fragmentation(self.data_size, self.disk_size)
+        return Sizes(file=self.disk_size, active=self.data_size).fragmentation
 
 
 class DatabaseMetrics:
@@ -59,25 +57,4 @@ class DatabaseMetrics:
     @property
     def fragmentation(self) -> int | None:
         """How many per cent of the file are of no use any more; None where a size is unknown."""
-        return _fragmentation(self.data_size, self.disk_size)
-
-
-def database_sizes(info: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """The bytes in use and those of the file, of what CouchDB says of a database or a view's index."""
-    sizes = info.get("sizes")
-    if isinstance(sizes, dict):
-        return sizes.get("active"), sizes.get("file")
-    return info.get("data_size"), info.get("disk_size")
-
-
-def view_sizes(info: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """The same of `_design/NAME/_info`."""
-    index = info.get("view_index")
-    return database_sizes(index) if isinstance(index, dict) else (None, None)
-
-
-def _fragmentation(data_size: int | None, disk_size: int | None) -> int | None:
-    if data_size is None or disk_size is None:
-        return None
-    # https://docs.couchdb.org/en/stable/maintenance/compaction.html
-    return round((disk_size - data_size) * 100 / disk_size) if disk_size else 0
+        return Sizes(file=self.disk_size, active=self.data_size).fragmentation

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import click
 
 from .commanding import FINDINGS, told
 from .load import Load, run_load
+from .progress import Advance, progress
 
 __all__ = ["load"]
 
@@ -65,8 +65,8 @@ def load(url: str, as_json: bool, output: Path | None, plot: Path | None, **opti
     work = _load(url, options)
     drawing = _plotting() if plot else None
     try:
-        with _progress(work.seconds) as advance:
-            result = asyncio.run(run_load(work, advance))
+        with progress("seconds") as advance:
+            result = asyncio.run(run_load(work, _advancing(advance, work.seconds)))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if output:
@@ -143,17 +143,15 @@ def _plotting() -> Callable[[dict[str, Any], Path], None]:
     return draw
 
 
-@contextlib.contextmanager
-def _progress(seconds: float) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal's standard error, where rich is installed; else nothing."""
-    try:
-        from rich.console import Console
-        from rich.progress import Progress
-    except ImportError:
-        yield lambda _count: None
-        return
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("load", total=seconds)
-        began = time.monotonic()
-        yield lambda _count: bar.update(task, completed=min(seconds, time.monotonic() - began))
+def _advancing(advance: Advance, seconds: float) -> Callable[[int], None]:
+    """Tell the progress bar, whose unit is a second, as time passes."""
+    began, told = time.monotonic(), 0
+
+    def count(_requests: int) -> None:
+        nonlocal told
+        now = min(int(time.monotonic() - began), int(seconds))
+        if now > told:
+            advance(now - told, int(seconds) - now)
+            told = now
+
+    return count
