@@ -151,15 +151,23 @@ def design(name: str) -> str:
     return name if name.startswith("_design/") else f"_design/{name}"
 
 
-def view(database_name: str, design_name: str, view_name: str) -> Address:
-    """A view of a design document, which is named with or without `_design/`.
+def view(database_name: str, design_name: str, view_name: str, partition: str | None = None) -> Address:
+    """A view of a design document, which is named with or without `_design/`, or one partition's part of it.
 
     Raises:
         ValueError: a name is not text that CouchDB can take.
     """
     _check(view_name, "a view name")
     parent = document(database_name, design(design_name))
-    return Address(f"{parent.path}/_view/{_quote(view_name)}", f"{parent.template}/_view/{{view}}")
+    found = Address(f"{parent.path}/_view/{_quote(view_name)}", f"{parent.template}/_view/{{view}}")
+    if partition is None:
+        return found
+    _check(partition, "a partition")
+    whole, part = database(database_name), database(database_name, "_partition")
+    return Address(
+        f"{part.path}/{_quote(partition)}{found.path.removeprefix(whole.path)}",
+        f"{part.template}/{{partition}}{found.template.removeprefix(whole.template)}",
+    )
 
 
 def design_info(database_name: str, design_name: str) -> Address:

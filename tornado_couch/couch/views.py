@@ -115,12 +115,15 @@ class Views(Endpoint):
         """
         return await self._read(names.database(self.name, "_all_docs"), query)
 
-    async def view(self, design: str, view: str, **query: Unpack[ViewQuery]) -> ViewResult:
+    async def view(
+        self, design: str, view: str, *, partition: str | None = None, **query: Unpack[ViewQuery]
+    ) -> ViewResult:
         """The rows of a view.
 
         Args:
             design: the design document's name, with or without `_design/`.
             view: the view's name.
+            partition: only the rows of this partition, of a view that is for that.
             query: the query parameters, by CouchDB's names.
 
         Raises:
@@ -129,7 +132,7 @@ class Views(Endpoint):
             TypeError: there is no such query parameter.
             ValueError: a key cannot be JSON, or a name cannot be CouchDB's.
         """
-        return await self._read(names.view(self.name, design, view), query)
+        return await self._read(names.view(self.name, design, view, partition), query)
 
     async def design_info(self, design: str) -> dict[str, Any]:
         """What CouchDB says of a design document's index, of which `view_index` has the sizes.

@@ -22,6 +22,7 @@ from .indexes import Index
 from .merge import Merge, MergeRule
 from .merging import Merging, merge_rule
 from .model import DocumentType, Model, ModelInfo, model_info
+from .partitions import partition_of, partition_problem, partition_view
 from .patch import json_patch, merge_patch
 from .properties import (
     WRITE_PROPERTY,
@@ -113,6 +114,9 @@ __all__ = [
     "merge_record",
     "merge_rule",
     "model_info",
+    "partition_of",
+    "partition_problem",
+    "partition_view",
     "property_view",
     "rank",
     "reduction_view",

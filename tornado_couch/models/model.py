@@ -17,6 +17,7 @@ from .classified import check_classifications, hashed_attributes, with_stored_ha
 from .document_type import DocumentType
 from .indexes import Index, make_indexes
 from .merge_checks import check_merge_rules
+from .partitions import check_partition
 from .properties import Property
 from .reductions import Reduction, check_reductions
 from .timestamps import format_timestamp, with_sortable_datetimes
@@ -41,6 +42,7 @@ class ModelInfo:
         upgrades: from older versions of the type, by the version that each begins with.
         history: each version of a document is a document of its own, and none is ever rewritten.
         soft_delete: a deletion only marks a document.
+        partition: the property whose value every document's id begins with.
     """
 
     type: DocumentType
@@ -54,6 +56,7 @@ class ModelInfo:
     upgrades: dict[DocumentType, Upgrade] = with_default(default_factory=dict)
     history: bool = False
     soft_delete: bool = False
+    partition: Property | None = None
 
     @property
     def restorable(self) -> bool:
@@ -121,6 +124,8 @@ class Model(BaseModel):
         upgrades: functions marked by `upgrade`, besides those in the class body and in its bases.
         history: every version is kept, as a document of its own that is never rewritten.
         soft_delete: a deletion hides a document, which can be restored.
+        partition: the property (its name in JSON) whose value each document's id begins with, in a partitioned
+            database; queries for one value of it ask one shard. It cannot be changed.
         classified: every property has to be classified, as `Public()`, `Encrypted()`, `Hashed()` or by a class of
             one's own, except time stamps and generated keys. Inherited.
 
@@ -169,13 +174,14 @@ class Model(BaseModel):
         upgrades: Iterable[object] = (),
         history: bool = False,
         soft_delete: bool = False,
+        partition: str | None = None,
         classified: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         if classified is not None:
             cls.__classified__ = classified
-        declared = _Declared(key, unique, indexes, reductions or {}, upgrades, history, soft_delete)
+        declared = _Declared(key, unique, indexes, reductions or {}, upgrades, history, soft_delete, partition)
         if type is None:
             if any(declared):
                 names = ", ".join(f"`{name}`" for name in _Declared._fields)
@@ -233,6 +239,7 @@ class _Declared(NamedTuple):
     upgrades: Iterable[object]
     history: bool
     soft_delete: bool
+    partition: str | None
 
 
 def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInfo:
@@ -274,6 +281,9 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         collect_upgrades(cls, document_type, declared.upgrades),
         declared.history,
         declared.soft_delete,
+        check_partition(
+            cls.__name__, declared.partition, properties, unique=declared.unique, history=declared.history
+        ),
     )
 
 

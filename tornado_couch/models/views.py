@@ -14,6 +14,7 @@ from typing import Any
 from .history import VERSION_PROPERTY
 from .indexes import Index
 from .model import Model, ModelInfo, model_info
+from .partitions import partition_view
 from .reductions import Reduction
 from .soft_delete import DELETED_PROPERTY
 
@@ -91,7 +92,21 @@ def design_documents(cls: type[Model]) -> list[dict[str, Any]]:
         view = _view_of(info, each)
         if view not in found:
             found[view] = _reduction_document(info, each, view)
+    if info.partition:
+        twins = [_in_partition(found[each.view]) for each in info.indexes]
+        return [*(_everywhere(each) for each in found.values()), *twins]
     return list(found.values())
+
+
+def _everywhere(document: dict[str, Any]) -> dict[str, Any]:
+    """The design document for the whole of a partitioned database, where each is for single partitions otherwise."""
+    return {**document, "options": {"partitioned": False}}
+
+
+def _in_partition(document: dict[str, Any]) -> dict[str, Any]:
+    ((view, definition),) = document["views"].items()
+    name = partition_view(view)
+    return {**document, "_id": f"_design/{name}", "options": {"partitioned": True}, "views": {name: definition}}
 
 
 def conflicts_design_document() -> dict[str, Any]:

@@ -13,9 +13,17 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from .. import json_text
 from ..couch import Database
-from ..errors import Conflict, DocumentExists, DocumentNotFound, InvalidSignature, RevisionMismatch, Unavailable
+from ..errors import (
+    Conflict,
+    DocumentExists,
+    DocumentNotFound,
+    InvalidSignature,
+    RevisionMismatch,
+    Unavailable,
+    ValidationFailed,
+)
 from ..models import Model, ModelInfo, collection_view, is_of, model_info, stamped
-from .conversion import Conversion
+from .conversion import Conversion, in_partition
 from .erasing import Eraser
 from .operations import Change, Check, Creation, Deletion, Operation, Update, called, changed
 from .reading import Reader
@@ -146,7 +154,10 @@ class BulkWriter(Generic[M]):
                 setattr(model, self._info.key.attribute, new_id)
             if self._by_view:
                 known.add(_text(self._info, key))  # a second one of this request is refused as well
-            outcomes.append(await self._ready(model, new=True, parent=parents.get(new_id)))
+            try:
+                outcomes.append(await self._ready(model, new=True, parent=parents.get(new_id)))
+            except ValidationFailed as error:
+                outcomes.append(error)
         return outcomes
 
     @property
@@ -169,7 +180,10 @@ class BulkWriter(Generic[M]):
         given = [self._info.document_id(model._key) if self._info.unique else model._id for model in models]
         missing = given.count(None)
         fresh = iter(await self._database.server.uuids(missing) if missing else ())
-        return [each if each is not None else next(fresh) for each in given]
+        return [
+            in_partition(model, next(fresh)) if each is None else each
+            for model, each in zip(models, given, strict=True)
+        ]
 
     async def _ready(self, model: M, *, new: bool, parent: str | None = None) -> _Staged:
         stamped(model, new=new, now=self._now)

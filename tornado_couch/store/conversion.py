@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from ..models import Model, from_document
+from ..models import Model, from_document, model_info, partition_of, partition_problem
 from .protection import Protection
 from .queries import Query
 
-__all__ = ["Conversion"]
+__all__ = ["Conversion", "in_partition"]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
+
+
+def in_partition(model: Model, new_id: str) -> str:
+    """A new document's id, which begins with the partition where the model has them."""
+    info = model_info(type(model))
+    if info.partition is None:
+        return new_id
+    value = info.stored_value(info.partition.name, getattr(model, info.partition.attribute))
+    # A value that is no partition is refused with the document, when that is made.
+    return new_id if partition_problem(value) else f"{value}:{new_id}"
 
 
 class Conversion:
@@ -37,8 +47,13 @@ class Conversion:
 
         Raises:
             KeySetError: the model needs keys, and the store has none.
+            ValidationFailed: it does not belong to the partition that its id names.
         """
-        return await self.protection.protected(model)
+        document = await self.protection.protected(model)
+        partition = model_info(type(model)).partition
+        if partition is not None:
+            partition_of(partition.name, document.get(partition.name), model._id)
+        return document
 
     async def from_store(self, cls: type[M], document: Document) -> M:
         """The model that a document from the database holds.

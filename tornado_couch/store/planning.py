@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ..couch import UNSET
 from ..errors import NoIndex
-from ..models import Index, Model, ModelInfo, model_info
+from ..models import Index, Model, ModelInfo, model_info, partition_problem
 from .queries import Bounds, Query
 
 __all__ = ["Edge", "Interval", "Plan", "indexed_properties", "plan"]
@@ -44,6 +44,7 @@ class Plan:
         bounds: the range of the property after those.
         order: the positions, within a key, by which the parts are merged into one order.
         descending: from the last to the first.
+        partition: only this partition is read; None for all of the database.
     """
 
     index: Index
@@ -51,6 +52,7 @@ class Plan:
     bounds: Bounds
     order: tuple[int, ...]
     descending: bool
+    partition: str | None = None
 
     def columns(self, key: Any) -> list[Any]:
         """The values that a key of the index is made of."""
@@ -101,12 +103,32 @@ def plan(cls: type[Model], query: Query) -> Plan:
         NoIndex: there is no such index; says what would make one.
     """
     info = model_info(cls)
+    partition, rest = _of_partition(info, query)
+    if partition is not None and (found := _found(info, rest)):
+        return replace(_planned(found, rest), partition=partition)
+    if found := _found(info, query):
+        return _planned(found, query)
+    raise _no_index(cls, query)
+
+
+def _of_partition(info: ModelInfo, query: Query) -> tuple[str | None, Query]:
+    """The one partition that a query is about, and what else it asks."""
+    if info.partition is None:
+        return None, query
+    name = info.partition.name
+    values = list(query.among.get(name, ()))
+    if len(values) != 1 or partition_problem(values[0]) is not None:
+        return None, query
+    among = {each: wanted for each, wanted in query.among.items() if each != name}
+    return values[0], replace(query, among=among, sort=tuple(each for each in query.sort if each != name))
+
+
+def _found(info: ModelInfo, query: Query) -> Index | None:
+    """The smallest index that serves a query."""
     if not (query.among or query.ranges or query.sort):
-        return _planned(info.indexes[0], query)
+        return info.indexes[0]
     serving = [each for each in info.indexes if _serves(info, each, query)]
-    if not serving:
-        raise _no_index(cls, query)
-    return _planned(min(serving, key=lambda index: len(index.properties)), query)
+    return min(serving, key=lambda index: len(index.properties), default=None)
 
 
 def _serves(info: ModelInfo, index: Index, query: Query) -> bool:

@@ -13,7 +13,7 @@ from ..errors import Conflict, DocumentExists, DocumentNotFound, RetriesExhauste
 from ..models import Model, model_info, stamped, utc_now
 from ..security import Scheme
 from .bulk import BulkWriter
-from .conversion import Conversion
+from .conversion import Conversion, in_partition
 from .erasing import Eraser
 from .operations import Change, Check, Expectation, Operation, called, changed
 from .protection import Protection
@@ -117,14 +117,14 @@ class Store:
         info = model_info(type(model))
         chosen = info.unique or model._id is not None
         if info.key is None or info.key.generated:
-            model._id = model._id or await self.database.server.new_id()
+            model._id = model._id or in_partition(model, await self.database.server.new_id())
             if info.key:
                 setattr(model, info.key.attribute, model._id)
         elif info.unique:
             model._id = info.document_id(model._key)
         else:
             await self._refuse_known_key(model)
-            model._id = model._id or await self.database.server.new_id()
+            model._id = model._id or in_partition(model, await self.database.server.new_id())
         model._rev = None
         # Only an id of our own choosing can have been another document's before.
         parents = await self._guard.tombstones([model._id] if chosen and model._id else [])

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ..couch import Database, Row
 from ..errors import BadRequest
+from ..models import partition_view
 from .collation import Collator, is_empty_range
 from .planning import Edge, Interval, Plan
 from .queries import same
@@ -218,7 +219,8 @@ async def read_rows(database: Database, plan: Plan, interval: Interval, *, desce
     if end is not None:
         query.update(endkey=end.key, endkey_docid=end.id)
     try:
-        return (await database.view(plan.index.view, plan.index.view, descending=descending, **query)).rows
+        view = plan.index.view if plan.partition is None else partition_view(plan.index.view)
+        return (await database.view(view, view, partition=plan.partition, descending=descending, **query)).rows
     except BadRequest as refused:
         if is_empty_range(refused):  # such as from 5 to 3
             return []

@@ -57,11 +57,13 @@ def filterable(cls: type[Model]) -> dict[str, bool]:
     """The properties that can be filtered and sorted by, and whether ranges of them can."""
     info = model_info(cls)
     indexed = {name for index in info.indexes for name in index.properties}
-    return {
+    found = {
         each.name: has_ranges(cls, each.name)
         for each in info.properties.values()
         if each.name in indexed and not each.secret
     }
+    # A partition can be asked for by itself, without an index of its own.
+    return {info.partition.name: False, **found} if info.partition else found
 
 
 def has_ranges(cls: type[Model], name: str) -> bool:
