@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 from example_app.models import Fruit, Language
 from tornado_couch import CreatedOn, Encrypted, Hashed, Indexed, Key, Model, UpdatedOn
 from tornado_couch.errors import ModelDefinitionError
-from tornado_couch.models import Classification, format_timestamp, stamped, to_document
+from tornado_couch.models import Classification, Merge, format_timestamp, stamped, to_document
 from tornado_couch.models.database_check import check_source, database_check
 from tornado_couch.models.schema_at_rest import schema_at_rest
 from tornado_couch.models.schema_rules import compile_schema
@@ -185,6 +185,7 @@ class Tree(Model, type="tree_v2.3", key="tree_id"):
     resting: timedelta | None = None
     seen_on: datetime | None = None
     proto: Annotated[int, Field(alias="constructor")] = 0
+    planted_by: Annotated[str | None, Merge.immutable] = None
     pin: Annotated[str | None, Hashed("sha3-512")] = None
     owner: Annotated[str | None, Encrypted(searchable=True)] = None
     created_on: CreatedOn
@@ -358,10 +359,23 @@ def test_what_is_immutable_cannot_change(engine: Engine) -> None:
     without = {name: value for name, value in TREE.items() if name != "created_on"}
     assert engine.refusal(source, without, TREE) == "tree /created_on: cannot change"
     assert engine.refusal(source, TREE, without) == ""
+    planted = {**TREE, "planted_by": "ann"}
+    assert engine.refusal(source, planted, TREE) == ""
+    assert engine.refusal(source, {**planted, "planted_by": "bob"}, planted) == "tree /planted_by: cannot change"
     assert engine.refusal(source, TREE, {**TREE, "created_on": "2026-01-02T03:04:05Z"}) == ""
     assert engine.refusal(source, {**TREE, "type": "shrub_v1.0"}, TREE) == "tree /type: cannot change"
     assert engine.refusal(source, {"_id": "t1"}, TREE) == "tree /type: cannot change"
     assert engine.refusal(source, {**TREE, "type": "tree_v3.0", "tree_id": 2}, TREE) == "tree /tree_id: cannot change"
+
+
+def test_a_merge_may_take_another_revisions_value(engine: Engine) -> None:
+    """Such as the earlier time of creation; who changes the merged document afterwards may not."""
+    source = database_check([Tree]).function
+    earlier = format_timestamp(NOW - timedelta(1))
+    merged = {**TREE, "created_on": earlier, "tornado_couch_merge": {"parents": ["1-a", "1-b"]}}
+    assert engine.refusal(source, merged, TREE) == ""
+    assert engine.refusal(source, {**merged, "name": "elm"}, merged) == ""
+    assert engine.refusal(source, {**merged, "created_on": TREE["created_on"]}, merged).endswith(": cannot change")
 
 
 def test_a_document_begins_anew_after_its_deletion(engine: Engine) -> None:

@@ -206,8 +206,12 @@ function (newDoc, oldDoc) {
     return kept;
   }
 
-  // A value that was not as the rules say may be set right.
+  // A value that was not as the rules say may be set right, and a merge takes the values of other revisions as well.
   function checkImmutable(model, version, before) {
+    var MERGE = "tornado_couch_merge";
+    if (has(newDoc, MERGE) && !(has(before, MERGE) && text(newDoc[MERGE]) === text(before[MERGE]))) {
+      return;
+    }
     model.immutable.forEach(function (name) {
       if (!has(before, name) || (has(newDoc, name) && text(newDoc[name]) === text(before[name]))) {
         return;

@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 from ..errors import ModelDefinitionError
+from .merge import Merge
 from .model import Model, ModelInfo, model_info
 from .schema_at_rest import schema_at_rest
 from .schema_rules import compile_schema
@@ -49,7 +50,8 @@ def database_check(models: Iterable[type[Model]]) -> DatabaseCheck:
       passes where the document had it before.
     - One of a later minor version is checked against the latest earlier one, and may have further members.
     - Of others of the type (older, or of another major version) only what follows is checked.
-    - The type's name, the key, and what is set only once cannot change, unless it was not as it should be.
+    - The type's name, the key, the time of creation and what is `Merge.immutable` cannot change, unless it was not
+      as it should be, or conflicting revisions are merged.
     - Deletions pass.
 
     Args:
@@ -127,5 +129,6 @@ def _immutable(info: ModelInfo) -> list[str]:
     return [
         each.name
         for each in info.properties.values()
-        if not each.protected and (each == info.key or (each.stamp is not None and each.stamp.once))
+        if not each.protected
+        and (each == info.key or each.merge is Merge.immutable or (each.stamp is not None and each.stamp.once))
     ]
