@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         WriteOnly,
         upgrade,
     )
-    from .ops import install
+    from .ops import ApplicationUser, Installer, install
     from .store import Bounds, Page, Query, Retry, Store
     from .web import (
         AllowAny,
@@ -67,6 +67,7 @@ __all__ = [
     "AllowAny",
     "ApiInfo",
     "Application",
+    "ApplicationUser",
     "BasicAuth",
     "BearerAuth",
     "Bounds",
@@ -87,6 +88,7 @@ __all__ = [
     "Hashed",
     "Hooks",
     "Indexed",
+    "Installer",
     "Key",
     "ListMixin",
     "Merge",
@@ -135,7 +137,7 @@ _HOME = {
         "Classification Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum Timestamp"
         " UpdatedOn WriteOnly upgrade"
     ),
-    "ops": "install",
+    "ops": "ApplicationUser Installer install",
     "store": "Bounds Page Query Retry Store",
     "web": (
         "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"

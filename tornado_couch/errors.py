@@ -32,6 +32,7 @@
     │   ├── RevisionMismatch        the caller's precondition does not hold; has `current`
     │   ├── RetriesExhausted        every try met a conflict; nothing was written
     │   └── NoIndex                 no index of the model serves a query; says which would
+    ├── InstallError                what is to be installed is wrong: a file, a name, what is there already
     └── SecurityError               about keys, and about what they protect
         ├── KeySetError             keys cannot be read, or are not for this use
         ├── InvalidSignature        what was signed is not what is there; has `reason`
@@ -54,6 +55,7 @@ __all__ = [
     "DocumentExists",
     "DocumentNotFound",
     "Forbidden",
+    "InstallError",
     "InvalidDocument",
     "InvalidReply",
     "InvalidSignature",
@@ -302,6 +304,10 @@ class NoIndex(StoreError, ValueError):
     def __init__(self, message: str, declaration: str = "") -> None:
         super().__init__(message)
         self.declaration = declaration
+
+
+class InstallError(TornadoCouchError):
+    """What is to be installed is wrong: a file, a name, or what is there already."""
 
 
 class SecurityError(TornadoCouchError):

@@ -149,6 +149,16 @@ class Views(Endpoint):
         answer.member("view_index", dict)
         return expect(answer.value, dict, answer.request)
 
+    async def clean_up_views(self) -> None:
+        """Deletes the files of indexes that no design document describes any more.
+
+        https://docs.couchdb.org/en/stable/api/database/compact.html#db-view-cleanup
+
+        Raises:
+            Unauthorized, Forbidden: the user is no administrator of the database.
+        """
+        await self._call("POST", "_view_cleanup", body={})
+
     def iterate_all_docs(self, *, page_size: int = 1000, **query: Unpack[ViewQuery]) -> AsyncIterator[Row]:
         """The rows of `all_docs`, however many, fetched page by page; see `iterate_view`."""
         fetch = functools.partial(self._rows, names.database(self.name, "_all_docs"))

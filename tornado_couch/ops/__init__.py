@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from .installer import install
+from .access import ApplicationUser
+from .installer import Installer, install
+from .plan import Plan, Step
 from .policy_report import PolicyRow, policy_json, policy_report, policy_table
 
-__all__ = ["PolicyRow", "install", "policy_json", "policy_report", "policy_table"]
+__all__ = [
+    "ApplicationUser",
+    "Installer",
+    "Plan",
+    "PolicyRow",
+    "Step",
+    "install",
+    "policy_json",
+    "policy_report",
+    "policy_table",
+]

@@ -1,0 +1,199 @@
+"""Seed documents from a folder: each is stored once, whoever installs how often.
+
+Each file `*.json` holds a document or an array of them. One whose `type` is a model's goes through the store: it is
+validated, protected and signed, gets its time stamps, and is known by its natural key. Any other one is stored as it
+is, signed where there is a signer, and is known by its `_id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..couch import Database
+from ..couch.measuring import each_of
+from ..errors import (
+    Conflict,
+    DocumentExists,
+    DocumentNotFound,
+    InstallError,
+    ModelError,
+    NotFound,
+    SecurityError,
+)
+from ..models import DocumentType, Model, from_document, model_info, validated
+from ..store import Store
+from ..store.signing import Guard
+from .design_folder import read_json
+from .plan import Step
+
+__all__ = ["Seeds", "read_seeds"]
+
+Document = dict[str, Any]
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """What a folder has.
+
+    Attributes:
+        models: the models to store, by class.
+        others: the documents of no model, with their ids.
+    """
+
+    models: dict[type[Model], list[Model]] = field(default_factory=dict)
+    others: list[Document] = field(default_factory=list)
+
+    async def steps(self, store: Store, guard: Guard, *, fresh: bool) -> list[Step]:
+        """What to do for those that are missing.
+
+        Args:
+            store: writes models.
+            guard: signs what is of no model.
+            fresh: the database is not there yet, so all are missing.
+        """
+        found = []
+        for cls, wanted in self.models.items():
+            missing = wanted if fresh else await _missing(store, cls, wanted)
+            if missing:
+                detail = f"{len(missing)} of {len(wanted)}"
+                work = partial(_create, store, cls, missing)
+                found.append(Step("create", "seed documents", str(model_info(cls).type), detail, work=work))
+        others = self.others if fresh else await _absent(store.database, self.others)
+        if others:
+            detail = f"{len(others)} of {len(self.others)}"
+            work = partial(_put, store.database, guard, others)
+            found.append(Step("create", "seed documents", "of no model", detail, work=work))
+        return found
+
+
+def read_seeds(folder: Path, models: Iterable[type[Model]]) -> Seeds:
+    """The seed documents of a folder.
+
+    It reads files: call it in a thread.
+
+    Raises:
+        InstallError: there is no such folder, or a document in it cannot be stored, or could be stored twice.
+    """
+    by_name = {model_info(cls).type.name: cls for cls in models}
+    seeds, known = Seeds(), set()
+    for where, document in _documents(folder):
+        parsed = DocumentType.parse(document.get("type"))
+        cls = by_name.get(parsed.name) if parsed else None
+        if cls is None:
+            seeds.others.append(_other(where, document))
+        else:
+            seeds.models.setdefault(cls, []).append(_model(where, cls, document))
+        identity = (
+            cls,
+            seeds.others[-1]["_id"] if cls is None else model_info(cls).key_text(seeds.models[cls][-1]._key),
+        )
+        if identity in known:
+            raise InstallError(f"{where}: another seed document has the same key, {identity[1]!r}")
+        known.add(identity)
+    return seeds
+
+
+def _documents(folder: Path) -> list[tuple[str, Document]]:
+    try:
+        paths = sorted(folder.glob("*.json")) if folder.is_dir() else None
+    except OSError as error:
+        raise InstallError(f"{folder}: {error.strerror}") from None
+    if paths is None:
+        raise InstallError(f"{folder}: there is no such folder")
+    found = []
+    for path in paths:
+        value = read_json(path)
+        for place, document in enumerate(value if isinstance(value, list) else [value]):
+            where = f"{path}, document {place + 1}" if isinstance(value, list) else str(path)
+            if not isinstance(document, dict):
+                raise InstallError(f"{where}: a document is a JSON object")
+            if "_rev" in document or "_deleted" in document:
+                raise InstallError(f"{where}: a seed document is a new one: it has neither _rev nor _deleted")
+            found.append((where, document))
+    return found
+
+
+def _other(where: str, document: Document) -> Document:
+    document_id = document.get("_id")
+    if not isinstance(document_id, str) or not document_id:
+        kind = f"there is no model of type {document['type']!r}" if "type" in document else "it has no type"
+        raise InstallError(f"{where}: {kind}, so it needs an _id, by which it is stored but once")
+    if document_id.startswith("_"):
+        raise InstallError(f"{where}: {document_id!r} is no document's id; design documents have a folder of their own")
+    return document
+
+
+def _model(where: str, cls: type[Model], document: Document) -> Model:
+    """The model, with the id by which it is stored but once."""
+    info = model_info(cls)
+    given = document.get("_id")
+    values = {name: value for name, value in document.items() if name != "_id"}
+    if info.key is None and given is None:
+        raise InstallError(f"{where}: {info.type} has no key property, so each seed document needs an _id")
+    if info.key is not None and info.key.name not in values:
+        raise InstallError(f"{where}: it has no {info.key.name!r}, by which it is stored but once")
+    try:
+        model = _read(cls, values)
+    except ModelError as error:
+        raise InstallError(f"{where}: {error}") from None
+    # Two installers that create the same document have to give it the same id, or both would succeed.
+    key = model._key if info.key is not None else given
+    model._id = given or (
+        info.key_text(key) if info.key and info.key.generated else f"{info.type.name}:{info.key_text(key)}"
+    )
+    return model
+
+
+def _read(cls: type[Model], values: Mapping[str, Any]) -> Model:
+    """A model of the values that a document has; of one of an older version, as the store reads it."""
+    if values["type"] == str(model_info(cls).type):
+        return validated(cls, {name: value for name, value in values.items() if name != "type"})
+    return from_document(cls, dict(values))
+
+
+async def _missing(store: Store, cls: type[Model], wanted: Sequence[Model]) -> list[Model]:
+    async def is_there(model: Model) -> bool:
+        try:
+            await store.get(cls, model._key)
+        except (DocumentNotFound, NotFound):  # NotFound: nor is the view there, by which it would be found
+            return False
+        except (ModelError, SecurityError):
+            pass  # something is there under this key, even if it cannot be read
+        return True
+
+    there = await each_of(wanted, is_there)
+    return [model for model, found in zip(wanted, there, strict=True) if not found]
+
+
+async def _create(store: Store, cls: type[Model], wanted: Sequence[Model]) -> str | None:
+    created = 0
+    for start in range(0, len(wanted), _BATCH):
+        missing = await _missing(store, cls, wanted[start : start + _BATCH])
+        for outcome in await store.create_many(cls, missing):
+            if isinstance(outcome, Exception) and not isinstance(outcome, DocumentExists):
+                raise outcome
+            created += not isinstance(outcome, Exception)
+    return f"stored {created} seed documents of {model_info(cls).type}" if created else None
+
+
+async def _absent(database: Database, wanted: Sequence[Document]) -> list[Document]:
+    rows = (await database.all_docs(keys=[each["_id"] for each in wanted])).rows if wanted else []
+    there = {row.id for row in rows if row.error is None and not (row.value or {}).get("deleted")}
+    return [each for each in wanted if each["_id"] not in there]
+
+
+async def _put(database: Database, guard: Guard, wanted: Sequence[Document]) -> str | None:
+    parents = await guard.tombstones([each["_id"] for each in wanted])
+    stored = 0
+    for document in wanted:
+        try:
+            await database.put(guard.signed(document, parents.get(document["_id"])))
+        except Conflict:
+            continue  # another installer was faster
+        stored += 1
+    return f"stored {stored} other seed documents" if stored else None
