@@ -3,8 +3,9 @@
 
 usage: python benchmarks/security.py [--keyczar-signer DIR] [--keyczar-crypter DIR]
 
-What is promised is under 50 µs each with a key ring. The best of several runs is shown, since that is the code's
-own time; the rest is the machine's.
+What is promised is under 50 µs each with a key ring; where that is so, the line says what part of it is used. The
+best of several runs is shown, since that is the code's own time; the rest is the machine's. The exit status is 1
+where a promise is not kept. Audit, rotation and logins, which need a database, are measured by `protection.py`.
 """
 
 from __future__ import annotations
@@ -58,30 +59,43 @@ def microseconds(call: Callable[[], object], number: int) -> float:
     return min(timeit.repeat(call, number=number, repeat=7)) / number * 1e6
 
 
-def show(name: str, call: Callable[[], object], number: int = 2000) -> None:
+PROMISED = 50.0  # microseconds
+broken: list[str] = []
+
+
+def show(name: str, call: Callable[[], object], number: int = 2000, *, promised: bool = False) -> None:
     """Measure and print one line."""
-    print(f"  {name:<32}{microseconds(call, number):10.1f} µs")
+    found = microseconds(call, number)
+    print(f"  {name:<32}{found:10.1f} µs" + (f"  {found / PROMISED:6.0%} of {PROMISED:.0f} µs" if promised else ""))
+    if promised and found > PROMISED:
+        broken.append(name)
 
 
-def signing(keys: Keys, number: int = 2000) -> None:
+def signing(keys: Keys, number: int = 2000, *, promised: bool = False, document: dict[str, Any] = DOCUMENT) -> None:
     """Sign and verify the document."""
-    signed = sign_document(DOCUMENT, database="orchard", parent=PARENT, signer=keys)
+    signed = sign_document(document, database="orchard", parent=PARENT, signer=keys)
     read = {**json.loads(json.dumps(signed)), "_rev": "2-7051cbe5c8faecd085a3fa619e6e6337"}
     revisions = {"start": 2, "ids": ["7051cbe5c8faecd085a3fa619e6e6337", PARENT[2:]]}
-    show("sign", lambda: sign_document(DOCUMENT, database="orchard", parent=PARENT, signer=keys), number)
-    show("verify", lambda: verify_document(read, database="orchard", verifier=keys), number)
+    show(
+        "sign",
+        lambda: sign_document(document, database="orchard", parent=PARENT, signer=keys),
+        number,
+        promised=promised,
+    )
+    show("verify", lambda: verify_document(read, database="orchard", verifier=keys), number, promised=promised)
     show(
         "verify, history too",
         lambda: verify_document(read, database="orchard", verifier=keys, revisions=revisions),
         number,
+        promised=promised,
     )
 
 
-def encrypting(keys: Keys) -> None:
+def encrypting(keys: Keys, *, promised: bool = False) -> None:
     """Encrypt and decrypt the document as the value of one property, and look an address up."""
     stored = encrypt_value(DOCUMENT, keys=keys, **PLACE)
-    show("encrypt", lambda: encrypt_value(DOCUMENT, keys=keys, **PLACE))
-    show("decrypt", lambda: decrypt_value(stored, keys=keys, **PLACE))
+    show("encrypt", lambda: encrypt_value(DOCUMENT, keys=keys, **PLACE), promised=promised)
+    show("decrypt", lambda: decrypt_value(stored, keys=keys, **PLACE), promised=promised)
     show("blind index of an address", lambda: blind_index("a@b.example", keys=keys, type_name="f", property_name="p"))
 
 
@@ -107,8 +121,10 @@ def main() -> None:
     show("canonical bytes, a whole float", lambda: canonical({**DOCUMENT, "weight": 3.0}))
     print("key ring, HMAC-SHA256 and AES-256-GCM")
     ring = KeyRing.create()
-    signing(ring)
-    encrypting(ring)
+    signing(ring, promised=True)
+    encrypting(ring, promised=True)
+    print("the same, with a whole float in the document")
+    signing(ring, promised=True, document={**DOCUMENT, "weight": 3.0})
     print("key ring, Ed25519")
     signing(KeyRing.create(Purpose.SIGN, algorithm=Algorithm.ED25519), 500)
     if importlib.util.find_spec("tink"):
@@ -125,6 +141,8 @@ def main() -> None:
     print("hashes")
     show("bcrypt, cost 12", lambda: BcryptHasher().hash("value"), 1)
     show("HMAC-SHA3-512", lambda: Sha3Hasher(bytes(32)).hash("value"))
+    if broken:
+        raise SystemExit(f"not under {PROMISED:.0f} µs: {', '.join(broken)}")
 
 
 if __name__ == "__main__":

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
+import os
+import threading
 from typing import Annotated, Any
 
+import bcrypt
 import pytest
 from annotated_types import MaxLen
 
 from tornado_couch import Application, Database, Encrypted, Hashed, Key, Model, Store, install, resource
 from tornado_couch.errors import KeySetError
 from tornado_couch.security import KeyRing
-from tornado_couch.web import AllowAny
+from tornado_couch.web import AllowAny, Authenticated, BasicAccounts, create_account
 
 from .conftest import Client, Serve
 
@@ -138,3 +143,28 @@ async def test_a_model_cannot_be_mounted_on_a_store_without_its_keys(database: D
     """Rather when the service starts than at the first request."""
     with pytest.raises(KeySetError, match="crypter"):
         resource("/guests", Guest, Store(database))
+
+
+async def test_no_bcrypt_runs_on_the_event_loop(kept: Store, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight logins at once, and eight documents with a hashed property: in threads of its own, one core left free."""
+    threads: set[str] = set()
+
+    def counted(inner: Any) -> Any:
+        def call(*args: bytes) -> Any:
+            threads.add(threading.current_thread().name)
+            return inner(*args)
+
+        return call
+
+    monkeypatch.setattr(bcrypt, "checkpw", counted(bcrypt.checkpw))
+    monkeypatch.setattr(bcrypt, "hashpw", counted(bcrypt.hashpw))
+    names = [f"user{number}" for number in range(8)]
+    await asyncio.gather(*(create_account(kept, name, "secret", rounds=4) for name in names))
+    policy = Authenticated(BasicAccounts(kept, rounds=4))
+    ask = await serve(Application(resource("/guests", Guest, kept, policy=policy)))
+    credentials = [f"Basic {base64.b64encode(f'{name}:secret'.encode()).decode()}" for name in names]
+    asked = [ask("POST", "/guests", BODY, Authorization=each) for each in credentials]
+    assert [each.status for each in await asyncio.gather(*asked)] == [201] * 8
+    assert threads
+    assert all(each.startswith("tornado_couch-hashing") for each in threads)
+    assert len(threads) <= max(1, (os.cpu_count() or 1) - 1)

@@ -6,7 +6,7 @@ every number as an IEEE double and so ends at 2^53; CouchDB keeps integers of an
 value here, as they are in JavaScript.
 
 Own code rather than the package `rfc8785` (0.1.4), which refuses those integers. Measured on a document of 1 KB
-on one core of the machine that this was written on: `rfc8785` 29 µs; this module 10 µs, and 30 µs where a float is
+on one core of the machine that this was written on: `rfc8785` 29 µs; this module 10 µs, and 25 µs where a float is
 whole (1.0) or has an exponent. An audit of 5,000 documents a second has 200 µs for each, so either would do.
 """
 
@@ -25,6 +25,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 # number, and names that UTF-16 sorts otherwise than Unicode. Strings can look the same; that costs time only.
 _WHOLE = re.compile(r"\.0(?:[,}\]]|\Z)")
 _EXPONENT = re.compile(r"e[+-]\d+(?:[,}\]]|\Z)")
+_WORDS = {None: "null", True: "true", False: "false"}
 _BEYOND_SURROGATES = re.compile("[\ue000-\uffff]")
 _BEYOND_16_BITS = re.compile("[\U00010000-\U0010ffff]")
 
@@ -61,6 +62,10 @@ def _text(value: Any) -> str:
     """Any value, by the letter of RFC 8785 §3.2."""
     if isinstance(value, str):
         return encode_basestring(value)
+    if value is None or value is True or value is False:
+        return _WORDS[value]
+    if isinstance(value, int):
+        return int.__repr__(value)
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, dict):

@@ -1,0 +1,197 @@
+# ruff: noqa: S603, T201  (it starts a server, and prints)
+"""Audit and rotation in documents a second, and what logins do to the event loop.
+
+usage: python benchmarks/protection.py [--url URL] [--documents N] [--cost C]
+
+Without a URL an embedded CouchDB is started in a process of its own. What is promised: an audit of 5,000 documents
+a second or more on one core, so this process keeps to one core meanwhile (Linux) and its own time is shown beside
+the clock's; and an event loop that is never held up for 10 ms while eight logins run, which are eight requests with
+name and password to a mounted resource. The exit status is 1 where a promise is not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated, Any
+
+import aiohttp
+from tornado.httpserver import HTTPServer
+
+from tornado_couch import Application, Couch, Database, Encrypted, Model, Store, install, resource
+from tornado_couch.ops.audit import audit
+from tornado_couch.ops.rotate import Rotation
+from tornado_couch.security import KeyChain, KeyRing
+from tornado_couch.store import Reprotection
+from tornado_couch.web import Authenticated, BasicAccounts, create_account
+
+AUDITED = 5000  # documents a second
+LAG = 10.0  # milliseconds
+LOGINS = 8
+
+failures: list[str] = []
+
+
+class Note(Model, type="note_v1.0"):
+    text: str
+    owner: Annotated[str, Encrypted(searchable=True)]
+
+
+@contextmanager
+def server(url: str | None) -> Iterator[str]:
+    """A CouchDB's URL."""
+    if url is not None:
+        yield url
+        return
+    command = [sys.executable, "-m", "tornado_couch.embedded", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().split()[-1].rstrip("/")
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep to one core, where the system lets us."""
+    before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if before:
+        os.sched_setaffinity(0, {min(before)})
+    yield
+    if before:
+        os.sched_setaffinity(0, before)
+
+
+@asynccontextmanager
+async def database(couch: Couch) -> AsyncIterator[Database]:
+    """A database that is gone afterwards."""
+    name = f"benchmark-{uuid.uuid4().hex}"
+    await couch.create_database(name)
+    try:
+        await install(couch, name, [Note])
+        yield couch[name]
+    finally:
+        await couch.delete_database(name)
+
+
+class Watch:
+    """The clock's time and this process's own."""
+
+    def __init__(self) -> None:
+        self.clock, self.own = time.perf_counter(), time.process_time()
+
+    def show(self, what: str, count: int) -> float:
+        """Print a line; how many a second of this process's own time."""
+        clock, own = time.perf_counter() - self.clock, time.process_time() - self.own
+        print(f"  {what:<40}{count / clock:8,.0f} a second, {count / own:8,.0f} a second of this process's time")
+        return count / own
+
+
+async def auditing(couch: Couch, documents: int) -> None:
+    """Audit and rotate signed documents of about 1 KB."""
+    old, new = KeyRing.create(), KeyRing.create()
+    async with database(couch) as place:
+        store = Store(place, signer=old, crypter=old)
+        for start in range(0, documents, 1000):
+            notes = [Note(text="x" * 400, owner=f"{start + number}@example.org") for number in range(1000)]
+            await store.create_many(Note, notes)
+        print(f"{documents} documents, signed, with an encrypted and searchable property")
+        with one_core():
+            watch, checked = Watch(), 0
+            async for page in audit(place, old):
+                checked += page.checked
+                assert not page.findings
+            found = watch.show("audit", checked)
+            print(f"  {'':<40}{found / AUDITED:8.1f} times the {AUDITED:,} that are promised")
+            if found < AUDITED:
+                failures.append(f"audit: {found:.0f} documents a second")
+            keys = KeyChain(new, old)
+            watch, renewed = Watch(), 0
+            async for done in Rotation(place, keys, protect=Reprotection(keys, models=[Note])).run():
+                renewed += done.renewed
+            watch.show("rotation: signed and encrypted anew", renewed)
+            assert renewed == documents
+
+
+async def logins(couch: Couch, cost: int) -> None:
+    """Log in eight times at once, and see how late the event loop is meanwhile."""
+    async with database(couch) as place:
+        store = Store(place, crypter=KeyRing.create())
+        for number in range(LOGINS):
+            await create_account(store, f"user{number}", "secret", rounds=cost)
+        accounts = BasicAccounts(store, rounds=cost)
+        app = Application(resource("/notes", Note, store, policy=Authenticated(accounts)))
+        service = HTTPServer(app)
+        service.listen(0, "127.0.0.1")
+        port = next(iter(service._sockets.values())).getsockname()[1]
+        lags: list[float] = []
+        watching = asyncio.ensure_future(watch_loop(lags))
+        await asyncio.sleep(2)
+        alone = max(lags)
+        async with aiohttp.ClientSession() as session:
+            await get(session, port, "user0")  # what is made at the first request is not what is measured
+            accounts.forget()
+            lags.clear()
+            started = time.perf_counter()
+            await asyncio.gather(*(get(session, port, f"user{number}") for number in range(LOGINS)))
+            took = time.perf_counter() - started
+        watching.cancel()
+        service.stop()
+        await service.close_all_connections()
+    found = sorted(lags)
+    print(f"{LOGINS} logins at once, bcrypt of cost {cost}, in {took:.2f} s")
+    for name, lag in (("median", found[len(found) // 2]), ("99 of 100", found[len(found) * 99 // 100])):
+        print(f"  {'the event loop was late, ' + name:<40}{lag:8.2f} ms")
+    print(f"  {'at most':<40}{found[-1]:8.2f} ms, {found[-1] / LAG:.0%} of {LAG:.0f} ms")
+    print(f"  {'at most, in two seconds without logins':<40}{alone:8.2f} ms: the machine's own doing")
+    if found[-1] > max(LAG, 2 * alone):
+        failures.append(f"logins: the loop was {found[-1]:.1f} ms late")
+
+
+async def watch_loop(lags: list[float]) -> None:
+    """Note by how many milliseconds a wait of one is too long, again and again."""
+    while True:
+        before = time.perf_counter()
+        await asyncio.sleep(0.001)
+        lags.append((time.perf_counter() - before) * 1000 - 1)
+
+
+async def get(session: aiohttp.ClientSession, port: int, name: str) -> None:
+    """Read the notes as somebody who has to log in."""
+    credentials = base64.b64encode(f"{name}:secret".encode()).decode()
+    headers = {"Authorization": f"Basic {credentials}"}
+    async with session.get(f"http://127.0.0.1:{port}/notes", headers=headers) as reply:
+        assert reply.status == 200, await reply.text()
+
+
+async def measured(url: str, options: Any) -> None:
+    """All of it."""
+    async with Couch(url) as couch:
+        await auditing(couch, options.documents)
+        await logins(couch, options.cost)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", help="a CouchDB, with an admin's credentials")
+    parser.add_argument("--documents", type=int, default=10_000)
+    parser.add_argument("--cost", type=int, default=12, help="of bcrypt")
+    options = parser.parse_args()
+    with server(options.url) as url:
+        asyncio.run(measured(url, options))
+    if failures:
+        raise SystemExit("; ".join(failures))
+
+
+if __name__ == "__main__":
+    main()
