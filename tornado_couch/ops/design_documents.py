@@ -2,6 +2,10 @@
 
 CouchDB knows an index by what its design document says of views, not by the document's name. So a changed view is
 built under another name first; when the document itself is changed after that, its index is there already.
+
+The other name goes last. CouchDB writes the head of an index's file some seconds after it has built it, and ends the
+process that has the index when a design document that this was opened by is deleted: what is not in the file by then
+would have to be built again (seen with CouchDB 3.5).
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ Report = Callable[[int, "int | None"], None]
 _MARK = "tornado_couch"
 _BUILDING = "_design/tornado_couch_building_"
 _POLL_SECONDS = 0.5
+# CouchDB commits an index within 5 s; where writes go on all the time it may never say that nothing is left to.
+_COMMIT_POLLS = 60
 
 
 def marked(document: Mapping[str, Any], origin: str, **more: Any) -> Document:
@@ -59,6 +65,7 @@ class DesignDocuments:
         self._database = database
         self._report = report
         self._populated = populated
+        self._built: dict[str, Document] = {}  # what was built under another name, by that
 
     async def read(self) -> dict[str, Document]:
         """All that are there, by id."""
@@ -80,6 +87,7 @@ class DesignDocuments:
             elif not _same(now, document):
                 found.append(Step("change", "design document", name, "its views stay as they are", work=work))
             elif left_over:
+                work = partial(self._finish, document)
                 found.append(Step("remove", "design document", _building_id(document), "left over", work=work))
         return found
 
@@ -100,11 +108,27 @@ class DesignDocuments:
         return Step("remove", "design document", document["_id"], "no longer wanted", work=work)
 
     def cleaning(self) -> Step:
-        """How to delete the files of indexes that no design document describes."""
+        """How to remove the names that were built under, and the files of indexes that no design document describes."""
         return Step("remove", "old index files", self._database.name, work=self._clean)
 
     async def _clean(self) -> None:
+        for name, document in self._built.items():
+            await self._committed(document["_id"])
+            await self._discard(name)
         await self._database.clean_up_views()
+
+    async def _committed(self, name: str) -> None:
+        """Wait until an index is in its file, so that nobody has to build it again."""
+        for _ in range(_COMMIT_POLLS):
+            if not await self._is_waiting(name):
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _is_waiting(self, name: str) -> bool:
+        try:
+            return (await self._database.design_info(name))["view_index"].get("waiting_commit") is True
+        except NotFound:
+            return False
 
     async def _bring(self, wanted: Document, now: Document | None) -> str | None:
         """Make one design document what is wanted, whoever does the same at the same time."""
@@ -114,24 +138,30 @@ class DesignDocuments:
                 now = await self._get(name)
             first = False
             if now is not None and _same(now, wanted):
-                await self._discard(_building_id(wanted))
                 return None
-            if now is not None and _rebuilds(now, wanted) and not await self._build_beside(wanted):
+            rebuilds = now is not None and _rebuilds(now, wanted)
+            if rebuilds and not await self._build_beside(wanted):
                 continue
             try:
                 await self._database.put({**wanted, **({"_rev": now["_rev"]} if now else {})})
             except Conflict:
                 continue  # another installer was faster: see what it wrote
-            await self._discard(_building_id(wanted))
-            if now is None and self._populated:
+            if rebuilds or (now is None and self._populated):
+                # Asked for by its own name, the index stays when the other name goes.
                 await self._build(wanted)
             return f"wrote {name}"
+
+    async def _finish(self, wanted: Document) -> str | None:
+        """Have the cleaning remove what an interrupted installer left over."""
+        self._built[_building_id(wanted)] = wanted
+        return None
 
     async def _build_beside(self, wanted: Document) -> bool:
         """Build the index under another name; False where another installer has removed that name meanwhile."""
         beside = {**wanted, "_id": _building_id(wanted)}
         with contextlib.suppress(Conflict):  # begun by another installer, or by one that was interrupted
             await self._database.put(beside)
+        self._built[beside["_id"]] = wanted
         try:
             await self._build(beside)
         except NotFound:
@@ -156,6 +186,8 @@ class DesignDocuments:
                 return
             except Unavailable:
                 before, pending = pending, await self._pending(document["_id"])
+                if pending == 0:
+                    return
                 if pending >= before:
                     raise
 
