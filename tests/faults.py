@@ -416,11 +416,13 @@ class FaultProxy(_Listener):
     Attributes:
         faults: what to spoil; a request suffers the first one that strikes it.
         requests: the requests that came.
+        busy: how many exchanges are under way, those included that the client has given up.
     """
 
     def __init__(self, target: str) -> None:
         super().__init__()
         self.faults: list[Fault] = []
+        self.busy = 0
         self._target = urlsplit(target)
 
     @property
@@ -446,7 +448,11 @@ class FaultProxy(_Listener):
 
                 call = Call(request, writer, reader)
                 fault = next((each for each in self.faults if each.strikes(request)), None)
-                await (fault.effect(call, forward) if fault else call.send(await forward()))
+                self.busy += 1
+                try:
+                    await (fault.effect(call, forward) if fault else call.send(await forward()))
+                finally:
+                    self.busy -= 1
                 if writer.is_closing():
                     return
         finally:

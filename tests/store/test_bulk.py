@@ -122,7 +122,7 @@ async def test_a_document_that_spoils_the_request_is_refused_alone(
         return await put(document)
 
     monkeypatch.setattr(store.database, "bulk_docs", spoiled)
-    monkeypatch.setattr(store.writer._documents, "put", put)
+    monkeypatch.setattr(store.writer._access, "put", put)
     found = await store.create_many(Fruit, [Fruit(color="red"), Fruit(color="large")])
     assert [type(each) for each in found] == [Fruit, TooLarge]
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..couch import Access
 from ..errors import Conflict, RetriesExhausted
 from .proof import history
 from .retry import Retry
 from .signing import Guard
-from .writing import Documents, Writer
+from .writing import Writer
 
 __all__ = ["Eraser"]
 
@@ -25,14 +26,14 @@ class Eraser:
     """Deletes documents of one database.
 
     Args:
-        documents: the database, or what stands for it.
+        access: the way to the documents.
         guard: signs the tombstones, and verifies the leaves that no read has seen.
         writer: carries out the writes.
         retry: how often the leaves are looked at again.
     """
 
-    def __init__(self, documents: Documents, guard: Guard, writer: Writer, retry: Retry) -> None:
-        self._documents = documents
+    def __init__(self, access: Access, guard: Guard, writer: Writer, retry: Retry) -> None:
+        self._access = access
         self._guard = guard
         self._writer = writer
         self._retry = retry
@@ -80,7 +81,7 @@ class Eraser:
 
     async def _live(self, document_id: str, made: set[str]) -> Sequence[Document]:
         """The leaves that live, verified; without those upon a tombstone of ours: that is a new document."""
-        (leaves,) = await self._documents.bulk_get([document_id], revs=True)
+        leaves = await self._access.leaves(document_id, revs=True, every=True)
         found = [each.document for each in leaves if each.document and not each.document.get("_deleted")]
         return [self._verified(each) for each in found if made.isdisjoint(history(each))]
 

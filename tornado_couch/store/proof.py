@@ -93,7 +93,9 @@ class Evidence:
     def unread(self) -> list[str]:
         """The revisions that may be the write, and whose bodies have not been read."""
         suspects = self._suspects()
-        return [] if self._found(suspects) else [each for each in suspects if each not in self._bodies]
+        if self._found(suspects) or self._made_by_others():
+            return []
+        return [each for each in suspects if each not in self._bodies]
 
     def learn(self, revisions: Sequence[Leaf]) -> None:
         """Take in the bodies of older revisions, as far as CouchDB still has them."""
@@ -117,8 +119,9 @@ class Evidence:
         return Standing.BEATEN if alive else Standing.PENDING  # CouchDB creates anew over tombstones
 
     def _made_by_others(self) -> bool:
+        """Whether another creation than this one made what is there."""
         own = _latest(self._document)
-        return bool(own) and all(_created(each) not in ("", own) for each in self._leaves)
+        return self._base is None and bool(own) and all(_created(each) not in ("", own) for each in self._leaves)
 
     def _suspects(self) -> list[str]:
         """The revisions that may be the write, by their place in the history."""

@@ -5,8 +5,6 @@ reads the leaves of the document and decides by what they prove (see `proof`): t
 first, a conflict as any other; or neither yet: then the very same document is sent again, of which CouchDB can store
 only one copy. With tokens a plain conflict is proved as well, since a proxy on the way may have sent a request twice
 and given the second answer.
-
-What needs to be known of CouchDB is in `Documents`: a database is one, and so is whatever joins requests together.
 """
 
 from __future__ import annotations
@@ -15,9 +13,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from ..couch import BulkResult, BulkResults, Leaf, Observer, WriteResult
+from ..couch import Access, Leaf, Observer, WriteResult
+from ..couch.bulk import failure
 from ..errors import (
     BadRequest,
     Conflict,
@@ -27,36 +26,16 @@ from ..errors import (
     Refused,
     TooLarge,
     Unavailable,
-    refusal,
 )
 from ..models import WRITE_PROPERTY, DocumentType
 from .proof import Evidence, Standing, Verdict, generation, marked, unmarked
 from .retry import Retry
 
-__all__ = ["Documents", "Writer"]
+__all__ = ["Writer"]
 
 Document = dict[str, Any]
 
 _AT_ONCE = 1000  # documents in one request to CouchDB
-
-# CouchDB's words for a document of `_bulk_docs` that it did not take, as the status that a PUT has.
-_STATUS = {"conflict": 409, "forbidden": 403, "unauthorized": 401, "document_too_large": 413, "too_large": 413}
-
-
-class Documents(Protocol):
-    """What a writer asks of CouchDB; `Database` has it."""
-
-    async def put(self, document: Mapping[str, Any], /) -> WriteResult:
-        """Create a document, or replace the revision that it names."""
-        ...
-
-    async def bulk_docs(self, documents: Sequence[Mapping[str, Any]], /) -> BulkResults:
-        """Write documents, each by itself."""
-        ...
-
-    async def bulk_get(self, wanted: Sequence[str | tuple[str, str]], /, *, revs: bool = False) -> list[list[Leaf]]:
-        """Read documents with all their leaves, or single revisions of them."""
-        ...
 
 
 @dataclass
@@ -125,7 +104,7 @@ class Writer:
     """Writes documents to one database, and finds out what became of those whose answers were lost.
 
     Args:
-        documents: the database, or what stands for it.
+        access: the way to the documents.
         retry: how long, how often and how far apart it is tried.
         sleep: waits between tries.
         tokens: put a token into each document that `marked` is given; without it bodies are compared.
@@ -135,7 +114,7 @@ class Writer:
 
     def __init__(
         self,
-        documents: Documents,
+        access: Access,
         retry: Retry,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         *,
@@ -143,12 +122,12 @@ class Writer:
         clock: Callable[[], float] = time.monotonic,
         observer: Observer | None = None,
     ) -> None:
-        self._documents = documents
+        self._access = access
         self._retry = retry
         self._sleep = sleep
         self._tokens = tokens
         self._clock = clock
-        self._observer = observer or Observer()
+        self._observer = Observer() if observer is None else observer  # several, of whom there are none, are false
 
     def marked(self, document: Mapping[str, Any], *, new: bool = False) -> Document:
         """The document with a token of its own: before it is signed, and once for each write that is meant.
@@ -191,12 +170,12 @@ class Writer:
             sending = [each for each in writes if each.sending]
             for write, answer in zip(sending, await send([each.document for each in sending]), strict=True):
                 write.answered(answer)
+            end = end or self._clock() + self._retry.patience
             unproved = await self._prove([each for each in writes if each.doubtful])
             open_ = [each for each in writes if each.outcome is None]
             if not open_:
                 break
             failures += 1
-            end = end or self._clock() + self._retry.patience
             if failures >= self._retry.attempts or self._clock() >= end:
                 for write in open_:
                     write.given_up(unproved)
@@ -210,10 +189,10 @@ class Writer:
             return None
         ids = [str(each.document["_id"]) for each in writes]
         try:
-            leaves = await self._documents.bulk_get(ids, revs=True)
+            leaves = await self._leaves(ids)
             proofs = [Evidence(each.document, found) for each, found in zip(writes, leaves, strict=True)]
             unread = [(id_, each, revision) for id_, each in zip(ids, proofs, strict=True) for revision in each.unread]
-            found = await self._documents.bulk_get([(id_, revision) for id_, _, revision in unread]) if unread else []
+            found = await self._access.bulk_get([(id_, revision) for id_, _, revision in unread]) if unread else []
         except CouchError as error:
             return error
         for (_, evidence, _), bodies in zip(unread, found, strict=True):
@@ -226,12 +205,17 @@ class Writer:
                 self._observer.answer_proved(_kind(write.document), landed)
         return None
 
+    async def _leaves(self, ids: Sequence[str]) -> list[list[Leaf]]:
+        if len(ids) == 1:
+            return [await self._access.leaves(ids[0], revs=True, every=True)]  # which may go along with others
+        return await self._access.bulk_get(ids, revs=True)
+
     async def _sent_alone(self, documents: Sequence[Mapping[str, Any]]) -> list[str | CouchError]:
         return [await self._sent(each) for each in documents]
 
     async def _sent(self, document: Mapping[str, Any]) -> str | CouchError:
         try:
-            result = await self._documents.put(document)
+            result = await self._access.put(document)
         except CouchError as error:
             return error
         return result.rev if _fits(document, result) else InvalidReply("PUT: the answer is to another request")
@@ -241,7 +225,7 @@ class Writer:
         for start in range(0, len(documents), _AT_ONCE):
             part = documents[start : start + _AT_ONCE]
             try:
-                answers += [_answer(each) for each in await self._documents.bulk_docs(part)]
+                answers += [each.rev or failure(each.error, each.reason) for each in await self._access.bulk_docs(part)]
             except (BadRequest, TooLarge):
                 # One of them spoiled it for all: none was written. Alone each gets what it deserves.
                 answers += await self._sent_alone(part)
@@ -260,11 +244,3 @@ def _kind(document: Mapping[str, Any]) -> str:
     found = DocumentType.parse(document.get("type"))
     return found.name if found else ""
 
-
-def _answer(result: BulkResult) -> str | CouchError:
-    if result.rev is not None:
-        return result.rev
-    error, reason = result.error or "unknown_error", result.reason or ""
-    if error not in _STATUS:
-        return Unavailable(f"CouchDB did not write a document: {error}: {reason}")
-    return refusal(_STATUS[error], error, reason)
