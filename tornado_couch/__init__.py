@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         upgrade,
     )
     from .ops import ApplicationUser, Installer, install
-    from .store import Bounds, Page, Query, Retry, Store
+    from .store import Bounds, Page, Query, Reconciler, Retry, Store
     from .web import (
         AllowAny,
         ApiInfo,
@@ -104,6 +104,7 @@ __all__ = [
     "Public",
     "Query",
     "ReadOnly",
+    "Reconciler",
     "ReductionHandler",
     "ReplaceMixin",
     "ResourceHandler",
@@ -138,7 +139,7 @@ _HOME = {
         " UpdatedOn WriteOnly upgrade"
     ),
     "ops": "ApplicationUser Installer install",
-    "store": "Bounds Page Query Retry Store",
+    "store": "Bounds Page Query Reconciler Retry Store",
     "web": (
         "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"
         " PatchMixin Policy Problem ProblemHandler ReductionHandler ReplaceMixin"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from .conflicts import Conflicted, ConflictPage, conflicts_in_view, conflicts_since
+from .lease import Lease
+from .leaves import LeafSet
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update
 from .planning import indexed_properties, plan
 from .queries import Bounds, Query
 from .readiness import Readiness, ReadinessCheck
 from .reading import Page
 from .reconcile import ReconcileResult, Reconciliation
+from .reconciler import Reconciler, ReconcilerStats, reconcile_all
 from .reductions import Group, Groups, reduced
 from .reprotection import Reprotection
 from .retry import Retry
@@ -19,11 +23,15 @@ __all__ = [
     "Bounds",
     "Change",
     "Check",
+    "ConflictPage",
+    "Conflicted",
     "Creation",
     "Deletion",
     "Expectation",
     "Group",
     "Groups",
+    "LeafSet",
+    "Lease",
     "Operation",
     "Page",
     "Position",
@@ -31,13 +39,18 @@ __all__ = [
     "Readiness",
     "ReadinessCheck",
     "ReconcileResult",
+    "Reconciler",
+    "ReconcilerStats",
     "Reconciliation",
     "Reprotection",
     "Retry",
     "Store",
     "Update",
+    "conflicts_in_view",
+    "conflicts_since",
     "indexed_properties",
     "plan",
+    "reconcile_all",
     "reduced",
     "rewritten",
 ]

@@ -1,0 +1,327 @@
+"""The reconciler: merges documents in conflict in the background of a service, one of all its processes at a time.
+
+async with Reconciler(store, [Fruit, Basket]):
+    await serve_until_stopped()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from ..errors import BadRequest, CouchError, NotFound, TornadoCouchError
+from ..models import Model, model_info
+from .conflicts import Conflicted, ConflictPage, conflicts_among, conflicts_in_view, conflicts_since
+from .lease import Lease
+from .reconcile import ReconcileResult
+from .retry import Retry
+from .store import Store
+
+__all__ = ["Reconciler", "ReconcilerStats", "reconcile_all"]
+
+logger = logging.getLogger("tornado_couch.store")
+
+_AT_ONCE = 8  # documents that are merged at the same time
+_NOTICED_AT_MOST = 10_000
+_LEAVING = 5.0  # seconds that a reconciler that is stopped takes at most to give its lease back
+
+
+@dataclass
+class ReconcilerStats:
+    """What a reconciler has done since it was made; for metrics.
+
+    Attributes:
+        leading: whether it holds the lease now.
+        examined: how many changed documents were looked at.
+        merged: how many merged revisions were written.
+        deleted: how many leaves were deleted since others have what they had.
+        failed: how often a document could not be dealt with: other writers were faster again and again, say.
+        outages: how often the work was interrupted since CouchDB could not be used.
+        kept: the documents that the rules leave in conflict, as far as known: why, by id.
+        since: the sequence of the changes feed that it has come to.
+    """
+
+    leading: bool = False
+    examined: int = 0
+    merged: int = 0
+    deleted: int = 0
+    failed: int = 0
+    outages: int = 0
+    kept: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    since: str | int | None = None
+
+    def add(self, result: ReconcileResult) -> None:
+        """Count what became of a document."""
+        self.merged += result.merged
+        self.deleted += result.deleted
+        self.kept.pop(result.id, None)
+        if result.problems and len(self.kept) < _NOTICED_AT_MOST:
+            self.kept[result.id] = result.problems
+
+
+async def reconcile_all(
+    store: Store,
+    models: Iterable[type[Model]],
+    conflicts: Iterable[Conflicted],
+    done: Callable[[Conflicted, ReconcileResult | TornadoCouchError], None],
+) -> None:
+    """Merge some documents, a few at a time.
+
+    Args:
+        store: where they are.
+        models: those whose documents are merged; others are passed by.
+        conflicts: the documents.
+        done: is told what became of each: what was done, or what made it fail.
+
+    Raises:
+        CouchError: CouchDB cannot be used; what was begun is ended.
+    """
+    known = {model_info(cls).type.name: cls for cls in models}
+    waiting = iter([each for each in conflicts if each.type_name in known])
+
+    async def work() -> None:
+        for each in waiting:
+            try:
+                done(each, await store.reconciliation.reconcile(known[each.type_name], each.id))
+            except CouchError:
+                raise
+            except TornadoCouchError as error:
+                done(each, error)
+
+    await _together([work() for _ in range(_AT_ONCE)])
+
+
+async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Run coroutines until all have ended; the first error ends the others."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Reconciler:
+    """Follows the changes of a database and merges what is in conflict, while it holds the lease of that work.
+
+    As many as there are processes can run; one works, the others wait for its lease to end. It goes on where the
+    last one stopped, and looks through the view of conflicts at its beginning and from time to time.
+
+    Args:
+        store: where the documents are, with all keys of the service: what is merged is verified and signed.
+        models: those whose documents are merged.
+        interval: seconds between two looks at the changes feed.
+        rescan: seconds between two looks through all conflicts, those that rules have left included.
+        lease_seconds: how long the others wait when a process dies.
+        settle: see `Lease`.
+        retry: how far apart tries are while CouchDB cannot be used.
+        page_size: how many changes are read at a time.
+
+    Attributes:
+        stats: what it has done.
+        lease: the lease.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        models: Iterable[type[Model]],
+        *,
+        interval: float = 5.0,
+        rescan: float = 600.0,
+        lease_seconds: float = 30.0,
+        settle: float = 2.0,
+        retry: Retry | None = None,
+        page_size: int = 500,
+    ) -> None:
+        self.stats = ReconcilerStats()
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        self.lease = Lease(store.database, "reconciler", owner=owner, seconds=lease_seconds, settle=settle)
+        self._store = store
+        self._models = list(models)
+        for cls in self._models:
+            store.check(cls)
+        self._interval = interval
+        self._rescan = rescan
+        self._retry = retry or Retry(base=1.0, cap=60.0)
+        self._page_size = page_size
+        self._noticed: set[str] = set()
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    # ------------------------------------------------------------ its life
+
+    async def __aenter__(self) -> Self:
+        self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def start(self) -> None:
+        """Begin in the background of the running event loop; at once, and without asking CouchDB.
+
+        Raises:
+            RuntimeError: it runs already.
+        """
+        if self._task is not None:
+            raise RuntimeError("this reconciler runs already")
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End: what is being written is left to itself, the lease is given back."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def notice(self, document_id: str, *_: object) -> None:
+        """Look at a document soon, which somebody has seen to be in conflict; fit for `Store(on_conflict=...)`.
+
+        It does nothing in a process that does not hold the lease: who does finds the document in the changes feed.
+        """
+        if self.lease.held and len(self._noticed) < _NOTICED_AT_MOST:
+            self._noticed.add(document_id)
+            self._woken.set()
+
+    # ------------------------------------------------------------ holding the lease
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                state = await self.lease.acquire()
+                if state is None:
+                    await asyncio.sleep(min(self._interval, self.lease.seconds / 3))
+                else:
+                    await self._lead(state)
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - whatever it was, documents in conflict need somebody
+                failures += 1
+                self._log_failure(error)
+                await asyncio.sleep(self._retry.delay(failures))
+
+    def _log_failure(self, error: Exception) -> None:
+        if isinstance(error, CouchError):
+            self.stats.outages += 1
+            logger.warning("the reconciler of %s waits: %s", self._store.database.name, error)
+        else:
+            self.stats.failed += 1
+            logger.error("the reconciler of %s failed", self._store.database.name, exc_info=error)
+
+    async def _lead(self, state: dict[str, Any]) -> None:
+        """Work as long as the lease is held."""
+        self.stats.leading = True
+        self.stats.since = state.get("since")
+        tasks = [asyncio.create_task(self._keep()), asyncio.create_task(self._work())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            self.stats.leading = False
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(CouchError, asyncio.TimeoutError):
+                await asyncio.wait_for(self.lease.release(self._state()), _LEAVING)
+
+    async def _keep(self) -> None:
+        """Renew the lease until it is lost."""
+        pause = self.lease.seconds / 3
+        while self.lease.held:
+            await asyncio.sleep(pause)
+            try:
+                if not await self.lease.renew(self._state()):
+                    return
+                pause = self.lease.seconds / 3
+            except CouchError:
+                pause = self.lease.seconds / 10  # there is time for a few tries
+
+    def _state(self) -> dict[str, Any]:
+        """What the next one goes on from."""
+        return {} if self.stats.since is None else {"since": self.stats.since}
+
+    # ------------------------------------------------------------ the work
+
+    async def _work(self) -> None:
+        begun = self.stats.since is not None
+        if not begun:
+            # What comes from now on is in the feed, what was before in the view.
+            self.stats.since = (await self._store.database.info())["update_seq"]
+        scanned = None
+        while True:
+            if scanned is None or time.monotonic() - scanned >= self._rescan:
+                if not await self._scan() and not begun:
+                    self.stats.since = 0  # the feed has everything, too
+                scanned, begun = time.monotonic(), True
+            await self._follow()
+            await self._look_at_noticed()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), self._interval)
+            self._woken.clear()
+
+    async def _scan(self) -> bool:
+        """Look at every document in conflict; False where nobody installed the view of them."""
+        try:
+            async for page in conflicts_in_view(self._store.database, page_size=self._page_size):
+                await self._merge(page.conflicts)
+        except NotFound:
+            logger.warning("%s has no view of conflicts; install() puts it in", self._store.database.name)
+            return False
+        return True
+
+    async def _follow(self) -> None:
+        """Look at what changed."""
+        database = self._store.database
+        try:
+            async for page in self._pages():
+                self.stats.examined += len(page.examined)
+                for settled in set(page.examined) - {each.id for each in page.conflicts}:
+                    self.stats.kept.pop(settled, None)
+                await self._merge(page.conflicts)
+                self.stats.since = page.since
+        except BadRequest:
+            # The sequence is of another database, which this one took the place of.
+            logger.warning("the reconciler of %s begins anew: its place in the changes feed is gone", database.name)
+            self.stats.since = 0
+
+    def _pages(self) -> AsyncIterator[ConflictPage]:
+        return conflicts_since(self._store.database, self.stats.since or 0, page_size=self._page_size)
+
+    async def _look_at_noticed(self) -> None:
+        noticed, self._noticed = sorted(self._noticed), set()
+        try:
+            await self._merge(await conflicts_among(self._store.database, noticed))
+        except CouchError:
+            self._noticed.update(noticed)
+            raise
+
+    async def _merge(self, conflicts: Iterable[Conflicted]) -> None:
+        await reconcile_all(self._store, self._models, conflicts, self._done)
+
+    def _done(self, conflict: Conflicted, outcome: ReconcileResult | TornadoCouchError) -> None:
+        if isinstance(outcome, TornadoCouchError):
+            self.stats.failed += 1
+            self._noticed.add(conflict.id)
+            # Not the id, which can be made of a property.
+            logger.warning("a %s stays in conflict for now: %s", conflict.type_name, outcome)
+            return
+        if outcome.problems and outcome.id not in self.stats.kept:
+            pointers = sorted({each["pointer"] or "the document" for each in outcome.problems})
+            logger.warning("a %s stays in conflict; its rules cannot decide on %s", conflict.type_name, pointers)
+        self.stats.add(outcome)
