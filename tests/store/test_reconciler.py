@@ -204,21 +204,20 @@ async def test_other_documents_are_passed_by(store: Store) -> None:
 async def test_of_two_one_works_and_the_other_takes_over(store: Store) -> None:
     """At once when the first one is stopped, from where that was."""
     first, second = (Reconciler(store, [Item], **FAST) for _ in range(2))
-    async with second:
-        async with first:
-            await until(lambda: first.stats.leading or second.stats.leading)
-            leader, other = (first, second) if first.stats.leading else (second, first)
-            for name in "abc":
-                await conflict(store, name)
-                await until(settled(store))
-                assert not (first.stats.leading and second.stats.leading)
-            assert other.stats.merged == 0
-            await leader.stop()
-            await until(lambda: other.stats.leading)
-            assert other.stats.since is not None
-            await conflict(store, "d")
+    async with second, first:
+        await until(lambda: first.stats.leading or second.stats.leading)
+        leader, other = (first, second) if first.stats.leading else (second, first)
+        for name in "abc":
+            await conflict(store, name)
             await until(settled(store))
-            assert (leader.stats.merged, other.stats.merged) == (3, 1)
+            assert not (first.stats.leading and second.stats.leading)
+        assert other.stats.merged == 0
+        await leader.stop()
+        await until(lambda: other.stats.leading)
+        assert other.stats.since is not None
+        await conflict(store, "d")
+        await until(settled(store))
+        assert (leader.stats.merged, other.stats.merged) == (3, 1)
 
 
 HOLDER = """
