@@ -53,7 +53,7 @@ class Conversion:
         partition = model_info(type(model)).partition
         if partition is not None:
             partition_of(partition.name, document.get(partition.name), model._id)
-        return document
+        return self.protection.moved(type(model), document, model._stored.get("_id"))
 
     async def from_store(self, cls: type[M], document: Document) -> M:
         """The model that a document from the database holds.

@@ -7,9 +7,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from ..errors import RevisionMismatch
 from ..models import Model
 
-__all__ = ["Change", "Check", "Creation", "Deletion", "Expectation", "Operation", "Update", "called", "changed"]
+__all__ = [
+    "Change",
+    "Check",
+    "Creation",
+    "Deletion",
+    "Expectation",
+    "Operation",
+    "Update",
+    "called",
+    "changed",
+    "expect",
+]
 
 M = TypeVar("M", bound=Model)
 
@@ -83,6 +95,16 @@ async def called(check: Check[M] | None, model: M) -> None:
     result = check(model) if check else None
     if inspect.isawaitable(result):
         await result
+
+
+def expect(expected: Expectation | None, current: Model) -> None:
+    """Refuse a revision that the caller does not mean.
+
+    Raises:
+        RevisionMismatch: it has another one.
+    """
+    if expected is not None and not expected(current._rev or ""):
+        raise RevisionMismatch("the document has another revision", current._rev)
 
 
 async def changed(change: Change[M], current: M) -> M:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..couch import UNSET
 from ..errors import NoIndex
-from ..models import Index, Model, ModelInfo, model_info, partition_problem
+from ..models import Index, Model, ModelInfo, deleted_view, model_info, partition_problem
 from .queries import Bounds, Query
 
 __all__ = ["Edge", "Interval", "Plan", "indexed_properties", "plan"]
@@ -103,17 +103,27 @@ def plan(cls: type[Model], query: Query) -> Plan:
         NoIndex: there is no such index; says what would make one.
     """
     info = model_info(cls)
+    if query.deleted and not info.restorable:
+        raise NoIndex(f"what is deleted of {info.type.name} is gone; there is no index of it")
     partition, rest = _of_partition(info, query)
     if partition is not None and (found := _found(info, rest)):
-        return replace(_planned(found, rest), partition=partition)
+        return replace(_kept(cls, found, rest), partition=partition)
     if found := _found(info, query):
-        return _planned(found, query)
+        return _kept(cls, found, query)
     raise _no_index(cls, query)
+
+
+def _kept(cls: type[Model], index: Index, query: Query) -> Plan:
+    """The plan, as it is where a model keeps more than what its documents are now."""
+    info, planned = model_info(cls), _planned(index, query)
+    if info.history and index == info.indexes[0]:
+        return _of_versions(planned)
+    return _of_deleted(cls, planned) if query.deleted and info.soft_delete else planned
 
 
 def _of_partition(info: ModelInfo, query: Query) -> tuple[str | None, Query]:
     """The one partition that a query is about, and what else it asks."""
-    if info.partition is None:
+    if info.partition is None or query.deleted:  # what is deleted has one index, of all partitions
         return None, query
     name = info.partition.name
     values = list(query.among.get(name, ()))
@@ -129,6 +139,22 @@ def _found(info: ModelInfo, query: Query) -> Index | None:
         return info.indexes[0]
     serving = [each for each in info.indexes if _serves(info, each, query)]
     return min(serving, key=lambda index: len(index.properties), default=None)
+
+
+def _of_versions(planned: Plan) -> Plan:
+    """The same part of the index of all versions, whose keys go on after the property."""
+    index = Index(planned.index.view, (*planned.index.properties, "", ""), composite=True)
+    return replace(planned, index=index, order=(0, 1, 2))
+
+
+def _of_deleted(cls: type[Model], planned: Plan) -> Plan:
+    """The same part of the index of those that are deleted, whose keys begin with the property's name."""
+    if planned.index.composite:
+        raise NoIndex("what is deleted has no index of several properties")
+    (name,) = planned.index.properties
+    index = Index(deleted_view(cls), ("", name), composite=True)
+    prefixes: list[tuple[Any, ...]] = [(name, *prefix) for prefix in planned.prefixes]
+    return replace(planned, index=index, prefixes=prefixes, order=(0, 1))
 
 
 def _serves(info: ModelInfo, index: Index, query: Query) -> bool:

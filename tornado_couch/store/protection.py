@@ -13,6 +13,7 @@ from .. import json_text
 from ..errors import DecryptionFailed, KeySetError, NotProtected
 from ..models import (
     Classification,
+    Encrypted,
     Model,
     ModelInfo,
     Place,
@@ -23,13 +24,15 @@ from ..models import (
     run_slow,
     to_document,
 )
-from ..security import as_keys
+from ..security import as_keys, is_encrypted
 from .queries import Query
 
 __all__ = ["Protection", "check_protected", "classified", "is_nothing"]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
+
+_ENCRYPTED = Encrypted()
 
 
 class Protection:
@@ -104,6 +107,26 @@ class Protection:
         """
         self.check(cls)
         return self._revealed(cls, document, tolerant=False)
+
+    def moved(self, cls: type[Model], document: Document, source_id: str | None) -> Document:
+        """A document to be written, with what its model does not know encrypted for its own id, too.
+
+        Args:
+            cls: the model.
+            document: with its id.
+            source_id: of the document that it was made of; None for a new one.
+        """
+        if source_id in (None, document["_id"]):
+            return document
+        found, info = dict(document), model_info(cls)
+        for name in document.keys() - info.properties.keys():
+            if is_encrypted(document[name]):
+                try:
+                    value = _ENCRYPTED.reveal(document[name], self._place(info, name, str(source_id)))
+                except DecryptionFailed:
+                    continue  # it was worth nothing in its own place either
+                found[name] = _ENCRYPTED.protect(value, self._place(info, name, document["_id"]))
+        return found
 
     def lookup(self, cls: type[Model], query: Query) -> Query:
         """A query as the indexes know its values.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..couch import UNSET
@@ -37,18 +37,20 @@ class Query:
         ranges: by property, the range that the value must be in.
         sort: the properties to sort by; without any, the order is that of the index.
         descending: the other way round.
+        deleted: only those that are deleted and could be restored, instead of those that are not.
     """
 
     among: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     ranges: Mapping[str, Bounds] = field(default_factory=dict)
     sort: Sequence[str] = ()
     descending: bool = False
+    deleted: bool = False
 
     def restricted(self, name: str, value: Any) -> Query:
         """The same query among those documents alone whose property has this value."""
         given = self.among.get(name)
         values = [value] if given is None or any(same(each, value) for each in given) else []
-        return Query({**self.among, name: values}, self.ranges, self.sort, self.descending)
+        return replace(self, among={**self.among, name: values})
 
 
 def same(one: Any, other: Any) -> bool:

@@ -9,12 +9,14 @@ from typing import Any, Generic, TypeVar
 
 from ..couch import Access, Database, Leaf, Single
 from ..errors import DecryptionFailed, DocumentNotFound, InvalidDocument, InvalidSignature, NotFound, SignatureFault
-from ..models import Model, collection_view, is_of, model_info
+from ..models import Model, collection_view, deleted_view, is_deleted, is_of, model_info, version_prefix
 from .conversion import Conversion
+from .history_pages import HistoryPages
 from .key_memory import KeyMemory
 from .planning import plan
 from .queries import Query, same
 from .signing import Guard
+from .versions import Versions
 from .walking import Position, Walk, count_rows
 
 __all__ = ["Page", "Reader", "is_absent"]
@@ -74,6 +76,8 @@ class Reader:
         self._keys = KeyMemory() if keys is None else keys
         self._conversion = conversion
         self._guard = guard
+        self.history = Versions(database, self.by_ids)
+        self._lists = HistoryPages(database, self.history)
 
     async def by_ids(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
         """The winning documents of these ids, in order.
@@ -85,12 +89,13 @@ class Reader:
         found = await self._database.bulk_get(list(ids), revs=self._guard.history)
         return [self._guard.judged(leaves) for leaves in found]
 
-    async def by_key(self, cls: type[M], key: Any, *, conflicts: bool = False) -> M:
+    async def by_key(self, cls: type[M], key: Any, *, conflicts: bool = False, deleted: bool | None = False) -> M:
         """The model with this key.
 
         Args:
             cls: the model.
             key: which one.
+            deleted: the one that is deleted and can be restored; None for it or one that is not.
             conflicts: keep `_conflicts`, where there are any, in the model's `_stored`.
 
         Raises:
@@ -99,13 +104,18 @@ class Reader:
             DecryptionFailed: a property of it does not decrypt.
             InvalidSignature: it is not what a holder of the keys wrote there, or was deleted by somebody else.
         """
+        info = model_info(cls)
         document = await self._find_document(cls, key, conflicts)
-        if document is None:
-            raise DocumentNotFound(f"there is no {model_info(cls).type.name} with that key")
+        if deleted is not False and document is None and info.soft_delete:
+            document = await self._find_deleted(cls, key)
+        if document is None or deleted not in (None, is_deleted(info, document)):
+            raise DocumentNotFound(f"there is no {info.type.name} with that key")
         return await self._conversion.from_store(cls, document)
 
     async def _find_document(self, cls: type[Model], key: Any, conflicts: bool) -> Document | None:
         info = model_info(cls)
+        if info.history:
+            return await self.history.latest(cls, key)
         certain = info.document_id(key)
         if certain is not None:
             return await self._bearing(cls, certain, key, conflicts)
@@ -138,6 +148,13 @@ class Reader:
                 self._keys.learn(cls, key, document["_id"])
                 return document
         return None
+
+    async def _find_deleted(self, cls: type[Model], key: Any) -> Document | None:
+        """The document that is marked as deleted, which no other view has."""
+        info = model_info(cls)
+        name, view = info.indexes[0].properties[0], deleted_view(cls)
+        found = await self._database.view(view, view, key=[name, info.key_value(key)], limit=1, reduce=False)
+        return await self._bearing(cls, found.rows[0].id or "", key, conflicts=False) if found.rows else None
 
     async def _bearing(self, cls: type[Model], document_id: str, key: Any, conflicts: bool) -> Document | None:
         """The document of this id, if it is of the model and bears the key."""
@@ -195,24 +212,67 @@ class Reader:
             NoIndex: no index serves the query.
         """
         query = self._conversion.to_query(cls, query)
+        if model_info(cls).history:
+            return await self._page_of_latest(cls, query, limit, start, backward, count)
         planned = plan(cls, query)
         rows = await Walk(self._database, planned, start, backward).rows(limit + 1)
         more, rows = len(rows) > limit, rows[:limit]
         if backward:
             rows.reverse()
         previous, following = _neighbours(rows, start, backward, more)
-        items, withheld = await self._models(cls, query, [row.id for row in rows])
+        items, withheld = await self._models(cls, query, await self.by_ids([row.id for row in rows]))
         total = await count_rows(self._database, planned) if count else None
         return Page(items, following, withheld, previous, total)
 
-    async def _models(self, cls: type[M], query: Query, ids: list[str]) -> tuple[list[M], int]:
+    async def _page_of_latest(
+        self, cls: type[M], query: Query, limit: int, start: Position | None, backward: bool, count: bool
+    ) -> Page[M]:
+        """A page of documents that have versions."""
+        listed = await self._lists.read(cls, query, limit=limit, start=start, backward=backward)
+        behind = _behind([position for position, _ in listed.rows], start)
+        documents = [document for _, document in listed.rows]
+        if backward:
+            documents.reverse()
+        items, withheld = await self._models(cls, query, documents)
+        total = await self._lists.count(cls, query) if count else None
+        around = (listed.resume, behind) if backward else (behind, listed.resume)
+        return Page(items, around[1], withheld, around[0], total)
+
+    async def page_of_versions(
+        self, cls: type[M], key: Any, *, limit: int, start: Position | None, backward: bool
+    ) -> Page[M]:
+        """A page of the versions of one document, the latest first; see `Store.versions`."""
+        prefix = version_prefix(model_info(cls), key)
+        ids = await self.history.ids(prefix, limit=limit + 1, start=start, descending=not backward)
+        more, rows = len(ids) > limit, [Position(None, each) for each in ids[:limit]]
+        if backward:
+            rows.reverse()
+        previous, following = _neighbours(rows, start, backward, more)
+        found = await self.by_ids([row.id for row in rows])
+        items, withheld = await self._models(cls, None, found)
+        return Page(items, following, withheld, previous)
+
+    async def of_version(self, cls: type[M], document: Document | None) -> M:
+        """The model that a version holds.
+
+        Raises:
+            DocumentNotFound: there is none, or it says that the document is deleted.
+        """
+        if document is None or is_deleted(model_info(cls), document):
+            raise DocumentNotFound("there is no such version")
+        return await self._conversion.from_store(cls, document)
+
+    async def _models(
+        self, cls: type[M], query: Query | None, documents: Sequence[Document | InvalidSignature | None]
+    ) -> tuple[list[M], int]:
+        """The models of those documents that a query means, and how many more of them cannot be given out."""
         items, withheld = [], 0
-        for document in await self.by_ids(ids):
+        for document in documents:
             if isinstance(document, InvalidSignature):
                 withheld += 1  # the guard has logged it
                 continue
-            # Deleted or changed since the index was read.
-            if document is None or not is_of(cls, document) or not _is_among(cls, query, document):
+            # Deleted, restored or changed since the index was read.
+            if document is None or not is_of(cls, document) or (query and not _is_meant(cls, query, document)):
                 continue
             try:
                 items.append(await self._conversion.from_store(cls, document))
@@ -236,8 +296,17 @@ def _neighbours(
     return previous, following
 
 
-def _is_among(cls: type[Model], query: Query, document: Document) -> bool:
+def _behind(rows: Sequence[Position], start: Position | None) -> Position | None:
+    """Where what comes before a page ends, in the direction in which it was read."""
+    if start is None:
+        return None
+    return rows[0] if rows else start._replace(inclusive=not start.inclusive)
+
+
+def _is_meant(cls: type[Model], query: Query, document: Document) -> bool:
     info = model_info(cls)
+    if is_deleted(info, document) != query.deleted:
+        return False
     for name, values in query.among.items():
         declared = info.properties.get(name)
         value = document.get(declared.index_member if declared else name, info.defaults.get(name))

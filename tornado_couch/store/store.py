@@ -15,6 +15,8 @@ from ..security import Scheme
 from .bulk import BulkWriter
 from .conversion import Conversion, in_partition
 from .erasing import Eraser
+from .history import History
+from .keeping import Keeping
 from .operations import Change, Check, Expectation, Operation, called, changed
 from .protection import Protection
 from .queries import Query
@@ -22,6 +24,7 @@ from .reading import Page, Reader
 from .reconcile import Reconciliation
 from .retry import Retry
 from .signing import Guard, NoGuard, SignatureGuard, Verification
+from .singly import Singly
 from .walking import Position
 from .writing import Writer
 
@@ -31,7 +34,7 @@ M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 
 
-class Store:
+class Store(Keeping):
     """Creates, finds, changes and deletes models in a database.
 
     Every method raises the `CouchError`s of the client besides those it names. A store holds no
@@ -98,6 +101,7 @@ class Store:
         self._reader = Reader(database, self._conversion, self._guard, self._access)
         self._eraser = Eraser(self._access, self._guard, self.writer, self.retry)
         self.reconciliation = Reconciliation(database, self._conversion, self._guard, self.retry, sleep)
+        self._history = History(database, self._reader.history, self._conversion, self._guard, self.writer, now)
 
     @property
     def signature_failures(self) -> Counter[str]:
@@ -115,6 +119,8 @@ class Store:
                 can still both succeed: no view can prevent it.
         """
         info = model_info(type(model))
+        if info.history:
+            return await self._history.create(model)
         chosen = info.unique or model._id is not None
         if info.key is None or info.key.generated:
             model._id = model._id or in_partition(model, await self.database.server.new_id())
@@ -126,9 +132,12 @@ class Store:
             await self._refuse_known_key(model)
             model._id = model._id or in_partition(model, await self.database.server.new_id())
         model._rev = None
-        # Only an id of our own choosing can have been another document's before.
-        parents = await self._guard.tombstones([model._id] if chosen and model._id else [])
         try:
+            named = chosen or not (info.key is None or info.key.generated)
+            if info.soft_delete and named and (found := await self._revive(model)):
+                return found
+            # Only an id of our own choosing can have been another document's before.
+            parents = await self._guard.tombstones([model._id] if chosen and model._id else [])
             return await self._write(model, new=True, parent=parents.get(model._id or ""))
         except Conflict:
             raise DocumentExists(f"there is a {info.type.name} with that key already") from None
@@ -162,7 +171,9 @@ class Store:
         """
         return await self._bulk(cls).write(operations)
 
-    def _bulk(self, cls: type[M]) -> BulkWriter[M]:
+    def _bulk(self, cls: type[M]) -> BulkWriter[M] | Singly[M]:
+        if model_info(cls).restorable:
+            return Singly(self, cls)
         return BulkWriter(self.database, self._conversion, cls, self._now, self, self._guard, self.writer, self._eraser)
 
     async def _refuse_known_key(self, model: Model) -> None:
@@ -172,14 +183,19 @@ class Store:
             return
         raise DocumentExists(f"there is a {model_info(type(model)).type.name} with that key already")
 
-    async def get(self, cls: type[M], key: Any) -> M:
+    async def get(self, cls: type[M], key: Any, *, deleted: bool | None = False) -> M:
         """The model with this key.
+
+        Args:
+            cls: the model.
+            key: which one.
+            deleted: True for one that is deleted and can be restored, None for it or one that is not deleted.
 
         Raises:
             DocumentNotFound: there is none, or it is deleted.
             InvalidDocument: the stored document does not fit the model.
         """
-        return await self._reader.by_key(cls, key)
+        return await self._reader.by_key(cls, key, deleted=deleted)
 
     def check(self, cls: type[Model]) -> None:
         """Refuse a model that this store has no keys for; the other methods refuse it as well, when they need them.
@@ -348,7 +364,7 @@ class Store:
         async def attempt() -> M:
             current = await self._checked(cls, key, check, expected, conflicts=True)
             await called(confirm, current)
-            await self._eraser.erase({**current._stored, "_id": current._id, "_rev": current._rev})
+            await self._remove(current)
             return current
 
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
@@ -363,6 +379,8 @@ class Store:
         return current
 
     async def _write(self, model: M, *, new: bool, parent: str | None = None) -> M:
+        if model_info(type(model)).history:
+            return await self._history.append(model)
         stamped(model, new=new, now=self._now)
         document = self.writer.marked(await self._conversion.to_store(model, new=new), new=new)
         model._stored, model._rev = await self._put(document, parent)
