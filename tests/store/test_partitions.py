@@ -51,9 +51,8 @@ class Note(Model, type="note_v1.0", partition="topic"):
 
 @pytest.fixture
 async def database(couch: Any) -> AsyncIterator[Database]:
-    """A partitioned database with the models installed."""
+    """A database with the models installed; that they have partitions makes it a partitioned one."""
     name = f"test-{uuid.uuid4().hex}"
-    await couch.create_database(name, partitioned=True)
     await install(couch, name, [Reading, Sensor, Note])
     yield couch[name]
     await couch.delete_database(name)

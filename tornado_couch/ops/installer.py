@@ -18,7 +18,7 @@ from typing import Any
 
 from ..couch import Couch, Database, Timeout
 from ..errors import AlreadyExists, BadRequest, InstallError, NotFound
-from ..models import VALIDATION_DOCUMENT, Model
+from ..models import VALIDATION_DOCUMENT, Model, model_info
 from ..security import Scheme
 from ..store import Store
 from ..store.signing import Guard, NoGuard, SignatureGuard
@@ -64,7 +64,7 @@ class Installer:
         design_docs: a folder of further design documents: see `ops.design_folder`.
         seeds: a folder of documents that have to be there: see `ops.seeds`.
         q, n, partitioned: of a database that is created: shards, copies of each, and whether ids are
-            PARTITION:ID. A database that is there keeps its own.
+            PARTITION:ID, as a model with `partition=` needs them. A database that is there keeps its own.
         create: False where the database has to be there already.
         delete: delete the database first, with everything in it; with `create=False` do nothing else.
         create_design: False to leave all design documents as they are.
@@ -111,6 +111,7 @@ class Installer:
         self._models = tuple(dict.fromkeys(models))
         self._design_docs = None if design_docs is None else Path(design_docs)
         self._seeds = None if seeds is None else Path(seeds)
+        partitioned = partitioned or any(model_info(model).partition for model in self._models)
         self._shape: dict[str, Any] = {"q": q, "n": n, "partitioned": partitioned}
         self._create, self._delete, self._create_design = create, delete, create_design
         self._security, self._user = security or {}, user

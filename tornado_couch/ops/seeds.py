@@ -26,6 +26,7 @@ from ..errors import (
 )
 from ..models import DocumentType, Model, from_document, model_info, validated
 from ..store import Store
+from ..store.conversion import in_partition
 from ..store.signing import Guard
 from .design_folder import read_json
 from .plan import Step
@@ -143,9 +144,8 @@ def _model(where: str, cls: type[Model], document: Document) -> Model:
         raise InstallError(f"{where}: {error}") from None
     # Two installers that create the same document have to give it the same id, or both would succeed.
     key = model._key if info.key is not None else given
-    model._id = given or (
-        info.key_text(key) if info.key and info.key.generated else f"{info.type.name}:{info.key_text(key)}"
-    )
+    own = info.key_text(key) if info.key and info.key.generated else f"{info.type.name}:{info.key_text(key)}"
+    model._id = given or in_partition(model, own)
     return model
 
 

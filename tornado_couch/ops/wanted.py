@@ -41,10 +41,10 @@ class Wanted:
     seeds: Seeds
 
     def design_documents(self, *, partitioned: bool) -> list[Document]:
-        """The design documents for a database; views of models are of the whole of a partitioned one."""
+        """The design documents for a database; models' views are of the whole of it, or say otherwise."""
         options = {"options": {"partitioned": False}} if partitioned else {}
         return [
-            each if str(mark_of(each).get("origin")).startswith("folder ") else {**each, **options}
+            each if str(mark_of(each).get("origin")).startswith("folder ") else {**options, **each}
             for each in self.designs.values()
         ]
 
