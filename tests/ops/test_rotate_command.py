@@ -26,6 +26,12 @@ from tornado_couch import Encrypted, Hashed, Model
 class Note(Model, type="note_v1.0"):
     text: Annotated[str, Encrypted()]
     pin: Annotated[str | None, Hashed("sha3-512")] = None
+
+def keys():
+    from tornado_couch.security import KeyRing
+    return KeyRing.load("new")
+
+NO_KEYS = 3
 """
 
 
@@ -170,3 +176,16 @@ async def test_keyczar_sets_can_be_left_or_gone_on_with(
     assert "SHA-1" in back.output
     assert (await rotate.report(*sets, *new, *opening, "--allow-legacy"))["renewed"] == 1
     assert (await Store(database, signer=KeyChain(old, rings["new"]), crypter=old).get(Note, key)).text == "secret"
+
+
+async def test_keys_can_be_the_service_s_own_code(
+    database: Database, rings: dict[str, KeyRing], rotate: Rotate, models: str
+) -> None:
+    """What makes keys of a KMS, or of another library; what is none is refused."""
+    key = await note(Store(database, signer=rings["old"], crypter=rings["old"]))
+    assert (await rotate.report("--keys", f"{models}:keys", "--keys", "@old"))["renewed"] == 1
+    assert (await Store(database, signer=rings["new"], crypter=rings["new"]).get(Note, key)).text == "secret"
+    refused = await rotate("--keys", f"{models}:NO_KEYS")
+    assert refused.exit_code == 2
+    assert "no key set" in refused.output
+    assert (await rotate("--keys", f"{models}:missing")).exit_code == 2

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tornado_couch.errors import InvalidSignature, KeySetError
-from tornado_couch.security import TinkKeys
+from tornado_couch.errors import DecryptionFailed, InvalidSignature, KeySetError
+from tornado_couch.security import KeyChain, TinkKeys, ciphertext_of, decrypt_value, encrypt_value
 
 from .kinds import tink_keys
 
@@ -84,3 +84,23 @@ def test_a_rotated_key_set_reads_and_is_told_apart(tink: Any) -> None:
     assert new.decrypt(stored, context=b"c") == b"m"
     assert old.is_current(stored)
     assert not new.is_current(stored)
+
+
+def test_envelopes_encrypt_for_their_place_and_are_never_current(tink: Any) -> None:
+    """A key in a KMS wraps the key of each value. What is stored does not tell which one, so rotation renews it."""
+    from tink import aead
+
+    def envelope() -> TinkKeys:
+        remote = tink.new_keyset_handle(aead.aead_key_templates.AES256_GCM).primitive(aead.Aead)
+        return TinkKeys(aead=aead.KmsEnvelopeAead(aead.aead_key_templates.AES256_GCM, remote))
+
+    old, new = envelope(), envelope()
+    stored = encrypt_value({"a": 1}, keys=old, document_id="1", type_name="t", property_name="p")
+    chain = KeyChain(new, old)
+    assert decrypt_value(stored, keys=chain, document_id="1", type_name="t", property_name="p") == {"a": 1}
+    for keys in (old, new, chain):
+        assert not keys.is_current(ciphertext_of(stored))
+    with pytest.raises(DecryptionFailed):
+        decrypt_value(stored, keys=old, document_id="2", type_name="t", property_name="p")
+    with pytest.raises(DecryptionFailed):
+        decrypt_value(stored, keys=new, document_id="1", type_name="t", property_name="p")

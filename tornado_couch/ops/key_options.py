@@ -5,6 +5,7 @@ A passphrase is never an argument: every user of the machine can read those of a
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ..errors import KeySetError
 from ..security import KeyChain, KeyczarKeys, KeyRing, Keys, as_keys, keyczar, outer_key
 from ..security.keyczar.metadata import KeyMetadata
 from ..security.keyfile import read_private
+from .loading import load
 
 __all__ = [
     "RotationKeys",
@@ -105,7 +107,10 @@ def _keys_option(*, required: bool) -> Callable[[F], F]:
         multiple=True,
         required=required,
         type=_PATH,
-        help="A key ring's file or a Keyczar key set's directory. The first one writes; give others to read with.",
+        help=(
+            "A key ring's file, a Keyczar key set's directory, or MODULE:NAME of your own code. The first one writes;"
+            " give others to read with."
+        ),
     )
 
 
@@ -191,8 +196,17 @@ class _Opener:
 
     def opened(self, paths: Sequence[Path]) -> Keys:
         """The keys of all; the first one writes."""
-        found = [self._keyczar(path) if path.is_dir() else self.secrets.load(path) for path in paths]
+        found = [self._opened(path) for path in paths]
         return KeyChain(*found) if len(found) > 1 else found[0]
+
+    def _opened(self, path: Path) -> Keys:
+        if path.is_dir():
+            return self._keyczar(path)
+        if ":" in path.name and not path.exists():
+            # Keys of a KMS, say, are no file: the service's own code makes them.
+            given = load(str(path))
+            return as_keys(given() if inspect.isroutine(given) else given)
+        return self.secrets.load(path)
 
     def _keyczar(self, path: Path) -> Keys:
         found = read_keyczar(path, self.keyczar_crypter, allow_legacy=self.allow_legacy)

@@ -16,14 +16,15 @@ from .keys import framed
 
 __all__ = ["TinkKeys"]
 
+_PREFIXED = b"\x01"  # https://developers.google.com/tink/wire-format: the output prefix type TINK
 _MISSING = "Tink is not installed: pip install 'tornado-couch[tink]'"
 
 
 class TinkKeys:
     """Primitives of Tink as `Keys`.
 
-    Use key templates with the prefix `TINK`, which is the default: `RAW` outputs do not name their key, and a
-    rotation then takes each for an old one.
+    Use key templates with the prefix `TINK`, which is the default: `RAW` outputs do not name their key, nor do those
+    of envelope encryption (`KmsEnvelopeAead`), and a rotation takes each of them for an old one, at every run.
     """
 
     def __init__(self, *, aead: Any = None, mac: Any = None, signer: Any = None, verifier: Any = None) -> None:
@@ -106,13 +107,16 @@ class TinkKeys:
         return [b64_encode(_given(self._mac, "make blind indexes").compute_mac(data))]
 
     def is_current(self, output: str) -> bool:
-        """Whether a primary key made it, by the key id in its header."""
+        """Whether a primary key made it, by the key id in its header; False where it has none."""
+        header = header_of(output)
+        if header is None or not header.startswith(_PREFIXED):
+            return False
         made = []
         if self._signer is not None or self._mac is not None:
             made.append(self.sign(b"", context=b""))
         if self._aead is not None:
             made.append(self.encrypt(b"", context=b""))
-        return header_of(output) in [header_of(each) for each in made]
+        return header in [header_of(each) for each in made]
 
 
 def _tink() -> Any:
