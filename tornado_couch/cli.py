@@ -13,6 +13,7 @@ _COMMANDS = {
     "audit": "tornado_couch.ops.protection_commands:audit",
     "cluster": "tornado_couch.ops.cluster:cluster",
     "couchdb": "tornado_couch.embedded.command:couchdb",
+    "install": "tornado_couch.ops.install_command:install",
     "keys": "tornado_couch.ops.keys_command:keys",
     "load": "tornado_couch.ops.load_command:load",
     "policy-report": "tornado_couch.ops.policy_command:policy_report_command",

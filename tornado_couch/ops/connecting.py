@@ -26,7 +26,7 @@ from ..couch import BasicAuth, Couch, Database
 from ..errors import KeySetError
 from ..security.keyfile import read_private
 
-__all__ = ["Connection", "connection_of", "connection_options", "given_secret", "server_options"]
+__all__ = ["Connection", "connection_of", "connection_options", "given_secret", "secret_if_given", "server_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -136,9 +136,9 @@ def connection_of(options: dict[str, Any]) -> Connection:
 
 
 def given_secret(
-    what: str, variable: str | None, path: Path | None, *, ask: bool = False, default_variable: str = ""
+    what: str, variable: str | None, path: Path | None, *, ask: bool = False, default_variable: str
 ) -> str:
-    """A secret from the environment, a file or, where neither is said, a prompt.
+    """A secret from the environment, a file or, where neither has one, a prompt.
 
     Args:
         what: it is, for the prompt.
@@ -151,14 +151,24 @@ def given_secret(
         click.UsageError: more than one place is named.
         KeySetError: there is none in the place named.
     """
+    found = secret_if_given(what, variable, path, ask=ask, default_variable=default_variable)
+    return found if found is not None else _asked(what)
+
+
+def secret_if_given(
+    what: str, variable: str | None, path: Path | None, *, ask: bool = False, default_variable: str
+) -> str | None:
+    """As `given_secret`, but None where no place is named and the environment has none."""
     if sum(map(bool, (variable, path, ask))) > 1:
         raise click.UsageError(f"{what}: say once where it is.")
     if path is not None:
         return _present(read_private(path).decode("utf-8", "replace").rstrip("\r\n"), str(path))
     if variable is not None:
         return _present(os.environ.get(variable, ""), variable)
-    if not ask and os.environ.get(default_variable):
-        return os.environ[default_variable]
+    return _asked(what) if ask else os.environ.get(default_variable) or None
+
+
+def _asked(what: str) -> str:
     answer: str = click.prompt(what, hide_input=True, err=True)
     return answer
 
