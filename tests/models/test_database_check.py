@@ -6,28 +6,26 @@ import re
 import string
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
-from decimal import Decimal
-from enum import Enum
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 import pytest
-from annotated_types import Ge, Gt, Len, Lt, MaxLen, MinLen, MultipleOf
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema
 
 from example_app.models import Fruit, Language
-from tornado_couch import CreatedOn, Encrypted, Hashed, Indexed, Key, Model, UpdatedOn
+from tornado_couch import Model
 from tornado_couch.errors import ModelDefinitionError
-from tornado_couch.models import Classification, Merge, format_timestamp, stamped, to_document
+from tornado_couch.models import Classification, format_timestamp, stamped, to_document
 from tornado_couch.models.database_check import check_source, database_check
 from tornado_couch.models.schema_at_rest import schema_at_rest
 from tornado_couch.models.schema_rules import compile_schema
 from tornado_couch.security import BcryptHasher, KeyRing, Sha3Hasher, encrypt_value, is_hash
 
 from .javascript import Engine, running
+from .trees import NOW, TREE, VALUES, Branch, Cat, Size, Tree
 
 # Names that are something else to JavaScript's objects, or to its texts.
 NAMES = ["a", "b", "__proto__", "constructor", "hasOwnProperty", "toString", 'x"\\', "\u2028", "é😀", ""]
@@ -150,90 +148,7 @@ def test_it_agrees_with_jsonschema(engine: Engine, schema: Any, a: Any, b: Any, 
 # ---- models
 
 
-class Size(Enum):
-    SMALL = "s"
-    LARGE = "l"
-
-
-class Branch(BaseModel):
-    length: Annotated[float, Gt(0), Lt(100)]
-    twigs: list[Branch] = Field(default_factory=list)
-
-
-class Cat(BaseModel):
-    kind: Literal["cat"]
-    lives: Annotated[int, Ge(0)]
-
-
-class Bird(BaseModel, extra="forbid"):
-    kind: Literal["bird"]
-    song: str
-
-
-class Tree(Model, type="tree_v2.3", key="tree_id"):
-    tree_id: Key
-    name: Annotated[str, MinLen(1), MaxLen(3), Indexed()]
-    code: Annotated[str | None, Field(pattern=r"^[a-z]\d{2}$")] = None
-    size: Size = Size.SMALL
-    height: Annotated[int, Ge(0), MultipleOf(5)] | None = None
-    branches: Annotated[list[Branch], Len(0, 2)] = Field(default_factory=list)
-    rings: Annotated[set[int], MaxLen(3)] = Field(default_factory=set)
-    place: tuple[float, float] | None = None
-    labels: dict[Annotated[str, Field(pattern="^[a-z]+$")], str] = Field(default_factory=dict)
-    guest: Annotated[Cat | Bird, Field(discriminator="kind")] | None = None
-    price: Decimal = Decimal("1.50")
-    resting: timedelta | None = None
-    seen_on: datetime | None = None
-    proto: Annotated[int, Field(alias="constructor")] = 0
-    planted_by: Annotated[str | None, Merge.immutable] = None
-    pin: Annotated[str | None, Hashed("sha3-512")] = None
-    owner: Annotated[str | None, Encrypted(searchable=True)] = None
-    created_on: CreatedOn
-    updated_on: UpdatedOn
-
-
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
-TREE: dict[str, Any] = {
-    "_id": "t1",
-    "_rev": "1-967a00dff5e02add41819138abb3284d",
-    "type": "tree_v2.3",
-    "tree_id": "t1",
-    "name": "oak",
-    "created_on": format_timestamp(NOW),
-    "updated_on": format_timestamp(NOW),
-}
-
-# What may stand in the place of each property: right and wrong, in about equal parts.
-MEMBERS: dict[str, st.SearchStrategy[Any]] = {
-    "name": st.sampled_from(["oak", "😀😀😀", "", "long", 1, None]),
-    "code": st.sampled_from(["a12", "a١٢", "a1", "a12\n", "A12", None, 12]),
-    "size": st.sampled_from(["s", "l", "m", None]),
-    "height": st.sampled_from([0, 5, 10.0, 7, -5, "5", None]),
-    "branches": st.lists(
-        st.fixed_dictionaries(
-            {"length": st.sampled_from([1, 0.5, 0, 100])}, optional={"twigs": st.just([{"length": 2}]), "x": st.just(1)}
-        ),
-        max_size=3,
-    ),
-    "rings": st.lists(st.sampled_from([1, 2, 3.0, 2.5]), max_size=4),
-    "place": st.sampled_from([[1, 2.5], [1], [1, 2, 3], None]),
-    "labels": st.sampled_from([{}, {"a": "b"}, {"a": 1}, {"__proto__": "x"}]),
-    "guest": st.sampled_from(
-        [{"kind": "cat", "lives": 9, "x": 1}, {"kind": "bird", "song": ""}, {"kind": "bird", "song": "", "x": 1}, {}]
-    ),
-    "price": st.sampled_from(["1.5", 1.5, None]),
-    "seen_on": st.sampled_from([format_timestamp(NOW), "2026-01-02T03:04:05Z", None, 0]),
-    "constructor": st.sampled_from([1, "1"]),
-    "pin": st.sampled_from([Sha3Hasher().hash("1234"), "1234", None]),
-    "owner": st.sampled_from(["encrypted.v1:xyz", "ann@example.org", None]),
-    "owner_blind_index": st.sampled_from(["x", 1]),
-    "type": st.just("tree_v2.3"),
-    "tornado_couch_write": st.just("x"),
-    "_attachments": st.just({}),
-    "unknown": st.just(1),
-    "toString": st.just(1),
-    "created_on": st.sampled_from([format_timestamp(NOW), "2026-01-02 03:04:05", None]),
-}
+MEMBERS = {name: st.sampled_from(values) for name, values in VALUES.items()}
 
 
 @given(st.fixed_dictionaries({}, optional=MEMBERS), st.sets(st.sampled_from(["name", "tree_id", "created_on"])))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import pytest
 from annotated_types import Ge, MaxLen
+from jsonschema import Draft202012Validator
 from pydantic import Field
 
 from tornado_couch import CreatedOn, Database, Encrypted, Hashed, Indexed, Key, Model, Store, UpdatedOn, install
 from tornado_couch.errors import Forbidden
 from tornado_couch.models import model_info
 from tornado_couch.models.database_check import database_check
+from tornado_couch.models.schema_at_rest import schema_at_rest
 from tornado_couch.security import KeyRing
+
+from ..models.trees import TREE, VALUES, Tree
 
 RING = KeyRing.create()
 
@@ -106,3 +111,17 @@ async def test_other_documents_are_written_as_before(store: Store) -> None:
     written = await database.put({"_id": "_design/other", "type": "plant_v1.1"})
     await database.delete("_design/other", written.rev)
     await database.delete("later", (await database.get("later"))["_rev"])
+
+
+async def test_couchdb_agrees_with_jsonschema(database: Database) -> None:
+    """On a document for each right and wrong value of each kind of property, and one without each."""
+    await database.put(database_check([Tree]).design_document)
+    documents = [{**TREE, name: value} for name, values in VALUES.items() for value in values]
+    documents += [{each: value for each, value in TREE.items() if each != name} for name in TREE if name != "type"]
+    for number, document in enumerate(documents):
+        document["_id"] = f"t{number}"
+        document.pop("_rev", None)
+    validator = Draft202012Validator(schema_at_rest(Tree))
+    results = await database.bulk_docs(documents)
+    verdicts = {json.dumps(each): result.error for each, result in zip(documents, results, strict=True)}
+    assert verdicts == {json.dumps(each): None if validator.is_valid(each) else "forbidden" for each in documents}
