@@ -19,6 +19,7 @@ _COMMANDS = {
     "policy-report": "tornado_couch.ops.policy_command:policy_report_command",
     "migrate": "tornado_couch.ops.migrate_command:migrate",
     "rotate": "tornado_couch.ops.protection_commands:rotate",
+    "serve": "tornado_couch.ops.serve_command:serve",
 }
 
 

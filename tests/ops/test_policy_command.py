@@ -22,10 +22,13 @@ class Guest(Model, type="guest_v1.0", classified=True):
 class Room(Model, type="room_v1.0"):
     floor: int
 """
-FAULTY = MODELS + """
+FAULTY = (
+    MODELS
+    + """
 class Bill(Model, type="bill_v1.0", classified=True):
     total: int
 """
+)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults import FaultServer, answer, stall, until
 from tornado_couch import Application, Couch, Database, health_routes, install
-from tornado_couch.web.health import STOPPING
+from tornado_couch.store.readiness import STOPPING
 from tornado_couch.web.recent import Recent
 
 from .conftest import Client, Fruit, Place, Reply, Serve

@@ -98,7 +98,8 @@ class Metrics(Observer):
     @cached_property
     def _is(self) -> _Instruments:
         # Made at first use: in a worker process, and not in the one that it was forked from.
-        if self._shared and not values.ValueClass._multiprocess:
+        # prometheus-client chooses when it is imported, and would tell processes apart by their ids alone.
+        if self._shared and (WORKER_VARIABLE in os.environ or not values.ValueClass._multiprocess):
             values.ValueClass = values.MultiProcessValue(_worker)  # type: ignore[no-untyped-call]
         return _Instruments(self._prefix, self._seconds)
 
@@ -218,9 +219,11 @@ class _Family:
         return ()
 
 
-def _worker() -> int:
+def _worker() -> str:
     """What tells this process from the others that share their numbers."""
-    return int(os.environ.get(WORKER_VARIABLE, os.getpid()))
+    number = os.environ.get(WORKER_VARIABLE)
+    # A letter, so that it is no other process' id.
+    return str(os.getpid()) if number is None else f"w{number}"
 
 
 def _database_families(prefix: str, measured: Mapping[str, DatabaseMetrics | None]) -> list[Metric]:

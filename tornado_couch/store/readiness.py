@@ -12,7 +12,10 @@ from ..couch.transport import deadline
 from ..errors import CouchError, NotFound
 from ..models import Model, design_documents
 
-__all__ = ["Readiness", "ReadinessCheck"]
+__all__ = ["STOPPING", "Readiness", "ReadinessCheck"]
+
+STOPPING = "tornado_couch_stopping"
+"""The setting of an application that is about to stop: it is not ready for more, whatever its database is."""
 
 
 @dataclass(frozen=True, slots=True)

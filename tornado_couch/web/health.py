@@ -15,17 +15,14 @@ from tornado.routing import URLSpec
 from .. import json_text
 from ..couch import Database
 from ..models import Model
-from ..store.readiness import Readiness, ReadinessCheck
+from ..store.readiness import STOPPING, Readiness, ReadinessCheck
 from .openapi.operation import ApiOperation
 from .problems import Problem, ProblemHandler
 from .recent import Recent
 
-__all__ = ["STOPPING", "HealthHandler", "LiveHandler", "ReadyHandler", "health_routes"]
+__all__ = ["HealthHandler", "LiveHandler", "ReadyHandler", "health_routes"]
 
 logger = logging.getLogger("tornado_couch.web")
-
-STOPPING = "tornado_couch_stopping"
-"""The application's setting that says that the service is about to stop, and is not ready for more."""
 
 _COLOUR: dict[str, Any] = {
     "type": "object",
