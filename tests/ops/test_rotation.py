@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from typing import Annotated, Any
 
 import pytest
@@ -259,11 +260,13 @@ async def test_an_interrupted_rotation_goes_on_where_it_was(place: Database) -> 
     before, after = stores(place, signed=True)
     ids = [(await before.create(Guest(email=f"{number}@b"))).guest_id for number in range(7)]
     rotation = Rotation(place, BOTH, protect=Reprotection(BOTH))
-    done = 0
-    async for page in rotation.run(page_size=3):
-        done += page.renewed
-        if done:
-            break
+    done, tasks = 0, asyncio.all_tasks()
+    async with aclosing(rotation.run(page_size=3)) as pages:
+        async for page in pages:
+            done += page.renewed
+            if done:
+                break
+    assert asyncio.all_tasks() == tasks
     assert done < 7
     assert (await rotated(rotation, since=page.since, page_size=3)).renewed == 7 - done
     assert [(await after.get(Guest, each)).email for each in ids] == [f"{number}@b" for number in range(7)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from ..errors import (
     Unavailable,
 )
 from ..security import RESERVED_PROPERTIES, Keys, Scheme, canonical, sign_document, signature_of, verify_document
-from .audit import Finding, leaves_of
+from .audit import Finding, pages_of_leaves
 
 __all__ = ["Rotation", "RotationPage"]
 
@@ -92,22 +93,23 @@ class Rotation:
         self._adopt = adopt
         self._protect = protect
 
-    async def run(self, *, since: str | int = 0, page_size: int = 500) -> AsyncIterator[RotationPage]:
+    async def run(self, *, since: str | int = 0, page_size: int = 500) -> AsyncGenerator[RotationPage, None]:
         """Rotate all that changed since then, to the end of the feed; what this writes comes by once more.
 
         Args:
             since: a `RotationPage.since`; 0 for everything.
             page_size: how many documents at a time.
         """
-        async for page in self._database.changes_pages(since=since, page_size=page_size, style="all_docs"):
-            done = RotationPage(page.last_seq, page.pending)
-            writes = []
-            for leaf in await leaves_of(self._database, page):
-                writes += await self._renewed(leaf, done)
-                await asyncio.sleep(0)  # signing and encrypting a page would hold up the event loop
-            await self._write([each for each in writes if not each.leaf.get("_deleted")], done)
-            await self._write_tombstones([each for each in writes if each.leaf.get("_deleted")], done)
-            yield done
+        async with aclosing(pages_of_leaves(self._database, since=since, page_size=page_size)) as pages:
+            async for page, leaves in pages:
+                done = RotationPage(page.last_seq, page.pending)
+                writes = []
+                for leaf in leaves:
+                    writes += await self._renewed(leaf, done)
+                    await asyncio.sleep(0)  # signing and encrypting a page would hold up the event loop
+                await self._write([each for each in writes if not each.leaf.get("_deleted")], done)
+                await self._write_tombstones([each for each in writes if each.leaf.get("_deleted")], done)
+                yield done
 
     # ------------------------------------------------------------ what is to be written
 
