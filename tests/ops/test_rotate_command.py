@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from tornado_couch import Database, Encrypted, Model, Store
 from tornado_couch.cli import main
-from tornado_couch.errors import InvalidSignature
+from tornado_couch.errors import InvalidSignature, Unavailable
+from tornado_couch.ops.progress import progress
+from tornado_couch.ops.rotate import Rotation, RotationPage
 from tornado_couch.security import KeyChain, KeyczarKeys, KeyRing, Purpose, keyczar
 
 from ..security.kinds import _keysets, key_set
@@ -189,3 +192,50 @@ async def test_keys_can_be_the_service_s_own_code(
     assert refused.exit_code == 2
     assert "no key set" in refused.output
     assert (await rotate("--keys", f"{models}:missing")).exit_code == 2
+
+
+async def test_a_run_that_breaks_off_says_where_to_go_on(
+    database: Database, rings: dict[str, KeyRing], rotate: Rotate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has done so far, and the sequence, which the next run takes."""
+    store = Store(database, signer=rings["old"], crypter=rings["old"])
+    keys = [await note(store) for _ in range(3)]
+    run = Rotation.run
+
+    async def broken(self: Rotation, *, since: str | int = 0) -> AsyncIterator[RotationPage]:
+        async for page in run(self, since=since, page_size=1):
+            yield page
+            raise Unavailable("CouchDB went away")
+
+    monkeypatch.setattr(Rotation, "run", broken)
+    failed = await rotate("--keys", "@new", "--keys", "@old")
+    assert (failed.exit_code, "went away" in failed.output) == (2, True)
+    report = json.loads(failed.stdout)
+    assert report["renewed"] == 1
+    monkeypatch.setattr(Rotation, "run", run)
+    rest = await rotate.report("--keys", "@new", "--keys", "@old", "--since", str(report["last_seq"]))
+    assert rest["renewed"] == 2
+    after = Store(database, signer=rings["new"], crypter=rings["new"])
+    assert [(await after.get(Note, key)).text for key in keys] == ["secret"] * 3
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_is_shown_on_a_terminal_alone(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On its standard error, so that nothing of it is in a report."""
+    monkeypatch.setattr(Console, "is_terminal", terminal)
+    with progress("documents") as advance:
+        advance(3, 7)
+        advance(7, 0)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert ("documents" in shown.err) is terminal
+
+
+def test_without_rich_there_is_no_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """And nothing is missing otherwise."""
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    with progress() as advance:
+        advance(1, None)
+    assert capsys.readouterr().err == ""

@@ -37,7 +37,7 @@ class _Password(Classification):
     algorithm = "bcrypt"
 
 
-class Account(Model, type="account_v1.0", key="name", unique=True, classified=True):
+class Account(Model, type="account_v1.0", key="name", unique=True):
     """Somebody who may log in with a name and a password.
 
     The hash can neither be read nor written through a mounted resource. Being `unique`, an account
