@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         ResourceHandler,
         RetrieveMixin,
         health_routes,
+        metrics_routes,
         openapi_document,
         openapi_routes,
         resource,
@@ -123,6 +124,7 @@ __all__ = [
     "__version__",
     "health_routes",
     "install",
+    "metrics_routes",
     "openapi_document",
     "openapi_routes",
     "resource",
@@ -143,7 +145,7 @@ _HOME = {
     "web": (
         "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"
         " PatchMixin Policy Problem ProblemHandler ReductionHandler ReplaceMixin"
-        " ResourceHandler RetrieveMixin health_routes openapi_document openapi_routes resource"
+        " ResourceHandler RetrieveMixin health_routes metrics_routes openapi_document openapi_routes resource"
     ),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}

@@ -12,6 +12,7 @@ from .health import health_routes
 from .hooks import Event, Hooks
 from .list_query import ListQuery
 from .listing import ListMixin
+from .metrics import metrics_routes
 from .mixins import CreateMixin, DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
 from .openapi.document import ApiInfo, openapi_document
 from .openapi.operation import ApiOperation
@@ -66,6 +67,7 @@ __all__ = [
     "create_account",
     "entity_tag",
     "health_routes",
+    "metrics_routes",
     "openapi_document",
     "openapi_routes",
     "parse_entity_tags",
