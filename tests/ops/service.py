@@ -12,8 +12,21 @@ import tornado.web
 from pydantic import SecretStr
 from tornado.routing import URLSpec
 
-from tornado_couch import AllowAny, Application, Key, Model, ProblemHandler, Store, health_routes, resource
+from tornado_couch import (
+    AllowAny,
+    Application,
+    Key,
+    Model,
+    ProblemHandler,
+    Store,
+    health_routes,
+    metrics_routes,
+    resource,
+)
 from tornado_couch.ops.configuration import Configuration
+from tornado_couch.ops.prometheus import Metrics
+
+METRICS = Metrics()  # of the module: each process has its own numbers all the same
 
 
 class Settings(Configuration):
@@ -74,16 +87,11 @@ async def make_app(settings: Settings) -> AsyncIterator[Application]:
             URLSpec("/end", EndHandler),
             *resource("/fruits", Fruit, store),
             *health_routes(store.database),
-            *metrics(),
+            *metrics_routes(store.database, METRICS),
         ]
         note(settings, "made")
-        yield Application(routes, policy=AllowAny(), greeting=settings.greeting)
+        yield Application(routes, policy=AllowAny(), greeting=settings.greeting, observers=[METRICS])
         note(settings, "closed")
-
-
-def metrics() -> list[URLSpec]:
-    """Nothing yet."""
-    return []
 
 
 def note(settings: Settings, what: str) -> None:

@@ -95,7 +95,8 @@ async def exchange(
     head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
     found = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
     body = await reader.readexactly(0 if method == "HEAD" else int(found.get("content-length", "0")))
-    return int(head[0].split()[1]), found, json.loads(body) if body else None
+    is_json = found.get("content-type", "").partition(";")[0].endswith("json")
+    return int(head[0].split()[1]), found, json.loads(body) if is_json and body else body
 
 
 class Load:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.faults import until
 from tornado_couch import Database, install
@@ -56,12 +57,29 @@ async def test_a_killed_worker_is_replaced_under_load() -> None:
         answered, deadline = load.counts["answered"], time.monotonic()
         await until(lambda: load.counts["answered"] > answered + 200)
         await load.stop()
+        # Every process tells of all requests, those of the one that was killed too.
+        for _ in range(5):
+            counted = requests_counted((await service.ask("/metrics"))[2])
+            assert load.counts["answered"] <= counted["/echo"] <= load.counts["answered"] + load.counts["lost"] + 20
+            assert counted["in flight"] == 1
         assert [when for when in load.lost_at if not killed <= when <= deadline] == []
         assert load.counts["lost"] <= 8
         assert load.counts["refused"] == 0
         assert f"process {victim} was killed by SIGKILL" in service.log
         service.signal(signal.SIGTERM)
         assert await service.ended() == 0
+
+
+def requests_counted(text: bytes) -> dict[str, float]:
+    """How many requests prometheus-client's parser finds, by route, and how many are under way."""
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            if sample.name == "tornado_couch_request_seconds_count":
+                found[sample.labels["resource"]] = found.get(sample.labels["resource"], 0) + sample.value
+            elif sample.name == "tornado_couch_requests_in_flight":
+                found["in flight"] = sample.value
+    return found
 
 
 async def test_sighup_replaces_every_process_and_nobody_notices(tmp_path: Path) -> None:

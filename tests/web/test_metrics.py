@@ -180,6 +180,7 @@ async def test_conflicts_retries_and_their_end_are_counted(store: Store, serve: 
 async def test_what_else_is_told_is_counted(ask: Client, metrics: Metrics) -> None:
     """Groups, the cache, lost answers, reconciliations, signatures that fail."""
     metrics.grouped("read", 5, 300)
+    metrics.group_awaited("read", 0.01)
     metrics.cache_asked(True)
     metrics.cache_asked(False)
     metrics.answer_proved("fruit", True)
@@ -191,6 +192,7 @@ async def test_what_else_is_told_is_counted(ask: Client, metrics: Metrics) -> No
     assert value(found, "group_size_bucket", kind="read", le="4.0") == 0
     assert value(found, "group_size_bucket", kind="read", le="8.0") == 1
     assert value(found, "group_bytes_sum", kind="read") == 300
+    assert value(found, "group_wait_seconds_count", kind="read") == 1
     assert [value(found, "cache_reads_total", outcome=outcome) for outcome in ("hit", "miss")] == [1, 1]
     assert [value(found, "lost_answers_total", type="fruit", landed=landed) for landed in ("yes", "no")] == [1, 1]
     assert value(found, "reconciliations_total", type="fruit") == 1

@@ -59,6 +59,7 @@ class _Instruments:
         self.group_bytes = Histogram(
             "group_bytes", "Content of a grouped request to CouchDB", ["kind"], buckets=_BYTES, **self._named
         )
+        self.group_wait = self._times("group_wait", "Grouped reads and writes", ["kind"], seconds)
         self.cache_reads = self._counter("cache_reads", "Reads that looked into the cache", "outcome")
         self.conflicts = self._counter("conflicts", "Writes that found another writer faster", "type")
         self.retries = self._counter("retries", "Writes tried again after a conflict", "type")
@@ -141,6 +142,10 @@ class Metrics(Observer):
         """Count a group."""
         self._is.group_sizes.labels(kind).observe(size)
         self._is.group_bytes.labels(kind).observe(content_bytes)
+
+    def group_awaited(self, kind: str, seconds: float) -> None:
+        """Count a call that was part of a group."""
+        self._is.group_wait.labels(kind).observe(seconds)
 
     def cache_asked(self, hit: bool) -> None:
         """Count a hit or a miss."""
