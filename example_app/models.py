@@ -16,7 +16,7 @@ class Fruit(Model, type="fruit_v1.0", key="fruit_id", indexes=[("color", "create
     """A fruit; its key is the id that CouchDB gives."""
 
     fruit_id: Key
-    color: Annotated[str, MinLen(1), Indexed()]
+    color: Annotated[str, MinLen(1), Indexed(), Field(examples=["green"])]
     created_on: Annotated[CreatedOn, Indexed()]
     updated_on: UpdatedOn
 
@@ -31,8 +31,8 @@ class Language(
 ):
     """A language; its key is its ISO 639-3 code, so no two documents can have the same."""
 
-    alpha_3: Annotated[str, Field(pattern="^[a-z]{3}$")]
-    name: Annotated[str, MinLen(1)]
+    alpha_3: Annotated[str, Field(pattern="^[a-z]{3}$", examples=["deu"])]
+    name: Annotated[str, MinLen(1), Field(examples=["German"])]
     scope: Annotated[Literal["I", "M", "S"], Indexed()]
     # Not `type`: that member of a document holds its model's type.
     language_type: Annotated[Literal["A", "C", "E", "H", "L", "S"], Indexed()]

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         ReplaceMixin,
         ResourceHandler,
         RetrieveMixin,
+        docs_routes,
         health_routes,
         metrics_routes,
         openapi_document,
@@ -122,6 +123,7 @@ __all__ = [
     "UpdatedOn",
     "WriteOnly",
     "__version__",
+    "docs_routes",
     "health_routes",
     "install",
     "metrics_routes",
@@ -145,7 +147,8 @@ _HOME = {
     "web": (
         "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"
         " PatchMixin Policy Problem ProblemHandler ReductionHandler ReplaceMixin"
-        " ResourceHandler RetrieveMixin health_routes metrics_routes openapi_document openapi_routes resource"
+        " ResourceHandler RetrieveMixin docs_routes health_routes metrics_routes openapi_document openapi_routes"
+        " resource"
     ),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}

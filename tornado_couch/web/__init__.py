@@ -7,6 +7,7 @@ from .application import Application
 from .authenticators import BasicAccounts, BearerJWT
 from .bodies import BodyLimits
 from .cors import Cors
+from .docs_page import docs_routes
 from .handlers import ResourceHandler
 from .health import health_routes
 from .hooks import Event, Hooks
@@ -65,6 +66,7 @@ __all__ = [
     "Roles",
     "change_password",
     "create_account",
+    "docs_routes",
     "entity_tag",
     "health_routes",
     "metrics_routes",

@@ -24,7 +24,7 @@ __all__ = ["HealthHandler", "LiveHandler", "ReadyHandler", "health_routes"]
 
 logger = logging.getLogger("tornado_couch.web")
 
-_COLOUR: dict[str, Any] = {
+_HEALTH: dict[str, Any] = {
     "type": "object",
     "required": ["status", "links"],
     "properties": {
@@ -108,7 +108,7 @@ class LiveHandler(ProblemHandler):
         """Say for the API document what it answers."""
         super().describe(operation)
         operation.says((cls.__doc__ or "").partition("\n")[0])
-        operation.answers_with(200, "Green.", _COLOUR)
+        operation.answers_with(200, "Green.", operation.components.put("schemas", "Health", _HEALTH))
         operation.fails(500)
 
     async def get(self) -> None:
@@ -140,7 +140,7 @@ class ReadyHandler(LiveHandler):
     def describe(cls, operation: ApiOperation) -> None:
         """Say for the API document what it answers."""
         super().describe(operation)
-        operation.answers_with(503, "Red.", _COLOUR)
+        operation.answers_with(503, "Red.", operation.components.put("schemas", "Health", _HEALTH))
 
     def initialize(self, check: Checked) -> None:
         """Take what to ask."""

@@ -27,6 +27,7 @@ _WITHHELD: dict[str, Any] = {
 _PATCH_SCHEMA: dict[str, Any] = {
     "type": "array",
     "description": "A JSON patch (RFC 6902); its pointers are into what a GET shows.",
+    "examples": [[{"op": "test", "path": "/name", "value": "old"}, {"op": "replace", "path": "/name", "value": "new"}]],
     "items": {
         "type": "object",
         "required": ["op", "path"],

@@ -21,7 +21,7 @@ _PLURALS = ((re.compile(r"ies$"), "y"), (re.compile(r"(ss|sh|ch|x|z)es$"), r"\1"
 def tag_of(route: Route) -> str:
     """What a resource is called: the words of its path without a version."""
     words = _words(getattr(route.target.get("resource"), "path", route.path))
-    return "/".join(words) or "/"
+    return "/".join(words).replace("_", " ").strip() or "/"
 
 
 def name_operations(operations: Iterable[ApiOperation]) -> None:

@@ -186,7 +186,7 @@ class ApiOperation:
         if self.parameters:
             found["parameters"] = list(self.parameters.values())
         if self.body:
-            found["requestBody"] = {"required": True, "content": self._content(self.body)}
+            found["requestBody"] = {"required": True, "content": self._content(self.body, "readOnly")}
         found["responses"] = {str(status): self._answer(status, each) for status, each in sorted(self.answers.items())}
         if self.open_ended:
             content = {PROBLEM: {"schema": any_problem(self.components)}}
@@ -195,11 +195,11 @@ class ApiOperation:
             found["security"] = self.security
         return found
 
-    def _content(self, schemas: Mapping[str, Schema]) -> dict[str, Any]:
-        return {media_type: self._media(schema) for media_type, schema in schemas.items()}
+    def _content(self, schemas: Mapping[str, Schema], hidden: str) -> dict[str, Any]:
+        return {media_type: self._media(schema, hidden) for media_type, schema in schemas.items()}
 
-    def _media(self, schema: Schema) -> dict[str, Any]:
-        example = sample(schema, self.components.all("schemas"))
+    def _media(self, schema: Schema, hidden: str) -> dict[str, Any]:
+        example = sample(schema, self.components.all("schemas"), hidden)
         return {"schema": schema} if example is NO_SAMPLE else {"schema": schema, "example": example}
 
     def _answer(self, status: int, answer: Answer) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class ApiOperation:
             found["headers"] = {
                 name: answer_field(self.components, name, required=required) for name, required in fields.items()
             }
-        content = self._content(answer.content)
+        content = self._content(answer.content, "writeOnly")
         if answer.problems:
             each = [problem_schema(self.components, status, kind) for kind in answer.problems]
             each += [any_problem(self.components)] if self.open_ended else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -24,6 +24,8 @@ _FORMATS = {
     "email": "ann@example.com",
     "uuid": "8e03978e-40d5-43dd-9f0e-5c2d6a1f7b30",
     "uri": "https://example.com/",
+    "uri-reference": "/",
+    "json-pointer": "/name",
     "ipv4": "192.0.2.1",
     "ipv6": "2001:db8::1",
 }
@@ -32,17 +34,18 @@ _LONGEST = 40
 _DEEPEST = 8
 
 
-def sample(schema: Schema, defs: Mapping[str, Schema]) -> Any:
+def sample(schema: Schema, defs: Mapping[str, Schema], hidden: str) -> Any:
     """A value that the schema lets through: the author's own example where there is one.
 
     Args:
         schema: of OpenAPI 3.1, which is JSON Schema 2020-12.
         defs: the schemas that its references name, by the last part of the reference.
+        hidden: the mark of properties that are left out: "readOnly" for what is sent, "writeOnly" for an answer.
 
     Returns:
         The value; `NO_SAMPLE` where none was found.
     """
-    found = _sample(schema, defs, 0)
+    found = _Sampler(defs, hidden).of(schema)
     if found is NO_SAMPLE:
         return found
     whole = {**schema, "components": {"schemas": dict(defs)}}
@@ -53,54 +56,52 @@ def sample(schema: Schema, defs: Mapping[str, Schema]) -> Any:
     return found
 
 
-def _sample(schema: Any, defs: Mapping[str, Schema], depth: int) -> Any:
-    if not isinstance(schema, dict) or depth > _DEEPEST:
-        return NO_SAMPLE
-    if "$ref" in schema:
-        return _sample(defs.get(schema["$ref"].rpartition("/")[2]), defs, depth + 1)
-    for keyword in ("examples", "enum"):
-        if schema.get(keyword):
-            return schema[keyword][0]
-    for keyword in ("const", "example", "default"):
-        if schema.get(keyword) is not None:
-            return schema[keyword]
-    for keyword in ("anyOf", "oneOf"):
-        if keyword in schema:
-            return next(_found(_sample(each, defs, depth + 1) for each in schema[keyword]), None)
-    return _typed(schema, defs, depth)
+class _Sampler:
+    def __init__(self, defs: Mapping[str, Schema], hidden: str) -> None:
+        self._defs = defs
+        self._hidden = hidden
 
-
-def _found(values: Iterator[Any]) -> Iterator[Any]:
-    return (value for value in values if value is not NO_SAMPLE and value is not None)
-
-
-def _typed(schema: Schema, defs: Mapping[str, Schema], depth: int) -> Any:
-    kinds = schema.get("type", "object" if "properties" in schema else "string")
-    kind = next((each for each in kinds if each != "null"), "null") if isinstance(kinds, list) else kinds
-    if kind == "object":
-        return _object(schema, defs, depth)
-    if kind == "array":
-        return _array(schema, defs, depth)
-    if kind in ("integer", "number"):
-        return _number(schema, kind)
-    return {"boolean": True, "null": None}.get(kind, NO_SAMPLE) if kind != "string" else _text(schema)
-
-
-def _object(schema: Schema, defs: Mapping[str, Schema], depth: int) -> Any:
-    found = {}
-    for name, inner in schema.get("properties", {}).items():
-        value = _sample(inner, defs, depth + 1)
-        if value is not NO_SAMPLE:
-            found[name] = value
-        elif name in schema.get("required", ()):
+    def of(self, schema: Any, depth: int = 0) -> Any:
+        if not isinstance(schema, dict) or depth > _DEEPEST:
             return NO_SAMPLE
-    return found
+        if "$ref" in schema:
+            return self.of(self._defs.get(schema["$ref"].rpartition("/")[2]), depth + 1)
+        for keyword in ("examples", "enum"):
+            if schema.get(keyword):
+                return schema[keyword][0]
+        for keyword in ("const", "example", "default"):
+            if schema.get(keyword) is not None:
+                return schema[keyword]
+        for keyword in ("anyOf", "oneOf"):
+            if keyword in schema:
+                found = (self.of(each, depth + 1) for each in schema[keyword])
+                return next((value for value in found if value is not NO_SAMPLE and value is not None), None)
+        return self._typed(schema, depth)
 
+    def _typed(self, schema: Schema, depth: int) -> Any:
+        kinds = schema.get("type", "object" if "properties" in schema else "string")
+        kind = next((each for each in kinds if each != "null"), "null") if isinstance(kinds, list) else kinds
+        if kind == "object":
+            return self._object(schema, depth)
+        if kind == "array":
+            return self._array(schema, depth)
+        if kind in ("integer", "number"):
+            return _number(schema, kind)
+        return {"boolean": True, "null": None}.get(kind, NO_SAMPLE) if kind != "string" else _text(schema)
 
-def _array(schema: Schema, defs: Mapping[str, Schema], depth: int) -> Any:
-    value = _sample(schema.get("items", {"type": "string"}), defs, depth + 1)
-    count = max(1, schema.get("minItems", 1))
-    return [] if value is NO_SAMPLE else [value] * count
+    def _object(self, schema: Schema, depth: int) -> Any:
+        found = {}
+        for name, inner in schema.get("properties", {}).items():
+            if inner.get(self._hidden) or inner.get("deprecated"):
+                continue
+            value = self.of(inner, depth + 1)
+            if value is not NO_SAMPLE:
+                found[name] = value
+        return found
+
+    def _array(self, schema: Schema, depth: int) -> Any:
+        value = self.of(schema.get("items", {"type": "string"}), depth + 1)
+        return [] if value is NO_SAMPLE else [value] * max(1, schema.get("minItems", 1))
 
 
 def _number(schema: Schema, kind: str) -> Any:

@@ -7,11 +7,12 @@ from typing import Any
 
 from ...models import Action, Model, Property, body_schema, model_info
 from .components import Components, Schema, nullable, renamed
+from .headers import ENTITY_TAG
 
 __all__ = ["ModelSchemas", "property_schema"]
 
-_HREF: Schema = {"type": "string", "description": "The document's address."}
-_ETAG: Schema = {"type": "string", "description": "The document's entity tag, for If-Match."}
+_HREF: Schema = {"type": "string", "format": "uri-reference", "description": "The document's address."}
+_ETAG: Schema = {"type": "string", "description": "The document's entity tag, for If-Match.", "examples": [ENTITY_TAG]}
 _IGNORED: Schema = {"readOnly": True, "description": "Ignored, so that what was read can be sent back."}
 
 
@@ -153,9 +154,14 @@ def property_schema(components: Components, model: type[Model], name: str) -> Sc
     found = renamed(_stripped(name, schema), names)
     branches = [each for each in found.get("anyOf", []) if each != {"type": "null"}]
     kept = {key: value for key, value in found.items() if key not in ("anyOf", "default")}
-    if not branches:
-        return kept
-    return {**kept, **branches[0]} if len(branches) == 1 else {**kept, "anyOf": branches}
+    if len(branches) > 1:
+        return {**kept, "anyOf": branches}
+    found = {**kept, **(branches[0] if branches else {})}
+    if "enum" not in found:
+        return found
+    # As a component it is one type in generated clients, not one for each parameter.
+    words = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
+    return components.put("schemas", components.name("schemas", f"{model.__name__}{words}", (model, name)), found)
 
 
 def _top(schema: Schema, model: type[Model]) -> Schema:
