@@ -103,7 +103,7 @@ from orchard_client.models import RevisionMismatchProblem, ValidationProblem
 
 client = Client(base_url=sys.argv[1])
 
-made = create_fruit.sync_detailed(client=client, body=FruitCreate(color="green"))
+made = create_fruit.sync_detailed(client=client, body=FruitCreate(color="chartreuse"))
 assert made.status_code == HTTPStatus.CREATED, made
 assert isinstance(made.parsed, Fruit)
 key, tag = made.parsed.fruit_id, made.headers["ETag"]
@@ -113,7 +113,7 @@ assert read.parsed == made.parsed
 assert read.parsed.created_on.tzinfo is not None
 assert get_fruit.sync_detailed(key, client=client, if_none_match=tag).status_code == HTTPStatus.NOT_MODIFIED
 
-page = list_fruits.sync(client=client, color=["green"], limit=5, count=True)
+page = list_fruits.sync(client=client, color=["chartreuse"], limit=5, count=True)
 assert isinstance(page, FruitPage)
 assert page.total == 1
 assert [item.fruit_id for item in page.items] == [key]
