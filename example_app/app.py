@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from tornado_couch import (
     AllowAny,
     ApiInfo,
@@ -14,10 +17,11 @@ from tornado_couch import (
     openapi_routes,
     resource,
 )
+from tornado_couch.ops.configuration import Configuration
 
 from .models import Fruit, Language
 
-__all__ = ["DATABASE", "make_app", "prepare"]
+__all__ = ["DATABASE", "make_app", "prepare", "service"]
 
 DATABASE = "orchard"
 
@@ -36,6 +40,14 @@ def make_app(couch: Couch, *, cookie_secret: str | None = None) -> Application:
         cookie_secret=cookie_secret,
         policy=AllowAny(),
     )
+
+
+@asynccontextmanager
+async def service(settings: Configuration) -> AsyncIterator[Application]:
+    """What `tornado-couch serve example_app.app:service` serves."""
+    secret = settings.cookie_secret
+    async with settings.couch() as couch:
+        yield make_app(couch, cookie_secret=secret.get_secret_value() if secret else None)
 
 
 async def prepare(couch: Couch) -> list[str]:
