@@ -162,7 +162,7 @@ async def test_a_deletion_is_a_version_that_says_so(store: Store) -> None:
     assert (await store.get(Fruit, "apple", deleted=True)).size == 1
     back = await store.restore(Fruit, "apple", lambda fruit: setattr(fruit, "size", 2))
     assert (back.size, back.created_on, version_of(back._stored).number) == (2, was.created_on, 3)
-    with pytest.raises(DocumentNotFound):
+    with pytest.raises(DocumentExists):
         await store.restore(Fruit, "apple")
     await store.delete(Fruit, "apple")
     again = await store.create(Fruit(name="apple", size=5))

@@ -148,8 +148,10 @@ async def test_a_restored_document_is_as_it_was(store: Store) -> None:
     await store.delete(Fruit, gone.fruit_id)
     await store.restore(Fruit, gone.fruit_id, lambda fruit: setattr(fruit, "color", "blue"))
     assert await colors(store, Query()) == ["blue"]
-    with pytest.raises(DocumentNotFound):
+    with pytest.raises(DocumentExists):
         await store.restore(Fruit, gone.fruit_id)
+    with pytest.raises(DocumentNotFound):
+        await store.restore(Fruit, "none")
 
 
 async def test_a_restoration_is_guarded_by_the_revision_of_the_deletion(store: Store) -> None:
@@ -174,7 +176,7 @@ async def test_of_many_who_restore_one_document_each_either_does_or_finds_it_res
         return_exceptions=True,
     )
     assert sum(isinstance(each, Fruit) for each in outcomes) == 1
-    assert all(isinstance(each, Fruit | RevisionMismatch | DocumentNotFound) for each in outcomes)
+    assert all(isinstance(each, Fruit | RevisionMismatch | DocumentExists) for each in outcomes)
 
 
 async def test_deleting_is_guarded_and_happens_once(store: Store) -> None:
@@ -200,7 +202,7 @@ async def test_a_key_that_is_deleted_can_be_created_again(store: Store, cls: typ
         await store.create(cls(name="a", size=3))
     assert [each.size for each in (await store.find(cls)).items] == [2]
     assert not (await store.find(cls, Query(deleted=True))).items
-    with pytest.raises(DocumentNotFound):
+    with pytest.raises(DocumentExists):
         await store.restore(cls, "a")
 
 

@@ -18,8 +18,10 @@ __all__ = ["Action", "body_problems", "body_schema"]
 Action = Literal["create", "replace"]
 Problem = dict[str, str]
 
-# A collection's items carry these two, so a body that was read there may hold them; they are ignored.
+# A collection's items carry these two, so a body that was read there may hold them; they are ignored. So are those
+# that a list of what is deleted, or of versions, adds.
 _IGNORED = ("_href", "_etag")
+_IGNORED_OF_KEPT = ("_deleted_on", "_version", "_written_on")
 
 
 @cache
@@ -43,7 +45,8 @@ def body_schema(cls: type[Model], action: Action) -> dict[str, Any]:
             schema["properties"][name].pop("default", None)
         elif each.write_only:
             schema["properties"][name].update(writeOnly=True)
-    schema["properties"] |= {name: {"readOnly": True} for name in _IGNORED}
+    ignored = (*_IGNORED, *(_IGNORED_OF_KEPT if info.restorable else ()))
+    schema["properties"] |= {name: {"readOnly": True} for name in ignored}
     optional = {each.name for each in info.properties.values() if each.read_only}
     if action == "replace":  # the URL says the key, and write-only properties cannot have been seen
         optional |= {each.name for each in info.properties.values() if each == info.key or each.write_only}

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from ..couch import Database
-from ..errors import DocumentNotFound
-from ..models import DELETED_PROPERTY, Model, format_timestamp, model_info
+from ..errors import DocumentExists, DocumentNotFound
+from ..models import DELETED_PROPERTY, Model, format_timestamp, is_deleted, model_info
 from .erasing import Eraser
 from .history import History
 from .operations import Change, Check, Expectation, called, changed, expect
@@ -103,11 +103,14 @@ class Keeping:
 
         Raises:
             DocumentNotFound: there is none that is deleted and can be restored.
+            DocumentExists: it is not deleted, or was restored by another writer meanwhile.
             RevisionMismatch, RetriesExhausted: as `update` does.
         """
 
         async def attempt() -> M:
-            current = await self._reader.by_key(cls, key, deleted=True)
+            current = await self._reader.by_key(cls, key, deleted=None)
+            if not is_deleted(model_info(cls), current._stored):
+                raise DocumentExists(f"the {model_info(cls).type.name} with that key is not deleted")
             await called(check, current)
             expect(expected, current)
             model = current if change is None else await changed(change, current)

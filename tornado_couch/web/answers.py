@@ -7,7 +7,7 @@ import hashlib
 from typing import Any
 
 from .. import json_text
-from ..models import Model, representation
+from ..models import Model, deleted_on, representation
 from .compression import choose_coding, compressed
 from .fields import Projection, of_projection
 from .hooks import Event
@@ -69,6 +69,7 @@ class AnswerMixin(ProblemHandler):
         shown = {
             "_href": self.resource.href(model._key),
             "_etag": entity_tag(model._rev or ""),
+            **({"_deleted_on": since} if (since := deleted_on(self.resource.info, model._stored)) else {}),
             **self.show(model),
         }
         await self.resource.hooks.after(self.event(action), model, shown)

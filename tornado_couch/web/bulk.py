@@ -143,11 +143,12 @@ class BulkHandler(OutcomeMixin, Creator, Rewriter):
     def _absent(
         self, index: int, key: Any, body: dict[str, Any], given: Preconditions
     ) -> Callable[[], Awaitable[Any]] | None:
-        if not self.resource.create_by_put or given.if_match is not None:
+        restorable = self.resource.info.restorable
+        if not restorable and (not self.resource.create_by_put or given.if_match is not None):
             return None
 
         async def create() -> Any:
-            model = await self.create_at(key, body, given)
+            model = await self.put_missing(key, body, given)
             self._made.add(index)
             return model
 

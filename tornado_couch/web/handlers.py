@@ -25,7 +25,7 @@ __all__ = ["DRAINED", "ResourceHandler"]
 
 # Which action each method means, in the order in which a handler class is asked for them.
 _ACTIONS: dict[str, tuple[str, ...]] = {
-    "get": ("retrieve", "list", "reduce"),
+    "get": ("retrieve", "list", "reduce", "versions"),
     "post": ("create",),
     "put": ("replace",),
     "patch": ("patch_document",),

@@ -19,7 +19,8 @@ class Event:
     """What happens.
 
     Attributes:
-        action: "list", "retrieve", "create", "replace", "patch" or "destroy"; in a bulk request, of one item.
+        action: "list", "retrieve", "versions", "create", "replace", "patch", "destroy", or "restore" for a PUT that
+            brings back what was deleted; in a bulk request, of one item.
         model: the model that it happens to.
         store: where that is kept.
         principal: who asks; None for somebody anonymous.
@@ -47,7 +48,7 @@ class Hooks:
         Args:
             event: what is about to happen.
             model: what is about to be written; None where nothing is.
-            current: the document as it is, for "replace", "patch" and "destroy".
+            current: the document as it is, for "replace", "patch" and "destroy"; as it was, for "restore".
         """
         return None
 

@@ -28,7 +28,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import Conflict, DocumentExists, NotFound
+from ..errors import Conflict, DocumentExists, DocumentNotFound, NotFound
+from ..models import is_deleted
 from .creating import Creator
 from .problems import Problem
 
@@ -177,16 +178,41 @@ class OnceMixin(Creator):
         Raises:
             Problem: 410, 422.
         """
+        info = self.resource.info
+        if info.history and not info.unique:
+            return await self._kept(mark.id, mark)
         document = await self._document(mark.id)
         if document is None:
             return None
         _refuse_other(document, mark)
-        info = self.resource.info
         if info.unique:  # that was the reservation
-            document = await self._document(info.document_id(self.new_model(valid)._key) or "")
+            key = self.new_model(valid)._key
+            if info.history:
+                return await self._kept(key, mark)
+            document = await self._document(info.document_id(key) or "")
             if document is None or document.get(PROPERTY) != mark.fingerprint:
                 return None  # nothing yet, or somebody else's
+        if is_deleted(info, document):
+            raise _gone()
         return await self.resource.store.load(self.resource.model, document)
+
+    async def _kept(self, key: Any, mark: Mark) -> Any:
+        """The model whose versions bear the mark, which each takes over from the one before; None if there is none.
+
+        Raises:
+            Problem: 410, 422.
+        """
+        try:
+            latest = await self.resource.store.get(self.resource.model, key, deleted=None)
+        except DocumentNotFound:
+            return None
+        if not self.resource.info.unique:
+            _refuse_other(latest._stored, mark)
+        elif latest._stored.get(PROPERTY) != mark.fingerprint:
+            return None
+        if is_deleted(self.resource.info, latest._stored):
+            raise _gone()
+        return latest
 
     async def _document(self, document_id: str) -> dict[str, Any] | None:
         """The document; None if there never was one.
@@ -201,8 +227,12 @@ class OnceMixin(Creator):
                 return None
             if error.reason != "deleted":
                 raise
-            detail = "The document that was created with this Idempotency-Key has been deleted since."
-            raise Problem(410, "idempotent-result-gone", detail) from None
+            raise _gone() from None
+
+
+def _gone() -> Problem:
+    detail = "The document that was created with this Idempotency-Key has been deleted since."
+    return Problem(410, "idempotent-result-gone", detail)
 
 
 def _refuse_other(document: dict[str, Any], mark: Mark) -> None:

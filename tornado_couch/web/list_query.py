@@ -14,10 +14,11 @@ from .filters import FilterLimits, decode_names, filterable, parse_filters, pars
 from .paging import CursorCodec, page_link, parse_limit
 from .problems import Problem
 from .resources import Resource
+from .versions import flag
 
-__all__ = ["ListQuery", "allowed_parameters", "parse_list_query", "restricted"]
+__all__ = ["ListQuery", "allowed_parameters", "own_parameters", "parse_list_query", "restricted"]
 
-_OWN = ("limit", "cursor", "sort", "fields", "count")
+_OWN = ("limit", "cursor", "sort", "fields", "count", "deleted")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class ListQuery:
         query = self.query
         among = {name: sorted(map(json_text.dumps, values)) for name, values in query.among.items()}
         ranges = sorted((name, repr(bounds)) for name, bounds in query.ranges.items())
-        return f"{path} {sorted(among.items())} {ranges} {tuple(query.sort)} {query.descending}"
+        which = " deleted" if query.deleted else ""
+        return f"{path} {sorted(among.items())} {ranges} {tuple(query.sort)} {query.descending}{which}"
 
     def address(self, path: str, cursor: str) -> str:
         """The address of the page at a cursor."""
@@ -57,7 +59,12 @@ class ListQuery:
 def allowed_parameters(resource: Resource[Any]) -> list[str]:
     """Every parameter of the collection; ranges of a property are `property[gte]` and the like."""
     model: type[Model] = resource.model
-    return [*_OWN, *filterable(model)]
+    return [*own_parameters(resource), *filterable(model)]
+
+
+def own_parameters(resource: Resource[Any]) -> tuple[str, ...]:
+    """Those that name no property."""
+    return _OWN if resource.info.restorable else _OWN[:-1]
 
 
 def parse_list_query(
@@ -78,17 +85,20 @@ def parse_list_query(
         Problem: 400, naming the parameter: it is unknown, its value is none, or no index serves it.
     """
     given = decode_names(arguments)
-    own = {name: decode_parameter(name, given[name]) for name in _OWN if name in given}
-    wanted = _query(resource, {name: values for name, values in given.items() if name not in _OWN}, own.get("sort"))
-    wanted = restricted(wanted, restriction)
-    parameter = next((name for name in given if name not in _OWN), "sort")
+    known = own_parameters(resource)
+    own = {name: decode_parameter(name, given[name]) for name in known if name in given}
+    wanted = _query(resource, {name: values for name, values in given.items() if name not in known}, own.get("sort"))
+    wanted = replace(restricted(wanted, restriction), deleted=flag("deleted", own.get("deleted")))
+    parameter = next((name for name in given if name not in known), "sort")
     query = ListQuery(
         parameters=_pairs(given),
         query=served(resource.model, wanted, parameter),
         limit=parse_limit(own.get("limit"), resource.page_size, resource.max_page_size),
         projection=parse_fields(resource.model, given.get("fields")),
-        count=_flag("count", own.get("count")),
+        count=flag("count", own.get("count")),
     )
+    if query.count:
+        _check_countable(resource, query.query)
     if "cursor" not in own:
         return query
     cursor = cursors.decode(own["cursor"], query.scope(resource.path))
@@ -102,6 +112,18 @@ def _query(resource: Resource[Any], filters: Mapping[str, list[bytes]], sort_tex
     found = parse_filters(model, filters, filterable(model), allowed_parameters(resource), limits)
     sort, descending = parse_sort(model, sort_text)
     return Query(found.among, found.ranges, sort, descending)
+
+
+def _check_countable(resource: Resource[Any], query: Query) -> None:
+    """Refuse to count what only versions could be counted of.
+
+    Raises:
+        Problem: 400.
+    """
+    info = resource.info
+    if info.history and (query.among or {*query.ranges, *query.sort} - {*info.indexes[0].properties}):
+        detail = "Every version is in the index, so that only all documents, or a range of keys, can be counted."
+        raise Problem(400, "no-index", detail, parameter="count")
 
 
 def restricted(query: Query, restriction: tuple[str, Any] | None) -> Query:
@@ -121,9 +143,3 @@ def restricted(query: Query, restriction: tuple[str, Any] | None) -> Query:
 
 def _pairs(given: Mapping[str, list[bytes]]) -> list[tuple[str, str]]:
     return [(name, value.decode("utf-8")) for name, values in given.items() if name != "cursor" for value in values]
-
-
-def _flag(name: str, text: str | None) -> bool:
-    if text not in (None, "true", "false"):
-        raise Problem(400, "bad-parameter", f"`{name}` must be true or false.", parameter=name)
-    return text == "true"

@@ -20,6 +20,8 @@ class ListMixin(ExportMixin):
     async def list(self) -> None:
         """Answer with a page."""
         query = self.get_query()
+        if query.query.deleted:
+            await self.authorize("deleted")
         if self.wants_lines:
             await self.export(self._pages(query))
             return

@@ -12,13 +12,14 @@ from .answers import JSON
 from .arrays import ArrayMixin
 from .bodies import media_type
 from .creating import check_key
-from .fields import parse_fields
 from .handlers import ResourceHandler
 from .idempotency import OnceMixin, idempotency_key, refuse_key
 from .lines import NDJSON
 from .ndjson import LinesMixin
+from .policies import Hidden
 from .preconditions import Preconditions
 from .problems import Problem
+from .versions import VersionReader, parse_retrieval
 
 __all__ = ["CreateMixin", "DestroyMixin", "PatchMixin", "ReplaceMixin", "RetrieveMixin", "Rewriter", "WriteMixin"]
 
@@ -53,15 +54,21 @@ class CreateMixin(ArrayMixin, LinesMixin, OnceMixin):
         await self.answer_document(created, "retrieve" if replayed else "create", 201)
 
 
-class RetrieveMixin(ResourceHandler):
+class RetrieveMixin(VersionReader):
     """GET of a document."""
 
     async def retrieve(self, key: Any) -> None:
-        """Answer with the document, or the `fields` of it, or 304."""
-        self.projection = parse_fields(self.resource.model, self.request.query_arguments.get("fields"))
+        """Answer with the document, or the `fields` of it, or 304; or with what it was: see `versions`."""
+        wanted = parse_retrieval(self.resource, self.request.query_arguments)
+        self.projection = wanted.projection
         self.preconditions()  # a malformed one is 400 whether or not the document is there
-        model = await self.perform_retrieve(key)
-        await self.authorize("retrieve", model)
+        if wanted.deleted:
+            model = await self.deleted_one(key)
+        elif wanted.version is not None or wanted.at is not None:
+            model = await self.earlier(key, wanted)
+        else:
+            model = await self.perform_retrieve(key)
+            await self.authorize("retrieve", model)
         if not self.answered_from_cache(model._rev):
             await self.answer_document(model, "retrieve")
 
@@ -136,6 +143,50 @@ class Rewriter(WriteMixin):
         if info.key and body.get(info.key.name, info.key_value(key)) != info.key_value(key):
             raise Problem(400, "key-mismatch", f"`{info.key.name}` differs from the key in the URL.")
 
+    async def put_missing(self, key: Any, body: dict[str, Any], given: Preconditions | None = None) -> Any:
+        """Restore or create the document that a PUT did not find.
+
+        Raises:
+            DocumentNotFound, RevisionMismatch: there is none to restore, and none is created.
+        """
+        preconditions, creating = given or self.preconditions(), self.resource.create_by_put
+        # Nothing has `If-Match: *` where nothing is shown; `If-None-Match: *` asks for a creation.
+        if preconditions.if_match != "*" and (creating or preconditions.if_none_match is None):
+            try:
+                return await self.restore_at(key, body, preconditions)
+            except DocumentNotFound:
+                pass
+            except DocumentExists:  # somebody restored it since it was looked for
+                return await self.perform_replace(key, body, self.expectation(preconditions))
+        if creating and preconditions.if_match is None:
+            return await self.create_at(key, body, given)
+        raise self.missing(given)
+
+    async def restore_at(self, key: Any, body: dict[str, Any], given: Preconditions) -> Any:
+        """Bring back the deleted document as the body has it; what is returned is shown to the client.
+
+        Raises:
+            DocumentNotFound: there is none, or the caller may not restore it: who does not see it is told no more.
+            DocumentExists: it is not deleted.
+        """
+        if not self.resource.info.restorable:
+            raise DocumentNotFound("there is no such document")
+        expected = None if given.if_none_match is not None else self.expectation(given)
+        try:
+            await self.authorize("restore")
+        except Problem:
+            raise Hidden from None
+
+        async def check(current: Model) -> None:
+            try:
+                await self.authorize("restore", current)
+            except Problem:
+                raise Hidden from None
+
+        change = self.hooked("restore", lambda current: replaced(current, body))
+        store = self.resource.store
+        return await store.restore(self.resource.model, key, change, check=check, expected=expected)
+
     async def create_at(self, key: Any, body: dict[str, Any], given: Preconditions | None = None) -> Any:
         """Create the document that a PUT found missing."""
         info = self.resource.info
@@ -175,9 +226,7 @@ class ReplaceMixin(Rewriter):
         try:
             model, status = await self.perform_replace(key, body, self.expectation()), 200
         except DocumentNotFound:
-            if not self.resource.create_by_put or self.preconditions().if_match is not None:
-                raise self.missing() from None
-            model, status = await self.create_at(key, body), 201
+            model, status = await self.put_missing(key, body), 201
         if status == 201:
             self.set_header("Location", self.resource.href(key))
         await self.answer_document(model, "replace", status)

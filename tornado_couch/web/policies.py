@@ -10,6 +10,9 @@ A handler asks a policy in this order, and the order is the contract of 401, 403
 4. `authorize(principal, action, model, document)` once the document is known, before preconditions;
    for a write at *each* try, on the document as it was just read and before it is changed.
 
+Where a model keeps more than what is, there are three actions more: "versions", to see what a document was; "deleted",
+to see those that are deleted, which is asked besides "list", "retrieve" or "versions"; "restore", to bring one back.
+
 Policies combine: `a & b` lets through what both do, `a | b` what either does.
 """
 
@@ -43,8 +46,8 @@ __all__ = [
     "Roles",
 ]
 
-READS = frozenset({"list", "reduce", "retrieve"})
-ACTIONS = READS | {"create", "replace", "patch", "destroy"}
+READS = frozenset({"list", "reduce", "retrieve", "versions"})
+ACTIONS = READS | {"create", "replace", "patch", "destroy", "deleted", "restore"}
 
 
 class Hidden(Problem, DocumentNotFound):
@@ -438,8 +441,10 @@ class ReadOnly(AllOf):
     async def authorize(
         self, principal: Principal | None, action: str, model: type[Model], document: Model | None = None
     ) -> None:
-        """Let reads through to the policy inside."""
-        if action not in READS:
+        """Let reads through to the policy inside; without one, not those of what is deleted."""
+        if action == "deleted" and not self.parts:
+            raise Problem(403, detail="What is deleted is not for everybody.")
+        if action not in READS and action != "deleted":
             raise Problem(405, detail="This resource can only be read.")
         await super().authorize(principal, action, model, document)
 

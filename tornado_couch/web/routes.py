@@ -15,6 +15,7 @@ from .listing import ListMixin
 from .mixins import CreateMixin, DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
 from .reductions import ReductionHandler
 from .resources import Resource
+from .versions import VersionsHandler
 
 __all__ = ["CollectionHandler", "DocumentHandler", "resource"]
 
@@ -36,6 +37,7 @@ def resource(
     document: type[ResourceHandler] = DocumentHandler,
     reduction: type[ReductionHandler] = ReductionHandler,
     bulk: type[ResourceHandler] | None = None,
+    versions: type[ResourceHandler] | None = None,
     **options: Any,
 ) -> list[URLSpec]:
     """The routes of a model: its collection at `path`, each document at `path/{key}`.
@@ -54,6 +56,8 @@ def resource(
         bulk: the handler class of `path/_bulk`. Without it that is `BulkHandler`, where collection and
             document have the package's own classes: another class may leave actions out, or do them
             otherwise, and there must be no way round it.
+        versions: the handler class of `path/{key}/versions`, where the model keeps its history. Without it that is
+            `VersionsHandler`, where `document` has the package's own class: another one may show less.
         **options: the further attributes of `Resource`, such as `require_if_match=True`.
 
     Returns:
@@ -67,10 +71,15 @@ def resource(
     names = mounted["resource"].info.reductions
     if bulk is None and (collection, document) == (CollectionHandler, DocumentHandler):
         bulk = BulkHandler
+    if versions is None and document is DocumentHandler:
+        versions = VersionsHandler
+    if not mounted["resource"].info.history:
+        versions = None
     return [
         URLSpec(re.escape(path), collection, mounted),
         *([URLSpec(f"{re.escape(path)}/_bulk", bulk, mounted)] if bulk else []),
         *(URLSpec(f"{re.escape(path)}/{re.escape(name)}", reduction, {**mounted, "name": name}) for name in names),
+        *([URLSpec(f"{re.escape(path)}/([^/]+)/versions", versions, mounted)] if versions else []),
         # One segment, still percent-encoded, so that a key may hold any character, slashes too.
         URLSpec(re.escape(path) + "/([^/]+)", document, mounted),
     ]
