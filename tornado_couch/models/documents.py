@@ -189,7 +189,8 @@ def replaced(current: M, body: Document) -> M:
     """The model that `body` makes of `current`, as PUT does.
 
     What is omitted is gone; kept are the identity, the key, read-only properties, and write-only
-    ones that the body leaves out: who sends back what was read cannot have seen them.
+    ones that the body leaves out: who sends back what was read cannot have seen them. Where a model keeps its
+    history, what was read may be an earlier version: its time stamps are ignored.
 
     Raises:
         ValidationFailed: a read-only property has another value than now, or values do not fit.
@@ -197,7 +198,7 @@ def replaced(current: M, body: Document) -> M:
     info = model_info(type(current))
     now = _properties(current, info)
     read_only = [name for name, each in info.properties.items() if each.read_only and name in body]
-    changed = [name for name in read_only if body[name] != now.get(name)]
+    changed = [name for name in read_only if body[name] != now.get(name) and not _is_earlier(info, name)]
     if changed:
         raise ValidationFailed([_read_only(name) for name in changed])
     values = {name: body[name] for name in info.properties if name in body}
@@ -208,6 +209,11 @@ def replaced(current: M, body: Document) -> M:
     new = validated(type(current), values)
     new._id, new._rev, new._stored = current._id, current._rev, current._stored
     return new
+
+
+def _is_earlier(info: ModelInfo, name: str) -> bool:
+    """Whether another value can be that of an earlier version, which is sent back to restore it."""
+    return info.history and info.properties[name].stamp is not None
 
 
 def _read_only(name: str) -> dict[str, str]:

@@ -35,9 +35,10 @@ class Projection:
         return {name: value for name, value in shown.items() if name in self.names}
 
     def apply_to_item(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """An item of a collection; its address stays, and its entity tag is that of the part."""
+        """An item of a collection; what is said of it stays, and its entity tag is that of the part."""
         tag = f'{item["_etag"].removesuffix(chr(34))};{self.variant}"'
-        return {"_href": item["_href"], "_etag": tag, **self.apply(item)}
+        kept = {name: value for name, value in item.items() if name.startswith("_")}
+        return {**kept, "_etag": tag, **self.apply(item)}
 
 
 def parse_fields(cls: type[Model], values: Sequence[bytes] | None) -> Projection | None:
