@@ -9,11 +9,14 @@ from urllib.parse import quote
 
 import pytest
 from annotated_types import MinLen
+from openapi_spec_validator import validate
 
 from tests.web.conftest import Client, Reply, Serve
 from tests.web.contract.conftest import ByHeader
+from tests.web.described import Described
 from tornado_couch import (
     AllowAny,
+    ApiInfo,
     Application,
     CreatedOn,
     Database,
@@ -27,6 +30,7 @@ from tornado_couch import (
     UpdatedOn,
     WriteOnly,
     install,
+    openapi_document,
     resource,
 )
 from tornado_couch.web import Authenticated, Owner, Roles
@@ -433,3 +437,33 @@ async def test_an_unknown_version_of_the_type_is_its_own_problem(ask: Client, st
     assert (reply.status, reply.json["type"]) == (502, "urn:tornado-couch:problem:unsupported-version")
     listed = (await ask("GET", "/pages")).json
     assert ([each["slug"] for each in listed["items"]], listed["withheld"]) == (["a"], 1)
+
+
+async def test_the_api_document_tells_of_versions_and_of_what_is_deleted(
+    ask: Client, page: Reply, store: Store
+) -> None:
+    """And each answer is one that it tells of."""
+    routes = resource("/pages", Page, store, create_by_put=True, page_size=2)
+    document = openapi_document(Application(routes, policy=AllowAny()), ApiInfo("Pages", "1.0"))
+    validate(document)
+    described = Described(document)
+    names = {each["name"] for each in described.operation("GET", "/pages/a")["parameters"]}  # type: ignore[index]
+    assert {"fields", "version", "at", "deleted"} <= names
+    await ask("DELETE", "/pages/a")
+    for path in (
+        "/pages?deleted=true",
+        "/pages/a?deleted=true",
+        "/pages/a?version=1",
+        "/pages/a?version=9",
+        "/pages/a?version=x",
+        "/pages/a?at=2026-01-01T01:00:00Z&fields=text",
+        "/pages/a/versions",
+        "/pages/a/versions?fields=text",
+        "/pages/a/versions?limit=x",
+        "/pages/none/versions",
+    ):
+        reply = await ask("GET", path)
+        assert described.operation("GET", path.partition("?")[0]) is not None
+        described.check("GET", path.partition("?")[0], reply.status, reply.headers, reply.text)
+    back = await ask("PUT", "/pages/a", {})
+    described.check("PUT", "/pages/a", back.status, back.headers, back.text)

@@ -9,6 +9,7 @@ from ...models import Reduction, model_info
 from ..filters import filterable, has_ranges
 from ..lines import NDJSON
 from .bulk import describe_bulk, results_schema
+from .kept import describe_deleted, describe_retrieval, versions_schema
 from .operation import Answer, ApiOperation
 from .parameters import describe_fields, describe_filters, describe_page, describe_sort
 
@@ -68,6 +69,7 @@ def _list(operation: ApiOperation) -> None:
     describe_fields(operation)
     operation.query("count", {"type": "boolean"}, "Whether to count all there are, as `total`.")
     describe_filters(operation, filterable(model))
+    describe_deleted(operation, "Those that are deleted and can be restored, instead of those that are not.")
     page = _describe_reading(operation, "A page of the collection.", operation.of_model().page(), "Link")
     page.fields["ETag"] = False  # lines have none
     items = {"anyOf": [operation.of_model().item(), operation.of_model().item_part(), _WITHHELD]}
@@ -116,6 +118,16 @@ def _retrieve(operation: ApiOperation) -> None:
     describe_fields(operation)
     both = {"anyOf": [schemas.shown(), schemas.part()]}
     _describe_reading(operation, "The document; with `fields`, a part of it.", both)
+    describe_retrieval(operation)
+    operation.fails(404)
+    _describe_stored(operation)
+
+
+def _versions(operation: ApiOperation) -> None:
+    operation.says(f"List the versions of one of {operation.tag}", "The latest first; a deletion is one of them.")
+    describe_page(operation)
+    describe_fields(operation)
+    _describe_reading(operation, "A page of versions.", versions_schema(operation), "Link")
     operation.fails(404)
     _describe_stored(operation)
 
@@ -186,8 +198,10 @@ def _replace(operation: ApiOperation) -> None:
     )
     operation.takes_body(schemas.replace())
     operation.answers_with(200, "Replaced.", schemas.shown(), "ETag", "Cache-Control", "Vary")
-    if operation.resource.create_by_put:
-        operation.answers_with(201, "Created.", schemas.shown(), "Location", "ETag", "Cache-Control", "Vary")
+    if operation.resource.create_by_put or operation.resource.info.restorable:
+        operation.answers_with(
+            201, "Created, or restored.", schemas.shown(), "Location", "ETag", "Cache-Control", "Vary"
+        )
         operation.problem("exists")
     _answer_minimal(operation)
     _describe_body(operation)
@@ -217,6 +231,7 @@ ACTIONS: dict[str, Callable[[ApiOperation], None]] = {
     "list": _list,
     "reduce": _reduce,
     "retrieve": _retrieve,
+    "versions": _versions,
     "create": _create,
     "replace": _replace,
     "patch": _patch,

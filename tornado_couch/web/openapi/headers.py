@@ -43,13 +43,17 @@ _FIELDS: dict[str, tuple[Schema, str]] = {
     "Accept-Post": (_TEXT, "The media types of a POST's body."),
     "Allow": (_TEXT, "The methods that there are."),
     "Cache-Control": (_TEXT, "A cache may keep the answer for its one client, and must ask each time."),
+    "Content-Location": ({**_TEXT, "format": "uri-reference"}, "Where the version that was asked for always is."),
     "Deprecation": (_TEXT, "Since when the resource is deprecated (RFC 9745)."),
     "ETag": (
         {**_TEXT, "pattern": r'^(W/)?"[!#-~]*"$', "examples": [ENTITY_TAG]},
         "The entity tag: the document's revision, for If-Match and If-None-Match.",
     ),
     "Idempotent-Replayed": ({**_TEXT, "const": "true"}, "The same request created the document before."),
-    "Link": (_TEXT, 'The pages around: `rel="next"`, `rel="prev"` (RFC 8288).'),
+    "Link": (
+        _TEXT,
+        'The pages around: `rel="next"`, `rel="prev"` (RFC 8288); of a version, where the others are (RFC 5829).',
+    ),
     "Location": ({**_TEXT, "format": "uri-reference"}, "The new document's address."),
     "Preference-Applied": (_TEXT, "What of Prefer was followed."),
     "RateLimit": (_TEXT, "How many requests are left, and for how long."),
