@@ -189,6 +189,32 @@ async def test_a_seed_document_that_was_stored_under_another_id_is_there(
     assert await Installer(couch, database=name, models=[Fruit, Place], seeds=seeds, crypter=RING).install() == []
 
 
+class Reading(Model, type="reading_v1.0", key="reading_id", partition="sensor"):
+    reading_id: Key
+    sensor: str
+
+
+class Sensor(Model, type="sensor_v1.0", key="serial", partition="site"):
+    serial: str
+    site: str
+
+
+async def test_seed_documents_belong_to_their_partitions(couch: Couch, name: str, tmp_path: Path) -> None:
+    """By their ids: those that the installer makes, and those that a generated key brings along."""
+    reading = {"type": "reading_v1.0", "reading_id": "s1:a", "sensor": "s1"}
+    write(tmp_path, a__json=[reading, {"type": "sensor_v1.0", "serial": "s1", "site": "roof"}])
+    installer = Installer(couch, database=name, models=[Reading, Sensor], seeds=tmp_path, validate=True)
+    await installer.install()
+    rows = (await couch[name].all_docs(endkey="_design")).rows + (await couch[name].all_docs(startkey="a")).rows
+    assert [row.id for row in rows] == ["roof:sensor:s1", "s1:a"]
+    assert not await installer.plan()
+    with pytest.raises(Forbidden, match="/site: cannot change"):
+        await couch[name].put({**await couch[name].get("roof:sensor:s1"), "site": "cellar"})
+    write(tmp_path, a__json={**reading, "sensor": "s2"})
+    with pytest.raises(InstallError, match=r"a\.json.*/sensor"):
+        await installer.plan()
+
+
 BAD_SEEDS: dict[str, Any] = {
     "no JSON": "{",
     "no object": [1],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from tests.faults import Fault, FaultProxy, lose_answer
 from tornado_couch import Couch, Database, Installer
 from tornado_couch.couch import Observer
-from tornado_couch.ops.design_documents import DesignDocuments
+from tornado_couch.ops.design_documents import DesignDocuments, _one_of_each_shard
 
 from .installing import folder_of, write
 
@@ -262,3 +263,37 @@ async def test_an_answer_that_is_lost_while_an_index_is_built_does_no_harm(
         assert await installer(populated, folder, couch).install() == ["wrote _design/by_length"]
         assert fault.hits == 1
     assert len(await keys(populated, update=False)) == DOCUMENTS
+
+
+async def test_a_changed_view_of_partitions_is_built_beside_the_old_one_too(couch: Couch, tmp_path: Path) -> None:
+    """On every shard: whichever partition is read without waiting, all its rows are there."""
+
+    def view(key: str) -> dict[str, Any]:
+        return {"map": f"function (doc) {{ if (doc.n) {{ emit({key}, null); }} }}"}
+
+    name = f"test-{uuid.uuid4().hex}"
+    folder = write(tmp_path, numbers__json={"options": {"partitioned": True}, "views": {"numbers": view("doc.n")}})
+    await Installer(couch, database=name, q=4, partitioned=True, design_docs=folder).install()
+    database = couch[name]
+    try:
+        await database.bulk_docs([{"_id": f"p{number % 20}:{number}", "n": number + 1} for number in range(200)])
+        write(tmp_path, numbers__json={"options": {"partitioned": True}, "views": {"numbers": view("[doc.n]")}})
+        await Installer(couch, database=name, design_docs=folder).install()
+        for number in range(20):
+            rows = (await database.view("numbers", "numbers", partition=f"p{number}", update=False)).rows
+            assert [type(row.key) for row in rows] == [list] * 10
+    finally:
+        await couch.delete_database(name)
+
+
+async def test_there_is_a_partition_on_each_shard(couch: Couch) -> None:
+    """As CouchDB itself tells them."""
+    name = f"test-{uuid.uuid4().hex}"
+    await couch.create_database(name, q=4, partitioned=True)
+    try:
+        shards = (await couch[name].info())["cluster"]["q"]
+        partitions = _one_of_each_shard(shards)
+        found = {(await couch[name]._call("GET", "_shards", f"{each}:x")).value["range"] for each in partitions}
+        assert len(partitions) == len(found) == shards
+    finally:
+        await couch.delete_database(name)

@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import ModelDefinitionError
 from .merge import Merge
 from .model import Model, ModelInfo, model_info
+from .properties import Property
 from .schema_at_rest import schema_at_rest
 from .schema_rules import compile_schema
 
@@ -50,8 +51,8 @@ def database_check(models: Iterable[type[Model]]) -> DatabaseCheck:
       passes where the document had it before.
     - One of a later minor version is checked against the latest earlier one, and may have further members.
     - Of others of the type (older, or of another major version) only what follows is checked.
-    - The type's name, the key, the time of creation and what is `Merge.immutable` cannot change, unless it was not
-      as it should be, or conflicting revisions are merged.
+    - The type's name, the key, the partition, the time of creation and what is `Merge.immutable` cannot change, unless
+      it was not as it should be, or conflicting revisions are merged.
     - Deletions pass.
 
     Args:
@@ -126,9 +127,9 @@ def _without_type(rule: list[list[Any]]) -> list[list[Any]]:
 
 def _immutable(info: ModelInfo) -> list[str]:
     """What cannot change; a protected property may, since the same value can be stored in other ways."""
-    return [
-        each.name
-        for each in info.properties.values()
-        if not each.protected
-        and (each == info.key or each.merge is Merge.immutable or (each.stamp is not None and each.stamp.once))
-    ]
+    return [each.name for each in info.properties.values() if not each.protected and _is_immutable(info, each)]
+
+
+def _is_immutable(info: ModelInfo, declared: Property) -> bool:
+    once = declared.stamp is not None and declared.stamp.once
+    return once or declared.merge is Merge.immutable or declared in (info.key, info.partition)

@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
+import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -59,12 +61,14 @@ class DesignDocuments:
         database: the database, with time limits that leave CouchDB the time to build an index.
         report: is told of an index that is being built.
         populated: there are documents, so that building an index takes time.
+        shards: how many the database has.
     """
 
-    def __init__(self, database: Database, *, report: Report, populated: bool) -> None:
+    def __init__(self, database: Database, *, report: Report, populated: bool, shards: int = 1) -> None:
         self._database = database
         self._report = report
         self._populated = populated
+        self._shards = shards
         self._built: dict[str, Document] = {}  # what was built under another name, by that
 
     async def read(self) -> dict[str, Document]:
@@ -175,25 +179,29 @@ class DesignDocuments:
             Unavailable: CouchDB, or a proxy before it, did not answer, and the index makes no progress.
         """
         view = next((each for each in document.get("views", {}) if each != "lib"), None)
-        # A view of partitions is built for each partition when that is first asked for.
-        if view is None or document.get("options", {}).get("partitioned") is True:
+        if view is None:
             return
-        pending = await self._pending(document["_id"])
+        by_partition = document.get("options", {}).get("partitioned") is True
+        for partition in _one_of_each_shard(self._shards) if by_partition else [None]:
+            await self._build_for(document["_id"], view, partition)
+
+    async def _build_for(self, name: str, view: str, partition: str | None) -> None:
+        pending = await self._pending(name)
         while True:
             try:
                 # One view is all: those of a design document share an index.
-                await self._asked(document["_id"], view)
+                await self._asked(name, view, partition)
                 return
             except Unavailable:
-                before, pending = pending, await self._pending(document["_id"])
+                before, pending = pending, await self._pending(name)
                 if pending == 0:
                     return
                 if pending >= before:
                     raise
 
-    async def _asked(self, name: str, view: str) -> None:
+    async def _asked(self, name: str, view: str, partition: str | None) -> None:
         """Ask for no rows of a view, which CouchDB answers when the index is there, and tell how far it is."""
-        task = asyncio.ensure_future(self._database.view(name, view, limit=0, reduce=False))
+        task = asyncio.ensure_future(self._database.view(name, view, partition=partition, limit=0, reduce=False))
         pending: int | None = None
         try:
             while not (await asyncio.wait({task}, timeout=_POLL_SECONDS))[0]:
@@ -248,6 +256,21 @@ def _indexed(document: Mapping[str, Any]) -> bytes:
 def _rebuilds(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether readers of a design document would have to wait for a new index."""
     return bool(stored.get("views")) and bool(wanted.get("views")) and _indexed(stored) != _indexed(wanted)
+
+
+def _one_of_each_shard(shards: int) -> list[str]:
+    """Names of partitions, one on each shard: a view of partitions is built for a shard when one of it is asked for.
+
+    CouchDB hashes the partition by CRC-32, and shards have equal parts of its range (CouchDB documentation,
+    "Shard Management"). Whether there is anything in a partition does not matter.
+    """
+    found: dict[int, str] = {}
+    for number in itertools.count():
+        name = f"partition-{number}"
+        found.setdefault(min(zlib.crc32(name.encode()) // (2**32 // shards), shards - 1), name)
+        if len(found) == shards:
+            break
+    return list(found.values())
 
 
 def _building_id(wanted: Mapping[str, Any]) -> str:

@@ -226,7 +226,13 @@ class Installer:
         """The design documents: those of views, and the one that checks writes."""
         if not self._create_design:
             return [], []
-        designs = DesignDocuments(self._database, report=self._report, populated=bool(there and there["doc_count"]))
+        info = there or {}
+        designs = DesignDocuments(
+            self._database,
+            report=self._report,
+            populated=bool(info.get("doc_count")),
+            shards=info.get("cluster", {}).get("q", 1),
+        )
         stored = await designs.read() if there is not None else {}
         partitioned = self._shape["partitioned"] if there is None else _is_partitioned(there)
         documents = wanted.design_documents(partitioned=partitioned)

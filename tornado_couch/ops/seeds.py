@@ -24,7 +24,7 @@ from ..errors import (
     NotFound,
     SecurityError,
 )
-from ..models import DocumentType, Model, from_document, model_info, validated
+from ..models import DocumentType, Model, from_document, model_info, partition_of, validated
 from ..store import Store
 from ..store.conversion import in_partition
 from ..store.signing import Guard
@@ -140,13 +140,20 @@ def _model(where: str, cls: type[Model], document: Document) -> Model:
         raise InstallError(f"{where}: it has no {info.key.name!r}, by which it is stored but once")
     try:
         model = _read(cls, values)
+        model._id = given or _natural_id(model)
+        if info.partition is not None:
+            value = getattr(model, info.partition.attribute)
+            partition_of(info.partition.name, info.stored_value(info.partition.name, value), model._id)
     except ModelError as error:
         raise InstallError(f"{where}: {error}") from None
-    # Two installers that create the same document have to give it the same id, or both would succeed.
-    key = model._key if info.key is not None else given
-    own = info.key_text(key) if info.key and info.key.generated else f"{info.type.name}:{info.key_text(key)}"
-    model._id = given or in_partition(model, own)
     return model
+
+
+def _natural_id(model: Model) -> str:
+    """Two installers that create the same document have to give it the same id, or both would succeed."""
+    info = model_info(type(model))
+    key = info.key_text(model._key)
+    return key if info.key and info.key.generated else in_partition(model, f"{info.type.name}:{key}")
 
 
 def _read(cls: type[Model], values: Mapping[str, Any]) -> Model:
