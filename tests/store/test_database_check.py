@@ -10,7 +10,20 @@ from annotated_types import Ge, MaxLen
 from jsonschema import Draft202012Validator
 from pydantic import Field
 
-from tornado_couch import CreatedOn, Database, Encrypted, Hashed, Indexed, Key, Model, Store, UpdatedOn, install
+from tornado_couch import (
+    CreatedOn,
+    Database,
+    Encrypted,
+    Hashed,
+    Indexed,
+    Installer,
+    Key,
+    Merge,
+    Model,
+    Store,
+    UpdatedOn,
+    install,
+)
 from tornado_couch.errors import Forbidden
 from tornado_couch.models import model_info
 from tornado_couch.models.database_check import database_check
@@ -125,3 +138,48 @@ async def test_couchdb_agrees_with_jsonschema(database: Database) -> None:
     results = await database.bulk_docs(documents)
     verdicts = {json.dumps(each): result.error for each, result in zip(documents, results, strict=True)}
     assert verdicts == {json.dumps(each): None if validator.is_valid(each) else "forbidden" for each in documents}
+
+
+class Stand(Model, type="stand_v1.0", key="name", unique=True, soft_delete=True):
+    name: str
+    stock: Annotated[int, Merge.sum_of_changes] = 0
+    created_on: CreatedOn
+    updated_on: UpdatedOn
+
+
+class Price(Model, type="price_v1.0", key="name", history=True):
+    name: str
+    amount: int = 0
+
+
+@pytest.fixture
+async def checked(database: Database) -> Store:
+    """A store of models of which nothing is ever lost."""
+    installer = Installer(database.server, database=database.name, models=[Stand, Price], validate=True)  # type: ignore[arg-type]
+    await installer.install()
+    return Store(database, signer=RING)
+
+
+async def test_what_is_never_lost_is_never_refused(checked: Store) -> None:
+    """Documents that are only marked as deleted, and those whose every version is kept."""
+    await checked.create(Stand(name="a"))
+    await checked.delete(Stand, "a")
+    await checked.restore(Stand, "a")
+    await checked.create(Price(name="a"))
+    await checked.update(Price, "a", lambda price: setattr(price, "amount", 2))
+    await checked.delete(Price, "a")
+    await checked.restore(Price, "a")
+    assert (await checked.get(Price, "a")).amount == 2
+
+
+async def test_a_merge_is_never_refused(checked: Store) -> None:
+    """Two sites created the same document; the merge takes the earlier time of creation, whichever leaf wins."""
+    unsigned = Store(checked.database)
+    for digest, hour in (("a", 1), ("b", 2), ("c", 0)):
+        moment = f"2026-01-01T0{hour}:00:00.000000+00:00"
+        leaf = {"_id": "stand:x", "_rev": f"1-{digest * 32}", "type": "stand_v1.0", "name": "x", "stock": 1}
+        leaf |= {"created_on": moment, "updated_on": moment}
+        assert await checked.database.bulk_docs([leaf], new_edits=False) == []
+    result = await unsigned.reconciliation.reconcile(Stand, "stand:x")
+    assert (result.problems, result.merged, result.deleted) == ([], 1, 2)
+    assert (await unsigned.get(Stand, "x")).created_on.hour == 0

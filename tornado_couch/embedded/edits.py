@@ -162,7 +162,7 @@ def _versions(
         path = [new_revision(parent, draft.deleted, draft.body, []), *([parent] if parent else [])]
     else:
         path = draft.path or [draft.rev or "1-0"]
-        parent = next((rev for rev in path[1:] if rev in tree), stored.rev if stored else None)
+        parent = next((rev for rev in path[1:] if rev in tree), None)
     extra: dict[str, Any] = {"_revisions": revisions_member(path)}
     if draft.attachments:
         extra["_attachments"] = {
@@ -172,6 +172,8 @@ def _versions(
         }  # fmt: skip
     new = document_text(draft.id, path[0], draft.text, deleted=draft.deleted, extra=extra)
     old = None
-    if stored is not None and parent is not None and not tree[parent].deleted:
+    # Seen with CouchDB 3.5: a replicated revision is compared with its own ancestor, a deleted one too, or with none;
+    # an edit begins anew where the document is deleted.
+    if stored is not None and parent is not None and not (new_edits and tree[parent].deleted):
         old = database.text(stored, parent, PLAIN, connection)
     return new, old
