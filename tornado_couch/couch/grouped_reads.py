@@ -55,7 +55,7 @@ class GroupedReads:
         async def read(ids: list[str]) -> Sequence[list[Leaf] | Exception]:
             return await apart(ids, lambda some: self._read(some, revs))
 
-        return Grouping(read, self._limits, sharing=True, duplicate=_duplicate)
+        return Grouping(read, self._limits, seconds=self._database.seconds, sharing=True, duplicate=_duplicate)
 
     async def leaves(self, document_id: str, *, revs: bool = False, every: bool = True) -> list[Leaf]:  # noqa: ARG002
         """A document's leaves, conflicting and deleted ones as well; at least one, which can say that there is none.
@@ -71,8 +71,9 @@ class GroupedReads:
         """
         names.check_id(document_id)
         grouping = self._histories if revs else self._documents
-        asked = grouping.ask(document_id, document_id, weight=int(self._mean_bytes), seconds=self._database.seconds)
-        return await told(self._database.server.observer, "read", asked)
+        asked = grouping.ask(document_id, document_id, weight=int(self._mean_bytes))
+        observer = self._database.server.observer
+        return await (told(observer, "read", asked) if observer else asked)
 
     async def ids(self, design: str, view: str, key: Any) -> list[str]:
         """The ids of the documents that a view has under this very key, in order.
@@ -87,10 +88,13 @@ class GroupedReads:
             async def read(keys: list[bytes]) -> Sequence[list[str] | Exception]:
                 return await apart(keys, lambda some: self._look_up(design, view, some))
 
-            grouping = self._lookups[design, view] = Grouping(read, self._limits, sharing=True, duplicate=list)
+            grouping = self._lookups[design, view] = Grouping(
+                read, self._limits, seconds=self._database.seconds, sharing=True, duplicate=list
+            )
         text = key_text(key)
-        asked = grouping.ask(text, text, weight=len(text), seconds=self._database.seconds)
-        return await told(self._database.server.observer, "lookup", asked)
+        asked = grouping.ask(text, text, weight=len(text))
+        observer = self._database.server.observer
+        return await (told(observer, "lookup", asked) if observer else asked)
 
     # ------------------------------------------------------------ one group
 
@@ -149,8 +153,6 @@ async def apart(items: list[T], send: Callable[[list[T]], Awaitable[list[R | Exc
 
 async def told(observer: Observer, kind: str, call: Awaitable[R]) -> R:
     """The outcome of a call, and the observer told how long it took."""
-    if not observer:
-        return await call
     began = time.monotonic()
     try:
         return await call

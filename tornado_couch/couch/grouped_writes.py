@@ -38,7 +38,7 @@ class GroupedWrites:
     def __init__(self, database: Database, limits: GroupLimits) -> None:
         self._database = database
         # Two writes to one document never share a group: which of them came first would be CouchDB's choice.
-        self._grouping: Grouping[_Text, WriteResult] = Grouping(self._carry_out, limits)
+        self._grouping: Grouping[_Text, WriteResult] = Grouping(self._carry_out, limits, seconds=database.seconds)
 
     async def put(self, document: Mapping[str, Any]) -> WriteResult:
         """Creates a document, replaces the revision that it names, or with `_deleted` deletes it.
@@ -54,8 +54,9 @@ class GroupedWrites:
         names.check_id(document_id)
         content = json_text.dumps(document)
         text = _Text(document_id, content)
-        asked = self._grouping.ask(document_id, text, weight=len(content), seconds=self._database.seconds)
-        return await told(self._database.server.observer, "write", asked)
+        asked = self._grouping.ask(document_id, text, weight=len(content))
+        observer = self._database.server.observer
+        return await (told(observer, "write", asked) if observer else asked)
 
     async def _carry_out(self, texts: list[_Text]) -> Sequence[WriteResult | Exception]:
         return await apart(texts, self._write)

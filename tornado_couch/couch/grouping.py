@@ -80,6 +80,7 @@ class Grouping(Generic[T, R]):
         send: carries out a group: for each item, in order, its result or its own exception. What it raises
             is raised to every caller of the group.
         limits: how large groups become.
+        seconds: how long a call waits for its result, in the queue and under way; None is for ever.
         sharing: calls with one identity are the same: before they leave they share a place. Otherwise two
             of them never leave in one group.
         duplicate: makes another result of one that several callers share.
@@ -90,11 +91,13 @@ class Grouping(Generic[T, R]):
         send: Callable[[list[T]], Awaitable[Sequence[R | Exception]]],
         limits: GroupLimits,
         *,
+        seconds: float | None = None,
         sharing: bool = False,
         duplicate: Callable[[R], R] = lambda result: result,
     ) -> None:
         self._send = send
         self._limits = limits
+        self._seconds = seconds
         self._sharing = sharing
         self._duplicate = duplicate
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -105,15 +108,17 @@ class Grouping(Generic[T, R]):
         self._shared: dict[Hashable, _Slot[T, R]] = {}  # those of the queue, by identity
         self._groups: set[_Group[T, R]] = set()
         self._starting: _Group[T, R] | None = None  # its task has not run yet, so it takes what still comes
+        # All have the same time, so the first to come is the first whose time is up: one timer does for all.
+        self._waiting: deque[tuple[float, _Slot[T, R], asyncio.Future[R]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def ask(self, identity: Hashable, item: T, *, weight: int = 0, seconds: float | None = None) -> R:
+    async def ask(self, identity: Hashable, item: T, *, weight: int = 0) -> R:
         """The result of one call.
 
         Args:
             identity: what the call is about, such as a document's id.
             item: what `send` is given.
             weight: bytes, for the limit.
-            seconds: how long to wait for the result, in the queue and under way; None is for ever.
 
         Raises:
             TotalTimeout: there was no result in time; its `sent` says whether the group had left.
@@ -126,7 +131,8 @@ class Grouping(Generic[T, R]):
         slot = self._slot(identity, item, weight)
         waiter: asyncio.Future[R] = loop.create_future()
         slot.waiters.append(waiter)
-        timer = None if seconds is None else loop.call_later(seconds, self._expire, slot, waiter)
+        if self._seconds is not None:
+            self._limit(loop, slot, waiter, self._seconds)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -134,9 +140,6 @@ class Grouping(Generic[T, R]):
                 waiter.exception()  # it came too late to be seen
             self._leave(slot, waiter)
             raise
-        finally:
-            if timer is not None:
-                timer.cancel()
 
     def _slot(self, identity: Hashable, item: T, weight: int) -> _Slot[T, R]:
         if self._sharing and (shared := self._shared.get(identity)) is not None:
@@ -232,11 +235,27 @@ class Grouping(Generic[T, R]):
 
     # ------------------------------------------------------------ callers who go
 
-    def _expire(self, slot: _Slot[T, R], waiter: asyncio.Future[R]) -> None:
-        if not waiter.done():
-            sent = slot.group is not None
-            waiter.set_exception(TotalTimeout("the whole call took too long", sent=sent))
-            self._leave(slot, waiter)
+    def _limit(
+        self, loop: asyncio.AbstractEventLoop, slot: _Slot[T, R], waiter: asyncio.Future[R], seconds: float
+    ) -> None:
+        waiting = self._waiting
+        while waiting and waiting[0][2].done():
+            waiting.popleft()
+        waiting.append((loop.time() + seconds, slot, waiter))
+        if self._timer is None:
+            self._timer = loop.call_at(waiting[0][0], self._expire, loop)
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up the calls whose time is up, and wait for the next."""
+        self._timer = None
+        waiting = self._waiting
+        while waiting and (waiting[0][2].done() or waiting[0][0] <= loop.time()):
+            _, slot, waiter = waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(TotalTimeout("the whole call took too long", sent=slot.group is not None))
+                self._leave(slot, waiter)
+        if waiting:
+            self._timer = loop.call_at(waiting[0][0], self._expire, loop)
 
     def _leave(self, slot: _Slot[T, R], waiter: asyncio.Future[R]) -> None:
         if waiter not in slot.waiters:

@@ -203,6 +203,8 @@ def query(parameters: Mapping[str, str]) -> str:
 def _check(text: str, what: str) -> None:
     if not isinstance(text, str) or not text:
         raise ValueError(f"{what} must be text and not empty")
+    if text.isascii() and text.isprintable():
+        return  # as nearly all are
     if _CONTROL.search(text):
         raise ValueError(f"{what} must hold no control characters")
     try:

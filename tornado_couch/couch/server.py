@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from http import HTTPStatus
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from ..errors import Conflict, InvalidReply
 from . import names
 from .exchange import SUCCESS, Answer, Exchange, expect
+from .grouping import Grouping, GroupLimits
 from .observing import Observer
 
 __all__ = ["Server"]
@@ -28,13 +28,14 @@ class Server:
         uuid_batch: how many ids `new_id` fetches at a time, 1 to 1000.
     """
 
-    def __init__(self, exchange: Exchange, *, uuid_batch: int = 100) -> None:
+    def __init__(self, exchange: Exchange, *, uuid_batch: int = 500) -> None:
         if not 1 <= uuid_batch <= _UUIDS_AT_MOST:
             raise ValueError(f"uuid_batch must be from 1 to {_UUIDS_AT_MOST}")
         self._exchange = exchange
         self._uuid_batch = uuid_batch
         self._ids: deque[str] = deque()
-        self._ids_lock = asyncio.Lock()
+        limits = GroupLimits(in_flight=1, documents=_UUIDS_AT_MOST)
+        self._id_calls: Grouping[None, str] = Grouping(self._new_ids, limits, seconds=exchange.timeout.total)
 
     @property
     def observer(self) -> Observer:
@@ -87,13 +88,15 @@ class Server:
 
     async def new_id(self) -> str:
         """A new id from CouchDB; ids are fetched in batches, and concurrent callers share a batch."""
-        if not self._ids:
-            # A lock, not a shared task: a caller that is cancelled leaves it, and the next one fetches.
-            async with self._ids_lock:
-                while not self._ids:
-                    self._ids.extend(await self._fetch_uuids(self._uuid_batch))
-                return self._ids.popleft()
-        return self._ids.popleft()
+        if self._ids:
+            return self._ids.popleft()
+        return await self._id_calls.ask(object(), None)
+
+    async def _new_ids(self, callers: list[None]) -> list[str]:
+        """An id for each of those who found none left; what is over is for the next."""
+        while len(self._ids) < len(callers):
+            self._ids.extend(await self._fetch_uuids(self._uuid_batch))
+        return [self._ids.popleft() for _ in callers]
 
     async def membership(self) -> tuple[list[str], list[str]]:
         """The names of the nodes that this one is connected to, and of those that are of its cluster.

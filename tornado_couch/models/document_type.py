@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from typing_extensions import Self
 
@@ -23,8 +24,14 @@ class DocumentType:
     @classmethod
     def parse(cls, text: object) -> Self | None:
         """The parts of `text`; None if it is no such type."""
-        match = _TYPE.fullmatch(text) if isinstance(text, str) else None
-        return match and cls(match["name"], int(match["major"]), int(match["minor"]))
+        parts = _parts(text) if isinstance(text, str) else None
+        return parts and cls(*parts)
 
     def __str__(self) -> str:
         return f"{self.name}_v{self.major}.{self.minor}"
+
+
+@lru_cache(maxsize=1024)  # a database has few types, and each of its documents has one
+def _parts(text: str) -> tuple[str, int, int] | None:
+    match = _TYPE.fullmatch(text)
+    return match and (match["name"], int(match["major"]), int(match["minor"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from jsonschema.exceptions import ValidationError as SchemaError
 
 from .model import Model, model_info
 from .pointers import json_pointer
+from .quick_schema import quick_check
 from .timestamps import is_timestamp
 
 __all__ = ["Action", "body_problems", "body_schema"]
@@ -68,6 +69,11 @@ def _validator(cls: type[Model], action: Action) -> Draft202012Validator:
     return Draft202012Validator(body_schema(cls, action), format_checker=_formats())
 
 
+@cache
+def _quick_check(cls: type[Model], action: Action) -> Callable[[Any], bool] | None:
+    return quick_check(body_schema(cls, action), _formats())
+
+
 def body_problems(cls: type[Model], action: Action, body: Any) -> list[Problem]:
     """Everything that is wrong with a body; an empty list when it is valid.
 
@@ -78,6 +84,9 @@ def body_problems(cls: type[Model], action: Action, body: Any) -> list[Problem]:
     Raises:
         RecursionError: the body is nested too deeply to be checked.
     """
+    is_valid = _quick_check(cls, action)
+    if is_valid is not None and is_valid(body):
+        return []
     read_only = {each.name for each in model_info(cls).properties.values() if each.read_only}
     found: dict[tuple[str, str], Problem] = {}
     for error in _leaves(_validator(cls, action).iter_errors(body)):

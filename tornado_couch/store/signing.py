@@ -209,6 +209,9 @@ def winner(leaves: Sequence[Leaf]) -> Document | None:
     revision id (CouchDB documentation, "Replication and conflict model"). As in CouchDB's own answers,
     `_conflicts` has the other revisions that live, if there are any.
     """
+    if len(leaves) == 1:
+        document = leaves[0].document
+        return None if document is None or document.get("_deleted") else document
     live = [each.document for each in leaves if each.document and not each.document.get("_deleted")]
     first = _first(live)
     if first is None or len(live) == 1:

@@ -43,7 +43,7 @@ class AnswerMixin(ProblemHandler):
             Problem: 400 when an entity tag list is malformed.
         """
         try:
-            return Preconditions.from_headers(self.request.headers)
+            return Preconditions.from_headers(self.fields)
         except MalformedEntityTag as error:
             raise Problem(400, "malformed-entity-tag", f"{error}.") from None
 
@@ -54,7 +54,7 @@ class AnswerMixin(ProblemHandler):
             Problem: 400, with handling=strict, when it prefers what we do not know.
         """
         known = (SERVER_TIMING,) if self.settings.get("server_timing") else ()
-        return parse_preferences(self.request.headers.get("Prefer", ""), known)
+        return parse_preferences(self.fields.get("Prefer", ""), known)
 
     def compute_etag(self) -> str | None:
         """The entity tag of what is answered: Tornado asks for it; nothing else sets the field."""
@@ -72,13 +72,15 @@ class AnswerMixin(ProblemHandler):
             **({"_deleted_on": since} if (since := deleted_on(self.resource.info, model._stored)) else {}),
             **self.show(model),
         }
-        await self.resource.hooks.after(self.event(action), model, shown)
+        if self.resource.hooks.has_after:
+            await self.resource.hooks.after(self.event(action), model, shown)
         return shown
 
     async def answer_document(self, model: Model, action: str, status: int = 200) -> None:
         """Answer with a document and its entity tag; after a write, as the client prefers."""
         shown = self.show(model)
-        await self.resource.hooks.after(self.event(action), model, shown)
+        if self.resource.hooks.has_after:
+            await self.resource.hooks.after(self.event(action), model, shown)
         if self.projection:
             shown = self.projection.apply(shown)
         preferences = self.preferences() if action != "retrieve" or status == 201 else Preferences()
@@ -123,18 +125,18 @@ class AnswerMixin(ProblemHandler):
         return status == 304
 
     async def _answer(self, status: int, text: bytes, revision: str | None) -> None:
-        coding = choose_coding(self.request.headers.get("Accept-Encoding", ""))
-        coded = await compressed(text, coding)
+        coding = choose_coding(self.fields.get("Accept-Encoding", ""))
+        coded = await compressed(text, coding) if coding else None
         if coded is not None:
             self.set_header("Content-Encoding", coding)
         variants = [self.projection.variant if self.projection else "", "" if coded is None else coding]
         self._tag = None if revision is None else entity_tag(revision, ";".join(filter(None, variants)))
         self.set_status(status)
-        self.set_header("Content-Type", JSON)
+        self._headers["Content-Type"] = JSON
         self.set_etag_header()
         self._cacheable()
         self.finish(text if coded is None else coded)
 
     def _cacheable(self) -> None:
         # A cache may keep the answer for its one client and must ask each time: that costs a 304.
-        self.set_header("Cache-Control", "private, no-cache")
+        self._headers["Cache-Control"] = "private, no-cache"

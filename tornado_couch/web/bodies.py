@@ -6,9 +6,8 @@ import asyncio
 import json
 import re
 import zlib
+from collections.abc import Mapping
 from typing import Any, NoReturn
-
-from tornado.httputil import HTTPHeaders
 
 from .. import json_text
 from .problems import Problem
@@ -35,12 +34,12 @@ class BodyLimits:
         self.members = members
 
 
-def media_type(headers: HTTPHeaders) -> str:
+def media_type(headers: Mapping[str, str]) -> str:
     """The media type of the body, in lower case and without parameters; empty where none is given."""
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
-def decode(body: bytes, headers: HTTPHeaders, limit: int) -> bytes:
+def decode(body: bytes, headers: Mapping[str, str], limit: int) -> bytes:
     """The body without its content coding.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib.util import find_spec
 
 from .negotiation import weights
@@ -34,6 +35,7 @@ _CODINGS: Mapping[str, Callable[[bytes], bytes]] = {
 }
 
 
+@lru_cache(maxsize=256)  # clients of one kind all send the same
 def choose_coding(accept_encoding: str) -> str:
     """The coding that a client likes best of ours; empty where it takes none (RFC 9110 §12.5.3)."""
     given = weights(accept_encoding)

@@ -58,7 +58,8 @@ class Creator(ResourceHandler):
     async def admitted(self, model: Model) -> Any:
         """The new model, once the policy and the hook before a creation have let it through."""
         await self.authorize("create", model)
-        return await self.resource.hooks.before(self.event("create"), model) or model
+        hooks = self.resource.hooks
+        return (await hooks.before(self.event("create"), model) if hooks.has_before else None) or model
 
     async def create_from(self, body: dict[str, Any]) -> Any:
         """Store what a valid body describes."""

@@ -79,7 +79,7 @@ class ResourceHandler(AdmissionMixin, AnswerMixin):
         self.principal = None
         self._chunks: list[bytes] = []
         self._received = 0
-        self._kept_headers: dict[str, str] = {}
+        self._kept_headers = {}
         self.set_default_headers()
 
     def option(self, name: str) -> Any:
@@ -96,7 +96,7 @@ class ResourceHandler(AdmissionMixin, AnswerMixin):
         Every other refusal waits until the body is read: answering before that makes Tornado close
         the connection, and many a client then sees a broken pipe in place of the answer.
         """
-        length = self.request.headers.get("Content-Length", "0")
+        length = self.fields.get("Content-Length", "0")
         if length.isdecimal() and int(length) > max(DRAINED, self.resource.limits.size):
             # Otherwise Tornado's own limit comes first and closes the connection without an answer.
             self.request.connection.set_max_body_size(int(length))  # type: ignore[union-attr]
@@ -119,13 +119,15 @@ class ResourceHandler(AdmissionMixin, AnswerMixin):
             Problem: 406, 400, 401, 429, 403 or 404, in that order.
         """
         types = self.answer_types()
-        if not any(accepts(self.request.headers.get("Accept", ""), each) for each in types):
+        accepted = self.fields.get("Accept", "")
+        if not any(accepts(accepted, each) for each in types):
             raise Problem(406, detail=f"This is available as {' or '.join(types)}.")
-        if _MALFORMED_ESCAPE.search(self.request.path):
+        if "%" in self.request.path and _MALFORMED_ESCAPE.search(self.request.path):
             raise Problem(400, "malformed-path", "In a path `%` is followed by two hexadecimal digits.")
         self.preferences()  # strict handling of an unknown one must not come after the work
         self.principal = await self._authenticated()
-        self._count(caller_identity(self.principal, self.request.remote_ip))
+        if self.option("rate_limit") is not None:
+            self._count(caller_identity(self.principal, self.request.remote_ip))
         await self.authorize(action)
 
     def answer_types(self) -> tuple[str, ...]:
@@ -161,11 +163,11 @@ class ResourceHandler(AdmissionMixin, AnswerMixin):
         if self._received > self.resource.limits.size:
             raise too_large(self.resource.limits.size)
         field, types = self.BODY_TYPES[self.request.method or ""]
-        if media_type(self.request.headers) not in types:
+        if media_type(self.fields) not in types:
             accepted = ", ".join(types)
             raise Problem(415, detail=f"The body must be {accepted}.", headers={field: accepted} if field else {})
         limits = self.resource.limits
-        return await parse_json(decode(b"".join(self._chunks), self.request.headers, limits.size), limits)
+        return await parse_json(decode(b"".join(self._chunks), self.fields, limits.size), limits)
 
     async def read_body(self, action: Action) -> dict[str, Any]:
         """The request's JSON body, valid by the model's schema.
@@ -232,7 +234,8 @@ def _method(action: str) -> Callable[..., Awaitable[None]]:
     async def run(self: ResourceHandler, *arguments: str) -> None:
         name = action.removesuffix("_document")
         await self.admit(name)
-        if name in READS:  # a write's hook comes later: it is given what is about to be written
+        # A write's hook comes later: it is given what is about to be written.
+        if name in READS and self.resource.hooks.has_before:
             await self.resource.hooks.before(self.event(name))
         await getattr(self, action)(*[self.parse_key(text) for text in arguments])
 

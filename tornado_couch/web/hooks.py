@@ -38,7 +38,19 @@ class Hooks:
     """Override what is needed, and mount the resource with `hooks=`.
 
     What a hook raises ends the action: a `Problem` is answered as it is.
+
+    Attributes:
+        has_before: `before` is overridden; else it is not called.
+        has_after: `after` is.
     """
+
+    has_before = False
+    has_after = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.has_before = cls.before is not Hooks.before
+        cls.has_after = cls.after is not Hooks.after
 
     async def before(self, event: Event, model: Any = None, current: Any = None) -> Model | None:  # noqa: ARG002
         """Before the action; change the model in place, or return another to take its place.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 __all__ = ["accepts", "weights"]
 
 
@@ -15,6 +17,7 @@ def weights(field: str) -> dict[str, float]:
     return found
 
 
+@lru_cache(maxsize=256)  # clients of one kind all send the same
 def accepts(field: str, media_type: str) -> bool:
     """Whether an Accept field takes a media type.
 

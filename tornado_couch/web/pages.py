@@ -51,7 +51,7 @@ class PageHandler(AdmissionMixin):
     def initialize(self, policy: Policy | None = None, **_: Any) -> None:
         """Take what the route says."""
         self._policy = policy
-        self._kept_headers: dict[str, str] = {}
+        self._kept_headers = {}
         self._tag: str | None = None
         self.set_default_headers()
 

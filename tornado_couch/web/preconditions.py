@@ -77,8 +77,13 @@ class Preconditions:
         Raises:
             MalformedEntityTag: a field is not a list of entity tags.
         """
-        fields = (headers.get(name) for name in ("If-Match", "If-None-Match"))
-        return cls(*(None if field is None else parse_entity_tags(field) for field in fields))
+        match, none_match = headers.get("If-Match"), headers.get("If-None-Match")
+        if match is None and none_match is None:
+            return _UNCONDITIONAL
+        return cls(
+            None if match is None else parse_entity_tags(match),
+            None if none_match is None else parse_entity_tags(none_match),
+        )
 
     def evaluate_read(self, revision: str) -> Literal[200, 304, 412]:
         """The status that a GET or HEAD of a current representation has (RFC 9110 §13.2.2)."""
@@ -107,3 +112,6 @@ class Preconditions:
         if self.if_none_match is None:
             return True
         return self.if_none_match != "*" and all(tag.revision != revision for tag in self.if_none_match)
+
+
+_UNCONDITIONAL = Preconditions()

@@ -35,6 +35,9 @@ class Preferences(NamedTuple):
         return ", ".join([*found, "handling=strict"] if self.strict else found)
 
 
+_NONE = Preferences()
+
+
 def parse_preferences(field: str, known: Collection[str] = ()) -> Preferences:
     """Read a Prefer field; what is unknown or unreadable is ignored, unless handling is strict.
 
@@ -45,6 +48,8 @@ def parse_preferences(field: str, known: Collection[str] = ()) -> Preferences:
     Raises:
         Problem: 400, with handling=strict, for a preference that we do not know.
     """
+    if not field:
+        return _NONE
     given, readable = _given(field)
     strict = given.get("handling") == "strict"
     representation = given.get("return")

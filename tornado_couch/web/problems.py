@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http.client import responses
 from typing import Any
 
+from tornado.log import access_log
 from tornado.web import HTTPError, RequestHandler
 
 from .. import errors, json_text
@@ -116,11 +118,20 @@ def _with_members(problem: Problem, error: BaseException) -> Problem:
     return problem
 
 
+def _log_level(status: int) -> int:
+    """The level that `tornado.web.Application.log_request` logs a request with."""
+    if status < 400:
+        return logging.INFO
+    return logging.WARNING if status < 500 else logging.ERROR
+
+
 class ProblemHandler(RequestHandler):
     """The base of handlers whose every error is `application/problem+json`.
 
     A service's own handlers can derive from it; `Application` gives the router's 404 the same form.
     """
+
+    _fields: dict[str, str] | None = None
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
@@ -129,6 +140,24 @@ class ProblemHandler(RequestHandler):
         The actions of the package's own mixins are described already. A handler that adds to one, or has another,
         overrides this, and calls `super().describe(operation)` first.
         """
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """The fields of the request's header, by their names as RFC 9110 writes them.
+
+        A plain dict, since many of those asked for are not there, which Tornado's headers take long to say.
+        """
+        fields = self._fields
+        if fields is None:
+            fields = self._fields = {}
+            for name, value in self.request.headers.get_all():
+                fields[name] = f"{fields[name]},{value}" if name in fields else value
+        return fields
+
+    def _log(self) -> None:
+        # Tornado puts the line together whether or not anybody reads it.
+        if "log_function" in self.settings or access_log.isEnabledFor(_log_level(self.get_status())):
+            super()._log()
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Answer with the problem that the exception stands for."""
