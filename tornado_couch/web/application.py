@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import tornado.web
 from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+from tornado.log import access_log
 from tornado.routing import URLSpec
 from tornado.web import RequestHandler
 
@@ -66,7 +68,10 @@ class Application(tornado.web.Application):
         """Write an answered request to the log, and tell those who observe it."""
         if self._watch:
             self._watch.answered(handler)
-        super().log_request(handler)
+        # Tornado puts the line together whether or not anybody reads it.
+        quiet = handler.get_status() < 400 and not access_log.isEnabledFor(logging.INFO)
+        if not quiet or "log_function" in self.settings:
+            super().log_request(handler)
 
 
 def _check_policy(mounted: Resource[Any], settings: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from http.client import responses
 from typing import Any
 
-from tornado.log import access_log
 from tornado.web import HTTPError, RequestHandler
 
 from .. import errors, json_text
@@ -118,13 +117,6 @@ def _with_members(problem: Problem, error: BaseException) -> Problem:
     return problem
 
 
-def _log_level(status: int) -> int:
-    """The level that `tornado.web.Application.log_request` logs a request with."""
-    if status < 400:
-        return logging.INFO
-    return logging.WARNING if status < 500 else logging.ERROR
-
-
 class ProblemHandler(RequestHandler):
     """The base of handlers whose every error is `application/problem+json`.
 
@@ -153,11 +145,6 @@ class ProblemHandler(RequestHandler):
             for name, value in self.request.headers.get_all():
                 fields[name] = f"{fields[name]},{value}" if name in fields else value
         return fields
-
-    def _log(self) -> None:
-        # Tornado puts the line together whether or not anybody reads it.
-        if "log_function" in self.settings or access_log.isEnabledFor(_log_level(self.get_status())):
-            super()._log()
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Answer with the problem that the exception stands for."""
