@@ -9,7 +9,6 @@ that sees it. CouchDB's page: https://docs.couchdb.org/en/stable/cluster/theory.
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -18,10 +17,9 @@ from ..errors import BadRequest, CouchError, TooLarge, Unavailable
 from . import names
 from .bulk import Leaf, failure, live
 from .database import Database
-from .grouping import Grouping, GroupLimits
-from .observing import Observer
+from .grouping import Grouping, GroupLimits, told
 
-__all__ = ["ConflictNoticed", "GroupedReads", "apart", "key_text", "told"]
+__all__ = ["ConflictNoticed", "GroupedReads", "apart", "key_text"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -149,15 +147,6 @@ async def apart(items: list[T], send: Callable[[list[T]], Awaitable[list[R | Exc
         except CouchError as error:
             found += [error] * len(part)  # the other part has its own outcome
     return found
-
-
-async def told(observer: Observer, kind: str, call: Awaitable[R]) -> R:
-    """The outcome of a call, and the observer told how long it took."""
-    began = time.monotonic()
-    try:
-        return await call
-    finally:
-        observer.group_awaited(kind, time.monotonic() - began)
 
 
 def _judged(leaves: list[Leaf]) -> list[Leaf] | Exception:

@@ -14,8 +14,8 @@ from .. import json_text
 from . import names
 from .bulk import failure
 from .database import Database, WriteResult
-from .grouped_reads import apart, told
-from .grouping import Grouping, GroupLimits
+from .grouped_reads import apart
+from .grouping import Grouping, GroupLimits, told
 
 __all__ = ["GroupedWrites"]
 

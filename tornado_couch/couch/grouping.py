@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from ..errors import TotalTimeout, Unavailable
+from .observing import Observer
 
-__all__ = ["GroupLimits", "Grouping", "copied"]
+__all__ = ["GroupLimits", "Grouping", "copied", "told"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -281,3 +283,12 @@ def copied(error: Exception) -> Exception:
     other.__dict__.update(error.__dict__)
     other.__cause__, other.__suppress_context__ = error.__cause__, error.__suppress_context__
     return other
+
+
+async def told(observer: Observer, kind: str, call: Awaitable[R]) -> R:
+    """The outcome of a call, and the observer told how long it took."""
+    began = time.monotonic()
+    try:
+        return await call
+    finally:
+        observer.group_awaited(kind, time.monotonic() - began)

@@ -76,7 +76,7 @@ class Observer:
         """
 
     def group_awaited(self, kind: str, seconds: float) -> None:
-        """One of those calls has its outcome, after so long; told in the context of who made it.
+        """One of those calls, or one for a new "id", has its outcome, after so long; told in the caller's context.
 
         The group's exchange itself has nobody's context, since it is everybody's.
         """

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import Conflict, InvalidReply
 from . import names
 from .exchange import SUCCESS, Answer, Exchange, expect
-from .grouping import Grouping, GroupLimits
+from .grouping import Grouping, GroupLimits, told
 from .observing import Observer
 
 __all__ = ["Server"]
@@ -90,7 +90,8 @@ class Server:
         """A new id from CouchDB; ids are fetched in batches, and concurrent callers share a batch."""
         if self._ids:
             return self._ids.popleft()
-        return await self._id_calls.ask(object(), None)
+        asked = self._id_calls.ask(object(), None)
+        return await (told(self.observer, "id", asked) if self.observer else asked)
 
     async def _new_ids(self, callers: list[None]) -> list[str]:
         """An id for each of those who found none left; what is over is for the next."""
