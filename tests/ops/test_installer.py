@@ -64,7 +64,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
             {"type": "fruit_v1.0", "fruit_id": "f1", "color": "red"},
             {"type": "fruit_v1.0", "fruit_id": "f2", "color": "green"},
         ],
-        place__json={"type": "place_v1.2", "name": "here", "size": 3, "pin": "1234", "owner": "ann"},
+        place__json={"type": "place_v1.2", "name": "here", "size": 3, "pin": "one two three", "owner": "ann"},
         stand__json={"type": "stand_v1.0", "code": "a/b", "price": 2},
         note__json={"_id": "note", "text": "of no model"},
     )
@@ -148,11 +148,11 @@ async def test_what_is_installed_works(couch: Couch, name: str, folders: dict[st
     store = Store(database, signer=RING, crypter=RING)
     assert [each.color for each in (await store.find(Fruit, by="color")).items] == ["green", "red"]
     place = (await store.find(Place, by="owner", key="ann")).items[0]
-    assert await store.verify(place, "pin", "1234")
+    assert await store.verify(place, "pin", "one two three")
     assert (await store.get(Stand, "a/b")).price == 2
     assert (await store.get(Fruit, "f1")).created_on is not None
     assert "tornado_couch_signature" in await database.get("note")
-    assert "1234" not in json.dumps((await database.all_docs(include_docs=True)).rows)
+    assert "one two three" not in json.dumps((await database.all_docs(include_docs=True)).rows)
     with pytest.raises(Forbidden, match="fruit /color: minLength"):
         await database.put({"_id": "x", "type": "fruit_v1.0", "fruit_id": "x", "color": ""})
 
@@ -376,6 +376,16 @@ async def test_the_applications_user_can_change_documents_and_nothing_else(
         if (await nobody.session())["userCtx"]["roles"] != ["_admin"]:  # an embedded server has no admin
             with pytest.raises(Refused):
                 await nobody[name].info()
+
+
+async def test_several_at_once_make_the_user_once(couch: Couch, name: str, user: ApplicationUser) -> None:
+    """And the database's security object, whoever is faster."""
+    installers = [Installer(couch, database=name, user=user, security={"admins": {"roles": ["a"]}}) for _ in range(4)]
+    done = await asyncio.gather(*(each.install() for each in installers))
+    assert [each for some in done for each in some].count(f"created the user {user.name}") == 1
+    security = await couch[name].security()
+    assert (security["admins"]["roles"], security["members"]["roles"][-1]) == (["a"], name)
+    assert not await installers[0].plan()
 
 
 async def test_a_user_is_given_what_it_lacks(couch: Couch, name: str, user: ApplicationUser) -> None:

@@ -58,14 +58,18 @@ class DesignDocuments:
     """The design documents of one database.
 
     Args:
-        database: the database, with time limits that leave CouchDB the time to build an index.
+        database: the database.
+        patient: the same, with time limits that leave CouchDB the time to build an index.
         report: is told of an index that is being built.
         populated: there are documents, so that building an index takes time.
         shards: how many the database has.
     """
 
-    def __init__(self, database: Database, *, report: Report, populated: bool, shards: int = 1) -> None:
+    def __init__(
+        self, database: Database, *, patient: Database, report: Report, populated: bool, shards: int = 1
+    ) -> None:
         self._database = database
+        self._patient = patient
         self._report = report
         self._populated = populated
         self._shards = shards
@@ -201,7 +205,7 @@ class DesignDocuments:
 
     async def _asked(self, name: str, view: str, partition: str | None) -> None:
         """Ask for no rows of a view, which CouchDB answers when the index is there, and tell how far it is."""
-        task = asyncio.ensure_future(self._database.view(name, view, partition=partition, limit=0, reduce=False))
+        task = asyncio.ensure_future(self._patient.view(name, view, partition=partition, limit=0, reduce=False))
         pending: int | None = None
         try:
             while not (await asyncio.wait({task}, timeout=_POLL_SECONDS))[0]:

@@ -104,7 +104,7 @@ class Installer:
         report: Report = _no_report,
     ) -> None:
         try:
-            self._database: Database = couch.database(database, timeout=_INDEX_TIMEOUT)
+            self._database: Database = couch[database]
         except ValueError as error:
             raise InstallError(f"{database!r} is no database's name: {error}") from None
         self._couch = couch
@@ -229,6 +229,7 @@ class Installer:
         info = there or {}
         designs = DesignDocuments(
             self._database,
+            patient=self._couch.database(self._database.name, timeout=_INDEX_TIMEOUT),
             report=self._report,
             populated=bool(info.get("doc_count")),
             shards=info.get("cluster", {}).get("q", 1),
