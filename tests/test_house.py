@@ -31,6 +31,7 @@ FLOORS: dict[str, set[str]] = {
     "model": set(),
     "retry_strategy": set(),
     "tamper": {"errors", "security"},
+    "commands": {"errors", "json_text", "couch", "security", "models", "store", "web", "ops", "_version"},
     "cli": {"errors", "json_text", "couch", "security", "models", "store", "web", "ops", "embedded", "_version"},
     "__init__": {"errors", "json_text", "couch", "security", "models", "store", "web", "ops", "_version"},
     "__main__": {"cli"},

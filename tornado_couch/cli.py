@@ -12,10 +12,13 @@ __all__ = ["main"]
 _COMMANDS = {
     "audit": "tornado_couch.ops.protection_commands:audit",
     "cluster": "tornado_couch.ops.cluster:cluster",
+    "completion": "tornado_couch.commands.completion_command:completion",
     "couchdb": "tornado_couch.embedded.command:couchdb",
     "install": "tornado_couch.ops.install_command:install",
     "keys": "tornado_couch.ops.keys_command:keys",
     "load": "tornado_couch.ops.load_command:load",
+    "new": "tornado_couch.commands.new_command:new",
+    "openapi": "tornado_couch.commands.openapi_command:openapi",
     "policy-report": "tornado_couch.ops.policy_command:policy_report_command",
     "migrate": "tornado_couch.ops.migrate_command:migrate",
     "rotate": "tornado_couch.ops.protection_commands:rotate",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import tornado.web
@@ -42,6 +42,10 @@ class ApiInfo:
     description: str = ""
     servers: Sequence[str] = ()
     more: Mapping[str, Any] = field(default_factory=dict)
+
+    def replaced(self, **changes: Any) -> ApiInfo:
+        """A copy with other values."""
+        return replace(self, **changes)
 
 
 def openapi_document(application: tornado.web.Application, info: ApiInfo | None = None) -> dict[str, Any]:

@@ -6,14 +6,16 @@ import asyncio
 import re
 from typing import Any
 
+import tornado.web
 from tornado.routing import URLSpec
 
 from ... import json_text
 from ..pages import Page, PageHandler
 from ..policies import Policy
 from .document import ApiInfo, openapi_document
+from .paths import routes
 
-__all__ = ["DocumentPage", "openapi_routes"]
+__all__ = ["DocumentPage", "mounted_info", "openapi_routes"]
 
 
 class _Made:
@@ -56,3 +58,9 @@ def openapi_routes(
         policy: who may read it; without one the application's.
     """
     return [URLSpec(re.escape(path), DocumentPage, {"made": _Made(info or ApiInfo()), "policy": policy})]
+
+
+def mounted_info(application: tornado.web.Application) -> ApiInfo | None:
+    """What the first API document that is mounted says of the service; None where there is none."""
+    found = (route.target["made"].info for route in routes(application) if issubclass(route.handler, DocumentPage))
+    return next(found, None)
