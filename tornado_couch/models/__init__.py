@@ -17,7 +17,16 @@ from .documents import (
     upgraded,
     validated,
 )
-from .history import LAST_NUMBER, VERSION_PROPERTY, Version, version_id, version_of, version_prefix
+from .history import (
+    LAST_NUMBER,
+    VERSION_PROPERTY,
+    Version,
+    beside,
+    bound_id,
+    version_id,
+    version_of,
+    version_prefix,
+)
 from .indexes import Index
 from .merge import Merge, MergeRule
 from .merging import Merging, merge_rule
@@ -93,9 +102,11 @@ __all__ = [
     "UpdatedOn",
     "Version",
     "WriteOnly",
+    "beside",
     "blind_index_member",
     "body_problems",
     "body_schema",
+    "bound_id",
     "classes_of",
     "collection_view",
     "conflicts_design_document",

@@ -8,7 +8,8 @@ second. It is ASCII and the key is quoted in it as in a URL, so that ids sort by
 collation takes no two of them for equal. A version that says that the document is deleted has `"deleted": true`.
 
 Where two clusters wrote the same version, replication brings both, as a conflict of that one document. A reconciler
-moves the one that lost beside the other, with its revision's digest in the id: `fruit:apple:0000000003~917f…`.
+moves the one that lost beside the other, with its revision's digest in the id: `fruit:apple:0000000003~917f…`. It is
+the same document there but for its signature: what is encrypted in it stays bound to the id that it was written under.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from ..errors import InvalidDocument
 if TYPE_CHECKING:
     from .model import ModelInfo
 
-__all__ = ["LAST_NUMBER", "VERSION_PROPERTY", "Version", "version_id", "version_of", "version_prefix"]
+__all__ = [
+    "LAST_NUMBER",
+    "VERSION_PROPERTY",
+    "Version",
+    "beside",
+    "bound_id",
+    "version_id",
+    "version_of",
+    "version_prefix",
+]
 
 VERSION_PROPERTY = "tornado_couch_version"
 """The member of a version's document that says which place it has in the history."""
@@ -68,6 +78,27 @@ def version_prefix(info: ModelInfo, key: Any) -> str:
 def version_id(prefix: str, number: int, branch: str = "") -> str:
     """The id of one version."""
     return f"{prefix}:{number:010}~{branch}" if branch else f"{prefix}:{number:010}"
+
+
+def bound_id(document: Mapping[str, Any]) -> str:
+    """The id that a document's ciphertexts are bound to."""
+    document_id = str(document.get("_id", ""))
+    return document_id.rpartition("~")[0] if VERSION_PROPERTY in document and _is_branch(document_id) else document_id
+
+
+def _is_branch(document_id: str) -> bool:
+    match = _ID.fullmatch(document_id)
+    return match is not None and match["branch"] is not None
+
+
+def beside(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of a version that lost against another of its number, under an id of its own; not signed.
+
+    The same wherever it is made, so that CouchDB gives it the same revision everywhere.
+    """
+    digest = str(document["_rev"]).partition("-")[2]
+    body = {name: value for name, value in document.items() if not name.startswith("_")}
+    return {"_id": f"{document['_id']}~{digest}", **body}
 
 
 def version_of(document: Mapping[str, Any]) -> Version:

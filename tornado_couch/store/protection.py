@@ -20,6 +20,7 @@ from ..models import (
     Place,
     Property,
     StoredHash,
+    bound_id,
     classes_of,
     model_info,
     run_slow,
@@ -158,7 +159,7 @@ class Protection:
             if name not in document or (declared and is_nothing(declared, document[name])):
                 continue
             try:
-                place = self._place(info, name, str(document.get("_id", "")))
+                place = self._place(info, name, bound_id(document))
                 check_protected(place, found, document[name])
                 values[name] = found.reveal(document[name], place)
             except DecryptionFailed:

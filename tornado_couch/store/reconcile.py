@@ -38,6 +38,7 @@ from ..models import (
     WRITE_PROPERTY,
     Merging,
     Model,
+    beside,
     is_of,
     merge_record,
     model_info,
@@ -223,9 +224,26 @@ class Reconciliation(LeafReader):
             self._check(cls, found)
         if len(found.heads) == 1:
             return 0
+        if model_info(cls).history:
+            return await self._separate(cls, found)
         await self.put([self._guard.signed(await self.merged(cls, found))])
         self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
         return 1
+
+    async def _separate(self, cls: type[Model], found: LeafSet) -> int:
+        """Write versions of one number that were written apart beside the winning one; how many.
+
+        None is merged, since none is ever rewritten.
+        """
+        self._check(cls, found)
+        if any("_attachments" in each for each in found.documents):
+            raise _unmergeable("/_attachments", "Attachments cannot be moved to another document.")
+        others = [self._guard.signed(beside(found.document(each))) for each in found.heads[1:]]
+        for each in others:
+            with contextlib.suppress(Conflict):  # it is there: by another reconciler, or since an outage
+                await self.put([each])
+        self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
+        return len(others)
 
     async def delete(self, found: LeafSet, kept: str) -> int:
         """Delete the leaves but one, whose contents others have; how many.

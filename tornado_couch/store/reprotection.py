@@ -19,6 +19,7 @@ from ..models import (
     Place,
     StoredHash,
     blind_index_member,
+    bound_id,
     classes_of,
     model_info,
     run_slow,
@@ -124,7 +125,7 @@ class Reprotection:
         return found[0]
 
     def _place(self, document: Document, name: str) -> Place:
-        return Place(str(document["_id"]), _family(document), name, self._crypter, self._indexer)
+        return Place(bound_id(document), _family(document), name, self._crypter, self._indexer)
 
 
 def _is_nothing(cls: type[Model] | None, name: str, stored: object) -> bool:
