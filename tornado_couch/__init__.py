@@ -37,7 +37,8 @@ if TYPE_CHECKING:
         WriteOnly,
         upgrade,
     )
-    from .ops import ApplicationUser, Installer, install
+    from .ops import ApplicationUser, Installer, install, serve
+    from .ops.configuration import Configuration
     from .store import Bounds, Page, Query, Reconciler, Retry, Store
     from .web import (
         AllowAny,
@@ -75,6 +76,7 @@ __all__ = [
     "Bounds",
     "Classification",
     "CollectionHandler",
+    "Configuration",
     "CookieAuth",
     "Couch",
     "CouchError",
@@ -130,6 +132,7 @@ __all__ = [
     "openapi_document",
     "openapi_routes",
     "resource",
+    "serve",
     "upgrade",
 ]
 
@@ -142,7 +145,8 @@ _HOME = {
         "Classification Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum Timestamp"
         " UpdatedOn WriteOnly upgrade"
     ),
-    "ops": "ApplicationUser Installer install",
+    "ops": "ApplicationUser Installer install serve",
+    "ops.configuration": "Configuration",
     "store": "Bounds Page Query Reconciler Retry Store",
     "web": (
         "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"

@@ -6,15 +6,18 @@ from .access import ApplicationUser
 from .installer import Installer, install
 from .plan import Plan, Step
 from .policy_report import PolicyRow, policy_json, policy_report, policy_table
+from .serving import ServeOptions, serve
 
 __all__ = [
     "ApplicationUser",
     "Installer",
     "Plan",
     "PolicyRow",
+    "ServeOptions",
     "Step",
     "install",
     "policy_json",
     "policy_report",
     "policy_table",
+    "serve",
 ]

@@ -19,7 +19,6 @@ try:
 except ImportError as error:
     raise ImportError("Tracing needs opentelemetry-api: pip install 'tornado-couch[otel]'") from error
 
-from .._version import __version__
 from ..couch import Observer
 
 __all__ = ["Tracing"]
@@ -41,7 +40,7 @@ class Tracing(Observer):
     """
 
     def __init__(self, provider: TracerProvider | None = None) -> None:
-        self._tracer = trace.get_tracer("tornado_couch", __version__, tracer_provider=provider)
+        self._tracer = trace.get_tracer("tornado_couch", tracer_provider=provider)
 
     def request_began(self, route: str, method: str, headers: Mapping[str, str]) -> None:
         """Begin a span, and make it the current one of the request's context."""
