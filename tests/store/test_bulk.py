@@ -22,7 +22,7 @@ from tornado_couch import (
     install,
 )
 from tornado_couch.couch.bulk import BulkResult, BulkResults
-from tornado_couch.errors import Forbidden, InvalidDocument, OutcomeUnknown, TooLarge
+from tornado_couch.errors import Forbidden, InvalidDocument, OutcomeUnknown, TooLarge, Unavailable
 from tornado_couch.store import Creation, Deletion, Update
 
 
@@ -243,6 +243,42 @@ async def test_an_item_that_couchdb_fails_at_is_left_open(store: Store, monkeypa
     monkeypatch.setattr(store.database, "bulk_docs", failing)
     with pytest.raises(OutcomeUnknown):
         await Store(store.database, retry=Retry(patience=0)).create_many(Note, [Note(text="a")])
+
+
+@pytest.mark.parametrize("at", ["read", "write"])
+async def test_an_outage_in_the_middle_hides_nothing_that_was_done(
+    store: Store, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """Where later operations on a document cannot be carried out, the earlier ones have their outcomes."""
+    await store.create(Place(name="a"))
+    name, calls = ("bulk_get" if at == "read" else "bulk_docs"), 0
+    call = getattr(store.database, name)
+
+    async def failing(documents: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            raise Unavailable("down", sent=False)
+        return await call(documents, **options)
+
+    monkeypatch.setattr(store.database, name, failing)
+    found = await store.write_many(Place, [Update("a", _grown), Update("a", _grown), Deletion("a")])
+    assert [type(each) for each in found] == [Place, Unavailable, Unavailable]
+    monkeypatch.undo()
+    assert (await store.get(Place, "a")).size == 1
+
+
+async def test_where_one_of_many_may_be_stored_the_outage_says_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several outcomes of an outage the one that leaves something open is raised."""
+
+    async def put_many(_: Any) -> list[Exception]:
+        return [Unavailable("down", sent=False), OutcomeUnknown("perhaps")]
+
+    monkeypatch.setattr(store.writer, "put_many", put_many)
+    with pytest.raises(OutcomeUnknown):
+        await store.create_many(Note, [Note(text="a"), Note(text="b")])
 
 
 async def test_parallel_bulk_writes_of_one_unique_key_store_it_once(store: Store) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tornado_couch import Database, DocumentNotFound, Key, Model, RevisionMismatch, Store, install
-from tornado_couch.errors import Conflict, InvalidSignature, NotFound
+from tornado_couch import Couch, Database, DocumentNotFound, Key, Model, RevisionMismatch, Store, install
+from tornado_couch.errors import Conflict, InvalidSignature, NotFound, OutcomeUnknown, Unavailable
 from tornado_couch.security import KeyRing, Scheme, as_keys, keyczar, sign_document, verify_document
 from tornado_couch.security.signing import CLASSIC_PROPERTY
 from tornado_couch.store import Creation, Deletion, Update
@@ -112,6 +112,32 @@ async def test_a_tombstone_that_came_in_between_is_signed_over(store: Store, mon
     await store.delete(Place, "a")
     assert (await store.create_many(Place, [place]))[0] is place
     await assert_signed(store, place_id("a"))
+
+
+async def test_a_document_that_cannot_be_signed_for_its_place_is_left_open(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stored, and no read accepts it: neither success nor "nothing was written" would be true."""
+
+    async def none(ids: Any) -> dict[str, str]:
+        return {}
+
+    await store.create(Place(name="a"))
+    await store.delete(Place, "a")
+    monkeypatch.setattr(store._guard, "tombstones", none)
+    put, puts = store.writer.put, 0
+
+    async def once(document: Any) -> str:
+        nonlocal puts
+        puts += 1
+        if puts > 1:
+            raise Unavailable("down", sent=False)
+        return await put(document)
+
+    monkeypatch.setattr(store.writer, "put", once)
+    with pytest.raises(OutcomeUnknown):
+        await store.create(Place(name="a"))
+    assert await fault(store, "a") == "rolled back"
 
 
 async def test_each_try_signs_the_revision_that_it_replaces(store: Store) -> None:
@@ -247,7 +273,7 @@ class TestClassic:
 def test_another_word_for_verify_is_refused() -> None:
     """So that a slip does not mean less than was meant."""
     with pytest.raises(ValueError, match="history"):
-        Store(None, signer=RING, verify="all")  # type: ignore[arg-type]
+        Store(Couch("http://127.0.0.1:1")["orchard"], signer=RING, verify="all")  # type: ignore[arg-type]
 
 
 async def test_documents_that_are_no_models_are_signed_and_verified_too(store: Store) -> None:

@@ -27,7 +27,7 @@ from tornado_couch import (
     install,
 )
 from tornado_couch.couch import Leaf
-from tornado_couch.errors import Conflict, InvalidSignature
+from tornado_couch.errors import Conflict, InvalidSignature, OutcomeUnknown, Unavailable
 from tornado_couch.security import KeyRing
 from tornado_couch.store import Deletion
 from tornado_couch.store.signing import winner
@@ -241,6 +241,34 @@ async def test_of_a_document_in_conflict_the_winning_revision_decides(store: Sto
         with pytest.raises(RevisionMismatch):
             await store.delete(Place, "a", expected=lambda revision: revision == loser)
     assert await live(store, place._id) == before
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_deletion_that_left_a_leaf_is_not_success(
+    store: Store, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    """CouchDB went away after the winning revision was deleted: what is found next is another one."""
+    place = await in_conflict(store, "a", 2)
+    bulk_docs, puts = store.database.bulk_docs, 0
+
+    async def failing(documents: Any) -> Any:
+        nonlocal puts
+        puts += 1
+        if puts > together:
+            raise Unavailable("down", sent=False)
+        return await bulk_docs(documents)
+
+    monkeypatch.setattr(store.database, "bulk_docs", failing)
+    if together:
+        (outcome,) = await store.write_many(Place, [Deletion("a")])
+        assert isinstance(outcome, OutcomeUnknown)
+    else:
+        with pytest.raises(OutcomeUnknown):
+            await store.delete(Place, "a")
+    assert len(await live(store, place._id)) == 1
+    monkeypatch.undo()
+    await store.delete(Place, "a")
+    assert await live(store, place._id) == []
 
 
 @pytest.mark.parametrize("together", [False, True])

@@ -15,9 +15,11 @@ from .. import json_text
 from ..couch import Database
 from ..errors import (
     Conflict,
+    CouchError,
     DocumentExists,
     DocumentNotFound,
     InvalidSignature,
+    OutcomeUnknown,
     RevisionMismatch,
     Unavailable,
     ValidationFailed,
@@ -27,6 +29,7 @@ from .conversion import Conversion, in_partition
 from .erasing import Eraser
 from .operations import Change, Check, Creation, Deletion, Operation, Update, called, changed
 from .reading import Reader
+from .refitting import refitted
 from .signing import Guard
 from .writing import Writer
 
@@ -104,7 +107,13 @@ class BulkWriter(Generic[M]):
         outcomes: dict[int, M | Exception] = {}
         for wave in _waves(self._info, operations):
             chosen = [operations[index] for index in wave]
-            outcomes.update(zip(wave, await self._written(chosen, await self._staged(chosen)), strict=True))
+            try:
+                results = await self._written(chosen, await self._staged(chosen))
+            except CouchError as error:
+                if not outcomes:
+                    raise  # nothing was written at all
+                results = [error] * len(wave)
+            outcomes.update(zip(wave, results, strict=True))
         return [outcomes[index] for index in range(len(operations))]
 
     # ------------------------------------------------------------ what is to be written
@@ -235,8 +244,10 @@ class BulkWriter(Generic[M]):
         self, operations: Sequence[Operation[M]], staged: Sequence[_Staged | Exception]
     ) -> list[M | Exception]:
         found = await self._writer.put_many([each.document for each in staged if isinstance(each, _Staged)])
-        if found and isinstance(found[0], Exception) and all(isinstance(each, Unavailable) for each in found):
-            raise found[0]  # an outage is no one item's outcome
+        lost = [each for each in found if isinstance(each, Unavailable)]
+        if lost and len(lost) == len(found):
+            # An outage is no one item's outcome. That some may be stored outweighs that others are not.
+            raise next((each for each in lost if isinstance(each, OutcomeUnknown)), lost[0])
         results = iter(found)
         return [
             await self._settled(operation, each, next(results) if isinstance(each, _Staged) else None)
@@ -266,13 +277,9 @@ class BulkWriter(Generic[M]):
             raise result
         if isinstance(operation, Deletion):
             await self._eraser.finish(staged.model._stored, result or "")
-        else:
-            document = staged.document
-            if result is not None and not self._guard.fits(document, result):
-                # It was created and deleted by others since the tombstone was looked for.
-                document = self._guard.signed(self._writer.marked({**document, "_rev": result}))
-                result = await self._writer.put(document)
-            staged.model._rev, staged.model._stored = result, document
+        elif result is not None:
+            stored = await refitted(self._writer, self._guard, staged.document, result)
+            staged.model._stored, staged.model._rev = stored
         model: M = staged.model
         return model
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..couch import Access
-from ..errors import Conflict, RetriesExhausted
+from ..errors import Conflict, CouchError, InvalidSignature, OutcomeUnknown
 from .proof import history
 from .retry import Retry
 from .signing import Guard
@@ -44,7 +44,7 @@ class Eraser:
         Raises:
             Conflict: its revision is not the winning one any more; nothing was deleted.
             InvalidSignature: a leaf is not what was written there; nothing was deleted.
-            RetriesExhausted: it was deleted, and new leaves of it came again and again.
+            OutcomeUnknown: it may have been deleted, or was, but not all of its leaves.
         """
         await self.check(document)
         await self.finish(document, await self._writer.put(self.tombstone(document)))
@@ -63,21 +63,32 @@ class Eraser:
             await self._live(document["_id"], set())
 
     async def finish(self, document: Mapping[str, Any], tombstone: str) -> None:
-        """Delete the other leaves of a document whose winning revision has become a tombstone."""
+        """Delete the other leaves of a document whose winning revision has become a tombstone.
+
+        Raises:
+            OutcomeUnknown: some may be left; another of them is the winning revision then.
+        """
         if not document.get("_conflicts"):
             return
-        made = {tombstone}
+        try:
+            finished = await self._finished(document["_id"], {tombstone})
+        except (CouchError, InvalidSignature) as error:
+            raise OutcomeUnknown("a document in conflict was deleted, but not all of its revisions") from error
+        if not finished:
+            raise OutcomeUnknown("a document in conflict was deleted, and new revisions of it kept coming")
+
+    async def _finished(self, document_id: str, made: set[str]) -> bool:
         for _ in range(self._retry.attempts):
             # Looked at again after each time: where there are conflicts, replication may be bringing more.
-            live = await self._live(document["_id"], made)
+            live = await self._live(document_id, made)
             if not live:
-                return
+                return True
             for outcome in await self._writer.put_many([self.tombstone(each) for each in live]):
                 if isinstance(outcome, str):
                     made.add(outcome)
                 elif not isinstance(outcome, Conflict):
                     raise outcome
-        raise RetriesExhausted("the document was deleted, and new conflicts of it kept coming", self._retry.attempts)
+        return False
 
     async def _live(self, document_id: str, made: set[str]) -> Sequence[Document]:
         """The leaves that live, verified; without those upon a tombstone of ours: that is a new document."""

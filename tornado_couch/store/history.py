@@ -24,6 +24,7 @@ from ..models import (
     version_prefix,
 )
 from .conversion import Conversion
+from .refitting import refitted
 from .signing import Guard
 from .versions import Versions
 from .writing import Writer
@@ -126,9 +127,5 @@ class History:
 
     async def _put(self, document: Document) -> tuple[Document, str]:
         document = self._guard.signed(self._writer.marked(document, new=True))
-        revision = await self._writer.put(document)
-        if not self._guard.fits(document, revision):
-            # Somebody deleted that version past the service, and it was signed as the first revision.
-            document = self._guard.signed(self._writer.marked({**document, "_rev": revision}))
-            revision = await self._writer.put(document)
-        return document, revision
+        # Signed as the first revision, which it is not where somebody deleted that version past the service.
+        return await refitted(self._writer, self._guard, document, await self._writer.put(document))

@@ -22,6 +22,7 @@ from .protection import Protection
 from .queries import Query
 from .reading import Page, Reader
 from .reconcile import Reconciliation
+from .refitting import refitted
 from .retry import Retry
 from .signing import Guard, NoGuard, SignatureGuard, Verification
 from .singly import Singly
@@ -388,12 +389,7 @@ class Store(Keeping):
 
     async def _put(self, document: dict[str, Any], parent: str | None) -> tuple[dict[str, Any], str]:
         document = self._guard.signed(document, parent)
-        revision = await self.writer.put(document)
-        if not self._guard.fits(document, revision):
-            # It was created and deleted by others since the tombstone was looked for.
-            document = self._guard.signed(self.writer.marked({**document, "_rev": revision}))
-            revision = await self.writer.put(document)
-        return document, revision
+        return await refitted(self.writer, self._guard, document, await self.writer.put(document))
 
     async def _until_no_conflict(
         self, attempt: Callable[[], Awaitable[T]], cls: type[Model], key: Any, guarded: bool
