@@ -133,7 +133,7 @@ def _endless(schema: Any, definitions: dict[str, Any], seen: frozenset[str] = fr
 @example({"type": "integer"}, True, True, [1.0, 1.5, True, 1e300])
 @example({"multipleOf": 0.1}, True, True, [0.3, 0.5, 1e300])
 @example({"items": {"$ref": "#/$defs/a"}}, {"items": {"$ref": "#/$defs/a"}, "type": "array"}, True, [[[[]]], [[[1]]]])
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 def test_it_agrees_with_jsonschema(engine: Engine, schema: Any, a: Any, b: Any, found: list[Any]) -> None:
     """For generated schemas of all keywords that pydantic writes, references and hostile names included."""
     definitions = {"a": a, "b/c": b}
@@ -152,7 +152,7 @@ MEMBERS = {name: st.sampled_from(values) for name, values in VALUES.items()}
 
 
 @given(st.fixed_dictionaries({}, optional=MEMBERS), st.sets(st.sampled_from(["name", "tree_id", "created_on"])))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_models_are_checked_as_their_schema_says(engine: Engine, changes: dict[str, Any], missing: set[str]) -> None:
     """Of a model with every kind of property, a document is refused where `jsonschema` finds a fault in it."""
     document = {name: value for name, value in {**TREE, **changes}.items() if name not in missing - changes.keys()}
@@ -179,7 +179,7 @@ def test_models_are_checked_as_their_schema_says(engine: Engine, changes: dict[s
         tree_id=st.just("t1"),
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_the_store_writes_passes(engine: Engine, tree: Tree) -> None:
     """Whatever values a model has, its document is as its schema at rest says."""
     document = {"_id": "t1", **to_document(stamped(tree, new=True))}
