@@ -5,7 +5,7 @@ from __future__ import annotations
 from .conflicts import Conflicted, ConflictPage, conflicts_in_view, conflicts_since
 from .lease import Lease
 from .leaves import LeafSet
-from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update
+from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, changed
 from .planning import indexed_properties, plan
 from .queries import Bounds, Query
 from .readiness import Readiness, ReadinessCheck
@@ -46,6 +46,7 @@ __all__ = [
     "Retry",
     "Store",
     "Update",
+    "changed",
     "conflicts_in_view",
     "conflicts_since",
     "indexed_properties",

@@ -18,7 +18,8 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 from ..couch import BulkResult, Database
 from ..errors import (
@@ -42,15 +43,18 @@ from ..models import (
     is_of,
     merge_record,
     model_info,
+    stamped,
 )
 from .conversion import Conversion
 from .leaves import LeafReader, LeafSet, as_stored
 from .proof import created_mark
 from .retry import Retry
 from .signing import Guard
+from .writing import Writer
 
 __all__ = ["ReconcileResult", "Reconciliation"]
 
+M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
 
 _STATUS = {"conflict": 409, "forbidden": 403, "unauthorized": 401, "document_too_large": 413, "too_large": 413}
@@ -84,6 +88,8 @@ class Reconciliation(LeafReader):
         database: where they are.
         conversion: makes models of what was merged, to see whether it is one.
         guard: verifies the leaves, and signs what is written.
+        writer: carries out what somebody decided.
+        now: the clock of decisions; what rules make has the leaves' own times.
         retry: how often it is tried again when other writers come in between.
         sleep: waits between tries.
     """
@@ -93,11 +99,15 @@ class Reconciliation(LeafReader):
         database: Database,
         conversion: Conversion,
         guard: Guard,
+        writer: Writer,
+        now: Callable[[], datetime],
         retry: Retry,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         super().__init__(database, guard)
         self._conversion = conversion
+        self._writer = writer
+        self._now = now
         self._retry = retry
         self._sleep = sleep
 
@@ -207,8 +217,9 @@ class Reconciliation(LeafReader):
             if len(found.revisions) < 2:
                 return ReconcileResult(document_id, leaves, winner, merged, deleted)
             try:
-                merged += await self._merge(cls, found)
-                deleted += await self.delete(found, found.heads[0])
+                kept = await self.merge(cls, found)
+                merged += kept["_rev"] not in found.revisions
+                deleted += await self.delete(found, kept["_rev"])
             except Unmergeable as refused:
                 return ReconcileResult(document_id, leaves, winner, merged, deleted, refused.problems)
             except (Forbidden, TooLarge) as refused:
@@ -218,48 +229,80 @@ class Reconciliation(LeafReader):
                 await self._sleep(self._retry.delay(failures))
         raise RetriesExhausted("other writers were faster at every try to merge a document", self._retry.attempts)
 
-    async def _merge(self, cls: type[Model], found: LeafSet) -> int:
-        """Write what the leaves come to; how many revisions that took: none where one leaf has all."""
-        if found.unverified:
-            self._check(cls, found)
-        if len(found.heads) == 1:
-            return 0
-        if model_info(cls).history:
-            return await self._separate(cls, found)
-        await self.put([self._guard.signed(await self.merged(cls, found))])
-        self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
-        return 1
+    async def merge(self, cls: type[Model], found: LeafSet) -> Document:
+        """Write what the leaves come to; the document as it is then: a leaf, where that has all that the others have.
 
-    async def _separate(self, cls: type[Model], found: LeafSet) -> int:
-        """Write versions of one number that were written apart beside the winning one; how many.
+        Raises:
+            Unmergeable: the rules cannot tell.
+            Conflict: the winning leaf was changed meanwhile; nothing was written.
+            Refused: CouchDB did not take it.
+        """
+        self._check(cls, found)
+        heads = found.heads
+        if len(heads) == 1:
+            return found.document(heads[0])
+        if model_info(cls).history:
+            return await self._separated(cls, found)
+        document = self._guard.signed(await self.merged(cls, found))
+        (revision,) = await self._put([document])
+        self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
+        return {**document, "_rev": revision}
+
+    async def _separated(self, cls: type[Model], found: LeafSet) -> Document:
+        """Write versions of one number that were written apart beside the winning one, which it gives.
 
         None is merged, since none is ever rewritten.
         """
-        self._check(cls, found)
         if any("_attachments" in each for each in found.documents):
             raise _unmergeable("/_attachments", "Attachments cannot be moved to another document.")
-        others = [self._guard.signed(beside(found.document(each))) for each in found.heads[1:]]
-        for each in others:
+        for each in found.heads[1:]:
             with contextlib.suppress(Conflict):  # it is there: by another reconciler, or since an outage
-                await self.put([each])
+                await self._put([self._guard.signed(beside(found.document(each)))])
         self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
-        return len(others)
+        return found.document(found.heads[0])
+
+    async def resolve(self, cls: type[M], found: LeafSet, model: M) -> M:
+        """Write what somebody decided in the place of all leaves, upon the winning one; then the others are deleted.
+
+        Args:
+            cls: the model.
+            found: the leaves that were decided on, all of which verify.
+            model: what is to be; it is given its revision and the time of the update.
+
+        Raises:
+            Conflict: the winning leaf was changed meanwhile; nothing was written.
+        """
+        winner = found.documents[0]
+        model._id, model._rev = found.id, winner["_rev"]
+        document = await self._conversion.to_store(stamped(model, new=False, now=self._now), new=False)
+        document[MERGE_PROPERTY] = merge_record(found.documents, rules=False)
+        document = self._guard.signed(self._writer.marked(document))
+        model._rev, model._stored = await self._writer.put(document), document
+        self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
+        await self.tidy(found, winner["_rev"])
+        return model
+
+    async def tidy(self, found: LeafSet, kept: str) -> None:
+        """Delete as `delete` does; what was changed meanwhile, or cannot be deleted now, is for the next time."""
+        with contextlib.suppress(Conflict, Unavailable):
+            await self.delete(found, kept)
 
     async def delete(self, found: LeafSet, kept: str) -> int:
-        """Delete the leaves but one, whose contents others have; how many.
+        """Delete the leaves but the one kept, or the one that it was written upon, which is none any more; how many.
 
         Raises:
             Conflict: one was changed meanwhile.
         """
-        others = [each for each in found.documents if each["_rev"] != kept]
+        left = kept if kept in found.revisions else found.heads[0]
+        others = [each for each in found.documents if each["_rev"] != left]
         tombstones = [
             self._guard.tombstone({name: each[name] for name in ("_id", "_rev", "type") if name in each})
             for each in others
         ]
-        await self.put(tombstones)
+        await self._put(tombstones)
         return len(tombstones)
 
-    async def put(self, documents: Sequence[Document]) -> list[str]:
+    async def _put(self, documents: Sequence[Document]) -> list[str]:
         """Write documents; their revisions.
 
         Raises:

@@ -101,7 +101,9 @@ class Store(Keeping):
         self.writer = Writer(self._access, self.retry, sleep, tokens=tokens, observer=database.server.observer)
         self._reader = Reader(database, self._conversion, self._guard, self._access)
         self._eraser = Eraser(self._access, self._guard, self.writer, self.retry)
-        self.reconciliation = Reconciliation(database, self._conversion, self._guard, self.retry, sleep)
+        self.reconciliation = Reconciliation(
+            database, self._conversion, self._guard, self.writer, now, self.retry, sleep
+        )
         self._history = History(database, self._reader.history, self._conversion, self._guard, self.writer, now)
 
     @property

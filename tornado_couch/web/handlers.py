@@ -25,8 +25,8 @@ __all__ = ["DRAINED", "ResourceHandler"]
 
 # Which action each method means, in the order in which a handler class is asked for them.
 _ACTIONS: dict[str, tuple[str, ...]] = {
-    "get": ("retrieve", "list", "reduce", "versions"),
-    "post": ("create",),
+    "get": ("retrieve", "list", "reduce", "versions", "conflicts"),
+    "post": ("create", "resolve"),
     "put": ("replace",),
     "patch": ("patch_document",),
     "delete": ("destroy",),
@@ -46,9 +46,9 @@ _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 class ResourceHandler(AdmissionMixin, AnswerMixin):
     """The base of the handlers of a mounted resource. Mixins add the actions.
 
-    A class that has an action answers the method that it stands for: `list` and `retrieve` GET and
-    HEAD, `create` POST, `replace` PUT, `patch_document` PATCH, `destroy` DELETE. Every other method
-    is 405.
+    A class that has an action answers the method that it stands for: `list`, `retrieve`, `reduce` and
+    `conflicts` GET and HEAD, `create` and `resolve` POST, `replace` PUT, `patch_document` PATCH, `destroy`
+    DELETE. Every other method is 405.
     """
 
     _actions: ClassVar[dict[str, str]] = {}  # by method

@@ -46,8 +46,8 @@ __all__ = [
     "Roles",
 ]
 
-READS = frozenset({"list", "reduce", "retrieve", "versions"})
-ACTIONS = READS | {"create", "replace", "patch", "destroy", "deleted", "restore"}
+READS = frozenset({"conflicts", "list", "reduce", "retrieve", "versions"})
+ACTIONS = READS | {"create", "replace", "patch", "destroy", "deleted", "resolve", "restore"}
 
 
 class Hidden(Problem, DocumentNotFound):

@@ -72,6 +72,7 @@ _UNKNOWN = "Whether the change was stored is not known: the database's answer wa
 _TABLE: tuple[tuple[type[Exception], int, str, str], ...] = (
     (errors.ValidationFailed, 422, "validation", "The values do not satisfy the schema; see `errors`."),
     (errors.PatchTestFailed, 409, "patch-test-failed", "A `test` of the patch does not hold; GET the document again."),
+    (errors.Unmergeable, 409, "unmergeable", "The rules cannot decide between the leaves; see `errors`."),
     (errors.DocumentNotFound, 404, "", "There is no such document."),
     (errors.DocumentExists, 409, "exists", "A document with that key exists already."),
     (errors.RevisionMismatch, 412, "revision-mismatch", "The document has another revision; GET it again."),
@@ -110,7 +111,7 @@ def problem_of(status: int, error: BaseException | None) -> Problem:
 def _with_members(problem: Problem, error: BaseException) -> Problem:
     if problem.status_code in (503, 504):
         problem.headers["Retry-After"] = _RETRY_AFTER
-    if isinstance(error, errors.ValidationFailed):
+    if isinstance(error, errors.ValidationFailed | errors.Unmergeable):
         problem.members["errors"] = error.problems
     if isinstance(error, errors.RevisionMismatch) and error.current:
         problem.headers["ETag"] = f'"{error.current}"'

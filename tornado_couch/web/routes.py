@@ -10,6 +10,7 @@ from tornado.routing import URLSpec
 from ..models import Model
 from ..store import Store
 from .bulk import BulkHandler
+from .conflicts import ConflictsHandler
 from .handlers import ResourceHandler
 from .listing import ListMixin
 from .mixins import CreateMixin, DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
@@ -38,6 +39,7 @@ def resource(
     reduction: type[ReductionHandler] = ReductionHandler,
     bulk: type[ResourceHandler] | None = None,
     versions: type[ResourceHandler] | None = None,
+    conflicts: type[ResourceHandler] | None = None,
     **options: Any,
 ) -> list[URLSpec]:
     """The routes of a model: its collection at `path`, each document at `path/{key}`.
@@ -58,6 +60,8 @@ def resource(
             otherwise, and there must be no way round it.
         versions: the handler class of `path/{key}/versions`, where the model keeps its history. Without it that is
             `VersionsHandler`, where `document` has the package's own class: another one may show less.
+        conflicts: the handler class of `path/{key}/conflicts`. Without it that is `ConflictsHandler`, where `bulk`
+            would be `BulkHandler`.
         **options: the further attributes of `Resource`, such as `require_if_match=True`.
 
     Returns:
@@ -69,11 +73,13 @@ def resource(
     """
     mounted = {"resource": Resource(path, model, store, **options)}
     names = mounted["resource"].info.reductions
-    if bulk is None and (collection, document) == (CollectionHandler, DocumentHandler):
-        bulk = BulkHandler
+    if (collection, document) == (CollectionHandler, DocumentHandler):
+        bulk, conflicts = bulk or BulkHandler, conflicts or ConflictsHandler
     if versions is None and document is DocumentHandler:
         versions = VersionsHandler
-    if not mounted["resource"].info.history:
+    if mounted["resource"].info.history:
+        conflicts = None  # a version is never rewritten, so there is nothing to decide
+    else:
         versions = None
     return [
         URLSpec(re.escape(path), collection, mounted),
@@ -82,4 +88,5 @@ def resource(
         *([URLSpec(f"{re.escape(path)}/([^/]+)/versions", versions, mounted)] if versions else []),
         # One segment, still percent-encoded, so that a key may hold any character, slashes too.
         URLSpec(re.escape(path) + "/([^/]+)", document, mounted),
+        *([URLSpec(re.escape(path) + "/([^/]+)/conflicts", conflicts, mounted)] if conflicts else []),
     ]

@@ -9,6 +9,7 @@ from ...models import Reduction, model_info
 from ..filters import filterable, has_ranges
 from ..lines import NDJSON
 from .bulk import describe_bulk, results_schema
+from .conflicts import describe_conflicts, describe_resolution
 from .kept import describe_deleted, describe_retrieval, versions_schema
 from .operation import Answer, ApiOperation
 from .parameters import describe_fields, describe_filters, describe_page, describe_sort
@@ -236,5 +237,7 @@ ACTIONS: dict[str, Callable[[ApiOperation], None]] = {
     "replace": _replace,
     "patch": _patch,
     "destroy": _destroy,
+    "conflicts": describe_conflicts,
+    "resolve": describe_resolution,
 }
 """By action: what describes it."""

@@ -54,6 +54,7 @@ _FIELDS: dict[str, tuple[Schema, str]] = {
         _TEXT,
         'The pages around: `rel="next"`, `rel="prev"` (RFC 8288); of a version, where the others are (RFC 5829).',
     ),
+    "Content-Location": ({**_TEXT, "format": "uri-reference"}, "The address of the document that this is."),
     "Location": ({**_TEXT, "format": "uri-reference"}, "The new document's address."),
     "Preference-Applied": (_TEXT, "What of Prefer was followed."),
     "RateLimit": (_TEXT, "How many requests are left, and for how long."),

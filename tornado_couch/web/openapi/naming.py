@@ -11,7 +11,7 @@ from .paths import Route
 __all__ = ["name_operations", "tag_of"]
 
 _VERSION = re.compile(r"v\d+(\.\d+)*")
-_VERBS = {"destroy": "delete", "retrieve": "get", "reduce": "get"}
+_VERBS = {"conflicts": "list", "destroy": "delete", "retrieve": "get", "reduce": "get"}
 _OF_ONE = {"create", "retrieve", "replace", "patch", "destroy"}
 
 # English plurals; a word of another language stays as it is, or loses an "s".

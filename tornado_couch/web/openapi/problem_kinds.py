@@ -87,6 +87,12 @@ KINDS: dict[str, Kind] = {
         413, "More documents than one request may have.", {"limit": {"type": "integer"}}, ("limit",)
     ),
     "too-many-members": Kind(413, "The body has too many members."),
+    "unmergeable": Kind(
+        409,
+        "The merge rules cannot decide between the leaves.",
+        {"errors": {"type": "array", "items": {**_FAULT, "required": ["pointer", "detail"]}}},
+        ("errors",),
+    ),
     "unreadable-document": Kind(502, "The stored document cannot be read."),
     "unsupported-version": Kind(502, "The stored document is of another version than the service can read."),
     "validation": Kind(
