@@ -156,6 +156,8 @@ def test_operation_ids_are_unique_names_of_functions(nowhere: Store) -> None:
         "replace_melon",
         "patch_melon",
         "delete_melon",
+        "list_melons_conflicts",
+        "resolve_melons_conflicts",
     }
 
 
@@ -182,6 +184,7 @@ def test_what_is_mounted_is_described_and_nothing_else(nowhere: Store) -> None:
         "/few/{key}": {"get", "put", "patch", "delete"},
         "/read": {"get"},
         "/read/{key}": {"get"},
+        "/read/{key}/conflicts": {"get"},
         **reduced,
     }
 
@@ -312,6 +315,7 @@ def test_links_lead_from_a_new_document_to_what_can_be_done_with_it(nowhere: Sto
         "replace_melon": tagged,
         "patch_melon": tagged,
         "delete_melon": tagged,
+        "list_melons_conflicts": key,
     }
 
 

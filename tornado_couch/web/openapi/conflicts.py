@@ -66,6 +66,7 @@ def describe_resolution(operation: ApiOperation) -> None:
         "By the merge rules, for one of the leaves, or for a document that takes the place of all.",
     )
     operation.takes("If-Match", "Prefer")
+    operation.parameters["header", "If-Match"]["required"] = True  # 428 without
     operation.takes_body(schemas.other("Decision", lambda: _decision(schemas.replace())))
     fields = ("ETag", "Content-Location", "Cache-Control", "Vary")
     operation.answers_with(200, "The document as it is now.", schemas.shown(), *fields)

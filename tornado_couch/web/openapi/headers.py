@@ -43,7 +43,7 @@ _FIELDS: dict[str, tuple[Schema, str]] = {
     "Accept-Post": (_TEXT, "The media types of a POST's body."),
     "Allow": (_TEXT, "The methods that there are."),
     "Cache-Control": (_TEXT, "A cache may keep the answer for its one client, and must ask each time."),
-    "Content-Location": ({**_TEXT, "format": "uri-reference"}, "Where the version that was asked for always is."),
+    "Content-Location": ({**_TEXT, "format": "uri-reference"}, "The address of what this is: of the document that was decided on, or of a version."),
     "Deprecation": (_TEXT, "Since when the resource is deprecated (RFC 9745)."),
     "ETag": (
         {**_TEXT, "pattern": r'^(W/)?"[!#-~]*"$', "examples": [ENTITY_TAG]},
@@ -54,7 +54,6 @@ _FIELDS: dict[str, tuple[Schema, str]] = {
         _TEXT,
         'The pages around: `rel="next"`, `rel="prev"` (RFC 8288); of a version, where the others are (RFC 5829).',
     ),
-    "Content-Location": ({**_TEXT, "format": "uri-reference"}, "The address of the document that this is."),
     "Location": ({**_TEXT, "format": "uri-reference"}, "The new document's address."),
     "Preference-Applied": (_TEXT, "What of Prefer was followed."),
     "RateLimit": (_TEXT, "How many requests are left, and for how long."),

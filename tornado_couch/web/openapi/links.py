@@ -10,7 +10,8 @@ from .operation import ApiOperation
 
 __all__ = ["link_operations"]
 
-_TO = ("retrieve", "replace", "patch", "destroy")
+_TO = ("retrieve", "replace", "patch", "destroy", "conflicts")
+_READS = ("retrieve", "conflicts")
 
 
 def link_operations(operations: Iterable[ApiOperation]) -> None:
@@ -43,6 +44,9 @@ def _link(found: dict[str, ApiOperation]) -> None:
                 answer.links |= _links(found, "$request.path.key", tagged=True)
             elif action == "list":
                 answer.links |= _links(found, f"$response.body#/items/0/{_token(key.name)}", tagged=False)
+            elif action == "conflicts" and "resolve" in found:
+                # Its entity tag stands for all leaves, so it is good for nothing else.
+                answer.links |= _link_to(found["resolve"], "$request.path.key", tagged=True)
 
 
 def _token(name: str) -> str:
@@ -50,12 +54,18 @@ def _token(name: str) -> str:
 
 
 def _links(found: dict[str, ApiOperation], key: str, *, tagged: bool) -> dict[str, dict[str, Any]]:
-    links = {}
+    links: dict[str, dict[str, Any]] = {}
     for action in _TO:
         target = found.get(action)
-        if target is not None and target.id:
-            parameters = {"path.key": key}
-            if tagged and action != "retrieve":
-                parameters["header.If-Match"] = "$response.header.ETag"
-            links[target.id] = {"operationId": target.id, "parameters": parameters}
+        if target is not None:
+            links |= _link_to(target, key, tagged=tagged and action not in _READS)
     return links
+
+
+def _link_to(target: ApiOperation, key: str, *, tagged: bool) -> dict[str, dict[str, Any]]:
+    if not target.id:
+        return {}
+    parameters = {"path.key": key}
+    if tagged:
+        parameters["header.If-Match"] = "$response.header.ETag"
+    return {target.id: {"operationId": target.id, "parameters": parameters}}
