@@ -43,7 +43,7 @@ _FIELDS: dict[str, tuple[Schema, str]] = {
     "Accept-Post": (_TEXT, "The media types of a POST's body."),
     "Allow": (_TEXT, "The methods that there are."),
     "Cache-Control": (_TEXT, "A cache may keep the answer for its one client, and must ask each time."),
-    "Content-Location": ({**_TEXT, "format": "uri-reference"}, "The address of what this is: of the document that was decided on, or of a version."),
+    "Content-Location": ({**_TEXT, "format": "uri-reference"}, "Where what this shows always is."),
     "Deprecation": (_TEXT, "Since when the resource is deprecated (RFC 9745)."),
     "ETag": (
         {**_TEXT, "pattern": r'^(W/)?"[!#-~]*"$', "examples": [ENTITY_TAG]},
