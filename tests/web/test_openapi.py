@@ -40,6 +40,9 @@ from tornado_couch import (
     Store,
     Sum,
     WriteOnly,
+    docs_routes,
+    health_routes,
+    metrics_routes,
     openapi_document,
     openapi_routes,
     resource,
@@ -410,6 +413,25 @@ def test_handlers_of_ones_own_describe_themselves(nowhere: Store) -> None:
     assert weather["summary"] == "The weather"
     assert [each["name"] for each in weather["parameters"]] == ["place"]
     assert "200" in document["paths"]["/odd"]["post"]["responses"]
+
+
+def test_pages_are_described_as_they_are_served(nowhere: Store) -> None:
+    """Metrics behind the policy, health for everybody; the document and the docs page themselves are left out."""
+    routes = [
+        *metrics_routes(nowhere.database),
+        *health_routes(nowhere.database),
+        *openapi_routes(),
+        *docs_routes(),
+    ]
+    policy = Authenticated(BasicAccounts(nowhere), read_anonymous=True)
+    document = openapi_document(Application(routes, policy=policy, rate_limit=RateLimit(9, 9)))
+    validate(document)
+    assert document["paths"].keys() == {"/_metrics", "/_health", "/_live", "/_ready"}
+    metrics, health = document["paths"]["/_metrics"]["get"], document["paths"]["/_health"]["get"]
+    assert {"200", "304", "401", "403", "406", "412", "429", "503"} <= metrics["responses"].keys()
+    assert metrics["security"] == [{}, {"basic": []}]
+    assert "security" not in health
+    assert "401" not in health["responses"]
 
 
 def test_hooks_of_ones_own_may_answer_otherwise(nowhere: Store) -> None:

@@ -7,6 +7,7 @@ from .application import Application
 from .authenticators import BasicAccounts, BearerJWT
 from .bodies import BodyLimits
 from .cors import Cors
+from .deprecation import Deprecation
 from .docs_page import docs_routes
 from .handlers import ResourceHandler
 from .health import health_routes
@@ -41,6 +42,7 @@ __all__ = [
     "CollectionHandler",
     "Cors",
     "CreateMixin",
+    "Deprecation",
     "DestroyMixin",
     "DocumentHandler",
     "EntityTag",

@@ -82,6 +82,13 @@ class ResourceHandler(AdmissionMixin, AnswerMixin):
         self._kept_headers = {}
         self.set_default_headers()
 
+    def set_default_headers(self) -> None:
+        """Set what every answer has, errors included."""
+        super().set_default_headers()
+        resource = getattr(self, "resource", None)  # not yet, when Tornado asks for default headers
+        if resource is not None and resource.deprecation is not None:
+            self._set_headers(resource.deprecation.headers)
+
     def option(self, name: str) -> Any:
         """What the resource says, else the application's setting of that name; None if neither does."""
         resource = getattr(self, "resource", None)  # not yet, when Tornado asks for default headers

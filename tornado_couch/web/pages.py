@@ -10,6 +10,7 @@ from ..models import Model
 from .admission import AdmissionMixin
 from .compression import choose_coding, compressed
 from .negotiation import accepts
+from .openapi.operation import ApiOperation
 from .policies import Policy
 from .preconditions import MalformedEntityTag, Preconditions
 from .problems import Problem
@@ -54,6 +55,16 @@ class PageHandler(AdmissionMixin):
         self._kept_headers = {}
         self._tag: str | None = None
         self.set_default_headers()
+
+    @classmethod
+    def describe(cls, operation: ApiOperation) -> None:
+        """Say for the API document what all pages take and answer."""
+        super().describe(operation)
+        operation.takes("If-None-Match", "If-Match")
+        operation.answers_with(304, "It is still what `If-None-Match` names.", None, "ETag")
+        operation.problem("malformed-entity-tag", "revision-mismatch")
+        operation.fails(406)
+        operation.fails(500)
 
     def option(self, name: str) -> Any:
         """What the route says of the policy; else the application's setting."""

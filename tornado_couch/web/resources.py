@@ -9,6 +9,7 @@ from urllib.parse import quote
 from ..models import Model, ModelInfo, model_info
 from ..store import Store
 from .bodies import BodyLimits
+from .deprecation import Deprecation
 from .hooks import Hooks
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Resource(Generic[M]):
         policy: who may do what; without it the application's setting `policy` decides.
         rate_limit: how many requests each principal has; else the application's setting.
         cors: which other origins' scripts may use the resource; else the application's setting.
+        deprecation: since when it is deprecated, if it is; every answer says so.
     """
 
     path: str
@@ -61,6 +63,7 @@ class Resource(Generic[M]):
     policy: Policy | None = None
     rate_limit: RateLimit | None = None
     cors: Cors | None = None
+    deprecation: Deprecation | None = None
 
     def __post_init__(self) -> None:
         info = self.info  # raises for a model without a type

@@ -8,8 +8,11 @@ from typing import Any
 
 import tornado.web
 
+from ..admission import AdmissionMixin
 from ..handlers import ResourceHandler
 from ..hooks import Hooks
+from ..pages import PageHandler
+from ..policies import Policy
 from ..problems import ProblemHandler
 from .actions import ACTIONS, describe_common
 from .components import Components
@@ -23,6 +26,7 @@ from .security import describe_access
 __all__ = ["ApiInfo", "openapi_document"]
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_NO_METHOD = tornado.web.RequestHandler._unimplemented_method
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def openapi_document(application: tornado.web.Application, info: ApiInfo | None 
     """
     info = info or ApiInfo()
     components = Components()
-    operations = list(_operations(application, components))
+    operations = list(_Describer(application, components).operations())
     name_operations(operations)
     link_operations(operations)
     paths: dict[str, Any] = {}
@@ -81,75 +85,92 @@ def _info(info: ApiInfo) -> dict[str, Any]:
     return {**found, "description": info.description} if info.description else found
 
 
-def _operations(application: tornado.web.Application, components: Components) -> Iterator[ApiOperation]:
-    seen: set[str] = set()
-    for route in routes(application):
-        if route.path in seen:  # the first of two routes answers
-            continue
-        seen.add(route.path)
-        for method in _METHODS:
-            operation = _operation(application, components, route, method)
-            if operation is not None:
-                yield operation
+class _Describer:
+    """Describes what is mounted in an application."""
+
+    def __init__(self, application: tornado.web.Application, components: Components) -> None:
+        self._application = application
+        self._settings = application.settings
+        self._components = components
+
+    def operations(self) -> Iterator[ApiOperation]:
+        """Every operation, in the order of the routes."""
+        seen: set[str] = set()
+        for route in routes(self._application):
+            if route.path in seen or not _describes(route.handler):  # of two routes the first answers
+                continue
+            seen.add(route.path)
+            for method in _METHODS:
+                if getattr(route.handler, method.lower(), _NO_METHOD) is not _NO_METHOD:
+                    yield from self._operation(route, method)
+
+    def _operation(self, route: Route, method: str) -> Iterator[ApiOperation]:
+        """What a method does, if the policy lets anybody use it."""
+        handler, resource = route.handler, route.target.get("resource")
+        operation = ApiOperation(
+            method,
+            route.path,
+            _action(handler, method),
+            components=self._components,
+            resource=resource,
+            settings=self._settings,
+            target=route.target,
+        )
+        operation.tag = tag_of(route)
+        policy = getattr(resource, "policy", None) or route.target.get("policy") or self._settings.get("policy")
+        judged = "retrieve" if issubclass(handler, PageHandler) else operation.action
+        if policy is not None and not policy.offers(judged):
+            return
+        for name in route.names:
+            operation.parameter("path", name, _path_schema(operation, name), "What names the document.")
+        self._describe(operation, handler)
+        if issubclass(handler, AdmissionMixin):
+            self._describe_limits(operation)
+            describe_access(operation, policy or Policy(), judged)
+        yield operation
+
+    def _describe(self, operation: ApiOperation, handler: Any) -> None:
+        resource = operation.resource
+        if resource is not None:
+            describe_common(operation)
+            # A hook of the service's own answers with whatever problem it raises.
+            operation.open_ended = type(resource.hooks) is not Hooks
+            operation.deprecated = resource.deprecation is not None
+            if operation.action in ACTIONS:
+                ACTIONS[operation.action](operation)
+        handler.describe(operation)
+        if not any(status < 300 for status in operation.answers):
+            operation.answers_with(200, "See the service's own documentation.")
+        if operation.deprecated:
+            for answer in operation.answers.values():
+                answer.fields |= dict.fromkeys(resource.deprecation.headers if resource else ())
+
+    def _describe_limits(self, operation: ApiOperation) -> None:
+        own = getattr(operation.resource, "rate_limit", None)
+        if own is not None or self._settings.get("rate_limit") is not None:
+            operation.problem("quota-exceeded")
+            operation.answers[429].fields["Retry-After"] = True
+            operation.limited = True
 
 
-def _operation(
-    application: tornado.web.Application, components: Components, route: Route, method: str
-) -> ApiOperation | None:
-    handler = route.handler
-    if getattr(handler, method.lower(), None) in (None, tornado.web.RequestHandler._unimplemented_method):
-        return None
-    if not issubclass(handler, ProblemHandler) or not (issubclass(handler, ResourceHandler) or _describes(handler)):
-        return None
-    resource = route.target.get("resource")
-    action = handler._actions.get(method, method.lower()) if issubclass(handler, ResourceHandler) else method.lower()
-    operation = ApiOperation(
-        method,
-        route.path,
-        action,
-        components=components,
-        resource=resource,
-        settings=application.settings,
-        target=route.target,
-    )
-    policy = getattr(resource, "policy", None) or route.target.get("policy") or application.settings.get("policy")
-    if policy is not None and not policy.offers(action):
-        return None
-    operation.tag = tag_of(route)
-    for name in route.names:
-        operation.parameter("path", name, _path_schema(operation, name), "What names the document.")
-    if issubclass(handler, ResourceHandler):
-        describe_common(operation)
-        _describe_settings(operation)
-    if action in ACTIONS and resource is not None:
-        ACTIONS[action](operation)
-    handler.describe(operation)
-    if not any(status < 300 for status in operation.answers):
-        operation.answers_with(200, "See the service's own documentation.")
-    describe_access(operation, policy)
-    return operation
+def _action(handler: type[Any], method: str) -> str:
+    actions: dict[str, str] = handler._actions if issubclass(handler, ResourceHandler) else {}
+    return actions.get(method, method.lower())
 
 
-def _describes(handler: type[ProblemHandler]) -> bool:
-    """Whether a handler says itself what it does."""
-    return handler.describe.__func__ is not ProblemHandler.describe.__func__  # type: ignore[attr-defined]
+def _describes(handler: type[tornado.web.RequestHandler]) -> bool:
+    """Whether it is known what a handler does: it is a resource's, or says so itself."""
+    if not issubclass(handler, ProblemHandler):
+        return False
+    silent = (ProblemHandler.describe.__func__, PageHandler.describe.__func__)  # type: ignore[attr-defined]
+    own = handler.describe.__func__  # type: ignore[attr-defined]
+    return issubclass(handler, ResourceHandler) or own not in silent
 
 
 def _path_schema(operation: ApiOperation, name: str) -> dict[str, Any]:
     if name == "key" and operation.resource is not None:
         return key_schema(operation.components, operation.resource.model)
     return {"type": "string", "minLength": 1}
-
-
-def _describe_settings(operation: ApiOperation) -> None:
-    """Describe what a resource's options add to each answer."""
-    resource = operation.resource
-    if resource.rate_limit is not None or operation.settings.get("rate_limit") is not None:
-        operation.problem("quota-exceeded")
-        operation.answers[429].fields["Retry-After"] = True
-        operation.limited = True
-    # A hook of the service's own answers with whatever problem it raises.
-    operation.open_ended = type(resource.hooks) is not Hooks
 
 
 def _tags(operations: Iterable[ApiOperation]) -> list[dict[str, Any]]:

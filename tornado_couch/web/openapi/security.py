@@ -58,11 +58,10 @@ def _lets_anybody(policy: Policy, action: str, model: type[Model]) -> bool:
     return False
 
 
-def describe_access(operation: ApiOperation, policy: Policy | None) -> None:
-    """Say who may call an operation, and how those are refused who may not."""
-    policy = policy or Policy()
+def describe_access(operation: ApiOperation, policy: Policy, action: str) -> None:
+    """Say who may call an operation, which the policy knows as an action, and how others are refused."""
     model = operation.resource.model if operation.resource is not None else Model
-    operation.security = requirements(operation.components, policy, operation.action, model)
+    operation.security = requirements(operation.components, policy, action, model)
     judged = type(policy).authorize is not Policy.authorize
     if policy.authenticators:
         # The last one is what an authenticator of the service's own may say.
