@@ -21,6 +21,7 @@ _COMMANDS = {
     "openapi": "tornado_couch.commands.openapi_command:openapi",
     "policy-report": "tornado_couch.ops.policy_command:policy_report_command",
     "migrate": "tornado_couch.ops.migrate_command:migrate",
+    "reconcile": "tornado_couch.ops.reconcile_command:reconcile",
     "rotate": "tornado_couch.ops.protection_commands:rotate",
     "serve": "tornado_couch.ops.serve_command:serve",
 }

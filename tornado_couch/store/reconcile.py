@@ -229,6 +229,16 @@ class Reconciliation(LeafReader):
                 await self._sleep(self._retry.delay(failures))
         raise RetriesExhausted("other writers were faster at every try to merge a document", self._retry.attempts)
 
+    async def preview(self, cls: type[Model], found: LeafSet) -> None:
+        """Raise what `merge` would raise for the leaves' sake, without writing anything.
+
+        Raises:
+            Unmergeable: the rules cannot tell.
+        """
+        self._check(cls, found)
+        if len(found.heads) > 1 and not model_info(cls).history:
+            await self.merged(cls, found)
+
     async def merge(self, cls: type[Model], found: LeafSet) -> Document:
         """Write what the leaves come to; the document as it is then: a leaf, where that has all that the others have.
 
