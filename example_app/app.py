@@ -14,12 +14,14 @@ from tornado_couch import (
     docs_routes,
     health_routes,
     install,
+    metrics_routes,
     openapi_routes,
     resource,
 )
 from tornado_couch.ops.configuration import Configuration
 
 from .models import Fruit, Language
+from .page import page_routes
 
 __all__ = ["DATABASE", "make_app", "prepare", "service"]
 
@@ -33,6 +35,8 @@ def make_app(couch: Couch, *, cookie_secret: str | None = None) -> Application:
         [
             *resource("/v1.0/fruits", Fruit, store),
             *resource("/v1.0/languages", Language, store, create_by_put=True),
+            *page_routes(),
+            *metrics_routes(couch[DATABASE], prefix="/v1.0"),
             *health_routes(couch[DATABASE], [Fruit, Language], prefix="/v1.0"),
             *openapi_routes(ApiInfo("Orchard", "1.0", "Fruits, and the languages of ISO 639-3.")),
             *docs_routes(title="Orchard"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import MinLen
+from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import Field
 
 from tornado_couch import Count, CreatedOn, Indexed, Key, Model, UpdatedOn
@@ -16,7 +16,9 @@ class Fruit(Model, type="fruit_v1.0", key="fruit_id", indexes=[("color", "create
     """A fruit; its key is the id that CouchDB gives."""
 
     fruit_id: Key
+    name: Annotated[str, MaxLen(80)] = ""
     color: Annotated[str, MinLen(1), Indexed(), Field(examples=["green"])]
+    weight: Annotated[int | None, Ge(0), Le(100_000)] = None  # grams
     created_on: Annotated[CreatedOn, Indexed()]
     updated_on: UpdatedOn
 

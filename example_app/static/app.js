@@ -1,0 +1,11 @@
+// The page: fruits, languages, metrics, each by itself, so that one that fails leaves the others.
+
+import { start as startCharts } from "./charts.js";
+import { start as startFruits } from "./fruits.js";
+import { start as startLanguages } from "./languages.js";
+
+for (const button of document.querySelectorAll("[data-close]")) {
+  button.addEventListener("click", () => button.closest("dialog").close());
+}
+await Promise.allSettled([startFruits(), startLanguages(), startCharts()]);
+document.body.dataset.ready = "true";

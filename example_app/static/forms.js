@@ -1,0 +1,50 @@
+// A fruit in a form, and the service's errors beside its inputs.
+
+/** The fruit that a form holds; what is empty is left out. */
+export function read(form) {
+  const fruit = {};
+  for (const input of form.querySelectorAll("input[name]")) {
+    const text = input.value.trim();
+    if (text === "" && !input.required) continue;
+    // A number that is none is sent as it is: the service says what is wrong with it.
+    fruit[input.name] = input.name === "weight" && /^-?\d+$/.test(text) ? Number(text) : text;
+  }
+  return fruit;
+}
+
+export function fill(form, fruit) {
+  for (const input of form.querySelectorAll("input[name]")) input.value = fruit[input.name] ?? "";
+  clear(form);
+}
+
+export function clear(form) {
+  for (const input of form.querySelectorAll("[aria-invalid]")) {
+    input.removeAttribute("aria-invalid");
+    input.removeAttribute("aria-describedby");
+  }
+  for (const error of form.querySelectorAll(".error")) error.remove();
+}
+
+/** Put each error beside the input that its pointer names; what is left is returned as text. */
+export function show(form, problem) {
+  clear(form);
+  const rest = [];
+  let first = null;
+  for (const { pointer, detail } of problem.errors) {
+    const input = [...form.querySelectorAll("input[name]")].find((each) => `/${each.name}` === pointer);
+    if (!input) {
+      rest.push(`${pointer} ${detail}`);
+      continue;
+    }
+    const error = document.createElement("span");
+    error.className = "error";
+    error.id = `${form.id}-${input.name}-error`;
+    error.textContent = detail;
+    input.after(error);
+    input.setAttribute("aria-invalid", "true");
+    input.setAttribute("aria-describedby", error.id);
+    first ??= input;
+  }
+  first?.focus();
+  return problem.errors.length ? rest.join(" ") : problem.message;
+}

@@ -1,0 +1,153 @@
+// The table of fruits: it follows the API, and no change is lost.
+
+import { ask, make, tell } from "./api.js";
+import { clear, fill, read, show } from "./forms.js";
+import { merge } from "./merging.js";
+
+const PATH = "/v1.0/fruits";
+const EVERY_MS = 2000;
+
+const rows = document.getElementById("fruit-rows");
+const count = document.getElementById("fruits-count");
+const status = document.getElementById("fruits-status");
+const edit = document.getElementById("edit");
+const editForm = document.getElementById("edit-form");
+const confirm = document.getElementById("confirm");
+
+const shown = new Map(); // by address: the entity tag and the row
+let pageTag = null;
+let timer = 0;
+let editing = null; // the fruit as it was when its form was opened
+
+const named = (fruit) => fruit.name || `a ${fruit.color} fruit`;
+
+function cells(fruit) {
+  const swatch = make("svg", { class: "swatch", viewBox: "0 0 16 16", "aria-hidden": "true" });
+  swatch.append(make("rect", { x: 1, y: 1, width: 14, height: 14, rx: 3, fill: fruit.color }));
+  const changed = new Date(fruit.updated_on);
+  return [
+    make("td", {}, fruit.name || "–"),
+    make("td", {}, swatch, fruit.color),
+    make("td", { class: "number" }, fruit.weight === undefined || fruit.weight === null ? "–" : `${fruit.weight} g`),
+    make("td", {}, make("time", { datetime: fruit.updated_on }, changed.toLocaleTimeString())),
+    make(
+      "td",
+      { class: "actions" },
+      make("button", { type: "button", class: "quiet", "aria-label": `Change ${named(fruit)}`, onclick: () => open(fruit) }, "Change"),
+      make("button", { type: "button", class: "quiet", "aria-label": `Delete ${named(fruit)}`, onclick: () => remove(fruit) }, "Delete"),
+    ),
+  ];
+}
+
+function render(items) {
+  const wanted = new Set(items.map((fruit) => fruit._href));
+  for (const [href, known] of shown) {
+    if (!wanted.has(href)) {
+      known.row.remove();
+      shown.delete(href);
+    }
+  }
+  let before = rows.firstElementChild;
+  for (const fruit of items) {
+    let known = shown.get(fruit._href);
+    if (!known) {
+      known = { etag: null, row: make("tr", { "data-href": fruit._href }) };
+      shown.set(fruit._href, known);
+    }
+    if (known.etag !== fruit._etag) {
+      const focused = known.row.contains(document.activeElement)
+        ? [...known.row.querySelectorAll("button")].indexOf(document.activeElement)
+        : -1;
+      known.row.replaceChildren(...cells(fruit));
+      if (focused >= 0) known.row.querySelectorAll("button")[focused].focus();
+      known.row.classList.toggle("fresh", pageTag !== null);
+      known.etag = fruit._etag;
+    }
+    if (known.row === before) before = before.nextElementSibling;
+    else rows.insertBefore(known.row, before);
+  }
+}
+
+export async function refresh() {
+  window.clearTimeout(timer);
+  try {
+    const answer = await ask("GET", `${PATH}?sort=-created_on&limit=50`, { ifNoneMatch: pageTag });
+    if (answer.status === 200) {
+      render(answer.body.items);
+      pageTag = answer.etag;
+      const { length } = answer.body.items;
+      tell(count, `${length}${answer.body.next ? " or more" : ""} ${length === 1 ? "fruit" : "fruits"}.`);
+    }
+  } catch (problem) {
+    tell(status, problem.message, true);
+  }
+  window.clearTimeout(timer);
+  if (document.visibilityState === "visible") timer = window.setTimeout(refresh, EVERY_MS);
+}
+
+function open(fruit) {
+  editing = fruit;
+  fill(editForm, fruit);
+  tell(editForm.querySelector(".status"), "");
+  edit.showModal();
+}
+
+async function save(event) {
+  event.preventDefault();
+  clear(editForm);
+  const wanted = read(editForm);
+  try {
+    await ask("PUT", editing._href, { body: wanted, ifMatch: editing._etag });
+  } catch (problem) {
+    if (problem.status === 412) {
+      edit.close();
+      const saved = await merge(editing, wanted);
+      tell(status, saved ? "The merge is saved." : "Theirs was kept.");
+      await refresh();
+    } else {
+      tell(editForm.querySelector(".status"), show(editForm, problem), true);
+    }
+    return;
+  }
+  edit.close();
+  tell(status, `${named(wanted)} is saved.`);
+  await refresh();
+}
+
+async function remove(fruit) {
+  document.getElementById("confirm-text").textContent = named(fruit);
+  confirm.returnValue = "no";
+  confirm.showModal();
+  await new Promise((resolve) => confirm.addEventListener("close", resolve, { once: true }));
+  if (confirm.returnValue !== "yes") return;
+  try {
+    await ask("DELETE", fruit._href, { ifMatch: fruit._etag });
+    tell(status, `${named(fruit)} is deleted.`);
+  } catch (problem) {
+    const changed = problem.status === 412 ? `${named(fruit)} was changed meanwhile, and so not deleted.` : problem.message;
+    tell(status, changed, true);
+  }
+  await refresh();
+}
+
+async function create(event) {
+  event.preventDefault();
+  const form = event.currentTarget;
+  clear(form);
+  try {
+    const made = await ask("POST", PATH, { body: read(form) });
+    form.reset();
+    tell(status, `${named(made.body)} is there.`);
+    form.querySelector("input").focus();
+  } catch (problem) {
+    tell(status, show(form, problem) || "The fruit is not complete.", true);
+  }
+  await refresh();
+}
+
+export function start() {
+  document.getElementById("new-fruit").addEventListener("submit", create);
+  editForm.addEventListener("submit", save);
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && refresh());
+  return refresh();
+}

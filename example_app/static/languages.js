@@ -1,0 +1,99 @@
+// The table of languages: filtered, sorted, and endless.
+
+import { ask, make, tell } from "./api.js";
+
+const PATH = "/v1.0/languages";
+const form = document.getElementById("language-query");
+const rows = document.getElementById("language-rows");
+const status = document.getElementById("languages-status");
+const more = document.getElementById("more-languages");
+
+const ORDERS = {
+  "": "by code",
+  "-alpha_3": "by code, from the end",
+  scope: "by scope",
+  "-scope": "by scope, from the end",
+  language_type: "by type",
+  "-language_type": "by type, from the end",
+};
+
+let next = null;
+let total = 0;
+let round = 0; // a late answer to an earlier question is dropped
+
+const word = (select, value) => [...form.elements[select].options].find((each) => each.value === value)?.text ?? value;
+
+/** The orders that there is an index for: the service would refuse the others. */
+function orders(scope, type) {
+  if (scope && !type) return ["", "language_type", "-language_type"];
+  return scope || type ? [""] : Object.keys(ORDERS);
+}
+
+function offerOrders() {
+  const { scope, language_type: type, sort } = form.elements;
+  const wanted = sort.value;
+  const offered = orders(scope.value, type.value);
+  sort.replaceChildren(...offered.map((each) => make("option", { value: each }, ORDERS[each])));
+  sort.value = offered.includes(wanted) ? wanted : "";
+}
+
+function address() {
+  const query = new URLSearchParams({ limit: "50", count: "true" });
+  for (const name of ["scope", "language_type", "sort"]) {
+    if (form.elements[name].value) query.set(name, form.elements[name].value);
+  }
+  return `${PATH}?${query}`;
+}
+
+function row(language) {
+  return make(
+    "tr",
+    {},
+    make("td", {}, make("code", {}, language.alpha_3)),
+    make("td", { lang: "" }, language.name),
+    make("td", {}, word("scope", language.scope)),
+    make("td", {}, word("language_type", language.language_type)),
+  );
+}
+
+async function load(path, mine) {
+  more.disabled = true;
+  try {
+    const { body } = await ask("GET", path);
+    if (mine !== round) return;
+    rows.append(...body.items.map(row));
+    next = body.next ?? null;
+    total = body.total ?? total;
+    tell(status, `${rows.childElementCount} of ${total} languages.`);
+  } catch (problem) {
+    if (mine === round) tell(status, problem.message, true);
+  }
+  more.disabled = false;
+  more.hidden = next === null;
+}
+
+async function restart() {
+  offerOrders();
+  round += 1;
+  rows.replaceChildren();
+  next = null;
+  document.getElementById("language-scroll").scrollTop = 0;
+  await load(address(), round);
+}
+
+async function proceed() {
+  if (next === null || more.disabled) return;
+  await load(next, round);
+}
+
+export function start() {
+  form.addEventListener("change", restart);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  more.addEventListener("click", proceed);
+  const watcher = new IntersectionObserver((entries) => entries.some((each) => each.isIntersecting) && proceed(), {
+    root: document.getElementById("language-scroll"),
+    rootMargin: "200px",
+  });
+  watcher.observe(more);
+  return restart();
+}

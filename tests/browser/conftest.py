@@ -1,0 +1,93 @@
+"""Headless Chromium, and the example served over a database of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httpserver import HTTPServer
+
+from example_app import app
+from tornado_couch import Couch, Database, Store
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+
+HOW = "needs Chromium: Debian has it (apt-get install chromium), or say where it is in the variable CHROMIUM"
+
+LANGUAGES = [
+    {"alpha_3": f"{first}{second}a", "name": f"Language {first}{second}", "scope": scope, "language_type": kind}
+    for first, scope in zip("abcdef", "IIMSIM", strict=True)
+    for second, kind in zip("abcdefghijklmnopqrstuvwxyz", "LLLLECAHLLLLECAHLLLLECAHLL", strict=True)
+]
+
+
+@pytest.fixture
+async def url(couch: Couch, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """The example's service, with 156 languages."""
+    monkeypatch.setattr(app, "DATABASE", database.name)
+    await app.prepare(couch)
+    store = Store(couch[database.name])
+    await store.create_many(app.Language, [app.Language(**each) for each in LANGUAGES])
+    server = HTTPServer(app.make_app(couch))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+        server.add_socket(listener)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.stop()
+        await server.close_all_connections()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Any]:
+    """A browser; each test has its own."""
+    if CHROMIUM is None:
+        pytest.skip(HOW)
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        # Containers have neither the name spaces of the sandbox nor much shared memory.
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        launched = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield launched
+        await launched.close()
+
+
+Open = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+async def open_page(browser: Any, url: str) -> AsyncIterator[Open]:
+    """Opens the page in a context of its own; whatever a console complains of fails the test."""
+    complaints: list[str] = []
+
+    def heard(message: Any) -> None:
+        # The browser itself notes every 4xx that a script asked for; what the page makes of it is tested.
+        if message.type in ("error", "warning") and "the server responded with a status of 4" not in message.text:
+            complaints.append(message.text)
+
+    async def opened(path: str = "/", **options: Any) -> Any:
+        context = await browser.new_context(**options)
+        page = await context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", heard)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(url + path)
+        await page.wait_for_selector("body[data-ready]")
+        return page
+
+    yield opened
+    assert complaints == []
+
+
+async def screenshot(page: Any, name: str) -> None:
+    """Keep a picture of the page as it is."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    await page.screenshot(path=SCREENSHOTS / f"{name}.png")
