@@ -36,10 +36,10 @@ function drawBars(id, bars, words) {
     ...bars.flatMap(({ name, part, whole }, index) => {
       const top = index * step;
       const width = (value) => Math.max(1, (value / greatest) * 318).toFixed(1);
-      const height = Math.max(3, step - 16).toFixed(1);
-      const box = { x: 1, y: (top + 13).toFixed(1), height };
+      const height = Math.max(3, step - 18).toFixed(1);
+      const box = { x: 1, y: (top + 14).toFixed(1), height };
       return [
-        make("text", { x: 1, y: (top + 11).toFixed(1) }, name),
+        make("text", { x: 1, y: (top + 10).toFixed(1) }, name),
         make("rect", { class: "whole", ...box, width: width(whole ?? part) }),
         make("rect", { class: "bar", ...box, width: width(part) }),
       ];
