@@ -142,6 +142,32 @@ async def test_what_cannot_be_migrated_is_reported_and_left(store: Store) -> Non
     }
 
 
+async def test_versions_of_a_history_are_left_as_they_are(database: Database) -> None:
+    """They are never rewritten: they are upgraded whenever they are read, and the next version is of the new type."""
+
+    class OldPage(Model, type="page_v1.0", key="name", history=True):
+        name: str
+        txt: str
+
+    class Page(Model, type="page_v1.1", key="name", history=True):
+        name: str
+        text: str
+
+        @upgrade("page_v1.0", to="page_v1.1")
+        @staticmethod
+        def rename(page: dict[str, Any]) -> dict[str, Any]:
+            return {"name": page["name"], "text": page["txt"]}
+
+    await install(database.server, database.name, [Page])  # type: ignore[arg-type]
+    store = Store(database)
+    await store.create(OldPage(name="a", txt="1"))
+    done = await migrated(Migration(store, [Page]))
+    assert (done.migrated, done.kept) == (0, 1)
+    await store.update(Page, "a", lambda page: setattr(page, "text", "2"))
+    assert [each.text for each in (await store.versions(Page, "a")).items] == ["2", "1"]
+    assert set((await versions(store)).values()) == {"page_v1.0", "page_v1.1"}
+
+
 async def test_migration_beside_writers_loses_nothing(store: Store) -> None:
     """Neither their changes nor a document."""
     ids = await old_fruits(store, 20)

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import pytest
 
+from tests.faults import FaultProxy
 from tornado_couch import (
     Bounds,
+    Couch,
     CreatedOn,
     Database,
     Encrypted,
@@ -26,6 +28,7 @@ from tornado_couch import (
 )
 from tornado_couch.errors import DocumentExists, DocumentNotFound, InvalidDocument, InvalidSignature, RevisionMismatch
 from tornado_couch.models import version_of
+from tornado_couch.models.database_check import database_check
 from tornado_couch.security import KeyRing, is_encrypted
 from tornado_couch.store import Creation, Deletion, Update
 
@@ -508,3 +511,36 @@ async def test_what_a_newer_version_encrypted_is_kept_readable(store: Store, rin
     await store.update(Basket, made.basket_id, lambda basket: setattr(basket, "size", 1))
     found = await store.get(Newer, made.basket_id)
     assert (found.size, found.secret, found._stored["type"]) == (1, "s", "basket_v1.1")
+
+
+async def test_a_database_that_checks_its_documents_refuses_no_version(store: Store) -> None:
+    """Nor a deletion or a restoration."""
+    await store.database.put(database_check([Fruit]).design_document)
+    await store.create(Fruit(name="apple", grower="ann", pin="1"))
+    await paint(store, "apple", "green")
+    await store.delete(Fruit, "apple")
+    await store.restore(Fruit, "apple")
+    assert len((await store.versions(Fruit, "apple")).items) == 4
+
+
+async def test_a_known_document_is_read_with_one_request(
+    server_url: str, store: Store, database: Database, ring: KeyRing
+) -> None:
+    """An unknown one with two; a change is one request more; and concurrent ones join theirs."""
+    async with FaultProxy(server_url) as proxy, Couch(proxy.url) as behind:
+        watched = Store(behind[database.name], signer=ring, crypter=ring)
+        await store.create(Fruit(name="a"))
+        counts = []
+        for call in (
+            lambda: watched.get(Fruit, "a"),
+            lambda: watched.get(Fruit, "a"),
+            lambda: watched.update(Fruit, "a", lambda fruit: None),
+            lambda: watched.get(Fruit, "a"),
+        ):
+            before = len(proxy.requests)
+            await call()
+            counts.append(len(proxy.requests) - before)
+        assert counts == [2, 1, 2, 1]
+        before = len(proxy.requests)
+        await asyncio.gather(*(watched.get(Fruit, "a") for _ in range(20)))
+        assert len(proxy.requests) - before < 5

@@ -14,6 +14,7 @@ from tornado_couch import (
     Encrypted,
     Indexed,
     Key,
+    Merge,
     Model,
     NoIndex,
     Query,
@@ -21,8 +22,9 @@ from tornado_couch import (
     UpdatedOn,
     install,
 )
-from tornado_couch.errors import DocumentExists, DocumentNotFound, RevisionMismatch
+from tornado_couch.errors import DocumentExists, DocumentNotFound, Forbidden, RevisionMismatch
 from tornado_couch.models import Count, deleted_on
+from tornado_couch.models.database_check import database_check
 from tornado_couch.models.model import model_info
 from tornado_couch.security import KeyRing
 from tornado_couch.store import Creation, Deletion, Update, reduced
@@ -216,6 +218,25 @@ async def test_an_id_that_is_deleted_can_be_created_again(store: Store) -> None:
     again._id = "n"
     await store.create(again)
     assert (await store.get(Note, "n")).text == "2"
+
+
+async def test_a_database_that_checks_its_documents_refuses_none_of_it(store: Store) -> None:
+    """Not even another value of what never changes, in a document that takes the place of a deleted one."""
+
+    class Fixed(Model, type="fixed_v1.0", key="name", unique=True, soft_delete=True):
+        name: str
+        code: Annotated[str, Merge.immutable] = "x"
+        created_on: CreatedOn
+
+    await install(store.database.server, store.database.name, [Fixed])  # type: ignore[arg-type]
+    await store.database.put(database_check([Fixed]).design_document)
+    await store.create(Fixed(name="a"))
+    await store.delete(Fixed, "a")
+    await store.restore(Fixed, "a")
+    await store.delete(Fixed, "a")
+    await store.create(Fixed(name="a", code="y"))
+    with pytest.raises(Forbidden):
+        await store.update(Fixed, "a", lambda fixed: setattr(fixed, "code", "z"))
 
 
 async def test_many_writes_at_once_mark_and_create_again_as_single_ones_do(store: Store) -> None:

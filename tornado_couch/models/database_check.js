@@ -248,7 +248,8 @@ function (newDoc, oldDoc) {
       refuse(is.name, found);
     }
   }
-  if (was) {
+  // Over what is only marked as deleted, a new document may be written.
+  if (was && !has(before, "tornado_couch_deleted_on")) {
     checkImmutable(model, version, before);
   }
 }

@@ -113,6 +113,7 @@ class History:
         if deleted:
             held["deleted"] = True
         stored, revision = await self._put({**document, VERSION_PROPERTY: held})
+        self._versions.remember(prefix, place.number + 1 if place else 1)
         model._id, model._rev, model._stored = stored["_id"], revision, {**stored, "_rev": revision}
         return model
 

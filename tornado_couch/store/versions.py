@@ -35,12 +35,14 @@ class Versions:
 
     Args:
         database: where they are.
-        read: gives the winning documents of some ids, in order, verified: `Reader.by_ids`.
+        read: gives the winning documents of many ids, in order, verified: `Reader.by_ids`.
+        read_few: the same for a few, along with what other callers read at the time.
     """
 
-    def __init__(self, database: Database, read: Read) -> None:
+    def __init__(self, database: Database, read: Read, read_few: Read) -> None:
         self._database = database
         self.read = read
+        self._read_few = read_few
         self._numbers: OrderedDict[str, int] = OrderedDict()
 
     async def latest(self, cls: type[Model], key: Any) -> Document | None:
@@ -66,10 +68,10 @@ class Versions:
         number = number or await self._last_number(prefix)
         while number:
             found, following = map(
-                _verified, await self.read([version_id(prefix, number), version_id(prefix, number + 1)])
+                _verified, await self._read_few([version_id(prefix, number), version_id(prefix, number + 1)])
             )
             if following is None and found is not None:
-                self._remember(prefix, number)
+                self.remember(prefix, number)
                 return found
             last = await self._last_number(prefix)
             if following is None and last >= number:
@@ -87,7 +89,7 @@ class Versions:
         number, _, branch = name.partition("~")
         if not _is_number(number) or number.startswith("0") or ("~" in name and not _is_digest(branch)):
             return None
-        (found,) = await self.read([version_id(version_prefix(model_info(cls), key), int(number), branch)])
+        (found,) = await self._read_few([version_id(version_prefix(model_info(cls), key), int(number), branch)])
         return self._bearing(cls, key, _verified(found))
 
     async def as_of(self, cls: type[Model], key: Any, moment: str) -> Document | None:
@@ -108,7 +110,7 @@ class Versions:
         )
         if not rows.rows:
             return None
-        (found,) = await self.read([rows.rows[0].id or ""])
+        (found,) = await self._read_few([rows.rows[0].id or ""])
         return self._bearing(cls, key, _verified(found))
 
     async def ids(self, prefix: str, *, limit: int, start: Position | None, descending: bool) -> list[str]:
@@ -149,7 +151,8 @@ class Versions:
         version_of(document)  # raises for a document that only has such an id
         return document
 
-    def _remember(self, prefix: str, number: int) -> None:
+    def remember(self, prefix: str, number: int) -> None:
+        """Note that a document has a version of this number."""
         self._numbers[prefix] = number
         self._numbers.move_to_end(prefix)
         if len(self._numbers) > _REMEMBERED:
