@@ -248,6 +248,14 @@ async def test_what_is_no_application_is_one_clear_line(caplog: pytest.LogCaptur
     assert caplog.messages[-1] == "what is to be served is no Tornado application but str"
 
 
+def test_a_name_that_names_nothing_is_one_clear_line(caplog: pytest.LogCaptureFixture) -> None:
+    """With the status of wrong usage."""
+    with pytest.raises(SystemExit) as ended:
+        serve("tests.ops.service:missing", port=0)
+    assert ended.value.code == 2
+    assert "has no 'missing'" in caplog.messages[-1]
+
+
 @pytest.mark.parametrize(
     "options", [{"port": 70000}, {"processes": -1}, {"stop_seconds": 0}, {"drain_seconds": -1}, {"idle_seconds": -5}]
 )

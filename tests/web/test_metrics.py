@@ -303,5 +303,10 @@ async def test_processes_share_their_numbers_by_files(tmp_path: Any, monkeypatch
     assert value(found, "conflicts_total", type="fruit") == 3
     assert value(found, "couchdb_exchanges_in_flight") == 3
     assert sorted(each.name for each in tmp_path.glob("counter*")) == ["counter_w0.db", "counter_w1.db"]
+    # Started by something else, which says only where the files are, they are told apart by their ids.
     monkeypatch.delenv(prometheus.WORKER_VARIABLE)
-    assert prometheus._worker() == str(os.getpid())
+    monkeypatch.setattr(prometheus.values, "ValueClass", prometheus.values.MutexValue)
+    Metrics().conflict_met("fruit")
+    assert (tmp_path / f"counter_{os.getpid()}.db").exists()
+    found = samples((await metrics.expose({}))[1])
+    assert value(found, "conflicts_total", type="fruit") == 4

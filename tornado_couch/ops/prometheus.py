@@ -99,9 +99,13 @@ class Metrics(Observer):
     @cached_property
     def _is(self) -> _Instruments:
         # Made at first use: in a worker process, and not in the one that it was forked from.
-        # prometheus-client chooses when it is imported, and would tell processes apart by their ids alone.
-        if self._shared and (WORKER_VARIABLE in os.environ or not values.ValueClass._multiprocess):
-            values.ValueClass = values.MultiProcessValue(_worker)  # type: ignore[no-untyped-call]
+        number = os.environ.get(WORKER_VARIABLE)
+        if self._shared and number is not None:
+            # prometheus-client would tell processes apart by their ids. A letter, so that it is none of these.
+            values.ValueClass = values.MultiProcessValue(lambda: f"w{number}")  # type: ignore[no-untyped-call]
+        elif self._shared and not values.ValueClass._multiprocess:
+            # It chooses when it is imported, which may have been before there was a folder.
+            values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
         return _Instruments(self._prefix, self._seconds)
 
     @property
@@ -222,13 +226,6 @@ class _Family:
 
     def describe(self) -> Iterable[Metric]:
         return ()
-
-
-def _worker() -> str:
-    """What tells this process from the others that share their numbers."""
-    number = os.environ.get(WORKER_VARIABLE)
-    # A letter, so that it is no other process' id.
-    return str(os.getpid()) if number is None else f"w{number}"
 
 
 def _database_families(prefix: str, measured: Mapping[str, DatabaseMetrics | None]) -> list[Metric]:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from .listening import bind, urls
 from .loading import load
 from .supervisor import Supervisor, Worker
@@ -45,7 +47,8 @@ def serve(target: Any, *arguments: Any, **options: Any) -> int:
         **options: the attributes of `ServeOptions`.
 
     Returns:
-        The exit status: 0, or 1 where requests were cut off at the deadline or a process could not start.
+        The exit status: 0; 1 where requests were cut off at the deadline, or a process could not start; 2 where
+        there is nothing to serve.
 
     Raises:
         OSError: the address cannot be listened on.
@@ -80,7 +83,11 @@ def _check(options: ServeOptions) -> None:
 
 
 def _found(target: Any) -> Any:
-    return load(target) if isinstance(target, str) else target
+    try:
+        return load(target) if isinstance(target, str) else target
+    except click.UsageError as error:
+        logger.error("%s", error.message)
+        raise SystemExit(2) from None
 
 
 def _serve_by_several(
