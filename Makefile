@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check docs clean
+.PHONY: run test check bench docs clean
 
 run: $(VENV)/.installed
 	@$(BIN)/python -m example_app
@@ -22,6 +22,10 @@ docs: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 	@echo "build/docs/index.html"
+
+# Against COUCHDB_URL if that is set, else the embedded server. `make bench ARGS=--quick` only tries it out.
+bench: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 $(VENV)/.installed: setup.cfg pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \

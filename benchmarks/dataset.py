@@ -1,0 +1,71 @@
+"""What the database is filled with before anything is measured."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tornado_couch import Couch, Model, Store, install
+
+from .operations import Dataset
+from .peers.models import Fruit, Place, SecretFruit
+
+__all__ = ["AT_ONCE", "filled", "new_database"]
+
+AT_ONCE = 1000
+COLORS = ("red", "yellow", "blue", "orange", "violet")
+
+
+@asynccontextmanager
+async def new_database(couch: Couch, purpose: str) -> Any:
+    """A database of its own, with the models' views; deleted afterwards."""
+    name = f"benchmark-{purpose}-{secrets.token_hex(4)}"
+    await couch.create_database(name)
+    try:
+        await install(couch, name, [Fruit, Place, SecretFruit])
+        yield name
+    finally:
+        await couch.delete_database(name)
+
+
+async def filled(
+    couch: Couch, name: str, count: int, *, size: int = 100, secret: bool = False, **options: Any
+) -> Dataset:
+    """Fill a database with fruits and places.
+
+    Args:
+        couch: the client.
+        name: the database's name.
+        count: how many of each.
+        size: bytes of each one's text.
+        secret: the fruits have an encrypted property.
+        options: the store's, such as its keys.
+    """
+    store = Store(couch[name], **options)
+    fruit: type[Model] = SecretFruit if secret else Fruit
+    ids: list[str] = []
+    for numbers in _parts(count):
+        created = await store.create_many(fruit, [fruit(**_values(n, size)) for n in numbers])
+        ids += [_id(each) for each in created]
+        await store.create_many(Place, [Place(code=f"place-{n:07}", **_values(n, size)) for n in numbers])
+    # The views are built before anybody is measured.
+    await store.find(fruit, limit=1)
+    await store.find(Place, limit=1)
+    return Dataset(ids, [f"place-{n:07}" for n in range(count)])
+
+
+def _id(created: Any) -> str:
+    if isinstance(created, Exception):
+        raise created
+    return str(created._id)
+
+
+def _values(number: int, size: int) -> dict[str, Any]:
+    return {"color": COLORS[number % len(COLORS)], "notes": "n" * size, "weight": number % 100}
+
+
+def _parts(count: int) -> Iterator[range]:
+    for start in range(0, count, AT_ONCE):
+        yield range(start, min(start + AT_ONCE, count))

@@ -1,0 +1,80 @@
+# ruff: noqa: T201  (it tells its address to who started it)
+"""Runs one peer until its standard input ends: `python -m benchmarks.peers NAME URL DATABASE KEYS`.
+
+It prints the port that it listens at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from contextlib import AsyncExitStack
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+BACKLOG = 1024
+
+
+def _socket() -> socket.socket:
+    # With the protocol said, asyncio sets TCP_NODELAY on what it accepts; else uvicorn's answers take 40 ms each.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(BACKLOG)
+    listening.setblocking(False)
+    return listening
+
+
+async def _aiocouch(stack: AsyncExitStack, url: str, database: str) -> Any:
+    import aiocouch
+
+    parts = urlsplit(url)
+    server = f"{parts.scheme}://{parts.hostname}:{parts.port}"
+    user, password = (None if each is None else unquote(each) for each in (parts.username, parts.password))
+    couch = await stack.enter_async_context(aiocouch.CouchDB(server, user=user, password=password))
+    return await couch[database]
+
+
+async def _tornado(stack: AsyncExitStack, name: str, url: str, database: str, keys: str) -> Any:
+    if name == "bare":
+        from .bare import application
+
+        return application()
+    if name == "tornado-by-hand":
+        from .tornado_by_hand import application as by_hand
+
+        return by_hand(await _aiocouch(stack, url, database))
+    if name != "ours-jsonschema-rs":
+        sys.modules["jsonschema_rs"] = None  # type: ignore[assignment]  # as if it were not installed
+    from tornado_couch import Couch
+
+    from .ours import application as ours
+
+    return ours(await stack.enter_async_context(Couch(url)), database, name, keys)
+
+
+async def _serve(name: str, url: str, database: str, keys: str) -> None:
+    listening = _socket()
+    async with AsyncExitStack() as stack:
+        if name == "fastapi-by-hand":
+            import uvicorn
+
+            from .fastapi_by_hand import application
+
+            app = application(await _aiocouch(stack, url, database))
+            config = uvicorn.Config(app, log_level="warning", access_log=False, loop="asyncio", http="auto")
+            serving = asyncio.create_task(uvicorn.Server(config).serve([listening]))
+            stack.callback(serving.cancel)
+        else:
+            from tornado.httpserver import HTTPServer
+
+            server = HTTPServer(await _tornado(stack, name, url, database, keys))
+            server.add_sockets([listening])
+            stack.callback(server.stop)
+        print(listening.getsockname()[1], flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(*sys.argv[1:]))

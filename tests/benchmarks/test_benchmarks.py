@@ -1,0 +1,78 @@
+"""The benchmark: that it measures what it says, and fails where a peer does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.generator import Job, run
+from benchmarks.operations import OPERATIONS
+from benchmarks.report import TARGETS, Goal, ratio
+from benchmarks.rounds import Figure
+from tests.faults import FaultServer, answer, hang_up
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.slow
+def test_a_short_run_writes_table_json_and_plots(tmp_path: Path) -> None:
+    """Of every operation, for each peer, against the embedded server."""
+    peers = ["bare", "couchdb", "ours", "ours-ungrouped", "ours-encrypted", "tornado-by-hand", "fastapi-by-hand"]
+    environment = {name: value for name, value in os.environ.items() if name != "COUCHDB_URL"}
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--peers", ",".join(peers), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=110)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    measured = {(each["operation"], each["peer"]) for each in report["figures"]}
+    assert measured == {(operation, peer) for operation in OPERATIONS for peer in peers}
+    assert all(rate > 0 for each in report["figures"] for rate in each["rates"])
+    assert set(report["peak_megabytes"]) == {*peers, "CouchDB"} - {"couchdb"}
+    assert all(f"## {operation}" in (tmp_path / "report.md").read_text() for operation in OPERATIONS)
+    assert len([each for each in tmp_path.glob("*.svg") if "<svg" in each.read_text()]) == len(OPERATIONS)
+
+
+def test_a_peer_that_does_not_exist_is_refused() -> None:
+    """With the usage."""
+    command = [sys.executable, "-m", "benchmarks", "--peers", "bare,nobody"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 2
+    assert "no 'nobody'" in done.stderr
+
+
+def job(url: str, status: int = 200, **more: object) -> Job:
+    request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    return Job(
+        **{"url": url, "requests": [[request]], "connections": 2, "seconds": 0.1, "warmup": 0.05} | more,
+        status=[status],
+    )  # type: ignore[arg-type]
+
+
+async def test_the_load_generator_counts_right_answers() -> None:
+    """Those of the warming up apart."""
+    async with FaultServer(answer(200, {"ok": True})) as server:
+        seen = await asyncio.to_thread(run, job(server.url))
+    assert seen.error == ""
+    assert 0 < seen.requests < seen.all_requests
+    assert 0 < seen.p50 <= seen.p99
+
+
+@pytest.mark.parametrize("fault", [answer(500, {}), hang_up])
+async def test_a_wrong_answer_ends_the_load_with_an_error(fault: object) -> None:
+    """A figure of errors would be no figure."""
+    async with FaultServer(fault) as server:  # type: ignore[arg-type]
+        seen = await asyncio.to_thread(run, job(server.url))
+    assert seen.error
+
+
+def test_ratios_are_those_of_rounds_side_by_side() -> None:
+    """A machine that was slow for one round was slow for both."""
+    figures = [Figure("POST", "ours", 32, rates=[10, 100, 11]), Figure("POST", "couchdb", 32, rates=[5, 50, 5])]
+    assert ratio(figures, Goal("POST", "ours", "couchdb", 32, 1.8)) == 2.0
+    assert ratio(figures, Goal("POST", "ours", "bare", 32, 1.8)) is None
+    assert {goal.operation for goal in TARGETS} <= OPERATIONS.keys()
