@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         DocumentExists,
         DocumentNotFound,
         NoIndex,
+        OutcomeUnknown,
         RetriesExhausted,
         RevisionMismatch,
         TornadoCouchError,
@@ -99,6 +100,7 @@ __all__ = [
     "Model",
     "NoIndex",
     "Observer",
+    "OutcomeUnknown",
     "Page",
     "PatchMixin",
     "Policy",
@@ -140,7 +142,10 @@ __all__ = [
 # server, which need few of them, start fast.
 _HOME = {
     "couch": "BasicAuth BearerAuth CookieAuth Couch Database Observer ProxyAuth Timeout",
-    "errors": "CouchError DocumentExists DocumentNotFound NoIndex RetriesExhausted RevisionMismatch TornadoCouchError",
+    "errors": (
+        "CouchError DocumentExists DocumentNotFound NoIndex OutcomeUnknown RetriesExhausted RevisionMismatch"
+        " TornadoCouchError"
+    ),
     "models": (
         "Classification Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum Timestamp"
         " UpdatedOn WriteOnly upgrade"
