@@ -1,6 +1,8 @@
 # `make run` and `make test` need Python 3.10+, make, and a package index; nothing else.
 PYTHON ?= python3
 VENV := .venv
+# How many processes the tests run in.
+WORKERS ?= 2
 BIN := $(VENV)/bin
 
 .PHONY: run test check bench docs clean
@@ -11,7 +13,7 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.installed
 	@$(BIN)/ruff check .

@@ -80,15 +80,15 @@ def headers(coding: str) -> HTTPHeaders:
 def test_a_gzip_body_is_unpacked() -> None:
     """Under both of its names."""
     for coding in ("gzip", "X-GZip"):
-        assert decode(gzip.compress(b"hello"), headers(coding), 100) == b"hello"
+        assert decode(gzip.compress(b"hello", mtime=0), headers(coding), 100) == b"hello"
 
 
 @pytest.mark.parametrize(
     ("coding", "body", "status"),
     [
-        ("gzip", gzip.compress(bytes(50_000_000)), 413),
+        ("gzip", gzip.compress(bytes(50_000_000), mtime=0), 413),
         ("gzip", b"no gzip", 400),
-        ("gzip", gzip.compress(b"hello")[:-3], 400),
+        ("gzip", gzip.compress(b"hello", mtime=0)[:-3], 400),
         ("br", b"x", 415),
         ("gzip, gzip", b"x", 415),
     ],
