@@ -66,7 +66,6 @@ async def sent(port: int, *parts: bytes) -> bytes:
         (b"GET /echo HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n", ""),
         (b"GET /echo?a=secret HTTP/1.1\r\n\r\n", "/echo"),
         (b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "/echo"),
-        (b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n", "/echo"),
         (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1, 2\r\n\r\n", "/echo"),
         (b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", "/echo"),
     ],
