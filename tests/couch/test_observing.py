@@ -8,8 +8,30 @@ from typing import Annotated, Any
 
 import pytest
 
-from tests.faults import Fault, FaultProxy, FaultServer, answer, answer_status, stall, until
-from tornado_couch import Couch, Database, Indexed, Model, Observer, RetriesExhausted, Retry, Store, errors, install
+from tests.faults import (
+    Fault,
+    FaultProxy,
+    FaultServer,
+    answer,
+    answer_status,
+    lose_answer,
+    lose_request,
+    stall,
+    until,
+)
+from tornado_couch import (
+    Couch,
+    Database,
+    Indexed,
+    Model,
+    Observer,
+    RetriesExhausted,
+    Retry,
+    RevisionMismatch,
+    Store,
+    errors,
+    install,
+)
 from tornado_couch.couch import FakeTransport, Observers, Timeout
 from tornado_couch.security import KeyRing
 
@@ -145,6 +167,37 @@ async def test_the_store_tells_of_conflicts_retries_and_their_end(server_url: st
             await store.update(Fruit, "apple", lambda fruit: setattr(fruit, "color", "blue"))
         assert seen.of("retries_exhausted") == [["fruit"]]
         assert len(seen.of("conflict_met")) == 3
+        stale = await store.get(Fruit, "apple")
+        await store.update(Fruit, "apple", lambda fruit: setattr(fruit, "color", "red"))
+        with pytest.raises(RevisionMismatch):
+            await store.replace(stale)
+        assert len(seen.of("conflict_met")) == 4
+
+
+async def test_the_store_tells_of_lost_answers(server_url: str, database: Database) -> None:
+    """Whether the write turned out to be there."""
+    seen = Recorder()
+    await install(database.server, database.name, [Fruit])  # type: ignore[arg-type]
+    async with FaultProxy(server_url) as proxy, Couch(proxy.url, observer=seen) as couch:
+        store = Store(couch[database.name], grouping=False)
+        proxy.faults.append(Fault(lose_answer, method="PUT"))
+        await store.create(Fruit(name="apple"))
+        proxy.faults.append(Fault(lose_request, method="PUT"))
+        await store.create(Fruit(name="pear"))
+    assert seen.of("answer_proved") == [["fruit", True], ["fruit", False]]
+
+
+async def test_the_store_tells_of_reconciliations(database: Database) -> None:
+    """By the document's type, and with the number of leaves."""
+    seen = Recorder()
+    await install(database.server, database.name, [Fruit])  # type: ignore[arg-type]
+    database.server.observe(seen)
+    store = Store(database)
+    fruit = await store.create(Fruit(name="apple"))
+    other = {**await database.get(fruit._id or ""), "_rev": "1-" + "0" * 32, "color": "green"}
+    await database.bulk_docs([other], new_edits=False)
+    await store.reconciliation.reconcile(Fruit, fruit._id or "")
+    assert seen.of("reconciled") == [["fruit", 2]]
 
 
 async def test_the_store_tells_of_signatures_that_fail(database: Database) -> None:

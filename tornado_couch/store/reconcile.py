@@ -226,7 +226,9 @@ class Reconciliation(LeafReader):
                 problems = [{"pointer": "", "detail": f"The database refused the merged document: {refused.error}."}]
                 return ReconcileResult(document_id, leaves, winner, merged, deleted, problems)
             except Conflict:
+                self._database.server.observer.conflict_met(model_info(cls).type.name)
                 await self._sleep(self._retry.delay(failures))
+        self._database.server.observer.retries_exhausted(model_info(cls).type.name)
         raise RetriesExhausted("other writers were faster at every try to merge a document", self._retry.attempts)
 
     async def preview(self, cls: type[Model], found: LeafSet) -> None:

@@ -332,6 +332,7 @@ class Store(Keeping):
         try:
             return await self._write(model, new=False)
         except Conflict:
+            self.database.server.observer.conflict_met(model_info(type(model)).type.name)
             # Read again for the one question that the conflict leaves open: changed, or deleted.
             current = await self.get(type(model), model._key)
             raise RevisionMismatch("the document was changed since it was read", current._rev) from None
