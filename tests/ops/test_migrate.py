@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Annotated, Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.faults import Fault, FaultProxy, reset
+from tests.faults import Fault, FaultProxy, never_answer, reset, until
 from tornado_couch import Database, Encrypted, Indexed, Key, Model, Store, UpdatedOn, install, upgrade
 from tornado_couch.cli import main
 from tornado_couch.ops.migrate import Migration, MigrationPage
@@ -271,3 +273,27 @@ async def test_an_interrupted_command_tells_where_to_go_on(store: Store, command
 
 async def reset_forever(call: Any, forward: Any) -> None:
     await reset(call)
+
+
+async def test_control_c_tells_where_to_go_on(store: Store, command: Command, server_url: str) -> None:
+    """The page that was done is done, and the rest is migrated from there."""
+    await old_fruits(store, 600)
+    environment = {**os.environ, "PYTHONPATH": f"{command.folder}:{os.pathsep.join(sys.path)}"}
+    async with FaultProxy(server_url) as proxy:
+        stalled = Fault(never_answer, path="_changes", after=1, times=None)
+        proxy.faults.append(stalled)
+        call = ["migrate", f"{proxy.url}/{store.database.name}", "--models", "fruits_to_migrate:Fruit"]
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tornado_couch", *call, "--keys", "ring"),
+            stdout=asyncio.subprocess.PIPE,
+            env=environment,
+        )
+        await until(lambda: stalled.hits)
+        process.send_signal(signal.SIGINT)
+        told, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    text = told.decode()
+    counted, since = int(text.split()[0]), text.rpartition("--since ")[2].strip()
+    assert 0 < counted < 600
+    done = await command("--keys", "ring", "--json", "--since", since)
+    assert json.loads(done.stdout)["migrated"] == 600 - counted

@@ -460,13 +460,26 @@ async def test_a_document_that_only_has_such_an_id_is_no_version(database: Datab
     """It is that document's error, and not in the lists."""
     await install(database.server, database.name, [Basket])  # type: ignore[arg-type]
     await database.put({"_id": "basket:a:0000000001", "type": "basket_v1.0", "basket_id": "a", "size": 1})
+    for number, written_on in enumerate(["yesterday", "2026-01-01T00:00:00Z", None, 7, "9999-12-31T23:59:59.999999"]):
+        body = {"type": "basket_v1.0", "basket_id": f"n{number}", "tornado_couch_version": {"written_on": written_on}}
+        await database.put({"_id": f"basket:n{number}:0000000001", **body})
     await database.put({"_id": "basket:b", "type": "basket_v1.0", "basket_id": "b", "size": 1})
     store = Store(database)
     with pytest.raises(InvalidDocument):
         await store.get(Basket, "a")
+    for number in range(5):
+        with pytest.raises(InvalidDocument):
+            await store.get(Basket, f"n{number}")
     with pytest.raises(DocumentNotFound):
         await store.get(Basket, "b")
-    assert (await store.find(Basket)).items == []
+    last = {"written_on": "9999-12-31T23:59:59.999999+00:00"}
+    await database.put(
+        {"_id": "basket:z:0000000001", "type": "basket_v1.0", "basket_id": "z", "tornado_couch_version": last}
+    )
+    with pytest.raises(InvalidDocument):
+        await store.update(Basket, "z", lambda basket: None)
+    page = await store.find(Basket)
+    assert ([each.basket_id for each in page.items], page.withheld) == (["z"], 3)  # the others are in no index
 
 
 async def test_foreign_documents_between_the_versions_do_no_harm(store: Store) -> None:

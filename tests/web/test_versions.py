@@ -159,6 +159,8 @@ async def test_a_version_says_where_it_is_and_what_else_there_is(ask: Client, pa
         assert (await ask("HEAD", f"/pages/a?{query}")).headers["ETag"] == found.headers["ETag"]
     for query in ("version=4", "at=2025-12-31T23:59:59.999999Z"):
         assert (await ask("GET", f"/pages/a?{query}")).status == 404
+    for text in ("2026-01-01t01:30:00.5z", "9999-12-31T23:59:59Z", "2026-01-01T01:30:00.123456789Z"):
+        assert (await ask("GET", f"/pages/a?at={text}")).status == 200
     plus = quote("2026-01-01T06:00:00+05:00", safe="")
     assert (await ask("GET", f"/pages/a?at={plus}")).json["text"] == "two"
 
@@ -177,6 +179,8 @@ async def test_a_version_says_where_it_is_and_what_else_there_is(ask: Client, pa
         "at=1700000000",
         "at=2026-13-01T00:00:00Z",
         "at=2026-01-01T00:00:00",
+        "at=0001-01-01T00:00:00%2B05:00",
+        "at=2026-01-01T00:00:60Z",
         "deleted=yes",
         "color=red",
         "limit=3",

@@ -17,10 +17,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..errors import InvalidDocument
+from .timestamps import format_timestamp
 
 if TYPE_CHECKING:
     from .model import ModelInfo
@@ -65,6 +67,11 @@ class Version:
     branch: str = ""
 
     @property
+    def written_at(self) -> datetime:
+        """The time that `written_on` says."""
+        return datetime.fromisoformat(self.written_on)
+
+    @property
     def name(self) -> str:
         """What a client calls it by."""
         return f"{self.number}~{self.branch}" if self.branch else str(self.number)
@@ -101,6 +108,14 @@ def beside(document: Mapping[str, Any]) -> dict[str, Any]:
     return {"_id": f"{document['_id']}~{digest}", **body}
 
 
+def _is_written_on(text: object) -> bool:
+    """Whether a text is a time stamp as they are stored."""
+    try:
+        return isinstance(text, str) and format_timestamp(datetime.fromisoformat(text)) == text
+    except (ValueError, OverflowError):
+        return False
+
+
 def version_of(document: Mapping[str, Any]) -> Version:
     """The place that a document has in a history.
 
@@ -109,7 +124,7 @@ def version_of(document: Mapping[str, Any]) -> Version:
     """
     document_id = str(document.get("_id", ""))
     match, held = _ID.fullmatch(document_id), document.get(VERSION_PROPERTY)
-    if match is None or not isinstance(held, dict) or not isinstance(held.get("written_on"), str):
+    if match is None or not isinstance(held, dict) or not _is_written_on(held.get("written_on")):
         raise InvalidDocument("a stored document is no version of a history", document_id)
     return Version(
         match["prefix"],

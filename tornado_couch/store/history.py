@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from ..couch import Database
-from ..errors import Conflict, DocumentExists
+from ..errors import Conflict, DocumentExists, InvalidDocument
 from ..models import (
     VERSION_PROPERTY,
     Model,
+    Version,
     format_timestamp,
     model_info,
     stamped,
@@ -35,6 +36,18 @@ M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
 
 _TICK = timedelta(microseconds=1)  # what time stamps are exact to
+
+
+def _after(place: Version) -> datetime:
+    """The earliest time for the version after one.
+
+    Raises:
+        InvalidDocument: there is none, since somebody wrote the end of the calendar into it.
+    """
+    try:
+        return place.written_at + _TICK
+    except OverflowError:
+        raise InvalidDocument("a version bears the last time that there is", place.prefix) from None
 
 
 class History:
@@ -102,7 +115,7 @@ class History:
         moment = self._now()
         if place is not None:
             # Later than the version before, whatever the clock says: by time, too, the last one is the latest.
-            moment = max(moment, datetime.fromisoformat(place.written_on) + _TICK)
+            moment = max(moment, _after(place))
         if not deleted:
             stamped(model, new=new, now=lambda: moment)
         prefix = place.prefix if place else version_prefix(model_info(type(model)), model._key)

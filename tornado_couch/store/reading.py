@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from ..couch import Access, Database, Leaf, Single
 from ..errors import DecryptionFailed, DocumentNotFound, InvalidDocument, InvalidSignature, NotFound, SignatureFault
-from ..models import Model, collection_view, deleted_view, is_deleted, is_of, model_info, version_prefix
+from ..models import Model, collection_view, deleted_view, is_deleted, is_of, model_info, version_of, version_prefix
 from .conversion import Conversion
 from .history_pages import HistoryPages
 from .key_memory import KeyMemory
@@ -281,6 +281,8 @@ class Reader:
             if document is None or not is_of(cls, document) or (query and not _is_meant(cls, query, document)):
                 continue
             try:
+                if model_info(cls).history:
+                    version_of(document)
                 items.append(await self._conversion.from_store(cls, document))
             except (InvalidDocument, DecryptionFailed) as error:
                 # One unreadable document must not hide the rest of a list, nor vanish silently.

@@ -14,8 +14,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
+
+from pydantic import AwareDatetime, TypeAdapter
 
 from ..models import Model, deleted_on, is_deleted, is_timestamp, version_of
 from ..store import Page, Position
@@ -32,6 +34,7 @@ __all__ = ["Retrieval", "VersionReader", "VersionsHandler", "flag", "parse_retri
 
 _VERSION = re.compile(r"[1-9][0-9]{0,9}(~[0-9a-f]+)?")
 _PAGE = ("limit", "cursor", "fields")
+_TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,9 @@ def _version(text: str) -> str:
 def _moment(text: str) -> datetime:
     try:
         if is_timestamp(text):
-            return datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
-    except ValueError:
-        pass  # there is no such day, say
+            return _TIME.validate_python(text).astimezone(timezone.utc)
+    except (ValueError, OverflowError):  # there is no such day, or none in UTC
+        pass
     raise _bad("at", "`at` is a time with its zone, such as 2026-01-01T00:00:00Z; a plus sign is written %2B.")
 
 
