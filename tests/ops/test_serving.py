@@ -166,6 +166,16 @@ async def test_load_balancers_are_told_before_the_end_unless_it_is_urgent() -> N
             await slow
 
 
+async def test_addresses_are_logged_only_on_demand() -> None:
+    """They hold what clients ask for."""
+    for options, logged in (((), False), (("--set", "access_log=true"), True)):
+        async with served("plain", *options) as service:
+            await service.ask("/echo?token=private")
+            service.signal(signal.SIGTERM)
+            assert await service.ended() == 0
+            assert ("private" in service.log) is logged
+
+
 async def test_workers_end_with_their_parent() -> None:
     """Also when it is killed, so that nobody keeps the port."""
     async with served("make_app", processes=2) as service:

@@ -69,6 +69,7 @@ class Configuration(BaseSettings):
         max_connections: to CouchDB, of each process.
         cookie_secret: authenticates cookies and cursors; the same wherever the service runs.
         log_level: from which level on messages are logged.
+        access_log: log every request with its whole address, and not only those that fail with 5xx.
         host, port, processes, xheaders, proxies, start_seconds, drain_seconds, stop_seconds, idle_seconds,
             body_seconds: see `ServeOptions`.
     """
@@ -86,6 +87,7 @@ class Configuration(BaseSettings):
     max_connections: Annotated[int, Field(ge=1)] = 100
     cookie_secret: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    access_log: bool = False
 
     host: str = ServeOptions.host
     port: Annotated[int, Field(ge=0, le=65535)] = ServeOptions.port

@@ -61,6 +61,8 @@ def serve(
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
     )
+    # Addresses hold what clients ask for, which may be nobody else's business.
+    logging.getLogger("tornado.access").setLevel(logging.NOTSET if settings.access_log else logging.ERROR)
     try:
         status = serve_application(_Late(app, sources), **asdict(settings.serve_options()))
     except OSError as error:
