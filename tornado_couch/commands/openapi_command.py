@@ -74,7 +74,8 @@ def _arguments(target: Any, couch: Couch) -> tuple[Any, ...]:
         return ()
     hint = typing.get_type_hints(inspect.unwrap(target)).get(needed[0].name)
     kind = configuration_class(target)
-    return (kind(),) if inspect.isclass(hint) and typing.get_origin(hint) is None and issubclass(kind, hint) else (couch,)
+    wants_settings = inspect.isclass(hint) and typing.get_origin(hint) is None and issubclass(kind, hint)
+    return (kind(),) if wants_settings else (couch,)
 
 
 def _is_needed(parameter: inspect.Parameter) -> bool:
