@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from tornado_couch import CreatedOn, Encrypted, Hashed, Key, Model, Timestamp, UpdatedOn
 from tornado_couch.errors import ModelDefinitionError, Unmergeable
-from tornado_couch.models import Ancestry, Merge, MergeRule, Merging, model_info
+from tornado_couch.models import Ancestry, Join, Merge, MergeRule, Merging, merge_record, model_info
 from tornado_couch.models.merge import ABSENT, UNKNOWN, Side, ThreeWay, Undecided
 from tornado_couch.security import canonical
 
@@ -236,8 +236,8 @@ def test_leaves_that_part_at_several_places_are_merged_over_where_each_two_parte
         assert merge(list(order), bodies)["stock"] == 10 + 5 + 2 + 10 + 1
 
 
-def record(*parents: str, rules: bool = True) -> dict[str, Any]:
-    return {"parents": list(parents), "earlier": [], "rules": rules}
+def record(*parents: str, by: str = "rules") -> dict[str, Any]:
+    return {"parents": list(parents), "earlier": [], "by": by}
 
 
 def test_a_change_upon_a_leaf_that_was_merged_elsewhere_counts_once() -> None:
@@ -268,8 +268,8 @@ def test_edits_upon_two_decisions_are_merged_over_what_the_rules_make_of_the_lea
     """Two people decided differently: each decision is a change of its own over the merged leaves."""
     y, b = revision(2, "y"), revision(2, "b")
     bodies = {revision(1, "a"): {"stock": 10}, y: {"stock": 11}, b: {"stock": 12}}
-    e = leaf("e", "y", "a", stock=13 + 100, tornado_couch_merge=record(y, b, rules=False))
-    f = leaf("f", "y", "a", stock=13 + 1000, tornado_couch_merge=record(y, b, rules=False))
+    e = leaf("e", "y", "a", stock=13 + 100, tornado_couch_merge=record(y, b, by="hand"))
+    f = leaf("f", "y", "a", stock=13 + 1000, tornado_couch_merge=record(y, b, by="hand"))
     assert merge([e, f], bodies, leaf("t", "b", "a"))["stock"] == 13 + 100 + 1000
     with pytest.raises(Unmergeable):
         merge([e, f], bodies)  # nobody can tell what B came from
@@ -286,9 +286,54 @@ def test_a_leaf_that_another_one_was_merged_of_is_no_head() -> None:
     assert heads(m, leaf("b", "a")) == ["m"]
     assert heads(m, leaf("n", "y", "a", tornado_couch_merge=record(y, b))) == ["n"]
     assert heads(m, leaf("l", "y", "a", tornado_couch_merge=record(y, b, c))) == ["l"]
-    assert heads(m, leaf("l", "y", "a", tornado_couch_merge=record(y, b, rules=False))) == ["l"]
+    assert heads(m, leaf("l", "y", "a", tornado_couch_merge=record(y, b, by="hand"))) == ["l"]
     assert heads(m, leaf("e", "m", "y", "a", tornado_couch_merge=record(y, b))) == ["e"]
     assert sorted(heads(m, leaf("c", "a"))) == ["c", "m"]
+
+
+def test_a_merge_that_did_not_know_the_ancestors_is_part_of_one_that_did() -> None:
+    """And not the other way round; nor is what came after it."""
+    y, b = revision(2, "y"), revision(2, "b")
+    of_leaves = leaf("z", "y", "a", tornado_couch_merge=record(y, b, by="leaves"))
+    of_rules = leaf("m", "y", "a", tornado_couch_merge=record(y, b))
+    assert heads(of_leaves, of_rules) == ["m"]
+    assert heads(of_leaves, leaf("x", "y", "a", tornado_couch_merge=record(y, b, by="leaves"))) == ["z"]
+    after = leaf("e", "z", "y", "a", tornado_couch_merge=record(y, b, by="leaves"))
+    graph = Ancestry([after, of_rules])
+    assert graph.heads([after["_rev"], of_rules["_rev"]]) == [after["_rev"], of_rules["_rev"]]
+    assert graph.plan([after["_rev"], of_rules["_rev"]]) == Join(after["_rev"], of_rules["_rev"], of_leaves["_rev"])
+    assert heads(of_leaves, leaf("w", "q", "y", "a", tornado_couch_merge=record(revision(3, "q"), b))) == ["w"]
+
+
+def test_what_an_ancestor_knows_of_its_own_ancestors_is_learned() -> None:
+    """N is of P and B; the leaves that go back to it know its revision, and nothing of B."""
+    n, b = revision(4, "n"), revision(2, "b")
+    first = leaf("f", "c", "n", "p", "q", "a", tornado_couch_merge=record(revision(5, "c"), revision(3, "x")))
+    second = leaf("s", "b", "a", tornado_couch_merge=record(revision(2, "b"), n))
+    graph = Ancestry([first, second])
+    plan = graph.plan([first["_rev"], second["_rev"]])
+    assert plan == Join(first["_rev"], second["_rev"], n)
+    learned = leaf("n", "p", "q", "a", tornado_couch_merge=record(revision(3, "p"), b))
+    graph.learn(learned)
+    assert b in graph.ancestors(first["_rev"])
+
+
+def test_a_record_leaves_out_what_tombstones_go_on_to_tell() -> None:
+    """So that it stays short however often a document is merged."""
+    winner = leaf("m", "y", "a", tornado_couch_merge=record(revision(2, "y"), revision(2, "b")))
+    other = leaf("o", "x", "y", "a", tornado_couch_merge=record(revision(3, "x"), revision(2, "c")))
+    gone = leaf("t", "d", "b", "a")
+    held = merge_record([winner, other], [gone], by="rules")
+    assert held["parents"] == [winner["_rev"], other["_rev"]]
+    assert held["earlier"] == [revision(2, "b")]  # of the winning leaf, whose own record ends here
+    assert merge_record([winner, other], [leaf("t", "b", "a")], by="rules")["earlier"] == [revision(2, "b")]
+
+
+def test_forged_circles_of_records_end() -> None:
+    """Each says that it was made of the other one."""
+    b, c = revision(2, "b"), revision(2, "c")
+    circle = [leaf("b", "a", tornado_couch_merge=record(c, b)), leaf("c", "a", tornado_couch_merge=record(b, c))]
+    assert heads(*circle) == ["c"]
 
 
 def test_a_record_that_is_none_is_ignored() -> None:

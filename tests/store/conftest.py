@@ -35,14 +35,16 @@ class Sites:
     def __init__(self, databases: list[Database], urls: list[str]) -> None:
         self.databases = databases
         self._urls = urls
+        self._since: dict[tuple[int, int], str | int] = {}
 
     async def replicate(self, source: int, target: int) -> None:
         """Bring every leaf from one to the other, as replication does; CouchDB's own takes seconds to begin."""
-        page = await self.databases[source].changes(style="all_docs")
+        page = await self.databases[source].changes(since=self._since.get((source, target), 0), style="all_docs")
         wanted = [(each.id, revision) for each in page.results for revision in each.revisions]
         found = await self.databases[source].bulk_get(wanted, revs=True)
         documents = [leaf.document for leaves in found for leaf in leaves if leaf.document is not None]
         assert not await self.databases[target].bulk_docs(documents, new_edits=False)
+        self._since[source, target] = page.last_seq
 
     async def replicate_natively(self) -> None:
         """Let the first server replicate both ways."""

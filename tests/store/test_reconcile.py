@@ -376,6 +376,85 @@ async def test_merges_of_different_leaves_are_merged_without_counting_twice(site
     assert [(await each.get(Item, "a")).stock for each in stores] == [100 + 1 + 10 + 1000 + 5] * 2
 
 
+class Plain(Model, type="plain_v1.0"):
+    color: str = ""
+    size: int = 0
+
+
+async def test_what_was_merged_without_ancestors_gives_way_to_what_was_merged_with_them(sites: Sites) -> None:
+    """Replication brings leaves, and not what they came from: so one site may know more, and its merge counts."""
+    stores = [Store(each) for each in sites.databases]
+    await stores[0].database.put({"_id": "a", "type": "plain_v1.0", "color": "red", "size": 1})
+    first = await stores[0].database.get("a", revs=True)
+    for digest, change in (("b", {"color": "green"}), ("c", {"size": 2})):
+        path = [digest * 32, first["_revisions"]["ids"][0]]
+        leaf = {**first, **change, "_rev": f"2-{path[0]}", "_revisions": {"start": 2, "ids": path}}
+        await stores[0].database.bulk_docs([leaf], new_edits=False)
+    await sites.replicate(0, 1)
+    for store in stores:
+        assert (await store.reconciliation.reconcile(Plain, "a")).merged == 1
+    merged = [await each.get("a") for each in sites.databases]
+    assert [(each["color"], each["size"], each[MERGE_PROPERTY]["by"]) for each in merged] == [
+        ("green", 2, "rules"),
+        ("red", 2, "leaves"),
+    ]
+    await sites.exchange()
+    for store in stores:
+        await store.reconciliation.reconcile(Plain, "a")
+    await sites.exchange()
+    assert await sites.leaves("a") == [[merged[0]["_rev"]]] * 2
+
+
+async def test_without_its_ancestor_a_sum_stays_in_conflict(store: Store) -> None:
+    """Nobody can tell the changes; somebody can decide."""
+    documents = [
+        {"_id": item_id("a"), "type": "item_v1.1", "name": "a", "stock": number, "_rev": f"2-{digest * 32}"}
+        | {"_revisions": {"start": 2, "ids": [digest * 32, "a" * 32]}}
+        for number, digest in ((5, "b"), (7, "c"))
+    ]
+    await store.database.bulk_docs(documents, new_edits=False)
+    assert "common ancestor" in (await reconcile(store)).problems[0]["detail"]
+    found = await store.reconciliation.find(Item, "a")
+    decided = await store.reconciliation.resolve(Item, found, Item(name="a", stock=6))
+    assert [each["_rev"] for each in await leaves(store)] == [decided._rev]
+
+
+async def test_a_tombstone_goes_on_to_tell_what_its_leaf_was_merged_of(store: Store) -> None:
+    """So that it is known as long as the document is."""
+    await conflicting(store, {"stock": 1}, {"stock": 2}, base={"stock": 0})
+    await reconcile(store)
+    (merged,) = await leaves(store)
+    start, digests = merged["_revisions"]["start"], merged["_revisions"]["ids"]
+    other = {**merged, "_rev": f"{start}-{'0' * 32}", "_revisions": {"start": start, "ids": ["0" * 32, *digests[1:]]}}
+    await store.database.bulk_docs([other], new_edits=False)
+    assert (await reconcile(store)).deleted == 1
+    (found,) = await store.database.bulk_get([item_id("a")])
+    told = [each.document.get(MERGE_PROPERTY) for each in found if each.document and each.document.get("_deleted")]
+    assert sorted(told, key=bool) == [None, merged[MERGE_PROPERTY]]
+
+
+async def test_a_forged_tombstone_cannot_pass_off_a_leaf_as_merged(database: Database) -> None:
+    """What it says of the leaves counts only if it verifies."""
+    await install(database.server, database.name, [Item])  # type: ignore[arg-type]
+    store = store_of(database, signer=RING)
+    await store.create(Item(name="a", stock=5))
+    first = await database.get(item_id("a"), revs=True)
+    for digest in "bc":
+        path = [digest * 32, first["_revisions"]["ids"][0]]
+        signed = store._guard.signed({**first, "stock": 5 + ord(digest)})
+        leaf = {**signed, "_rev": f"2-{path[0]}", "_revisions": {"start": 2, "ids": path}}
+        await database.bulk_docs([leaf], new_edits=False)
+    ids = ["d" * 32, "c" * 32, first["_revisions"]["ids"][0]]
+    record = {"parents": [first["_rev"], f"2-{'b' * 32}"], "earlier": [], "by": "rules"}
+    forged = {"_id": item_id("a"), "_rev": f"3-{ids[0]}", "_deleted": True, MERGE_PROPERTY: record}
+    await database.bulk_docs([{**forged, "_revisions": {"start": 3, "ids": ids}}], new_edits=False)
+    await database.bulk_docs(
+        [{**leaf, "_rev": f"2-{'e' * 32}", "_revisions": {"start": 2, "ids": ["e" * 32, ids[2]]}}], new_edits=False
+    )
+    assert (await reconcile(store)).problems == []
+    assert (await store.get(Item, "a")).stock == 5 + ord("b") + ord("c")
+
+
 async def test_the_record_of_merges_does_not_grow_without_end(store: Store) -> None:
     """Old leaves are forgotten."""
     await conflicting(store, {"stock": 1}, base={"stock": 0})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .ancestry import MERGE_PROPERTY, Ancestry, Join, Plan, merge_record, rank
+from .ancestry import MERGE_PROPERTY, Ancestry, Join, MergedBy, Plan, merge_record, rank
 from .classification import Classification, Encrypted, Hashed, Place, Public, StoredHash, run_slow
 from .database_check import VALIDATION_DOCUMENT, DatabaseCheck, database_check
 from .documents import (
@@ -86,6 +86,7 @@ __all__ = [
     "Key",
     "Merge",
     "MergeRule",
+    "MergedBy",
     "Merging",
     "Model",
     "ModelInfo",

@@ -3,14 +3,16 @@
 CouchDB's tree gives each revision one parent. A merged revision has several, though: the leaf that it was written
 upon, and those that were deleted for it. The document says so itself, in the member `tornado_couch_merge`:
 
-    {"parents": ["4-c1…", "4-07…"], "earlier": ["2-9a…"], "rules": true}
+    {"parents": ["4-c1…", "4-07…"], "earlier": ["2-9a…"], "by": "rules"}
 
 `parents` are the leaves of this merge, that which it was written upon first; `earlier` those of merges before it.
-Whoever changes the document keeps the member. So a change that reaches a leaf after that leaf was merged elsewhere
-counts once: its ancestor is the leaf, not what the leaf itself came from.
+Whoever changes the document keeps the member, and so does the tombstone of a leaf that was merged. So a change that
+reaches a leaf after that leaf was merged elsewhere counts once: its ancestor is the leaf, not what the leaf came from.
 
-`rules` says that the merge followed from its parents alone. Two of these with the same parents are one and the same,
-whatever became of their contents, so that merges never have to be merged without end.
+`by` says what it followed from: "rules", from its parents, their ancestors and the rules alone; "leaves", from its
+parents alone, since an ancestor could not be read; "hand", from what somebody decided. Two by rules with the same
+parents are one and the same, whatever became of their contents, so that merges never have to be merged without end;
+and one by leaves is part of whatever has its parents.
 """
 
 from __future__ import annotations
@@ -19,19 +21,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Any, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 from .merge import ABSENT, UNKNOWN, Gap
 
-__all__ = ["MERGE_PROPERTY", "Ancestry", "Join", "Plan", "merge_record", "rank"]
+__all__ = ["MERGE_PROPERTY", "Ancestry", "Join", "MergedBy", "Plan", "merge_record", "rank"]
 
 MERGE_PROPERTY = "tornado_couch_merge"
 """The member of a stored document that names what was merged into it; no model's property."""
 
-_EARLIER_AT_MOST = 64  # revisions of earlier merges that a document names: those that are left out are old
+_EARLIER_AT_MOST = 100  # revisions of earlier merges that a document names: those that are left out are old
 _DEEPEST = 16  # merges of ancestors of ancestors
 
 Document = Mapping[str, Any]
+MergedBy = Literal["rules", "leaves", "hand"]
 
 
 def rank(revision: str) -> tuple[int, str]:
@@ -63,6 +66,12 @@ class Join:
                 found |= side.ancestors
         return found
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether every ancestor is known."""
+        parts = (each for each in (self.one, self.other, self.base) if isinstance(each, Join))
+        return self.base is not UNKNOWN and all(each.is_sure for each in parts)
+
 
 Plan = str | Join
 """A revision, or a merge."""
@@ -74,14 +83,21 @@ def _revisions(plan: Plan) -> set[str]:
     return plan.ancestors | _revisions(plan.one) | _revisions(plan.other)
 
 
-def _recorded(document: Document) -> tuple[list[str], list[str], bool]:
-    """Parents, earlier ones, and whether rules made it, of a document that names them properly."""
+class _Record(NamedTuple):
+    """What a document says of the merge that it goes back to."""
+
+    parents: list[str]
+    earlier: list[str]
+    by: str
+
+
+def _recorded(document: Document) -> _Record | None:
     held = document.get(MERGE_PROPERTY)
     held = held if isinstance(held, dict) else {}
-    parents, earlier = held.get("parents"), held.get("earlier", [])
-    if _are_revisions(parents) and _are_revisions(earlier):
-        return parents, earlier, held.get("rules") is True
-    return [], [], False
+    parents, earlier = held.get("parents"), held.get("earlier")
+    if _are_revisions(parents) and parents and _are_revisions(earlier):
+        return _Record(parents, earlier, str(held.get("by")))
+    return None
 
 
 def _are_revisions(value: object) -> TypeGuard[list[str]]:
@@ -93,57 +109,77 @@ def _is_revision(text: str) -> bool:
     return bool(dash and digest) and generation.isdecimal() and generation.isascii() and len(generation) <= 18
 
 
-def merge_record(leaves: Sequence[Document], *, rules: bool) -> dict[str, Any]:
+def merge_record(leaves: Sequence[Document], deleted: Iterable[Document], *, by: MergedBy) -> dict[str, Any]:
     """What a merged document says of the leaves that it was made of.
 
     Args:
         leaves: that which it is written upon first.
-        rules: it follows from the leaves and the rules alone.
+        deleted: the document's leaves that are deleted.
+        by: what it followed from.
     """
     parents = [each["_rev"] for each in leaves]
-    before = {revision for each in leaves for some in _recorded(each)[:2] for revision in some}
-    earlier = sorted(before - set(parents), key=rank, reverse=True)[:_EARLIER_AT_MOST]
-    return {"parents": parents, "earlier": earlier, "rules": rules}
+    records = [found for each in leaves if (found := _recorded(each))]
+    before = {revision for each in records for some in (each.parents, each.earlier) for revision in some}
+    # What a tombstone goes on to tell need not be told again; the first leaf's own record ends here.
+    told = Ancestry([*deleted, *leaves[1:]])
+    covered = {old for each in {*before, *parents[1:]} for old in told.path(each) if old != each}
+    earlier = sorted(before - covered - set(parents), key=rank, reverse=True)[:_EARLIER_AT_MOST]
+    return {"parents": parents, "earlier": earlier, "by": by}
 
 
 class Ancestry:
     """What is known of the ancestors of a document's revisions.
 
     Args:
-        leaves: all leaves, deleted ones too, with `_rev` and `_revisions`.
+        documents: leaves, deleted ones too, and older revisions, with `_rev` and `_revisions`.
     """
 
-    def __init__(self, leaves: Iterable[Document]) -> None:
-        self._parents: dict[str, list[str]] = {}
-        self._by_rules: dict[str, frozenset[str]] = {}  # merged revisions, and what they were merged of
-        for leaf in leaves:
-            self._add(leaf)
-        self.ancestors = cache(self._ancestors)
+    def __init__(self, documents: Iterable[Document] = ()) -> None:
+        self._parents: dict[str, set[str]] = {}
+        self._merges: dict[str, _Record] = {}  # by the revision that was made
+        for each in documents:
+            self.learn(each)
 
-    def _add(self, leaf: Document) -> None:
-        start, digests = leaf["_revisions"]["start"], leaf["_revisions"]["ids"]
+    def learn(self, document: Document) -> None:
+        """Take in what a revision says of its ancestors."""
+        start, digests = document["_revisions"]["start"], document["_revisions"]["ids"]
         path = [f"{start - index}-{digest}" for index, digest in enumerate(digests)]
         for revision, parent in pairwise(path):
-            self._parents.setdefault(revision, []).append(parent)
-        parents, earlier, rules = _recorded(leaf)
-        if not parents:
-            return
-        # The merged revision itself may be an older one, of which this one kept the member.
-        made = next((one for one, parent in pairwise(path) if parent == parents[0]), None)
-        self._parents.setdefault(made or path[0], []).extend([*parents, *earlier])
-        if rules and made:
-            self._by_rules[made] = frozenset(parents)
+            self._parents.setdefault(revision, set()).add(parent)
+        record = _recorded(document)
+        if record:
+            # The merged revision may be an older one, of which this one kept the member.
+            made = next((one for one, parent in pairwise(path) if parent == record.parents[0]), None)
+            self._parents.setdefault(made or path[0], set()).update(record.parents, record.earlier)
+            if made:
+                self._merges[made] = record
+        self.path = cache(self._path)
+        self.ancestors = cache(self._ancestors)
+
+    def _path(self, revision: str) -> frozenset[str]:
+        """A revision and all that it goes back to."""
+        found, todo = {revision}, [revision]
+        while todo:
+            new = self._parents.get(todo.pop(), set()) - found
+            found |= new
+            todo += new
+        return frozenset(found)
 
     def _ancestors(self, revision: str) -> frozenset[str]:
         """A revision, all that it goes back to, and merges that add nothing to these."""
-        found, todo = {revision}, [revision]
-        while todo:
-            new = set(self._parents.get(todo.pop(), [])) - found
-            found |= new
-            todo += new
-        while more := [made for made, parents in self._by_rules.items() if made not in found and parents <= found]:
+        found = set(self.path(revision))
+        while more := [made for made, record in self._merges.items() if self._adds_nothing(made, record, found)]:
             found.update(more)
         return frozenset(found)
+
+    def _adds_nothing(self, made: str, record: _Record, found: set[str]) -> bool:
+        if made in found or record.by == "hand" or not found.issuperset(record.parents):
+            return False
+        if record.by == "leaves":
+            return True
+        # It may have more than one by leaves, which did not know the ancestors.
+        others = (each for each, other in self._merges.items() if each in found and other.by != "leaves")
+        return any(self.path(each).issuperset(record.parents) for each in others)
 
     def heads(self, revisions: Iterable[str]) -> list[str]:
         """Those that are not part of another one, the winning one first."""
@@ -154,7 +190,10 @@ class Ancestry:
         return left[::-1]
 
     def plan(self, heads: Sequence[str]) -> Plan:
-        """How to merge some revisions into one, always the same for the same revisions."""
+        """How to merge some revisions into one, always the same for the same revisions.
+
+        What it needs as ancestors may know of further ones: read them, `learn` of them, and plan again.
+        """
         return self._plan(tuple(heads), _DEEPEST)
 
     def _plan(self, heads: tuple[str, ...], depth: int) -> Plan:

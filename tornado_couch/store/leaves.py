@@ -9,7 +9,7 @@ from typing import Any
 
 from ..couch import Database
 from ..errors import DocumentNotFound, InvalidSignature
-from ..models import Ancestry, Model, collection_view, is_of, model_info, rank
+from ..models import Ancestry, MergedBy, Model, collection_view, is_of, merge_record, model_info, rank
 from .signing import Guard
 
 __all__ = ["LeafReader", "LeafSet", "as_stored"]
@@ -26,14 +26,18 @@ class LeafSet:
         documents: the leaves that live and verify, as they are stored; the winning one first.
         revisions: of all leaves that live, the winning one first.
         unverified: by revision, why a leaf that lives is not to be believed.
-        ancestry: of all leaves, deleted ones too.
+        deleted: the leaves that are deleted and verify, with `_revisions`.
+        histories: by revision, the `_revisions` of the leaves that live.
+        ancestry: of all leaves that verify.
     """
 
     id: str
     documents: list[Document]
     revisions: list[str]
     unverified: dict[str, InvalidSignature] = field(default_factory=dict)
-    ancestry: Ancestry = field(default_factory=lambda: Ancestry(()))
+    deleted: list[Document] = field(default_factory=list)
+    histories: dict[str, Any] = field(default_factory=dict)
+    ancestry: Ancestry = field(default_factory=Ancestry)
 
     @property
     def tag(self) -> str:
@@ -44,6 +48,11 @@ class LeafSet:
     def heads(self) -> list[str]:
         """The revisions that are not part of another one, the winning one first."""
         return self.ancestry.heads(self.revisions)
+
+    def record(self, revisions: list[str], *, by: MergedBy) -> Document:
+        """What a document says that is merged of some leaves; see `merge_record`."""
+        leaves = [{**self.document(each), "_revisions": self.histories[each]} for each in revisions]
+        return merge_record(leaves, self.deleted, by=by)
 
     def document(self, revision: str) -> Document:
         """One of the leaves."""
@@ -67,13 +76,23 @@ class LeafReader:
         (found,) = await self._database.bulk_get([document_id], revs=True)
         leaves = [each.document for each in found if each.document is not None]
         live = sorted((each for each in leaves if not each.get("_deleted")), key=_rank, reverse=True)
-        documents, unverified = [], {}
-        for each in live:
+        documents, deleted, unverified = [], [], {}
+        for each in [*live, *(each for each in leaves if each.get("_deleted"))]:
             try:
-                documents.append(as_stored(self._guard.verified(each)))
+                stored = self._guard.verified(each)
             except InvalidSignature as error:
-                unverified[each["_rev"]] = error
-        return LeafSet(document_id, documents, [each["_rev"] for each in live], unverified, Ancestry(leaves))
+                if not each.get("_deleted"):
+                    unverified[each["_rev"]] = error
+                continue
+            if each.get("_deleted"):
+                deleted.append(each)
+            else:
+                documents.append(as_stored(stored))
+        revisions = [each["_rev"] for each in live]
+        histories = {each["_rev"]: each["_revisions"] for each in live}
+        # Only what verifies may say of another leaf that it is part of it.
+        ancestry = Ancestry([*deleted, *(each for each in live if each["_rev"] not in unverified)])
+        return LeafSet(document_id, documents, revisions, unverified, deleted, histories, ancestry)
 
     async def find(self, cls: type[Model], key: Any) -> LeafSet:
         """The leaves of the document with a key.

@@ -37,11 +37,11 @@ from ..errors import (
 from ..models import (
     MERGE_PROPERTY,
     WRITE_PROPERTY,
+    MergedBy,
     Merging,
     Model,
     beside,
     is_of,
-    merge_record,
     model_info,
     stamped,
 )
@@ -56,6 +56,8 @@ __all__ = ["ReconcileResult", "Reconciliation"]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
+
+_ANCESTORS_AT_MOST = 200  # revisions that are read for one merge
 
 _STATUS = {"conflict": 409, "forbidden": 403, "unauthorized": 401, "document_too_large": 413, "too_large": 413}
 
@@ -116,20 +118,24 @@ class Reconciliation(LeafReader):
     async def merged(self, cls: type[Model], found: LeafSet) -> Document:
         """The document that the rules make of the leaves, to be written upon the winning one; not signed.
 
+        Where one of the leaves has all that the others have it is that one, the very object of `found`.
+
         Raises:
             Unmergeable: they cannot, or what they make is no document of the model.
         """
         self._check(cls, found)
-        heads = found.heads
-        plan = found.ancestry.plan(heads)
-        needed = set() if isinstance(plan, str) else plan.ancestors - {each["_rev"] for each in found.documents}
         version = self._version(cls, found)
-        bodies = await self._ancestors(cls, found.id, sorted(needed), version)
+        bodies = await self._ancestors(cls, found, version)
+        heads = found.heads
+        if len(heads) == 1:
+            return found.document(heads[0])
         for each in found.documents:
             bodies[each["_rev"]] = await self._in_version(cls, each, version)
+        plan = found.ancestry.plan(heads)
         # In a thread: a model's own function, or a long text, may take its time.
         members = await asyncio.to_thread(Merging(cls, bodies).merged, plan)
-        document = self._assembled(found, heads, version, members)
+        sure = isinstance(plan, str) or (plan.is_sure and plan.ancestors <= bodies.keys())
+        document = self._assembled(found, heads, version, members, by="rules" if sure else "leaves")
         await self._check_result(cls, document)
         return document
 
@@ -164,30 +170,37 @@ class Reconciliation(LeafReader):
             raise _unmergeable("/type", f"A leaf of type {document['type']} cannot be merged as {version}.")
         return upgraded
 
-    async def _ancestors(
-        self, cls: type[Model], document_id: str, revisions: Sequence[str], version: str
-    ) -> dict[str, Document]:
-        """The ancestors that can still be read, and believed; a deleted one has nothing."""
-        if not revisions:
-            return {}
+    async def _ancestors(self, cls: type[Model], found: LeafSet, version: str) -> dict[str, Document]:
+        """The ancestors that a merge needs, those that can still be read, and believed; a deleted one has nothing."""
         bodies: dict[str, Document] = {}
-        read = await self._database.bulk_get([(document_id, each) for each in revisions], revs=True)
-        for document in (leaf.document for leaves in read for leaf in leaves if leaf.document is not None):
-            if document.get("_deleted"):
-                bodies[document["_rev"]] = {}
-            elif is_of(cls, document):
+        asked = set(found.revisions)
+        while True:
+            plan = found.ancestry.plan(found.heads)
+            needed = set() if isinstance(plan, str) else plan.ancestors - asked
+            if not needed:
+                return bodies
+            asked |= needed
+            if len(asked) > _ANCESTORS_AT_MOST:
+                raise _unmergeable("", "Too many merges crossed each other.")
+            read = await self._database.bulk_get([(found.id, each) for each in sorted(needed)], revs=True)
+            for document in (leaf.document for leaves in read for leaf in leaves if leaf.document is not None):
                 with contextlib.suppress(InvalidSignature, Unmergeable):
                     stored = as_stored(self._guard.verified(document))
-                    bodies[document["_rev"]] = await self._in_version(cls, stored, version)
-        return bodies
+                    found.ancestry.learn(document)
+                    if document.get("_deleted"):
+                        bodies[document["_rev"]] = {}
+                    elif is_of(cls, stored):
+                        bodies[document["_rev"]] = await self._in_version(cls, stored, version)
 
-    def _assembled(self, found: LeafSet, heads: list[str], version: str, members: Document) -> Document:
+    def _assembled(
+        self, found: LeafSet, heads: list[str], version: str, members: Document, *, by: MergedBy
+    ) -> Document:
         """The document of some members, in a fixed order: CouchDB's revision depends on it."""
-        leaves = [found.document(each) for each in heads]
+        winner = found.document(heads[0])
         more = {
-            "_attachments": leaves[0].get("_attachments"),
-            MERGE_PROPERTY: merge_record(leaves, rules=True),
-            WRITE_PROPERTY: created_mark(leaves[0]),
+            "_attachments": winner.get("_attachments"),
+            MERGE_PROPERTY: found.record(heads, by=by),
+            WRITE_PROPERTY: created_mark(winner),
         }
         document = {"_id": found.id, "_rev": heads[0], "type": version}
         return {**document, **dict(sorted(members.items())), **{name: each for name, each in more.items() if each}}
@@ -217,9 +230,9 @@ class Reconciliation(LeafReader):
             if len(found.revisions) < 2:
                 return ReconcileResult(document_id, leaves, winner, merged, deleted)
             try:
-                kept = await self.merge(cls, found)
-                merged += kept["_rev"] not in found.revisions
-                deleted += await self.delete(found, kept["_rev"])
+                document, kept = await self.merge(cls, found)
+                merged += document["_rev"] not in found.revisions
+                deleted += await self.delete(found, kept)
             except Unmergeable as refused:
                 return ReconcileResult(document_id, leaves, winner, merged, deleted, refused.problems)
             except (Forbidden, TooLarge) as refused:
@@ -238,11 +251,15 @@ class Reconciliation(LeafReader):
             Unmergeable: the rules cannot tell.
         """
         self._check(cls, found)
-        if len(found.heads) > 1 and not model_info(cls).history:
+        if not model_info(cls).history:
             await self.merged(cls, found)
 
-    async def merge(self, cls: type[Model], found: LeafSet) -> Document:
-        """Write what the leaves come to; the document as it is then: a leaf, where that has all that the others have.
+    async def merge(self, cls: type[Model], found: LeafSet) -> tuple[Document, str]:
+        """Write what the leaves come to.
+
+        Returns:
+            The document as it is then: that of a leaf, where it has all that the others have. And the leaf that is not
+            to be deleted: that one, or the one that was written upon.
 
         Raises:
             Unmergeable: the rules cannot tell.
@@ -250,15 +267,17 @@ class Reconciliation(LeafReader):
             Refused: CouchDB did not take it.
         """
         self._check(cls, found)
-        heads = found.heads
-        if len(heads) == 1:
-            return found.document(heads[0])
         if model_info(cls).history:
-            return await self._separated(cls, found)
-        document = self._guard.signed(await self.merged(cls, found))
-        (revision,) = await self._put([document])
+            document = await self._separated(cls, found)
+            return document, document["_rev"]
+        document = await self.merged(cls, found)
+        upon = document["_rev"]
+        if any(document is each for each in found.documents):
+            return document, upon
+        signed = self._guard.signed(document)
+        (revision,) = await self._put([signed])
         self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
-        return {**document, "_rev": revision}
+        return {**signed, "_rev": revision}, upon
 
     async def _separated(self, cls: type[Model], found: LeafSet) -> Document:
         """Write versions of one number that were written apart beside the winning one, which it gives.
@@ -287,7 +306,7 @@ class Reconciliation(LeafReader):
         winner = found.documents[0]
         model._id, model._rev = found.id, winner["_rev"]
         document = await self._conversion.to_store(stamped(model, new=False, now=self._now), new=False)
-        document[MERGE_PROPERTY] = merge_record(found.documents, rules=False)
+        document[MERGE_PROPERTY] = found.record(found.revisions, by="hand")
         document = self._guard.signed(self._writer.marked(document))
         model._rev, model._stored = await self._writer.put(document), document
         self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
@@ -300,18 +319,13 @@ class Reconciliation(LeafReader):
             await self.delete(found, kept)
 
     async def delete(self, found: LeafSet, kept: str) -> int:
-        """Delete the leaves but the one kept, or the one that it was written upon, which is none any more; how many.
+        """Delete the leaves but one; how many. Their tombstones go on to tell what they were merged of.
 
         Raises:
             Conflict: one was changed meanwhile.
         """
-        left = kept if kept in found.revisions else found.heads[0]
-        others = [each for each in found.documents if each["_rev"] != left]
-        tombstones = [
-            self._guard.tombstone({name: each[name] for name in ("_id", "_rev", "type") if name in each})
-            for each in others
-        ]
-        await self._put(tombstones)
+        tombstones = [_ending(each) for each in found.documents if each["_rev"] != kept]
+        await self._put([self._guard.signed(each) for each in tombstones])
         return len(tombstones)
 
     async def _put(self, documents: Sequence[Document]) -> list[str]:
@@ -326,6 +340,11 @@ class Reconciliation(LeafReader):
         if faults:
             raise next((each for each in faults if not isinstance(each, Conflict)), faults[0])
         return [each.rev or "" for each in results]
+
+
+def _ending(document: Document) -> Document:
+    kept = ("_id", "_rev", "type", MERGE_PROPERTY)
+    return {**{name: document[name] for name in kept if name in document}, "_deleted": True}
 
 
 def _attachments(document: Document) -> dict[str, Any]:

@@ -168,8 +168,8 @@ class ConflictsHandler(Rewriter):
             return current
         merged = await store.load(model, await store.reconciliation.merged(model, found))
         await self.resource.hooks.before(self.event("resolve"), merged, current)
-        written = await store.reconciliation.merge(model, found)
-        await store.reconciliation.tidy(found, written["_rev"])
+        written, kept = await store.reconciliation.merge(model, found)
+        await store.reconciliation.tidy(found, kept)
         return await store.load(model, written)
 
     async def _decide(self, key: Any, found: LeafSet, leaves: dict[str, Model], body: dict[str, Any]) -> Model:
