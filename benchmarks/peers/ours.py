@@ -15,6 +15,7 @@ __all__ = ["VARIANTS", "application"]
 VARIANTS: dict[str, dict[str, Any]] = {
     "ours": {},
     "ours-ungrouped": {"grouping": False},
+    "ours-cached": {"cache": True},
     "ours-signed": {"signer": True},
     "ours-encrypted": {"crypter": True},
     "ours-jsonschema-rs": {},

@@ -59,6 +59,7 @@ class ChangesFeed(Endpoint):
         limit: int | None = None,
         style: Literal["main_only", "all_docs"] = "main_only",
         include_docs: bool = False,
+        wait: float | None = None,
     ) -> Changes:
         """A page of the normal feed: what changed since then, as far as it is known now.
 
@@ -67,6 +68,7 @@ class ChangesFeed(Endpoint):
             limit: how many changes at most.
             style: "all_docs" for all leaves of each document, not only its winning revision.
             include_docs: also give each document.
+            wait: seconds to wait for a change where there is none; less than the client's `read` limit.
 
         Raises:
             BadRequest: `since` is no sequence of this database.
@@ -77,6 +79,8 @@ class ChangesFeed(Endpoint):
             query["limit"] = str(max(limit, 1))  # CouchDB takes 0 for 1
         if include_docs:
             query["include_docs"] = "true"
+        if wait is not None:
+            query |= {"feed": "longpoll", "timeout": str(int(wait * 1000))}
         answer = await self._call("GET", "_changes", query=query)
         rows = [_change(each, answer.request) for each in answer.member("results", list)]
         pending = answer.value.get("pending")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .cache import ReadCache
 from .conflicts import Conflicted, ConflictPage, conflicts_in_view, conflicts_since
 from .lease import Lease
 from .leaves import LeafSet
@@ -36,6 +37,7 @@ __all__ = [
     "Page",
     "Position",
     "Query",
+    "ReadCache",
     "Readiness",
     "ReadinessCheck",
     "ReconcileResult",

@@ -32,6 +32,7 @@ class Keeping:
     writer: Writer
     _now: Callable[[], datetime]
     _reader: Reader
+    _direct: Reader
     _history: History
     _eraser: Eraser
 
@@ -50,7 +51,7 @@ class Keeping:
         Raises:
             DocumentNotFound: there never was such a document.
         """
-        await self._reader.by_key(cls, key, deleted=None)
+        await self._direct.by_key(cls, key, deleted=None)
         return await self._reader.page_of_versions(cls, key, limit=limit, start=start, backward=backward)
 
     async def version(self, cls: type[M], key: Any, name: str | int) -> M:
@@ -108,7 +109,7 @@ class Keeping:
         """
 
         async def attempt() -> M:
-            current = await self._reader.by_key(cls, key, deleted=None)
+            current = await self._direct.by_key(cls, key, deleted=None)
             if not is_deleted(model_info(cls), current._stored):
                 raise DocumentExists(f"the {model_info(cls).type.name} with that key is not deleted")
             await called(check, current)
@@ -125,7 +126,7 @@ class Keeping:
         So no key ever has two documents, of which one comes back later. What was deleted is gone then.
         """
         try:
-            gone = await self._reader.by_key(type(model), model._key, deleted=True)
+            gone = await self._direct.by_key(type(model), model._key, deleted=True)
         except DocumentNotFound:
             return None
         model._id, model._rev = gone._id, gone._rev

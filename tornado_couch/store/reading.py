@@ -74,7 +74,7 @@ class Reader:
     ) -> None:
         self._database = database
         self._access = access or Single(database)
-        self._keys = KeyMemory() if keys is None else keys
+        self.keys = KeyMemory() if keys is None else keys
         self._conversion = conversion
         self._guard = guard
         self.history = Versions(database, self.by_ids, self._few)
@@ -125,13 +125,16 @@ class Reader:
         certain = info.document_id(key)
         if certain is not None:
             return await self._bearing(cls, certain, key, conflicts)
-        known = self._keys.recall(cls, key)
+        known = self.keys.recall(cls, key)
         if known is None and info.key and info.key.generated:
             # A generated key is the id of what this package created; documents from elsewhere may
             # have another id, so a miss says nothing.
             known = str(key)
         document = None if known is None else await self._remembered(cls, known, key, conflicts)
-        return document or await self._looked_up(cls, key, conflicts)
+        if document is None or (is_deleted(info, document) and known != key):
+            # The key of one that is marked as deleted may have another document by now.
+            return await self._looked_up(cls, key, conflicts) or document
+        return document
 
     async def _remembered(self, cls: type[Model], document_id: str, key: Any, conflicts: bool) -> Document | None:
         """The document, if it is still the one with this key."""
@@ -142,7 +145,7 @@ class Reader:
                 raise
             document = None  # the key may have another document by now
         if document is None:
-            self._keys.forget(cls, key)
+            self.keys.forget(cls, key)
         return document
 
     async def _looked_up(self, cls: type[Model], key: Any, conflicts: bool) -> Document | None:
@@ -151,7 +154,7 @@ class Reader:
         for document_id in await self._access.ids(view, view, model_info(cls).key_value(key)):
             document = await self._bearing(cls, document_id, key, conflicts)
             if document is not None:
-                self._keys.learn(cls, key, document["_id"])
+                self.keys.learn(cls, key, document["_id"])
                 return document
         return None
 

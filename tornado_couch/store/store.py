@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from ..couch import UNSET, ConflictNoticed, Database, GroupLimits, access
+from ..couch import UNSET, Access, ConflictNoticed, Database, GroupLimits, access
 from ..errors import Conflict, DocumentExists, DocumentNotFound, RetriesExhausted, RevisionMismatch
 from ..models import Model, model_info, stamped, utc_now
 from ..security import Scheme
 from .bulk import BulkWriter
+from .cache import CachedAccess, ReadCache
 from .conversion import Conversion, in_partition
 from .erasing import Eraser
 from .history import History
@@ -68,6 +69,8 @@ class Store(Keeping):
         grouping: concurrent calls for single documents are joined into few requests, and how many into one at
             most; False sends each by itself.
         on_conflict: is told the id and the leaves of each document in conflict that is read in a group.
+        cache: `get` answers from memory what the changes feed has not told to have changed; `ReadCache` says how
+            much is kept, and how old an answer can be.
     """
 
     def __init__(
@@ -86,9 +89,14 @@ class Store(Keeping):
         write_tokens: bool = True,
         grouping: bool | GroupLimits = True,
         on_conflict: ConflictNoticed | None = None,
+        cache: bool | ReadCache = False,
     ) -> None:
         self.database = database
-        self._access = access(database, grouping, on_conflict)
+        self._access: Access = access(database, grouping, on_conflict)
+        self._cache: CachedAccess | None = None
+        if cache is not False:
+            limits = ReadCache() if cache is True else cache
+            self._access = self._cache = CachedAccess(self._access, database, limits)
         self.retry = retry or Retry()
         self._now = now
         self._sleep = sleep
@@ -100,6 +108,9 @@ class Store(Keeping):
         tokens = write_tokens and (signer is None or Scheme(scheme) is not Scheme.CLASSIC)
         self.writer = Writer(self._access, self.retry, sleep, tokens=tokens, observer=database.server.observer)
         self._reader = Reader(database, self._conversion, self._guard, self._access)
+        # What only looks may be told what was; what writes may not.
+        direct = self._cache.inner if self._cache else self._access
+        self._direct = Reader(database, self._conversion, self._guard, direct, self._reader.keys)
         self._eraser = Eraser(self._access, self._guard, self.writer, self.retry)
         self.reconciliation = Reconciliation(
             database, self._conversion, self._guard, self.writer, now, self.retry, sleep
@@ -110,6 +121,11 @@ class Store(Keeping):
     def signature_failures(self) -> Counter[str]:
         """How many documents did not verify since the store was made, by `SignatureFault`'s words; for metrics."""
         return self._guard.failures
+
+    async def close(self) -> None:
+        """Follow the changes feed no more; only needed with a cache. The client stays open."""
+        if self._cache:
+            await self._cache.close()
 
     async def create(self, model: M) -> M:
         """Store a new model; it is given its id, revision, generated key and time stamps.
@@ -181,7 +197,7 @@ class Store(Keeping):
 
     async def _refuse_known_key(self, model: Model) -> None:
         try:
-            await self._reader.by_key(type(model), model._key)
+            await self._direct.by_key(type(model), model._key)
         except DocumentNotFound:
             return
         raise DocumentExists(f"there is a {model_info(type(model)).type.name} with that key already")
@@ -240,7 +256,7 @@ class Store(Keeping):
             NotFound: there is none; its `reason` is "missing", or "deleted".
             InvalidSignature: it is not what a holder of the keys wrote there, or was deleted by somebody else.
         """
-        return await self._reader.stored(document_id)
+        return await self._direct.stored(document_id)
 
     async def store_new(self, document: Mapping[str, Any]) -> str:
         """Store a new document that is no model's, with its `_id`, signed as models are; its revision.
@@ -334,7 +350,7 @@ class Store(Keeping):
         except Conflict:
             self.database.server.observer.conflict_met(model_info(type(model)).type.name)
             # Read again for the one question that the conflict leaves open: changed, or deleted.
-            current = await self.get(type(model), model._key)
+            current = await self._direct.by_key(type(model), model._key)
             raise RevisionMismatch("the document was changed since it was read", current._rev) from None
 
     async def delete(
@@ -376,7 +392,7 @@ class Store(Keeping):
     async def _checked(
         self, cls: type[M], key: Any, check: Check[M] | None, expected: Expectation | None, *, conflicts: bool = False
     ) -> M:
-        current = await self._reader.by_key(cls, key, conflicts=conflicts)
+        current = await self._direct.by_key(cls, key, conflicts=conflicts)
         await called(check, current)
         if expected is not None and not expected(current._rev or ""):
             raise RevisionMismatch("the document has another revision", current._rev)
@@ -404,7 +420,7 @@ class Store(Keeping):
             except Conflict:
                 observer.conflict_met(kind)
                 if guarded:
-                    current = await self.get(cls, key)
+                    current = await self._direct.by_key(cls, key)
                     raise RevisionMismatch("another writer was faster", current._rev) from None
                 if failures < self.retry.attempts:
                     delay = self.retry.delay(failures)
