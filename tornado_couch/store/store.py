@@ -108,9 +108,9 @@ class Store(Keeping):
         tokens = write_tokens and (signer is None or Scheme(scheme) is not Scheme.CLASSIC)
         self.writer = Writer(self._access, self.retry, sleep, tokens=tokens, observer=database.server.observer)
         self._reader = Reader(database, self._conversion, self._guard, self._access)
-        # What only looks may be told what was; what writes may not.
-        direct = self._cache.inner if self._cache else self._access
-        self._direct = Reader(database, self._conversion, self._guard, direct, self._reader.keys)
+        self._direct = self._reader
+        if self._cache:  # what only looks may be told what was; what writes may not
+            self._direct = Reader(database, self._conversion, self._guard, self._cache.inner, self._reader.keys)
         self._eraser = Eraser(self._access, self._guard, self.writer, self.retry)
         self.reconciliation = Reconciliation(
             database, self._conversion, self._guard, self.writer, now, self.retry, sleep
