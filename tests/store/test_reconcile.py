@@ -23,11 +23,12 @@ from tornado_couch import (
     upgrade,
 )
 from tornado_couch.errors import InvalidSignature
-from tornado_couch.models import CONFLICTS_VIEW, MERGE_PROPERTY
+from tornado_couch.models import CONFLICTS_VIEW, MERGE_PROPERTY, database_check
 from tornado_couch.security import KeyRing, verify_document
 from tornado_couch.store import ReconcileResult
 from tornado_couch.store.signing import SignatureGuard
 
+from ..security.kinds import SIGNERS
 from .conftest import Sites
 
 RING = KeyRing.create()
@@ -431,6 +432,52 @@ async def test_a_tombstone_goes_on_to_tell_what_its_leaf_was_merged_of(store: St
     (found,) = await store.database.bulk_get([item_id("a")])
     told = [each.document.get(MERGE_PROPERTY) for each in found if each.document and each.document.get("_deleted")]
     assert sorted(told, key=bool) == [None, merged[MERGE_PROPERTY]]
+
+
+async def test_signatures_that_are_random_come_to_an_end_too(sites: Sites) -> None:
+    """Each site writes a revision of its own, and the winning one stays, without a further merge."""
+    keys = SIGNERS["keyczar, DSA"]()
+    stores = [store_of(each, signer=keys) for each in sites.databases]
+    await stores[0].create(Item(name="a", stock=1))
+    await sites.exchange()
+    for number, store in enumerate(stores, 5):
+        await store.update(Item, "a", lambda latest, n=number: setattr(latest, "stock", latest.stock + n))
+    await sites.exchange()
+    first = await asyncio.gather(*(reconcile(each) for each in stores))
+    assert first[0].revision != first[1].revision
+    await sites.exchange()
+    second = await asyncio.gather(*(reconcile(each) for each in stores))
+    assert [(each.merged, each.deleted) for each in second] == [(0, 1), (0, 1)]
+    await sites.exchange()
+    assert [len(each) for each in await sites.leaves(item_id("a"))] == [1, 1]
+    assert [(await each.get(Item, "a")).stock for each in stores] == [12, 12]
+
+
+async def test_the_databases_own_check_takes_what_is_merged(database: Database) -> None:
+    """With what was created apart, and so with different times of creation."""
+    check = database_check([Item]).design_document
+    await database.put(check)
+    store = store_of(database)
+    await store.create(Item(name="a", stock=1))
+    document = await database.get(item_id("a"))
+    changed = {"created_on": "2020-01-01T00:00:00.000000+00:00", "stock": 3, "tags": ["x"]}
+    for digest in ("0", "f"):
+        leaf = {**document, **changed, "_rev": f"1-{digest * 32}"}
+        assert not await database.bulk_docs([leaf], new_edits=False)
+    result = await reconcile(store)
+    assert (result.problems, result.merged, result.deleted) == ([], 1, 2)
+    assert (await store.get(Item, "a")).stock == 7
+
+
+async def test_a_merge_that_the_database_refuses_leaves_every_leaf(database: Database) -> None:
+    """It is told, and nothing was deleted."""
+    refuse = "function (doc) { if (doc.tornado_couch_merge) { throw({forbidden: 'no merges'}); } }"
+    await database.put({"_id": "_design/refuse", "validate_doc_update": refuse})
+    store = store_of(database)
+    await conflicting(store, {"stock": 1}, {"stock": 2}, base={"stock": 0})
+    result = await reconcile(store)
+    assert "refused the merged document: forbidden" in result.problems[0]["detail"]
+    assert len(await leaves(store)) == 2
 
 
 async def test_a_forged_tombstone_cannot_pass_off_a_leaf_as_merged(database: Database) -> None:

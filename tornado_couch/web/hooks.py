@@ -19,8 +19,8 @@ class Event:
     """What happens.
 
     Attributes:
-        action: "list", "retrieve", "versions", "create", "replace", "patch", "destroy"; before a PUT that
-            brings back what was deleted, "restore"; in a bulk request, of one item.
+        action: "list", "retrieve", "versions", "conflicts", "create", "replace", "patch", "destroy", "resolve";
+            before a PUT that brings back what was deleted, "restore"; in a bulk request, of one item.
         model: the model that it happens to.
         store: where that is kept.
         principal: who asks; None for somebody anonymous.
