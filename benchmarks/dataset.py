@@ -31,7 +31,7 @@ async def new_database(couch: Couch, purpose: str) -> Any:
 
 
 async def filled(
-    couch: Couch, name: str, count: int, *, size: int = 100, secret: bool = False, **options: Any
+    couch: Couch, name: str, count: int, *, first: int = 0, size: int = 100, secret: bool = False, **options: Any
 ) -> Dataset:
     """Fill a database with fruits and places.
 
@@ -39,6 +39,7 @@ async def filled(
         couch: the client.
         name: the database's name.
         count: how many of each.
+        first: the number of the first place.
         size: bytes of each one's text.
         secret: the fruits have an encrypted property.
         options: the store's, such as its keys.
@@ -49,11 +50,11 @@ async def filled(
     for numbers in _parts(count):
         created = await store.create_many(fruit, [fruit(**_values(n, size)) for n in numbers])
         ids += [_id(each) for each in created]
-        await store.create_many(Place, [Place(code=f"place-{n:07}", **_values(n, size)) for n in numbers])
+        await store.create_many(Place, [Place(code=f"place-{first + n:07}", **_values(n, size)) for n in numbers])
     # The views are built before anybody is measured.
     await store.find(fruit, limit=1)
     await store.find(Place, limit=1)
-    return Dataset(ids, [f"place-{n:07}" for n in range(count)])
+    return Dataset(ids, [f"place-{first + n:07}" for n in range(count)])
 
 
 def _id(created: Any) -> str:

@@ -108,11 +108,12 @@ def _started(arguments: list[str], cores: list[int], errors: IO[str]) -> Iterato
 
 @contextmanager
 def peer(
-    name: str, url: str, database: str, keys: str, cores: list[int], errors: IO[str]
+    name: str, url: str, database: str, keys: str, cores: list[int], errors: IO[str], *, port: int = 0
 ) -> Iterator[tuple[str, Watched]]:
-    """A peer's URL and process."""
-    with _started(["-m", "benchmarks.peers", name, url, database, keys], cores, errors) as (process, port):
-        yield f"http://127.0.0.1:{port}", Watched(process.pid)
+    """A peer's URL and process; several can have one port."""
+    command = ["-m", "benchmarks.peers", name, url, database, keys, str(port)]
+    with _started(command, cores, errors) as (process, at):
+        yield f"http://127.0.0.1:{at}", Watched(process.pid)
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 # ruff: noqa: T201  (it tells its address to who started it)
-"""Runs one peer until its standard input ends: `python -m benchmarks.peers NAME URL DATABASE KEYS`.
+"""Runs one peer until its standard input ends: `python -m benchmarks.peers NAME URL DATABASE KEYS PORT`.
 
-It prints the port that it listens at.
+It prints the port that it listens at, which several can share; 0 is any.
 """
 
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import sys
 from contextlib import AsyncExitStack
@@ -16,11 +17,11 @@ from urllib.parse import unquote, urlsplit
 BACKLOG = 1024
 
 
-def _socket() -> socket.socket:
+def _socket(port: int) -> socket.socket:
     # With the protocol said, asyncio sets TCP_NODELAY on what it accepts; else uvicorn's answers take 40 ms each.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(("127.0.0.1", 0))
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listening.bind(("127.0.0.1", port))
     listening.listen(BACKLOG)
     listening.setblocking(False)
     return listening
@@ -54,8 +55,10 @@ async def _tornado(stack: AsyncExitStack, name: str, url: str, database: str, ke
     return ours(await stack.enter_async_context(Couch(url)), database, name, keys)
 
 
-async def _serve(name: str, url: str, database: str, keys: str) -> None:
-    listening = _socket()
+async def _serve(name: str, url: str, database: str, keys: str, port: str) -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for very many connections
+    listening = _socket(int(port))
     async with AsyncExitStack() as stack:
         if name == "fastapi-by-hand":
             import uvicorn

@@ -37,6 +37,18 @@ def test_a_short_run_writes_table_json_and_plots(tmp_path: Path) -> None:
     assert len([each for each in tmp_path.glob("*.svg") if "<svg" in each.read_text()]) == len(OPERATIONS)
 
 
+@pytest.mark.slow
+def test_a_short_run_of_growth_writes_a_table_of_each_kind(tmp_path: Path) -> None:
+    """Document size, collection size, idle connections, processes."""
+    environment = {name: value for name, value in os.environ.items() if name != "COUCHDB_URL"}
+    command = [sys.executable, "-m", "benchmarks.growth", "--quick", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=110)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "growth.json").read_text())
+    assert list(report) == ["document size", "collection size", "idle connections", "processes"]
+    assert report["idle connections"][0]["open connections"] == 100
+
+
 def test_a_peer_that_does_not_exist_is_refused() -> None:
     """With the usage."""
     command = [sys.executable, "-m", "benchmarks", "--peers", "bare,nobody"]
