@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .couch import BasicAuth, BearerAuth, CookieAuth, Couch, Database, Observer, ProxyAuth, Timeout
+    from .couch import BasicAuth, BearerAuth, CookieAuth, Couch, Database, GroupLimits, Observer, ProxyAuth, Timeout
     from .errors import (
         CouchError,
         DocumentExists,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     )
     from .ops import ApplicationUser, Installer, install, serve
     from .ops.configuration import Configuration
-    from .store import Bounds, Page, Query, Reconciler, Retry, Store
+    from .store import Bounds, Page, Query, ReadCache, Reconciler, Retry, Store
     from .web import (
         AllowAny,
         ApiInfo,
@@ -90,6 +90,7 @@ __all__ = [
     "DocumentHandler",
     "DocumentNotFound",
     "Encrypted",
+    "GroupLimits",
     "Hashed",
     "Hooks",
     "Indexed",
@@ -109,6 +110,7 @@ __all__ = [
     "ProxyAuth",
     "Public",
     "Query",
+    "ReadCache",
     "ReadOnly",
     "Reconciler",
     "ReductionHandler",
@@ -141,7 +143,7 @@ __all__ = [
 # Names are imported when they are first used (PEP 562), so that the command line and the embedded
 # server, which need few of them, start fast.
 _HOME = {
-    "couch": "BasicAuth BearerAuth CookieAuth Couch Database Observer ProxyAuth Timeout",
+    "couch": "BasicAuth BearerAuth CookieAuth Couch Database GroupLimits Observer ProxyAuth Timeout",
     "errors": (
         "CouchError DocumentExists DocumentNotFound NoIndex OutcomeUnknown RetriesExhausted RevisionMismatch"
         " TornadoCouchError"
@@ -152,7 +154,7 @@ _HOME = {
     ),
     "ops": "ApplicationUser Installer install serve",
     "ops.configuration": "Configuration",
-    "store": "Bounds Page Query Reconciler Retry Store",
+    "store": "Bounds Page Query ReadCache Reconciler Retry Store",
     "web": (
         "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"
         " PatchMixin Policy Problem ProblemHandler ReductionHandler ReplaceMixin"
