@@ -28,6 +28,7 @@ from tornado_couch.security import KeyRing, verify_document
 from tornado_couch.store import ReconcileResult
 from tornado_couch.store.signing import SignatureGuard
 
+from ..faults import until
 from ..security.kinds import SIGNERS
 from .conftest import Sites
 
@@ -404,6 +405,27 @@ async def test_what_was_merged_without_ancestors_gives_way_to_what_was_merged_wi
         await store.reconciliation.reconcile(Plain, "a")
     await sites.exchange()
     assert await sites.leaves("a") == [[merged[0]["_rev"]]] * 2
+
+
+async def test_compaction_forgets_ancestors(store: Store) -> None:
+    """Then the later leaf counts, where before each side's change did."""
+    written = await store.database.put({"_id": "a", "type": "plain_v1.0", "color": "red", "size": 1})
+    for digest, change in (("b", {"color": "green", "size": 1}), ("c", {"color": "red", "size": 2})):
+        path = [digest * 32, written.rev.partition("-")[2]]
+        leaf = {"_id": "a", "type": "plain_v1.0", **change, "_rev": f"2-{path[0]}"}
+        await store.database.bulk_docs([{**leaf, "_revisions": {"start": 2, "ids": path}}], new_edits=False)
+    found = await store.reconciliation.read("a")
+    before = await store.reconciliation.merged(Plain, found)
+    assert (before["color"], before["size"]) == ("green", 2)
+    await store.database._call("POST", "_compact", body={})
+
+    async def is_forgotten() -> bool:
+        ((leaf,),) = await store.database.bulk_get([("a", written.rev)])
+        return leaf.document is None
+
+    await until(is_forgotten)
+    after = await store.reconciliation.merged(Plain, await store.reconciliation.read("a"))
+    assert (after["color"], after["size"], after[MERGE_PROPERTY]["by"]) == ("red", 2, "leaves")
 
 
 async def test_without_its_ancestor_a_sum_stays_in_conflict(store: Store) -> None:
