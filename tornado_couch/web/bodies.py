@@ -178,7 +178,7 @@ def _deeper_than(value: Any, depth: int) -> bool:
         level = [each for each in members if isinstance(each, dict | list)]
         if not level:
             return False
-    return True
+    return bool(level)
 
 
 def _members_in(value: Any) -> int:
