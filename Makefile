@@ -5,7 +5,7 @@ VENV := .venv
 WORKERS ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench docs clean
+.PHONY: run test check bench docs tox clean
 
 run: $(VENV)/.installed
 	@$(BIN)/python -m example_app
@@ -28,6 +28,11 @@ docs: $(VENV)/.installed
 # Against COUCHDB_URL if that is set, else the embedded server. `make bench ARGS=--quick` only tries it out.
 bench: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+# On every Python that is installed, pyenv's as well, and with the oldest packages; e.g. `make tox ARGS="-e oldest"`.
+tox: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'tox >= 4.20'
+	@PATH="$$PATH$$(printf ':%s' $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.*/bin)" $(BIN)/python -m tox $(ARGS)
 
 $(VENV)/.installed: setup.cfg pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
