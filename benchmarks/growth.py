@@ -224,7 +224,7 @@ async def _run(options: argparse.Namespace, errors: IO[str]) -> dict[str, list[d
                 stack.callback(process.pin, before)
         else:
             url, _ = stack.enter_context(embedded_server(cores.others, errors))
-        couch = await stack.enter_async_context(Couch(url, timeout=600))
+        couch = await stack.enter_async_context(Couch(url, timeout=None))
         growth = Growth(couch, url, errors, options.quick)
         await growth.sizes(SIZES[:2] if options.quick else SIZES)
         counts = COUNTS[:1] if options.quick else (*COUNTS, 1_000_000) if options.million else COUNTS

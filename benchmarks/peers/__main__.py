@@ -49,10 +49,13 @@ async def _tornado(stack: AsyncExitStack, name: str, url: str, database: str, ke
     if name != "ours-jsonschema-rs":
         sys.modules["jsonschema_rs"] = None  # type: ignore[assignment]  # as if it were not installed
     from tornado_couch import Couch
+    from tornado_couch.ops.memory import settle
 
     from .ours import application as ours
 
-    return ours(await stack.enter_async_context(Couch(url)), database, name, keys)
+    app = ours(await stack.enter_async_context(Couch(url)), database, name, keys)
+    settle()  # as `serve` does
+    return app
 
 
 async def _serve(name: str, url: str, database: str, keys: str, port: str) -> None:

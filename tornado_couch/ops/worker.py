@@ -18,6 +18,7 @@ import tornado.web
 from ..store.readiness import STOPPING
 from .http_server import Server
 from .listening import SETTLE_SECONDS, refuse_new
+from .memory import settle
 
 __all__ = ["RETIRE", "Duty", "ServeOptions", "application_arguments", "application_of", "work"]
 
@@ -198,6 +199,7 @@ async def _serve(
         idle_connection_timeout=options.idle_seconds,
         body_timeout=options.body_seconds,
     )
+    settle()
     server.accept_from(sockets)
     orders.serving = True
     duty.ready()

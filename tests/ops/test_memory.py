@@ -1,0 +1,27 @@
+"""The collector of garbage in a service."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+SCRIPT = """
+import gc, weakref
+from tornado_couch.ops.memory import settle
+settle()
+assert gc.get_freeze_count() > 10_000 and gc.isenabled()
+class Node: pass
+node = Node(); node.me = node
+gone = weakref.ref(node); del node
+made = 0
+while gone() is not None:  # cycles are still found
+    cycle = []; cycle.append(cycle); made += 1
+    assert made < 200_000
+print("settled")
+"""
+
+
+def test_garbage_is_still_collected_after_settling() -> None:
+    """In a process of its own, since it is for the whole process."""
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "settled\n"), done.stderr
