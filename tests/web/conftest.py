@@ -28,6 +28,7 @@ from tornado_couch import (
     UpdatedOn,
     WriteOnly,
     install,
+    openapi_document,
     resource,
 )
 
@@ -120,7 +121,10 @@ async def serve() -> AsyncIterator[Serve]:
             server.listen(0, "127.0.0.1")
             servers.append(server)
             port = next(iter(server._sockets.values())).getsockname()[1]
-            return Client(f"http://127.0.0.1:{port}", session)
+            client = Client(f"http://127.0.0.1:{port}", session)
+            # Whoever adds an answer tells of it in the handler's `describe`, or in tornado_couch/web/openapi.
+            client.described = Described(openapi_document(app))
+            return client
 
         yield start
     for server in servers:

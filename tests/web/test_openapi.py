@@ -88,6 +88,15 @@ class Melon(
     grown_on: Annotated[CreatedOn, Indexed()]
 
 
+class Kept(Model, type="kept_v1.0", key="kept_id", history=True):
+    kept_id: Key
+    text: Annotated[str, Indexed()]
+
+
+class Bin(Model, type="bin_v1.0", soft_delete=True):
+    text: Annotated[str, Indexed()]
+
+
 @pytest.fixture
 def nowhere() -> Store:
     """A store for which nothing is asked."""
@@ -98,6 +107,8 @@ def documents(nowhere: Store) -> Iterator[dict[str, Any]]:
     """The API documents of several services."""
     yield openapi_document(make_app(Couch("http://127.0.0.1:9")))
     yield openapi_document(application(nowhere))
+    kept = [*resource("/kept", Kept, nowhere), *resource("/bin", Bin, nowhere)]
+    yield openapi_document(Application(kept, policy=AllowAny()))
     secured = Authenticated(BasicAccounts(nowhere), read_anonymous=True)
     yield openapi_document(
         Application(resource("/melons", Melon, nowhere), policy=secured, rate_limit=RateLimit(9, 9)),

@@ -100,8 +100,7 @@ class DatabaseMetricsHandler(PageHandler):
         database = {"type": "object", "properties": {**counts, **_SHAPE, "views": views}}
         shape = {"type": "object", "required": ["database", "links"], "properties": {"database": database}}
         operation.answers_with(200, "How it is now, or was a moment ago.", shape)
-        operation.fails(503)
-        operation.fails(504)
+        operation.problem("database-unavailable", "database-timeout")
 
     async def page(self, *_: str) -> Page:
         """The metrics in JSON."""
@@ -135,7 +134,8 @@ class PrometheusHandler(PageHandler):
         """Say for the API document what it answers."""
         super().describe(operation)
         operation.says("All metrics, for Prometheus.")
-        operation.answers_with(200, "How they are now.", {"type": "string"}, media_type="text/plain")
+        for media_type in ("text/plain", _OPENMETRICS):
+            operation.answers_with(200, "How they are now.", {"type": "string"}, media_type=media_type)
 
     async def page(self, *_: str) -> Page:
         """The metrics as text; a database that cannot be asked is one of them."""

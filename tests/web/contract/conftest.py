@@ -13,7 +13,6 @@ from tornado.httputil import HTTPServerRequest
 
 from tests.faults import Call, FaultProxy, Forward
 from tests.web.conftest import Client, Reply, Serve
-from tests.web.described import Described
 from tornado_couch import (
     AllowAny,
     Application,
@@ -31,7 +30,6 @@ from tornado_couch import (
     UpdatedOn,
     WriteOnly,
     install,
-    openapi_document,
     resource,
 )
 from tornado_couch.web import BodyLimits, Policy, Principal
@@ -127,8 +125,7 @@ async def serve(serve: Serve, server_url: str, database: Database) -> Callable[[
         plain = await serve(app)
         client = StrictClient(plain.url, plain.session)
         client.secrets = secrets
-        # Whoever adds an answer tells of it in the handler's `describe`, or in tornado_couch/web/openapi.
-        client.described = Described(openapi_document(app))
+        client.described = plain.described
         return client
 
     return start

@@ -48,7 +48,7 @@ def describe_common(operation: ApiOperation) -> None:
     operation.fails(406)
     operation.fails(500)
     operation.fails(400)  # of Tornado itself: what is no UTF-8, say
-    operation.problem("malformed-path", "database-unavailable", "database-timeout")
+    operation.problem("malformed-path", "bad-preference", "database-unavailable", "database-timeout")
     operation.answers[503].fields["Retry-After"] = True
     operation.answers[504].fields["Retry-After"] = True
 
@@ -147,7 +147,8 @@ def _describe_body(operation: ApiOperation) -> None:
 
 def _describe_writing(operation: ApiOperation) -> None:
     """Describe what the writes have in common."""
-    operation.problem("bad-preference", "contended", "outcome-unknown", "refused-by-database")
+    operation.problem("contended", "outcome-unknown", "refused-by-database")
+    operation.fails(504, "outcome-unknown")  # where the database was too slow to say it
 
 
 def _describe_change(operation: ApiOperation) -> None:
@@ -187,6 +188,9 @@ def _create(operation: ApiOperation) -> None:
     operation.problem("validation", "exists", "empty-bulk", "too-many-items")
     operation.problem("malformed-idempotency-key", "idempotency-key-for-many", "idempotency-key-reused")
     operation.problem("idempotent-request-running", "idempotent-result-gone")
+    # What was created before can have been altered since, or have become somebody else's.
+    _describe_stored(operation)
+    operation.fails(404)
     _describe_writing(operation)
 
 

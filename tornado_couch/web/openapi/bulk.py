@@ -44,7 +44,7 @@ def describe_bulk(operation: ApiOperation) -> None:
     results = results_schema(operation)
     operation.answers_with(200, "A result for each operation, in order.", results, "Cache-Control", "Vary")
     operation.problem("malformed-body", "too-many-members", "empty-bulk", "too-many-items", "validation")
-    operation.problem("bad-preference", "idempotency-key-for-many")
+    operation.problem("idempotency-key-for-many")
     operation.fails(413)
     operation.fails(415, fields=["Accept-Post"])
 

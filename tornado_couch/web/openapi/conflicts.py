@@ -72,7 +72,7 @@ def describe_resolution(operation: ApiOperation) -> None:
     operation.answers_with(200, "The document as it is now.", schemas.shown(), *fields)
     words = "Done; `Prefer: return=minimal` asked for no document."
     operation.answers_with(204, words, None, "ETag", "Content-Location", "Preference-Applied")
-    operation.problem("malformed-body", "too-many-members", "bad-preference", "key-mismatch")
+    operation.problem("malformed-body", "too-many-members", "key-mismatch")
     operation.problem("malformed-entity-tag", "revision-mismatch", "if-match-required", "unmergeable", "validation")
     operation.answers[412].fields["ETag"] = False
     operation.problem("unreadable-document", "unsupported-version", "tampered-document")

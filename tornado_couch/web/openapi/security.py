@@ -68,5 +68,5 @@ def describe_access(operation: ApiOperation, policy: Policy, action: str) -> Non
         kinds = [*(["authentication-required"] if judged else []), "invalid-credentials", ""]
         operation.fails(401, *kinds, fields=["WWW-Authenticate"])
         operation.problem("busy")
-    if judged:
+    if judged or policy.restricts:
         operation.fails(403)
