@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import re
 import socket
@@ -14,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import tornado_couch
+from tornado_couch import Database
 from tornado_couch.cli import main
 
 ROOT = Path(tornado_couch.__file__).parents[1]
@@ -65,6 +68,19 @@ def test_a_new_project_serves_at_once(project: Path) -> None:
                 assert reply.read() == b'{"items":[]}'
         finally:
             service.terminate()
+
+
+async def test_a_new_projects_service_takes_settings(project: Path, server_url: str, database: Database) -> None:
+    """The function that `tornado-couch serve` is given connects as they say, installs, and gives the application."""
+    settings = {"TORNADO_COUCH_URL": server_url, "TORNADO_COUCH_DATABASE": database.name}
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [str(BIN / "tornado-couch"), "openapi", "my_orchard.app:service"],
+        cwd=project, env=environment(**settings), capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "/v1/items/{key}" in json.loads(done.stdout)["paths"]
+    assert (await database.get("_design/item_by_name"))["language"] == "javascript"
 
 
 def test_a_new_project_is_tidy(project: Path) -> None:

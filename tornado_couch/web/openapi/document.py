@@ -101,6 +101,7 @@ class _Describer:
                 continue
             seen.add(route.path)
             for method in _METHODS:
+                # Tornado's own class has all methods, each of which answers 405.
                 if getattr(route.handler, method.lower(), _NO_METHOD) is not _NO_METHOD:
                     yield from self._operation(route, method)
 

@@ -36,6 +36,7 @@ def _link(found: dict[str, ApiOperation]) -> None:
     for action, each in found.items():
         for status in (200, 201):
             answer = each.answers.get(status)
+            # The 200 of a creation is for many: there is no one document to go on with.
             if answer is None or (action == "create" and status == 200):
                 continue
             if action in ("create", "replace", "patch"):

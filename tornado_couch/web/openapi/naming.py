@@ -39,6 +39,7 @@ def _free(operation: ApiOperation, taken: set[str | None]) -> str:
     words = _words(operation.path)
     if operation.action in _OF_ONE and words:
         words[-1] = _singular(words[-1])
+    # A version is left out of the name, until another version wants the same one.
     short, whole = _identifier("_".join([verb, *words])), _identifier(f"{verb}_{operation.path}")
     candidates = [short, whole, *(f"{whole}_{number}" for number in range(2, len(taken) + 3))]
     return next(each for each in candidates if each not in taken)

@@ -202,6 +202,7 @@ class ApiOperation:
         example = sample(schema, self.components.all("schemas"), hidden)
         return {"schema": schema} if example is NO_SAMPLE else {"schema": schema, "example": example}
 
+    # Examples are made last, when every schema that they refer to is there.
     def _answer(self, status: int, answer: Answer) -> dict[str, Any]:
         found: dict[str, Any] = {"description": answer.description or _told(status, answer.problems)}
         fields = {**answer.fields, **({"RateLimit": False, "RateLimit-Policy": False} if self.limited else {})}

@@ -57,6 +57,7 @@ def describe_sort(operation: ApiOperation) -> None:
 def _orders(model: type[Model]) -> list[str]:
     """What can be sorted by alone; then what can be where the properties before it are filtered by equality."""
     info, able = model_info(model), filterable(model)
+    # Every order that some request can have; which filters it needs is more than a schema can say.
     names = [[name] for name in able if not info.properties[name].equality_only]
     for index in info.indexes:
         found = index.properties

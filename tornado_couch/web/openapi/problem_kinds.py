@@ -122,6 +122,7 @@ def problem_schema(components: Components, status: int, kind: str) -> Schema:
     if components.has("schemas", name):
         return {"$ref": f"#/components/schemas/{name}"}
     uri = f"urn:tornado-couch:problem:{kind}" if kind else "about:blank"
+    # The type as a constant lets a client tell kinds of one status apart, and parse what is specific to each.
     common: Schema = {
         "type": {"type": "string", "const": uri},
         "title": {"type": "string", "examples": [title]},

@@ -67,6 +67,7 @@ class ModelSchemas:
         return self._made(suffix, make)
 
     def _made(self, suffix: str, make: Callable[[], Schema]) -> Schema:
+        # Two models of one name are two owners, and so get two names.
         owner = (self._model, suffix) if suffix else self._model
         name = self._components.name("schemas", f"{self.name}{suffix}", owner)
         if not self._components.has("schemas", name):
@@ -177,6 +178,7 @@ def _top(schema: Schema, model: type[Model]) -> Schema:
 def _shown_property(declared: Property, schema: Schema, typed: Schema) -> Schema:
     found = _stripped(declared.name, schema)
     found.pop("default", None)  # what is shown is what is there
+    # The serializer writes text, and pydantic cannot know which: what is read in says it.
     if '"date-time"' in repr(typed).replace("'", '"'):
         found = _dated(found)
     if declared.read_only:
