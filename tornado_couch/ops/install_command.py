@@ -17,7 +17,7 @@ from .access import ApplicationUser
 from .commanding import told_as
 from .connecting import connection_of, secret_if_given, server_options
 from .installer import Installer
-from .key_options import rotation_key_options, rotation_keys
+from .key_options import rotation_key_options, store_keys
 from .loading import load_models
 from .plan import Plan
 from .progress import progress
@@ -138,7 +138,6 @@ def _logging(level: str) -> Iterator[None]:
 
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:
     """The installer's arguments, as the options say them."""
-    keys = rotation_keys(options) if options["keys"] or options["crypter"] else None
     kept = (
         "database",
         "q",
@@ -157,7 +156,7 @@ def _arguments(options: dict[str, Any]) -> dict[str, Any]:
         "security": _security(options),
         "user": _user(options),
         "scheme": Scheme.CLASSIC if options["classic"] else Scheme.V2,
-        **(keys._asdict() if keys else {}),
+        **store_keys(options),
     }
 
 

@@ -31,6 +31,7 @@ __all__ = [
     "rotation_keys",
     "secret_options",
     "secrets_of",
+    "store_keys",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -180,6 +181,17 @@ def rotation_keys(options: dict[str, Any]) -> RotationKeys:
     return RotationKeys(
         signer, opener.opened(crypter) if crypter else opener.opened(paths), opener.opened(indexer) if indexer else None
     )
+
+
+def store_keys(options: dict[str, Any]) -> dict[str, Any]:
+    """The same, as arguments for a store; without keys a store of nothing signed or encrypted.
+
+    Raises:
+        click.UsageError, KeySetError: as `rotation_keys` does; there is an indexer and no other key.
+    """
+    if any(options[name] for name in ("keys", "crypter", "indexer")):
+        return rotation_keys(options)._asdict()
+    return {}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +75,7 @@ def add(path: Path, algorithm: str, **options: Any) -> None:
 @told
 def promote(path: Path, key_id: str, **options: Any) -> None:
     """Raise a key from inactive to active, or from active to primary."""
-    ring, secrets = _opened(path, options)
-    state = ring.promote(key_id)
-    secrets.save(ring, path)
-    click.echo(f"{key_id} is {state.value}")
+    _changed(path, key_id, options, KeyRing.promote)
 
 
 @keys.command()
@@ -87,10 +85,7 @@ def promote(path: Path, key_id: str, **options: Any) -> None:
 @told
 def demote(path: Path, key_id: str, **options: Any) -> None:
     """Lower a key from primary to active, or from active to inactive."""
-    ring, secrets = _opened(path, options)
-    state = ring.demote(key_id)
-    secrets.save(ring, path)
-    click.echo(f"{key_id} is {state.value}")
+    _changed(path, key_id, options, KeyRing.demote)
 
 
 @keys.command()
@@ -100,10 +95,7 @@ def demote(path: Path, key_id: str, **options: Any) -> None:
 @told
 def revoke(path: Path, key_id: str, **options: Any) -> None:
     """Destroy an inactive key for ever: what it made can no longer be read. Rotate before."""
-    ring, secrets = _opened(path, options)
-    ring.destroy(key_id)
-    secrets.save(ring, path)
-    click.echo(f"{key_id} is destroyed")
+    _changed(path, key_id, options, KeyRing.destroy)
 
 
 @keys.command("list")
@@ -145,6 +137,14 @@ def import_keyczar(path: Path, directory: Path, keyczar_crypter: Path | None, **
 def _opened(path: Path, options: dict[str, Any]) -> tuple[KeyRing, Secrets]:
     secrets = secrets_of(options)
     return secrets.load(path), secrets
+
+
+def _changed(path: Path, key_id: str, options: dict[str, Any], change: Callable[[KeyRing, str], object]) -> None:
+    ring, secrets = _opened(path, options)
+    change(ring, key_id)
+    secrets.save(ring, path)
+    (state,) = (key.state for key in ring.keys if key.id == key_id)
+    click.echo(f"{key_id} is {state.value}")
 
 
 def _materials(directory: Path, crypter: Path | None) -> list[bytes]:

@@ -9,7 +9,7 @@ import click
 from ..store import Store
 from .commanding import database_at, told
 from .connecting import connection_of, connection_options
-from .key_options import rotation_key_options, rotation_keys
+from .key_options import rotation_key_options, store_keys
 from .loading import load_models
 from .migrate import Migration
 from .progress import progress
@@ -39,16 +39,12 @@ def migrate(database_url: str, models: str, dry_run: bool, since: str, as_json: 
     could not be migrated, 2 where the migration could not be done. An interrupted run tells where to go on.
     """
     connection = connection_of(options)
-    keys = rotation_keys(options) if options["keys"] or options["crypter"] else None
+    keys = store_keys(options)
     known, tally = load_models(models), Tally(since)
 
     async def run() -> None:
         async with database_at(database_url, connection) as database:
-            store = (
-                Store(database, signer=keys.signer, crypter=keys.crypter, indexer=keys.indexer)
-                if keys
-                else Store(database)
-            )
+            store = Store(database, **keys)
             migration = Migration(store, known, dry_run=dry_run)
             with progress() as advance:
                 async for page in migration.run(since=since):

@@ -14,7 +14,7 @@ from ..store import Conflicted, ConflictPage, ReconcileResult, Store, conflicts_
 from .audit import Finding
 from .commanding import database_at, told
 from .connecting import connection_of, connection_options
-from .key_options import rotation_key_options, rotation_keys
+from .key_options import rotation_key_options, store_keys
 from .loading import load_models
 from .progress import progress
 from .tally import Tally, run_tallied
@@ -43,16 +43,12 @@ def reconcile(database_url: str, models: str, dry_run: bool, since: str, as_json
     2 where the work could not be done. An interrupted run tells where to go on.
     """
     connection = connection_of(options)
-    keys = rotation_keys(options) if options["keys"] or options["crypter"] else None
+    keys = store_keys(options)
     known, tally = load_models(models), Tally(since)
 
     async def run() -> None:
         async with database_at(database_url, connection) as database:
-            store = (
-                Store(database, signer=keys.signer, crypter=keys.crypter, indexer=keys.indexer)
-                if keys
-                else Store(database)
-            )
+            store = Store(database, **keys)
             for cls in known:
                 store.check(cls)
             with progress() as advance:
