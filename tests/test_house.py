@@ -95,6 +95,17 @@ def test_each_module_says_what_is_public(name: str) -> None:
     assert [each for each in module.__all__ if not hasattr(module, each)] == []
 
 
+def test_no_wait_swallows_a_cancellation() -> None:
+    """Before Python 3.12 `asyncio.wait_for` can end well although its task was cancelled; `deadline` cannot."""
+    users = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "wait_for" and ast.unparse(node.value) == "asyncio"
+    }
+    assert users == set()
+
+
 def test_only_transport_knows_the_http_library() -> None:
     """aiohttp can be replaced by changing one module."""
     users = {

@@ -311,6 +311,18 @@ async def test_what_a_read_notices_is_looked_at_soon(store: Store, monkeypatch: 
     assert (await watched.get(Item, "a")).stock == 5
 
 
+async def test_it_ends_in_the_very_moment_in_which_it_is_woken(store: Store) -> None:
+    """A notice and the end at once: being woken does not swallow the cancellation, which would be for good."""
+    reconciler = Reconciler(store, [Item], **{**FAST, "interval": 60.0, "lease_seconds": 4.0})
+    reconciler.start()
+    await until(lambda: reconciler.lease.held and reconciler.stats.since is not None)
+    for _ in range(20):  # until its work has come to the pause
+        await asyncio.sleep(0.01)
+    reconciler.notice("a")
+    await asyncio.wait_for(reconciler.stop(), 10)
+    assert not reconciler.stats.leading
+
+
 def _noticing(store: Store, reconciler: Reconciler) -> Any:
     async def read() -> bool:
         await store.get(Item, "a")

@@ -83,12 +83,10 @@ class OpenDatabase:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
-            await asyncio.wait_for(waiter, timeout)
-        except asyncio.TimeoutError:
-            return False
+            done, _ = await asyncio.wait([waiter], timeout=timeout)
         finally:
             self._waiters.discard(waiter)
-        return True
+        return bool(done)
 
     def owner(self, what: str) -> tuple[int, str]:
         """What tells something of this database from the same of others (`Turns`)."""

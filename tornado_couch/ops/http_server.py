@@ -23,6 +23,7 @@ from tornado.httputil import (
 from tornado.iostream import IOStream, StreamClosedError
 
 from .. import json_text
+from ..couch.transport import deadline
 from .listening import accept_waiting
 
 __all__ = ["Server"]
@@ -168,7 +169,8 @@ class Server(HTTPServer):
                 link.stream.close()
             self._changed.clear()
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), min(0.1, seconds))
+                async with deadline(min(0.1, seconds)):
+                    await self._changed.wait()
         cut = self.busy
         await self.close_all_connections()
         return cut
@@ -236,7 +238,8 @@ class _Link:
         """Read what else the client sends: closing with bytes unread resets the connection, and our answer with it."""
         with suppress(OSError, StreamClosedError, asyncio.TimeoutError):
             self.stream.socket.shutdown(socket.SHUT_WR)
-            await asyncio.wait_for(self._discard(), _LINGER_SECONDS)
+            async with deadline(_LINGER_SECONDS):
+                await self._discard()
 
     async def _discard(self) -> None:
         total = 0

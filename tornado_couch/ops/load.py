@@ -21,6 +21,7 @@ from urllib.parse import urljoin, urlsplit
 
 from .. import json_text
 from ..couch import AiohttpTransport, Reply, Request, Timeout
+from ..couch.transport import deadline
 from ..errors import CouchError, TornadoCouchError
 
 __all__ = ["Load", "LoadFailed", "Measured", "run_load"]
@@ -161,7 +162,8 @@ class _Service:
         content = {"Content-Type": "application/json"} if body is not None else {}
         headers = {"Accept": "application/json", **content, **(more or {}), **self._load.headers}
         request = Request(method, path, f"the service's {method}", headers, body, self._timeout)
-        reply = await asyncio.wait_for(self._transport.send(request), self._load.timeout)
+        async with deadline(self._load.timeout):
+            reply = await self._transport.send(request)
         if path in self.tags:
             self._note(path, reply)
         return reply

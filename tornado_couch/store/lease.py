@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ..couch import Database
+from ..couch.transport import deadline
 from ..errors import NotFound
 
 __all__ = ["Lease"]
@@ -83,7 +84,8 @@ class Lease:
         if not self._is_free(found):
             return None
         try:
-            await asyncio.wait_for(self._write(found), self._settle / 2)
+            async with deadline(self._settle / 2):
+                await self._write(found)
         except asyncio.TimeoutError:
             return None
         if self._clock() - start > self._settle / 2:

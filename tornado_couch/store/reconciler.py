@@ -19,6 +19,7 @@ from typing import Any
 
 from typing_extensions import Self
 
+from ..couch.transport import deadline
 from ..errors import BadRequest, CouchError, NotFound, TornadoCouchError
 from ..models import Model, model_info
 from .conflicts import Conflicted, ConflictPage, conflicts_among, conflicts_in_view, conflicts_since
@@ -238,7 +239,8 @@ class Reconciler:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(CouchError, asyncio.TimeoutError):
-                await asyncio.wait_for(self.lease.release(self._state()), _LEAVING)
+                async with deadline(_LEAVING):
+                    await self.lease.release(self._state())
 
     async def _keep(self) -> None:
         """Renew the lease until it is lost."""
@@ -272,7 +274,8 @@ class Reconciler:
             await self._follow()
             await self._look_at_noticed()
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._interval)
+                async with deadline(self._interval):
+                    await self._woken.wait()
             self._woken.clear()
 
     async def _scan(self) -> bool:

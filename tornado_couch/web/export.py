@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from tornado.iostream import StreamClosedError
 
 from .. import json_text
+from ..couch.transport import deadline
 from .answers import JSON
 from .handlers import ResourceHandler
 from .lines import NDJSON
@@ -41,7 +42,8 @@ class LineWriter(ResourceHandler):
         self.set_header("Cache-Control", "no-store")
         self.write(b"".join(json_text.dumps(value) + b"\n" for value in values))
         try:
-            await asyncio.wait_for(self.flush(), self.STALLED)
+            async with deadline(self.STALLED):
+                await self.flush()
         except asyncio.TimeoutError:
             self.cut_off()
             raise StreamClosedError from None
