@@ -46,7 +46,8 @@ def build(sources: Path) -> subprocess.Popen[str]:
     """Build the source archive, and the wheel from it."""
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(sources / "dist"), str(sources)]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1795000000", "PYTHONHASHSEED": str(len(str(sources)))}
-    environment.pop("PYTHONPATH", None)
+    for name in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):  # setuptools warns that it leaves out what that forbids
+        environment.pop(name, None)
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -58,6 +59,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Path]]:
     for place, process in [(place, build(place)) for place in places]:
         told, _ = process.communicate(timeout=200)
         assert process.returncode == 0, told
+        assert not re.search(r"(?i)\bwarning\b|would be ignored", told), told
         found.append({path.suffix: path for path in (place / "dist").iterdir()})
     return found
 

@@ -14,6 +14,8 @@ __all__ = ["new"]
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 _TAKEN = frozenset({"tests", "tornado", "tornado_couch", "pytest"})
 _LONGEST = 60
+# With a dash: setuptools takes a folder within a package for a package where its name could be one.
+_TEMPLATE = Path(__file__).parent / "new-project"
 
 
 @click.command()
@@ -32,7 +34,7 @@ def new(name: str, directory: Path | None) -> None:
     target = directory or Path(name)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise click.UsageError(f"{target} is there already; name another with --directory, or remove it.")
-    written = _write(Path(__file__).parent / "template", target, {"@name@": name, "@package@": package})
+    written = _write(_TEMPLATE, target, {"@name@": name, "@package@": package})
     for path in written:
         click.echo(f"wrote {path}")
     click.echo(f"\nNow: cd {target}, and see README.md. Its tests: python -m pytest")
