@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,10 @@ def commands(command: click.Command, names: tuple[str, ...] = ()) -> Iterator[tu
 ALL = dict(commands(main))
 
 
+# What each of these prints is for scripts as it is: a document in JSON, a script, a URL.
+FOR_SCRIPTS_AS_THEY_ARE = {"openapi", "completion", "couchdb"}
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_every_command_and_option_has_help(name: str) -> None:
     """A sentence for each; and --help shows them."""
@@ -42,6 +47,25 @@ def test_every_command_and_option_has_help(name: str) -> None:
     done = CliRunner().invoke(main, [*name.split(), "--help"])
     assert done.exit_code == 0
     assert "Usage:" in done.output
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_help_says_what_the_arguments_are(name: str) -> None:
+    """Each is spoken of in the text; and where the environment can give an option or argument, it says so."""
+    command = ALL[name]
+    shown = CliRunner().invoke(main, [*name.split(), "--help"], terminal_width=300).output
+    _, _, text = shown.partition("\n")
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument) and not isinstance(parameter.type, click.Choice):
+            assert all(word in text for word in re.findall(r"\w+", parameter.human_readable_name)), name
+        assert parameter.envvar is None or str(parameter.envvar) in text, f"{name} {parameter.name}"
+
+
+@pytest.mark.parametrize("name", [name for name, each in ALL.items() if not isinstance(each, click.Group)])
+def test_what_a_script_would_read_is_there_as_json(name: str) -> None:
+    """By --json, except where the output is for scripts already."""
+    options = {option for parameter in ALL[name].params for option in parameter.opts}
+    assert ("--json" in options) != (name in FOR_SCRIPTS_AS_THEY_ARE)
 
 
 def test_commands_are_in_order_and_known() -> None:

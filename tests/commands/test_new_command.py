@@ -37,6 +37,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "my-orchard"
 
 
+def test_what_was_made_is_told_as_json(tmp_path: Path) -> None:
+    """The folder, the package and each file: for a script that goes on from there."""
+    status, told = make("my-orchard", "--directory", str(tmp_path / "here"), "--json")
+    assert status == 0
+    found = json.loads(told)
+    assert (found["directory"], found["package"]) == (str(tmp_path / "here"), "my_orchard")
+    assert set(found["files"]) == {str(path) for path in (tmp_path / "here").rglob("*") if path.is_file()}
+
+
 def environment(**more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in ("COUCHDB_URL", "PYTEST_ADDOPTS")}
     return {**kept, "PYTHONPATH": str(ROOT), **more}

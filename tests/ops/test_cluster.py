@@ -58,6 +58,14 @@ async def test_nodes_are_added_and_waited_for() -> None:
     assert nodes.asked[1] == "PUT /_node/_local/_nodes/couchdb%40two"
 
 
+async def test_waiting_is_reported() -> None:
+    """How many nodes have connected since it looked last, and how many are missing: for a progress bar."""
+    told: list[tuple[int, int | None]] = []
+    couch = Couch("http://one", transport=FakeTransport(Nodes(slow=2)))
+    await set_up_cluster(couch, ["couchdb@two", "couchdb@three"], report=lambda *counts: told.append(counts))
+    assert told == [(1, 2), (0, 2), (2, 0)]
+
+
 async def test_a_second_run_finds_nothing_to_do() -> None:
     """What is there already is left as it is."""
     couch = Couch("http://one", transport=FakeTransport(Nodes()))
@@ -82,7 +90,7 @@ async def test_other_names_are_refused_before_anything_is_done(name: str) -> Non
 
 
 async def test_the_command() -> None:
-    """It says what it did; wrong names are wrong usage; a missing server is one line and status 2."""
+    """It says what it did, as text or JSON; wrong names are wrong usage; a missing server is one line and status 2."""
     nodes = Nodes()
 
     async def behave(call: Call) -> None:
@@ -94,10 +102,12 @@ async def test_the_command() -> None:
         url = server.url
         first = await run("--host", server.url, "couchdb@two")
         again = await run("--host", server.url, "couchdb@two")
+        as_json = await run("--host", server.url, "couchdb@two", "couchdb@three", "--json")
         wrong = await run("--host", server.url, "two")
     gone = await run("--host", url, "couchdb@two")
     assert (first.exit_code, first.output.splitlines()[0]) == (0, "added node couchdb@two")
     assert (again.exit_code, again.output) == (0, "nothing to do\n")
+    assert (as_json.exit_code, json.loads(as_json.output)) == (0, {"done": ["added node couchdb@three"]})
     assert (wrong.exit_code, gone.exit_code) == (2, 2)
     assert "NAME@HOST" in wrong.output
     assert "Traceback" not in gone.output

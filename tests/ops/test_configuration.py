@@ -136,6 +136,13 @@ def test_settings_are_shown_without_secrets(monkeypatch: pytest.MonkeyPatch) -> 
     assert (found["greeting"], found["xheaders"], found["api_key"]) == ("hi", True, None)
 
 
+def test_json_without_what_it_shows_is_wrong_usage() -> None:
+    """The service is not started instead."""
+    done = CliRunner().invoke(main, ["serve", "tests.ops.service:make_app", "--json"])
+    assert done.exit_code == 2
+    assert "--print-config" in done.output
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

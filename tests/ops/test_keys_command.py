@@ -38,6 +38,26 @@ def test_a_key_goes_through_its_life(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_what_became_of_a_key_is_told_as_json(tmp_path: Path) -> None:
+    """By each command that makes or changes one, as `list` shows it; never the secret."""
+
+    def told(*args: object) -> tuple[str, str]:
+        found = json.loads(run(*args, "--json").output)
+        (key,) = found["keys"]
+        assert found["purpose"] == "protect"
+        assert key.keys() == {"id", "state", "algorithm", "created"}
+        return key["id"], key["state"]
+
+    path = tmp_path / "ring"
+    first, state = told("create", path)
+    assert state == "primary"
+    second, state = told("add", path)
+    assert state == "active"
+    assert told("promote", path, second) == (second, "primary")
+    assert told("demote", path, first) == (first, "inactive")
+    assert told("revoke", path, first) == (first, "destroyed")
+
+
 def test_a_ring_is_not_overwritten(path: Path) -> None:
     """Its data would be lost with it."""
     before = path.read_bytes()

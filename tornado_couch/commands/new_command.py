@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from .. import json_text
+
 __all__ = ["new"]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
@@ -25,7 +27,8 @@ _TEMPLATE = Path(__file__).parent / "new-project"
     type=click.Path(path_type=Path, file_okay=False),
     help="Where to make it; else a folder of that name, here.",
 )
-def new(name: str, directory: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Say as JSON what was made.")
+def new(name: str, directory: Path | None, as_json: bool) -> None:
     """Make a small project: a model, a service, its tests, and how to run it.
 
     NAME is of lower-case letters, digits and single dashes; with underscores for dashes it is also the package.
@@ -35,6 +38,10 @@ def new(name: str, directory: Path | None) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise click.UsageError(f"{target} is there already; name another with --directory, or remove it.")
     written = _write(_TEMPLATE, target, {"@name@": name, "@package@": package})
+    if as_json:
+        files = [str(path) for path in written]
+        click.echo(json_text.dumps({"directory": str(target), "package": package, "files": files}).decode())
+        return
     for path in written:
         click.echo(f"wrote {path}")
     click.echo(f"\nNow: cd {target}, and see README.md. Its tests: python -m pytest")

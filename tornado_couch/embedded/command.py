@@ -58,7 +58,7 @@ async def serve(folder: Path | None, bind: str, port: int, admin: str | None) ->
 @click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path), help="Where databases are kept.")
 @click.option("--memory", is_flag=True, help="Keep everything in memory; it is gone at the end.")
 @click.option("--admin", metavar="USER:PASSWORD", envvar="TORNADO_COUCH_ADMIN",
-              help="The server admin. Without one everyone is admin.")  # fmt: skip
+              show_envvar=True, help="The server admin. Without one everyone is admin.")  # fmt: skip
 def couchdb(port: int, bind: str, folder: Path | None, memory: bool, admin: str | None) -> None:
     """Run a small CouchDB-protocol server, for development and tests. It prints its URL when it listens."""
     if memory and folder:

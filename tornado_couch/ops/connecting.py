@@ -94,7 +94,7 @@ def connection_options(command: F) -> F:
             metavar="NAME",
             help=f"The environment variable with the user's password; {_PASSWORD} if none is named.",
         ),
-        click.option("--username", envvar="TORNADO_COUCH_USER", help="CouchDB's user."),
+        click.option("--username", envvar="TORNADO_COUCH_USER", show_envvar=True, help="CouchDB's user."),
     ):
         command = option(command)
     return command
@@ -107,6 +107,7 @@ def server_options(command: F) -> F:
         "--url",
         "host",
         envvar="TORNADO_COUCH_URL",
+        show_envvar=True,
         default="http://127.0.0.1:5984",
         show_default=True,
         help="Where CouchDB is.",

@@ -40,7 +40,13 @@ def _database_options(command: F) -> F:
         click.option("--yes", is_flag=True, help="Do not ask before deleting."),
         click.option("--delete", is_flag=True, help="Delete the database first, with everything in it."),
         click.option("--create/--no-create", default=True, show_default=True, help="Create what is missing."),
-        click.option("--database", envvar="TORNADO_COUCH_DATABASE", required=True, help="The database's name."),
+        click.option(
+            "--database",
+            envvar="TORNADO_COUCH_DATABASE",
+            show_envvar=True,
+            required=True,
+            help="The database's name.",
+        ),
     ):
         command = option(command)
     return command
@@ -98,6 +104,8 @@ def _document_options(command: F) -> F:
 @told_as(click.ClickException)
 def install(models: tuple[str, ...], host: str, dry_run: bool, as_json: bool, log: str, **options: Any) -> None:
     """Put in place what a service needs: its database, who may use it, design and seed documents.
+
+    MODULE[:MODELS] names the models whose design documents are wanted: all of a module, one, or a list of some.
 
     It can run again at any time, and several at once: what is there already is left. --keys sign the seed documents,
     and --crypter encrypts in them. The exit status is 0 where all is done, 1 where it failed, 2 for wrong usage.

@@ -26,11 +26,16 @@ _ALGORITHM = click.option(
     type=click.Choice([each.value for each in Algorithm]),
     help="How the key signs.",
 )
+_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 
 @click.group()
 def keys() -> None:
-    """Create and change key rings. A new key comes in active; promote it once every instance has it."""
+    """Create and change key rings. A new key comes in active; promote it once every instance has it.
+
+    PATH is the key ring's file, KEY_ID a key's id as `list` shows it. Passphrases are no arguments, since every user
+    of a machine can read those.
+    """
 
 
 @keys.command()
@@ -43,77 +48,81 @@ def keys() -> None:
     help="What its keys may do.",
 )
 @_ALGORITHM
+@_JSON
 @secret_options
 @told
-def create(path: Path, purpose: str, algorithm: str, **options: Any) -> None:
-    """Create a key ring with a primary key."""
+def create(path: Path, purpose: str, algorithm: str, as_json: bool, **options: Any) -> None:
+    """Create a key ring, the file PATH, with a primary key; prints its id."""
     if path.exists():
         raise KeySetError(f"{path} is there already; a key ring that is lost takes its data along")
     secrets = secrets_of(options, confirm=True)
     ring = KeyRing.create(Purpose(purpose), algorithm=Algorithm(algorithm))
     secrets.save(ring, path)
-    click.echo(ring.keys[0].id)
+    _tell(ring, [ring.keys[0].id], as_json)
 
 
 @keys.command()
 @_PATH
 @_ALGORITHM
+@_JSON
 @secret_options
 @told
-def add(path: Path, algorithm: str, **options: Any) -> None:
-    """Add an active key; prints its id."""
+def add(path: Path, algorithm: str, as_json: bool, **options: Any) -> None:
+    """Add an active key to the key ring at PATH; prints its id."""
     ring, secrets = _opened(path, options)
     key_id = ring.add(algorithm=Algorithm(algorithm))
     secrets.save(ring, path)
-    click.echo(key_id)
+    _tell(ring, [key_id], as_json)
 
 
 @keys.command()
 @_PATH
 @_ID
+@_JSON
 @secret_options
 @told
-def promote(path: Path, key_id: str, **options: Any) -> None:
-    """Raise a key from inactive to active, or from active to primary."""
-    _changed(path, key_id, options, KeyRing.promote)
+def promote(path: Path, key_id: str, as_json: bool, **options: Any) -> None:
+    """Raise the key KEY_ID of the ring at PATH from inactive to active, or from active to primary."""
+    _changed(path, key_id, options, KeyRing.promote, as_json=as_json)
 
 
 @keys.command()
 @_PATH
 @_ID
+@_JSON
 @secret_options
 @told
-def demote(path: Path, key_id: str, **options: Any) -> None:
-    """Lower a key from primary to active, or from active to inactive."""
-    _changed(path, key_id, options, KeyRing.demote)
+def demote(path: Path, key_id: str, as_json: bool, **options: Any) -> None:
+    """Lower the key KEY_ID of the ring at PATH from primary to active, or from active to inactive."""
+    _changed(path, key_id, options, KeyRing.demote, as_json=as_json)
 
 
 @keys.command()
 @_PATH
 @_ID
+@_JSON
 @secret_options
 @told
-def revoke(path: Path, key_id: str, **options: Any) -> None:
-    """Destroy an inactive key for ever: what it made can no longer be read. Rotate before."""
-    _changed(path, key_id, options, KeyRing.destroy)
+def revoke(path: Path, key_id: str, as_json: bool, **options: Any) -> None:
+    """Destroy an inactive key for ever: what it made can no longer be read. Rotate before.
+
+    KEY_ID is one of the ring at PATH.
+    """
+    _changed(path, key_id, options, KeyRing.destroy, as_json=as_json)
 
 
 @keys.command("list")
 @_PATH
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@_JSON
 @secret_options
 @told
 def list_keys(path: Path, as_json: bool, **options: Any) -> None:
-    """Show the keys, without their secrets."""
+    """Show the keys of the ring at PATH, without their secrets."""
     ring, _ = _opened(path, options)
-    shown = [
-        {"id": key.id, "state": key.state.value, "algorithm": key.algorithm.value, "created": key.created}
-        for key in ring.keys
-    ]
     if as_json:
-        click.echo(json_text.dumps({"purpose": ring.purpose.value, "keys": shown}).decode())
+        click.echo(json_text.dumps({"purpose": ring.purpose.value, "keys": _shown(ring)}).decode())
         return
-    for key in shown:
+    for key in _shown(ring):
         click.echo(f"{key['id']}  {key['state']:9}  {key['algorithm']:11}  {key['created']}")
 
 
@@ -121,17 +130,20 @@ def list_keys(path: Path, as_json: bool, **options: Any) -> None:
 @_PATH
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @keyczar_options
+@_JSON
 @secret_options
 @told
-def import_keyczar(path: Path, directory: Path, keyczar_crypter: Path | None, **options: Any) -> None:
+def import_keyczar(path: Path, directory: Path, keyczar_crypter: Path | None, as_json: bool, **options: Any) -> None:
     """Add keys derived from those of a Keyczar key set (HMAC or AES): the same ones in every ring.
+
+    PATH is the key ring's file, DIRECTORY the Keyczar key set's; the new keys' ids are printed, one a line.
 
     The ring reads nothing that Keyczar made: give `--keys RING --keys DIRECTORY` until all is rotated.
     """
     ring, secrets = _opened(path, options)
-    for material in _materials(directory, keyczar_crypter):
-        click.echo(ring.add(material))
+    added = [ring.add(material) for material in _materials(directory, keyczar_crypter)]
     secrets.save(ring, path)
+    _tell(ring, added, as_json)
 
 
 def _opened(path: Path, options: dict[str, Any]) -> tuple[KeyRing, Secrets]:
@@ -139,12 +151,30 @@ def _opened(path: Path, options: dict[str, Any]) -> tuple[KeyRing, Secrets]:
     return secrets.load(path), secrets
 
 
-def _changed(path: Path, key_id: str, options: dict[str, Any], change: Callable[[KeyRing, str], object]) -> None:
+def _changed(
+    path: Path, key_id: str, options: dict[str, Any], change: Callable[[KeyRing, str], object], *, as_json: bool
+) -> None:
     ring, secrets = _opened(path, options)
     change(ring, key_id)
     secrets.save(ring, path)
     (state,) = (key.state for key in ring.keys if key.id == key_id)
-    click.echo(f"{key_id} is {state.value}")
+    _tell(ring, [key_id], as_json, f"{key_id} is {state.value}")
+
+
+def _shown(ring: KeyRing) -> list[dict[str, Any]]:
+    return [
+        {"id": key.id, "state": key.state.value, "algorithm": key.algorithm.value, "created": key.created}
+        for key in ring.keys
+    ]
+
+
+def _tell(ring: KeyRing, ids: list[str], as_json: bool, text: str | None = None) -> None:
+    """Print the keys that a command made or changed: as `list --json` does, else their ids or a text."""
+    if as_json:
+        found = [each for each in _shown(ring) if each["id"] in ids]
+        click.echo(json_text.dumps({"purpose": ring.purpose.value, "keys": found}).decode())
+    else:
+        click.echo(text or "\n".join(ids))
 
 
 def _materials(directory: Path, crypter: Path | None) -> list[bytes]:

@@ -32,6 +32,8 @@ __all__ = ["migrate"]
 def migrate(database_url: str, models: str, dry_run: bool, since: str, as_json: bool, **options: Any) -> None:
     """Write documents of older versions in their model's own version; readers and writers may go on meanwhile.
 
+    DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
+
     With --keys documents are verified and signed, without it the database is one without signatures. Values are
     encrypted with --crypter, or with --keys where that is not given.
 

@@ -20,6 +20,8 @@ __all__ = ["policy_report_command"]
 def policy_report_command(models: str, strict: bool, as_json: bool) -> None:
     """Show how each property of each model is protected where it is stored.
 
+    MODULE[:MODELS] is a module with models, one model of it, or a list of some.
+
     The exit status is 1 where a property is not classified though its model demands it, or --strict does.
     """
     try:

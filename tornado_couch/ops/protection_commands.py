@@ -36,6 +36,8 @@ _CLASSIC = click.option("--classic", is_flag=True, help="Also take the signature
 def audit(database_url: str, since: str, classic: bool, as_json: bool, **options: Any) -> None:
     """Verify every document of a database, tombstones and conflicts included.
 
+    DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
+
     The exit status is 0 where all is well, 1 where something was found, 2 where the audit could not be done.
     """
     connection = connection_of(options)
@@ -72,6 +74,8 @@ def rotate(
     database_url: str, models: str | None, sign_only: bool, since: str, as_json: bool, classic: bool, **options: Any
 ) -> None:
     """Sign and encrypt anew what the current primary keys did not make; writers may go on meanwhile.
+
+    DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
 
     With --keys documents are signed, without it the database is one without signatures. Values are encrypted with
     --crypter, or with --keys where that is not given. Hashes stay as they are.

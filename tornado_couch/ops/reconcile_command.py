@@ -36,6 +36,8 @@ __all__ = ["reconcile"]
 def reconcile(database_url: str, models: str, dry_run: bool, since: str, as_json: bool, **options: Any) -> None:
     """Merge the documents in conflict by their models' rules; readers and writers may go on meanwhile.
 
+    DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
+
     With --keys documents are verified and signed, without it the database is one without signatures. Values that
     are encrypted need --crypter, or --keys where that is not given; what is merged is never encrypted anew.
 

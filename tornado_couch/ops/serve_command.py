@@ -23,7 +23,13 @@ __all__ = ["serve"]
 
 @click.command()
 @click.argument("app", metavar="MODULE:APP")
-@click.option("--config", type=click.Path(path_type=Path), envvar="TORNADO_COUCH_CONFIG", help="A file in TOML.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="TORNADO_COUCH_CONFIG",
+    show_envvar=True,
+    help="A file in TOML.",
+)
 @click.option(
     "--secrets", type=click.Path(path_type=Path), help="A folder with a file for each secret, as containers have it."
 )
@@ -33,7 +39,7 @@ __all__ = ["serve"]
 @click.option("--xheaders", is_flag=True, help="Stand behind a proxy, and believe its X-Forwarded-… fields.")
 @click.option("--set", "more", multiple=True, metavar="NAME=VALUE", help="Any other setting; can be repeated.")
 @click.option("--print-config", is_flag=True, help="Show the settings, without secrets, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Show them as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Show them as JSON; with --print-config.")
 @told
 def serve(
     app: str,
@@ -44,7 +50,7 @@ def serve(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Serve an application: a Tornado application, or a function that makes one.
+    """Serve an application: MODULE:APP is a Tornado application, or a function that makes one.
 
     The function may be plain, async or an async context manager, and may take the configuration. Settings come from
     the command line, from environment variables TORNADO_COUCH_…, and from a file, in this order.
@@ -52,6 +58,8 @@ def serve(
     SIGTERM and SIGINT stop the service when all requests under way are answered; SIGHUP replaces its processes, if
     there are several, one after the other.
     """
+    if as_json and not print_config:
+        raise click.UsageError("--json says how --print-config shows the settings: give both.")
     given = {name: str(value) for name, value in options.items() if value not in (None, False)}
     sources = _sources(config, secrets, {**given, **dict(map(_pair, more))})
     if print_config:
