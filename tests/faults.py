@@ -19,10 +19,15 @@ import ssl
 import struct
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
+
+from tornado_couch import Couch
+from tornado_couch.couch import Reply, Request, Transport
+from tornado_couch.couch.transport import Stream
 
 __all__ = [
     "Behaviour",
@@ -37,6 +42,7 @@ __all__ = [
     "deliver_late",
     "drip",
     "hang_up",
+    "hurry_writes",
     "lose_answer",
     "lose_request",
     "never_answer",
@@ -457,3 +463,29 @@ class FaultProxy(_Listener):
                     return
         finally:
             couch_writer.close()
+
+
+class _HurriedWrites:
+    def __init__(self, inner: Transport, seconds: float) -> None:
+        self._inner = inner
+        self._seconds = seconds
+
+    async def send(self, request: Request) -> Reply:
+        if not request.safe:
+            request = replace(request, timeout=replace(request.timeout, read=self._seconds))
+        return await self._inner.send(request)
+
+    def stream(self, request: Request) -> AbstractAsyncContextManager[Stream]:
+        return self._inner.stream(request)
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def hurry_writes(couch: Couch, seconds: float) -> None:
+    """Has a client wait so long, no longer, for the answers to writes alone.
+
+    What loses writes' answers for good is a matter of time limits. Were they for reads as well, a busy machine would
+    pass them, too, where nothing is lost.
+    """
+    couch._exchange.transport = _HurriedWrites(couch._exchange.transport, seconds)

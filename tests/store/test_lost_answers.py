@@ -19,6 +19,7 @@ from tests.faults import (
     answer_status,
     delay,
     deliver_late,
+    hurry_writes,
     lose_answer,
     lose_request,
     never_answer,
@@ -90,7 +91,7 @@ async def proxy(server_url: str) -> AsyncIterator[FaultProxy]:
 
 @pytest.fixture
 def silence() -> float:
-    """For how many seconds the client bears it: long, where another writer has to come first."""
+    """For how many seconds the client bears it after a write: long, where another writer has to come first."""
     return 20
 
 
@@ -98,7 +99,8 @@ def silence() -> float:
 async def behind(proxy: FaultProxy, couch: Couch, database: Database, silence: float) -> AsyncIterator[Database]:
     """The database as it is seen through the proxy."""
     await install(couch, database.name, [Fruit, Place])
-    async with Couch(proxy.url, timeout=Timeout(read=silence)) as client:
+    async with Couch(proxy.url) as client:
+        hurry_writes(client, silence)
         yield client[database.name]
 
 
@@ -357,15 +359,16 @@ class TestTrouble:
         proxy.faults.clear()
         assert (await impatient.get(Fruit, fruit.fruit_id)).picks == ([7] if blind else [])
 
-    @pytest.mark.parametrize("silence", [0.3])
-    async def test_time_limits(self, impatient: Store, proxy: FaultProxy) -> None:
+    async def test_time_limits(self, behind: Database, proxy: FaultProxy, options: dict[str, Any]) -> None:
         """The client's bound each exchange, the patience how many there are; the cause tells that it was time."""
-        fruit = await impatient.create(Fruit())
+        fruit = await Store(behind, **options).create(Fruit())
         strike(proxy, never_answer, times=None)
         proxy.faults.append(Fault(never_answer, path="revs=true", times=None))
-        began = time.monotonic()
-        with pytest.raises(OutcomeUnknown) as caught:
-            await impatient.update(Fruit, fruit.fruit_id, pick(7))
+        async with Couch(proxy.url, timeout=Timeout(read=0.3)) as hasty:
+            impatient = Store(hasty[behind.name], retry=Retry(base=0.001, patience=0.2), **options)
+            began = time.monotonic()
+            with pytest.raises(OutcomeUnknown) as caught:
+                await impatient.update(Fruit, fruit.fruit_id, pick(7))
         assert time.monotonic() - began > 0.3 + 0.2
         assert isinstance(caught.value.__cause__, ReadTimeout)
         assert len([each for each in proxy.requests if "revs=true" in each.target]) == 1

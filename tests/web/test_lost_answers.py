@@ -22,7 +22,14 @@ async def proxy(server_url: str) -> AsyncIterator[FaultProxy]:
 
 @pytest.fixture
 async def behind(store: Store, serve: Serve, proxy: FaultProxy) -> AsyncIterator[Client]:
-    """A client of a service that reaches CouchDB by way of the proxy, and soon gives up."""
+    """A client of a service that reaches CouchDB by way of the proxy."""
+    async with Couch(proxy.url) as couch:
+        yield await serve(application(Store(couch[store.database.name], retry=Retry(base=0.001))))
+
+
+@pytest.fixture
+async def hasty(store: Store, serve: Serve, proxy: FaultProxy) -> AsyncIterator[Client]:
+    """The same, of one that soon gives up."""
     async with Couch(proxy.url, timeout=Timeout(read=0.5)) as couch:
         retry = Retry(base=0.001, patience=0.2)
         yield await serve(application(Store(couch[store.database.name], retry=retry)))
@@ -62,13 +69,13 @@ async def test_who_creates_a_key_that_is_unique_is_told_201_and_every_other_409(
 
 
 @pytest.mark.parametrize(("effect", "status"), [(lose_request, 503), (never_answer, 504)])
-async def test_what_stays_unknown_is_said(behind: Client, proxy: FaultProxy, effect: Effect, status: int) -> None:
+async def test_what_stays_unknown_is_said(hasty: Client, proxy: FaultProxy, effect: Effect, status: int) -> None:
     """503, or 504 where it was time that ran out, with a type of its own and Retry-After; never success."""
     strike(proxy, effect, times=None)
     proxy.faults.append(Fault(effect, path="revs=true", times=None))
     for reply in (
-        await behind("POST", "/places", {"name": "oslo"}),
-        await behind("POST", "/places", [{"name": "odda"}, {"name": "bergen"}]),
+        await hasty("POST", "/places", {"name": "oslo"}),
+        await hasty("POST", "/places", [{"name": "odda"}, {"name": "bergen"}]),
     ):
         assert (reply.status, reply.json["type"]) == (status, "urn:tornado-couch:problem:outcome-unknown")
         assert int(reply.headers["Retry-After"]) > 0
