@@ -136,7 +136,7 @@ async def test_a_read_that_was_overtaken_by_a_change_is_not_kept(
         await until(lambda: fruit.fruit_id not in cache_of(store)._reading)
         await call.send(reply)
 
-    proxy.faults.append(Fault(overtaken, path="_bulk_get", body=fruit.fruit_id))
+    proxy.faults.append(Fault(overtaken, path=f"/{fruit.fruit_id}"))
     assert (await store.get(Fruit, fruit.fruit_id)).color == "red"
     assert (await store.get(Fruit, fruit.fruit_id)).color == "black"
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from ..errors import NotFound
 from . import names
 from .bulk import BulkResults, Leaf
 from .database import Database, WriteResult
-from .grouped_reads import ConflictNoticed, GroupedReads, key_text
+from .grouped_reads import ConflictNoticed, GroupedReads, key_text, read_alone
 from .grouped_writes import GroupedWrites
 from .grouping import GroupLimits
 
@@ -77,15 +76,7 @@ class Single(_Many):
         names.check_id(document_id)
         if every:
             return (await self._database.bulk_get([document_id], revs=revs))[0]
-        try:
-            document = await self._database.get(document_id, revs=revs)
-        except NotFound as missing:
-            if missing.reason == "deleted":
-                return (await self._database.bulk_get([document_id], revs=revs))[0]
-            if missing.reason != "missing":
-                raise  # there is no such database
-            return [Leaf(None, None, missing.error, missing.reason)]
-        return [Leaf(document, document["_rev"])]
+        return await read_alone(self._database, document_id, revs=revs)
 
     async def ids(self, design: str, view: str, key: Any) -> list[str]:
         """The ids of the documents with this key."""
