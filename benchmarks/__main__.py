@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tornado_couch import Couch
+from tornado_couch.ops.event_loop import chosen_event_loop
 from tornado_couch.security import KeyRing
 
 from .dataset import filled, new_database
@@ -40,6 +41,7 @@ def _options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
     parser.add_argument("--documents", type=int, default=1000)
+    parser.add_argument("--event-loop", default="auto", choices=["auto", "asyncio", "uvloop"], help="of every service")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out"))
     parser.add_argument("--quick", action="store_true", help="a look at whether it works: seconds, and no figures")
     options = parser.parse_args(arguments)
@@ -72,6 +74,7 @@ async def _run(options: argparse.Namespace, errors: IO[str]) -> str:
         facts = {
             "CouchDB": f"{(await couch.info())['version']} ({kind})",
             "Python": platform.python_version(),
+            "event loop": chosen_event_loop(options.event_loop),
             "cores": f"service on {cores.service}, load on {cores.others}, CouchDB "
             + (f"on {cores.others}" if pinned else "not pinned"),
             "rounds": f"{options.rounds} of {options.seconds} s",
@@ -111,7 +114,7 @@ async def _peers(
             found.append(Peer(Target.couchdb(url, database), mine, Watched(None)))
             continue
         there, process = await asyncio.to_thread(
-            _entered, stack, peer(name, url, database, str(keys), cores.service, errors)
+            _entered, stack, peer(name, url, database, str(keys), cores.service, errors, event_loop=options.event_loop)
         )
         found.append(Peer(Target(name, there), mine, process))
     return found

@@ -108,10 +108,18 @@ def _started(arguments: list[str], cores: list[int], errors: IO[str]) -> Iterato
 
 @contextmanager
 def peer(
-    name: str, url: str, database: str, keys: str, cores: list[int], errors: IO[str], *, port: int = 0
+    name: str,
+    url: str,
+    database: str,
+    keys: str,
+    cores: list[int],
+    errors: IO[str],
+    *,
+    port: int = 0,
+    event_loop: str = "auto",
 ) -> Iterator[tuple[str, Watched]]:
     """A peer's URL and process; several can have one port."""
-    command = ["-m", "benchmarks.peers", name, url, database, keys, str(port)]
+    command = ["-m", "benchmarks.peers", name, url, database, keys, str(port), event_loop]
     with _started(command, cores, errors) as (process, at):
         yield f"http://127.0.0.1:{at}", Watched(process.pid)
 

@@ -1,7 +1,8 @@
 # ruff: noqa: T201  (it tells its address to who started it)
-"""Runs one peer until its standard input ends: `python -m benchmarks.peers NAME URL DATABASE KEYS PORT`.
+"""Runs one peer until its standard input ends: `python -m benchmarks.peers NAME URL DATABASE KEYS PORT LOOP`.
 
-It prints the port that it listens at, which several can share; 0 is any.
+It prints the port that it listens at, which several can share; 0 is any. LOOP is the event loop, by the name that
+`serve` has for it: every peer is in the same one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import sys
 from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from tornado_couch.ops.event_loop import run
 
 BACKLOG = 1024
 
@@ -83,4 +86,4 @@ async def _serve(name: str, url: str, database: str, keys: str, port: str) -> No
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(*sys.argv[1:]))
+    run(_serve(*sys.argv[1:-1]), sys.argv[-1])

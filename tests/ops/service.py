@@ -57,6 +57,7 @@ class EchoHandler(ProblemHandler):
                 "token": self.get_query_argument("token", ""),
                 "greeting": self.settings["greeting"],
                 "cursor_key": self.settings["_tornado_couch_cursor_key"].hex(),
+                "event_loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
                 "remote": self.request.remote_ip,
                 "protocol": self.request.protocol,
             }

@@ -20,15 +20,15 @@ from .service import Fruit
 from .serving import Load, exchange, served
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-async def test_sigterm_under_load_loses_no_request(processes: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("processes", "event_loop"), [(1, "asyncio"), (2, "asyncio"), (1, "uvloop"), (2, "uvloop")])
+async def test_sigterm_under_load_loses_no_request(processes: int, event_loop: str, tmp_path: Path) -> None:
     """Every request that the service took is answered; it ends with status 0, long before its deadline."""
     journal = tmp_path / "journal"
-    async with served(
-        "make_app", "--set", f"journal={journal}", "--set", "stop_seconds=15", processes=processes
-    ) as service:
+    settings = ["--set", f"journal={journal}", "--set", "stop_seconds=15", "--set", f"event_loop={event_loop}"]
+    async with served("make_app", *settings, processes=processes) as service:
         load = Load(service.port, clients=16)
         await until(lambda: load.counts["answered"] > 200)
+        assert (await service.ask("/echo"))[2]["event_loop"] == event_loop
         began = time.monotonic()
         service.signal(signal.SIGTERM)
         assert await service.ended() == 0

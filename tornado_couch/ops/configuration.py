@@ -34,6 +34,7 @@ from pydantic_settings import (
 
 from ..couch import BasicAuth, Couch, Observer
 from ..couch.names import base
+from .event_loop import EventLoop
 from .worker import ServeOptions
 
 __all__ = ["PREFIX", "Configuration", "ConfigurationError", "Sources", "configuration_class"]
@@ -71,7 +72,7 @@ class Configuration(BaseSettings):
         log_level: from which level on messages are logged.
         access_log: log every request with its whole address, and not only those that fail with 5xx.
         host, port, processes, xheaders, proxies, start_seconds, drain_seconds, stop_seconds, idle_seconds,
-            body_seconds: see `ServeOptions`.
+            body_seconds, event_loop: see `ServeOptions`.
     """
 
     model_config = SettingsConfigDict(
@@ -99,6 +100,7 @@ class Configuration(BaseSettings):
     stop_seconds: _Seconds = ServeOptions.stop_seconds
     idle_seconds: _Seconds = ServeOptions.idle_seconds
     body_seconds: _Seconds = ServeOptions.body_seconds
+    event_loop: EventLoop = ServeOptions.event_loop
 
     @classmethod
     def settings_customise_sources(

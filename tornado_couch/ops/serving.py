@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import secrets
@@ -15,6 +14,7 @@ from typing import Any
 
 import click
 
+from .event_loop import check_event_loop, run
 from .listening import bind, urls
 from .loading import load
 from .supervisor import Supervisor, Worker
@@ -63,7 +63,7 @@ def serve(target: Any, *arguments: Any, **options: Any) -> int:
     try:
         if chosen.processes == 1:
             duty = Duty(secrets.token_bytes(32), lambda: None)
-            return asyncio.run(work(_found(target), arguments, sockets, chosen, duty))
+            return run(work(_found(target), arguments, sockets, chosen, duty), chosen.event_loop)
         return _serve_by_several(target, arguments, sockets, chosen)
     finally:
         for each in sockets:
@@ -80,6 +80,7 @@ def _check(options: ServeOptions) -> None:
             raise ValueError(f"{name} must be more than 0")
     if options.drain_seconds < 0:
         raise ValueError("drain_seconds must be at least 0")
+    check_event_loop(options.event_loop)
 
 
 def _found(target: Any) -> Any:
@@ -97,12 +98,12 @@ def _serve_by_several(
     own = None if os.environ.get(_METRICS_DIRECTORY) else tempfile.mkdtemp(prefix="tornado-couch-metrics-")
     shared = Path(own or os.environ[_METRICS_DIRECTORY])
 
-    def run(worker: Worker, parent: int) -> int:
+    def work_as(worker: Worker, parent: int) -> int:
         # Before anything of the service is imported: prometheus-client looks at it then.
         os.environ[_METRICS_DIRECTORY] = str(shared)
         os.environ[_WORKER_NUMBER] = str(worker.number)
         duty = Duty(secret, lambda: _say_ready(worker), parent)
-        return asyncio.run(work(_found(target), arguments, sockets, options, duty))
+        return run(work(_found(target), arguments, sockets, options, duty), options.event_loop)
 
     def ended(number: int) -> None:
         # What it had under way is not under way any more; what it has counted stays counted.
@@ -112,7 +113,7 @@ def _serve_by_several(
     for path in shared.glob("*_w[0-9]*.db"):
         path.unlink()  # of an earlier run
     supervisor = Supervisor(
-        run,
+        work_as,
         options.processes or _cpus(),
         start_seconds=options.start_seconds,
         stop_seconds=options.drain_seconds + options.stop_seconds,

@@ -16,6 +16,7 @@ from typing import Any
 import tornado.web
 
 from ..store.readiness import STOPPING
+from .event_loop import EventLoop
 from .http_server import Server
 from .listening import SETTLE_SECONDS, refuse_new
 from .memory import settle
@@ -46,6 +47,7 @@ class ServeOptions:
         stop_seconds: how long after that requests may take that are under way.
         idle_seconds: how long a connection without a request is kept, and how long a request's header may take.
         body_seconds: how long a request's content may take.
+        event_loop: which one, of `EventLoop`.
     """
 
     host: str = "127.0.0.1"
@@ -58,6 +60,7 @@ class ServeOptions:
     stop_seconds: float = 30.0
     idle_seconds: float = 75.0
     body_seconds: float = 300.0
+    event_loop: EventLoop = "auto"
 
 
 @dataclass(frozen=True)
