@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,19 +19,27 @@ COLORS = ("red", "yellow", "blue", "orange", "violet")
 
 
 @asynccontextmanager
-async def new_database(couch: Couch, purpose: str) -> Any:
-    """A database of its own, with the models' views; deleted afterwards."""
+async def new_database(couch: Couch, purpose: str, models: Sequence[type[Model]] = (Fruit, Place, SecretFruit)) -> Any:
+    """A database of its own, with these models' views; deleted afterwards."""
     name = f"benchmark-{purpose}-{secrets.token_hex(4)}"
     await couch.create_database(name)
     try:
-        await install(couch, name, [Fruit, Place, SecretFruit])
+        await install(couch, name, models)
         yield name
     finally:
         await couch.delete_database(name)
 
 
 async def filled(
-    couch: Couch, name: str, count: int, *, first: int = 0, size: int = 100, secret: bool = False, **options: Any
+    couch: Couch,
+    name: str,
+    count: int,
+    *,
+    first: int = 0,
+    size: int = 100,
+    secret: bool = False,
+    fruits: bool = True,
+    **options: Any,
 ) -> Dataset:
     """Fill a database with fruits and places.
 
@@ -42,17 +50,20 @@ async def filled(
         first: the number of the first place.
         size: bytes of each one's text.
         secret: the fruits have an encrypted property.
+        fruits: False for places alone.
         options: the store's, such as its keys.
     """
     store = Store(couch[name], **options)
     fruit: type[Model] = SecretFruit if secret else Fruit
     ids: list[str] = []
     for numbers in _parts(count):
-        created = await store.create_many(fruit, [fruit(**_values(n, size)) for n in numbers])
-        ids += [_id(each) for each in created]
+        if fruits:
+            created = await store.create_many(fruit, [fruit(**_values(n, size)) for n in numbers])
+            ids += [_id(each) for each in created]
         await store.create_many(Place, [Place(code=f"place-{first + n:07}", **_values(n, size)) for n in numbers])
     # The views are built before anybody is measured.
-    await store.find(fruit, limit=1)
+    if fruits:
+        await store.find(fruit, limit=1)
     await store.find(Place, limit=1)
     return Dataset(ids, [f"place-{first + n:07}" for n in range(count)])
 

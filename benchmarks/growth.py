@@ -18,7 +18,7 @@ import socket
 import statistics
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from tornado_couch import Couch
 from .dataset import filled, new_database
 from .generator import Job, Seen
 from .operations import OPERATIONS, Dataset, Target, http_request
+from .peers.models import Place
 from .processes import Cores, Watched, embedded_server, generate, listening_process, peer
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
@@ -35,6 +36,8 @@ COUNTS = (1_000, 10_000, 100_000)
 PROCESSES = (1, 2, 4)
 CONNECTIONS = 8
 CLUES = 500  # keys that are looked up, each once
+# What is asked of collections, and the path of it in front of a key.
+PROBES = (("page of 50", "/places?limit=50&code[gte]="), ("first lookup", "/places/"), ("lookup again", "/places/"))
 
 
 class Growth:
@@ -74,29 +77,40 @@ class Growth:
                 print(rows[-1], flush=True)
 
     async def counts(self, counts: Sequence[int]) -> None:
-        """Lookups by key, each key for the first time, and pages from the middle, in collections of all sizes."""
+        """Lookups by key, each key for the first time, and pages from the middle, in collections of all sizes.
+
+        Each is asked in turn with one of the smallest size, so that the ratio holds on a machine with other work.
+        """
         rows = self.report["collection size"] = []
-        async with new_database(self.couch, "count") as database:
-            present = 0
+        async with (
+            new_database(self.couch, "small", [Place]) as small,
+            new_database(self.couch, "growing", [Place]) as growing,
+        ):
+            few = (await filled(self.couch, small, counts[0], fruits=False)).codes
             codes: list[str] = []
             for count in counts:
                 began = time.monotonic()
-                data = await filled(self.couch, database, count - present, first=present)
-                codes, present = codes + data.codes, count
-                loaded = time.monotonic() - began
-                chosen = random.sample(codes, min(CLUES, len(codes)))
-                row: dict[str, Any] = {"places": count, "documents": 2 * count, "seconds to load": round(loaded, 1)}
-                with peer("ours", self.url, database, "", self.cores.service, self.errors) as (there, _):
-                    row["first lookup, ms"] = await asyncio.to_thread(
-                        _each_once, there, [f"/places/{c}" for c in chosen]
-                    )
-                    row["lookup again, ms"] = await asyncio.to_thread(
-                        _each_once, there, [f"/places/{c}" for c in chosen]
-                    )
-                    pages = [f"/places?code[gte]={c}&limit=50" for c in chosen[:100]]
-                    row["page of 50, ms"] = await asyncio.to_thread(_each_once, there, pages)
+                codes += (
+                    await filled(self.couch, growing, count - len(codes), first=len(codes), fruits=False)
+                ).codes
+                row = {"places": count, "seconds to load": round(time.monotonic() - began, 1)}
+                row |= await asyncio.to_thread(self._beside, small, few, growing, codes)
                 rows.append(row)
                 print(row, flush=True)
+
+    def _beside(self, small: str, few: list[str], growing: str, codes: list[str]) -> dict[str, float]:
+        """What is asked of a collection, in milliseconds and by how much that is more than of a small one."""
+        row: dict[str, float] = {}
+        some, chosen = random.sample(few, min(CLUES, len(few))), random.sample(codes, min(CLUES, len(codes)))
+        with (
+            peer("ours", self.url, small, "", self.cores.service, self.errors) as (there, _),
+            peer("ours", self.url, growing, "", self.cores.service, self.errors) as (here, _),
+        ):
+            for name, path in PROBES:
+                asked = [[path + each for each in those] for those in (some, chosen)]
+                small_ms, ms = _in_turn((there, asked[0]), (here, asked[1]))
+                row[f"{name}, ms"], row[f"{name}, × small"] = ms, round(ms / small_ms, 2)
+        return row
 
     async def connections(self, wanted: int) -> None:
         """The memory that open connections take which do nothing."""
@@ -187,13 +201,21 @@ def _ask(connection: socket.socket, path: str) -> None:
 
 def _each_once(url: str, paths: Iterable[str]) -> float:
     """The median of the milliseconds that these take, one after the other."""
-    times = []
-    with _connected(url) as connection:
-        for path in paths:
-            began = time.perf_counter()
-            _ask(connection, path)
-            times.append((time.perf_counter() - began) * 1000)
-    return round(statistics.median(times), 2)
+    (median,) = _in_turn((url, list(paths)))
+    return median
+
+
+def _in_turn(*asked: tuple[str, list[str]]) -> list[float]:
+    """The same of several services, of each its paths, asked in turn."""
+    times: list[list[float]] = [[] for _ in asked]
+    with ExitStack() as stack:
+        connections = [stack.enter_context(_connected(url)) for url, _ in asked]
+        for paths in zip(*(paths for _, paths in asked), strict=True):
+            for connection, path, mine in zip(connections, paths, times, strict=True):
+                began = time.perf_counter()
+                _ask(connection, path)
+                mine.append((time.perf_counter() - began) * 1000)
+    return [round(statistics.median(each), 2) for each in times]
 
 
 def _opened(url: str, count: int, path: str) -> list[socket.socket]:

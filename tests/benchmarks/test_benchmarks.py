@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.generator import Job, run
 from benchmarks.operations import OPERATIONS
-from benchmarks.report import TARGETS, Goal, ratio
+from benchmarks.report import TARGETS, Goal, ratio, ratio_by_cpu
 from benchmarks.rounds import Figure
 from tests.faults import FaultServer, answer, hang_up
 
@@ -88,3 +88,10 @@ def test_ratios_are_those_of_rounds_side_by_side() -> None:
     assert ratio(figures, Goal("POST", "ours", "couchdb", 32, 1.8)) == 2.0
     assert ratio(figures, Goal("POST", "ours", "bare", 32, 1.8)) is None
     assert {goal.operation for goal in TARGETS} <= OPERATIONS.keys()
+
+
+def test_the_ratio_by_computing_is_that_of_the_busiest_processes() -> None:
+    """A service that waits for CouchDB is as fast as CouchDB."""
+    mine = Figure("POST", "ours", 32, service_cpu=[0.2, 0.3, 0.2], couchdb_cpu=[0.1] * 3)
+    theirs = Figure("POST", "tornado-by-hand", 32, service_cpu=[0.5] * 3, couchdb_cpu=[0.8] * 3)
+    assert ratio_by_cpu([mine, theirs], Goal("POST", "ours", "tornado-by-hand", 32, 4)) == pytest.approx(4.0)

@@ -218,6 +218,16 @@ class Model(BaseModel):
         return without_secrets(super().__repr_args__(), type(self).model_fields)
 
 
+def _private(name: str) -> property:
+    # Pydantic looks for a private attribute only where all else has failed, which takes some twenty times as long,
+    # and these are read a dozen times for each request.
+    return property(lambda model: model.__pydantic_private__[name])
+
+
+for _name in ("_id", "_rev", "_stored"):
+    setattr(Model, _name, _private(_name))
+
+
 def model_info(cls: type[Model]) -> ModelInfo:
     """What the class statement declares; a function, so that `info` stays free for a property.
 

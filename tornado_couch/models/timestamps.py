@@ -25,10 +25,10 @@ def format_timestamp(moment: datetime) -> str:
     A naive `moment` is taken as UTC. `isoformat()` alone leaves the decimals out when they are
     zero, and such a text sorts wrongly among others.
     """
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    elif moment.utcoffset():  # in UTC by whatever name it is the same already
-        moment = moment.astimezone(timezone.utc)
+    text = moment.isoformat(timespec="microseconds")
+    if text.endswith("+00:00"):  # in UTC, by whatever name
+        return text
+    moment = moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
     return moment.isoformat(timespec="microseconds")
 
 
