@@ -8,7 +8,15 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-__all__ = ["Described"]
+__all__ = ["UNTOLD", "Described"]
+
+UNTOLD = {
+    # What frames a message and says how it is coded (OpenAPI 3.1 §4.8.16: Content-Type shall not be described).
+    *("connection", "content-encoding", "content-length", "content-type", "date", "server", "transfer-encoding"),
+    # What every answer has, whatever it is about.
+    *("cache-control", "vary", "x-content-type-options"),
+}
+"""The header fields that an answer may have though its description does not name them; besides those of CORS."""
 
 
 class Described:
@@ -45,15 +53,17 @@ class Described:
 
     def check(self, method: str, path: str, status: int, headers: Any, text: bytes) -> None:
         """Assert that an answer of an operation that is described is described: status, media type, body, fields."""
+        where = f"{method} {path}: {status} {text[:500]!r}"
         operation = self.operation(method, path)
         if operation is None:
-            return
-        where = f"{method} {path}: {status} {text[:500]!r}"
-        responses = operation["responses"]
-        assert str(status) in responses or "default" in responses, where
-        answer = responses.get(str(status), responses.get("default"))
-        for name, field in answer.get("headers", {}).items():
-            assert name in headers or not self.resolved(field).get("required"), f"{where} has no {name}"
+            if status != 405 or not any(pattern.fullmatch(path) for pattern, _ in self._paths):
+                return
+            answer = self.document["components"]["responses"]["MethodNotAllowed"]
+        else:
+            responses = operation["responses"]
+            assert str(status) in responses or "default" in responses, where
+            answer = responses.get(str(status), responses.get("default"))
+        self._check_fields(answer, headers, where)
         if not text:
             return
         media_type = headers["Content-Type"].partition(";")[0]
@@ -63,3 +73,15 @@ class Described:
         lines = media_type == "application/x-ndjson"
         value = [json.loads(line) for line in text.splitlines()] if lines else json.loads(text)
         assert self.faults(answer["content"][media_type]["schema"], value) == [], where
+
+    def _check_fields(self, answer: dict[str, Any], headers: Any, where: str) -> None:
+        """Assert that the fields that must be there are, and that each one that is there is described."""
+        told = {name.lower(): self.resolved(field) for name, field in answer.get("headers", {}).items()}
+        for name, field in told.items():
+            assert name in headers or not field.get("required"), f"{where} has no {name}"
+        for name in {each.lower() for each in headers} - UNTOLD:
+            assert name in told or name.startswith("access-control-"), f"{where} has an undescribed {name}"
+            if name in told:
+                schema = told[name]["schema"]
+                value = int(headers[name]) if schema.get("type") == "integer" else headers[name]
+                assert self.faults(schema, value) == [], f"{where}: {name}"

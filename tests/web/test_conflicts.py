@@ -164,7 +164,7 @@ class TestReading:
         found = openapi_document(application(shelf, *resource("/items", Item, shelf)))
         operations = found["paths"]["/items/{key}/conflicts"]
         ids = {method: each["operationId"] for method, each in operations.items()}
-        assert ids == {"get": "list_items_conflicts", "post": "resolve_items_conflicts"}
+        assert (ids["get"], ids["post"]) == ("list_items_conflicts", "resolve_items_conflicts")
 
 
 class TestDeciding:

@@ -48,7 +48,7 @@ from tornado_couch import (
     resource,
 )
 from tornado_couch.models import body_problems
-from tornado_couch.web import ApiOperation, Authenticated, BasicAccounts, BearerJWT, NotFoundHandler, RateLimit
+from tornado_couch.web import ApiOperation, Authenticated, BasicAccounts, BearerJWT, Cors, NotFoundHandler, RateLimit
 from tornado_couch.web import ReadOnly as ReadOnlyPolicy
 from tornado_couch.web.openapi.problem_kinds import KINDS
 from tornado_couch.web.problems import _TABLE
@@ -158,8 +158,13 @@ def test_operation_ids_are_unique_names_of_functions(nowhere: Store) -> None:
         ids = [operation["operationId"] for operation in operations(document)]
         assert len(set(ids)) == len(ids)
         assert all(re.fullmatch("[a-z][a-z0-9_]*", each) for each in ids)
-    names = {operation["operationId"] for operation in operations(melons(nowhere).document)}
-    assert names == {
+    ids = [operation["operationId"] for operation in operations(melons(nowhere).document)]
+    reads = {"melon", "melons", "melons_by_color", "melons_conflicts", "melons_spread", "melons_weights"}
+    assert {name for name in ids if name.startswith("head_")} == {f"head_{name}" for name in reads}
+    assert {name for name in ids if name.startswith("options_")} == {
+        f"options_{name}" for name in {*reads, "melons_bulk"}
+    }
+    assert {name for name in ids if not name.startswith(("head_", "options_"))} == {
         "list_melons",
         "create_melon",
         "post_melons_bulk",
@@ -192,15 +197,66 @@ def test_what_is_mounted_is_described_and_nothing_else(nowhere: Store) -> None:
         policy=AllowAny(),
     )
     found = {path: set(methods) for path, methods in openapi_document(app)["paths"].items()}
-    reduced = {f"{base}/{name}": {"get"} for base in ("/few", "/read") for name in ("by-color", "weights", "spread")}
+    read = {"get", "head", "options"}
+    reduced = {f"{base}/{name}": read for base in ("/few", "/read") for name in ("by-color", "weights", "spread")}
     assert found == {
-        "/few": {"get", "post"},
-        "/few/{key}": {"get", "put", "patch", "delete"},
-        "/read": {"get"},
-        "/read/{key}": {"get"},
-        "/read/{key}/conflicts": {"get"},
+        "/few": {*read, "post"},
+        "/few/{key}": {*read, "put", "patch", "delete"},
+        "/read": read,
+        "/read/{key}": read,
+        "/read/{key}/conflicts": read,
         **reduced,
     }
+
+
+def test_head_is_described_as_get_without_a_body(nowhere: Store) -> None:
+    """The same parameters, statuses and header fields; no content, and no link of its own."""
+    for document in documents(nowhere):
+        pairs = [(methods["get"], methods["head"]) for methods in document["paths"].values() if "head" in methods]
+        assert pairs
+        for get, head in pairs:
+            assert head.get("parameters") == get.get("parameters")
+            assert head.get("security") == get.get("security")
+            assert head["responses"].keys() == get["responses"].keys()
+            for status, answer in head["responses"].items():
+                assert answer.get("headers") == get["responses"][status].get("headers")
+                assert not answer.keys() & {"content", "links"}
+
+
+def test_options_is_described_by_what_there_is(nowhere: Store) -> None:
+    """204 with Allow, and the media types of bodies; a path that nobody may use has none; other methods are 405."""
+    found = melons(nowhere)
+    wanted = {
+        "/v1/melons": {"Allow", "Accept-Post"},
+        "/v1/melons/x": {"Allow", "Accept-Patch"},
+        "/v1/melons/_bulk": {"Allow", "Accept-Post"},
+        "/v1/melons/weights": {"Allow"},
+    }
+    for path, fields in wanted.items():
+        operation = found.operation("OPTIONS", path)
+        assert operation is not None
+        assert operation["responses"].keys() == {"204", "400", "500"}
+        assert operation["responses"]["204"]["headers"].keys() == fields
+        assert "security" not in operation
+    other = found.document["components"]["responses"]["MethodNotAllowed"]
+    assert other["headers"].keys() == {"Allow"}
+    allowed = melons(nowhere, cors=Cors("*")).operation("OPTIONS", "/v1/melons")
+    assert allowed is not None
+    assert "Access-Control-Allow-Methods" in allowed["responses"]["204"]["headers"]
+
+
+def test_a_key_is_none_of_the_other_addresses(nowhere: Store) -> None:
+    """By the schema of the path's parameter, so that nobody takes `_bulk` or a reduced view for a document."""
+
+    class Named(Model, type="named_v1.0", key="name", unique=True, reductions={"by-size": Count("size")}):
+        name: str
+        size: Annotated[int, Indexed()] = 0
+
+    for model, others in ((Melon, ["_bulk"]), (Named, ["_bulk", "by-size"])):
+        found = Described(openapi_document(Application(resource("/x", model, nowhere), policy=AllowAny())))
+        schema = found.document["paths"]["/x/{key}"]["get"]["parameters"][0]["schema"]
+        assert found.faults(schema, "7f3a") == []
+        assert all(found.faults(schema, other) for other in others)
 
 
 def test_a_collection_has_its_parameters(nowhere: Store) -> None:

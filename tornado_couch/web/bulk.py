@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
 from ..errors import DocumentNotFound, ValidationFailed
 from ..models import Model, replaced
@@ -74,7 +75,12 @@ class BulkHandler(OutcomeMixin, Creator, Rewriter):
     async def _result(self, index: int, asked: dict[str, Any], outcome: Any) -> dict[str, Any]:
         action = asked["action"]
         status = _STATUS["create" if index in self._made else action]
-        return await self.outcome(_ACTIONS[action], outcome, status)
+        return await self.outcome(_ACTIONS[action], outcome, status, self._instance(asked))
+
+    def _instance(self, asked: dict[str, Any]) -> str:
+        """Where the request for an operation alone would have gone."""
+        path = self.resource.path
+        return f"{path}/{quote(str(asked['key']), safe='', errors='replace')}" if "key" in asked else path
 
     def allowed_methods(self) -> list[str]:
         """POST, where the policy lets anybody do any of the three."""

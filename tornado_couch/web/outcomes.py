@@ -35,16 +35,17 @@ class OutcomeMixin(ResourceHandler):
     the `document`; otherwise there is `problem`, a problem details object (RFC 9457).
     """
 
-    async def outcome(self, action: str, result: Any, status: int) -> dict[str, Any]:
+    async def outcome(self, action: str, result: Any, status: int, instance: str = "") -> dict[str, Any]:
         """The result of an item.
 
         Args:
             action: what was to be done.
             result: the model, or the exception.
             status: what a success is answered with.
+            instance: where a request for the item alone would have gone; without it, where this one went.
         """
         if isinstance(result, Exception):
-            return self.failure(result)
+            return self.failure(result, instance)
         found: dict[str, Any] = {"status": status, "_href": self.resource.href(result._key)}
         shown = None
         if action != "destroy":
@@ -54,7 +55,7 @@ class OutcomeMixin(ResourceHandler):
         try:
             await self.resource.hooks.after(self.event(action), result, shown)
         except Exception as error:  # noqa: BLE001 - it is this item's outcome, whatever a hook raised
-            return self.failure(error)
+            return self.failure(error, instance)
         return found
 
     def told(self, error: Exception) -> Problem:
@@ -65,10 +66,10 @@ class OutcomeMixin(ResourceHandler):
             logger.error("an item of a request for many failed", exc_info=error)
         return problem_of(500, error)
 
-    def failure(self, error: Exception) -> dict[str, Any]:
+    def failure(self, error: Exception, instance: str = "") -> dict[str, Any]:
         """The result of an item that failed."""
         problem = self.told(error)
-        found = {"status": problem.status_code, "problem": problem.body(self.request.path)}
+        found = {"status": problem.status_code, "problem": problem.body(instance or self.request.path)}
         if isinstance(error, RevisionMismatch) and error.current:
             found["_etag"] = entity_tag(error.current)  # as the 412 to a single request has it
         return found

@@ -8,7 +8,7 @@ from typing import Any
 from ...models import Reduction, model_info
 from ..filters import filterable, has_ranges
 from ..lines import NDJSON
-from .bulk import describe_bulk, results_schema
+from .bulk import describe_bulk, or_refused, results_schema
 from .conflicts import describe_conflicts, describe_resolution
 from .kept import describe_deleted, describe_retrieval, versions_schema
 from .operation import Answer, ApiOperation
@@ -26,19 +26,25 @@ _WITHHELD: dict[str, Any] = {
     "properties": {"withheld": {"type": "integer", "minimum": 1}},
 }
 
+_POINTER: dict[str, Any] = {"type": "string", "format": "json-pointer"}
+
+
+def _patch_operation(names: list[str], **members: dict[str, Any]) -> dict[str, Any]:
+    """The schema of operations of a JSON patch (RFC 6902 §4) that have these members besides `op` and `path`."""
+    found = {"op": {"type": "string", "enum": names}, "path": _POINTER, **members}
+    return {"type": "object", "required": list(found), "properties": found}
+
+
 _PATCH_SCHEMA: dict[str, Any] = {
     "type": "array",
     "description": "A JSON patch (RFC 6902); its pointers are into what a GET shows.",
     "examples": [[{"op": "test", "path": "/name", "value": "old"}, {"op": "replace", "path": "/name", "value": "new"}]],
     "items": {
-        "type": "object",
-        "required": ["op", "path"],
-        "properties": {
-            "op": {"type": "string", "enum": ["add", "remove", "replace", "move", "copy", "test"]},
-            "path": {"type": "string", "format": "json-pointer"},
-            "from": {"type": "string", "format": "json-pointer"},
-            "value": {},
-        },
+        "oneOf": [
+            _patch_operation(["add", "replace", "test"], value={"description": "Any JSON value."}),
+            _patch_operation(["move", "copy"], **{"from": _POINTER}),
+            _patch_operation(["remove"]),
+        ]
     },
 }
 
@@ -56,7 +62,8 @@ def describe_common(operation: ApiOperation) -> None:
 def _describe_reading(operation: ApiOperation, description: str, schema: dict[str, Any], *fields: str) -> Answer:
     """Describe what GETs have in common."""
     operation.takes("If-None-Match", "If-Match")
-    operation.answers_with(304, "It is still what `If-None-Match` names.", None, "ETag", "Cache-Control", "Vary")
+    words = "It is still what `If-None-Match` names."
+    operation.answers_with(304, words, None, "ETag", "Cache-Control", "Vary", *fields)
     operation.problem("malformed-entity-tag", "revision-mismatch", "bad-parameter")
     operation.answers[412].fields["ETag"] = None
     return operation.answers_with(200, description, schema, "ETag", "Cache-Control", "Vary", *fields)
@@ -142,7 +149,7 @@ def _describe_body(operation: ApiOperation) -> None:
     operation.problem("malformed-body", "too-many-members")
     operation.fails(413)
     told = {"POST": ["Accept-Post"], "PATCH": ["Accept-Patch"]}
-    operation.fails(415, fields=told.get(operation.method, []))
+    operation.fails(415, fields=[*told.get(operation.method, []), "Accept-Encoding"])
 
 
 def _describe_writing(operation: ApiOperation) -> None:
@@ -170,24 +177,38 @@ def _answer_minimal(operation: ApiOperation) -> None:
     operation.answers_with(204, words, None, "ETag", "Preference-Applied")
 
 
+def _prefer_document(operation: ApiOperation) -> None:
+    """Describe Prefer where a 201 may follow; its example is not `return=minimal`, since then a 201 has no body.
+
+    OpenAPI cannot say that a body depends on a field of the request, so whoever tries examples would miss it.
+    """
+    operation.takes("Prefer")
+    found = operation.parameters["header", "Prefer"]
+    found["schema"] = {**found["schema"], "examples": ["return=representation"]}
+
+
 def _create(operation: ApiOperation) -> None:
     schemas = operation.of_model()
     several = {"type": "array", "items": schemas.create(), "minItems": 1, "maxItems": operation.resource.max_bulk}
     operation.says(f"Create one of {operation.tag}", "From an array, or from lines of JSON, many with one request.")
-    operation.takes("Prefer", "Idempotency-Key")
+    operation.takes("Idempotency-Key")
+    _prefer_document(operation)
     operation.takes_body({"anyOf": [schemas.create(), several]})
     # A sequence of values is described as an array would be, as OpenAPI 3.2 has it (§4.14.4).
-    lines = {"type": "array", "items": schemas.create(), "description": "A line of JSON for each new document."}
-    operation.takes_body(lines, NDJSON)
-    created = operation.answers_with(201, "Created.", schemas.shown(), "Location", "ETag", "Cache-Control", "Vary")
+    lines = {"type": "array", "items": or_refused(schemas.create()), "minItems": 1}
+    operation.takes_body({**lines, "description": "A line of JSON for each new document."}, NDJSON)
+    words = "Created; with `Prefer: return=minimal`, without a body."
+    created = operation.answers_with(201, words, schemas.shown(), "Location", "ETag", "Cache-Control", "Vary")
     created.fields |= {"Preference-Applied": False, "Idempotent-Replayed": False}
     many = operation.answers_with(200, "A result for each document of an array, in order.", results_schema(operation))
+    many.fields["Preference-Applied"] = False
     words = "A result for each line, as it is stored."
     many.content[NDJSON] = {"type": "array", "items": {"type": "object"}, "description": words}
     _describe_body(operation)
     operation.problem("validation", "exists", "empty-bulk", "too-many-items")
     operation.problem("malformed-idempotency-key", "idempotency-key-for-many", "idempotency-key-reused")
     operation.problem("idempotent-request-running", "idempotent-result-gone")
+    operation.answers[409].fields["Retry-After"] = False
     # What was created before can have been altered since, or have become somebody else's.
     _describe_stored(operation)
     operation.fails(404)
@@ -203,12 +224,13 @@ def _replace(operation: ApiOperation) -> None:
     )
     operation.takes_body(schemas.replace())
     operation.answers_with(200, "Replaced.", schemas.shown(), "ETag", "Cache-Control", "Vary")
-    if operation.resource.create_by_put or operation.resource.info.restorable:
-        operation.answers_with(
-            201, "Created, or restored.", schemas.shown(), "Location", "ETag", "Cache-Control", "Vary"
-        )
-        operation.problem("exists")
     _answer_minimal(operation)
+    if operation.resource.create_by_put or operation.resource.info.restorable:
+        words = "Created, or restored; with `Prefer: return=minimal`, without a body."
+        created = operation.answers_with(201, words, schemas.shown(), "Location", "ETag", "Cache-Control", "Vary")
+        created.fields["Preference-Applied"] = False
+        operation.problem("exists")
+        _prefer_document(operation)
     _describe_body(operation)
     operation.problem("validation", "key-mismatch")
     _describe_change(operation)

@@ -6,7 +6,7 @@ from .components import Schema
 from .operation import ApiOperation
 from .problem_kinds import any_problem
 
-__all__ = ["describe_bulk", "results_schema"]
+__all__ = ["describe_bulk", "or_refused", "results_schema"]
 
 
 def results_schema(operation: ApiOperation) -> Schema:
@@ -32,6 +32,11 @@ def results_schema(operation: ApiOperation) -> Schema:
     return schemas.other("Results", make)
 
 
+def or_refused(schema: Schema) -> Schema:
+    """What one of many should be, whatever it is: the request as such is good, and its result says what is wrong."""
+    return {"anyOf": [schema, {"description": "Anything else has a problem as its result, and changes nothing."}]}
+
+
 def describe_bulk(operation: ApiOperation) -> None:
     """Describe `POST {path}/_bulk`."""
     schemas = operation.of_model()
@@ -42,11 +47,12 @@ def describe_bulk(operation: ApiOperation) -> None:
     operation.takes("Prefer")
     operation.takes_body(schemas.other("Bulk", lambda: _operations(operation)))
     results = results_schema(operation)
-    operation.answers_with(200, "A result for each operation, in order.", results, "Cache-Control", "Vary")
+    fields = ("Preference-Applied", "Cache-Control", "Vary")
+    operation.answers_with(200, "A result for each operation, in order.", results, *fields)
     operation.problem("malformed-body", "too-many-members", "empty-bulk", "too-many-items", "validation")
     operation.problem("idempotency-key-for-many")
     operation.fails(413)
-    operation.fails(415, fields=["Accept-Post"])
+    operation.fails(415, fields=["Accept-Post", "Accept-Encoding"])
 
 
 def _operations(operation: ApiOperation) -> Schema:
@@ -54,8 +60,8 @@ def _operations(operation: ApiOperation) -> Schema:
     key = {"type": ["string", "integer"], "description": "What stands in the document's address, unquoted."}
     if_match = {"type": "string", "description": "What If-Match would say."}
     members: dict[str, dict[str, Schema]] = {
-        "create": {"document": schemas.create()},
-        "replace": {"key": key, "document": schemas.replace(), "if_match": if_match},
+        "create": {"document": or_refused(schemas.create())},
+        "replace": {"key": key, "document": or_refused(schemas.replace()), "if_match": if_match},
         "delete": {"key": key, "if_match": if_match},
     }
     each = [

@@ -79,7 +79,7 @@ def describe_resolution(operation: ApiOperation) -> None:
     operation.problem("contended", "outcome-unknown", "refused-by-database")
     operation.fails(404)
     operation.fails(413)
-    operation.fails(415, fields=["Accept-Post"])
+    operation.fails(415, fields=["Accept-Post", "Accept-Encoding"])
 
 
 def _decision(document: Schema) -> Schema:

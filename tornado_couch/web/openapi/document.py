@@ -15,6 +15,7 @@ from ..pages import PageHandler
 from ..policies import Policy
 from ..problems import ProblemHandler
 from .actions import ACTIONS, describe_common
+from .asking import describe_head, describe_options, describe_other_methods
 from .components import Components
 from .links import link_operations
 from .naming import name_operations, tag_of
@@ -25,7 +26,7 @@ from .security import describe_access
 
 __all__ = ["ApiInfo", "openapi_document"]
 
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _NO_METHOD = tornado.web.RequestHandler._unimplemented_method
 
 
@@ -57,7 +58,6 @@ def openapi_document(application: tornado.web.Application, info: ApiInfo | None 
 
     Of each mounted resource there are the actions that its handlers have and that its policy lets anybody
     use. Other handlers are part of it where they say themselves what they do: see `ResourceHandler.describe`.
-    Each GET can be a HEAD, and OPTIONS is answered everywhere; neither is described.
 
     Args:
         application: what is mounted, with its settings.
@@ -100,30 +100,44 @@ class _Describer:
             if route.path in seen or not _describes(route.handler):  # of two routes the first answers
                 continue
             seen.add(route.path)
-            for method in _METHODS:
-                # Tornado's own class has all methods, each of which answers 405.
-                if getattr(route.handler, method.lower(), _NO_METHOD) is not _NO_METHOD:
-                    yield from self._operation(route, method)
+            found = [each for method in _METHODS for each in self._operation(route, method)]
+            yield from found
+            if found and _has(route.handler, "OPTIONS"):
+                yield self._options(route, [each.method for each in found])
 
-    def _operation(self, route: Route, method: str) -> Iterator[ApiOperation]:
-        """What a method does, if the policy lets anybody use it."""
-        handler, resource = route.handler, route.target.get("resource")
+    def _started(self, route: Route, method: str) -> ApiOperation:
         operation = ApiOperation(
             method,
             route.path,
-            _action(handler, method),
+            _action(route.handler, method),
             components=self._components,
-            resource=resource,
+            resource=route.target.get("resource"),
             settings=self._settings,
             target=route.target,
         )
         operation.tag = tag_of(route)
+        for name in route.names:
+            operation.parameter("path", name, _path_schema(operation, name), "What names the document.")
+        return operation
+
+    def _options(self, route: Route, methods: list[str]) -> ApiOperation:
+        """What OPTIONS does, which nobody is asked for credentials for."""
+        operation = self._started(route, "OPTIONS")
+        describe_options(operation, methods, getattr(route.handler, "BODY_TYPES", {}))
+        describe_other_methods(operation)
+        _deprecate(operation)
+        return operation
+
+    def _operation(self, route: Route, method: str) -> Iterator[ApiOperation]:
+        """What a method does, if there is one and the policy lets anybody use it."""
+        if not _has(route.handler, method):
+            return
+        handler, operation = route.handler, self._started(route, method)
+        resource = operation.resource
         policy = getattr(resource, "policy", None) or route.target.get("policy") or self._settings.get("policy")
         judged = "retrieve" if issubclass(handler, PageHandler) else operation.action
         if policy is not None and not policy.offers(judged):
             return
-        for name in route.names:
-            operation.parameter("path", name, _path_schema(operation, name), "What names the document.")
         self._describe(operation, handler)
         if issubclass(handler, AdmissionMixin):
             self._describe_limits(operation)
@@ -136,15 +150,16 @@ class _Describer:
             describe_common(operation)
             # A hook of the service's own answers with whatever problem it raises.
             operation.open_ended = type(resource.hooks) is not Hooks
-            operation.deprecated = resource.deprecation is not None
             if operation.action in ACTIONS:
                 ACTIONS[operation.action](operation)
         handler.describe(operation)
         if not any(status < 300 for status in operation.answers):
             operation.answers_with(200, "See the service's own documentation.")
-        if operation.deprecated:
-            for answer in operation.answers.values():
-                answer.fields |= dict.fromkeys(resource.deprecation.headers if resource else ())
+        if issubclass(handler, PageHandler):  # whatever it shows, and whoever says so
+            operation.answers[200].fields.setdefault("ETag")
+        if operation.method == "HEAD":
+            describe_head(operation)
+        _deprecate(operation)
 
     def _describe_limits(self, operation: ApiOperation) -> None:
         own = getattr(operation.resource, "rate_limit", None)
@@ -154,7 +169,22 @@ class _Describer:
             operation.limited = True
 
 
+def _has(handler: type[Any], method: str) -> bool:
+    # Tornado's own class has all methods, each of which answers 405.
+    return getattr(handler, method.lower(), _NO_METHOD) is not _NO_METHOD
+
+
+def _deprecate(operation: ApiOperation) -> None:
+    """Say that an operation should no longer be used, where its resource should not."""
+    deprecation = getattr(operation.resource, "deprecation", None)
+    if deprecation is not None:
+        operation.deprecated = True
+        for answer in operation.answers.values():
+            answer.fields |= dict.fromkeys(deprecation.headers)
+
+
 def _action(handler: type[Any], method: str) -> str:
+    method = "GET" if method == "HEAD" else method  # a handler describes it as that
     actions: dict[str, str] = handler._actions if issubclass(handler, ResourceHandler) else {}
     return actions.get(method, method.lower())
 
@@ -169,7 +199,8 @@ def _describes(handler: type[tornado.web.RequestHandler]) -> bool:
 
 
 def _path_schema(operation: ApiOperation, name: str) -> dict[str, Any]:
-    if name == "key" and operation.resource is not None:
+    # What can be done is the same for every key, and so is told for those that no document has.
+    if name == "key" and operation.resource is not None and operation.method != "OPTIONS":
         return key_schema(operation.components, operation.resource.model)
     return {"type": "string", "minLength": 1}
 

@@ -31,7 +31,8 @@ def describe_version(operation: ApiOperation) -> None:
     version = {"type": "string", "pattern": "^[1-9][0-9]{0,9}(~[0-9a-f]+)?$", "examples": ["1"]}
     operation.query("version", version, "The version of this number.")
     operation.query("at", _TIME, "The version that was the latest at this time; a plus sign is written `%2B`.")
-    operation.answers[200].fields |= {"Link": False, "Content-Location": False}
+    for status in (200, 304):
+        operation.answers[status].fields |= {"Link": False, "Content-Location": False}
 
 
 def versions_schema(operation: ApiOperation) -> Schema:

@@ -22,7 +22,7 @@ def link_operations(operations: Iterable[ApiOperation]) -> None:
     """
     by_resource: dict[int, dict[str, ApiOperation]] = {}
     for each in operations:
-        if each.resource is not None:
+        if each.resource is not None and each.method != "HEAD":  # whose action is that of GET
             by_resource.setdefault(id(each.resource), {})[each.action] = each
     for found in by_resource.values():
         _link(found)

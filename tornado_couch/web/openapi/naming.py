@@ -35,9 +35,10 @@ def name_operations(operations: Iterable[ApiOperation]) -> None:
 
 
 def _free(operation: ApiOperation, taken: set[str | None]) -> str:
-    verb = _VERBS.get(operation.action, operation.action)
+    asking = operation.method in ("HEAD", "OPTIONS")  # HEAD has the action of GET
+    verb = operation.method.lower() if asking else _VERBS.get(operation.action, operation.action)
     words = _words(operation.path)
-    if operation.action in _OF_ONE and words:
+    if words and (operation.path.endswith("}") if asking else operation.action in _OF_ONE):
         words[-1] = _singular(words[-1])
     # A version is left out of the name, until another version wants the same one.
     short, whole = _identifier("_".join([verb, *words])), _identifier(f"{verb}_{operation.path}")

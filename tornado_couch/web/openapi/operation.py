@@ -170,7 +170,10 @@ class ApiOperation:
     def problem(self, *kinds: str) -> None:
         """Add problems of the package's own kinds, each with its status."""
         for kind in kinds:
-            self.fails(KINDS[kind].status, kind)
+            status = KINDS[kind].status
+            self.fails(status, kind)
+            if status in (503, 504):
+                self.answers[status].fields.setdefault("Retry-After")
 
     # ------------------------------------------------------------ the Operation Object
 
@@ -206,10 +209,14 @@ class ApiOperation:
     def _answer(self, status: int, answer: Answer) -> dict[str, Any]:
         found: dict[str, Any] = {"description": answer.description or _told(status, answer.problems)}
         fields = {**answer.fields, **({"RateLimit": False, "RateLimit-Policy": False} if self.limited else {})}
+        if self.settings.get("server_timing"):
+            fields = {"Server-Timing": False, "Preference-Applied": None, **fields}
         if fields:
             found["headers"] = {
                 name: answer_field(self.components, name, required=required) for name, required in fields.items()
             }
+        if self.method == "HEAD":  # a header alone
+            return found
         content = self._content(answer.content, "writeOnly")
         if answer.problems:
             each = [problem_schema(self.components, status, kind) for kind in answer.problems]

@@ -21,9 +21,15 @@ def key_schema(components: Components, model: type[Model]) -> Schema:
     """What names a document in its address."""
     info = model_info(model)
     if info.key is None or info.key.generated:
-        return {"type": "string", "minLength": 1, "examples": ["6e1295ed6c29495e54cc05947f18c8af"]}
+        # No id begins with an underscore, so what does is another address, such as `_bulk`.
+        example = "6e1295ed6c29495e54cc05947f18c8af"
+        return {"type": "string", "minLength": 1, "pattern": "^[^_]", "examples": [example]}
     schema = property_schema(components, model, info.key.name)
-    return {"minLength": 1, **schema} if schema.get("type") == "string" else schema
+    if schema.get("type") != "string":
+        return schema
+    # Where a pattern is, the author has said what keys are like.
+    others = {} if "pattern" in schema or "enum" in schema else {"not": {"enum": ["_bulk", *info.reductions]}}
+    return {"minLength": 1, **schema, **others}
 
 
 def describe_page(operation: ApiOperation) -> None:
