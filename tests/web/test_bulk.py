@@ -363,6 +363,19 @@ async def test_a_bulk_request_of_nothing_is_400(ask: Client) -> None:
     assert (await ask("POST", "/places/_bulk", bulk())).status == 400
 
 
+async def test_a_problem_says_where_a_request_for_it_alone_would_have_gone(ask: Client) -> None:
+    """As its `instance`: the collection for a creation, else the document, whatever its key is made of."""
+    operations = [
+        {"action": "create", "document": {"color": ""}},
+        {"action": "delete", "key": "a/b"},
+        {"action": "replace", "key": 7, "document": {"color": "red"}},
+    ]
+    reply = await ask("POST", "/fruits/_bulk", bulk(*operations))
+    assert reply.status == 200
+    found = [each["problem"]["instance"] for each in reply.json["items"]]
+    assert found == ["/fruits", "/fruits/a%2Fb", "/fruits/7"]
+
+
 async def test_hooks_run_for_each_operation(store: Store, serve: Serve) -> None:
     """Each operation is told by its own action, before and after."""
     hooks = Watch()

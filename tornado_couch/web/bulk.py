@@ -80,7 +80,7 @@ class BulkHandler(OutcomeMixin, Creator, Rewriter):
     def _instance(self, asked: dict[str, Any]) -> str:
         """Where the request for an operation alone would have gone."""
         path = self.resource.path
-        return f"{path}/{quote(str(asked['key']), safe='', errors='replace')}" if "key" in asked else path
+        return f"{path}/{quote(str(asked['key']), safe='')}" if "key" in asked else path
 
     def allowed_methods(self) -> list[str]:
         """POST, where the policy lets anybody do any of the three."""
