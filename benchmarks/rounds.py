@@ -17,7 +17,7 @@ from .generator import Job
 from .operations import Dataset, Operation, Target
 from .processes import Cores, Watched, generate
 
-__all__ = ["Figure", "Peer", "check", "measure"]
+__all__ = ["Figure", "Peer", "check", "measure", "measure_once"]
 
 
 @dataclass
@@ -135,14 +135,14 @@ def measure(
             group = [Figure(operation.name, peer.target.name, count) for peer in peers]
             for _ in range(rounds):
                 for peer, figure in zip(peers, group, strict=True):
-                    _measure_once(peer, operation, figure, seconds, couchdb, cores)
+                    measure_once(peer, operation, figure, seconds, couchdb, cores)
             shown = ", ".join(f"{each.peer} {each.median('rates'):.0f}/s" for each in group)
             print(f"{operation.name}, {count} connections: {shown}", file=sys.stderr, flush=True)
             figures += group
     return figures
 
 
-def _measure_once(
+def measure_once(
     peer: Peer, operation: Operation, figure: Figure, seconds: float, couchdb: Watched, cores: Cores
 ) -> None:
     job = Job(
