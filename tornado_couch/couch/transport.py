@@ -10,7 +10,6 @@ import asyncio
 import io
 import select
 import ssl
-import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -28,13 +27,8 @@ from yarl import URL
 
 from .. import errors
 from .._version import __version__
+from .deadline import deadline
 from .observing import Observer, Observers
-
-if sys.version_info >= (3, 11):
-    from asyncio import timeout as deadline
-else:
-    # aiohttp brings it there.
-    from async_timeout import timeout as deadline  # type: ignore[import-not-found, unused-ignore]
 
 __all__ = [
     "DEFAULT_TIMEOUT",
