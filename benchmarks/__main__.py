@@ -83,7 +83,7 @@ async def _run(options: argparse.Namespace, errors: IO[str]) -> str:
         figures = await asyncio.to_thread(
             measure,
             peers,
-            [OPERATIONS[each] for each in options.operations],
+            [each for name, each in OPERATIONS.items() if name in options.operations],
             options.connections,
             rounds=options.rounds,
             seconds=options.seconds,

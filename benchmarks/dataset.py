@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tornado_couch import Couch, Model, Store, install
+from tornado_couch import Couch, Database, Model, Store, install
 
 from .operations import Dataset
 from .peers.models import Fruit, Place, SecretFruit
@@ -25,6 +25,7 @@ async def new_database(couch: Couch, purpose: str, models: Sequence[type[Model]]
     await couch.create_database(name)
     try:
         await install(couch, name, models)
+        await _index_when_asked(couch[name])
         yield name
     finally:
         await couch.delete_database(name)
@@ -66,6 +67,16 @@ async def filled(
         await store.find(fruit, limit=1)
     await store.find(Place, limit=1)
     return Dataset(ids, [f"place-{first + n:07}" for n in range(count)])
+
+
+async def _index_when_asked(database: Database) -> None:
+    """Have indexes brought up to date by queries alone.
+
+    CouchDB would otherwise index in the background what one peer has written while the next one is measured.
+    https://docs.couchdb.org/en/stable/api/ddoc/common.html
+    """
+    for row in (await database.all_docs(startkey="_design/", endkey="_design0", include_docs=True)).rows:
+        await database.put({**(row.doc or {}), "autoupdate": False})
 
 
 def _id(created: Any) -> str:

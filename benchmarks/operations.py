@@ -161,8 +161,9 @@ OPERATIONS = {
         Operation("GET by id", _by_id, (200,), _is_document),
         Operation("GET by key", _by_key, (200,), _is_document),
         Operation("GET, not changed (304)", _conditional, (304,), lambda body: body is None, _first_paths),
+        Operation("page of 50", _page, (200,), _is_page),
+        # Those that write come last, so that no other finds what they leave.
         Operation("POST", _post, (201, 202), _is_written),
         Operation("PUT with If-Match", _put, (200, 201, 202), _is_written, _first_paths),
-        Operation("page of 50", _page, (200,), _is_page),
     )
 }
