@@ -56,8 +56,9 @@ class Described:
         where = f"{method} {path}: {status} {text[:500]!r}"
         operation = self.operation(method, path)
         if operation is None:
-            if status != 405 or not any(pattern.fullmatch(path) for pattern, _ in self._paths):
+            if not any(pattern.fullmatch(path) for pattern, _ in self._paths):
                 return
+            assert status == 405, f"{where}: there is no such operation"
             answer = self.document["components"]["responses"]["MethodNotAllowed"]
         else:
             responses = operation["responses"]
