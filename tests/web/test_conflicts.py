@@ -202,6 +202,13 @@ class TestDeciding:
         assert (await shelf.get(Item, item_id)).pin == "1234"
         assert len(await live(shelf, item_id)) == 1
 
+    async def test_what_was_decided_can_be_decided_again(self, ask: Client, shelf: Store) -> None:
+        """Also where there never was more than one leaf, so that no other one tells of its ancestors."""
+        item_id = (await shelf.create(Item(color="red"))).item_id
+        for stock in (20, 21):
+            reply = await resolve(ask, item_id, {"document": {"stock": stock}})
+            assert (reply.status, reply.json["stock"]) == (200, stock)
+
     async def test_what_rules_cannot_decide_can_be_decided(self, ask: Client, shelf: Store) -> None:
         """Not by the rules: 409 that says why."""
         item_id = await leaves(shelf, {"verdict": "good"}, {"verdict": "bad"})

@@ -137,6 +137,7 @@ class Ancestry:
     def __init__(self, documents: Iterable[Document] = ()) -> None:
         self._parents: dict[str, set[str]] = {}
         self._merges: dict[str, _Record] = {}  # by the revision that was made
+        self._forget()
         for each in documents:
             self.learn(each)
 
@@ -153,6 +154,10 @@ class Ancestry:
             self._parents.setdefault(made or path[0], set()).update(record.parents, record.earlier)
             if made:
                 self._merges[made] = record
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let what was worked out so far be worked out anew."""
         self.path = cache(self._path)
         self.ancestors = cache(self._ancestors)
 
