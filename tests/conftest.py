@@ -6,9 +6,14 @@ import os
 import uuid
 from collections.abc import AsyncIterator
 
+import hypothesis
 import pytest
 
 from tornado_couch import Couch, Database
+
+# How long an example takes is not what is tested; on a busy machine one in thousands takes far longer.
+hypothesis.settings.register_profile("timeless", deadline=None)
+hypothesis.settings.load_profile("timeless")
 
 SERVERS = ["embedded", *(["COUCHDB_URL"] if os.environ.get("COUCHDB_URL") else [])]
 

@@ -161,6 +161,7 @@ async def test_a_changed_fruit_is_not_deleted_unseen(open_page: Open) -> None:
     await first.locator("#fruit-rows tr", has_text="blue").wait_for()
     await second.locator("#confirm").get_by_role("button", name="Delete").click()
     await second.locator("#fruits-status", has_text="changed meanwhile").wait_for()
+    await second.locator("#fruit-rows tr", has_text="blue").wait_for()  # it is shown after it is said
     assert await cells(second, "Gala") == ["Gala", "blue", "–"]
 
 

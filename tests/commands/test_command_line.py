@@ -75,6 +75,31 @@ def test_commands_are_in_order_and_known() -> None:
     assert {"completion", "couchdb", "install", "keys", "new", "openapi", "serve"} <= set(listed)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["completion", "fish"],
+        ["install", "--help"],
+        ["keys", "create", "ring"],
+        ["new", "my-orchard", "--json"],
+        ["openapi", "tests.ops.service:make_app"],
+        ["policy-report", "tests.ops.service", "--json"],
+        ["serve", "tests.ops.service:make_app", "--print-config"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_is_warned_of(arguments: list[str], tmp_path: Path) -> None:
+    """`python -W error -m tornado_couch …` has nothing to say but the command's own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tornado_couch", *arguments],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script(shell: str) -> None:
     """For the program and the variable that click looks at."""

@@ -303,15 +303,15 @@ class Database:
     ) -> list[tuple[str, str]]:
         """Up to `limit` living documents as id and JSON text, between two ids (inclusive), in the order of bytes."""
         low, high = (end, start) if descending else (start, end)
-        from_low = "docs.id >= ?1" if low is not None else "?1 IS NULL"
-        to_high = "docs.id <= ?2" if high is not None else "?2 IS NULL"
+        from_low = "docs.id >= :low" if low is not None else ":low IS NULL"
+        to_high = "docs.id <= :high" if high is not None else ":high IS NULL"
         order = "DESC" if descending else "ASC"
         statement = (
             "SELECT docs.id, docs.rev, bodies.json, bodies.atts FROM docs JOIN bodies ON bodies.key = docs.body"  # noqa: S608
-            f" WHERE docs.state = 0 AND {from_low} AND {to_high} ORDER BY docs.id {order} LIMIT ?3"
+            f" WHERE docs.state = 0 AND {from_low} AND {to_high} ORDER BY docs.id {order} LIMIT :limit"
         )
         with self.connections.read() as connection:
-            rows = connection.execute(statement, (low, high, limit)).fetchall()
+            rows = connection.execute(statement, {"low": low, "high": high, "limit": limit}).fetchall()
         return [(doc_id, _plain_text(doc_id, rev, body, atts)) for doc_id, rev, body, atts in rows]
 
     def design_documents(self) -> list[tuple[str, str]]:
