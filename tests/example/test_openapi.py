@@ -75,16 +75,19 @@ def service(server_url: str) -> Iterator[Service]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_schemathesis_finds_no_failure(service: Service, tmp_path: Path) -> None:
-    """All checks, all phases: examples, each constraint of each schema, random requests, sequences along the links."""
+    """All checks, all phases: examples, each constraint of each schema, random requests, sequences along the links.
+
+    What it is told of the contract beyond the document is in docs/openapi.md.
+    """
     options = ["--max-examples", "5", "--seed", "1", "--no-color", "--workers", "1", "--request-timeout", "60"]
     options += ["--suppress-health-check", "all"]  # which judge the speed of this machine
     config = str(ROOT / "tests/web/schemathesis.toml")
     command = [str(BIN / "schemathesis"), "--config-file", config, "run", f"{service.url}/openapi.json", *options]
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.web.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=580, check=False
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert f"Tested: {sum(len(each) for each in service.document['paths'].values())}\n" in done.stdout

@@ -444,6 +444,7 @@ class Pressed(RetrieveMixin):
     def describe(cls, operation: ApiOperation) -> None:
         super().describe(operation)
         if operation.action == "retrieve":
+            operation.id = "press" if operation.method == "GET" else operation.id
             operation.query("pressed", {"type": "boolean"}, "As juice.")
             operation.fails(422, "not-juicy")
 
@@ -473,8 +474,10 @@ def test_handlers_of_ones_own_describe_themselves(nowhere: Store) -> None:
     app = Application([*resource("/melons", Melon, nowhere, document=Pressed), *more], policy=AllowAny())
     document = openapi_document(app)
     validate(document)
-    get = document["paths"]["/melons/{key}"]["get"]
+    get, head = (document["paths"]["/melons/{key}"][method] for method in ("get", "head"))
     assert "pressed" in [each["name"] for each in get["parameters"]]
+    assert (get["operationId"], head["operationId"]) == ("press", "head_press")
+    assert head["parameters"] == get["parameters"]
     assert "urn:tornado-couch:problem:not-juicy" in json.dumps(document)
     weather = document["paths"]["/weather/{place}"]["get"]
     assert weather["summary"] == "The weather"

@@ -21,7 +21,9 @@ _CORS = (
 
 
 def describe_head(operation: ApiOperation) -> None:
-    """Say of an operation that is described as its GET what it is for."""
+    """Make HEAD of an operation that is described as GET."""
+    operation.method = "HEAD"
+    operation.id = f"head_{operation.id}" if operation.id else None
     operation.says(f"{operation.summary}: the header alone", "As GET, without a body (RFC 9110 §9.3.2).")
 
 

@@ -132,7 +132,8 @@ class _Describer:
         """What a method does, if there is one and the policy lets anybody use it."""
         if not _has(route.handler, method):
             return
-        handler, operation = route.handler, self._started(route, method)
+        # A handler describes HEAD as GET, and so need not know of it.
+        handler, operation = route.handler, self._started(route, "GET" if method == "HEAD" else method)
         resource = operation.resource
         policy = getattr(resource, "policy", None) or route.target.get("policy") or self._settings.get("policy")
         judged = "retrieve" if issubclass(handler, PageHandler) else operation.action
@@ -142,6 +143,8 @@ class _Describer:
         if issubclass(handler, AdmissionMixin):
             self._describe_limits(operation)
             describe_access(operation, policy or Policy(), judged)
+        if method == "HEAD":
+            describe_head(operation)
         yield operation
 
     def _describe(self, operation: ApiOperation, handler: Any) -> None:
@@ -157,8 +160,6 @@ class _Describer:
             operation.answers_with(200, "See the service's own documentation.")
         if issubclass(handler, PageHandler):  # whatever it shows, and whoever says so
             operation.answers[200].fields.setdefault("ETag")
-        if operation.method == "HEAD":
-            describe_head(operation)
         _deprecate(operation)
 
     def _describe_limits(self, operation: ApiOperation) -> None:
@@ -184,7 +185,6 @@ def _deprecate(operation: ApiOperation) -> None:
 
 
 def _action(handler: type[Any], method: str) -> str:
-    method = "GET" if method == "HEAD" else method  # a handler describes it as that
     actions: dict[str, str] = handler._actions if issubclass(handler, ResourceHandler) else {}
     return actions.get(method, method.lower())
 
