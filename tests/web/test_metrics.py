@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
@@ -287,6 +288,22 @@ async def test_two_services_in_one_process_have_metrics_of_their_own(store: Stor
     assert re.findall(rb'orchard_request_seconds_bucket\{le="([^"]+)"', text) == [b"0.5", b"1.0", b"+Inf"]
 
 
+@pytest.fixture
+def closed_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Closes prometheus-client's files, which it keeps open until its process ends: here one stands for several."""
+    opened: list[Any] = []
+
+    def opening(*arguments: Any) -> Any:
+        opened.append(MmapedDict(*arguments))  # type: ignore[no-untyped-call]
+        return opened[-1]
+
+    monkeypatch.setattr(prometheus.values, "MmapedDict", opening)
+    yield
+    for each in opened:
+        each.close()
+
+
+@pytest.mark.usefixtures("closed_files")
 async def test_processes_share_their_numbers_by_files(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that takes another's place goes on with its numbers; what was under way in it is forgotten."""
     monkeypatch.setenv(prometheus.DIRECTORY_VARIABLE, str(tmp_path))
