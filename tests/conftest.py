@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import hypothesis
 import pytest
 
+from tests import oldest  # noqa: F401 - before any test
 from tornado_couch import Couch, Database
 
 # How long an example takes is not what is tested; on a busy machine one in thousands takes far longer.

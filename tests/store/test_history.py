@@ -328,7 +328,7 @@ async def test_another_process_s_versions_are_seen_at_once(store: Store, ring: K
 
 class TestLists:
     @pytest.fixture
-    async def store(self, store: Store) -> Store:
+    async def grown(self, store: Store) -> Store:
         for number in range(12):
             await store.create(Fruit(name=f"f{number:02}", color="red", size=number))
         for number in range(0, 12, 2):
@@ -354,46 +354,46 @@ class TestLists:
         return found
 
     @pytest.mark.parametrize("limit", [1, 3, 50])
-    async def test_a_list_has_each_document_once_as_it_is_now(self, store: Store, limit: int) -> None:
+    async def test_a_list_has_each_document_once_as_it_is_now(self, grown: Store, limit: int) -> None:
         """In the order of the keys, up and down; without those that are deleted."""
         alive = [f"f{number:02}" for number in range(12) if number not in (3, 4)]
-        assert await self.walked(store, Query(), limit) == alive
-        assert await self.walked(store, Query(descending=True), limit) == alive[::-1]
-        assert await self.walked(store, Query(sort=["name"]), limit) == alive
-        assert await self.walked(store, Query(ranges={"name": Bounds(gte="f02", lt="f07")}), limit) == alive[2:5]
-        assert await self.walked(store, Query(deleted=True), limit) == ["f03", "f04"]
+        assert await self.walked(grown, Query(), limit) == alive
+        assert await self.walked(grown, Query(descending=True), limit) == alive[::-1]
+        assert await self.walked(grown, Query(sort=["name"]), limit) == alive
+        assert await self.walked(grown, Query(ranges={"name": Bounds(gte="f02", lt="f07")}), limit) == alive[2:5]
+        assert await self.walked(grown, Query(deleted=True), limit) == ["f03", "f04"]
 
     @pytest.mark.parametrize("limit", [1, 3, 50])
-    async def test_a_filter_is_for_what_documents_are_now(self, store: Store, limit: int) -> None:
+    async def test_a_filter_is_for_what_documents_are_now(self, grown: Store, limit: int) -> None:
         """Not for what they were; in every order."""
         green = [f"f{number:02}" for number in (0, 2, 6, 8, 10)]
         red = [f"f{number:02}" for number in (1, 5, 7, 9, 11)]
-        assert await self.walked(store, Query({"color": ["green"]}), limit) == green
-        assert await self.walked(store, Query({"color": ["red"]}), limit) == red
-        assert await self.walked(store, Query({"color": ["red", "green"]}, sort=["color"]), limit) == green + red
-        assert await self.walked(store, Query({"color": ["red"]}, descending=True), limit) == red[::-1]
+        assert await self.walked(grown, Query({"color": ["green"]}), limit) == green
+        assert await self.walked(grown, Query({"color": ["red"]}), limit) == red
+        assert await self.walked(grown, Query({"color": ["red", "green"]}, sort=["color"]), limit) == green + red
+        assert await self.walked(grown, Query({"color": ["red"]}, descending=True), limit) == red[::-1]
         by_size = Query({"color": ["green"]}, sort=["size"], descending=True)
-        assert await self.walked(store, by_size, limit) == green[::-1]
-        assert await self.walked(store, Query({"color": ["green"]}, deleted=True), limit) == ["f04"]
-        assert await self.walked(store, Query({"name": ["f05", "f03", "f00"]}), limit) == ["f00", "f05"]
+        assert await self.walked(grown, by_size, limit) == green[::-1]
+        assert await self.walked(grown, Query({"color": ["green"]}, deleted=True), limit) == ["f04"]
+        assert await self.walked(grown, Query({"name": ["f05", "f03", "f00"]}), limit) == ["f00", "f05"]
 
-    async def test_documents_are_counted_by_key_alone(self, store: Store) -> None:
+    async def test_documents_are_counted_by_key_alone(self, grown: Store) -> None:
         """Of another index only the versions could be counted."""
-        assert (await store.find(Fruit, limit=1, count=True)).total == 10
-        assert (await store.find(Fruit, Query(deleted=True), limit=1, count=True)).total == 2
+        assert (await grown.find(Fruit, limit=1, count=True)).total == 10
+        assert (await grown.find(Fruit, Query(deleted=True), limit=1, count=True)).total == 2
         with pytest.raises(NoIndex):
-            await store.find(Fruit, Query({"color": ["red"]}), count=True)
+            await grown.find(Fruit, Query({"color": ["red"]}), count=True)
 
     async def test_a_page_of_what_changed_often_comes_back_short(
-        self, store: Store, monkeypatch: pytest.MonkeyPatch
+        self, grown: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Rather than look at all versions at once; the next one goes on behind them."""
-        monkeypatch.setattr("tornado_couch.store.history_pages._MOST_ROWS", 0)
-        monkeypatch.setattr("tornado_couch.store.history_pages._ROWS_AN_ITEM", 2)
-        page = await store.find(Fruit, Query({"color": ["red"]}), limit=2)
+        monkeypatch.setattr("tornado_couch.grown.history_pages._MOST_ROWS", 0)
+        monkeypatch.setattr("tornado_couch.grown.history_pages._ROWS_AN_ITEM", 2)
+        page = await grown.find(Fruit, Query({"color": ["red"]}), limit=2)
         assert len(page.items) < 2
         assert page.next is not None
-        assert len(await self.walked(store, Query({"color": ["red"]}), 2)) == 5
+        assert len(await self.walked(grown, Query({"color": ["red"]}), 2)) == 5
 
 
 async def test_a_list_shows_what_was_written_since_its_index_was_read(store: Store) -> None:
