@@ -388,8 +388,8 @@ class TestLists:
         self, grown: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Rather than look at all versions at once; the next one goes on behind them."""
-        monkeypatch.setattr("tornado_couch.grown.history_pages._MOST_ROWS", 0)
-        monkeypatch.setattr("tornado_couch.grown.history_pages._ROWS_AN_ITEM", 2)
+        monkeypatch.setattr("tornado_couch.store.history_pages._MOST_ROWS", 0)
+        monkeypatch.setattr("tornado_couch.store.history_pages._ROWS_AN_ITEM", 2)
         page = await grown.find(Fruit, Query({"color": ["red"]}), limit=2)
         assert len(page.items) < 2
         assert page.next is not None
