@@ -31,6 +31,7 @@ class AnswerMixin(ProblemHandler):
     principal: Principal | None
     projection: Projection | None = None  # of a single document
     _tag: str | None = None
+    _preconditions: Preconditions | None = None
 
     def event(self, action: str) -> Event:
         """What the hooks are told."""
@@ -42,10 +43,12 @@ class AnswerMixin(ProblemHandler):
         Raises:
             Problem: 400 when an entity tag list is malformed.
         """
-        try:
-            return Preconditions.from_headers(self.fields)
-        except MalformedEntityTag as error:
-            raise Problem(400, "malformed-entity-tag", f"{error}.") from None
+        if self._preconditions is None:
+            try:
+                self._preconditions = Preconditions.from_headers(self.fields)
+            except MalformedEntityTag as error:
+                raise Problem(400, "malformed-entity-tag", f"{error}.") from None
+        return self._preconditions
 
     def preferences(self) -> Preferences:
         """What the client prefers.

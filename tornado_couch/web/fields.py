@@ -74,7 +74,7 @@ def of_projection(preconditions: Preconditions, projection: Projection | None) -
     kept = tuple(
         tag for tag in tags if [each for each in tag.opaque.split(";") if each.startswith("fields=")] == wanted
     )
-    return replace(preconditions, if_none_match=kept)
+    return preconditions if len(kept) == len(tags) else replace(preconditions, if_none_match=kept)
 
 
 def decode_parameter(name: str, values: Sequence[bytes]) -> str:
