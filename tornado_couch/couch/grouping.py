@@ -45,7 +45,7 @@ class GroupLimits:
     """
 
     in_flight: int = 3
-    documents: int = 128
+    documents: int = 64
     content_bytes: int = 256 * 1024
 
     def __post_init__(self) -> None:
