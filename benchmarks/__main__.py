@@ -100,23 +100,19 @@ async def _peers(
     keys = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "keys.json"
     ring = KeyRing.create()
     ring.save(keys)
-    count = options.documents
-    plain = await stack.enter_async_context(new_database(couch, "plain"))
-    data = await filled(couch, plain, count)
     found = []
     for name in options.peers:
-        database, mine = plain, data
+        # A database of its own for each: what one has written slows no other down.
         special: dict[str, Any] = {"ours-signed": {"signer": ring}, "ours-encrypted": {"crypter": ring}}.get(name, {})
-        if special:
-            database = await stack.enter_async_context(new_database(couch, name))
-            mine = await filled(couch, database, count, secret=name == "ours-encrypted", **special)
+        database = await stack.enter_async_context(new_database(couch, name))
+        data = await filled(couch, database, options.documents, secret=name == "ours-encrypted", **special)
         if name == "couchdb":
-            found.append(Peer(Target.couchdb(url, database), mine, Watched(None)))
+            found.append(Peer(Target.couchdb(url, database), data, Watched(None)))
             continue
         there, process = await asyncio.to_thread(
             _entered, stack, peer(name, url, database, str(keys), cores.service, errors, event_loop=options.event_loop)
         )
-        found.append(Peer(Target(name, there), mine, process))
+        found.append(Peer(Target(name, there), data, process))
     return found
 
 
