@@ -32,6 +32,9 @@ __all__ = ["Installer", "install"]
 Told = tuple[list[Step], list[str]]
 # CouchDB answers when an index is built; it goes on building when nobody waits any longer.
 _INDEX_TIMEOUT = Timeout(read=600.0, total=600.0)
+# CouchDB removes the files of a database a little after it has answered that it is deleted, and until then answers
+# 500. It names them by the second of their creation: one made anew within that second would lose its files.
+_VANISHING_SECONDS = 1.0
 
 
 async def install(couch: Couch, database: str, models: Iterable[type[Model]]) -> list[str]:
@@ -205,6 +208,7 @@ class Installer:
             await self._couch.delete_database(self._database.name)
         except NotFound:
             return None
+        await asyncio.sleep(_VANISHING_SECONDS)
         return f"deleted database {self._database.name}"
 
     async def _create_it(self) -> str | None:
