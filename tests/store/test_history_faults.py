@@ -99,12 +99,12 @@ async def test_each_kind_of_write_is_one_version(
         lambda: store.restore(Tree, "a"),
         lambda: store.delete(Tree, "a"),
     ):
-        proxy.faults[:] = [Fault(EFFECTS[effect], path="_bulk_docs")]
+        proxy.faults[:] = [Fault(EFFECTS[effect], method="PUT")]
         await call()
         assert proxy.faults[0].hits == 1
     assert await numbers(database) == [1, 2, 3, 4, 5]
     # The first request is refused, since there is a first version; it is the second that is spoilt.
-    proxy.faults[:] = [Fault(EFFECTS[effect], path="_bulk_docs", after=1)]
+    proxy.faults[:] = [Fault(EFFECTS[effect], method="PUT", after=1)]
     await store.create(Tree(name="a"))
     assert await numbers(database) == [1, 2, 3, 4, 5, 6]
 

@@ -36,7 +36,7 @@ async def hasty(store: Store, serve: Serve, proxy: FaultProxy) -> AsyncIterator[
 
 
 def strike(proxy: FaultProxy, effect: Effect, times: int | None = 1) -> None:
-    proxy.faults[:] = [Fault(effect, path="_bulk_docs", times=times)]
+    proxy.faults[:] = [Fault(effect, method="PUT", times=times)]
 
 
 @pytest.mark.parametrize("effect", [lose_answer, repeat_request])
@@ -72,7 +72,7 @@ async def test_who_creates_a_key_that_is_unique_is_told_201_and_every_other_409(
 async def test_what_stays_unknown_is_said(hasty: Client, proxy: FaultProxy, effect: Effect, status: int) -> None:
     """503, or 504 where it was time that ran out, with a type of its own and Retry-After; never success."""
     strike(proxy, effect, times=None)
-    proxy.faults.append(Fault(effect, path="revs=true", times=None))
+    proxy.faults += [Fault(effect, path=path, times=None) for path in ("_bulk_docs", "revs=true")]
     for reply in (
         await hasty("POST", "/places", {"name": "oslo"}),
         await hasty("POST", "/places", [{"name": "odda"}, {"name": "bergen"}]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
+from .. import json_text
 from ..errors import InvalidReply, NotFound
 from . import names
 from .bulk import Bulk
@@ -164,8 +165,17 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         document_id = document.get("_id")
         if not isinstance(document_id, str):
             raise ValueError("the document has no _id")
+        return await self.put_text(document_id, json_text.dumps(document))
+
+    async def put_text(self, document_id: str, text: bytes) -> WriteResult:
+        """What `put` does for a document that is JSON already.
+
+        Raises:
+            Conflict, Forbidden, TooLarge: as `put` does.
+            ValueError: the id can be no document's.
+        """
         address = names.document(self.name, document_id)
-        return _written(await self._exchange.call("PUT", address, self._quorum.writing, document))
+        return _written(await self._exchange.call("PUT", address, self._quorum.writing, text))
 
     async def delete(self, document_id: str, rev: str) -> WriteResult:
         """Deletes a document; what is left is a tombstone, whose revision comes back.

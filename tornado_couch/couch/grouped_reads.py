@@ -19,7 +19,7 @@ from .bulk import Leaf, failure, live
 from .database import Database
 from .grouping import Grouping, GroupLimits, told
 
-__all__ = ["ConflictNoticed", "GroupedReads", "apart", "key_text", "read_alone"]
+__all__ = ["LONG_ID", "ConflictNoticed", "GroupedReads", "apart", "key_text", "read_alone"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,7 +30,7 @@ ConflictNoticed = Callable[[str, Sequence[Leaf]], None]
 _FIRST_GUESS = 1024  # bytes of a document, before any was read
 _LEARNING = 0.1
 # Proxies commonly take URLs of up to 4 or 8 thousand characters; quoting can make several of one.
-_LONG_ID = 1000
+LONG_ID = 1000
 
 
 class GroupedReads:
@@ -160,7 +160,7 @@ async def read_alone(
         ValueError: the id can be no document's.
         CouchError: those of `Database.get`, but where it says that there is no such document.
     """
-    if len(document_id) > _LONG_ID:
+    if len(document_id) > LONG_ID:
         return (await database.bulk_get([document_id], revs=revs))[0]
     try:
         document = await database.get(document_id, revs=revs, conflicts=conflicts)

@@ -27,7 +27,7 @@ async def test_post_with_idempotency_key_sent_again_with_the_same_body_the_same_
         async def again(place: str = place, body: Any = body, key: Any = key, waiting: list[Reply] = waiting) -> None:
             waiting.append(await one("POST", place, body, **key))
 
-        proxy.faults[:] = [Fault(rival(again), path="_bulk_docs")]
+        proxy.faults[:] = [Fault(rival(again), method="PUT")]
         first = await one("POST", place, body, **key)
         assert [(reply.status, "Retry-After" in reply.headers) for reply in waiting] == [(409, True)]
         assert first.status == 201
@@ -44,7 +44,7 @@ async def test_post_with_idempotency_key_sent_again_with_the_same_body_the_same_
 async def test_an_idempotency_key_makes_a_lost_answer_harmless(ask: StrictClient, proxy: FaultProxy) -> None:
     """Whether or not the first request was carried out, sent again it is, once."""
     for place, body in ((FRUITS, {"color": "red"}), (STANDS, {"name": "oslo"})):
-        proxy.faults[:] = [Fault(lose_answer, path="_bulk_docs", times=None)]
+        proxy.faults[:] = [Fault(lose_answer, method="PUT", times=None)]
         lost = await ask("POST", place, body, Idempotency_Key='"k"')
         proxy.faults.clear()
         assert lost.status in (201, 503)

@@ -308,7 +308,7 @@ async def test_retries_exhausted_503_with_retry_after_nothing_half_written(
         await database.put({**stored, "count": stored.get("count", 0) + 1})
 
     for method, change in WRITES.items():
-        fault = Fault(rival(grow), path="_bulk_docs", body=key, times=None)
+        fault = Fault(rival(grow), method="PUT", body=key, times=None)
         proxy.faults[:] = [fault]
         reply = await ask(method, path(fruit), **change)
         assert (reply.status, int(reply.headers["Retry-After"]) > 0) == (503, True)

@@ -1,4 +1,4 @@
-"""A read or lookup that has no company: a request of its own kind, and the same outcome as in a group."""
+"""A call that has no company: a request of its own kind, and the same outcome as in a group."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tornado_couch import Couch, Database
 from tornado_couch.couch import Grouped, Leaf
 from tornado_couch.couch.observing import Observer
-from tornado_couch.errors import NotFound
+from tornado_couch.errors import Conflict, NotFound
 
 VIEW = {"views": {"v": {"map": "function (doc) { if (doc.n !== undefined) emit(doc.n, null); }"}}}
 
@@ -108,3 +108,22 @@ async def test_a_lookup_by_itself_asks_for_one_key(database: Database, sent: Sen
     assert set(sent.requests) == {"GET /{db}/_design/{ddoc}/_view/{view}"}
     found = await asyncio.gather(reads.ids("d", "v", "é"), reads.ids("d", "v", 1))
     assert found == [["c"], ["a", "b"]]
+
+
+async def test_a_write_by_itself_is_a_plain_put(database: Database, sent: Sent) -> None:
+    """New, replaced, deleted, in conflict, with a long or strange name: as in company, where it is a `_bulk_docs`."""
+    writes = Grouped(database)
+    for name in ("a", "é/%2F..", "l" * 1500):
+        made = await writes.put({"_id": name, "n": 1})
+        changed = await writes.put({"_id": name, "_rev": made.rev, "n": 2})
+        with pytest.raises(Conflict):
+            await writes.put({"_id": name, "_rev": made.rev, "n": 3})
+        assert (await database.get(name)) == {"_id": name, "_rev": changed.rev, "n": 2}
+        gone = await writes.put({"_id": name, "_rev": changed.rev, "_deleted": True})
+        assert (gone.id, gone.rev[:2]) == (name, "3-")
+        assert await database.revision(name) is None
+    assert sent.requests[:3] == ["PUT /{db}/{id}"] * 3
+    assert "POST /{db}/_bulk_docs" in sent.requests  # the one whose address would be too long
+    del sent.requests[:]
+    await asyncio.gather(writes.put({"_id": "b"}), writes.put({"_id": "c"}))
+    assert sent.requests == ["POST /{db}/_bulk_docs"]
