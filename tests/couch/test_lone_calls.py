@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from tornado_couch import Couch, Database
-from tornado_couch.couch import Grouped, Leaf
+from tornado_couch.couch import FakeTransport, Grouped, Leaf
 from tornado_couch.couch.observing import Observer
-from tornado_couch.errors import Conflict, NotFound
+from tornado_couch.errors import Conflict, InvalidReply, NotFound
 
 VIEW = {"views": {"v": {"map": "function (doc) { if (doc.n !== undefined) emit(doc.n, null); }"}}}
 
@@ -127,3 +128,15 @@ async def test_a_write_by_itself_is_a_plain_put(database: Database, sent: Sent) 
     del sent.requests[:]
     await asyncio.gather(writes.put({"_id": "b"}), writes.put({"_id": "c"}))
     assert sent.requests == ["POST /{db}/_bulk_docs"]
+
+
+async def test_an_answer_about_another_document_is_refused() -> None:
+    """As in a group: a proxy that mixes up answers must not make one document's success another's."""
+    for other in ({"_id": "b", "_rev": "1-a"}, {"_id": "a"}):
+        transport = FakeTransport([FakeTransport.reply(200, json.dumps(other).encode())])
+        with pytest.raises(InvalidReply):
+            await Grouped(Couch("http://couch", transport=transport)["db"]).leaves("a")
+    result = json.dumps({"ok": True, "id": "b", "rev": "1-a"}).encode()
+    transport = FakeTransport([FakeTransport.reply(201, result)])
+    with pytest.raises(InvalidReply):
+        await Grouped(Couch("http://couch", transport=transport)["db"]).put({"_id": "a"})

@@ -6,8 +6,10 @@ import asyncio
 import sys
 
 import pytest
+from click.testing import CliRunner
 
 from tornado_couch.ops import event_loop
+from tornado_couch.ops.serve_command import serve as serve_command
 from tornado_couch.ops.serving import serve
 
 
@@ -29,6 +31,9 @@ def test_without_uvloop_it_is_asyncios(monkeypatch: pytest.MonkeyPatch) -> None:
     assert event_loop.run(_module()) == "asyncio"
     with pytest.raises(ValueError, match=r"tornado-couch\[fast\]"):
         serve(lambda: None, event_loop="uvloop")
+    told = CliRunner().invoke(serve_command, ["tests.ops.service:make_app", "--set", "event_loop=uvloop"])
+    assert told.exit_code == 2
+    assert "tornado-couch[fast]" in told.output
 
 
 def test_an_unknown_event_loop_is_refused() -> None:

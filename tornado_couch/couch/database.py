@@ -172,10 +172,14 @@ class Database(Bulk, Views, Mango, ChangesFeed):
 
         Raises:
             Conflict, Forbidden, TooLarge: as `put` does.
+            InvalidReply: the answer is about another document.
             ValueError: the id can be no document's.
         """
         address = names.document(self.name, document_id)
-        return _written(await self._exchange.call("PUT", address, self._quorum.writing, text))
+        answer = await self._exchange.call("PUT", address, self._quorum.writing, text)
+        if answer.member("id", str) != document_id:
+            raise InvalidReply(f"{answer.request}: the result is not that of the document sent")
+        return _written(answer)
 
     async def delete(self, document_id: str, rev: str) -> WriteResult:
         """Deletes a document; what is left is a tombstone, whose revision comes back.

@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from .. import json_text
-from ..errors import BadRequest, CouchError, NotFound, TooLarge, Unavailable
+from ..errors import BadRequest, CouchError, InvalidReply, NotFound, TooLarge, Unavailable
 from . import names
 from .bulk import Leaf, failure, live
 from .database import Database
+from .exchange import expect
 from .grouping import Grouping, GroupLimits, told
 
-__all__ = ["LONG_ID", "ConflictNoticed", "GroupedReads", "apart", "key_text", "read_alone"]
+__all__ = ["ConflictNoticed", "GroupedReads", "apart", "key_text", "read_alone"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,8 +30,6 @@ ConflictNoticed = Callable[[str, Sequence[Leaf]], None]
 
 _FIRST_GUESS = 1024  # bytes of a document, before any was read
 _LEARNING = 0.1
-# Proxies commonly take URLs of up to 4 or 8 thousand characters; quoting can make several of one.
-LONG_ID = 1000
 
 
 class GroupedReads:
@@ -160,7 +159,7 @@ async def read_alone(
         ValueError: the id can be no document's.
         CouchError: those of `Database.get`, but where it says that there is no such document.
     """
-    if len(document_id) > LONG_ID:
+    if len(document_id) > names.LONG_TEXT:
         return (await database.bulk_get([document_id], revs=revs))[0]
     try:
         document = await database.get(document_id, revs=revs, conflicts=conflicts)
@@ -171,7 +170,9 @@ async def read_alone(
             raise  # there is no such database
     else:
         if "_conflicts" not in document:
-            return [Leaf(document, document["_rev"])]
+            if document["_id"] != document_id:
+                raise InvalidReply("the document is not the one asked for")
+            return [Leaf(document, expect(document.get("_rev"), str, "GET /{db}/{id}"))]
     return (await database.bulk_get([document_id], revs=revs))[0]
 
 

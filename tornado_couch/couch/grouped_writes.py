@@ -14,7 +14,7 @@ from .. import json_text
 from . import names
 from .bulk import failure
 from .database import Database, WriteResult
-from .grouped_reads import LONG_ID, apart
+from .grouped_reads import apart
 from .grouping import Grouping, GroupLimits, told
 
 __all__ = ["GroupedWrites"]
@@ -65,7 +65,7 @@ class GroupedWrites:
         contents = [each.content for each in texts]
         if observer := self._database.server.observer:
             observer.grouped("write", len(texts), sum(map(len, contents)))
-        if len(texts) == 1 and len(texts[0].id) <= LONG_ID:
+        if len(texts) == 1 and len(texts[0].id) <= names.LONG_TEXT:
             # What has no company goes as a plain PUT, which is quicker than a `_bulk_docs` of one.
             return [await self._database.put_text(*texts[0])]
         results = await self._database.write_texts([each.id for each in texts], contents)

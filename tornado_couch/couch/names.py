@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote, urlsplit
 
 __all__ = [
+    "LONG_TEXT",
     "Address",
     "Base",
     "base",
@@ -26,6 +27,12 @@ __all__ = [
     "server",
     "view",
 ]
+
+LONG_TEXT = 1000
+"""Characters of which no longer text goes into an address.
+
+Proxies commonly take URLs of up to 4 or 8 thousand characters; quoting can make several of one.
+"""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NODE = re.compile(r"[A-Za-z0-9_-]+@[A-Za-z0-9._-]+")

@@ -196,15 +196,13 @@ class Views(Endpoint):
         # Keys can be many and long, and servers limit the length of URLs: those go into the content.
         if keys is not None:
             answer = await self._exchange.call("POST", address, parameters, {"keys": list(keys)}, safe=True)
-        elif sum(map(len, parameters.values())) > _LONG_QUERY:
+        elif sum(map(len, parameters.values())) > names.LONG_TEXT:
             answer = await self._exchange.call("POST", address, None, present, safe=True)
         else:
             answer = await self._exchange.call("GET", address, parameters)
         return _result(answer)
 
 
-# Proxies commonly take URLs of up to 4 or 8 thousand characters; quoting can make three of one.
-_LONG_QUERY = 1000
 _JSON_PARAMETERS = frozenset({"endkey", "key", "startkey"})
 _PARAMETERS = frozenset(ViewQuery.__annotations__)
 

@@ -20,7 +20,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, IPvAnyNetwork, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, IPvAnyNetwork, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -34,7 +34,7 @@ from pydantic_settings import (
 
 from ..couch import BasicAuth, Couch, Observer
 from ..couch.names import base
-from .event_loop import EventLoop
+from .event_loop import EventLoop, check_event_loop
 from .worker import ServeOptions
 
 __all__ = ["PREFIX", "Configuration", "ConfigurationError", "Sources", "configuration_class"]
@@ -100,7 +100,7 @@ class Configuration(BaseSettings):
     stop_seconds: _Seconds = ServeOptions.stop_seconds
     idle_seconds: _Seconds = ServeOptions.idle_seconds
     body_seconds: _Seconds = ServeOptions.body_seconds
-    event_loop: EventLoop = ServeOptions.event_loop
+    event_loop: Annotated[EventLoop, AfterValidator(check_event_loop)] = ServeOptions.event_loop
 
     @classmethod
     def settings_customise_sources(

@@ -15,11 +15,9 @@ T = TypeVar("T")
 EventLoop = Literal["auto", "asyncio", "uvloop"]
 """asyncio's own; uvloop, which computes less for each request; or that where it is installed."""
 
-_INSTALL = "pip install 'tornado-couch[fast]'"
 
-
-def check_event_loop(name: str) -> None:
-    """Refuse what `run` could not do.
+def check_event_loop(name: str) -> str:
+    """The name itself, if `run` can do it.
 
     Raises:
         ValueError: there is no such event loop, or it is not installed.
@@ -27,7 +25,8 @@ def check_event_loop(name: str) -> None:
     if name not in ("auto", "asyncio", "uvloop"):
         raise ValueError('event_loop must be "auto", "asyncio" or "uvloop"')
     if name == "uvloop" and find_spec("uvloop") is None:
-        raise ValueError(f"event_loop is uvloop, which is not installed: {_INSTALL}")
+        raise ValueError("event_loop is uvloop, which is not installed: pip install 'tornado-couch[fast]'")
+    return name
 
 
 def chosen_event_loop(name: str) -> Literal["asyncio", "uvloop"]:
