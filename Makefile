@@ -1,4 +1,4 @@
-# `make run` and `make test` need Python 3.10+, make, and a package index; nothing else.
+# `make run` and `make test` need Python 3.11+, make, and a package index; nothing else.
 PYTHON ?= python3
 VENV := .venv
 # How many processes the tests run in.
@@ -35,12 +35,12 @@ tox: $(VENV)/.installed
 	@PATH="$$PATH$$(printf ':%s' $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.*/bin)" $(BIN)/python -m tox $(ARGS)
 
 $(VENV)/.installed: setup.cfg pyproject.toml setup.py
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
-	  { echo "Python 3.10 or later is needed; '$(PYTHON)' is missing or older. Name one: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Python 3.11 or later is needed; '$(PYTHON)' is missing or older. Name one: make PYTHON=python3.12 …" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing (Debian: apt-get install python3-venv)." >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' || \
 	  { echo "Installing failed: a package index that pip can reach is needed (see pip's message above)." >&2; exit 1; }
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .data build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info

@@ -27,18 +27,24 @@ from .tour import tour
     "--port", default=8888, show_default=True, help="Where the service listens, on 127.0.0.1; 0 takes a free port."
 )
 @click.option(
-    "--data", type=click.Path(path_type=Path), default=Path(".data"), show_default=True,
-    help="Where the embedded CouchDB keeps its data.",
+    "--data", type=click.Path(path_type=Path), show_default="tornado-couch-example in the user's data folder",
+    help="The folder in which the embedded CouchDB keeps its data.",
 )  # fmt: skip
 @click.option("--tour", "tour_only", is_flag=True, help="Stop after the tour.")
-def main(port: int, data: Path, tour_only: bool) -> None:
+def main(port: int, data: Path | None, tour_only: bool) -> None:
     """Run the example. With COUCHDB_URL set it uses that CouchDB instead of the embedded one."""
     try:
-        asyncio.run(run(port, data, tour_only))
+        asyncio.run(run(port, data or user_data(), tour_only))
     except KeyboardInterrupt:
         pass
     except (TornadoCouchError, OSError, RuntimeError) as error:
         sys.exit(f"example_app: {error}")
+
+
+def user_data() -> Path:
+    """The folder for the example's data, by the XDG Base Directory Specification."""
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home) / "tornado-couch-example"
 
 
 async def run(port: int, data: Path, tour_only: bool) -> None:

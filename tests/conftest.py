@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import hypothesis
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from tests import oldest  # noqa: F401 - before any test
 from tornado_couch import Couch, Database
 
 # How long an example takes is not what is tested; on a busy machine one in thousands takes far longer.
+set_hypothesis_home_dir(Path(__file__).parent.parent / "build" / "cache" / "hypothesis")
 hypothesis.settings.register_profile("timeless", deadline=None)
 hypothesis.settings.load_profile("timeless")
 

@@ -43,7 +43,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 __all__ = [
     "AlreadyExists",
@@ -318,7 +318,7 @@ class KeySetError(SecurityError):
     """Keys are missing, cannot be read, are open to others, or are not for this use."""
 
 
-class SignatureFault(str, Enum):
+class SignatureFault(StrEnum):
     """What a signature shows to have happened."""
 
     UNSIGNED = "unsigned"

@@ -1,7 +1,7 @@
 """The same resource as a user would write it on FastAPI with aiocouch."""
 
 import uuid
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import aiocouch
@@ -27,7 +27,7 @@ def _shown(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def _answer(document: dict[str, Any], status: int = 200, **headers: str) -> Response:

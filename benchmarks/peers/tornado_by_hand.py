@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import aiocouch
@@ -66,7 +66,7 @@ class Fruits(Base):
 
     async def post(self) -> None:
         """A new document."""
-        body, key, now = self.body(), uuid.uuid4().hex, datetime.now(timezone.utc).isoformat(timespec="microseconds")
+        body, key, now = self.body(), uuid.uuid4().hex, datetime.now(UTC).isoformat(timespec="microseconds")
         values = {"type": "fruit_v1.0", "fruit_id": key, "notes": "", "weight": 0, **body}
         try:
             document = await self.database.create(key, data={**values, "created_on": now, "updated_on": now})
@@ -95,7 +95,7 @@ class Fruit(Base):
             if self.request.headers.get("If-Match", "*") not in ("*", f'"{document["_rev"]}"'):
                 raise HTTPError(412)
             document.update(body)
-            document["updated_on"] = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+            document["updated_on"] = datetime.now(UTC).isoformat(timespec="microseconds")
             await document.save()
         except aiocouch.NotFoundError:
             raise HTTPError(404) from None

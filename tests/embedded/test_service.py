@@ -139,7 +139,7 @@ def test_the_command_prints_its_url_and_stops_cleanly(number: signal.Signals) ->
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     feed.join(30)
-    assert (process.returncode, out, err) == (0, "", "")
+    assert (process.returncode, out, err) == (0, "", "Data is kept in memory. Press Ctrl-C to stop.\n")
 
 
 def _listen(client: Client) -> None:

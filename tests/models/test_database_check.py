@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -174,7 +174,7 @@ def test_models_are_checked_as_their_schema_says(engine: Engine, changes: dict[s
         guest=st.none() | st.builds(Cat, kind=st.just("cat"), lives=st.integers(0, 9)),
         price=st.decimals(allow_nan=False, allow_infinity=False),
         resting=st.none() | st.timedeltas(),
-        seen_on=st.none() | st.datetimes(min_value=datetime(1000, 1, 2), timezones=st.just(timezone.utc)),
+        seen_on=st.none() | st.datetimes(min_value=datetime(1000, 1, 2), timezones=st.just(UTC)),
         constructor=st.integers(-9, 9),
         tree_id=st.just("t1"),
     )

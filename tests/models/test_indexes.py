@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import pytest
@@ -150,7 +150,7 @@ def test_a_value_from_text_is_as_the_document_stores_it() -> None:
         info.stored_value("at", info.parse_value("at", "2026-01-01T12:00:00+02:00"))
         == "2026-01-01T10:00:00.000000+00:00"
     )
-    assert info.stored_value("at", datetime(2026, 1, 1, tzinfo=timezone.utc)) == "2026-01-01T00:00:00.000000+00:00"
+    assert info.stored_value("at", datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01T00:00:00.000000+00:00"
     assert info.stored_value("size", info.parse_value("size", "1")) == 1.0
 
 

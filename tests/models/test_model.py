@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Annotated
 
 import pytest
@@ -167,13 +167,13 @@ def test_every_time_is_stored_with_six_decimals_in_utc() -> None:
 
 @given(
     st.lists(
-        st.datetimes(timezones=st.sampled_from([timezone.utc, timezone(timedelta(hours=-7))])), min_size=2, max_size=2
+        st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-7))])), min_size=2, max_size=2
     )
 )
 def test_time_stamps_sort_as_strings(moments: list[datetime]) -> None:
     """Text order is time order."""
     try:
-        earlier, later = sorted(each.astimezone(timezone.utc) for each in moments)
+        earlier, later = sorted(each.astimezone(UTC) for each in moments)
     except OverflowError:
         return
     assert format_timestamp(earlier) <= format_timestamp(later)
@@ -181,8 +181,8 @@ def test_time_stamps_sort_as_strings(moments: list[datetime]) -> None:
 
 def test_created_on_is_set_once_and_updated_on_each_time() -> None:
     """The store's clock decides both."""
-    fruit = stamped(Fruit(color="red"), new=True, now=lambda: datetime(2020, 1, 1, tzinfo=timezone.utc))
-    stamped(fruit, new=False, now=lambda: datetime(2021, 1, 1, tzinfo=timezone.utc))
+    fruit = stamped(Fruit(color="red"), new=True, now=lambda: datetime(2020, 1, 1, tzinfo=UTC))
+    stamped(fruit, new=False, now=lambda: datetime(2021, 1, 1, tzinfo=UTC))
     assert (fruit.created_on.year, fruit.updated_on.year) == (2020, 2021)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -59,7 +59,7 @@ class Tree(Model, type="tree_v2.3", key="tree_id"):
     updated_on: UpdatedOn
 
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TREE: dict[str, Any] = {
     "_id": "t1",
     "_rev": "1-967a00dff5e02add41819138abb3284d",

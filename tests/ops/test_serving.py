@@ -135,7 +135,7 @@ async def test_what_is_under_way_is_answered_and_connections_end(tmp_path: Path)
 async def refused(port: int) -> bool:
     try:
         _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), 3)
-    except (OSError, asyncio.TimeoutError):
+    except (TimeoutError, OSError):
         return True
     writer.close()
     return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Annotated, Any
 
 import pytest
@@ -114,7 +114,7 @@ async def test_any_text_is_a_key(store: Store, key: str) -> None:
     for name in (key, key + ":", "a"):
         assert (await store.get(Fruit, name)).color == f"{name}!"
         assert [each.color for each in (await store.versions(Fruit, name)).items] == [f"{name}!", name]
-        assert (await store.as_of(Fruit, name, datetime.now(timezone.utc))).color == f"{name}!"
+        assert (await store.as_of(Fruit, name, datetime.now(UTC))).color == f"{name}!"
     assert sorted(await names(store)) == sorted([key, key + ":", "a"])
 
 
@@ -212,7 +212,7 @@ async def test_one_version_is_read_by_its_number(store: Store) -> None:
 async def test_a_document_is_read_as_it_was_at_a_time(database: Database) -> None:
     """Of which the store's clock decides; times of day in any zone."""
     await install(database.server, database.name, [Fruit])  # type: ignore[arg-type]
-    start = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
     now = start
     store = Store(database, now=lambda: now)
 
@@ -255,7 +255,7 @@ async def test_versions_are_in_order_of_time_though_the_clock_goes_back(database
         updated_on: UpdatedOn
 
     await install(database.server, database.name, [Leaf])  # type: ignore[arg-type]
-    moments = iter([datetime(2026, 1, 1, hour, tzinfo=timezone.utc) for hour in (5, 3, 4, 6)])
+    moments = iter([datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (5, 3, 4, 6)])
     store = Store(database, now=lambda: next(moments))
     await store.create(Leaf(name="a"))
     for _ in range(3):
@@ -268,7 +268,7 @@ async def test_versions_are_in_order_of_time_though_the_clock_goes_back(database
         "05:00:00.000002",
         "06:00:00.000000",
     ]
-    assert (await store.as_of(Leaf, "a", datetime(2026, 1, 1, 5, tzinfo=timezone.utc)))._id == "leaf:a:0000000001"
+    assert (await store.as_of(Leaf, "a", datetime(2026, 1, 1, 5, tzinfo=UTC)))._id == "leaf:a:0000000001"
 
 
 async def test_a_guarded_change_is_made_by_exactly_one(store: Store) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import pytest
@@ -63,7 +63,7 @@ def store(installed: Database) -> Store:
 
 async def test_create_assigns_id_key_revision_and_time(installed: Database) -> None:
     """The id is CouchDB's own, and the key is the id."""
-    moment = datetime(2026, 1, 2, tzinfo=timezone.utc)
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
     fruit = await Store(installed, now=lambda: moment).create(Fruit(color="red"))
     assert fruit._id == fruit.fruit_id
     assert fruit._rev.startswith("1-")  # type: ignore[union-attr]

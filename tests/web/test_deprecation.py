@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from openapi_spec_validator import validate
@@ -12,7 +12,7 @@ from tornado_couch.web import Deprecation
 
 from .conftest import Fruit, Serve
 
-SINCE = datetime(2026, 11, 22, 6, 0, tzinfo=timezone.utc)
+SINCE = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 OLD = Deprecation(SINCE, SINCE + timedelta(days=100))
 
 

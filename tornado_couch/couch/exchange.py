@@ -25,7 +25,7 @@ from .. import errors, json_text
 from . import names
 from .auth import Auth
 from .observing import Observers
-from .transport import Reply, Request, Timeout, Transport, deadline
+from .transport import Reply, Request, Timeout, Transport
 
 __all__ = ["SUCCESS", "Answer", "Exchange", "expect"]
 
@@ -160,9 +160,9 @@ class Exchange:
 
     async def _bounded(self, request: Request) -> Reply:
         try:
-            async with deadline(self.timeout.total):
+            async with asyncio.timeout(self.timeout.total):
                 return await self._authenticated(request)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise errors.TotalTimeout(f"{_named(request)}: the whole call took too long") from None
 
     async def _authenticated(self, request: Request) -> Reply:

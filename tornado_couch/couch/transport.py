@@ -27,7 +27,6 @@ from yarl import URL
 
 from .. import errors
 from .._version import __version__
-from .deadline import deadline
 from .observing import Observer, Observers
 
 __all__ = [
@@ -39,7 +38,6 @@ __all__ = [
     "Stream",
     "Timeout",
     "Transport",
-    "deadline",
 ]
 
 # Shorter than what servers and load balancers keep idle connections for (CouchDB: 300 s), so that a pooled

@@ -14,6 +14,7 @@ import click
 __all__ = ["couchdb"]
 
 _FILES = 65536
+_FOLDER = ".couchdb"
 
 
 def is_loopback(bind: str) -> bool:
@@ -47,6 +48,8 @@ async def serve(folder: Path | None, bind: str, port: int, admin: str | None) ->
     try:
         # Without the credentials: this line ends up in logs.
         click.echo(server.couch.url + "/" if server.couch else "")
+        where = "in memory" if folder is None else f"in {folder}"
+        click.echo(f"Data is kept {where}. Press Ctrl-C to stop.", err=True)
         await stop.wait()
     finally:
         await server.stop()
@@ -55,7 +58,8 @@ async def serve(folder: Path | None, bind: str, port: int, admin: str | None) ->
 @click.command("couchdb")
 @click.option("--port", default=5984, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
 @click.option("--bind", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="The address to listen on.")
-@click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path), help="Where databases are kept.")
+@click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path),
+              help=f"The folder for the databases.  [default: {_FOLDER}]")  # fmt: skip
 @click.option("--memory", is_flag=True, help="Keep everything in memory; it is gone at the end.")
 @click.option("--admin", metavar="USER:PASSWORD", envvar="TORNADO_COUCH_ADMIN",
               show_envvar=True, help="The server admin. Without one everyone is admin.")  # fmt: skip
@@ -64,7 +68,8 @@ def couchdb(port: int, bind: str, folder: Path | None, memory: bool, admin: str 
     if memory and folder:
         raise click.UsageError("--dir and --memory exclude each other.")
     if not memory and folder is None:
-        folder = Path(".couchdb")
+        folder = Path(_FOLDER)
+    folder = folder and folder.resolve()
     if admin is not None and (":" not in admin or admin.startswith(":") or admin.endswith(":")):
         raise click.UsageError("--admin is USER:PASSWORD.")
     if admin is None and not is_loopback(bind):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -112,8 +112,7 @@ def _misplaced(field: FieldInfo, found: Classification | None) -> str:
 
 def _inner(annotation: Any, seen: set[Any]) -> Iterator[Classification]:
     """The classes that stand anywhere inside a type."""
-    # In Python 3.10 `list[str]` says that it is a class, and is none.
-    is_class = isinstance(annotation, type) and get_origin(annotation) is None
+    is_class = isinstance(annotation, type)
     if is_class and issubclass(annotation, BaseModel) and annotation not in seen:
         seen.add(annotation)
         for field in annotation.model_fields.values():

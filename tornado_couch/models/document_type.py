@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-
-from typing_extensions import Self
+from typing import Self
 
 __all__ = ["DocumentType"]
 

@@ -223,8 +223,6 @@ def configuration_class(target: Any) -> type[Configuration]:
     except (TypeError, ValueError, NameError):
         return Configuration
     found = hints.get(names[0]) if names else None
-    if typing.get_origin(found) is not None:  # in Python 3.10 `list[str]` says that it is a class
-        return Configuration
     return found if inspect.isclass(found) and issubclass(found, Configuration) else Configuration
 
 

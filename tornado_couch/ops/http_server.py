@@ -23,7 +23,6 @@ from tornado.httputil import (
 from tornado.iostream import IOStream, StreamClosedError
 
 from .. import json_text
-from ..couch.transport import deadline
 from .listening import accept_waiting
 
 __all__ = ["Server"]
@@ -169,7 +168,7 @@ class Server(HTTPServer):
                 link.stream.close()
             self._changed.clear()
             with suppress(asyncio.TimeoutError):
-                async with deadline(min(0.1, seconds)):
+                async with asyncio.timeout(min(0.1, seconds)):
                     await self._changed.wait()
         cut = self.busy
         await self.close_all_connections()
@@ -238,7 +237,7 @@ class _Link:
         """Read what else the client sends: closing with bytes unread resets the connection, and our answer with it."""
         with suppress(OSError, StreamClosedError, asyncio.TimeoutError):
             self.stream.socket.shutdown(socket.SHUT_WR)
-            async with deadline(_LINGER_SECONDS):
+            async with asyncio.timeout(_LINGER_SECONDS):
                 await self._discard()
 
     async def _discard(self) -> None:

@@ -21,7 +21,6 @@ from urllib.parse import urljoin, urlsplit
 
 from .. import json_text
 from ..couch import AiohttpTransport, Reply, Request, Timeout
-from ..couch.transport import deadline
 from ..errors import CouchError, TornadoCouchError
 
 __all__ = ["Load", "LoadFailed", "Measured", "run_load"]
@@ -162,7 +161,7 @@ class _Service:
         content = {"Content-Type": "application/json"} if body is not None else {}
         headers = {"Accept": "application/json", **content, **(more or {}), **self._load.headers}
         request = Request(method, path, f"the service's {method}", headers, body, self._timeout)
-        async with deadline(self._load.timeout):
+        async with asyncio.timeout(self._load.timeout):
             reply = await self._transport.send(request)
         if path in self.tags:
             self._note(path, reply)
@@ -274,7 +273,7 @@ async def _measure(
     method = service.random.choices(METHODS, load.mix)[0]
     try:
         status = str((await service.send(method)).status)
-    except (CouchError, asyncio.TimeoutError):
+    except (TimeoutError, CouchError):
         status = "failed"
     ended = time.monotonic()
     of_method = measured[method]

@@ -6,7 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_origin
+from typing import Any
 
 import click
 
@@ -64,7 +64,4 @@ def load_models(reference: str) -> list[type[Model]]:
 
 def _is_model(found: object) -> bool:
     """Whether it is a model with documents of its own: one without a type is a base for others."""
-    # In Python 3.10 `list[str]` says that it is a class, and is none.
-    if not isinstance(found, type) or get_origin(found) is not None:
-        return False
-    return issubclass(found, Model) and found.__couch__ is not None
+    return isinstance(found, type) and issubclass(found, Model) and found.__couch__ is not None

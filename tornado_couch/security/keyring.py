@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 import secrets
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
-from enum import Enum
+from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from .. import json_text
@@ -28,7 +28,7 @@ __all__ = ["KeyInfo", "KeyRing", "Purpose"]
 _FORMAT = "tornado_couch key ring"
 
 
-class Purpose(str, Enum):
+class Purpose(StrEnum):
     """What the keys of a ring may be used for."""
 
     SIGN = "sign"
@@ -97,7 +97,7 @@ class KeyRing:
         if algorithm is Algorithm.ED25519 and self.purpose is Purpose.ENCRYPT:
             raise KeySetError("Ed25519 is for signing, and this key ring for encryption")
         secret = secrets.token_bytes(32) if material is None else normalised(material)
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         key = RingKey.of(secret, KeyState.ACTIVE, algorithm, now)
         if key.id in self._keys:
             raise KeySetError(f"key {key.id.hex()} is in the key ring already")

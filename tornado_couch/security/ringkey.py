@@ -13,7 +13,7 @@ from __future__ import annotations
 import hmac
 import os
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from functools import cached_property
 
 from cryptography.exceptions import InvalidSignature as BadSignature
@@ -33,7 +33,7 @@ _NONCE = 12
 _TAG = 16
 
 
-class KeyState(str, Enum):
+class KeyState(StrEnum):
     """What a key is used for; the names and meanings are Keyczar's."""
 
     PRIMARY = "primary"
@@ -46,7 +46,7 @@ class KeyState(str, Enum):
     """Does nothing: only its id is left, so that what it made is recognised."""
 
 
-class Algorithm(str, Enum):
+class Algorithm(StrEnum):
     """How a key signs."""
 
     HMAC_SHA256 = "HMAC-SHA256"

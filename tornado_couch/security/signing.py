@@ -31,7 +31,7 @@ import base64
 import binascii
 import json
 from collections.abc import Collection, Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Any, TypeGuard
 
 from ..errors import InvalidSignature, KeySetError, SecurityError, SignatureFault
@@ -62,7 +62,7 @@ _OUTSIDE = {"_id", "_rev", "_deleted", "_attachments", SIGNATURE_PROPERTY, *_OF_
 _CLASSIC_OUTSIDE = {"_id", "_rev", CLASSIC_PROPERTY, *_OF_THE_ANSWER}
 
 
-class Scheme(str, Enum):
+class Scheme(StrEnum):
     """How documents are signed."""
 
     V2 = "v2"

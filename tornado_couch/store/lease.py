@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ..couch import Database
-from ..couch.transport import deadline
 from ..errors import NotFound
 
 __all__ = ["Lease"]
@@ -84,9 +83,9 @@ class Lease:
         if not self._is_free(found):
             return None
         try:
-            async with deadline(self._settle / 2):
+            async with asyncio.timeout(self._settle / 2):
                 await self._write(found)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return None
         if self._clock() - start > self._settle / 2:
             return None  # somebody else may have looked before this was written, and wait no longer

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from ..couch import Database, view_metrics
 from ..couch.measuring import each_of
-from ..couch.transport import deadline
 from ..errors import CouchError, NotFound
 from ..models import Model, design_documents
 
@@ -67,9 +66,9 @@ class ReadinessCheck:
         asks: list[Callable[[], Awaitable[str | None]]] = [self._reachable]
         asks += [lambda name=name: self._index(name) for name in self._views]  # type: ignore[misc]
         try:
-            async with deadline(self._timeout):
+            async with asyncio.timeout(self._timeout):
                 reasons = await each_of(asks, lambda ask: ask())
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return Readiness((f"CouchDB did not answer everything within {self._timeout:g} seconds",))
         # Where the database cannot be asked, each design document would say so once more.
         return Readiness(tuple(dict.fromkeys(reason for reason in reasons if reason)))

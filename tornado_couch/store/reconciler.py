@@ -15,11 +15,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
-from typing_extensions import Self
-
-from ..couch.transport import deadline
 from ..errors import BadRequest, CouchError, NotFound, TornadoCouchError
 from ..models import Model, model_info
 from .conflicts import Conflicted, ConflictPage, conflicts_among, conflicts_in_view, conflicts_since
@@ -239,7 +236,7 @@ class Reconciler:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(CouchError, asyncio.TimeoutError):
-                async with deadline(_LEAVING):
+                async with asyncio.timeout(_LEAVING):
                     await self.lease.release(self._state())
 
     async def _keep(self) -> None:
@@ -274,7 +271,7 @@ class Reconciler:
             await self._follow()
             await self._look_at_noticed()
             with contextlib.suppress(asyncio.TimeoutError):
-                async with deadline(self._interval):
+                async with asyncio.timeout(self._interval):
                     await self._woken.wait()
             self._woken.clear()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import format_datetime
 
 __all__ = ["Deprecation"]
@@ -36,5 +36,5 @@ class Deprecation:
         """The header fields of each answer."""
         found = {"Deprecation": f"@{int(self.since.timestamp())}"}
         if self.sunset is not None:
-            found["Sunset"] = format_datetime(self.sunset.astimezone(timezone.utc), usegmt=True)
+            found["Sunset"] = format_datetime(self.sunset.astimezone(UTC), usegmt=True)
         return found

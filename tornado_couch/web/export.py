@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 from tornado.iostream import StreamClosedError
 
 from .. import json_text
-from ..couch.transport import deadline
 from .answers import JSON
 from .handlers import ResourceHandler
 from .lines import NDJSON
@@ -42,9 +41,9 @@ class LineWriter(ResourceHandler):
         self.set_header("Cache-Control", "no-store")
         self.write(b"".join(json_text.dumps(value) + b"\n" for value in values))
         try:
-            async with deadline(self.STALLED):
+            async with asyncio.timeout(self.STALLED):
                 await self.flush()
-        except asyncio.TimeoutError:
+        except TimeoutError:
             self.cut_off()
             raise StreamClosedError from None
 

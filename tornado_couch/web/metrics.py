@@ -14,7 +14,6 @@ from tornado.routing import URLSpec
 
 from .. import json_text
 from ..couch import Database, DatabaseMetrics, Sizes, database_metrics
-from ..couch.transport import deadline
 from ..errors import CouchError, TotalTimeout
 from .negotiation import weights
 from .openapi.operation import ApiOperation
@@ -76,9 +75,9 @@ def metrics_routes(
 
 async def _measured(database: Database, timeout: float) -> DatabaseMetrics:
     try:
-        async with deadline(timeout):
+        async with asyncio.timeout(timeout):
             return await database_metrics(database)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         raise TotalTimeout(f"the database was not measured within {timeout:g} seconds") from None
 
 

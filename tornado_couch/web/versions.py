@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import AwareDatetime, TypeAdapter
@@ -108,7 +108,7 @@ def _version(text: str) -> str:
 def _moment(text: str) -> datetime:
     try:
         if is_timestamp(text):
-            return _TIME.validate_python(text).astimezone(timezone.utc)
+            return _TIME.validate_python(text).astimezone(UTC)
     except (ValueError, OverflowError):  # there is no such day, or none in UTC
         pass
     raise _bad("at", "`at` is a time with its zone, such as 2026-01-01T00:00:00Z; a plus sign is written %2B.")

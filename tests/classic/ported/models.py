@@ -40,4 +40,4 @@ class Fruit(Model):
 
     @classmethod
     def _utc_now(cls):
-        return dt.datetime.now(dt.timezone.utc)
+        return dt.datetime.now(dt.UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -114,7 +114,7 @@ async def test_color_red_on_an_indexed_property_gte_lt_for_ranges_repeated_value
     """`?color=red` on an indexed property, `?created_on[gte]=…&created_on[lt]=…` for ranges, repeated values for "any
     of", `sort=color` / `sort=-created_on`, `fields=a,b`, `count=true` for a `total`.
     """
-    start, minutes = datetime(2026, 1, 1, tzinfo=timezone.utc), iter(range(100))
+    start, minutes = datetime(2026, 1, 1, tzinfo=UTC), iter(range(100))
     ask = await serve(application(Store(store.database, now=lambda: start + timedelta(minutes=next(minutes)))))
     for color in ("red", "blue", "red", "Ålesund & co", "green", "blue"):
         await ask("POST", FRUITS, {"color": color, "weight": 1})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 __all__ = [
     "ACTIVE",
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-class KeyStatus(str, Enum):
+class KeyStatus(StrEnum):
     """What a key version may do. All of them verify and decrypt."""
 
     PRIMARY = "PRIMARY"
@@ -34,7 +34,7 @@ class KeyStatus(str, Enum):
     """The only status from which a version can be revoked."""
 
 
-class KeyPurpose(str, Enum):
+class KeyPurpose(StrEnum):
     """What a key set is for."""
 
     DECRYPT_AND_ENCRYPT = "DECRYPT_AND_ENCRYPT"
@@ -43,7 +43,7 @@ class KeyPurpose(str, Enum):
     VERIFY = "VERIFY"
 
 
-class KeyType(str, Enum):
+class KeyType(StrEnum):
     """The type of every key in a set."""
 
     AES = "AES"
