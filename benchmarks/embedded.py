@@ -102,7 +102,7 @@ def rates(seconds: float, mode: list[str]) -> None:
     with running("-c", BARE) as (url, _, _):
         bare_get = asyncio.run(rate(url, "GET", "/x/a", b"", seconds))
         bare_post = asyncio.run(rate(url, "POST", "/x", b'{"x":1}', seconds))
-    with running("-m", "tornado_couch.embedded", "--port", "0", *mode) as (url, process, start):
+    with running("-m", "tornado_couch", "couchdb", "--port", "0", *mode) as (url, process, start):
         print(f"{' '.join(mode)[:9]:10} start {start * 1000:.0f} ms, idle {megabytes(process):.0f} MB")
         ask("PUT", f"{url}/x")
         ask("PUT", f"{url}/x/a", {"x": 1})
@@ -115,7 +115,7 @@ def rates(seconds: float, mode: list[str]) -> None:
 
 
 def views(documents: int, mode: list[str]) -> None:
-    with running("-m", "tornado_couch.embedded", "--port", "0", *mode) as (url, process, _):
+    with running("-m", "tornado_couch", "couchdb", "--port", "0", *mode) as (url, process, _):
         ask("PUT", f"{url}/x")
         for first in range(0, documents, 1000):
             docs = [{"_id": f"d{n:08}", "n": n, "tag": f"tag{n % 100}", "text": "x" * 100}

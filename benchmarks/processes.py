@@ -127,7 +127,7 @@ def peer(
 @contextmanager
 def embedded_server(cores: list[int], errors: IO[str]) -> Iterator[tuple[str, Watched]]:
     """The embedded CouchDB's URL and process."""
-    with _started(["-m", "tornado_couch.embedded", "--port", "0", "--memory"], cores, errors) as (process, url):
+    with _started(["-m", "tornado_couch", "couchdb", "--port", "0", "--memory"], cores, errors) as (process, url):
         yield url.rstrip("/"), Watched(process.pid)
 
 

@@ -27,8 +27,8 @@ import aiohttp
 from tornado.httpserver import HTTPServer
 
 from tornado_couch import Application, Couch, Database, Encrypted, Model, Store, install, resource
-from tornado_couch.ops.audit import audit
-from tornado_couch.ops.rotate import Rotation
+from tornado_couch.maintain.audit import audit
+from tornado_couch.maintain.rotate import Rotation
 from tornado_couch.security import KeyChain, KeyRing
 from tornado_couch.store import Reprotection
 from tornado_couch.web import Authenticated, BasicAccounts, create_account
@@ -51,7 +51,7 @@ def server(url: str | None) -> Iterator[str]:
     if url is not None:
         yield url
         return
-    command = [sys.executable, "-m", "tornado_couch.embedded", "--port", "0"]
+    command = [sys.executable, "-m", "tornado_couch", "couchdb", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -18,7 +18,7 @@ from tornado_couch import (
     openapi_routes,
     resource,
 )
-from tornado_couch.ops.configuration import Configuration
+from tornado_couch.service.configuration import Configuration
 
 from .models import Fruit, Language
 from .page import page_routes

@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 from tornado_couch import Couch
 from tornado_couch.couch import Reply, Request, Transport
-from tornado_couch.couch.transport import Stream
+from tornado_couch.couch.transport.base import Stream
 
 __all__ = [
     "Behaviour",

@@ -19,7 +19,7 @@ import click
 import pytest
 
 from tornado_couch import Couch, Database
-from tornado_couch.cli import main
+from tornado_couch.cli.main import main
 
 DOCS = Path(__file__).parents[1] / "docs"
 TEXTS = {path.relative_to(DOCS).with_suffix("").as_posix(): path.read_text() for path in sorted(DOCS.glob("**/*.md"))}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,32 +14,82 @@ import tornado_couch
 
 PACKAGE = Path(tornado_couch.__file__).parent
 
-# What each part may import of the package; everything else is upward or sideways.
-FLOORS: dict[str, set[str]] = {
-    "errors": set(),
-    "_version": set(),
-    "json_text": set(),
-    "embedded": {"errors", "_version"},
-    "couch": {"errors", "json_text", "_version"},
-    "security": {"errors", "json_text"},
-    "models": {"errors", "json_text", "security"},
-    "store": {"errors", "json_text", "couch", "security", "models"},
-    "web": {"errors", "json_text", "couch", "security", "models", "store"},
-    "ops": {"errors", "json_text", "couch", "security", "models", "store"},
-    # The classic API: modules at the top, as they were called in tor-async-couchdb.
-    "classic": {"errors", "json_text", "couch", "security", "models", "store"},
-    "async_model_actions": {"errors", "couch", "store", "classic", "tamper"},
-    "installer": {"errors", "couch", "security", "models", "store", "ops", "classic", "tamper"},
-    "model": set(),
-    "retry_strategy": set(),
-    "tamper": {"errors", "security"},
-    "commands": {"errors", "json_text", "couch", "security", "models", "store", "web", "ops", "_version"},
-    "cli": {"errors", "json_text", "couch", "security", "models", "store", "web", "ops", "embedded", "_version"},
-    "__init__": {"errors", "json_text", "couch", "security", "models", "store", "web", "ops", "_version"},
-    "__main__": {"cli"},
+# The parts of each folder, from the lowest floor to the highest. A module imports only from lower floors, never from
+# its own floor's other parts and never from a higher one.
+FLOORS: dict[str, list[str]] = {
+    "tornado_couch": [
+        "errors _version _json",
+        "couch security embedded",
+        "models",
+        "store",
+        "web installation",
+        "service telemetry maintain classic",
+        "cli __init__",
+        "__main__",
+    ],
+    "tornado_couch.couch": [
+        "names observer sizes",
+        "scheduler transport",
+        "auth",
+        "exchange",
+        "endpoint server",
+        "bulk changes mango views",
+        "database",
+        "client grouping",
+    ],
+    "tornado_couch.security": [
+        "encoding keyczar keys",
+        "encryption hashing key_file keyczar_keys tink_keys",
+        "key_ring signing",
+    ],
+    "tornado_couch.models": [
+        "classification document_type merging pointers timestamps",
+        "properties upgrades versions",
+        "declaration views",
+        "model",
+        "design_document documents merger schema",
+    ],
+    "tornado_couch.store": [
+        "operations query readiness",
+        "protection",
+        "reading writing",
+        "bulk conflicts lifecycle",
+        "store",
+        "reconciler upgrade",
+    ],
+    "tornado_couch.web": [
+        "problems",
+        "access http",
+        "hooks",
+        "resources",
+        "query",
+        "handler",
+        "application page",
+        "openapi",
+        "actions pages",
+        "routes",
+    ],
+    "tornado_couch.embedded": [
+        "collation_table erlang_text problems spool",
+        "collation",
+        "javascript jsontext selectors",
+        "messages storage",
+        "exchange replication users views",
+        "couch mango",
+        "user_documents",
+        "edits",
+        "handlers",
+        "routes",
+        "server",
+        "pytest_plugin",
+    ],
 }
 
+# `embedded` is developed beside the package: it imports nothing of it but these.
+EMBEDDED_IMPORTS = {"errors", "_version"}
 
+
+@functools.cache
 def modules() -> dict[str, Path]:
     return {
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
@@ -46,29 +98,94 @@ def modules() -> dict[str, Path]:
 
 
 def imported(name: str, path: Path) -> set[str]:
-    """Every module of the package that a module imports, function bodies included."""
+    """The modules of the package that a module imports, function bodies included.
+
+    A name that a sub-package hands on counts for the module that defines it. Imports for type checkers alone do not
+    count: nothing runs for their sake.
+    """
     known, found = modules(), set()
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for_types = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in for_types:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             module = ".".join([*base, *(node.module or "").split(".")]).strip(".")
-            found |= {inner if (inner := f"{module}.{alias.name}") in known else module for alias in node.names}
+            found |= {definer(module, alias.name) for alias in node.names}
     return {each for each in found if each in known} - {name}
 
 
-def part(module: str) -> str:
-    return ([*module.split("."), "__init__"])[1]
+@functools.cache
+def handed_on(package: str) -> dict[str, str]:
+    """The names that a package's `__init__` imports, and from where."""
+    path, names = modules()[package], {}
+    for node in ast.parse(path.read_text()).body if path.name == "__init__.py" else ():
+        if isinstance(node, ast.ImportFrom) and node.module:
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            names |= {alias.asname or alias.name: ".".join([*base, node.module]) for alias in node.names}
+    return names
 
 
-@pytest.mark.parametrize("name", sorted(modules()))
-def test_imports_go_only_downward(name: str) -> None:
-    """No module imports from its own floor's siblings or from a floor above."""
-    own = part(name)
-    others = {part(each) for each in imported(name, modules()[name])} - {own}
-    assert others <= FLOORS[own]
+def definer(module: str, name: str) -> str:
+    """The module that defines what `from module import name` brings."""
+    if f"{module}.{name}" in modules():
+        return f"{module}.{name}"
+    home = handed_on(module).get(name) if module in modules() else None
+    return module if home is None else definer(home, name)
+
+
+def part(folder: str, module: str) -> str | None:
+    """The part of a folder that a module lies in; None for a module elsewhere."""
+    if module == folder:
+        return "__init__"
+    return module.removeprefix(f"{folder}.").partition(".")[0] if module.startswith(f"{folder}.") else None
+
+
+@pytest.mark.parametrize("folder", FLOORS)
+def test_every_part_has_its_floor(folder: str) -> None:
+    """A new module or sub-package is given a floor, and what is gone leaves none behind."""
+    there = {part(folder, name) for name in modules()} - {None}
+    assert sorted(" ".join(FLOORS[folder]).split() + ["__init__"] * (folder != "tornado_couch")) == sorted(there)  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("folder", FLOORS)
+def test_imports_go_only_downward(folder: str) -> None:
+    """No module imports from its own floor's other parts or from a floor above, in the package and in its folders."""
+    floor = {name: number for number, names in enumerate(FLOORS[folder]) for name in names.split()}
+    upward = [
+        f"{name} imports {other}"
+        for name, path in modules().items()
+        if (own := part(folder, name)) in floor
+        for other in imported(name, path)
+        if (its := part(folder, other)) in floor and its != own and floor[its] >= floor[own]  # type: ignore[index]
+    ]
+    assert upward == []
+
+
+def test_the_embedded_server_stands_alone() -> None:
+    """It is held to CouchDB's replies, not to what the rest of the package believes."""
+    others = {
+        part("tornado_couch", other)
+        for name, path in modules().items()
+        if part("tornado_couch", name) == "embedded"
+        for other in imported(name, path)
+    }
+    assert others <= {"embedded", *EMBEDDED_IMPORTS}
+
+
+def test_a_folder_holds_at_most_fifteen_modules() -> None:
+    """More is a corridor in which nobody finds anything."""
+    counts = Counter(path.parent for path in modules().values() if path.name != "__init__.py")
+    assert {folder.name: count for folder, count in counts.items() if count > 15} == {}
 
 
 def test_no_module_is_part_of_an_import_cycle() -> None:
@@ -85,7 +202,7 @@ def test_no_module_is_part_of_an_import_cycle() -> None:
                 todo += graph[name]
 
 
-SCRIPTS = ("_version", "__main__", "js_worker")  # nobody imports names from these
+SCRIPTS = ("_version", "__main__", "javascript.worker")  # nobody imports names from these
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(modules()) if not name.endswith(SCRIPTS)])
@@ -96,7 +213,7 @@ def test_each_module_says_what_is_public(name: str) -> None:
 
 
 def test_no_wait_swallows_a_cancellation() -> None:
-    """Before Python 3.12 `asyncio.wait_for` can end well although its task was cancelled; `deadline` cannot."""
+    """Before Python 3.12 `asyncio.wait_for` can end well although its task was cancelled; `asyncio.timeout` cannot."""
     users = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
@@ -116,4 +233,4 @@ def test_only_transport_knows_the_http_library() -> None:
         and "aiohttp"
         in {(getattr(node, "module", None) or "").split(".")[0], *(a.name.split(".")[0] for a in node.names)}
     }
-    assert {user for user in users if not user.startswith("embedded/")} == {"couch/transport.py"}
+    assert {user for user in users if not user.startswith("embedded/")} == {"couch/transport/default.py"}

@@ -124,7 +124,7 @@ import importlib, pkgutil, tornado_couch
 for name in tornado_couch.__all__:
     getattr(tornado_couch, name)
 for found in pkgutil.walk_packages(tornado_couch.__path__, "tornado_couch."):
-    if not found.name.endswith(("__main__", "js_worker")):
+    if not found.name.endswith(("__main__", "javascript.worker")):
         importlib.import_module(found.name)
 print("done")
 """

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         RevisionMismatch,
         TornadoCouchError,
     )
+    from .installation import ApplicationUser, Installer, install
     from .models import (
         Classification,
         Count,
@@ -38,8 +39,7 @@ if TYPE_CHECKING:
         WriteOnly,
         upgrade,
     )
-    from .ops import ApplicationUser, Installer, install, serve
-    from .ops.configuration import Configuration
+    from .service import Configuration, serve
     from .store import Bounds, Page, Query, ReadCache, Reconciler, Retry, Store
     from .web import (
         AllowAny,
@@ -152,8 +152,8 @@ _HOME = {
         "Classification Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum Timestamp"
         " UpdatedOn WriteOnly upgrade"
     ),
-    "ops": "ApplicationUser Installer install serve",
-    "ops.configuration": "Configuration",
+    "installation": "ApplicationUser Installer install",
+    "service": "Configuration serve",
     "store": "Bounds Page Query ReadCache Reconciler Retry Store",
     "web": (
         "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"
@@ -165,7 +165,13 @@ _HOME = {
 _MODULES = {name: module for module, names in _HOME.items() for name in names.split()}
 
 
+# `from tornado_couch import async_model_actions`, as with the package that this one continues.
+_CLASSIC = frozenset({"async_model_actions", "installer", "model", "retry_strategy", "tamper"})
+
+
 def __getattr__(name: str) -> Any:
+    if name in _CLASSIC:
+        return import_module(f".classic.{name}", __name__)
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -1,5 +1,5 @@
 """`python -m tornado_couch` is `tornado-couch`."""
 
-from .cli import main
+from .cli.main import main
 
 main()

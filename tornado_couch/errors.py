@@ -1,44 +1,44 @@
 """The one error tree. Storage errors know no HTTP status of ours: `web/problems` maps them.
 
-    TornadoCouchError
-    ├── CouchError                  a call to CouchDB did not give what was asked for
-    │   ├── Unavailable             an outage: no connection, connection lost, or a 5xx answer
-    │   │   ├── OutcomeUnknown      a write may have been carried out or not: nothing tells
-    │   │   └── TimedOut            no (whole) answer in time
-    │   │       ├── ConnectTimeout
-    │   │       ├── ReadTimeout
-    │   │       ├── PoolTimeout
-    │   │       └── TotalTimeout
-    │   ├── InvalidReply            nonsense: not HTTP, not JSON, or not of the documented shape
-    │   └── Refused                 CouchDB understood and said no (4xx); has status, error, reason
-    │       ├── BadRequest          400, and any 4xx that has no class of its own
-    │       ├── Unauthorized        401
-    │       ├── Forbidden           403
-    │       ├── NotFound            404: missing or deleted document, database, design document
-    │       ├── Conflict            409
-    │       ├── AlreadyExists       412: the database exists
-    │       ├── TooLarge            413
-    │       └── TooManyRequests     429
-    ├── ModelError                  about models and their documents
-    │   ├── ModelDefinitionError    the class statement is wrong: raised when it is defined
-    │   ├── ValidationFailed        values given for a model are not valid; has `problems`
-    │   ├── PatchTestFailed         a JSON Patch's `test` does not hold for the document
-    │   ├── Unmergeable             a document's conflicting leaves cannot be merged by rules; has `problems`
-    │   └── InvalidDocument         a stored document does not fit its model
-    │       └── UnsupportedVersion  it is of a version this application does not know
-    ├── StoreError                  about one document of the store
-    │   ├── DocumentNotFound        no (undeleted) document of that model and key
-    │   ├── DocumentExists          a document of that key is there already
-    │   ├── RevisionMismatch        the caller's precondition does not hold; has `current`
-    │   ├── RetriesExhausted        every try met a conflict; nothing was written
-    │   └── NoIndex                 no index of the model serves a query; says which would
-    ├── InstallError                what is to be installed is wrong: a file, a name, what is there already
-    └── SecurityError               about keys, and about what they protect
-        ├── KeySetError             keys cannot be read, or are not for this use
-        ├── InvalidSignature        what was signed is not what is there; has `reason`
-        ├── DecryptionFailed        nothing was decrypted; has `unknown_key`
-        │   └── NotProtected        a value is stored in the clear that has to be protected
-        └── LegacyAlgorithm         an algorithm only fit for reading was asked to write
+TornadoCouchError
+├── CouchError                  a call to CouchDB did not give what was asked for
+│   ├── Unavailable             an outage: no connection, connection lost, or a 5xx answer
+│   │   ├── OutcomeUnknown      a write may have been carried out or not: nothing tells
+│   │   └── TimedOut            no (whole) answer in time
+│   │       ├── ConnectTimeout
+│   │       ├── ReadTimeout
+│   │       ├── PoolTimeout
+│   │       └── TotalTimeout
+│   ├── InvalidReply            nonsense: not HTTP, not JSON, or not of the documented shape
+│   └── Refused                 CouchDB understood and said no (4xx); has status, error, reason
+│       ├── BadRequest          400, and any 4xx that has no class of its own
+│       ├── Unauthorized        401
+│       ├── Forbidden           403
+│       ├── NotFound            404: missing or deleted document, database, design document
+│       ├── Conflict            409
+│       ├── AlreadyExists       412: the database exists
+│       ├── TooLarge            413
+│       └── TooManyRequests     429
+├── ModelError                  about models and their documents
+│   ├── ModelDefinitionError    the class statement is wrong: raised when it is defined
+│   ├── ValidationFailed        values given for a model are not valid; has `problems`
+│   ├── PatchTestFailed         a JSON Patch's `test` does not hold for the document
+│   ├── Unmergeable             a document's conflicting leaves cannot be merged by rules; has `problems`
+│   └── InvalidDocument         a stored document does not fit its model
+│       └── UnsupportedVersion  it is of a version this application does not know
+├── StoreError                  about one document of the store
+│   ├── DocumentNotFound        no (undeleted) document of that model and key
+│   ├── DocumentExists          a document of that key is there already
+│   ├── RevisionMismatch        the caller's precondition does not hold; has `current`
+│   ├── RetriesExhausted        every try met a conflict; nothing was written
+│   └── NoIndex                 no index of the model serves a query; says which would
+├── InstallError                what is to be installed is wrong: a file, a name, what is there already
+└── SecurityError               about keys, and about what they protect
+    ├── KeySetError             keys cannot be read, or are not for this use
+    ├── InvalidSignature        what was signed is not what is there; has `reason`
+    ├── DecryptionFailed        nothing was decrypted; has `unknown_key`
+    │   └── NotProtected        a value is stored in the clear that has to be protected
+    └── LegacyAlgorithm         an algorithm only fit for reading was asked to write
 """
 
 from __future__ import annotations

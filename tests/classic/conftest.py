@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.web.conftest import Client, Reply
-from tornado_couch import Database, async_model_actions
+from tornado_couch import Database
+from tornado_couch.classic import async_model_actions
 
 __all__ = ["Client", "Reply"]
 

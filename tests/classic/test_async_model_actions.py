@@ -12,8 +12,9 @@ from tests.classic.ported.async_actions import AsyncFruitPersister, AsyncFruitRe
 from tests.classic.ported.models import Fruit
 from tests.classic.test_ported_service import make_signer
 from tests.faults import FaultServer, answer, stall
-from tornado_couch import Couch, Database, async_model_actions, tamper
-from tornado_couch.async_model_actions import (
+from tornado_couch import Couch, Database
+from tornado_couch.classic import async_model_actions, tamper
+from tornado_couch.classic.async_model_actions import (
     AsyncAllViewMetricsRetriever,
     AsyncCouchDBHealthCheck,
     AsyncDatabaseMetricsRetriever,
@@ -24,8 +25,8 @@ from tornado_couch.async_model_actions import (
     AsyncViewMetricsRetriever,
     InvalidTypeInDocForStoreException,
 )
+from tornado_couch.classic.model import Model
 from tornado_couch.errors import InvalidSignature, NotFound, Unavailable
-from tornado_couch.model import Model
 
 
 class ByDocumentID(AsyncModelRetrieverByDocumentID):

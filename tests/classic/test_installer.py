@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.classic.test_ported_service import make_signer
-from tornado_couch import Couch, Database, installer, tamper
+from tornado_couch import Couch, Database
+from tornado_couch.classic import installer, tamper
 
 VIEW = {"language": "javascript", "views": {"fruit_by_color": {"map": "function (doc) { emit(doc.color, null); }"}}}
 

@@ -14,7 +14,8 @@ from tornado.testing import bind_unused_port
 
 from tests.classic.ported.async_actions import AsyncFruitUpdater
 from tests.classic.ported.service import make_app
-from tornado_couch import Database, async_model_actions
+from tornado_couch import Database
+from tornado_couch.classic import async_model_actions
 from tornado_couch.security import keyczar
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tornado_couch.retry_strategy import ExponentialBackoffRetryStrategy, RetryStrategy
+from tornado_couch.classic.retry_strategy import ExponentialBackoffRetryStrategy, RetryStrategy
 
 
 def test_tries_are_counted() -> None:

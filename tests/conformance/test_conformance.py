@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tornado_couch.embedded.background import BackgroundCouch
+from tornado_couch.embedded.server import BackgroundCouch
 
 PROBE = Path(__file__).parent / "probe.py"
 ADMIN = "admin:password"

@@ -9,8 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tornado_couch.couch.paging import each_row
-from tornado_couch.couch.views import Row
+from tornado_couch.couch.views import Row, each_row
 
 # A key is a number and a letter: the collation sees the number only, as it takes é in one character and in two
 # for equal. So rows of different keys can be equal to it.

@@ -15,9 +15,9 @@ import yaml
 
 from example_app.app import make_app
 from tornado_couch import Couch
-from tornado_couch.cli import main
-from tornado_couch.ops.loading import load, load_models
-from tornado_couch.ops.worker import ServeOptions
+from tornado_couch.cli.main import main
+from tornado_couch.service.references import load, load_models
+from tornado_couch.service.worker import ServeOptions
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 HAPROXY = (DEPLOY / "haproxy.cfg").read_text()

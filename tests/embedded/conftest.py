@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.embedded.client import Client
-from tornado_couch.embedded.background import BackgroundCouch
+from tornado_couch.embedded.server import BackgroundCouch
 
 ADMIN = "admin:password"
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tornado_couch.embedded.javascript import Scripts
+from tornado_couch.embedded.javascript.pool import Scripts
 from tornado_couch.embedded.problems import Problem
-from tornado_couch.embedded.source import Change
-from tornado_couch.embedded.view_parameters import view_parameters
-from tornado_couch.embedded.views import DatabaseViews
+from tornado_couch.embedded.storage.source import Change
+from tornado_couch.embedded.views.engine import DatabaseViews
+from tornado_couch.embedded.views.parameters import view_parameters
 
 
 class Documents:

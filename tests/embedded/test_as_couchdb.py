@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.embedded.client import Client
-from tornado_couch.embedded.background import BackgroundCouch
+from tornado_couch.embedded.server import BackgroundCouch
 
 FORM = {"name": "admin", "password": "password"}
 

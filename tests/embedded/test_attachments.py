@@ -9,7 +9,7 @@ import hashlib
 import pytest
 
 from tests.embedded.client import Client
-from tornado_couch.embedded.attachments import PART_SIZE
+from tornado_couch.embedded.storage.attachments import PART_SIZE
 
 BINARY = {"Content-Type": "application/octet-stream"}
 LARGE = bytes(range(256)) * (PART_SIZE // 256 * 2 + 100)

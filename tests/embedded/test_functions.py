@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.embedded.engine import failure
-from tornado_couch.embedded.functions import Functions, check_design
-from tornado_couch.embedded.javascript import Scripts
+from tornado_couch.embedded.javascript.pool import Scripts
 from tornado_couch.embedded.problems import Problem
+from tornado_couch.embedded.views.functions import Functions, check_design
 
 MAP = "function (doc) { emit(1) }"
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.embedded.engine import failure
-from tornado_couch.embedded.javascript import Program, Scripts
+from tornado_couch.embedded.javascript.pool import Program, Scripts
 from tornado_couch.embedded.problems import Problem
 
 

@@ -18,7 +18,7 @@ WRITERS = 8
 def start(folder: Path) -> tuple[subprocess.Popen[str], Client]:
     """A server process on a folder."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tornado_couch.embedded", "--port", "0", "--dir", str(folder)],
+        [sys.executable, "-m", "tornado_couch", "couchdb", "--port", "0", "--dir", str(folder)],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None

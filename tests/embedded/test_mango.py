@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.embedded.engine import Engine, engine, failure
 from tornado_couch.embedded.collation import sort_key
-from tornado_couch.embedded.mango import Mango
+from tornado_couch.embedded.mango.mango import Mango
 from tornado_couch.embedded.problems import Problem
 
 NO_INDEX = "No matching index found, create an index to optimize query time."

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.embedded.engine import Engine, design, engine, failure
-from tornado_couch.embedded.javascript import Program, Scripts
+from tornado_couch.embedded.javascript.pool import Program, Scripts
 from tornado_couch.embedded.problems import Problem
-from tornado_couch.embedded.reduce import reducer
-from tornado_couch.embedded.view_index import Row
+from tornado_couch.embedded.views.index import Row
+from tornado_couch.embedded.views.reduces import reducer
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.embedded.client import Client
-from tornado_couch.embedded.background import BackgroundCouch
+from tornado_couch.embedded.server import BackgroundCouch
 
 OTHERS = ["embedded", *(["COUCHDB_URL"] if os.environ.get("COUCHDB_URL", "").startswith("http://") else [])]
 

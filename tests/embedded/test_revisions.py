@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tornado_couch.embedded import revisions
 from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.problems import Problem
-from tornado_couch.embedded.revisions import Node, Tree
+from tornado_couch.embedded.storage import revisions
+from tornado_couch.embedded.storage.revisions import Node, Tree
 
 RECORD = Path(__file__).parents[1] / "conformance" / "couchdb-3.5.0.json"
 

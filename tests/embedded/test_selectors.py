@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.embedded.engine import failure
 from tornado_couch.embedded.problems import Problem
-from tornado_couch.embedded.selectors import compile_selector
+from tornado_couch.embedded.selectors.selectors import compile_selector
 
 DOCUMENTS: dict[str, dict[str, Any]] = {
     "a": {"_id": "a", "o": {"b": 1, "a": 2}, "k": "a", "arr": [1, 2, "x"], "n": 5},

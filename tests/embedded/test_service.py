@@ -15,7 +15,7 @@ import pytest
 
 from tests.embedded.client import Client
 from tornado_couch.embedded import EmbeddedCouch
-from tornado_couch.embedded.background import BackgroundCouch
+from tornado_couch.embedded.server import BackgroundCouch
 
 
 async def ask(url: str, method: str, path: str, body: object = None) -> tuple[int, object]:
@@ -119,7 +119,7 @@ def test_in_a_thread() -> None:
 
 def run(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tornado_couch.embedded", *arguments],
+        [sys.executable, "-m", "tornado_couch", "couchdb", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 

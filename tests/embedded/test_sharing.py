@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import pytest
 
 from tests.embedded.client import Answer, Client
-from tornado_couch.embedded.background import BackgroundCouch
-from tornado_couch.embedded.javascript import SECONDS
+from tornado_couch.embedded.javascript.pool import SECONDS
+from tornado_couch.embedded.server import BackgroundCouch
 
 ENDLESS = "function () { while (true) {} }"
 CLIENTS = 10

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tests.embedded.engine import Engine, design, engine, failure
 from tornado_couch.embedded.collation import sort_key
 from tornado_couch.embedded.problems import Problem
-from tornado_couch.embedded.view_parameters import view_parameters, view_queries
-from tornado_couch.embedded.views import ViewReply
+from tornado_couch.embedded.views.engine import ViewReply
+from tornado_couch.embedded.views.parameters import view_parameters, view_queries
 
 BY_N = design("function (doc) { emit(doc.n, doc.g) }")
 BY_GROUP = design("function (doc) { emit(doc.g, doc.n) }", "_sum")

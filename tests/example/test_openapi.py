@@ -83,9 +83,9 @@ def test_schemathesis_finds_no_failure(service: Service, tmp_path: Path) -> None
     """
     options = ["--max-examples", "5", "--seed", "1", "--no-color", "--workers", "1", "--request-timeout", "60"]
     options += ["--suppress-health-check", "all"]  # which judge the speed of this machine
-    config = str(ROOT / "tests/web/schemathesis.toml")
+    config = str(ROOT / "tests/web/openapi/schemathesis.toml")
     command = [str(BIN / "schemathesis"), "--config-file", config, "run", f"{service.url}/openapi.json", *options]
-    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.web.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.web.openapi.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=580, check=False
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tornado_couch.embedded.javascript import Program, Scripts
+from tornado_couch.embedded.javascript.pool import Program, Scripts
 
 
 class Engine:

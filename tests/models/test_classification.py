@@ -9,6 +9,7 @@ from annotated_types import MaxLen
 from pydantic import BaseModel, Field, SecretStr
 
 from tornado_couch.errors import ModelDefinitionError, SecurityError
+from tornado_couch.maintain import policy_json, policy_report, policy_table
 from tornado_couch.models import (
     Classification,
     Count,
@@ -30,7 +31,6 @@ from tornado_couch.models import (
     representation,
     to_document,
 )
-from tornado_couch.ops import policy_json, policy_report, policy_table
 
 PEPPER = b"sixteen bytes or more"
 

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tornado_couch import json_text
-from tornado_couch.security.canonical import canonical
-
-from .values import json_values
+from tests.security.values import json_values
+from tornado_couch import _json
+from tornado_couch.security.encoding import canonical
 
 # RFC 8785 appendix B: the bits of a double and its text.
 NUMBERS = {
@@ -120,7 +119,7 @@ def test_canonical_text_is_its_own_canonical_text(value: object) -> None:
 @given(json_values())
 def test_a_journey_through_the_database_changes_nothing(value: object) -> None:
     """What was written as JSON and read again has the same canonical bytes."""
-    assert canonical(json_text.loads(json_text.dumps(value))) == canonical(value)
+    assert canonical(_json.loads(_json.dumps(value))) == canonical(value)
 
 
 @settings(deadline=None)

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tornado_couch import json_text
+from tests.security.kinds import CRYPTERS
+from tests.security.values import json_values, names
+from tornado_couch import _json
 from tornado_couch.errors import DecryptionFailed, KeySetError
 from tornado_couch.security import (
     KeyChain,
@@ -23,9 +25,6 @@ from tornado_couch.security import (
     is_encrypted,
 )
 
-from .kinds import CRYPTERS
-from .values import json_values, names
-
 crypters = pytest.mark.parametrize("make", CRYPTERS.values(), ids=CRYPTERS)
 PLACE = {"document_id": "1f", "type_name": "fruit_v1.0", "property_name": "owner_email"}
 INDEX = {"type_name": "fruit_v1.0", "property_name": "owner_email"}
@@ -38,8 +37,8 @@ def test_any_json_value_comes_back_in_its_place(make: Any, value: object, **plac
     """Whatever is encrypted for a property of a document is decrypted there, by keys of every kind."""
     keys = make()
     stored = encrypt_value(value, keys=keys, **place)
-    again = decrypt_value(json_text.loads(json_text.dumps(stored)), keys=keys, **place)
-    assert json_text.dumps(again) == json_text.dumps(value)
+    again = decrypt_value(_json.loads(_json.dumps(stored)), keys=keys, **place)
+    assert _json.dumps(again) == _json.dumps(value)
     assert is_encrypted(stored)
 
 
@@ -118,7 +117,7 @@ def test_equal_values_and_only_those_have_equal_blind_indexes(make: Any, value: 
     """Equality queries find what is equal in JSON, also after a journey through the database."""
     keys = make()
     index = blind_index(value, keys=keys, **INDEX)
-    assert blind_index(json_text.loads(json_text.dumps(value)), keys=keys, **INDEX) == index
+    assert blind_index(_json.loads(_json.dumps(value)), keys=keys, **INDEX) == index
     assert (blind_index(other, keys=keys, **INDEX) == index) is (canonical(other) == canonical(value))
 
 

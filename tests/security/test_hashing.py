@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tornado_couch.errors import SecurityError
 from tornado_couch.security import BcryptHasher, Sha3Hasher, is_hash
-from tornado_couch.security.base64url import b64_encode
+from tornado_couch.security.encoding import b64_encode
 
 PEPPER, OLDER = b"a pepper of 16 bytes", b"another pepper, too"
 cheap = BcryptHasher(4)

@@ -13,8 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tornado_couch.errors import DecryptionFailed, InvalidSignature, KeySetError, SignatureFault
-from tornado_couch.security import Algorithm, KeyRing, KeyState, Purpose, ScryptCost, outer_key, ringkey
-from tornado_couch.security.base64url import b64_decode, b64_encode
+from tornado_couch.security import Algorithm, KeyRing, KeyState, Purpose, ScryptCost, outer_key
+from tornado_couch.security import key_ring as ringkey
+from tornado_couch.security.encoding import b64_decode, b64_encode
 
 CHEAP = ScryptCost(n=2**10)
 

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.security.kinds import CRYPTERS, INDEXERS, SIGNERS, _keysets, key_set
 from tornado_couch.errors import DecryptionFailed, InvalidSignature, KeySetError, SignatureFault
 from tornado_couch.security import KeyChain, KeyczarKeys, KeyRing, Purpose, as_keys, keyczar
-from tornado_couch.security.base64url import b64_decode, b64_encode, header_of
-
-from .kinds import CRYPTERS, INDEXERS, SIGNERS, _keysets, key_set
+from tornado_couch.security.encoding import b64_decode, b64_encode, header_of
 
 signers = pytest.mark.parametrize("make", SIGNERS.values(), ids=SIGNERS)
 crypters = pytest.mark.parametrize("make", CRYPTERS.values(), ids=CRYPTERS)

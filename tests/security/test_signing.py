@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tornado_couch import json_text
+from tests.security.kinds import KEYCZAR, SIGNERS, key_set
+from tests.security.values import documents, json_values, names
+from tornado_couch import _json
 from tornado_couch.errors import InvalidSignature, KeySetError, LegacyAlgorithm, SecurityError, SignatureFault
 from tornado_couch.security import (
     SIGNATURE_PROPERTY,
@@ -30,9 +32,6 @@ from tornado_couch.security import (
 )
 from tornado_couch.security.signing import CLASSIC_PROPERTY
 
-from .kinds import KEYCZAR, SIGNERS, key_set
-from .values import documents, json_values, names
-
 # The slow ones of Keyczar are proved in test_keys.
 QUICK = {name: make for name, make in SIGNERS.items() if name not in {"keyczar, RSA", "keyczar, DSA"}}
 signers = pytest.mark.parametrize("make", QUICK.values(), ids=QUICK)
@@ -45,7 +44,7 @@ ATTACHMENT = {"content_type": "text/plain", "revpos": 2, "digest": "md5-F5gftoFp
 def stored(document: dict[str, Any], *, parent: str | None, revision: str, signer: Keys = RING) -> dict[str, Any]:
     """A document as it is read after it was signed and written."""
     signed = sign_document(document, database="orchard", parent=parent, signer=signer)
-    return {**json_text.loads(json_text.dumps(signed)), "_rev": revision}
+    return {**_json.loads(_json.dumps(signed)), "_rev": revision}
 
 
 def fault(document: dict[str, Any], verifier: Keys = RING, database: str = "orchard", **more: Any) -> str | None:
@@ -71,7 +70,7 @@ def test_what_was_signed_verifies_when_it_is_read(make: Any, document: Any, docu
     signed = sign_document({**document, "_id": document_id}, database=database, parent=FIRST, signer=make())
     shuffled = dict(data.draw(st.permutations(list(signed.items()))))
     answer = {**shuffled, "_rev": SECOND, "_revisions": {}, "_conflicts": ["2-x"], "_revs_info": [], "_local_seq": 3}
-    read = json_text.loads(json_text.dumps(answer))
+    read = _json.loads(_json.dumps(answer))
     verify_document(read, database=database, verifier=make(), revisions={"start": 2, "ids": ["bbbb", "aaaa"]})
 
 
@@ -98,11 +97,11 @@ def test_every_flipped_bit_of_the_text_is_found() -> None:
         {"_id": "1f", "type": "fruit_v1.0", "owner": secret, "n": [1.5, 1e22, True, "é"]}, parent=FIRST, revision=SECOND
     )
     del read["_rev"]
-    text, found = json_text.dumps(read), 0
+    text, found = _json.dumps(read), 0
     for i in range(len(text)):
         for bit in range(8):
             try:
-                changed = json_text.loads(text[:i] + bytes([text[i] ^ 1 << bit]) + text[i + 1 :])
+                changed = _json.loads(text[:i] + bytes([text[i] ^ 1 << bit]) + text[i + 1 :])
             except ValueError:
                 continue
             if (

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.security.kinds import tink_keys
 from tornado_couch.errors import DecryptionFailed, InvalidSignature, KeySetError
 from tornado_couch.security import KeyChain, TinkKeys, ciphertext_of, decrypt_value, encrypt_value
-
-from .kinds import tink_keys
 
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tornado_couch import Couch, Database
 from tornado_couch.couch import names
-from tornado_couch.embedded.background import BackgroundCouch
+from tornado_couch.embedded.server import BackgroundCouch
 
 SECOND = [
     "embedded",

@@ -10,6 +10,7 @@ from annotated_types import Ge, MaxLen
 from jsonschema import Draft202012Validator
 from pydantic import Field
 
+from tests.models.trees import TREE, VALUES, Tree
 from tornado_couch import (
     CreatedOn,
     Database,
@@ -26,11 +27,9 @@ from tornado_couch import (
 )
 from tornado_couch.errors import Forbidden
 from tornado_couch.models import model_info
-from tornado_couch.models.database_check import database_check
-from tornado_couch.models.schema_at_rest import schema_at_rest
+from tornado_couch.models.schema.at_rest import schema_at_rest
+from tornado_couch.models.schema.validate_doc_update import database_check
 from tornado_couch.security import KeyRing
-
-from ..models.trees import TREE, VALUES, Tree
 
 RING = KeyRing.create()
 

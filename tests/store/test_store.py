@@ -30,7 +30,7 @@ from tornado_couch.couch import Leaf
 from tornado_couch.errors import Conflict, InvalidSignature, OutcomeUnknown, Unavailable
 from tornado_couch.security import KeyRing
 from tornado_couch.store import Deletion
-from tornado_couch.store.signing import winner
+from tornado_couch.store.protection.signatures import winner
 
 
 class Fruit(Model, type="fruit_v1.0", key="fruit_id"):

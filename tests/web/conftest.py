@@ -14,7 +14,7 @@ from annotated_types import Ge, MinLen
 from pydantic import Field
 from tornado.httpserver import HTTPServer
 
-from tests.web.described import Described
+from tests.web.openapi.described import Described
 from tornado_couch import (
     AllowAny,
     Application,

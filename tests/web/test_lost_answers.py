@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.faults import Effect, Fault, FaultProxy, lose_answer, lose_request, never_answer, repeat_request
+from tests.web.conftest import Client, Serve, application
 from tornado_couch import Couch, Retry, Store, Timeout
 from tornado_couch.models import WRITE_PROPERTY
-
-from .conftest import Client, Serve, application
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ from tornado.web import Application as TornadoApplication
 from tornado.web import RequestHandler, URLSpec
 
 from tests.faults import until
+from tests.web.conftest import Client, Fruit, Serve, application
 from tornado_couch import AllowAny, Application, Observer, Store, resource
-from tornado_couch.web.observing import route_pattern
-
-from .conftest import Client, Fruit, Serve, application
+from tornado_couch.web.application import route_pattern
 
 NAME: ContextVar[str] = ContextVar("name", default="nobody")
 

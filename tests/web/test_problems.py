@@ -8,6 +8,7 @@ import pytest
 from tornado.web import RequestHandler, URLSpec
 
 from tests.faults import FaultServer, answer, hang_up, raw, reset, stall, stall_midway
+from tests.web.conftest import Client, Fruit, Reply, Serve, application
 from tornado_couch import (
     Couch,
     CreateMixin,
@@ -20,8 +21,6 @@ from tornado_couch import (
     resource,
 )
 from tornado_couch.errors import Conflict
-
-from .conftest import Client, Fruit, Reply, Serve, application
 
 
 class Broken(ProblemHandler):

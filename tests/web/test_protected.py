@@ -13,12 +13,11 @@ import bcrypt
 import pytest
 from annotated_types import MaxLen
 
+from tests.web.conftest import Client, Serve
 from tornado_couch import Application, Database, Encrypted, Hashed, Key, Model, Store, install, resource
 from tornado_couch.errors import KeySetError
 from tornado_couch.security import KeyRing
 from tornado_couch.web import AllowAny, Authenticated, BasicAccounts, create_account
-
-from .conftest import Client, Serve
 
 
 class Guest(Model, type="guest_v1.0", key="guest_id"):

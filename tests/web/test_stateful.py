@@ -23,9 +23,8 @@ from hypothesis.stateful import (
 )
 from tornado.httpserver import HTTPServer
 
+from tests.web.conftest import Fruit, Place, application
 from tornado_couch import Couch, Store, install
-
-from .conftest import Fruit, Place, application
 
 KEYS = st.sampled_from(["a", "b/c", "ü", "%41"])
 SIZES = st.integers(0, 3)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.web.conftest import Client, Serve, application
 from tornado_couch import Store
-from tornado_couch.ops.audit import audit
+from tornado_couch.maintain.audit import audit
 from tornado_couch.security import KeyRing
-
-from .conftest import Client, Serve, application
 
 
 @pytest.fixture

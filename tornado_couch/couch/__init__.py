@@ -1,19 +1,21 @@
 """CouchDB over HTTP: an async client that knows no models and is good by itself."""
 
-from .access import Access, Grouped, Single, access
 from .auth import Auth, BasicAuth, BearerAuth, CookieAuth, NoAuth, ProxyAuth
 from .bulk import BulkResult, BulkResults, Leaf, live
 from .changes import Change, Changes
 from .client import Couch
 from .database import Database, WriteResult
-from .failover import FailoverTransport
-from .grouped_reads import ConflictNoticed
-from .grouping import GroupLimits
+from .grouping.access import Access, Grouped, Single, access
+from .grouping.reads import ConflictNoticed
 from .mango import FindResult, IndexCreated
-from .measuring import DatabaseMetrics, Sizes, ViewMetrics, all_view_metrics, database_metrics, view_metrics
-from .observing import Observer, Observers
+from .observer import Observer, Observers
+from .scheduler import GroupLimits
 from .server import Server
-from .transport import AiohttpTransport, FakeTransport, Reply, Request, Timeout, Transport
+from .sizes import DatabaseMetrics, Sizes, ViewMetrics, all_view_metrics, database_metrics, view_metrics
+from .transport.base import Reply, Request, Timeout, Transport
+from .transport.default import AiohttpTransport
+from .transport.failover import FailoverTransport
+from .transport.fake import FakeTransport
 from .views import UNSET, Row, Unset, ViewQuery, ViewResult
 
 __all__ = [

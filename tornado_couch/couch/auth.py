@@ -16,7 +16,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Literal, Protocol
 
 from ..errors import InvalidReply
-from .transport import Reply
+from .transport.base import Reply
 
 __all__ = ["Auth", "BasicAuth", "BearerAuth", "CookieAuth", "Login", "NoAuth", "ProxyAuth"]
 

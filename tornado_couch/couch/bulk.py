@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .. import json_text
+from .. import _json
 from ..errors import CouchError, InvalidReply, Unavailable, refusal
 from .endpoint import Endpoint
 from .exchange import expect
@@ -126,7 +126,7 @@ class Bulk(Endpoint):
             return []
         # An id without a revision brings every leaf, as `open_revs=all` does for one document.
         asked = [{"id": each} if isinstance(each, str) else {"id": each[0], "rev": each[1]} for each in wanted]
-        found, _ = await self.leaves_of([each["id"] for each in asked], json_text.dumps({"docs": asked}), revs=revs)
+        found, _ = await self.leaves_of([each["id"] for each in asked], _json.dumps({"docs": asked}), revs=revs)
         return found
 
     async def leaves_of(self, ids: list[str], content: bytes, *, revs: bool) -> tuple[list[list[Leaf]], int]:
@@ -182,7 +182,7 @@ async def _listed(documents: Sequence[Mapping[str, Any]]) -> bytes:
     pieces = []
     unpaused = 0
     for document in documents:
-        piece = json_text.dumps(document)
+        piece = _json.dumps(document)
         pieces.append(piece)
         unpaused += len(piece)
         if unpaused > _PAUSE_BYTES:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from .. import json_text
+from .. import _json
 from .endpoint import Endpoint
 from .exchange import expect
 
@@ -74,7 +74,7 @@ class ChangesFeed(Endpoint):
             BadRequest: `since` is no sequence of this database.
             InvalidReply: the answer is not of the documented form.
         """
-        query = {"style": style, "since": since if isinstance(since, str) else json_text.dumps(since).decode()}
+        query = {"style": style, "since": since if isinstance(since, str) else _json.dumps(since).decode()}
         if limit is not None:
             query["limit"] = str(max(limit, 1))  # CouchDB takes 0 for 1
         if include_docs:

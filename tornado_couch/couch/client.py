@@ -12,10 +12,11 @@ from .auth import Auth, BasicAuth, NoAuth
 from .database import Database
 from .endpoint import Quorum
 from .exchange import Exchange
-from .failover import FailoverTransport
-from .observing import Observer, Observers
+from .observer import Observer, Observers
 from .server import Server
-from .transport import DEFAULT_TIMEOUT, AiohttpTransport, Timeout, Transport
+from .transport.base import DEFAULT_TIMEOUT, Timeout, Transport
+from .transport.default import AiohttpTransport
+from .transport.failover import FailoverTransport
 
 __all__ = ["Couch"]
 

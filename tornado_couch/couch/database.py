@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-from .. import json_text
+from .. import _json
 from ..errors import InvalidReply, NotFound
 from . import names
 from .bulk import Bulk
@@ -165,7 +165,7 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         document_id = document.get("_id")
         if not isinstance(document_id, str):
             raise ValueError("the document has no _id")
-        return await self.put_text(document_id, json_text.dumps(document))
+        return await self.put_text(document_id, _json.dumps(document))
 
     async def put_text(self, document_id: str, text: bytes) -> WriteResult:
         """What `put` does for a document that is JSON already.

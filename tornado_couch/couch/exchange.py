@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from .. import errors, json_text
+from .. import _json, errors
 from . import names
 from .auth import Auth
-from .observing import Observers
-from .transport import Reply, Request, Timeout, Transport
+from .observer import Observers
+from .transport.base import Reply, Request, Timeout, Transport
 
 __all__ = ["SUCCESS", "Answer", "Exchange", "expect"]
 
@@ -147,7 +147,7 @@ class Exchange:
     def _request(
         self, method: str, address: names.Address, query: Mapping[str, str] | None, body: object, safe: bool
     ) -> Request:
-        content = body if body is None or isinstance(body, bytes) else json_text.dumps(body)
+        content = body if body is None or isinstance(body, bytes) else _json.dumps(body)
         return Request(
             method,
             address.path + names.query(query or {}),
@@ -226,8 +226,8 @@ async def _judged(request: Request, reply: Reply, success: frozenset[int]) -> An
 async def _decoded(request: Request, reply: Reply) -> Any:
     try:
         if len(reply.body) > _LONG_BYTES:
-            return await asyncio.to_thread(json_text.loads, reply.body, pausing=True)
-        return json_text.loads(reply.body)
+            return await asyncio.to_thread(_json.loads, reply.body, pausing=True)
+        return _json.loads(reply.body)
     except ValueError:
         # Not chained, and not quoted: the text may be a document.
         kind = reply.headers.get("Content-Type", "no content type")
@@ -252,7 +252,7 @@ def _explanation(request: Request, reply: Reply) -> tuple[str, str, bool]:
     if request.method == "HEAD":
         return phrase, "no reason is given to HEAD", _is_json(reply)
     try:
-        value = json_text.loads(reply.body)
+        value = _json.loads(reply.body)
     except ValueError:
         value = None
     if not isinstance(value, dict) or "error" not in value:

@@ -9,8 +9,8 @@ from typing import Any
 from ..errors import Conflict, InvalidReply
 from . import names
 from .exchange import SUCCESS, Answer, Exchange, expect
-from .grouping import Grouping, GroupLimits, told
-from .observing import Observer
+from .observer import Observer
+from .scheduler import Grouping, GroupLimits, told
 
 __all__ = ["Server"]
 

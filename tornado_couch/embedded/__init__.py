@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tornado_couch.embedded.service import EmbeddedCouch
+    from tornado_couch.embedded.server import EmbeddedCouch
 
 __all__ = ["EmbeddedCouch"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "EmbeddedCouch":
-        from tornado_couch.embedded.service import EmbeddedCouch
+        from tornado_couch.embedded.server import EmbeddedCouch
 
         return EmbeddedCouch
     raise AttributeError(name)

@@ -14,19 +14,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tornado_couch.embedded.auth import Authenticator
-from tornado_couch.embedded.databases import Databases, OpenDatabase
 from tornado_couch.embedded.messages import User
 from tornado_couch.embedded.problems import Problem, bad_request, no_database, not_implemented
-from tornado_couch.embedded.security import need_member
-from tornado_couch.embedded.turns import IndexUpdates, Turns
+from tornado_couch.embedded.storage.databases import Databases, OpenDatabase
+from tornado_couch.embedded.users.authentication import Authenticator
+from tornado_couch.embedded.users.security import need_member
+from tornado_couch.embedded.views.engine import IndexUpdates, Turns
 
 if TYPE_CHECKING:
-    from tornado_couch.embedded.functions import Functions
-    from tornado_couch.embedded.javascript import Scripts
-    from tornado_couch.embedded.replication import Replications
-    from tornado_couch.embedded.replicator import Replicator
-    from tornado_couch.embedded.views import DatabaseViews
+    from tornado_couch.embedded.javascript.pool import Scripts
+    from tornado_couch.embedded.replication.replication import Replications
+    from tornado_couch.embedded.replication.replicator import Replicator
+    from tornado_couch.embedded.views.engine import DatabaseViews
+    from tornado_couch.embedded.views.functions import Functions
 
 __all__ = ["VERSION", "Couch", "Settings"]
 
@@ -137,7 +137,7 @@ class Couch:
         """The JavaScript workers."""
         if self._scripts is None:
             try:
-                from tornado_couch.embedded.javascript import Scripts
+                from tornado_couch.embedded.javascript.pool import Scripts
             except ImportError as error:
                 raise _no_extra(error) from None
             self._scripts = Scripts()
@@ -147,7 +147,7 @@ class Couch:
     def functions(self) -> Functions:
         """The functions of design documents other than views."""
         if self._functions is None:
-            from tornado_couch.embedded.functions import Functions
+            from tornado_couch.embedded.views.functions import Functions
 
             self._functions = Functions(self.scripts)
         return self._functions
@@ -165,7 +165,7 @@ class Couch:
     def replications(self) -> Replications:
         """The replications that run."""
         if self._replications is None:
-            from tornado_couch.embedded.replication import Replications
+            from tornado_couch.embedded.replication.replication import Replications
 
             self._replications = Replications()
         return self._replications
@@ -173,7 +173,7 @@ class Couch:
     def watch_replicator(self) -> None:
         """Run what the documents of `_replicator` ask for, when there is that database."""
         if self.replicator is None and "_replicator" in self.databases:
-            from tornado_couch.embedded.replicator import Replicator
+            from tornado_couch.embedded.replication.replicator import Replicator
 
             self.replicator = Replicator(self.databases.get("_replicator"), self.replications, self.background)
             self.background(self.replicator.watch())
@@ -230,7 +230,7 @@ class Couch:
 
 def _new_views(opened: OpenDatabase, scripts: Scripts) -> DatabaseViews:
     try:
-        from tornado_couch.embedded.views import DatabaseViews
+        from tornado_couch.embedded.views.engine import DatabaseViews
     except ImportError as error:
         raise _no_extra(error) from None
     return DatabaseViews(opened.database, scripts, partitioned=opened.database.partitioned)

@@ -7,21 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from tornado_couch.embedded.couch import Couch
-from tornado_couch.embedded.databases import OpenDatabase
-from tornado_couch.embedded.documents import Draft, document_text, is_design, is_local
 from tornado_couch.embedded.messages import User
 from tornado_couch.embedded.problems import Problem, illegal_docid, too_large
-from tornado_couch.embedded.revisions import new_revision, revisions_member
-from tornado_couch.embedded.security import need_database_admin
-from tornado_couch.embedded.storage import PLAIN, Database
-from tornado_couch.embedded.writing import Outcome, Transaction
+from tornado_couch.embedded.storage.database import PLAIN, Database
+from tornado_couch.embedded.storage.databases import OpenDatabase
+from tornado_couch.embedded.storage.documents import Draft, document_text, is_design, is_local
+from tornado_couch.embedded.storage.revisions import new_revision, revisions_member
+from tornado_couch.embedded.storage.transaction import Outcome, Transaction
+from tornado_couch.embedded.users.security import need_database_admin
 
 __all__ = ["user_context", "write_draft", "write_drafts"]
 
 
-async def write_draft(
-    couch: Couch, user: User, opened: OpenDatabase, draft: Draft, *, new_edits: bool = True
-) -> str:
+async def write_draft(couch: Couch, user: User, opened: OpenDatabase, draft: Draft, *, new_edits: bool = True) -> str:
     """Write one draft; its revision.
 
     Raises:
@@ -96,13 +94,13 @@ async def _judge(couch: Couch, user: User, opened: OpenDatabase, draft: Draft) -
     elif database.partitioned and not is_local(draft.id):
         _check_partition(draft.id)
     if database.name == "_users" and not draft.id.startswith("_"):
-        from tornado_couch.embedded.users import prepare_user
+        from tornado_couch.embedded.user_documents import prepare_user
 
         await prepare_user(couch, user, database, draft)
 
 
 def _check_design(couch: Couch, text: str, partitioned: bool) -> None:
-    from tornado_couch.embedded.functions import check_design
+    from tornado_couch.embedded.views.functions import check_design
 
     check_design(text, couch.scripts, partitioned=partitioned)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["bytes_form", "text_form"]
-
 import json
 from collections.abc import Callable
 from typing import Any
+
+__all__ = ["bytes_form", "text_form"]
 
 
 def bytes_form(value: Any) -> str:

@@ -57,9 +57,7 @@ class Front(httputil.HTTPServerConnectionDelegate):
         self._date = ""
         self._date_of = 0
 
-    def start_request(
-        self, server_conn: object, request_conn: httputil.HTTPConnection
-    ) -> httputil.HTTPMessageDelegate:
+    def start_request(self, server_conn: object, request_conn: httputil.HTTPConnection) -> httputil.HTTPMessageDelegate:
         """Tornado's call for each request."""
         del server_conn
         return _Exchange(self, request_conn)

@@ -61,9 +61,7 @@ def _any_float(text: str) -> float:
     return value
 
 
-_DECODER = json.JSONDecoder(
-    parse_constant=_refuse_constant, object_pairs_hook=_members, parse_float=_any_float
-)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_members, parse_float=_any_float)
 _SLOW_DECODER = json.JSONDecoder(
     parse_constant=_refuse_constant, object_pairs_hook=_members, parse_float=_any_float, parse_int=_any_integer
 )

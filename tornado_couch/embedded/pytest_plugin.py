@@ -18,7 +18,7 @@ __all__ = ["couch_database", "couch_url", "embedded_couch_url"]
 @pytest.fixture(scope="session")
 def embedded_couch_url() -> Iterator[str]:
     """The URL of an embedded CouchDB in memory, on which everyone is admin; the same for all tests."""
-    from tornado_couch.embedded.background import BackgroundCouch
+    from tornado_couch.embedded.server import BackgroundCouch
 
     with BackgroundCouch() as url:
         yield url

@@ -8,12 +8,13 @@ from typing import Any
 from urllib.parse import quote
 
 from tornado_couch.embedded.couch import Couch
-from tornado_couch.embedded.databases import OpenDatabase
-from tornado_couch.embedded.documents import check_id
-from tornado_couch.embedded.handlers import all_docs, bulk, databases, documents, server
+from tornado_couch.embedded.handlers import databases, server
+from tornado_couch.embedded.handlers.documents import all_docs, bulk, documents
 from tornado_couch.embedded.messages import Reply, Request, User
 from tornado_couch.embedded.problems import bad_request, no_database, not_found, not_implemented, unauthorized
-from tornado_couch.embedded.security import need_admin
+from tornado_couch.embedded.storage.databases import OpenDatabase
+from tornado_couch.embedded.storage.documents import check_id
+from tornado_couch.embedded.users.security import need_admin
 
 __all__ = ["Routes"]
 
@@ -168,6 +169,6 @@ def _listing(couch: Couch, request: Request, opened: OpenDatabase, prefix: str, 
 def _document(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, rest: list[str]) -> Any:
     if not rest:
         return documents.document(couch, request, opened, doc_id)
-    from tornado_couch.embedded.handlers import attachments
+    from tornado_couch.embedded.handlers.documents import attachments
 
     return attachments.attachment(couch, request, opened, doc_id, "/".join(rest))

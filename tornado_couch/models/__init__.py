@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from .ancestry import MERGE_PROPERTY, Ancestry, Join, MergedBy, Plan, merge_record, rank
 from .classification import Classification, Encrypted, Hashed, Place, Public, StoredHash, run_slow
-from .database_check import VALIDATION_DOCUMENT, DatabaseCheck, database_check
+from .design_document import (
+    CONFLICTS_VIEW,
+    collection_view,
+    conflicts_design_document,
+    deleted_view,
+    design_documents,
+    property_view,
+    reduction_view,
+)
 from .documents import (
     classes_of,
     from_document,
@@ -17,22 +24,10 @@ from .documents import (
     upgraded,
     validated,
 )
-from .history import (
-    LAST_NUMBER,
-    VERSION_PROPERTY,
-    Version,
-    beside,
-    bound_id,
-    version_id,
-    version_of,
-    version_prefix,
-)
-from .indexes import Index
-from .merge import Merge, MergeRule
-from .merging import Merging, merge_rule
+from .merger import Merging, merge_rule
+from .merging.ancestry import MERGE_PROPERTY, Ancestry, Join, MergedBy, Plan, merge_record, rank
+from .merging.rules import Merge, MergeRule
 from .model import DocumentType, Model, ModelInfo, model_info
-from .partitions import partition_of, partition_problem, partition_view
-from .patch import json_patch, merge_patch
 from .properties import (
     WRITE_PROPERTY,
     CreatedOn,
@@ -46,21 +41,28 @@ from .properties import (
     WriteOnly,
     blind_index_member,
 )
-from .reductions import Count, Reduction, Stats, Sum
-from .schema import Action, body_problems, body_schema
-from .schema_at_rest import schema_at_rest
-from .soft_delete import DELETED_PROPERTY, deleted_on, is_deleted
+from .schema.at_rest import schema_at_rest
+from .schema.bodies import Action, body_problems, body_schema
+from .schema.patch import json_patch, merge_patch
+from .schema.validate_doc_update import VALIDATION_DOCUMENT, DatabaseCheck, database_check
 from .timestamps import format_timestamp, is_timestamp, utc_now
 from .upgrades import upgrade
-from .views import (
-    CONFLICTS_VIEW,
-    collection_view,
-    conflicts_design_document,
-    deleted_view,
-    design_documents,
-    property_view,
-    reduction_view,
+from .versions import (
+    DELETED_PROPERTY,
+    LAST_NUMBER,
+    VERSION_PROPERTY,
+    Version,
+    beside,
+    bound_id,
+    deleted_on,
+    is_deleted,
+    version_id,
+    version_of,
+    version_prefix,
 )
+from .views.indexes import Index
+from .views.partitions import partition_of, partition_problem, partition_view
+from .views.reductions import Count, Reduction, Stats, Sum
 
 __all__ = [
     "CONFLICTS_VIEW",

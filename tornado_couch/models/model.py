@@ -13,15 +13,20 @@ from pydantic_core import CoreSchema, PydanticUndefined
 
 from ..errors import ModelDefinitionError
 from .classification import verify_held
-from .classified import check_classifications, hashed_attributes, with_stored_hashes, without_secrets
+from .declaration import (
+    check_classifications,
+    check_merge_rules,
+    hashed_attributes,
+    with_stored_hashes,
+    without_secrets,
+)
 from .document_type import DocumentType
-from .indexes import Index, make_indexes
-from .merge_checks import check_merge_rules
-from .partitions import check_partition
 from .properties import Property
-from .reductions import Reduction, check_reductions
 from .timestamps import format_timestamp, with_sortable_datetimes
 from .upgrades import Upgrade, collect_upgrades, is_hidden
+from .views.indexes import Index, make_indexes
+from .views.partitions import check_partition
+from .views.reductions import Reduction, check_reductions
 
 __all__ = ["DocumentType", "Model", "ModelInfo", "model_info"]
 
@@ -291,9 +296,7 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         collect_upgrades(cls, document_type, declared.upgrades),
         declared.history,
         declared.soft_delete,
-        check_partition(
-            cls.__name__, declared.partition, properties, unique=declared.unique, history=declared.history
-        ),
+        check_partition(cls.__name__, declared.partition, properties, unique=declared.unique, history=declared.history),
     )
 
 

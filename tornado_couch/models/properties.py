@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AwareDatetime, Field, PlainSerializer
 
 from .classification import Classification, Public
-from .merge import MergeRule
+from .merging.rules import MergeRule
 from .timestamps import format_timestamp
 
 __all__ = [

@@ -9,14 +9,13 @@
 
 from __future__ import annotations
 
-from .adapters import KeyczarKeys, as_keys
-from .canonical import canonical
+from .encoding import canonical
 from .encryption import blind_index, blind_indexes, ciphertext_of, decrypt_value, encrypt_value, is_encrypted
 from .hashing import BcryptHasher, Hasher, Sha3Hasher, is_hash
-from .keyfile import ScryptCost, outer_key
-from .keyring import KeyInfo, KeyRing, Purpose
+from .key_file import ScryptCost, outer_key
+from .key_ring import Algorithm, KeyInfo, KeyRing, KeyState, Purpose
+from .keyczar_keys import KeyczarKeys, as_keys
 from .keys import Crypter, Indexer, KeyChain, Keys, Signer
-from .ringkey import Algorithm, KeyState
 from .signing import (
     RESERVED_PROPERTIES,
     SIGNATURE_PROPERTY,
@@ -26,7 +25,7 @@ from .signing import (
     signature_of,
     verify_document,
 )
-from .tink import TinkKeys
+from .tink_keys import TinkKeys
 
 __all__ = [
     "RESERVED_PROPERTIES",

@@ -14,9 +14,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .. import json_text
+from .. import _json
 from ..errors import DecryptionFailed
-from .canonical import canonical
+from .encoding import canonical
 from .keys import Crypter, Indexer
 
 __all__ = ["blind_index", "blind_indexes", "ciphertext_of", "decrypt_value", "encrypt_value", "is_encrypted"]
@@ -44,7 +44,7 @@ def encrypt_value(value: object, *, keys: Crypter, document_id: str, type_name: 
         TypeError: it is no JSON value.
         KeySetError: the keys are not for encryption, or none is primary.
     """
-    text = json_text.dumps(value)
+    text = _json.dumps(value)
     padded = text.ljust(-(-len(text) // _BLOCK) * _BLOCK)
     return _TAG + keys.encrypt(padded, context=_context(document_id, type_name, property_name))
 
@@ -58,7 +58,7 @@ def decrypt_value(stored: object, *, keys: Crypter, document_id: str, type_name:
     """
     text = keys.decrypt(ciphertext_of(stored), context=_context(document_id, type_name, property_name))
     try:
-        return json_text.loads(text)
+        return _json.loads(text)
     except ValueError:
         raise DecryptionFailed("what was decrypted is not JSON") from None
 

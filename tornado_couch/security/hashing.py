@@ -23,7 +23,7 @@ from typing import Protocol
 import bcrypt
 
 from ..errors import SecurityError
-from .base64url import b64_encode
+from .encoding import b64_encode
 
 __all__ = ["BcryptHasher", "Hasher", "Sha3Hasher", "is_hash"]
 

@@ -35,8 +35,8 @@ from enum import StrEnum
 from typing import Any, TypeGuard
 
 from ..errors import InvalidSignature, KeySetError, SecurityError, SignatureFault
-from .adapters import plain_signers, verify_plain
-from .canonical import canonical
+from .encoding import canonical
+from .keyczar_keys import plain_signers, verify_plain
 from .keys import Signer
 
 __all__ = [

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from .cache import ReadCache
-from .conflicts import Conflicted, ConflictPage, conflicts_in_view, conflicts_since
-from .lease import Lease
-from .leaves import LeafSet
+from .conflicts.find import Conflicted, ConflictPage, conflicts_in_view, conflicts_since
+from .conflicts.lease import Lease
+from .conflicts.leaves import LeafSet
+from .conflicts.reconcile import ReconcileResult, Reconciliation
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, changed
-from .planning import indexed_properties, plan
-from .queries import Bounds, Query
+from .protection.renewal import Reprotection
+from .query import Bounds, Query
 from .readiness import Readiness, ReadinessCheck
-from .reading import Page
-from .reconcile import ReconcileResult, Reconciliation
+from .reading.cache import ReadCache
+from .reading.planner import indexed_properties, plan
+from .reading.reader import Page
+from .reading.reductions import Group, Groups, reduced
+from .reading.scan import Position
 from .reconciler import Reconciler, ReconcilerStats, reconcile_all
-from .reductions import Group, Groups, reduced
-from .reprotection import Reprotection
-from .retry import Retry
-from .rewriting import rewritten
 from .store import Store
-from .walking import Position
+from .upgrade import rewritten
+from .writing.retry import Retry
 
 __all__ = [
     "Bounds",

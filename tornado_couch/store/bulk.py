@@ -7,11 +7,12 @@ the model as it is stored now (of a deletion: as it was), or the exception that 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from .. import json_text
+from .. import _json
 from ..couch import Database
 from ..errors import (
     Conflict,
@@ -25,15 +26,15 @@ from ..errors import (
     ValidationFailed,
 )
 from ..models import Model, ModelInfo, collection_view, is_of, model_info, stamped
-from .conversion import Conversion, in_partition
-from .erasing import Eraser
-from .operations import Change, Check, Creation, Deletion, Operation, Update, called, changed
-from .reading import Reader
-from .refitting import refitted
-from .signing import Guard
-from .writing import Writer
+from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, called, changed
+from .protection.conversion import Conversion, in_partition
+from .protection.signatures import Guard
+from .reading.reader import Reader
+from .writing.deletion import Eraser
+from .writing.resign import refitted
+from .writing.writer import Writer
 
-__all__ = ["BulkWriter", "Singles"]
+__all__ = ["BulkWriter", "Singles", "Singly"]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
@@ -177,7 +178,7 @@ class BulkWriter(Generic[M]):
     async def _known_keys(self, models: Sequence[M]) -> set[bytes]:
         if not models or not self._by_view:
             return set()
-        return {json_text.dumps(row.key) for row in await self._rows([model._key for model in models])}
+        return {_json.dumps(row.key) for row in await self._rows([model._key for model in models])}
 
     async def _rows(self, keys: Sequence[Any]) -> Sequence[Any]:
         view = collection_view(self._cls)
@@ -211,7 +212,7 @@ class BulkWriter(Generic[M]):
         open_ = [index for index, document in enumerate(found) if document is None]
         if open_:
             rows = await self._rows([keys[index] for index in open_])
-            by_key = {json_text.dumps(row.key): row.id for row in reversed(rows)}
+            by_key = {_json.dumps(row.key): row.id for row in reversed(rows)}
             named = [by_key.get(_text(self._info, keys[index])) for index in open_]
             late = await self._bearing(named, [keys[index] for index in open_])
             for index, document in zip(open_, late, strict=True):
@@ -313,4 +314,109 @@ def _waves(info: ModelInfo, operations: Sequence[Operation[Any]]) -> Iterator[li
 
 
 def _text(info: ModelInfo, key: Any) -> bytes:
-    return json_text.dumps(info.key_value(key))
+    return _json.dumps(info.key_value(key))
+
+
+_AT_ONCE = 32
+
+
+class _Calls(Protocol):
+    """The single calls of a store."""
+
+    async def create(self, model: M) -> M: ...
+
+    async def update(
+        self,
+        cls: type[M],
+        key: Any,
+        change: Change[M],
+        *,
+        check: Check[M] | None = None,
+        expected: Expectation | None = None,
+    ) -> M: ...
+
+    async def delete(
+        self,
+        cls: type[M],
+        key: Any,
+        *,
+        check: Check[M] | None = None,
+        expected: Expectation | None = None,
+        confirm: Check[M] | None = None,
+    ) -> M: ...
+
+
+class Singly(Generic[M]):
+    """Writes many models of one class, as `BulkWriter` does.
+
+    Args:
+        calls: the store.
+        cls: the model.
+    """
+
+    def __init__(self, calls: _Calls, cls: type[M]) -> None:
+        self._calls = calls
+        self._cls = cls
+        self._info: ModelInfo = model_info(cls)
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def create(self, models: Sequence[M]) -> list[M | Exception]:
+        """Store new models; see `Store.create_many`."""
+        return await self.write([Creation(model) for model in models])
+
+    async def write(self, operations: Sequence[Operation[M]]) -> list[M | Exception]:
+        """Carry out operations; see `Store.write_many`."""
+        outcomes: list[M | Exception] = [DocumentNotFound("not done")] * len(operations)
+        tasks = [
+            asyncio.ensure_future(self._in_turn(chain, operations, outcomes)) for chain in self._chains(operations)
+        ]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:  # of a caller who went away, nothing goes on
+                task.cancel()
+        if outcomes and all(isinstance(each, Unavailable) for each in outcomes):
+            raise outcomes[0]  # type: ignore[misc]  # an outage is no one item's outcome
+        return outcomes
+
+    def _chains(self, operations: Sequence[Operation[M]]) -> list[list[int]]:
+        """The operations on each document, in their order."""
+        chains: dict[object, list[int]] = {}
+        for index, operation in enumerate(operations):
+            new = operation.key is None
+            place = index if new else _json.dumps(self._info.key_value(operation.key))
+            chains.setdefault(place, []).append(index)
+        return list(chains.values())
+
+    async def _in_turn(
+        self, chain: Sequence[int], operations: Sequence[Operation[M]], outcomes: list[M | Exception]
+    ) -> None:
+        for index in chain:
+            async with self._turns:
+                try:
+                    outcomes[index] = await self._done(operations[index])
+                except Exception as error:  # noqa: BLE001 - it is this item's outcome, whatever a hook raised
+                    outcomes[index] = error
+
+    async def _done(self, operation: Operation[M]) -> M:
+        if isinstance(operation, Creation):
+            return await self._calls.create(operation.model)
+        if isinstance(operation, Deletion):
+            return await self._calls.delete(
+                self._cls,
+                operation.key,
+                check=operation.check,
+                expected=operation.expected,
+                confirm=operation.confirm,
+            )
+        return await self._updated(operation)
+
+    async def _updated(self, operation: Update[M]) -> M:
+        try:
+            return await self._calls.update(
+                self._cls, operation.key, operation.change, check=operation.check, expected=operation.expected
+            )
+        except DocumentNotFound:
+            if operation.absent is None:
+                raise
+            return await operation.absent()

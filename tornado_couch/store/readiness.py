@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from ..couch import Database, view_metrics
-from ..couch.measuring import each_of
+from ..couch.sizes import each_of
 from ..errors import CouchError, NotFound
 from ..models import Model, design_documents
 

@@ -19,11 +19,11 @@ from typing import Any, Self
 
 from ..errors import BadRequest, CouchError, NotFound, TornadoCouchError
 from ..models import Model, model_info
-from .conflicts import Conflicted, ConflictPage, conflicts_among, conflicts_in_view, conflicts_since
-from .lease import Lease
-from .reconcile import ReconcileResult
-from .retry import Retry
+from .conflicts.find import Conflicted, ConflictPage, conflicts_among, conflicts_in_view, conflicts_since
+from .conflicts.lease import Lease
+from .conflicts.reconcile import ReconcileResult
 from .store import Store
+from .writing.retry import Retry
 
 __all__ = ["Reconciler", "ReconcilerStats", "reconcile_all"]
 

@@ -12,23 +12,21 @@ from ..couch import UNSET, Access, ConflictNoticed, Database, GroupLimits, acces
 from ..errors import Conflict, DocumentExists, DocumentNotFound, RetriesExhausted, RevisionMismatch
 from ..models import Model, model_info, stamped, utc_now
 from ..security import Scheme
-from .bulk import BulkWriter
-from .cache import CachedAccess, ReadCache
-from .conversion import Conversion, in_partition
-from .erasing import Eraser
-from .history import History
-from .keeping import Keeping
+from .bulk import BulkWriter, Singly
+from .conflicts.reconcile import Reconciliation
+from .lifecycle import History, Keeping
 from .operations import Change, Check, Expectation, Operation, called, changed
-from .protection import Protection
-from .queries import Query
-from .reading import Page, Reader
-from .reconcile import Reconciliation
-from .refitting import refitted
-from .retry import Retry
-from .signing import Guard, NoGuard, SignatureGuard, Verification
-from .singly import Singly
-from .walking import Position
-from .writing import Writer
+from .protection.conversion import Conversion, in_partition
+from .protection.properties import Protection
+from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification
+from .query import Query
+from .reading.cache import CachedAccess, ReadCache
+from .reading.reader import Page, Reader
+from .reading.scan import Position
+from .writing.deletion import Eraser
+from .writing.resign import refitted
+from .writing.retry import Retry
+from .writing.writer import Writer
 
 __all__ = ["Change", "Check", "Expectation", "Store"]
 

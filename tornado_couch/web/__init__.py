@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from .accounts import Account, change_password, create_account
+from .access import (
+    Account,
+    AllowAny,
+    Authenticated,
+    Authenticator,
+    BasicAccounts,
+    BearerJWT,
+    Owner,
+    Policy,
+    Principal,
+    RateLimit,
+    ReadOnly,
+    Roles,
+    change_password,
+    create_account,
+)
+from .actions import CreateMixin, DestroyMixin, ListMixin, PatchMixin, ReductionHandler, ReplaceMixin, RetrieveMixin
 from .application import Application
-from .authenticators import BasicAccounts, BearerJWT
-from .bodies import BodyLimits
-from .cors import Cors
-from .deprecation import Deprecation
-from .docs_page import docs_routes
-from .handlers import ResourceHandler
-from .health import health_routes
+from .handler import ResourceHandler
 from .hooks import Event, Hooks
-from .list_query import ListQuery
-from .listing import ListMixin
-from .metrics import metrics_routes
-from .mixins import CreateMixin, DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
+from .http import BodyLimits, Cors, Deprecation, EntityTag, Preconditions, entity_tag, parse_entity_tags
 from .openapi.document import ApiInfo, openapi_document
 from .openapi.operation import ApiOperation
-from .openapi.routes import openapi_routes
-from .policies import AllowAny, Authenticated, Owner, Policy, ReadOnly, Roles
-from .preconditions import EntityTag, Preconditions, entity_tag, parse_entity_tags
-from .principals import Authenticator, Principal
+from .pages.docs import docs_routes
+from .pages.health import health_routes
+from .pages.metrics import metrics_routes
+from .pages.openapi import openapi_routes
 from .problems import NotFoundHandler, Problem, ProblemHandler
-from .rate_limit import RateLimit
-from .reductions import ReductionHandler
+from .query import ListQuery
 from .resources import Resource
 from .routes import CollectionHandler, DocumentHandler, resource
 

@@ -1,25 +1,33 @@
-"""`Application`: Tornado's, with what a service of resources needs said once."""
+"""`Application`: Tornado's application with the settings that a service of resources shares, and its observers."""
 
 from __future__ import annotations
 
+import contextvars
 import logging
-from typing import Any
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
 
 import tornado.web
-from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+    ResponseStartLine,
+)
 from tornado.log import access_log
-from tornado.routing import URLSpec
+from tornado.routing import PathMatches, Rule, RuleRouter, URLSpec
 from tornado.web import RequestHandler
 
-from ..couch import Observers
-from .admission import AdmissionMixin
-from .observing import RequestWatch
-from .policies import Policy
+from ..couch import Observer, Observers
+from .access import Policy
+from .handler import AdmissionMixin
+from .http import ServerTiming, TimingObserver
 from .problems import NotFoundHandler
 from .resources import Resource
-from .server_timing import ServerTiming, TimingObserver
 
-__all__ = ["Application"]
+__all__ = ["Application", "RequestWatch", "route_pattern"]
 
 
 class Application(tornado.web.Application):
@@ -92,3 +100,124 @@ def _unsaid(path: str, where: str) -> ValueError:
         f"{path} has no policy, so nobody has said who may use it. Say policy=… to {where} or to"
         " the application: Authenticated(…), for one, or AllowAny() if everybody may do everything."
     )
+
+
+T = TypeVar("T")
+
+_WATCHED = "tornado_couch_watched"  # the attribute of a request that says who follows it
+_PIECE = re.compile(r"\\.|\((?:\?P<(\w+)>|\?:)?|\)|[^\\()]+", re.DOTALL)
+
+
+class RequestWatch:
+    """Follows each request from its header to its answer.
+
+    Args:
+        observer: who is told.
+        routers: where the routes are.
+    """
+
+    def __init__(self, observer: Observer, *routers: RuleRouter) -> None:
+        self._observer = observer
+        self._routers = routers
+        self._rules: dict[tuple[Any, int], list[Rule]] | None = None
+
+    def delegate(
+        self, inner: HTTPMessageDelegate, request: HTTPServerRequest, target: type[RequestHandler], kwargs: Any
+    ) -> HTTPMessageDelegate:
+        """What receives the request in place of `inner`, and passes it on."""
+        watched = _Watched(inner, request, self._route(request, target, kwargs), self._observer)
+        setattr(request, _WATCHED, watched)
+        return watched
+
+    def answered(self, handler: RequestHandler) -> None:
+        """Tell that a request is answered."""
+        watched: _Watched | None = getattr(handler.request, _WATCHED, None)
+        if watched is not None:
+            watched.end(handler.get_status())
+
+    def _route(self, request: HTTPServerRequest, target: type[RequestHandler], kwargs: Any) -> str:
+        if self._rules is None:
+            self._rules = {}
+            for rule in _rules(self._routers):
+                self._rules.setdefault(_identity(rule.target, rule.target_kwargs), []).append(rule)
+        candidates = self._rules.get(_identity(target, kwargs), [])
+        if len(candidates) > 1:  # one class at several routes, without arguments that tell them apart
+            candidates = [rule for rule in candidates if rule.matcher.match(request) is not None]
+        return route_pattern(candidates[0]) if candidates else ""
+
+
+class _Watched(HTTPMessageDelegate):
+    """Passes a request on to its handler in a context of its own."""
+
+    def __init__(self, inner: HTTPMessageDelegate, request: HTTPServerRequest, route: str, observer: Observer) -> None:
+        self._inner = inner
+        self._request = request
+        self._route = route
+        self._observer = observer
+        self._context = contextvars.copy_context()
+        self._ended = False
+
+    def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        return self._context.run(function, *arguments)
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        method = self._request.method or ""
+        self._run(self._observer.request_began, self._route, method, headers)
+        return self._run(self._inner.headers_received, start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        return self._inner.data_received(chunk)
+
+    def finish(self) -> None:
+        # Tornado makes the handler's task here or above, and a task has the context that it is made in.
+        self._run(self._inner.finish)
+
+    def on_connection_close(self) -> None:
+        try:
+            self._inner.on_connection_close()
+        finally:
+            self.end(None)
+
+    def end(self, status: int | None) -> None:
+        """Tell that it is over, once."""
+        if not self._ended:
+            self._ended = True
+            told = self._route, self._request.method or "", status, self._request.request_time()
+            # A copy: the handler may have answered while the context itself is entered.
+            self._context.copy().run(self._observer.request_ended, *told)
+
+
+def _identity(target: Any, kwargs: Any) -> tuple[Any, int]:
+    # Tornado hands a route's very own dictionary on, if there is anything in it.
+    return target, id(kwargs) if kwargs else 0
+
+
+def _rules(routers: tuple[RuleRouter, ...]) -> Iterator[Rule]:
+    for router in routers:
+        for rule in router.rules:
+            if isinstance(rule.target, RuleRouter):
+                yield from _rules((rule.target,))
+            else:
+                yield rule
+
+
+def route_pattern(rule: Rule) -> str:
+    """A route for people and for labels, such as "/v1.0/fruits/{key}"; empty where it does not match by path."""
+    if not isinstance(rule.matcher, PathMatches):
+        return ""
+    unnamed = "key" if isinstance((rule.target_kwargs or {}).get("resource"), Resource) else "argument"
+    parts, depth = [], 0
+    for piece in _PIECE.finditer(rule.matcher.regex.pattern.removesuffix("$")):
+        text = piece[0]
+        if text.startswith("("):
+            if depth == 0:
+                parts.append(f"{{{piece[1] or unnamed}}}")
+            depth += 1
+        elif text == ")":
+            depth -= 1
+        elif depth == 0:
+            # An escaped letter is a class of characters, such as `\d`.
+            parts.append(text[1:] if text.startswith("\\") and not text[1:].isalnum() else text)
+    return "".join(parts)

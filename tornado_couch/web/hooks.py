@@ -9,7 +9,7 @@ from tornado.httputil import HTTPServerRequest
 
 from ..models import Model
 from ..store import Store
-from .policies import Principal
+from .access import Principal
 
 __all__ = ["Event", "Hooks"]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from http.client import responses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tornado.web import HTTPError, RequestHandler
 
-from .. import errors, json_text
-from .openapi.operation import ApiOperation
+from .. import _json, errors
+
+if TYPE_CHECKING:
+    from .openapi.operation import ApiOperation
 
 __all__ = ["NotFoundHandler", "Problem", "ProblemHandler"]
 
@@ -165,7 +167,7 @@ class ProblemHandler(RequestHandler):
             self.set_header("Allow", ", ".join(self.allowed_methods()))  # RFC 9110 §15.5.6
         self.set_header("Content-Type", "application/problem+json")
         self.set_header("Cache-Control", "no-store")
-        self.finish(json_text.dumps(problem.body(self.request.path)))
+        self.finish(_json.dumps(problem.body(self.request.path)))
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         """Log what the operator must see; a client's error is not an event of ours."""

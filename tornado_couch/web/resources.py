@@ -8,14 +8,13 @@ from urllib.parse import quote
 
 from ..models import Model, ModelInfo, model_info
 from ..store import Store
-from .bodies import BodyLimits
-from .deprecation import Deprecation
 from .hooks import Hooks
+from .http import BodyLimits, Deprecation
 
 if TYPE_CHECKING:
-    from .cors import Cors
-    from .policies import Policy
-    from .rate_limit import RateLimit
+    from .access.policies import Policy
+    from .access.rate_limit import RateLimit
+    from .http.cors import Cors
 
 __all__ = ["Resource"]
 

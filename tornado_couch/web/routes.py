@@ -9,14 +9,20 @@ from tornado.routing import URLSpec
 
 from ..models import Model
 from ..store import Store
-from .bulk import BulkHandler
-from .conflicts import ConflictsHandler
-from .handlers import ResourceHandler
-from .listing import ListMixin
-from .mixins import CreateMixin, DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
-from .reductions import ReductionHandler
+from .actions import (
+    BulkHandler,
+    ConflictsHandler,
+    CreateMixin,
+    DestroyMixin,
+    ListMixin,
+    PatchMixin,
+    ReductionHandler,
+    ReplaceMixin,
+    RetrieveMixin,
+    VersionsHandler,
+)
+from .handler import ResourceHandler
 from .resources import Resource
-from .versions import VersionsHandler
 
 __all__ = ["CollectionHandler", "DocumentHandler", "resource"]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import uuid
 
-from tornado_couch import async_model_actions
-from tornado_couch.retry_strategy import ExponentialBackoffRetryStrategy
-
-from .models import Fruit
+from tests.classic.ported.models import Fruit
+from tornado_couch.classic import async_model_actions
+from tornado_couch.classic.retry_strategy import ExponentialBackoffRetryStrategy
 
 
 class AsyncFruitPersister(async_model_actions.AsyncPersister):

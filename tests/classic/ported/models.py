@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from tornado_couch.model import Model
+from tornado_couch.classic.model import Model
 
 
 class Fruit(Model):

@@ -11,15 +11,14 @@ from typing import ClassVar
 import jsonschema
 import tornado.web
 
-from tornado_couch import async_model_actions
-
-from .async_actions import (
+from tests.classic.ported.async_actions import (
     AsyncFruitCreator,
     AsyncFruitDeleter,
     AsyncFruitRetriever,
     AsyncFruitsRetriever,
     AsyncFruitUpdater,
 )
+from tornado_couch.classic import async_model_actions
 
 
 def asynchronous(method):

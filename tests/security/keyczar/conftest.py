@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.security.keyczar import DATA, Sets
 from tornado_couch.security import keyczar
 from tornado_couch.security.keyczar import keyczart
 from tornado_couch.security.keyczar.keyinfo import DECRYPT_AND_ENCRYPT, PRIMARY, SIGN_AND_VERIFY, KeyPurpose
-
-from . import DATA, Sets
 
 NEW_SETS: list[tuple[str, KeyPurpose, str | None]] = [
     ("hmac", SIGN_AND_VERIFY, None),

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.security.keyczar import Sets
 from tornado_couch.errors import (
     DecryptionFailed,
     InvalidSignature,
@@ -29,8 +30,6 @@ from tornado_couch.security.keyczar.keys import key_text
 from tornado_couch.security.keyczar.metadata import KeyMetadata, KeyVersion
 from tornado_couch.security.keyczar.readers import StaticKeyReader
 from tornado_couch.security.keyczar.symmetric import AesKey, HmacKey
-
-from . import Sets
 
 SIGNING = ["hmac", "hmac-encrypted", "rsa-sign", "dsa-sign"]
 CRYPTING = ["aes", "rsa-crypt"]

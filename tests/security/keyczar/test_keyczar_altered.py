@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.security.keyczar import Sets, flipped
 from tornado_couch.errors import DecryptionFailed, InvalidSignature
 from tornado_couch.security import keyczar
 from tornado_couch.security.keyczar import symmetric
@@ -17,8 +18,6 @@ from tornado_couch.security.keyczar.encoding import decode, encode
 from tornado_couch.security.keyczar.keyinfo import DECRYPT_AND_ENCRYPT
 from tornado_couch.security.keyczar.readers import StaticKeyReader
 from tornado_couch.security.keyczar.symmetric import AesKey, HmacKey
-
-from . import Sets, flipped
 
 NOW = 1_700_000_000_000
 SIGNING = ["hmac", "rsa-sign", "dsa-sign"]

@@ -14,6 +14,7 @@ from unittest import mock
 
 import pytest
 
+from tests.security.keyczar import Sets
 from tornado_couch.errors import KeySetError, LegacyAlgorithm, SecurityError
 from tornado_couch.security import keyczar
 from tornado_couch.security.keyczar import keyczart
@@ -31,8 +32,6 @@ from tornado_couch.security.keyczar.keyinfo import (
 )
 from tornado_couch.security.keyczar.keys import generate_key
 from tornado_couch.security.keyczar.symmetric import HmacKey
-
-from . import Sets
 
 SECRET = "we9JyDt-ub0J_QQ3vKwp-EfD9XoBCv3N1g9vN88RXxY"  # a key of the test vectors
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.security.keyczar import DOCUMENTS, VECTORS, Sets, b64
 from tornado_couch.security import keyczar
-
-from . import DOCUMENTS, VECTORS, Sets, b64
 
 TAMPER = "801dbe4659a641739cbe94fcf0baab03_tampering_v1.0_sig"
 

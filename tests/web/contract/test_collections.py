@@ -11,9 +11,8 @@ import pytest
 
 from tests.faults import FaultProxy
 from tests.web.conftest import Reply
+from tests.web.contract.conftest import FRUITS, NOTES, OTHER, STANDS, StrictClient, application, path
 from tornado_couch import Store
-
-from .conftest import FRUITS, NOTES, OTHER, STANDS, StrictClient, application, path
 
 
 async def add(ask: StrictClient, *names: str) -> None:

@@ -10,10 +10,7 @@ import pytest
 
 from tests.faults import Fault, FaultProxy
 from tests.web.conftest import Reply
-from tornado_couch import Database, Store
-from tornado_couch.web import Authenticated
-
-from .conftest import (
+from tests.web.contract.conftest import (
     FRUITS,
     MERGE,
     OTHER,
@@ -27,6 +24,8 @@ from .conftest import (
     private,
     rival,
 )
+from tornado_couch import Database, Store
+from tornado_couch.web import Authenticated
 
 
 async def test_the_etag_is_strong_and_is_the_revision(ask: StrictClient, fruit: Reply, database: Database) -> None:

@@ -6,9 +6,8 @@ from typing import Any
 
 from tests.faults import Fault, FaultProxy, lose_answer
 from tests.web.conftest import Reply
+from tests.web.contract.conftest import FRUITS, STANDS, StrictClient, application, path, rival
 from tornado_couch import Store
-
-from .conftest import FRUITS, STANDS, StrictClient, application, path, rival
 
 
 async def test_post_with_idempotency_key_sent_again_with_the_same_body_the_same_201_other_body_422_still_running_409(

@@ -9,9 +9,20 @@ from typing import Any
 
 from tests.faults import Fault, FaultProxy, FaultServer, answer_status, reset
 from tests.web.conftest import Reply
+from tests.web.contract.conftest import (
+    FRUITS,
+    JSON_PATCH,
+    MERGE,
+    OTHER,
+    SIZE,
+    STANDS,
+    WRITES,
+    Fruit,
+    StrictClient,
+    application,
+    path,
+)
 from tornado_couch import Couch, Database, Hooks, ProblemHandler, Store, resource
-
-from .conftest import FRUITS, JSON_PATCH, MERGE, OTHER, SIZE, STANDS, WRITES, Fruit, StrictClient, application, path
 
 
 async def test_json_only_an_accept_that_excludes_it_406(ask: StrictClient, fruit: Reply) -> None:

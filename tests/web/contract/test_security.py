@@ -8,10 +8,20 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from tests.faults import FaultProxy
 from tests.web.conftest import Reply
+from tests.web.contract.conftest import (
+    FRUITS,
+    MERGE,
+    NOTES,
+    OTHER,
+    STANDS,
+    WRITES,
+    ByHeader,
+    StrictClient,
+    path,
+    private,
+)
 from tornado_couch import Database, Store
 from tornado_couch.web import Authenticated, Owner, Roles
-
-from .conftest import FRUITS, MERGE, NOTES, OTHER, STANDS, WRITES, ByHeader, StrictClient, path, private
 
 # Everything that can be asked of a service of stands, and of the one called oslo.
 REQUESTS: list[tuple[str, str, dict[str, Any]]] = [

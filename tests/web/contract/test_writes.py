@@ -12,9 +12,7 @@ import pytest
 
 from tests.faults import Fault, FaultProxy, FaultServer, answer, hang_up, raw, reset, stall, stall_midway
 from tests.web.conftest import Reply
-from tornado_couch import Couch, Database, Store, Timeout
-
-from .conftest import (
+from tests.web.contract.conftest import (
     DEPTH,
     FRUITS,
     JSON_PATCH,
@@ -28,6 +26,7 @@ from .conftest import (
     path,
     rival,
 )
+from tornado_couch import Couch, Database, Store, Timeout
 
 JSON = {"Content_Type": "application/json"}
 

@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
-from tornado_couch.embedded import change_filters
-from tornado_couch.embedded.change_filters import Filter
 from tornado_couch.embedded.couch import Couch
-from tornado_couch.embedded.databases import OpenDatabase
-from tornado_couch.embedded.handlers.documents import asked
+from tornado_couch.embedded.handlers import change_filters
+from tornado_couch.embedded.handlers.change_filters import Filter
+from tornado_couch.embedded.handlers.documents.documents import asked
 from tornado_couch.embedded.jsontext import dumps
 from tornado_couch.embedded.messages import Reply, Request
 from tornado_couch.embedded.problems import bad_request
-from tornado_couch.embedded.revisions import leaves
-from tornado_couch.embedded.sequences import format_seq, parse_since
-from tornado_couch.embedded.storage import Database, ReadOptions, Stored
+from tornado_couch.embedded.storage.database import Database, ReadOptions, Stored
+from tornado_couch.embedded.storage.databases import OpenDatabase
+from tornado_couch.embedded.storage.revisions import leaves
+from tornado_couch.embedded.storage.sequences import format_seq, parse_since
 
 __all__ = ["changes"]
 

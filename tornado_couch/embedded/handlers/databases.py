@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 from typing import Any
 
-from tornado_couch.embedded import compaction
 from tornado_couch.embedded.couch import Couch
-from tornado_couch.embedded.database_info import info
-from tornado_couch.embedded.databases import OpenDatabase
 from tornado_couch.embedded.jsontext import dumps
 from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import Problem, bad_request, no_database
-from tornado_couch.embedded.revisions import parse_revision, possible_ancestors
-from tornado_couch.embedded.security import check_security, need_admin, need_database_admin, need_upkeep
-from tornado_couch.embedded.storage import Database
-from tornado_couch.embedded.writing import Transaction
+from tornado_couch.embedded.storage import compaction
+from tornado_couch.embedded.storage.database import Database
+from tornado_couch.embedded.storage.databases import OpenDatabase
+from tornado_couch.embedded.storage.info import info
+from tornado_couch.embedded.storage.revisions import parse_revision, possible_ancestors
+from tornado_couch.embedded.storage.transaction import Transaction
+from tornado_couch.embedded.users.security import check_security, need_admin, need_database_admin, need_upkeep
 
 __all__ = ["database"]
 
@@ -33,7 +33,7 @@ def database(couch: Couch, request: Request) -> Any:
     opened = couch.open(name, request.user)
     request.allow("DELETE", "GET", "HEAD", "POST")
     if request.method == "POST":
-        from tornado_couch.embedded.handlers.documents import post_document
+        from tornado_couch.embedded.handlers.documents.documents import post_document
 
         return post_document(couch, request, opened)
     return json_reply(info(opened.database))

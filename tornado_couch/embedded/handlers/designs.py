@@ -8,17 +8,17 @@ from functools import partial
 from typing import Any
 
 from tornado_couch.embedded.couch import Couch
-from tornado_couch.embedded.databases import OpenDatabase
-from tornado_couch.embedded.fetching import design_text, document_fetcher
 from tornado_couch.embedded.handlers.streams import from_thread
+from tornado_couch.embedded.handlers.view_requests import query_view, query_views
 from tornado_couch.embedded.jsontext import dumps
 from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import not_found, not_implemented
-from tornado_couch.embedded.security import need_upkeep
-from tornado_couch.embedded.sequences import format_seq
-from tornado_couch.embedded.storage import Database
-from tornado_couch.embedded.view_parameters import ViewParameters, view_parameters, view_queries
-from tornado_couch.embedded.view_requests import query_view, query_views
+from tornado_couch.embedded.storage.database import Database
+from tornado_couch.embedded.storage.databases import OpenDatabase
+from tornado_couch.embedded.storage.sequences import format_seq
+from tornado_couch.embedded.users.security import need_upkeep
+from tornado_couch.embedded.views.fetching import design_text, document_fetcher
+from tornado_couch.embedded.views.parameters import ViewParameters, view_parameters, view_queries
 
 __all__ = ["below_design", "view_cleanup"]
 

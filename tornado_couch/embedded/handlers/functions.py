@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from tornado_couch.embedded.couch import Couch
-from tornado_couch.embedded.databases import OpenDatabase
-from tornado_couch.embedded.documents import draft_of
 from tornado_couch.embedded.edits import user_context, write_draft
-from tornado_couch.embedded.fetching import design_text, document_fetcher
-from tornado_couch.embedded.functions import Response
+from tornado_couch.embedded.handlers.request_object import request_object
+from tornado_couch.embedded.handlers.view_requests import query_view
 from tornado_couch.embedded.jsontext import loads
 from tornado_couch.embedded.messages import Reply, Request
 from tornado_couch.embedded.problems import not_found
-from tornado_couch.embedded.request_object import request_object
-from tornado_couch.embedded.view_parameters import view_parameters
-from tornado_couch.embedded.view_requests import query_view
+from tornado_couch.embedded.storage.databases import OpenDatabase
+from tornado_couch.embedded.storage.documents import draft_of
+from tornado_couch.embedded.views.fetching import design_text, document_fetcher
+from tornado_couch.embedded.views.functions import Response
+from tornado_couch.embedded.views.parameters import view_parameters
 
 __all__ = ["function"]
 
@@ -72,9 +72,7 @@ async def run_show(
     return _reply(await couch.turns.run(turn, couch.functions.show, design, name, document, asked), 200, {})
 
 
-async def run_list(
-    couch: Couch, request: Request, opened: OpenDatabase, design_id: str, names: list[str]
-) -> Reply:
+async def run_list(couch: Couch, request: Request, opened: OpenDatabase, design_id: str, names: list[str]) -> Reply:
     """`_list/{name}/{view}` and `_list/{name}/{ddoc}/{view}`."""
     request.allow("GET", "HEAD", "POST")
     if len(names) not in (2, 3):

@@ -8,16 +8,16 @@ from itertools import chain
 from typing import Any
 
 from tornado_couch.embedded.couch import Couch
-from tornado_couch.embedded.databases import OpenDatabase
-from tornado_couch.embedded.documents import Draft, draft_of
 from tornado_couch.embedded.edits import write_draft
-from tornado_couch.embedded.fetching import document_fetcher
 from tornado_couch.embedded.handlers.streams import from_thread
-from tornado_couch.embedded.mango import IndexChange, Mango
+from tornado_couch.embedded.handlers.view_requests import update_index
+from tornado_couch.embedded.mango.mango import IndexChange, Mango
 from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import Problem, not_found
-from tornado_couch.embedded.view_parameters import ViewParameters
-from tornado_couch.embedded.view_requests import update_index
+from tornado_couch.embedded.storage.databases import OpenDatabase
+from tornado_couch.embedded.storage.documents import Draft, draft_of
+from tornado_couch.embedded.views.fetching import document_fetcher
+from tornado_couch.embedded.views.parameters import ViewParameters
 
 __all__ = ["mango"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from tornado_couch.embedded.couch import Couch
-from tornado_couch.embedded.databases import OpenDatabase
-from tornado_couch.embedded.handlers import all_docs, designs
+from tornado_couch.embedded.handlers import designs
+from tornado_couch.embedded.handlers.documents import all_docs
 from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import Problem, bad_request, not_found
+from tornado_couch.embedded.storage.databases import OpenDatabase
 
 __all__ = ["partition"]
 

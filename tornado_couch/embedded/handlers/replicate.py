@@ -8,8 +8,8 @@ from typing import Any
 from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import not_found, unauthorized
-from tornado_couch.embedded.replication import Job, plan_of
-from tornado_couch.embedded.security import need_admin
+from tornado_couch.embedded.replication.replication import Job, plan_of
+from tornado_couch.embedded.users.security import need_admin
 
 __all__ = ["post_replicate", "scheduler"]
 

@@ -9,11 +9,11 @@ import time
 from typing import Any
 
 from tornado_couch.embedded.couch import VERSION, Couch
-from tornado_couch.embedded.database_info import info
 from tornado_couch.embedded.jsontext import loads
 from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import bad_request, no_database, not_found, not_implemented
-from tornado_couch.embedded.security import need_admin
+from tornado_couch.embedded.storage.info import info
+from tornado_couch.embedded.users.security import need_admin
 
 __all__ = ["server_path"]
 
@@ -294,5 +294,3 @@ def server_path(couch: Couch, request: Request) -> Any:
 def is_server_path(name: str) -> bool:
     """Whether a path's first part belongs to the server, and is no database."""
     return name in _PATHS
-
-

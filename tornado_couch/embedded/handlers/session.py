@@ -8,10 +8,10 @@ from time import time
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from tornado_couch.embedded.auth import COOKIE_SECONDS
 from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import bad_content_type, bad_request, unauthorized
+from tornado_couch.embedded.users.authentication import COOKIE_SECONDS
 
 __all__ = ["session"]
 

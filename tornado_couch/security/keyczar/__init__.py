@@ -15,9 +15,15 @@ from __future__ import annotations
 
 from ...errors import SecurityError as KeyczarError
 from . import keyczart, keyinfo, readers, writers
-from .crypting import Crypter, Encrypter
-from .keyset import Keyczar
-from .sessions import SessionDecrypter, SessionEncrypter, SignedSessionDecrypter, SignedSessionEncrypter
+from .encrypting import (
+    Crypter,
+    Encrypter,
+    SessionDecrypter,
+    SessionEncrypter,
+    SignedSessionDecrypter,
+    SignedSessionEncrypter,
+)
+from .key_set import Keyczar
 from .signing import Signer, UnversionedSigner, UnversionedVerifier, Verifier
 
 __all__ = [

@@ -10,8 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa
 
 from ...errors import KeySetError
-from .encoding import prefix_hash
-from .fields import big_field, object_field, to_big
+from .encoding import big_field, object_field, prefix_hash, to_big
 from .key import Key
 from .keyinfo import DSA_PRIV, DSA_PUB, KeyType
 

@@ -1,4 +1,5 @@
 """What every key of a key set is and can be asked."""
+
 # ruff: noqa: ARG002 - the arguments are for the overrides
 
 from __future__ import annotations

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ...errors import KeySetError
-from .crypting import Crypter
+from .encrypting import Crypter
 from .key import Key
+from .key_set import Keyczar
 from .keyinfo import (
     ACTIVE,
     AES,
@@ -26,7 +27,6 @@ from .keyinfo import (
     KeyType,
 )
 from .keys import generate_key, key_text
-from .keyset import Keyczar
 from .metadata import KeyMetadata, KeyVersion
 from .readers import FileReader
 from .writers import FileWriter

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ... import json_text
+from ... import _json
 from ...errors import KeySetError
 from .dsa import DsaPrivateKey, DsaPublicKey
-from .fields import parse_object
+from .encoding import parse_object
 from .key import Key
 from .keyinfo import AES, DSA_PRIV, DSA_PUB, HMAC_SHA1, RSA_PRIV, RSA_PUB, KeyType
 from .rsa import RsaPrivateKey, RsaPublicKey
@@ -44,7 +44,7 @@ def read_key(key_type: KeyType, text: str | bytes) -> Key:
 
 def key_text(key: Key) -> str:
     """The text of a key's file, in clear."""
-    return json_text.dumps(key.to_json()).decode("ascii")
+    return _json.dumps(key.to_json()).decode("ascii")
 
 
 def generate_key(key_type: KeyType, size: int | None = None) -> Key:

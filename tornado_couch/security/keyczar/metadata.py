@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ... import json_text
+from ... import _json
 from ...errors import KeySetError
-from .fields import bool_field, int_field, parse_object, text_field, word_field
+from .encoding import bool_field, int_field, parse_object, text_field, word_field
 from .keyinfo import ACTIVE, INACTIVE, PRIMARY, KeyPurpose, KeyStatus, KeyType
 
 __all__ = ["KeyMetadata", "KeyVersion"]
@@ -90,7 +90,7 @@ class KeyMetadata:
             for each in self.versions
         ]
         members = {"name": self.name, "purpose": self.purpose.value, "type": self.type.value}
-        return json_text.dumps({**members, "encrypted": self.encrypted, "versions": versions}).decode("utf-8")
+        return _json.dumps({**members, "encrypted": self.encrypted, "versions": versions}).decode("utf-8")
 
     @property
     def primary(self) -> KeyVersion | None:

@@ -1,4 +1,5 @@
 """Where key sets are read from. The methods keep python-keyczar's names, so that a reader of one's own still fits."""
+
 # ruff: noqa: N802 - python-keyczar's names
 
 from __future__ import annotations

@@ -10,8 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from ...errors import KeySetError, SecurityError
-from .encoding import HEADER_SIZE, prefix_hash
-from .fields import big_field, object_field, to_big
+from .encoding import HEADER_SIZE, big_field, object_field, prefix_hash, to_big
 from .key import Key
 from .keyinfo import RSA_PRIV, RSA_PUB, KeyType
 

@@ -4,6 +4,7 @@ A versioned signature signs the message and then a zero byte, the version of the
 python-keyczar's spelling answer as it did, with True or False, the message or None; those in Python's spelling
 raise, so that a forgotten `if` lets nothing through.
 """
+
 # ruff: noqa: N802 - python-keyczar's names
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import ClassVar, overload
 from ...errors import InvalidSignature, SignatureFault
 from .encoding import HEADER_SIZE, VERSION_BYTE, Decoder, Encoder, as_bytes, decode, decoded, encode, pack, split
 from .key import Key
+from .key_set import Keyczar
 from .keyinfo import SIGN_AND_VERIFY, VERIFY, KeyPurpose
-from .keyset import Keyczar
 
 __all__ = ["Signer", "UnversionedSigner", "UnversionedVerifier", "Verifier"]
 

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from ...errors import KeySetError
-from .encoding import HEADER_SIZE, encode, short_hash
-from .fields import bytes_field, int_field, object_field, text_field
+from .encoding import HEADER_SIZE, bytes_field, encode, int_field, object_field, short_hash, text_field
 from .key import Key
 from .keyinfo import AES, HMAC_SHA1, KeyType
 

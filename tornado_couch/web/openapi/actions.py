@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ...models import Reduction, model_info
-from ..filters import filterable, has_ranges
-from ..lines import NDJSON
+from ..http import NDJSON
+from ..query import filterable, has_ranges
 from .bulk import describe_bulk, or_refused, results_schema
 from .conflicts import describe_conflicts, describe_resolution
 from .kept import describe_deleted, describe_retrieval, versions_schema

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import tornado.web
+from tornado.routing import PathMatches, Rule, RuleRouter
+from tornado.web import Application, RequestHandler
 
-from ..admission import AdmissionMixin
-from ..handlers import ResourceHandler
+from ..access import Policy
+from ..handler import AdmissionMixin, ResourceHandler
 from ..hooks import Hooks
-from ..pages import PageHandler
-from ..policies import Policy
+from ..page import PageHandler
 from ..problems import ProblemHandler
 from .actions import ACTIONS, describe_common
-from .asking import describe_head, describe_options, describe_other_methods
 from .components import Components
-from .links import link_operations
-from .naming import name_operations, tag_of
+from .methods import describe_head, describe_options, describe_other_methods, link_operations
 from .operation import ApiOperation
 from .parameters import key_schema
-from .paths import Route, routes
 from .security import describe_access
 
-__all__ = ["ApiInfo", "openapi_document"]
+__all__ = ["ApiInfo", "Route", "name_operations", "openapi_document", "routes", "tag_of"]
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _NO_METHOD = tornado.web.RequestHandler._unimplemented_method
@@ -213,3 +212,111 @@ def _tags(operations: Iterable[ApiOperation]) -> list[dict[str, Any]]:
         if words and "description" not in tag:
             tag["description"] = words
     return list(found.values())
+
+
+class Route(NamedTuple):
+    """A handler, mounted.
+
+    Attributes:
+        path: its template, such as "/v1.0/fruits/{key}".
+        names: those of the template's parameters.
+        handler: the class.
+        target: what the route gives to `initialize`.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    handler: type[RequestHandler]
+    target: dict[str, Any]
+
+
+def routes(application: Application) -> Iterator[Route]:
+    """The routes, in the order in which they are looked at; without those whose address cannot be told."""
+    yield from _of(application.default_router)
+
+
+def _of(router: RuleRouter) -> Iterator[Route]:
+    for rule in router.rules:
+        if isinstance(rule.target, RuleRouter):
+            yield from _of(rule.target)
+        elif isinstance(rule.target, type) and issubclass(rule.target, RequestHandler):
+            found = _template(rule, getattr(rule.target, "URL_NAMES", ("key",)))
+            if found is not None:
+                yield Route(*found, rule.target, dict(rule.target_kwargs or {}))
+
+
+def _template(rule: Rule, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | None:
+    """The path with names in the place of groups; None where the pattern is more than a path with groups."""
+    if not isinstance(rule.matcher, PathMatches):
+        return None
+    pattern = rule.matcher.regex
+    by_number = {number: name for name, number in pattern.groupindex.items()}
+    given = dict(enumerate(names, 1))
+    found = tuple(
+        by_number.get(number) or given.get(number) or f"part{number}" for number in range(1, pattern.groups + 1)
+    )
+    try:
+        # Tornado quotes what it fills in; a template's braces are put in after that.
+        path = rule.matcher.reverse(*(f"\ue000{number}\ue001" for number in range(len(found))))
+    except (ValueError, AssertionError):
+        return None
+    if path is None:
+        return None
+    for number, name in enumerate(found):
+        path = path.replace(_quoted(number), f"{{{name}}}")
+    return path, found
+
+
+def _quoted(number: int) -> str:
+    return f"%EE%80%80{number}%EE%80%81"
+
+
+_VERSION = re.compile(r"v\d+(\.\d+)*")
+_VERBS = {"conflicts": "list", "destroy": "delete", "retrieve": "get", "reduce": "get"}
+_OF_ONE = {"create", "retrieve", "replace", "patch", "destroy"}
+
+# English plurals; a word of another language stays as it is, or loses an "s".
+_PLURALS = ((re.compile(r"ies$"), "y"), (re.compile(r"(ss|sh|ch|x|z)es$"), r"\1"), (re.compile(r"(?<=[^su])s$"), ""))
+
+
+def tag_of(route: Route) -> str:
+    """What a resource is called: the words of its path without a version."""
+    words = _words(getattr(route.target.get("resource"), "path", route.path))
+    return "/".join(words).replace("_", " ").strip() or "/"
+
+
+def name_operations(operations: Iterable[ApiOperation]) -> None:
+    """Give each operation an id that is its own."""
+    operations = list(operations)
+    taken: set[str | None] = {each.id for each in operations if each.id}
+    for each in operations:
+        if each.id is None:
+            each.id = _free(each, taken)
+            taken.add(each.id)
+
+
+def _free(operation: ApiOperation, taken: set[str | None]) -> str:
+    asking = operation.method in ("HEAD", "OPTIONS")  # HEAD has the action of GET
+    verb = operation.method.lower() if asking else _VERBS.get(operation.action, operation.action)
+    words = _words(operation.path)
+    if words and (operation.path.endswith("}") if asking else operation.action in _OF_ONE):
+        words[-1] = _singular(words[-1])
+    # A version is left out of the name, until another version wants the same one.
+    short, whole = _identifier("_".join([verb, *words])), _identifier(f"{verb}_{operation.path}")
+    candidates = [short, whole, *(f"{whole}_{number}" for number in range(2, len(taken) + 3))]
+    return next(each for each in candidates if each not in taken)
+
+
+def _words(path: str) -> list[str]:
+    return [each for each in path.split("/") if each and not each.startswith("{") and not _VERSION.fullmatch(each)]
+
+
+def _singular(word: str) -> str:
+    for plural, ending in _PLURALS:
+        if plural.search(word):
+            return plural.sub(ending, word)
+    return word
+
+
+def _identifier(text: str) -> str:
+    return re.sub(r"\W+", "_", text.replace("/_", "/"), flags=re.ASCII).strip("_").replace("__", "_")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .components import Components, Schema
+from .examples import NO_SAMPLE, sample
 from .headers import REQUEST_FIELDS, answer_field
 from .problem_kinds import KINDS, any_problem, problem_schema
-from .samples import NO_SAMPLE, sample
 from .schemas import ModelSchemas
 
 __all__ = ["JSON", "PROBLEM", "Answer", "ApiOperation"]

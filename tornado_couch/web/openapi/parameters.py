@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from ...models import Model, model_info
-from ..filters import filterable
+from ..query import filterable
 from ..resources import Resource
 from .components import Components, Schema
 from .operation import ApiOperation

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...models import Model
-from ..policies import Policy
-from ..principals import Authenticator
+from ..access import Authenticator, Policy
 from .components import Components
 from .operation import ApiOperation
 

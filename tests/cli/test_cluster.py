@@ -1,0 +1,113 @@
+"""Making a cluster of nodes: what is asked of CouchDB, in which order, and what is told when a node is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tests.faults import Call, FaultServer, answer
+from tornado_couch import Couch
+from tornado_couch.cli.cluster import set_up_cluster
+from tornado_couch.cli.main import main
+from tornado_couch.couch import FakeTransport, Reply, Request
+from tornado_couch.errors import TornadoCouchError
+
+
+class Nodes:
+    """A node that others are added to; each connects when it was looked for some more times."""
+
+    def __init__(self, slow: int = 0, databases: tuple[str, ...] = ()) -> None:
+        self.members = ["couchdb@one"]
+        self.databases = list(databases)
+        self.asked: list[str] = []
+        self.slow = slow
+
+    def __call__(self, request: Request) -> Reply:
+        status, body = self.answer(request.method, request.target)
+        return FakeTransport.reply(status, json.dumps(body).encode())
+
+    def answer(self, method: str, target: str) -> tuple[int, dict[str, object]]:
+        self.asked.append(f"{method} {target}")
+        if method == "GET":
+            connected = self.members if self.slow <= 0 else self.members[:1]
+            self.slow -= len(self.members) > 1
+            return 200, {"all_nodes": connected, "cluster_nodes": self.members}
+        name = target.rpartition("/")[2].replace("%40", "@")
+        known, error = (self.members, 409) if "_nodes" in target else (self.databases, 412)
+        if name in known:
+            return error, {"error": "conflict", "reason": "there"}
+        known.append(name)
+        return 201, {"ok": True}
+
+
+async def test_nodes_are_added_and_waited_for() -> None:
+    """The system databases come last, so that they have copies on every node."""
+    nodes = Nodes(slow=2)
+    couch = Couch("http://one", transport=FakeTransport(nodes))
+    done = await set_up_cluster(couch, ["couchdb@two", "couchdb@three"])
+    assert done == [
+        "added node couchdb@two",
+        "added node couchdb@three",
+        "created database _users",
+        "created database _replicator",
+    ]
+    assert [each.split()[0] for each in nodes.asked] == ["GET", "PUT", "PUT", "GET", "GET", "GET", "PUT", "PUT"]
+    assert nodes.asked[1] == "PUT /_node/_local/_nodes/couchdb%40two"
+
+
+async def test_waiting_is_reported() -> None:
+    """How many nodes have connected since it looked last, and how many are missing: for a progress bar."""
+    told: list[tuple[int, int | None]] = []
+    couch = Couch("http://one", transport=FakeTransport(Nodes(slow=2)))
+    await set_up_cluster(couch, ["couchdb@two", "couchdb@three"], report=lambda *counts: told.append(counts))
+    assert told == [(1, 2), (0, 2), (2, 0)]
+
+
+async def test_a_second_run_finds_nothing_to_do() -> None:
+    """What is there already is left as it is."""
+    couch = Couch("http://one", transport=FakeTransport(Nodes()))
+    await set_up_cluster(couch, ["couchdb@two"])
+    assert await set_up_cluster(couch, ["couchdb@two"]) == []
+
+
+async def test_a_node_that_does_not_come_is_named() -> None:
+    """The message says which, and what to look for."""
+    couch = Couch("http://one", transport=FakeTransport(Nodes(slow=100)))
+    with pytest.raises(TornadoCouchError, match=r"couchdb@two did not connect\..*cookie"):
+        await set_up_cluster(couch, ["couchdb@two"], patience=0)
+
+
+@pytest.mark.parametrize("name", ["two", "a@b/../../x", "a@b c", "", "@two", "a@"])
+async def test_other_names_are_refused_before_anything_is_done(name: str) -> None:
+    """CouchDB would take any text for a node, and wait for it ever after."""
+    fake = FakeTransport(Nodes())
+    with pytest.raises(ValueError, match="NAME@HOST"):
+        await set_up_cluster(Couch("http://one", transport=fake), ["couchdb@two", name])
+    assert fake.requests == []
+
+
+async def test_the_command() -> None:
+    """It says what it did, as text or JSON; wrong names are wrong usage; a missing server is one line and status 2."""
+    nodes = Nodes()
+
+    async def behave(call: Call) -> None:
+        status, body = nodes.answer(call.request.method, call.request.target)
+        await answer(status, body)(call)
+
+    async with FaultServer(behave) as server:
+        run = lambda *arguments: asyncio.to_thread(CliRunner().invoke, main, ["cluster", *arguments])  # noqa: E731
+        url = server.url
+        first = await run("--host", server.url, "couchdb@two")
+        again = await run("--host", server.url, "couchdb@two")
+        as_json = await run("--host", server.url, "couchdb@two", "couchdb@three", "--json")
+        wrong = await run("--host", server.url, "two")
+    gone = await run("--host", url, "couchdb@two")
+    assert (first.exit_code, first.output.splitlines()[0]) == (0, "added node couchdb@two")
+    assert (again.exit_code, again.output) == (0, "nothing to do\n")
+    assert (as_json.exit_code, json.loads(as_json.output)) == (0, {"done": ["added node couchdb@three"]})
+    assert (wrong.exit_code, gone.exit_code) == (2, 2)
+    assert "NAME@HOST" in wrong.output
+    assert "Traceback" not in gone.output

@@ -1,0 +1,107 @@
+"""`tornado-couch cluster`: makes one cluster of CouchDB nodes that have started, each by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from .. import _json
+from ..couch import Couch, names
+from ..errors import AlreadyExists, TornadoCouchError
+from .options import connection_of, server_options, told
+from .report import Advance, progress
+
+__all__ = ["cluster", "set_up_cluster"]
+
+_SYSTEM_DATABASES = ("_users", "_replicator")
+_PAUSE_SECONDS = 0.2
+
+
+class _NodesMissing(TornadoCouchError):
+    """Some nodes did not come."""
+
+
+def _silent(_count: int, _pending: int | None) -> None:
+    """Report nothing."""
+
+
+async def set_up_cluster(
+    couch: Couch, nodes: Sequence[str], *, patience: float = 60.0, report: Advance = _silent
+) -> list[str]:
+    """Take nodes into a server's cluster and create what every cluster has; it can run again at any time.
+
+    Args:
+        couch: one of the nodes, with the credentials of an admin.
+        nodes: the names of the others, such as "couchdb@couchdb2.example".
+        patience: seconds to wait for them.
+        report: is told each time it looks how many nodes more have connected, and how many are missing.
+
+    Returns:
+        What was done, a sentence each.
+
+    Raises:
+        TornadoCouchError: a node did not come in time.
+        ValueError: one is no node's name; nothing was done.
+    """
+    for name in nodes:
+        names.node(name)  # before anything is done
+    known = set((await couch.membership())[1])
+    done = [f"added node {name}" for name in nodes if name not in known and await couch.add_node(name)]
+    await _all_connected(couch, patience, report)
+    for name in _SYSTEM_DATABASES:
+        try:
+            await couch.create_database(name)
+        except AlreadyExists:
+            continue
+        done.append(f"created database {name}")
+    return done
+
+
+async def _all_connected(couch: Couch, patience: float, report: Advance) -> None:
+    # Before that the system databases would have no copies on the nodes that are still missing.
+    ends, there = asyncio.get_running_loop().time() + patience, 0
+    while True:
+        connected, members = await couch.membership()
+        missing = sorted(set(members) - set(connected))
+        now = len(members) - len(missing)
+        report(now - there, len(missing))
+        there = now
+        if not missing:
+            return
+        if asyncio.get_running_loop().time() > ends:
+            raise _NodesMissing(
+                f"{', '.join(missing)} did not connect. Do they run, under these names, with the same Erlang cookie,"
+                " and do their hosts reach each other at ports 4369 and 9100?"
+            )
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+@click.command()
+@server_options
+@click.argument("nodes", nargs=-1, metavar="[NAME@HOST]...")
+@click.option("--patience", default=60.0, show_default=True, help="Seconds to wait for the nodes.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@told
+def cluster(host: str, nodes: tuple[str, ...], patience: float, as_json: bool, **options: Any) -> None:
+    """Make a cluster of the node at --host and of others by name, and create the system databases.
+
+    NAME@HOST is what a node calls itself, such as couchdb@couchdb2.example. Every node has started with the same
+    Erlang cookie and the same admin. Running it again does no harm.
+
+    The exit status is 0 where the cluster is complete, 2 where a node did not come or the work could not be done.
+    """
+    connection = connection_of(options)
+
+    async def run() -> list[str]:
+        async with connection.server(host) as couch:
+            with progress("nodes") as advance:
+                return await set_up_cluster(couch, nodes, patience=patience, report=advance)
+
+    try:
+        done = asyncio.run(run())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(_json.dumps({"done": done}).decode() if as_json else "\n".join(done) or "nothing to do")

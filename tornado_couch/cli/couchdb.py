@@ -1,0 +1,82 @@
+"""`tornado-couch couchdb`: the embedded server as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import resource
+import signal
+from pathlib import Path
+
+import click
+
+__all__ = ["couchdb"]
+
+_FILES = 65536
+_FOLDER = ".couchdb"
+
+
+def is_loopback(bind: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    if bind == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(bind).is_loopback
+    except ValueError:
+        return False
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as the system lets: each open database has a handful."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = hard if hard != resource.RLIM_INFINITY else _FILES
+    if soft < min(wanted, _FILES):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, _FILES), hard))
+
+
+async def serve(folder: Path | None, bind: str, port: int, admin: str | None) -> None:
+    """Run the server until SIGTERM or SIGINT."""
+    from ..embedded.server import EmbeddedCouch
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = EmbeddedCouch(folder, admin=admin, port=port, bind=bind)
+    await server.start()
+    try:
+        # Without the credentials: this line ends up in logs.
+        click.echo(server.couch.url + "/" if server.couch else "")
+        where = "in memory" if folder is None else f"in {folder}"
+        click.echo(f"Data is kept {where}. Press Ctrl-C to stop.", err=True)
+        await stop.wait()
+    finally:
+        await server.stop()
+
+
+@click.command("couchdb")
+@click.option("--port", default=5984, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.option("--bind", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="The address to listen on.")
+@click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path),
+              help=f"The folder for the databases.  [default: {_FOLDER}]")  # fmt: skip
+@click.option("--memory", is_flag=True, help="Keep everything in memory; it is gone at the end.")
+@click.option("--admin", metavar="USER:PASSWORD", envvar="TORNADO_COUCH_ADMIN",
+              show_envvar=True, help="The server admin. Without one everyone is admin.")  # fmt: skip
+def couchdb(port: int, bind: str, folder: Path | None, memory: bool, admin: str | None) -> None:
+    """Run a small CouchDB-protocol server, for development and tests. It prints its URL when it listens."""
+    if memory and folder:
+        raise click.UsageError("--dir and --memory exclude each other.")
+    if not memory and folder is None:
+        folder = Path(_FOLDER)
+    folder = folder and folder.resolve()
+    if admin is not None and (":" not in admin or admin.startswith(":") or admin.endswith(":")):
+        raise click.UsageError("--admin is USER:PASSWORD.")
+    if admin is None and not is_loopback(bind):
+        raise click.UsageError(f"--bind {bind} can be reached from elsewhere: that needs --admin.")
+    raise_file_limit()
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(serve(folder, "127.0.0.1" if bind == "localhost" else bind, port, admin))
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {bind} port {port}: {error.strerror}") from None

@@ -1,0 +1,205 @@
+"""`tornado-couch install`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from .. import _json
+from ..installation.access import ApplicationUser
+from ..installation.installer import Installer
+from ..installation.plan import Plan
+from ..security import Scheme
+from ..service.references import load_models
+from .keys_options import rotation_key_options, store_keys
+from .options import connection_of, secret_if_given, server_options, told_as
+from .report import progress
+
+__all__ = ["install"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_APP_PASSWORD = "TORNADO_COUCH_APP_PASSWORD"  # noqa: S105 - the name of a variable
+_FOLDER = click.Path(path_type=Path)
+_LEVELS = click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False)
+
+
+def _database_options(command: F) -> F:
+    """What becomes of the database."""
+    for option in (
+        click.option("--partitioned", is_flag=True, help="Create it partitioned."),
+        click.option("--n", type=click.IntRange(min=1), help="Create it with this many copies."),
+        click.option("--q", type=click.IntRange(min=1), help="Create it with this many shards."),
+        click.option("--yes", is_flag=True, help="Do not ask before deleting."),
+        click.option("--delete", is_flag=True, help="Delete the database first, with everything in it."),
+        click.option("--create/--no-create", default=True, show_default=True, help="Create what is missing."),
+        click.option(
+            "--database",
+            envvar="TORNADO_COUCH_DATABASE",
+            show_envvar=True,
+            required=True,
+            help="The database's name.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _access_options(command: F) -> F:
+    """Who may use the database."""
+    for option in (
+        click.option("--ask-app-password", is_flag=True, help="Ask for that user's password."),
+        click.option("--app-password-file", type=_FOLDER, help="The file (mode 0600) with that user's password."),
+        click.option(
+            "--app-password-env",
+            metavar="NAME",
+            help=f"The environment variable with that user's password; {_APP_PASSWORD} if none is named.",
+        ),
+        click.option("--app-role", default="", help="That user's role; the database's name if none is given."),
+        click.option("--app-user", help="The service's own user: made where it is missing, and made a member."),
+        *(
+            click.option(f"--{part}-{kind}", multiple=True, metavar="NAME", help=f"Set the {kind}s of the {part}s.")
+            for part in ("member", "admin")
+            for kind in ("role", "name")
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _document_options(command: F) -> F:
+    """Which documents are installed."""
+    for option in (
+        click.option("--classic", is_flag=True, help="Sign seed documents as tor-async-couchdb did."),
+        click.option("--prune", is_flag=True, help="Remove design documents that are no longer wanted."),
+        click.option(
+            "--validate/--no-validate", default=None, help="Have CouchDB check each write, or stop that.  [as it is]"
+        ),
+        click.option("--create-seed/--no-create-seed", default=True, show_default=True, help="Store seed documents."),
+        click.option("--create-design/--no-create-design", default=True, show_default=True, help="Design documents."),
+        click.option("--seeds", type=_FOLDER, help="The folder of seed documents."),
+        click.option("--design-docs", type=_FOLDER, help="The folder of further design documents."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("models", nargs=-1, metavar="[MODULE[:MODELS]]...")
+@server_options
+@_database_options
+@_access_options
+@_document_options
+@rotation_key_options
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--log", type=_LEVELS, default="error", show_default=True, help="What is logged to standard error.")
+@told_as(click.ClickException)
+def install(models: tuple[str, ...], host: str, dry_run: bool, as_json: bool, log: str, **options: Any) -> None:
+    """Put in place what a service needs: its database, who may use it, design and seed documents.
+
+    MODULE[:MODELS] names the models whose design documents are wanted: all of a module, one, or a list of some.
+
+    It can run again at any time, and several at once: what is there already is left. --keys sign the seed documents,
+    and --crypter encrypts in them. The exit status is 0 where all is done, 1 where it failed, 2 for wrong usage.
+    """
+    connection, delete_unasked = connection_of(options), options.pop("yes")
+    known = list(dict.fromkeys(each for reference in models for each in load_models(reference)))
+
+    arguments = _arguments(options)
+
+    async def run() -> tuple[Plan, list[str] | None]:
+        async with connection.server(host) as couch:
+            with progress("changes indexed") as advance:
+                installer = Installer(couch, models=known, report=advance, **arguments)
+                plan = await installer.plan()
+                if dry_run:
+                    return plan, None
+                if not delete_unasked:
+                    await asyncio.to_thread(_ask, plan)
+                return plan, await installer.apply(plan)
+
+    with _logging(log):
+        _show(*asyncio.run(run()), as_json=as_json)
+
+
+@contextmanager
+def _logging(level: str) -> Iterator[None]:
+    """Log what this package does to standard error, for the time of a block."""
+    logger, handler = logging.getLogger("tornado_couch"), logging.StreamHandler()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(level.upper())
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def _arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """The installer's arguments, as the options say them."""
+    kept = (
+        "database",
+        "q",
+        "n",
+        "partitioned",
+        "create",
+        "delete",
+        "create_design",
+        "validate",
+        "prune",
+        "design_docs",
+    )
+    return {
+        **{name: options[name] for name in kept},
+        "seeds": options["seeds"] if options["create_seed"] else None,
+        "security": _security(options),
+        "user": _user(options),
+        "scheme": Scheme.CLASSIC if options["classic"] else Scheme.V2,
+        **store_keys(options),
+    }
+
+
+def _security(options: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
+    found: dict[str, dict[str, list[str]]] = {}
+    for part in ("admin", "member"):
+        lists = {f"{kind}s": list(options[f"{part}_{kind}"]) for kind in ("name", "role") if options[f"{part}_{kind}"]}
+        if lists:
+            found[f"{part}s"] = lists
+    return found
+
+
+def _user(options: dict[str, Any]) -> ApplicationUser | None:
+    name, variable, path = options["app_user"], options["app_password_env"], options["app_password_file"]
+    if name is None:
+        return None
+    ask = options["ask_app_password"]
+    # One that is there already needs none.
+    password = secret_if_given(f"Password of {name}", variable, path, ask=ask, default_variable=_APP_PASSWORD)
+    return ApplicationUser(name, password, options["app_role"])
+
+
+def _ask(plan: Plan) -> None:
+    for step in plan.steps:
+        if step.action == "delete":
+            question = f"Delete the database {step.name} at {plan.server}, with {step.detail}?"
+            click.confirm(question, abort=True, err=True)
+
+
+def _show(plan: Plan, done: list[str] | None, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(_json.dumps({**plan.as_json(), "done": done}).decode())
+    elif done is None:
+        click.echo(plan.text)
+    else:
+        for each in plan.warnings:
+            click.echo(f"warning: {each}", err=True)
+        for each in done or ["nothing to do"]:
+            click.echo(each)

@@ -1,0 +1,49 @@
+"""`tornado-couch`: the command line."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+__all__ = ["main"]
+
+# Where each command is. They are imported when they are used, so that each starts as fast as it can.
+_COMMANDS = {
+    "audit": "tornado_couch.cli.maintain:audit",
+    "cluster": "tornado_couch.cli.cluster:cluster",
+    "completion": "tornado_couch.cli.completion:completion",
+    "couchdb": "tornado_couch.cli.couchdb:couchdb",
+    "install": "tornado_couch.cli.install:install",
+    "keys": "tornado_couch.cli.keys:keys",
+    "load": "tornado_couch.cli.load:load",
+    "new": "tornado_couch.cli.new:new",
+    "openapi": "tornado_couch.cli.openapi:openapi",
+    "policy-report": "tornado_couch.cli.maintain:policy_report_command",
+    "migrate": "tornado_couch.cli.maintain:migrate",
+    "reconcile": "tornado_couch.cli.maintain:reconcile",
+    "rotate": "tornado_couch.cli.maintain:rotate",
+    "serve": "tornado_couch.cli.serve:serve",
+}
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click has it
+        """The names of all commands."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as click has it
+        """One command; None where there is none of this name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=_Commands)
+@click.version_option(package_name="tornado-couch")
+def main() -> None:
+    """REST over CouchDB for Tornado."""

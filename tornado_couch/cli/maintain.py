@@ -1,0 +1,263 @@
+"""`tornado-couch migrate`, `reconcile`, `audit`, `rotate` and `policy-report`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from ..errors import ModelDefinitionError, TornadoCouchError, Unmergeable
+from ..maintain.audit import Finding
+from ..maintain.audit import audit as audit_database
+from ..maintain.migrate import Migration
+from ..maintain.policy_report import UNCLASSIFIED, policy_json, policy_report, policy_table
+from ..maintain.rotate import Rotation
+from ..models import Model, model_info
+from ..security import Scheme
+from ..service.references import load_models
+from ..store import Conflicted, ConflictPage, ReconcileResult, Reprotection, Store, conflicts_since, reconcile_all
+from .keys_options import audit_keys, key_set_options, rotation_key_options, rotation_keys, store_keys
+from .options import FINDINGS, connection_of, connection_options, database_at, told
+from .report import Tally, progress, run_tallied
+
+__all__ = ["audit", "migrate", "policy_report_command", "reconcile", "rotate"]
+
+
+@click.command()
+@click.argument("database_url", envvar="TORNADO_COUCH_DATABASE_URL")
+@connection_options
+@click.option(
+    "--models", required=True, metavar="MODULE[:MODELS]", help="The models whose documents are to be migrated."
+)
+@rotation_key_options
+@click.option("--dry-run", is_flag=True, help="Write nothing; say how many documents would be migrated.")
+@click.option("--since", default="0", show_default=True, help="Where to begin: what a run printed.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@told
+def migrate(database_url: str, models: str, dry_run: bool, since: str, as_json: bool, **options: Any) -> None:
+    """Write documents of older versions in their model's own version; readers and writers may go on meanwhile.
+
+    DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
+
+    With --keys documents are verified and signed, without it the database is one without signatures. Values are
+    encrypted with --crypter, or with --keys where that is not given.
+
+    What cannot be migrated is reported and left as it is. The exit status is 0 where all is well, 1 where something
+    could not be migrated, 2 where the migration could not be done. An interrupted run tells where to go on.
+    """
+    connection = connection_of(options)
+    keys = store_keys(options)
+    known, tally = load_models(models), Tally(since)
+
+    async def run() -> None:
+        async with database_at(database_url, connection) as database:
+            store = Store(database, **keys)
+            migration = Migration(store, known, dry_run=dry_run)
+            with progress() as advance:
+                async for page in migration.run(since=since):
+                    counts = {"to migrate" if dry_run else "migrated": page.migrated, "current": page.current}
+                    tally.add(page.since, page.findings, **counts, **({"kept": page.kept} if page.kept else {}))
+                    advance(page.migrated + page.current + page.kept, page.pending)
+
+    run_tallied(run, tally, as_json)
+
+
+@click.command()
+@click.argument("database_url", envvar="TORNADO_COUCH_DATABASE_URL")
+@connection_options
+@click.option("--models", required=True, metavar="MODULE[:MODELS]", help="The models whose documents are to be merged.")
+@rotation_key_options
+@click.option("--dry-run", is_flag=True, help="Write nothing; say what the rules can merge, and what they cannot.")
+@click.option("--since", default="0", show_default=True, help="Where to begin: what a run printed.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@told
+def reconcile(database_url: str, models: str, dry_run: bool, since: str, as_json: bool, **options: Any) -> None:
+    """Merge the documents in conflict by their models' rules; readers and writers may go on meanwhile.
+
+    DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
+
+    With --keys documents are verified and signed, without it the database is one without signatures. Values that
+    are encrypted need --crypter, or --keys where that is not given; what is merged is never encrypted anew.
+
+    What the rules leave in conflict is reported. The exit status is 0 where no conflict is left, 1 where one is,
+    2 where the work could not be done. An interrupted run tells where to go on.
+    """
+    connection = connection_of(options)
+    keys = store_keys(options)
+    known, tally = load_models(models), Tally(since)
+
+    async def run() -> None:
+        async with database_at(database_url, connection) as database:
+            store = Store(database, **keys)
+            for cls in known:
+                store.check(cls)
+            with progress() as advance:
+                async for page in conflicts_since(database, since):
+                    work = _Work(store, known, dry_run)
+                    await work.through(page)
+                    tally.add(page.since or since, work.findings, examined=len(page.examined), **work.counts)
+                    advance(len(page.examined), page.pending)
+
+    run_tallied(run, tally, as_json)
+
+
+class _Work:
+    """What became of one page of documents in conflict."""
+
+    def __init__(self, store: Store, models: list[type[Model]], dry_run: bool) -> None:
+        self._store = store
+        self._models = {model_info(cls).type.name: cls for cls in models}
+        self._dry_run = dry_run
+        self.counts: Counter[str] = Counter({"to merge" if dry_run else "merged": 0})
+        self.findings: list[Finding] = []
+
+    async def through(self, page: ConflictPage) -> None:
+        """Merge, or see what could be merged."""
+        self.counts["passed by"] += sum(each.type_name not in self._models for each in page.conflicts)
+        if self._dry_run:
+            await self._look(page.conflicts)
+        else:
+            await reconcile_all(self._store, self._models.values(), page.conflicts, self._done)
+        if not self.counts["passed by"]:
+            del self.counts["passed by"]
+
+    async def _look(self, conflicts: Iterable[Conflicted]) -> None:
+        reconciliation = self._store.reconciliation
+        for each in conflicts:
+            cls = self._models.get(each.type_name)
+            found = await reconciliation.read(each.id)
+            if cls is None or len(found.revisions) < 2:
+                continue
+            try:
+                await reconciliation.preview(cls, found)
+                self.counts["to merge"] += 1
+            except Unmergeable as refused:
+                self._left(each.id, found.revisions[0], refused.problems)
+
+    def _done(self, conflict: Conflicted, outcome: ReconcileResult | TornadoCouchError) -> None:
+        if isinstance(outcome, TornadoCouchError):
+            self.findings.append(Finding(conflict.id, "", str(outcome)))
+        elif outcome.problems:
+            self._left(outcome.id, outcome.revision, outcome.problems)
+        else:
+            self.counts["merged"] += 1
+
+    def _left(self, document_id: str, revision: str | None, problems: list[dict[str, str]]) -> None:
+        reason = "; ".join(f"{each['pointer']} {each['detail']}".strip() for each in problems)
+        self.findings.append(Finding(document_id, revision or "", reason))
+
+
+_URL = click.argument("database_url", envvar="TORNADO_COUCH_DATABASE_URL")
+_SINCE = click.option("--since", default="0", show_default=True, help="Where to begin: what a run printed.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+_CLASSIC = click.option("--classic", is_flag=True, help="Also take the signatures of tor-async-couchdb.")
+
+
+@click.command()
+@_URL
+@connection_options
+@key_set_options
+@_SINCE
+@_CLASSIC
+@_JSON
+@told
+def audit(database_url: str, since: str, classic: bool, as_json: bool, **options: Any) -> None:
+    """Verify every document of a database, tombstones and conflicts included.
+
+    DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
+
+    The exit status is 0 where all is well, 1 where something was found, 2 where the audit could not be done.
+    """
+    connection = connection_of(options)
+    keys, accept = audit_keys(options), _schemes(classic)
+    tally = Tally(since)
+
+    async def run() -> None:
+        async with database_at(database_url, connection) as database:
+            with progress() as advance:
+                async for page in audit_database(database, keys, accept=accept, since=since):
+                    tally.add(page.since, page.findings, checked=page.checked)
+                    advance(page.checked, page.pending)
+
+    run_tallied(run, tally, as_json)
+
+
+@click.command()
+@_URL
+@connection_options
+@rotation_key_options
+@click.option("--models", metavar="MODULE[:MODELS]", help="The models of what is there: for classes of your own.")
+@click.option("--sign-only", is_flag=True, help="Leave encrypted values as they are.")
+@click.option("--adopt", is_flag=True, help="Also sign what bears no signature, believing it: to begin with, only.")
+@click.option(
+    "--protect-plaintext",
+    is_flag=True,
+    help="Also hash and encrypt what is older than its property's class, believing it; needs --models.",
+)
+@_SINCE
+@_CLASSIC
+@_JSON
+@told
+def rotate(
+    database_url: str, models: str | None, sign_only: bool, since: str, as_json: bool, classic: bool, **options: Any
+) -> None:
+    """Sign and encrypt anew what the current primary keys did not make; writers may go on meanwhile.
+
+    DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
+
+    With --keys documents are signed, without it the database is one without signatures. Values are encrypted with
+    --crypter, or with --keys where that is not given. Hashes stay as they are.
+
+    What does not verify is reported and left as it is, and so are values that do not decrypt; the exit status is
+    that of `audit`. Run it until it has nothing left to do, then demote and revoke the old key.
+    """
+    connection, adopt, plaintext = connection_of(options), options.pop("adopt"), options.pop("protect_plaintext")
+    if plaintext and models is None:
+        raise click.UsageError("--protect-plaintext needs --models: only they say what is to be protected.")
+    found = rotation_keys(options)
+    protect = None
+    if not sign_only:
+        known = load_models(models) if models else []
+        protect = Reprotection(found.crypter, found.indexer, models=known, plaintext=plaintext)
+    tally = Tally(since)
+
+    async def run() -> None:
+        async with database_at(database_url, connection) as database:
+            rotation = Rotation(database, found.signer, accept=_schemes(classic), adopt=adopt, protect=protect)
+            with progress() as advance:
+                async for page in rotation.run(since=since):
+                    tally.add(page.since, page.findings, renewed=page.renewed, current=page.current)
+                    advance(page.renewed + page.current, page.pending)
+
+    run_tallied(run, tally, as_json)
+
+
+def _schemes(classic: bool) -> tuple[Scheme, ...]:
+    return (Scheme.V2, Scheme.CLASSIC) if classic else (Scheme.V2,)
+
+
+@click.command("policy-report")
+@click.argument("models", metavar="MODULE[:MODELS]")
+@click.option("--strict", is_flag=True, help="Every property has to be classified, whatever the models demand.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@told
+def policy_report_command(models: str, strict: bool, as_json: bool) -> None:
+    """Show how each property of each model is protected where it is stored.
+
+    MODULE[:MODELS] is a module with models, one model of it, or a list of some.
+
+    The exit status is 1 where a property is not classified though its model demands it, or --strict does.
+    """
+    try:
+        rows = policy_report(load_models(models))
+    except ModelDefinitionError as error:
+        # The models refuse to be defined so: there is nothing to report but that.
+        click.echo(str(error), err=True)
+        raise SystemExit(FINDINGS) from None
+    click.echo(policy_json(rows).decode() if as_json else policy_table(rows), nl=as_json)
+    missing = [f"{each.type}: {each.property}" for each in rows if each.classification == UNCLASSIFIED]
+    if strict and missing:
+        click.echo(f"not classified: {', '.join(missing)}", err=True)
+        raise SystemExit(FINDINGS)

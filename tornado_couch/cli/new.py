@@ -1,0 +1,79 @@
+"""`tornado-couch new`: a small project to begin with, which runs and passes its own tests at once."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from .. import _json
+
+__all__ = ["new"]
+
+_NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+_TAKEN = frozenset({"tests", "tornado", "tornado_couch", "pytest"})
+_LONGEST = 60
+# With a dash: setuptools takes a folder within a package for a package where its name could be one.
+_TEMPLATE = Path(__file__).parent / "new-project"
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where to make it; else a folder of that name, here.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Say as JSON what was made.")
+def new(name: str, directory: Path | None, as_json: bool) -> None:
+    """Make a small project: a model, a service, its tests, and how to run it.
+
+    NAME is of lower-case letters, digits and single dashes; with underscores for dashes it is also the package.
+    """
+    package = _package(name)
+    target = directory or Path(name)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise click.UsageError(f"{target} is there already; name another with --directory, or remove it.")
+    written = _write(_TEMPLATE, target, {"@name@": name, "@package@": package})
+    if as_json:
+        files = [str(path) for path in written]
+        click.echo(_json.dumps({"directory": str(target), "package": package, "files": files}).decode())
+        return
+    for path in written:
+        click.echo(f"wrote {path}")
+    click.echo(f"\nNow: cd {target}, and see README.md. Its tests: python -m pytest")
+
+
+def _package(name: str) -> str:
+    package = name.replace("-", "_")
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST:
+        raise click.UsageError(
+            f"{name!r} cannot be the name: it is of lower-case letters, digits and single dashes, begins with a"
+            f" letter and has {_LONGEST} characters at most, such as my-orchard."
+        )
+    if keyword.iskeyword(package) or package in sys.stdlib_module_names or package in _TAKEN:
+        raise click.UsageError(f"{name!r} cannot be the name: it means something else to Python. Choose another.")
+    return package
+
+
+def _write(source: Path, target: Path, words: dict[str, str]) -> list[Path]:
+    """Copy a folder, with these words replaced in names and texts; `.tmpl` at the end of a name goes."""
+    target.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for each in sorted(source.iterdir(), key=lambda found: found.name):
+        path = target / _replaced(each.name, words).removesuffix(".tmpl")
+        if each.is_dir():
+            written += _write(each, path, words)
+        else:
+            path.write_text(_replaced(each.read_text(encoding="utf-8"), words), encoding="utf-8")
+            written.append(path)
+    return written
+
+
+def _replaced(text: str, words: dict[str, str]) -> str:
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return text

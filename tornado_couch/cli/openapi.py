@@ -1,0 +1,85 @@
+"""`tornado-couch openapi`: the API document of an application, without serving it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import typing
+from pathlib import Path
+from typing import Any
+
+import click
+import tornado.web
+
+from ..couch import Couch
+from ..errors import CouchError
+from ..service.configuration import configuration_class
+from ..service.references import load
+from ..service.worker import application_of
+from ..web import ApiInfo, openapi_document
+from ..web.pages.openapi import mounted_info
+from .options import told
+
+__all__ = ["openapi"]
+
+_NOWHERE = "http://127.0.0.1:5984"  # nothing is asked of it
+
+
+@click.command()
+@click.argument("app", metavar="MODULE:APP")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="The file to write; else it is printed."
+)
+@click.option("--title", help="What the service is called; else what openapi_routes() says.")
+@click.option("--api-version", help="The API's version; else what openapi_routes() says.")
+@told
+def openapi(app: str, output: Path | None, title: str | None, api_version: str | None) -> None:
+    """Print the API document (OpenAPI 3.1, in JSON) of an application.
+
+    MODULE:APP is a Tornado application, or a function that makes one, as for `serve`; it may also take a Couch.
+    No CouchDB has to be there, unless the function itself asks it for something.
+    """
+    try:
+        found = asyncio.run(_document(load(app), title, api_version))
+    except TypeError as error:
+        raise click.UsageError(
+            f"{app!r} gives no application ({error}); name one, or a function that takes nothing, a Couch, or a"
+            " Configuration."
+        ) from None
+    except CouchError as error:
+        raise click.ClickException(
+            f"{app!r} asks CouchDB for something ({error}). Name a function that only makes the application."
+        ) from None
+    text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+async def _document(target: Any, title: str | None, version: str | None) -> dict[str, Any]:
+    async with Couch(_NOWHERE) as couch, application_of(target, *_arguments(target, couch)) as application:
+        info = mounted_info(application) or ApiInfo()
+        more = {name: value for name, value in (("title", title), ("version", version)) if value is not None}
+        return openapi_document(application, info.replaced(**more))
+
+
+def _arguments(target: Any, couch: Couch) -> tuple[Any, ...]:
+    """What a function takes as its only needed argument: the settings, where it says so, else a client."""
+    if isinstance(target, tornado.web.Application) or not callable(target):
+        return ()
+    needed = [each for each in inspect.signature(target).parameters.values() if _is_needed(each)]
+    if len(needed) != 1:
+        return ()
+    hint = typing.get_type_hints(inspect.unwrap(target)).get(needed[0].name)
+    kind = configuration_class(target)
+    wants_settings = inspect.isclass(hint) and typing.get_origin(hint) is None and issubclass(kind, hint)
+    return (kind(),) if wants_settings else (couch,)
+
+
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty and parameter.kind in (
+        parameter.POSITIONAL_ONLY,
+        parameter.POSITIONAL_OR_KEYWORD,
+    )

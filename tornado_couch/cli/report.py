@@ -1,0 +1,97 @@
+"""What a command that walks through a database prints: a progress bar, counts, and its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+
+from .. import _json
+from ..maintain.audit import Finding
+from .options import FINDINGS
+
+__all__ = ["Advance", "Tally", "progress", "run_tallied"]
+
+
+class Tally:
+    """What a run has come to: shown at its end, an interrupted one's too, so that it can go on from there.
+
+    Args:
+        since: where the run begins.
+    """
+
+    def __init__(self, since: str) -> None:
+        self.counts: dict[str, int] = {}
+        self.findings: list[Finding] = []
+        self.since: str | int = since
+
+    def add(self, since: str | int, findings: list[Finding], **counts: int) -> None:
+        """Add a part of the walk.
+
+        Args:
+            since: where to go on.
+            findings: what was found that should not be.
+            counts: how many documents, by what was done.
+        """
+        self.since = since
+        self.findings += findings
+        for name, count in counts.items():
+            self.counts[name] = self.counts.get(name, 0) + count
+
+    def show(self, as_json: bool) -> None:
+        """Print it."""
+        if as_json:
+            found = [each._asdict() for each in self.findings]
+            click.echo(_json.dumps({**self.counts, "findings": found, "last_seq": self.since}).decode())
+            return
+        for each in self.findings:
+            click.echo(f"{each.reason:12}  {each.id}  {each.revision}")
+        counts = "".join(f"{count} {name}, " for name, count in self.counts.items())
+        click.echo(f"{counts}{len(self.findings)} findings; --since {self.since}")
+
+
+def run_tallied(work: Callable[[], Any], tally: Tally, as_json: bool) -> None:
+    """Run a command's coroutine, and show what it came to, however it ends.
+
+    Raises:
+        SystemExit: with the status for findings, where there are any.
+    """
+    try:
+        asyncio.run(work())
+    finally:
+        tally.show(as_json)
+    if tally.findings:
+        raise SystemExit(FINDINGS)
+
+
+Advance = Callable[[int, "int | None"], None]
+"""Is given how many were done since the last call, and how many are still to do; None where nobody knows."""
+
+
+@contextlib.contextmanager
+def progress(what: str = "documents") -> Iterator[Advance]:
+    """A bar for the time of a block.
+
+    Args:
+        what: is done.
+    """
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:
+        yield lambda _count, _pending: None
+        return
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        done = 0
+
+        def advance(count: int, pending: int | None) -> None:
+            nonlocal done
+            done += count
+            bar.update(task, completed=done, total=None if pending is None else done + pending)
+
+        yield advance

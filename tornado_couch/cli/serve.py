@@ -1,0 +1,129 @@
+"""`tornado-couch serve`: a service from the command line."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import tornado.web
+
+from ..service.configuration import Configuration, ConfigurationError, Sources, configuration_class
+from ..service.processes import serve as serve_application
+from ..service.references import load
+from ..service.worker import application_arguments
+from .options import told
+
+__all__ = ["serve"]
+
+
+@click.command()
+@click.argument("app", metavar="MODULE:APP")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="TORNADO_COUCH_CONFIG",
+    show_envvar=True,
+    help="A file in TOML.",
+)
+@click.option(
+    "--secrets", type=click.Path(path_type=Path), help="A folder with a file for each secret, as containers have it."
+)
+@click.option("--host", help="The address to listen on; 0.0.0.0 or :: for all.")
+@click.option("--port", help="The port; 0 for a free one.")
+@click.option("--processes", help="How many; 0 for one for each CPU.")
+@click.option("--xheaders", is_flag=True, help="Stand behind a proxy, and believe its X-Forwarded-… fields.")
+@click.option("--set", "more", multiple=True, metavar="NAME=VALUE", help="Any other setting; can be repeated.")
+@click.option("--print-config", is_flag=True, help="Show the settings, without secrets, and stop.")
+@click.option("--json", "as_json", is_flag=True, help="Show them as JSON; with --print-config.")
+@told
+def serve(
+    app: str,
+    config: Path | None,
+    secrets: Path | None,
+    more: tuple[str, ...],
+    print_config: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Serve an application: MODULE:APP is a Tornado application, or a function that makes one.
+
+    The function may be plain, async or an async context manager, and may take the configuration. Settings come from
+    the command line, from environment variables TORNADO_COUCH_…, and from a file, in this order.
+
+    SIGTERM and SIGINT stop the service when all requests under way are answered; SIGHUP replaces its processes, if
+    there are several, one after the other.
+    """
+    if as_json and not print_config:
+        raise click.UsageError("--json says how --print-config shows the settings: give both.")
+    given = {name: str(value) for name, value in options.items() if value not in (None, False)}
+    sources = _sources(config, secrets, {**given, **dict(map(_pair, more))})
+    if print_config:
+        _print(sources, configuration_class(load(app)), as_json)
+        return
+    settings = _read(sources, Configuration, strict=False)
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+    )
+    # Addresses hold what clients ask for, which may be nobody else's business.
+    logging.getLogger("tornado.access").setLevel(logging.NOTSET if settings.access_log else logging.ERROR)
+    try:
+        status = serve_application(_Late(app, sources), **asdict(settings.serve_options()))
+    except OSError as error:
+        raise click.ClickException(f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}") from None
+    sys.exit(status)
+
+
+class _Late:
+    """Makes the application where it is served, so that each process reads code and settings anew."""
+
+    def __init__(self, reference: str, sources: Sources) -> None:
+        self._reference = reference
+        self._sources = sources
+
+    def __call__(self) -> Any:
+        try:
+            target = load(self._reference)
+            if isinstance(target, tornado.web.Application) or not callable(target):
+                return target
+            settings = _read(self._sources, configuration_class(target))
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        return target(*application_arguments(target, settings))
+
+
+def _sources(config: Path | None, secrets: Path | None, given: dict[str, str]) -> Sources:
+    try:
+        return Sources(config, secrets, given)
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _read(sources: Sources, kind: type[Configuration], *, strict: bool = True) -> Configuration:
+    try:
+        return sources.read(kind, strict=strict)
+    except ConfigurationError as error:
+        raise click.UsageError(f"The configuration is not valid: {error}") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"--set {name}: say NAME=VALUE.")
+    return name, value
+
+
+def _print(sources: Sources, kind: type[Configuration], as_json: bool) -> None:
+    found = _read(sources, kind).model_dump(mode="json")
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    origins = sources.origins(kind)
+    width = max(map(len, found))
+    for name, value in found.items():
+        click.echo(f"{name:{width}} = {json.dumps(value)}  # {origins[name]}")

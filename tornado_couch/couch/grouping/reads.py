@@ -1,0 +1,214 @@
+"""Reads by id and lookups in views, those of concurrent callers joined: one `_bulk_get`, one query for many keys.
+
+On a cluster nothing changes in what a read sees: `_bulk_get` reads each document with the read quorum `r` as a GET
+does, which is a majority of the copies by default, and differing answers are merged into one tree of revisions. As a
+write is acknowledged with 201 by a majority too, and no call joins a request that has left, a read that starts after
+that sees it. CouchDB's page: https://docs.couchdb.org/en/stable/cluster/theory.html
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from ... import _json
+from ...errors import BadRequest, CouchError, InvalidReply, NotFound, TooLarge, Unavailable
+from .. import names
+from ..bulk import Leaf, failure, live
+from ..database import Database
+from ..exchange import expect
+from ..scheduler import Grouping, GroupLimits, told
+
+__all__ = ["ConflictNoticed", "GroupedReads", "apart", "key_text", "read_alone"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ConflictNoticed = Callable[[str, Sequence[Leaf]], None]
+"""Is told the id and the leaves of a document that was read and has several that are not deleted."""
+
+_FIRST_GUESS = 1024  # bytes of a document, before any was read
+_LEARNING = 0.1
+
+
+class GroupedReads:
+    """Reads one document, or looks up one key, at a time; what is asked for meanwhile goes along.
+
+    Args:
+        database: what to read.
+        limits: how large groups become.
+        on_conflict: is told of documents in conflict; it must be quick.
+    """
+
+    def __init__(self, database: Database, limits: GroupLimits, on_conflict: ConflictNoticed | None = None) -> None:
+        self.on_conflict = on_conflict
+        self._database = database
+        self._limits = limits
+        self._documents: dict[tuple[bool, bool], Grouping[str, list[Leaf]]] = {}
+        self._lookups: dict[tuple[str, str], Grouping[bytes, list[str]]] = {}
+        self._mean_bytes = float(_FIRST_GUESS)
+
+    def _grouping(self, *, revs: bool, every: bool) -> Grouping[str, list[Leaf]]:
+        async def read(ids: list[str]) -> Sequence[list[Leaf] | Exception]:
+            if len(ids) == 1 and not every:
+                return [await self._read_alone(ids[0], revs)]
+            return await apart(ids, lambda some: self._read(some, revs))
+
+        return Grouping(read, self._limits, seconds=self._database.seconds, sharing=True, duplicate=_duplicate)
+
+    async def leaves(self, document_id: str, *, revs: bool = False, every: bool = False) -> list[Leaf]:
+        """A document's leaves; at least one, which can say that there is none.
+
+        Those that conflict are always among them. Deleted ones are where the document itself is deleted, or where
+        all are needed.
+
+        Args:
+            document_id: the document's `_id`; not that of a design or local document.
+            revs: also give each one's `_revisions`.
+            every: all leaves are needed.
+
+        Raises:
+            ValueError: the id can be no document's.
+            CouchError: those of `Database.bulk_get`.
+        """
+        names.check_id(document_id)
+        grouping = self._documents.get((revs, every))
+        if grouping is None:
+            grouping = self._documents[revs, every] = self._grouping(revs=revs, every=every)
+        asked = grouping.ask(document_id, document_id, weight=int(self._mean_bytes))
+        observer = self._database.server.observer
+        return await (told(observer, "read", asked) if observer else asked)
+
+    async def ids(self, design: str, view: str, key: Any) -> list[str]:
+        """The ids of the documents that a view has under this very key, in order.
+
+        Raises:
+            ValueError: the key cannot be JSON.
+            CouchError: those of `Database.view`.
+        """
+        grouping = self._lookups.get((design, view))
+        if grouping is None:
+
+            async def read(keys: list[bytes]) -> Sequence[list[str] | Exception]:
+                return await apart(keys, lambda some: self._look_up(design, view, some))
+
+            grouping = self._lookups[design, view] = Grouping(
+                read, self._limits, seconds=self._database.seconds, sharing=True, duplicate=list
+            )
+        text = key_text(key)
+        asked = grouping.ask(text, text, weight=len(text))
+        observer = self._database.server.observer
+        return await (told(observer, "lookup", asked) if observer else asked)
+
+    # ------------------------------------------------------------ one group
+
+    async def _read_alone(self, document_id: str, revs: bool) -> list[Leaf]:
+        """What has no company goes as a plain GET, which costs CouchDB less than a `_bulk_get` of one."""
+        self._report("read", 1, len(document_id))
+        found = await read_alone(self._database, document_id, revs=revs, conflicts=True)
+        if self.on_conflict is not None:
+            self._notice(self.on_conflict, [document_id], [found])
+        return found
+
+    async def _read(self, ids: list[str], revs: bool) -> list[list[Leaf] | Exception]:
+        content = b'{"docs":[' + b",".join([b'{"id":' + _json.dumps(each) + b"}" for each in ids]) + b"]}"
+        self._report("read", len(ids), len(content))
+        found, size = await self._database.leaves_of(ids, content, revs=revs)
+        self._mean_bytes += (size / len(ids) - self._mean_bytes) * _LEARNING
+        if self.on_conflict is not None:
+            self._notice(self.on_conflict, ids, found)
+        return [_judged(leaves) for leaves in found]
+
+    def _notice(self, on_conflict: ConflictNoticed, ids: list[str], found: list[list[Leaf]]) -> None:
+        for document_id, leaves in zip(ids, found, strict=True):
+            if len(leaves) > 1 and len(live(leaves)) > 1:
+                on_conflict(document_id, leaves)
+
+    async def _look_up(self, design: str, view: str, keys: list[bytes]) -> list[list[str] | Exception]:
+        self._report("lookup", len(keys), sum(map(len, keys)))
+        wanted = [_json.loads(each) for each in keys]
+        only: dict[str, Any] = {"key": wanted[0]} if len(wanted) == 1 else {"keys": wanted}
+        result = await self._database.view(design, view, reduce=False, **only)
+        # Each id once: two keys that CouchDB takes for equal bring the rows of both of them twice.
+        ids: dict[bytes, dict[str, None]] = {each: {} for each in keys}
+        for row in result.rows:
+            if row.error is not None:
+                raise Unavailable(f"a view could not be read whole: {row.error}")
+            if row.id is not None and (found := ids.get(key_text(row.key))) is not None:
+                found[row.id] = None
+        return [list(found) for found in ids.values()]
+
+    def _report(self, kind: str, count: int, content_bytes: int) -> None:
+        if observer := self._database.server.observer:
+            observer.grouped(kind, count, content_bytes)
+
+
+async def read_alone(
+    database: Database, document_id: str, *, revs: bool = False, conflicts: bool = False
+) -> list[Leaf]:
+    """A document's winning revision, by a request of its own; its leaves where it is deleted.
+
+    Args:
+        database: where it is.
+        document_id: its `_id`.
+        revs: also give `_revisions`.
+        conflicts: give all leaves of a document in conflict as well.
+
+    Raises:
+        ValueError: the id can be no document's.
+        CouchError: those of `Database.get`, but where it says that there is no such document.
+    """
+    if len(document_id) > names.LONG_TEXT:
+        return (await database.bulk_get([document_id], revs=revs))[0]
+    try:
+        document = await database.get(document_id, revs=revs, conflicts=conflicts)
+    except NotFound as missing:
+        if missing.reason == "missing":
+            return [Leaf(None, None, missing.error, missing.reason)]
+        if missing.reason != "deleted":
+            raise  # there is no such database
+    else:
+        if "_conflicts" not in document:
+            if document["_id"] != document_id:
+                raise InvalidReply("the document is not the one asked for")
+            return [Leaf(document, expect(document.get("_rev"), str, "GET /{db}/{id}"))]
+    return (await database.bulk_get([document_id], revs=revs))[0]
+
+
+async def apart(items: list[T], send: Callable[[list[T]], Awaitable[list[R | Exception]]]) -> list[R | Exception]:
+    """The results of a group, of smaller ones where CouchDB refuses all because of one item.
+
+    Raises:
+        CouchError: what is about the whole group: an outage, a lost answer, wrong credentials, no database.
+    """
+    try:
+        return await send(items)
+    except (BadRequest, TooLarge) as error:
+        if len(items) == 1:
+            return [error]
+    half = len(items) // 2
+    found: list[R | Exception] = []
+    for part in (items[:half], items[half:]):
+        try:
+            found += await apart(part, send)
+        except CouchError as error:
+            found += [error] * len(part)  # the other part has its own outcome
+    return found
+
+
+def _judged(leaves: list[Leaf]) -> list[Leaf] | Exception:
+    """The leaves, unless CouchDB says of the document anything else than what is and is not there."""
+    for each in leaves:
+        if each.document is None and each.error != "not_found":
+            return failure(each.error, each.reason)
+    return leaves
+
+
+def _duplicate(leaves: list[Leaf]) -> list[Leaf]:
+    return [each._replace(document=copy.deepcopy(each.document)) for each in leaves]
+
+
+def key_text(key: Any) -> bytes:
+    """A key as text; CouchDB takes 1 and 1.0 for equal."""
+    return _json.dumps(int(key) if isinstance(key, float) and key.is_integer() else key)

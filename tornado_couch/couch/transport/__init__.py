@@ -1,0 +1,19 @@
+"""How requests travel to CouchDB: the interface, aiohttp behind it, failover between nodes, and a fake."""
+
+from __future__ import annotations
+
+from .base import DEFAULT_TIMEOUT, Reply, Request, Timeout, Transport
+from .default import AiohttpTransport
+from .failover import FailoverTransport
+from .fake import FakeTransport
+
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "AiohttpTransport",
+    "FailoverTransport",
+    "FakeTransport",
+    "Reply",
+    "Request",
+    "Timeout",
+    "Transport",
+]

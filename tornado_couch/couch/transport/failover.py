@@ -1,0 +1,147 @@
+"""Several nodes of one cluster as one server: the next one when a node fails, and back when it has recovered.
+
+The nodes have to be of one cluster, where each coordinates reads and writes for all. Between clusters that
+replicate, a read after a write would not see it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
+
+from ...errors import InvalidReply, PoolTimeout, Unavailable
+from .base import Reply, Request, Stream, Transport
+
+__all__ = ["FailoverTransport"]
+
+logger = logging.getLogger("tornado_couch.couch")
+
+# What a load balancer or a node that shuts down answers; 500 can be the request's own fault.
+_AWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 30.0
+
+
+class _Node:
+    """One node: its connections, and until when it is set aside."""
+
+    def __init__(self, number: int, transport: Transport) -> None:
+        self.number = number
+        self.transport = transport
+        self.failures = 0
+        self.aside_until = 0.0
+
+    def failed(self, now: float) -> None:
+        pause = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures, 10), _LONGEST_PAUSE_SECONDS)
+        if self.failures == 0:
+            logger.warning("CouchDB node %d fails; others take its place", self.number)
+        self.failures += 1
+        self.aside_until = now + pause
+
+    def succeeded(self) -> None:
+        if self.failures:
+            logger.warning("CouchDB node %d is back", self.number)
+        self.failures = 0
+        self.aside_until = 0.0
+
+
+class FailoverTransport:
+    """Carries each request to the first node that works, in the order given.
+
+    A request that reached no node, or that changes nothing, goes on to the next when a node fails. A write whose
+    answer was lost is never sent to another node by itself: it may have been done. A node that failed is set aside
+    for a second, then two, up to half a minute; after that one reading request at a time finds out whether it is
+    back. When every node is set aside they are tried all the same.
+
+    Args:
+        transports: to each node, the preferred one first.
+        clock: a monotonic clock in seconds.
+
+    Raises:
+        ValueError: there are none.
+    """
+
+    def __init__(self, transports: Sequence[Transport], clock: Callable[[], float] = time.monotonic) -> None:
+        if not transports:
+            raise ValueError("a cluster has at least one node")
+        self._nodes = [_Node(number, each) for number, each in enumerate(transports, 1)]
+        self._clock = clock
+
+    async def send(self, request: Request) -> Reply:
+        """The whole answer to a request; see `Transport.send`.
+
+        Raises:
+            Unavailable: no node could be reached, or the answer was lost.
+            InvalidReply: the answer is not HTTP.
+        """
+        outcome: Reply | Unavailable | InvalidReply | None = None
+        for node in self._candidates(request):
+            try:
+                reply = await node.transport.send(request)
+            except (Unavailable, InvalidReply) as error:
+                outcome = error
+                if not self._goes_on(node, request, error):
+                    raise
+            else:
+                if reply.status not in _AWAY:
+                    node.succeeded()
+                    return reply
+                node.failed(self._clock())
+                outcome = reply
+                if not request.safe:
+                    return reply
+        if isinstance(outcome, Reply):
+            return outcome
+        raise outcome or Unavailable("there is no CouchDB node to ask", sent=False)
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncIterator[Stream]:
+        """The answer to a request, to be read as it comes; once it has begun, it stays with its node.
+
+        Raises:
+            Unavailable: no node could be reached, or the answer was lost.
+        """
+        async with AsyncExitStack() as stack:
+            yield await self._opened(request, stack)
+
+    async def close(self) -> None:
+        """Closes every connection to every node."""
+        await asyncio.gather(*(node.transport.close() for node in self._nodes))
+
+    async def _opened(self, request: Request, stack: AsyncExitStack) -> Stream:
+        failure: Unavailable | InvalidReply | None = None
+        for node in self._candidates(request):
+            try:
+                stream = await stack.enter_async_context(node.transport.stream(request))
+            except (Unavailable, InvalidReply) as error:
+                failure = error
+                if not self._goes_on(node, request, error):
+                    raise
+            else:
+                node.succeeded()
+                return stream
+        raise failure or Unavailable("there is no CouchDB node to ask", sent=False)
+
+    def _goes_on(self, node: _Node, request: Request, error: Unavailable | InvalidReply) -> bool:
+        """Note a failure; whether the request may go to another node."""
+        if isinstance(error, PoolTimeout):
+            return False  # the node is busy with our own requests, as the next would be
+        node.failed(self._clock())
+        return request.safe or (isinstance(error, Unavailable) and not error.sent)
+
+    def _candidates(self, request: Request) -> Iterator[_Node]:
+        now = self._clock()
+        due = [node for node in self._nodes if node.aside_until <= now]
+        working = [node for node in due if not node.failures]
+        # A node that failed is tried by a request that does no harm when it fails again, one at a time.
+        trying = [node for node in due if node.failures][:1] if request.safe else []
+        for node in trying:
+            node.aside_until = now + _LONGEST_PAUSE_SECONDS
+        chosen = sorted([*working, *trying], key=lambda node: node.number)
+        yield from chosen
+        rest = (node for node in self._nodes if node not in chosen)
+        yield from sorted(rest, key=lambda node: (node.aside_until, node.number))

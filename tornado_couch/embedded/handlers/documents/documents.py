@@ -1,0 +1,271 @@
+"""`/{db}/{doc}` and `POST /{db}`: single documents."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sqlite3
+from urllib.parse import unquote
+
+from tornado_couch.embedded.couch import Couch
+from tornado_couch.embedded.edits import write_draft
+from tornado_couch.embedded.handlers.documents import multipart
+from tornado_couch.embedded.handlers.documents.forms import post_form
+from tornado_couch.embedded.handlers.documents.writes import given_revision, written_reply
+from tornado_couch.embedded.jsontext import dumps, loads
+from tornado_couch.embedded.messages import Reply, Request, json_reply, text_reply
+from tornado_couch.embedded.problems import Problem, bad_request, missing, not_implemented
+from tornado_couch.embedded.storage import revisions
+from tornado_couch.embedded.storage.database import DELETED, PLAIN, Database, ReadOptions, Stored
+from tornado_couch.embedded.storage.databases import OpenDatabase
+from tornado_couch.embedded.storage.documents import Draft, check_id, document_text, draft_of, is_local
+from tornado_couch.embedded.storage.revisions import parse_revision
+
+__all__ = ["asked", "document", "find_revision", "of_revision", "open_revisions", "post_document", "read_options"]
+
+_METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT", "COPY")
+
+
+def document(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> object:
+    """`/{db}/{doc}`: a Reply, or an awaitable of one."""
+    request.allow(*_METHODS)
+    if request.method in ("GET", "HEAD"):
+        return read_document(request, opened.database, doc_id)
+    if request.method == "PUT":
+        check_id(doc_id)
+        return put_document(couch, request, opened, doc_id)
+    if request.method == "DELETE":
+        return delete_document(couch, request, opened, doc_id)
+    if request.method == "COPY":
+        return copy_document(couch, request, opened, doc_id)
+    return post_form(couch, request, opened, doc_id)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def asked(request: Request, name: str) -> bool:
+    """Whether a parameter is "true"; for a document anything else means no."""
+    return request.parameters.get(name) == "true"
+
+
+def read_options(request: Request) -> ReadOptions:
+    """What the query asks to be added to documents."""
+    meta = asked(request, "meta")
+    since = request.parameters.get("atts_since")
+    return ReadOptions(
+        revs=asked(request, "revs"),
+        revs_info=asked(request, "revs_info") or meta,
+        conflicts=asked(request, "conflicts") or meta,
+        deleted_conflicts=asked(request, "deleted_conflicts") or meta,
+        local_seq=asked(request, "local_seq"),
+        attachments=asked(request, "attachments"),
+        att_encoding_info=asked(request, "att_encoding_info"),
+        atts_since=None if since is None else tuple(map(parse_revision, _revision_list(since))),
+    )
+
+
+def of_revision(options: ReadOptions) -> ReadOptions:
+    """What can be asked of a revision that is named: what is told of the document as a whole is left out."""
+    return options._replace(revs_info=False, conflicts=False, deleted_conflicts=False, local_seq=False)
+
+
+def _revision_list(text: str) -> list[object]:
+    value = loads(text)
+    if not isinstance(value, list):
+        raise bad_request("Invalid list of revisions")
+    return value
+
+
+def read_document(request: Request, database: Database, doc_id: str) -> Reply:
+    """GET and HEAD of a document."""
+    if is_local(doc_id):
+        return read_local(request, database, doc_id)
+    if not request.parameters:
+        return tagged(request, *database.winner_text(doc_id))
+    options = read_options(request)
+    if request.parameters.get("open_revs", "[]") != "[]":
+        return read_open_revisions(request, database, doc_id, options)
+    if "rev" in request.parameters and not asked(request, "latest"):
+        options = of_revision(options)
+    with database.connections.read() as connection:
+        stored, rev = find_revision(request, database, doc_id, connection)
+        if options.attachments and multipart.wanted(request, "multipart/related", "multipart/*", "*/*"):
+            reply = multipart.related_reply(database, stored, rev, options, connection)
+            if reply is not None:
+                return reply
+        text = database.text(stored, rev, options, connection)
+    if text is None:
+        raise missing()
+    # What conflicts and sequence numbers tell may change while the revision does not: no ETag then.
+    has_meta = any(f'"{name}":' in text for name in ("_conflicts", "_deleted_conflicts", "_revs_info", "_local_seq"))
+    return text_reply(text) if has_meta and options.needs_tree else tagged(request, rev, text)
+
+
+def find_revision(
+    request: Request, database: Database, doc_id: str, connection: sqlite3.Connection
+) -> tuple[Stored, str]:
+    """The document and the revision that `rev` names; without one the winner.
+
+    Raises:
+        Problem: 404.
+    """
+    named = request.parameters.get("rev")
+    rev = None if named is None else parse_revision(named)
+    stored = database.stored(doc_id, connection)
+    if stored is None:
+        raise missing()
+    if rev is None or asked(request, "latest"):
+        # A tombstone is read by its revision alone; by its id it is 404 "deleted" (CouchDB API, "GET /db/doc").
+        if stored.state == DELETED:
+            raise missing(deleted=True)
+        return stored, stored.rev
+    if rev not in stored.tree:
+        raise missing()
+    return stored, rev
+
+
+def tagged(request: Request, rev: str, text: str) -> Reply:
+    """A document with its ETag, or 304 when the client has it."""
+    tag = f'"{rev}"'
+    known = request.headers.get("If-None-Match")
+    if known is not None and tag in known.replace(",", " ").replace("W/", "").split():
+        return Reply(304, headers={"ETag": tag})
+    return text_reply(text, 200, {"ETag": tag})
+
+
+def read_local(request: Request, database: Database, doc_id: str) -> Reply:
+    """GET of a local document."""
+    found = database.local(doc_id)
+    if found is None or request.parameters.get("rev", found[0]) != found[0]:
+        raise missing()
+    rev, body = found
+    extra = {"_revisions": {"start": 0, "ids": [rev.removeprefix("0-")]}} if asked(request, "revs") else None
+    return text_reply(document_text(doc_id, rev, body, extra=extra), 200, {"ETag": f'"{rev}"'})
+
+
+def read_open_revisions(request: Request, database: Database, doc_id: str, options: ReadOptions) -> Reply:
+    """GET with `open_revs`: all leaves, or those named."""
+    wanted, options = request.parameters["open_revs"], of_revision(options)
+    named = None if wanted == "all" else [parse_revision(item) for item in _revision_list(wanted)]
+    with database.connections.read() as connection:
+        stored = database.stored(doc_id, connection)
+        if stored is None and named is None:
+            raise missing()
+        found = open_revisions(stored, named, latest=asked(request, "latest"))
+        if multipart.wanted(request, "multipart/mixed", "multipart/*", "*/*"):
+            return multipart.mixed_reply(database, stored, found, options, connection)
+        texts = []
+        for rev, there in found:
+            text = database.text(stored, rev, options, connection) if stored and there else None
+            texts.append(f'{{"missing":{dumps(rev)}}}' if text is None else f'{{"ok":{text}}}')
+    return text_reply("[" + ",".join(texts) + "]")
+
+
+def open_revisions(stored: Stored | None, named: list[str] | None, *, latest: bool) -> list[tuple[str, bool]]:
+    """Revisions, each with whether it is known: all leaves, or those named (`latest`: what became of them)."""
+    if stored is None:
+        return [(rev, False) for rev in named or ()]
+    if named is None:
+        return [(rev, True) for rev in sorted(revisions.leaves(stored.tree), key=revisions.sort_key)]
+    found: dict[str, bool] = {}
+    for rev in named:
+        grown = revisions.descendants(stored.tree, rev) if latest and rev in stored.tree else []
+        grown.sort(key=revisions.sort_key)
+        found.update(dict.fromkeys(grown, True) if grown else {rev: rev in stored.tree})
+    return list(found.items())
+
+
+# ---------------------------------------------------------------- writing
+
+
+async def put_document(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> Reply:
+    """PUT of a document, as JSON or as multipart/related."""
+    new_edits = request.flag("new_edits", default=True)
+    if request.headers.get("Content-Type", "").startswith("multipart/related"):
+        draft = multipart.related_draft(request, doc_id)
+    else:
+        draft = draft_of(request.json(), doc_id)
+    if new_edits:
+        draft.rev = _local_revision(request, draft) if is_local(doc_id) else given_revision(request, _start(draft))
+    # Behind JSON there are no parts that could follow.
+    multipart.refuse_follows(draft)
+    if request.parameters.get("batch") == "ok":
+        return await batched(couch, request, opened, draft)
+    rev = await write_draft(couch, request.user, opened, draft, new_edits=new_edits)
+    return written_reply(request, opened, doc_id, rev, 200 if draft.deleted else 201)
+
+
+def _start(draft: Draft) -> str | None:
+    """The revision that the body names, in `_rev` or else in `_revisions`."""
+    return draft.rev or (draft.path[0] if draft.path else None)
+
+
+def _local_revision(request: Request, draft: Draft) -> str | None:
+    return draft.rev or request.parameters.get("rev")
+
+
+async def batched(couch: Couch, request: Request, opened: OpenDatabase, draft: Draft) -> Reply:
+    """`batch=ok`: CouchDB answers before it writes, and tells nobody of a refusal. Here it is written first."""
+    with contextlib.suppress(Problem):
+        await write_draft(couch, request.user, opened, draft)
+    return json_reply({"ok": True, "id": draft.id}, 202)
+
+
+async def post_document(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
+    """`POST /{db}`: a new document; its id may be in it."""
+    request.need_json_type()
+    draft = draft_of(request.json())
+    if not draft.id:
+        draft.id = couch.uuids.take()
+    multipart.refuse_follows(draft)
+    if request.parameters.get("batch") == "ok":
+        return await batched(couch, request, opened, draft)
+    rev = await write_draft(couch, request.user, opened, draft, new_edits=request.flag("new_edits", default=True))
+    return written_reply(request, opened, draft.id, rev)
+
+
+async def delete_document(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> Reply:
+    """DELETE: a tombstone that follows the revision given."""
+    if is_local(doc_id):
+        if opened.database.local(doc_id) is None:
+            raise missing()
+        rev = await write_draft(couch, request.user, opened, Draft(doc_id, deleted=True))
+        return written_reply(request, opened, doc_id, rev, 200, location=False)
+    parent = given_revision(request, None)
+    # 404 for what is not there goes before 409 for the revision.
+    opened.database.winner_text(doc_id)
+    written = await write_draft(couch, request.user, opened, Draft(doc_id, parent, deleted=True))
+    return written_reply(request, opened, doc_id, written, 200, location=False)
+
+
+async def copy_document(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> Reply:
+    """COPY to the id in `Destination`, which may bring the revision to be replaced."""
+    destination = request.headers.get("Destination")
+    if destination is None:
+        raise bad_request("Destination header is mandatory for COPY.")
+    target, _, query = destination.partition("?")
+    if "://" in target or target.startswith("//"):
+        raise not_implemented("COPY to an absolute URL")
+    target_id = check_id(unquote(target.removeprefix("/")))
+    target_rev = parse_revision(query.removeprefix("rev=")) if query.startswith("rev=") else None
+    draft = copied(request, opened.database, doc_id, target_id, target_rev)
+    rev = await write_draft(couch, request.user, opened, draft)
+    return written_reply(request, opened, target_id, rev)
+
+
+def copied(request: Request, database: Database, doc_id: str, target_id: str, target_rev: str | None) -> Draft:
+    """The draft of a copy, attachments included."""
+    if is_local(doc_id):
+        found = database.local(doc_id)
+        if found is None:
+            raise missing()
+        return dataclasses.replace(draft_of(json.loads(found[1]), target_id), rev=target_rev)
+    with database.connections.read() as connection:
+        stored, rev = find_revision(request, database, doc_id, connection)
+        text = database.text(stored, rev, PLAIN._replace(attachments=True), connection)
+    if text is None:
+        raise missing()
+    draft = draft_of(loads(text), target_id)
+    return dataclasses.replace(draft, rev=target_rev, path=[])

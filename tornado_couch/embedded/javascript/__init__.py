@@ -1,0 +1,5 @@
+"""The worker processes that run JavaScript."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

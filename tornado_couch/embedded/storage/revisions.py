@@ -1,0 +1,223 @@
+"""Revision trees, the winner, and revision ids: pure functions, no I/O.
+
+A revision is written `GENERATION-HASH`. The revisions of one document form a tree (a forest, once old ones were
+forgotten): each knows its parent. Trees of the same document merge by union, so that it does not matter in which
+order revisions are delivered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from tornado_couch.embedded.problems import bad_request
+from tornado_couch.embedded.storage import erlang
+
+__all__ = [
+    "Node",
+    "Tree",
+    "ancestry",
+    "descendants",
+    "dump_tree",
+    "graft",
+    "leaves",
+    "load_tree",
+    "new_revision",
+    "parse_revision",
+    "possible_ancestors",
+    "revisions_member",
+    "sort_key",
+    "stem",
+    "winner",
+]
+
+_HEX = frozenset("0123456789abcdef")
+
+
+class Node(NamedTuple):
+    """One revision in a tree.
+
+    Attributes:
+        parent: the revision before; None for a root.
+        deleted: whether it is a tombstone.
+        body: where its body is stored; None when the revision is known by name alone.
+    """
+
+    parent: str | None
+    deleted: bool
+    body: int | None
+
+
+Tree = dict[str, Node]
+"""The revisions of a document by their name; a parent stands before its children."""
+
+
+def parse_revision(text: Any) -> str:
+    """The revision in its normal form (hash in small letters).
+
+    Raises:
+        Problem: 400, it is not GENERATION-HASH.
+    """
+    if not isinstance(text, str):
+        raise bad_request("Invalid rev format")
+    generation, dash, digest = text.partition("-")
+    if not dash or not digest or not generation.isascii() or not generation.isdigit():
+        raise bad_request("Invalid rev format")
+    lowered = digest.lower()
+    # CouchDB keeps 32 hexadecimal digits as 16 bytes, so their case is lost; any other text stays as it is.
+    is_hash = len(digest) == 32 and _HEX.issuperset(lowered)
+    return f"{int(generation[:18])}-{lowered if is_hash else digest}"
+
+
+def sort_key(revision: str) -> tuple[int, str]:
+    """What revisions are ordered by: the generation, then the hash."""
+    generation, _, digest = revision.partition("-")
+    return int(generation), digest
+
+
+def new_revision(
+    parent: str | None, deleted: bool, body: dict[str, Any], attachments: Iterable[tuple[str, str, bytes]]
+) -> str:
+    """The id of a revision: a function of what it holds and of its parent, the same as CouchDB's.
+
+    Args:
+        parent: the revision before; None for the first.
+        deleted: whether this is a tombstone.
+        body: the document without its members that begin with an underscore; the members' order counts.
+        attachments: name, content type and MD5 of each, in their order in the document.
+    """
+    # The term is [Deleted, OldStart, OldRev, Body, Attachments]; without a parent OldStart and OldRev are 0.
+    generation, digest = sort_key(parent) if parent else (0, "")
+    # CouchDB folds the attachments into a list from the left, which reverses them.
+    described = [
+        erlang.tuple_term(erlang.binary(name.encode()), erlang.binary(kind.encode()), erlang.binary(md5))
+        for name, kind, md5 in attachments
+    ][::-1]
+    described_parent = erlang.binary(_raw_hash(digest)) if parent else erlang.integer(0)
+    parts = [
+        erlang.atom("true" if deleted else "false"),
+        erlang.integer(generation),
+        described_parent,
+        erlang.json_term(body),
+        erlang.sequence(described),
+    ]
+    hashed = hashlib.md5(erlang.term(erlang.sequence(parts)), usedforsecurity=False).hexdigest()
+    return f"{generation + 1}-{hashed}"
+
+
+def _raw_hash(digest: str) -> bytes:
+    return bytes.fromhex(digest) if len(digest) == 32 and _HEX.issuperset(digest) else digest.encode()
+
+
+def leaves(tree: Tree) -> list[str]:
+    """The leaf revisions that have a body, the winner first.
+
+    A living leaf goes before a deleted one, then the higher generation, then the higher hash. A revision known
+    by name alone is no leaf, whatever the tree looks like.
+    """
+    # By far the commonest tree.
+    if len(tree) == 1:
+        return list(tree)
+    parents = {node.parent for node in tree.values()}
+    found = [rev for rev, node in tree.items() if rev not in parents and node.body is not None]
+    if len(found) > 1:
+        found.sort(key=lambda rev: (not tree[rev].deleted, sort_key(rev)), reverse=True)
+    return found
+
+
+def winner(tree: Tree) -> str:
+    """The revision that a read without `rev` gives."""
+    return leaves(tree)[0]
+
+
+def ancestry(tree: Tree, revision: str) -> list[str]:
+    """The revision and those before it, the newest first."""
+    path: list[str] = []
+    step: str | None = revision
+    while step is not None and step in tree:
+        path.append(step)
+        step = tree[step].parent
+    return path
+
+
+def descendants(tree: Tree, revision: str) -> list[str]:
+    """The leaves that grew out of a revision (itself, when it is one), the winner first."""
+    return [leaf for leaf in leaves(tree) if revision in ancestry(tree, leaf)]
+
+
+def possible_ancestors(tree: Tree, missing: Iterable[str]) -> list[str]:
+    """The leaves of a lower generation than some of the missing revisions (`_revs_diff`)."""
+    highest = max((sort_key(rev)[0] for rev in missing), default=0)
+    return [leaf for leaf in leaves(tree) if sort_key(leaf)[0] < highest]
+
+
+def _linked(parent: str | None, other: str | None) -> str | None:
+    """Of two parents that one revision was delivered with, the same one whatever the order of delivery."""
+    if parent is None or other is None or parent == other:
+        return parent or other
+    return max(parent, other)
+
+
+def graft(tree: Tree, path: list[str], deleted: bool, body: int) -> tuple[Tree, bool]:
+    """The tree with a revision and its history, and whether that revision's body was not there before.
+
+    Args:
+        tree: is left as it is.
+        path: the revision and those before it, the newest first.
+        deleted: whether the revision is a tombstone.
+        body: where its body is stored.
+    """
+    merged = dict(tree)
+    known = merged.get(path[0])
+    added = known is None or known.body is None
+    for place in range(len(path) - 1, -1, -1):
+        revision = path[place]
+        parent = path[place + 1] if place + 1 < len(path) else None
+        node = merged.get(revision)
+        if node is None:
+            merged[revision] = Node(parent, False, None)
+        elif parent != node.parent:
+            merged[revision] = node._replace(parent=_linked(node.parent, parent))
+    if added:
+        # A body that is there already stays: one revision has one content, and the first that came is as good.
+        merged[path[0]] = merged[path[0]]._replace(deleted=deleted, body=body)
+    return merged, added
+
+
+def stem(tree: Tree, limit: int) -> Tree:
+    """The tree with at most `limit` revisions on the way to each leaf (`_revs_limit`)."""
+    if len(tree) <= limit:
+        return tree
+    kept: set[str] = set()
+    for leaf in leaves(tree):
+        kept.update(ancestry(tree, leaf)[:limit])
+    return {
+        rev: node if node.parent in kept else node._replace(parent=None) for rev, node in tree.items() if rev in kept
+    }
+
+
+def dump_tree(tree: Tree) -> str:
+    """The tree as text: a parent is written as its place."""
+    ordered = sorted(tree, key=lambda rev: int(rev.partition("-")[0])) if len(tree) > 1 else list(tree)
+    places = {rev: place for place, rev in enumerate(ordered)}
+    rows = []
+    for rev in ordered:
+        node = tree[rev]
+        parent = places[node.parent] if node.parent is not None else -1
+        rows.append([rev, parent, int(node.deleted), node.body])
+    return json.dumps(rows, separators=(",", ":"))
+
+
+def load_tree(text: str) -> Tree:
+    """The tree that `dump_tree` wrote."""
+    rows = json.loads(text)
+    return {
+        rev: Node(rows[parent][0] if parent >= 0 else None, bool(deleted), body) for rev, parent, deleted, body in rows
+    }
+
+
+def revisions_member(path: list[str]) -> dict[str, Any]:
+    """The value of `_revisions` for a revision's ancestry."""
+    return {"start": sort_key(path[0])[0], "ids": [sort_key(rev)[1] for rev in path]}

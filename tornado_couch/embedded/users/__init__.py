@@ -1,0 +1,24 @@
+"""Users, sessions and what they may do."""
+
+from __future__ import annotations
+
+from tornado_couch.embedded.users.authentication import COOKIE_SECONDS, Authenticator
+from tornado_couch.embedded.users.passwords import hash_password
+from tornado_couch.embedded.users.security import (
+    check_security,
+    need_admin,
+    need_database_admin,
+    need_member,
+    need_upkeep,
+)
+
+__all__ = [
+    "COOKIE_SECONDS",
+    "Authenticator",
+    "check_security",
+    "hash_password",
+    "need_admin",
+    "need_database_admin",
+    "need_member",
+    "need_upkeep",
+]

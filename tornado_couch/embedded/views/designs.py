@@ -1,0 +1,100 @@
+"""What a design document asks of the view engine: its maps, reduces and options."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from tornado_couch.embedded.javascript.pool import Program
+from tornado_couch.embedded.jsontext import loads
+from tornado_couch.embedded.problems import Problem, not_found
+
+__all__ = ["Design", "View", "read_design"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One view.
+
+    Attributes:
+        name: its name in the design document.
+        place: which of the index's maps feeds it; views with the same map share one.
+        reduce: the reduce function's source, or a built-in's name; None for a view that is not reduced.
+    """
+
+    name: str
+    place: int
+    reduce: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """The views of one design document.
+
+    Attributes:
+        id: its `_id`.
+        language: "javascript", "query" for Mango's indexes, or another, which no view can be asked in.
+        views: by name.
+        maps: the distinct map functions, each with the name of the first view that has it.
+        options: the `options` member: `include_design`, `local_seq`, `collation`, `partitioned`.
+        signature: the same for design documents with the same maps, options and library.
+        program: the whole, for the functions that run in JavaScript.
+        partitioned: whether it is asked for one partition at a time.
+    """
+
+    id: str
+    language: str
+    views: dict[str, View]
+    maps: list[tuple[str, Any]]
+    options: dict[str, Any]
+    signature: str
+    program: Program
+    partitioned: bool
+
+    def view(self, name: str) -> View:
+        """The view of a name.
+
+        Raises:
+            Problem: 404 missing_named_view.
+        """
+        if name not in self.views:
+            raise not_found("missing_named_view")
+        return self.views[name]
+
+    def check_language(self) -> None:
+        """Raise Problem 500 for a language that there is no engine for."""
+        if self.language not in ("javascript", "query"):
+            raise Problem(500, "unknown_query_language", self.language)
+
+
+@lru_cache(maxsize=64)
+def read_design(text: str, partitioned: bool = False) -> Design:
+    """The views that a design document's JSON text defines; members that make no sense are left out.
+
+    Args:
+        text: the design document.
+        partitioned: whether its database is partitioned; `options.partitioned` may say otherwise.
+    """
+    document = loads(text)
+    defined = document.get("views")
+    maps: list[tuple[str, Any]] = []
+    views: dict[str, View] = {}
+    for name, view in (defined if isinstance(defined, dict) else {}).items():
+        if name == "lib" or not isinstance(view, dict) or "map" not in view:
+            continue
+        place = next((at for at, (_, source) in enumerate(maps) if source == view["map"]), len(maps))
+        if place == len(maps):
+            maps.append((name, view["map"]))
+        reduce = view.get("reduce")
+        views[name] = View(name, place, reduce.strip() if isinstance(reduce, str) and reduce.strip() else None)
+    options = document.get("options")
+    options = options if isinstance(options, dict) else {}
+    language = str(document.get("language", "javascript"))
+    library = defined.get("lib") if isinstance(defined, dict) else None
+    parts = json.dumps([language, [source for _, source in maps], library, options])
+    signature = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+    partitioned = options.get("partitioned", partitioned) is True
+    return Design(str(document.get("_id", "")), language, views, maps, options, signature, Program(text), partitioned)

@@ -1,0 +1,260 @@
+"""Puts in place what a service needs of CouchDB: its database, who may use it, design and seed documents.
+
+    installer = Installer(couch, database="orchard", models=[Fruit], design_docs="design/", seeds="seeds/")
+    plan = await installer.plan()
+    print(plan.text)
+    await installer.apply(plan)
+
+It can run again at any time, and in several processes at once: what is there already is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..couch import Couch, Database, Timeout
+from ..errors import AlreadyExists, BadRequest, InstallError, NotFound
+from ..models import VALIDATION_DOCUMENT, Model, model_info
+from ..security import Scheme
+from ..store import Store
+from ..store.protection.signatures import Guard, NoGuard, SignatureGuard
+from .access import ApplicationUser, security_steps, user_steps
+from .design_documents import DesignDocuments, Report
+from .desired import Wanted, read_wanted, wanted_check
+from .plan import Plan, Step
+
+__all__ = ["Installer", "install"]
+
+Told = tuple[list[Step], list[str]]
+# CouchDB answers when an index is built; it goes on building when nobody waits any longer.
+_INDEX_TIMEOUT = Timeout(read=600.0, total=600.0)
+# CouchDB removes the files of a database a little after it has answered that it is deleted, and until then answers
+# 500. It names them by the second of their creation: one made anew within that second would lose its files.
+_VANISHING_SECONDS = 1.0
+
+
+async def install(couch: Couch, database: str, models: Iterable[type[Model]]) -> list[str]:
+    """Create the database and the design documents that are missing or out of date, that of conflicts included.
+
+    The same as `Installer(couch, database=database, models=models).install()`.
+
+    Args:
+        couch: the server, with the credentials of an admin.
+        database: the name.
+        models: those whose documents the database holds.
+
+    Returns:
+        What was done, a sentence each; empty when everything was in place.
+    """
+    return await Installer(couch, database=database, models=models).install()
+
+
+def _no_report(_done: int, _pending: int | None) -> None:
+    """Nobody wants to know."""
+
+
+class Installer:
+    """Brings one database to what a service needs.
+
+    Args:
+        couch: the server, with the credentials of an admin.
+        database: the name.
+        models: those whose documents the database holds.
+        design_docs: a folder of further design documents: see `ops.design_folder`.
+        seeds: a folder of documents that have to be there: see `ops.seeds`.
+        q, n, partitioned: of a database that is created: shards, copies of each, and whether ids are
+            PARTITION:ID, as a model with `partition=` needs them. A database that is there keeps its own.
+        create: False where the database has to be there already.
+        delete: delete the database first, with everything in it; with `create=False` do nothing else.
+        create_design: False to leave all design documents as they are.
+        security: `admins` and `members`, each with `names` and `roles`: the lists that are given are set, all
+            else stays as it is.
+        user: the service's own user: it is made, and made a member of the database by its role.
+        validate: have CouchDB check each write against the models (`database_check`); False to stop that, None to
+            leave it as it is: a check that is there is kept up to date. Before it is turned on, see
+            docs/installing.md: documents that are not as their model says can then not be written any more.
+        prune: remove the design documents that came from these models and this folder and are no longer wanted.
+        signer, crypter, indexer, scheme: for the seed documents, as `Store` takes them.
+        report: is told how far an index is: the number of changes since the last call, and those to come.
+    """
+
+    def __init__(
+        self,
+        couch: Couch,
+        *,
+        database: str,
+        models: Iterable[type[Model]] = (),
+        design_docs: str | Path | None = None,
+        seeds: str | Path | None = None,
+        q: int | None = None,
+        n: int | None = None,
+        partitioned: bool = False,
+        create: bool = True,
+        delete: bool = False,
+        create_design: bool = True,
+        security: Mapping[str, Any] | None = None,
+        user: ApplicationUser | None = None,
+        validate: bool | None = None,
+        prune: bool = False,
+        signer: object = None,
+        crypter: object = None,
+        indexer: object = None,
+        scheme: Scheme = Scheme.V2,
+        report: Report = _no_report,
+    ) -> None:
+        try:
+            self._database: Database = couch[database]
+        except ValueError as error:
+            raise InstallError(f"{database!r} is no database's name: {error}") from None
+        self._couch = couch
+        self._models = tuple(dict.fromkeys(models))
+        self._design_docs = None if design_docs is None else Path(design_docs)
+        self._seeds = None if seeds is None else Path(seeds)
+        partitioned = partitioned or any(model_info(model).partition for model in self._models)
+        self._shape: dict[str, Any] = {"q": q, "n": n, "partitioned": partitioned}
+        self._create, self._delete, self._create_design = create, delete, create_design
+        self._security, self._user = security or {}, user
+        self._validate, self._prune = validate, prune
+        self._store = Store(self._database, signer=signer, crypter=crypter, indexer=indexer, scheme=scheme)
+        self._guard: Guard = NoGuard()
+        if signer is not None:
+            self._guard = SignatureGuard(self._database, signer, scheme=scheme)
+        self._report = report
+
+    async def install(self) -> list[str]:
+        """Plan and apply; what was done, a sentence each.
+
+        Raises:
+            InstallError: what is to be installed is wrong; nothing was done.
+            CouchError: CouchDB refused something, or cannot be reached.
+        """
+        return await self.apply(await self.plan())
+
+    async def plan(self) -> Plan:
+        """What is different from what is wanted; nothing is changed.
+
+        Raises:
+            InstallError, CouchError: as `install` does.
+        """
+        wanted = await asyncio.to_thread(read_wanted, self._models, self._design_docs, self._seeds)
+        found = await self._info()
+        there = None if self._delete else found
+        told = [self._begin(found)]
+        if there is not None or self._create:
+            told.append(await self._access(fresh=there is None))
+            told.append(await self._design(wanted, there))
+            told.append((await wanted.seeds.steps(self._store, self._guard, fresh=there is None), []))
+        steps = tuple(step for some, _ in told for step in some)
+        return Plan(self._database.name, self._couch.url, steps, tuple(text for _, some in told for text in some))
+
+    async def apply(self, plan: Plan) -> list[str]:
+        """Do what a plan says, in its order; what another installer did meanwhile is not done again.
+
+        Returns:
+            What was done, a sentence each.
+
+        Raises:
+            CouchError: CouchDB refused something, or cannot be reached; a later run goes on from there.
+        """
+        done = [await step.work() for step in plan.steps]
+        return [each for each in done if each is not None]
+
+    async def _info(self) -> dict[str, Any] | None:
+        with self._named():
+            try:
+                return await self._database.info()
+            except NotFound:
+                return None
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """CouchDB knows which names it takes, and says so."""
+        try:
+            yield
+        except BadRequest as error:
+            raise InstallError(f"{self._database.name!r}: {error.reason}") from None
+
+    def _begin(self, found: Mapping[str, Any] | None) -> Told:
+        """What becomes of the database itself."""
+        name = self._database.name
+        steps = []
+        if found is not None and not self._delete:
+            return [], self._misshapen(found)
+        if found is None and not self._create and not self._delete:
+            raise InstallError(f"there is no database {name}")
+        if found is not None:
+            steps.append(Step("delete", "database", name, f"{found['doc_count']} documents", work=self._delete_it))
+        if self._create:
+            shape = ", ".join(f"{name}={value}" for name, value in self._shape.items() if value)
+            steps.append(Step("create", "database", name, shape, work=self._create_it))
+        return steps, []
+
+    def _misshapen(self, found: Mapping[str, Any]) -> list[str]:
+        """How a database differs from what was declared: its shape is chosen when it is created."""
+        cluster = found.get("cluster", {})
+        now = {"q": cluster.get("q"), "n": cluster.get("n"), "partitioned": _is_partitioned(found)}
+        return [
+            f"the database has {name}={now[name]} and not {name}={wanted}; only a new one could have that"
+            for name, wanted in self._shape.items()
+            if wanted and now[name] != wanted
+        ]
+
+    async def _delete_it(self) -> str | None:
+        try:
+            await self._couch.delete_database(self._database.name)
+        except NotFound:
+            return None
+        await asyncio.sleep(_VANISHING_SECONDS)
+        return f"deleted database {self._database.name}"
+
+    async def _create_it(self) -> str | None:
+        with self._named():
+            try:
+                await self._couch.create_database(self._database.name, **self._shape)
+            except AlreadyExists:
+                return None
+        return f"created database {self._database.name}"
+
+    async def _access(self, *, fresh: bool) -> Told:
+        """Who may use the database."""
+        name, user = self._database.name, self._user
+        steps, warnings = await user_steps(self._couch, user, name) if user else ([], [])
+        role = user.role_for(name) if user else None
+        return [*steps, *await security_steps(self._database, self._security, role, fresh=fresh)], warnings
+
+    async def _design(self, wanted: Wanted, there: Mapping[str, Any] | None) -> Told:
+        """The design documents: those of views, and the one that checks writes."""
+        if not self._create_design:
+            return [], []
+        info = there or {}
+        designs = DesignDocuments(
+            self._database,
+            patient=self._couch.database(self._database.name, timeout=_INDEX_TIMEOUT),
+            report=self._report,
+            populated=bool(info.get("doc_count")),
+            shards=info.get("cluster", {}).get("q", 1),
+        )
+        stored = await designs.read() if there is not None else {}
+        partitioned = self._shape["partitioned"] if there is None else _is_partitioned(there)
+        documents = wanted.design_documents(partitioned=partitioned)
+        now = stored.get(VALIDATION_DOCUMENT)
+        check, warnings = await asyncio.to_thread(wanted_check, self._models, now, self._validate)
+        steps = designs.steps([*documents, *([check] if check else [])], stored)
+        if now is not None and self._validate is False:
+            steps.append(designs.removal(now))
+        stale = designs.unwanted([*documents, {"_id": VALIDATION_DOCUMENT}], stored, wanted.origins)
+        if self._prune:
+            steps += stale
+        else:
+            warnings += [f"{each.name} is no longer wanted, and stays until `prune` is said" for each in stale]
+        if any(each.action in ("rebuild", "remove") for each in steps):
+            steps.append(designs.cleaning())
+        return steps, warnings
+
+
+def _is_partitioned(info: Mapping[str, Any]) -> bool:
+    return bool(info.get("props", {}).get("partitioned"))

@@ -1,0 +1,81 @@
+"""The policy report: every property of every model with its class, how it is protected, and by which keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from .. import _json
+from ..models import Model, Property, Public, model_info
+
+__all__ = ["UNCLASSIFIED", "PolicyRow", "policy_json", "policy_report", "policy_table"]
+
+UNCLASSIFIED = "unclassified"
+"""Stands in place of a class where nobody said one."""
+
+_GENERATED = "generated"
+
+
+@dataclass(frozen=True)
+class PolicyRow:
+    """One property.
+
+    Attributes:
+        type: of the documents, such as "fruit_v1.0".
+        property: its name in JSON.
+        classification: the class's name, such as "Encrypted"; "generated" for time stamps and keys that the
+            service gives; "unclassified" where nobody said.
+        algorithm: how it is protected; "none" where it is not.
+        key_set: the keys that it uses, as `Store` calls them, or "pepper"; empty where it needs none.
+        clients: what they may do: "read and write", "read", "write" or "nothing".
+    """
+
+    type: str
+    property: str
+    classification: str
+    algorithm: str
+    key_set: str
+    clients: str
+
+
+def policy_report(models: Iterable[type[Model]]) -> list[PolicyRow]:
+    """The report, in the order of the models and of their declarations.
+
+    Args:
+        models: with a type each.
+
+    Raises:
+        ModelDefinitionError: a class has no type.
+    """
+    found = []
+    for info in map(model_info, models):
+        found += [_row(str(info.type), each) for each in info.properties.values()]
+    return found
+
+
+def policy_table(rows: Sequence[PolicyRow]) -> str:
+    """The report as text: a heading, then a line for each property, in columns."""
+    names = ("TYPE", "PROPERTY", "CLASS", "ALGORITHM", "KEY SET", "CLIENTS")
+    lines = [names, *(tuple(asdict(each).values()) for each in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(names))]
+    return "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines
+    )
+
+
+def policy_json(rows: Sequence[PolicyRow]) -> bytes:
+    """The report as JSON: an array of objects with the attributes of `PolicyRow`."""
+    return _json.dumps([asdict(each) for each in rows])
+
+
+def _row(type_text: str, declared: Property) -> PolicyRow:
+    found = declared.classification or Public()
+    unsaid = _GENERATED if declared.stamp or declared.generated else UNCLASSIFIED
+    name = type(found).__name__ if declared.classification else unsaid
+    return PolicyRow(type_text, declared.name, name, found.algorithm, found.key_set, _clients(declared))
+
+
+def _clients(declared: Property) -> str:
+    if declared.write_only:
+        return "nothing" if declared.read_only else "write"
+    return "read" if declared.read_only else "read and write"

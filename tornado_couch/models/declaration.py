@@ -1,0 +1,266 @@
+"""Checks of a class statement: declarations and merge rules that cannot work are refused; pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, PydanticUserError, TypeAdapter
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined, core_schema
+
+from ..errors import ModelDefinitionError
+from ..security import RESERVED_PROPERTIES
+from .classification import Classification, Hashed, Public, StoredHash
+from .merging.rules import Merge, MergeRule
+from .properties import WRITE_PROPERTY, Property, WriteOnly
+
+__all__ = ["check_classifications", "check_merge_rules", "hashed_attributes", "with_stored_hashes", "without_secrets"]
+
+
+def check_classifications(
+    cls_name: str,
+    properties: Mapping[str, Property],
+    fields: Mapping[str, FieldInfo],
+    adapters: Mapping[str, TypeAdapter[Any]],
+    *,
+    key: Property | None,
+    grouped: Iterable[Iterable[str]],
+    demanded: bool,
+) -> None:
+    """Refuse what could not be protected as declared.
+
+    Args:
+        cls_name: for the messages.
+        properties: the model's.
+        fields: pydantic's, by attribute.
+        adapters: by the name in JSON.
+        key: the key property.
+        grouped: the properties of each index of several, and of each reduction.
+        demanded: every property has to be classified.
+
+    Raises:
+        ModelDefinitionError: saying what is wrong.
+    """
+    used = {name for names in grouped for name in names}
+    for name, each in properties.items():
+        field = fields[each.attribute]
+        fault = (
+            _fault(each, field, adapters[name], each == key, name in used)
+            or _misplaced(field, each.classification)
+            or _taken(name, properties)
+            or (demanded and _unjudged(each))
+        )
+        if fault:
+            raise ModelDefinitionError(f"{cls_name}: property {name!r} {fault}")
+
+
+def _taken(name: str, properties: Mapping[str, Property]) -> str:
+    if name in RESERVED_PROPERTIES:
+        return "has a name that signatures are stored under; give it another name or alias"
+    if name == WRITE_PROPERTY:
+        return "has the name that a write's token is stored under; give it another name or alias"
+    if any(each.blind and each.index_member == name for each in properties.values()):
+        return "has the name of another property's blind index; give it another name or alias"
+    return ""
+
+
+def _unjudged(each: Property) -> str:
+    # Time stamps and generated keys hold nothing of anybody's.
+    if each.classification is not None or each.stamp is not None or each.generated:
+        return ""
+    return "is not classified; say Public() if anybody may know it"
+
+
+def _fault(each: Property, field: FieldInfo, adapter: TypeAdapter[Any], is_key: bool, grouped: bool) -> str:
+    found = each.classification
+    if found is None or isinstance(found, Public):
+        return ""
+    if is_key or each.generated:
+        return "is the key, which stands in URLs; only Public() can be said of it"
+    if each.stamp is not None:
+        return "is a time stamp of the store; only Public() can be said of it"
+    if grouped:
+        return "is protected, so it can be in no index of several properties and in no reduction"
+    if each.indexed and found.lookups is None:
+        return "is protected so that no index could be of use; there is Encrypted(searchable=True)"
+    if field.default is not PydanticUndefined and field.default is not None:
+        return "is protected, so its default can only be None: another would stand in the views"
+    return _unfit(found, adapter)
+
+
+def _unfit(found: Classification, adapter: TypeAdapter[Any]) -> str:
+    try:
+        schema = adapter.json_schema(mode="serialization")
+    except PydanticUserError:  # a type that JSON Schema has no words for
+        return "has a type that cannot be protected" if found.text_only else ""
+    if '"format": "password"' in json.dumps(schema):
+        return "is written as asterisks by its type; declare it as str, the class hides it"
+    kinds = {branch.get("type") for branch in schema.get("anyOf", [schema])}
+    if found.text_only and not (kinds <= {"string", "null"} and "string" in kinds):
+        return "can only be hashed as text; declare it as str"
+    return ""
+
+
+def _misplaced(field: FieldInfo, found: Classification | None) -> str:
+    if sum(isinstance(each, Classification) for each in field.metadata) > 1:
+        return "has two classes"
+    if any(each is not found for each in _inner(field.annotation, set())):
+        return "has a class inside its type, where nothing would be protected; say it of the whole property"
+    return ""
+
+
+def _inner(annotation: Any, seen: set[Any]) -> Iterator[Classification]:
+    """The classes that stand anywhere inside a type."""
+    is_class = isinstance(annotation, type)
+    if is_class and issubclass(annotation, BaseModel) and annotation not in seen:
+        seen.add(annotation)
+        for field in annotation.model_fields.values():
+            yield from (each for each in field.metadata if isinstance(each, Classification))
+            yield from _inner(field.annotation, seen)
+    yield from (each for each in getattr(annotation, "__metadata__", ()) if isinstance(each, Classification))
+    for part in get_args(annotation):
+        yield from _inner(part, seen)
+
+
+def with_stored_hashes(schema: Any, cls: type[BaseModel], hashed: Collection[str]) -> Any:
+    """A model's core schema in which a `StoredHash` is taken for a value of these attributes, unvalidated.
+
+    A hash has another form than the value: no pattern or length of the property holds for it.
+    """
+    if not hashed or not isinstance(schema, dict):
+        return schema
+    if schema.get("type") == "model" and schema.get("cls") is cls:
+        return {**schema, "schema": _with_fields(schema["schema"], hashed)}
+    return {**schema, **{part: with_stored_hashes(schema[part], cls, hashed) for part in ("schema",) if part in schema}}
+
+
+def _with_fields(schema: Any, hashed: Collection[str]) -> Any:
+    if schema.get("type") != "model-fields":  # a validator of the model around them
+        return {**schema, "schema": _with_fields(schema["schema"], hashed)}
+    fields = {
+        name: {**field, "schema": _lenient(field["schema"])} if name in hashed else field
+        for name, field in schema["fields"].items()
+    }
+    return {**schema, "fields": fields}
+
+
+def _lenient(schema: Any) -> Any:
+    if schema["type"] == "default":  # has to stay outermost, or the property would be required
+        return {**schema, "schema": _lenient(schema["schema"])}
+    return core_schema.no_info_wrap_validator_function(_or_stored_hash, schema)
+
+
+def _or_stored_hash(value: Any, validate: Any) -> Any:
+    return value if isinstance(value, StoredHash) else validate(value)
+
+
+def hashed_attributes(fields: Mapping[str, FieldInfo]) -> set[str]:
+    """The attributes whose values are hashed."""
+    return {name for name, field in fields.items() if any(isinstance(each, Hashed) for each in field.metadata)}
+
+
+class _Hidden:
+    """Stands for a value that is not shown."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+def without_secrets(
+    shown: Iterable[tuple[str | None, Any]], fields: Mapping[str, FieldInfo]
+) -> Iterator[tuple[str | None, Any]]:
+    """What a model's `repr` shows, without the values of write-only properties and of those that are protected."""
+    for name, value in shown:
+        field = fields.get(name or "")
+        secret = field is not None and value is not None and any(map(_is_secret, field.metadata))
+        yield name, _Hidden() if secret else value
+
+
+def _is_secret(marker: object) -> bool:
+    return isinstance(marker, WriteOnly) or (isinstance(marker, Classification) and not isinstance(marker, Public))
+
+
+_SORTED_FORMATS = {"date", "date-time"}  # as text they sort as what they stand for
+
+
+def check_merge_rules(
+    cls_name: str,
+    properties: Mapping[str, Property],
+    fields: Mapping[str, FieldInfo],
+    adapters: Mapping[str, TypeAdapter[Any]],
+    key: Property | None,
+) -> None:
+    """Refuse rules that could not do what they say.
+
+    Args:
+        cls_name: for the messages.
+        properties: the model's.
+        fields: pydantic's, by attribute.
+        adapters: by the name in JSON.
+        key: the key property.
+
+    Raises:
+        ModelDefinitionError: saying what is wrong.
+    """
+    for name, each in properties.items():
+        rules = [marker for marker in fields[each.attribute].metadata if isinstance(marker, MergeRule)]
+        fault = _rule_fault(each, rules, adapters, key) if rules else ""
+        if fault:
+            raise ModelDefinitionError(f"{cls_name}: property {name!r} {fault}")
+
+
+def _rule_fault(
+    declared: Property, rules: list[MergeRule], adapters: Mapping[str, TypeAdapter[Any]], key: Property | None
+) -> str:
+    rule = rules[0]
+    if len(rules) > 1:
+        return "has two merge rules"
+    if declared == key and rule is not Merge.immutable:
+        return "is the key, which cannot change; there is only Merge.immutable for it"
+    if declared.protected and not rule.opaque:
+        return (
+            f"is protected, and {rule!r} would have to protect the merged value anew, differently at each place that"
+            " merges; there are Merge.latest(), Merge.immutable and Merge.manual"
+        )
+    if rule is Merge.text and not Merge.text_is_installed():
+        return "needs a package to merge text: pip install 'tornado-couch[text]'"
+    if rule.by is not None:
+        return _unfit_order(rule.by, adapters)
+    if rule.kinds is not None and not _kinds(adapters[declared.name]) <= rule.kinds | {"null"}:
+        return f"is no {' or '.join(sorted(rule.kinds))} in JSON, so {rule!r} has nothing to work on"
+    return ""
+
+
+def _unfit_order(by: str, adapters: Mapping[str, TypeAdapter[Any]]) -> str:
+    if by not in adapters:
+        return f"is merged by {by!r}, and there is no such property in JSON"
+    # The schema of what is taken: a time stamp's own serializer says no more than that it is text.
+    branches = [each for each in _branches(adapters[by], "validation") if each.get("type") != "null"]
+    if all(each.get("type") in ("integer", "number") or each.get("format") in _SORTED_FORMATS for each in branches):
+        return ""
+    return f"is merged by {by!r}, which is neither a time stamp, a date nor a number"
+
+
+def _kinds(adapter: TypeAdapter[Any]) -> set[str]:
+    return {str(each.get("type")) for each in _branches(adapter, "serialization")}
+
+
+def _branches(adapter: TypeAdapter[Any], mode: Literal["serialization", "validation"]) -> list[dict[str, Any]]:
+    """The alternatives of a property's JSON Schema; one of no type where there is no schema, or none is said."""
+    try:
+        schema = adapter.json_schema(mode=mode)
+    except PydanticUserError:  # a type that JSON Schema has no words for
+        return [{}]
+    definitions = schema.get("$defs", {})
+    found, todo = [], [schema]
+    while todo:
+        each = todo.pop()
+        if "$ref" in each:
+            todo.append(definitions[each["$ref"].rpartition("/")[2]])
+        elif "anyOf" in each or "oneOf" in each:
+            todo += each.get("anyOf") or each["oneOf"]
+        else:
+            found.append(each)
+    return found

@@ -1,0 +1,239 @@
+"""The JSON Schema (2020-12) of a model's request bodies, and validation against it; pure."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from typing import Any, Literal
+
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import ValidationError as SchemaError
+
+from ..model import Model, model_info
+from ..pointers import json_pointer
+from ..timestamps import is_timestamp
+
+__all__ = ["Action", "body_problems", "body_schema", "quick_check"]
+
+Action = Literal["create", "replace"]
+Problem = dict[str, str]
+
+# A collection's items carry these two, so a body that was read there may hold them; they are ignored. So are those
+# that a list of what is deleted, or of versions, adds.
+_IGNORED = ("_href", "_etag")
+_IGNORED_OF_KEPT = ("_deleted_on", "_version", "_written_on")
+
+
+@cache
+def body_schema(cls: type[Model], action: Action) -> dict[str, Any]:
+    """The schema of the body that creates or replaces a document. Do not change what comes back.
+
+    Read-only properties are no part of a "create". In a "replace" they are optional, since what was
+    read may be sent back; that they have the stored value is for the caller to check.
+    """
+    info = model_info(cls)
+    schema = cls.model_json_schema(by_alias=True, mode="validation")
+    for part in (schema, *schema.get("$defs", {}).values()):
+        # An unknown member that was silently dropped would be a client's typing error unseen.
+        if "properties" in part:
+            part.setdefault("additionalProperties", False)
+    for name, each in info.properties.items():
+        if each.read_only and action == "create":
+            del schema["properties"][name]
+        elif each.read_only:
+            schema["properties"][name].update(readOnly=True)
+            schema["properties"][name].pop("default", None)
+        elif each.write_only:
+            schema["properties"][name].update(writeOnly=True)
+    ignored = (*_IGNORED, *(_IGNORED_OF_KEPT if info.restorable else ()))
+    schema["properties"] |= {name: {"readOnly": True} for name in ignored}
+    optional = {each.name for each in info.properties.values() if each.read_only}
+    if action == "replace":  # the URL says the key, and write-only properties cannot have been seen
+        optional |= {each.name for each in info.properties.values() if each == info.key or each.write_only}
+    schema["required"] = [name for name in schema.get("required", []) if name not in optional]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+@cache
+def _formats() -> FormatChecker:
+    """The formats that are checked: the same ones whatever other packages are installed, as for date-time."""
+    checker = FormatChecker(formats=())
+    checker.checkers = dict(Draft202012Validator.FORMAT_CHECKER.checkers)
+    checker.checks("date-time")(lambda value: not isinstance(value, str) or is_timestamp(value))
+    return checker
+
+
+@cache
+def _validator(cls: type[Model], action: Action) -> Draft202012Validator:
+    return Draft202012Validator(body_schema(cls, action), format_checker=_formats())
+
+
+@cache
+def _quick_check(cls: type[Model], action: Action) -> Callable[[Any], bool] | None:
+    return quick_check(body_schema(cls, action), _formats())
+
+
+def body_problems(cls: type[Model], action: Action, body: Any) -> list[Problem]:
+    """Everything that is wrong with a body; an empty list when it is valid.
+
+    Returns:
+        One dict for each fault: `pointer` (RFC 6901, into the body), `keyword` (of JSON Schema, or
+        "readOnly") and `detail`, a sentence that does not repeat the value.
+
+    Raises:
+        RecursionError: the body is nested too deeply to be checked.
+    """
+    is_valid = _quick_check(cls, action)
+    if is_valid is not None and is_valid(body):
+        return []
+    read_only = {each.name for each in model_info(cls).properties.values() if each.read_only}
+    found: dict[tuple[str, str], Problem] = {}
+    for error in _leaves(_validator(cls, action).iter_errors(body)):
+        for problem in _problems(error, read_only):
+            found.setdefault((problem["pointer"], problem["keyword"]), problem)
+    return list(found.values())
+
+
+def _leaves(errors: Iterable[SchemaError]) -> Iterator[SchemaError]:
+    """The errors, with "null or X" replaced by what X finds wrong."""
+    for error in errors:
+        branches = error.validator_value if error.validator == "anyOf" else []
+        wanted = [index for index, branch in enumerate(branches) if branch != {"type": "null"}]
+        if len(wanted) == 1 and len(branches) > 1:
+            yield from _leaves(each for each in error.context or [] if each.relative_schema_path[0] == wanted[0])
+        else:
+            yield error
+
+
+def _problems(error: SchemaError, read_only: set[str]) -> Iterator[Problem]:
+    path = list(error.absolute_path)
+    if error.validator == "required":
+        for name in error.validator_value:
+            if name not in error.instance:
+                yield _problem([*path, name], "required", "This property is required.")
+    elif error.validator == "additionalProperties" and error.validator_value is False:
+        for name in error.instance:
+            if name not in error.schema.get("properties", {}):
+                yield _unexpected([*path, name], not path and name in read_only)
+    else:
+        yield _problem(path, str(error.validator), _detail(error))
+
+
+def _unexpected(path: list[Any], read_only: bool) -> Problem:
+    if read_only:
+        return _problem(path, "readOnly", "This property is read-only.")
+    return _problem(path, "additionalProperties", "There is no such property.")
+
+
+def _problem(path: list[Any], keyword: str, detail: str) -> Problem:
+    return {"pointer": json_pointer(path), "keyword": keyword, "detail": detail}
+
+
+_DETAILS = {
+    "type": "Must be of type {}.",
+    "const": "Must be {}.",
+    "enum": "Must be one of {}.",
+    "minLength": "Must have at least {} characters.",
+    "maxLength": "Must have at most {} characters.",
+    "pattern": "Must match the pattern {}.",
+    "format": "Must be a valid {}.",
+    "minimum": "Must be at least {}.",
+    "maximum": "Must be at most {}.",
+    "exclusiveMinimum": "Must be more than {}.",
+    "exclusiveMaximum": "Must be less than {}.",
+    "multipleOf": "Must be a multiple of {}.",
+    "minItems": "Must have at least {} items.",
+    "maxItems": "Must have at most {} items.",
+    "uniqueItems": "Items must differ from each other.",
+    "anyOf": "Fits none of the allowed forms.",
+    "oneOf": "Must fit exactly one of the allowed forms.",
+}
+
+
+def _detail(error: SchemaError) -> str:
+    value = error.validator_value
+    words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return _DETAILS.get(str(error.validator), "Does not satisfy {validator}.").format(words, validator=error.validator)
+
+
+try:
+    import jsonschema_rs
+except ImportError:
+    jsonschema_rs = None  # type: ignore[assignment, unused-ignore]
+
+Schema = dict[str, Any]
+
+_ANNOTATIONS = {"$comment", "$schema", "default", "deprecated", "description", "discriminator", "examples", "readOnly",
+                "title", "writeOnly"}  # fmt: skip
+_VALUES = {"const", "enum", "exclusiveMaximum", "exclusiveMinimum", "format", "maxItems", "maxLength", "maxProperties",
+           "maximum", "minItems", "minLength", "minProperties", "minimum", "pattern", "required", "type",
+           "uniqueItems"}  # fmt: skip
+_BY_NAME = {"$defs", "properties"}
+_LISTS = {"allOf", "anyOf", "oneOf", "prefixItems"}
+_SINGLE = {"additionalProperties", "items", "not", "propertyNames"}
+
+
+def quick_check(schema: Schema, formats: FormatChecker) -> Callable[[Any], bool] | None:
+    """What tells of a value whether it certainly is valid.
+
+    Args:
+        schema: the schema (2020-12).
+        formats: the formats that are checked.
+
+    Returns:
+        A function; False from it says nothing. None where `jsonschema-rs` is not installed, or cannot be relied on
+        for this schema.
+    """
+    if jsonschema_rs is None or not all(map(_is_known, _parts(schema))):
+        return None
+    ours = copy.deepcopy(schema)
+    checks: dict[str, Callable[[str], bool]] = {}
+    for part in list(_parts(ours)):
+        if "format" in part:
+            checks[part["format"]] = functools.partial(_conforms, formats, part["format"])
+        if "pattern" in part:
+            name = f"pattern {part.pop('pattern')}"
+            checks[name] = functools.partial(_matches, name.removeprefix("pattern "))
+            part["allOf"] = [*part.get("allOf", ()), {"format": name}]
+    try:
+        validator = jsonschema_rs.Draft202012Validator(ours, formats=checks, validate_formats=True)
+    except ValueError:
+        return None  # it takes the schema for none; what that means is for `jsonschema` to say
+    return functools.partial(_is_valid, validator)
+
+
+def _is_valid(validator: Any, value: Any) -> bool:
+    try:
+        return bool(validator.is_valid(value))
+    except ValueError:
+        return False  # a value that it cannot read
+
+
+def _conforms(formats: FormatChecker, name: str, text: str) -> bool:
+    return bool(formats.conforms(text, name))
+
+
+def _matches(pattern: str, text: str) -> bool:
+    return re.search(pattern, text) is not None
+
+
+def _parts(schema: Any) -> Iterator[Schema]:
+    """A schema and all those within it."""
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    for keyword, value in list(schema.items()):
+        if keyword in _SINGLE:
+            yield from _parts(value)
+        elif keyword in _LISTS or keyword in _BY_NAME:
+            for each in value.values() if keyword in _BY_NAME else value:
+                yield from _parts(each)
+
+
+def _is_known(part: Schema) -> bool:
+    known = part.keys() <= _ANNOTATIONS | _VALUES | _BY_NAME | _LISTS | _SINGLE | {"$ref"}
+    # References to anywhere else would be fetched, or resolved by other rules.
+    return known and str(part.get("$ref", "#/")).startswith("#/")

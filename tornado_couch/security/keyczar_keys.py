@@ -1,0 +1,195 @@
+"""Keyczar's objects, or anything with the same methods, as keys of this package.
+
+Keyczar knows no context: it is put, with its length, before what is signed or encrypted, and compared after
+decryption. Everything that a foreign library raises becomes one of our errors here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any, Protocol, runtime_checkable
+
+from ..errors import DecryptionFailed, InvalidSignature, KeySetError, LegacyAlgorithm, SecurityError, SignatureFault
+from .encoding import b64_decode, header_of
+from .keyczar import Signer, Verifier
+from .keys import KeyChain, Keys, framed
+
+__all__ = ["KeyczarCrypter", "KeyczarKeys", "KeyczarSigner", "as_keys", "plain_signers", "verify_plain"]
+
+
+@runtime_checkable
+class KeyczarSigner(Protocol):
+    """Keyczar's Signer."""
+
+    def Sign(self, data: bytes, /) -> Any:  # noqa: N802  (Keyczar's name)
+        """The signature, as base64url text."""
+        ...
+
+    def Verify(self, data: bytes, signature: str, /) -> Any:  # noqa: N802  (Keyczar's name)
+        """Whether the signature is one of this data."""
+        ...
+
+
+@runtime_checkable
+class KeyczarCrypter(Protocol):
+    """Keyczar's Crypter."""
+
+    def Encrypt(self, data: bytes, /) -> Any:  # noqa: N802  (Keyczar's name)
+        """The ciphertext, as base64url text."""
+        ...
+
+    def Decrypt(self, ciphertext: str, /) -> Any:  # noqa: N802  (Keyczar's name)
+        """The plaintext."""
+        ...
+
+
+class KeyczarKeys:
+    """Keyczar's Signer, Crypter or both as `Keys`."""
+
+    def __init__(self, signer: object = None, crypter: object = None) -> None:
+        """Wrap objects with Keyczar's methods.
+
+        Args:
+            signer: has Sign and Verify, or at least Verify; blind indexes need one that signs the same bytes alike
+                (HMAC).
+            crypter: has Encrypt and Decrypt.
+        """
+        self.signer = signer
+        self.crypter = crypter
+        self._repeats: bool | None = None
+
+    def __repr__(self) -> str:
+        inner = [type(each).__name__ for each in (self.signer, self.crypter) if each is not None]
+        return f"{type(self).__name__}({', '.join(inner)})"
+
+    def sign(self, message: bytes, *, context: bytes) -> str:
+        """Sign with the key set's primary key."""
+        return self._sign(framed("sign", context, message))
+
+    def verify(self, message: bytes, signature: str, *, context: bytes) -> None:
+        """Verify, taking signatures only in the one form that Keyczar writes.
+
+        Raises:
+            InvalidSignature: it is not one of this message, context and key set.
+        """
+        verify_plain(self.signer, framed("sign", context, message), signature)
+
+    def encrypt(self, plaintext: bytes, *, context: bytes) -> str:
+        """Encrypt with the key set's primary key, the context inside."""
+        method = _method(self.crypter, "Encrypt")
+        return _text(method(framed("encrypt", context, plaintext)))
+
+    def decrypt(self, ciphertext: str, *, context: bytes) -> bytes:
+        """Decrypt, and compare the context inside.
+
+        Raises:
+            DecryptionFailed: it was not made by this key set, or for another context, or was changed.
+        """
+        method = _method(self.crypter, "Decrypt")
+        try:
+            b64_decode(ciphertext)
+            plain = method(ciphertext)
+        except DecryptionFailed:
+            raise
+        except Exception as error:  # noqa: BLE001  (whatever a foreign library raises)
+            raise DecryptionFailed("the ciphertext does not decrypt", unknown_key=_is_unknown(error)) from None
+        data = plain.encode("utf-8") if isinstance(plain, str) else bytes(plain)
+        frame = framed("encrypt", context, b"")
+        if not hmac.compare_digest(data[: len(frame)], frame):
+            raise DecryptionFailed("the ciphertext does not decrypt")
+        return data[len(frame) :]
+
+    def index(self, message: bytes, *, context: bytes) -> list[str]:
+        """The primary key's signature as a blind index, then those of older keys, which only sets of ours give.
+
+        Raises:
+            KeySetError: the key set signs the same bytes otherwise each time (DSA).
+        """
+        data = framed("index", context, message)
+        if self._repeats is None:
+            self._repeats = self._sign(data) == self._sign(data)
+        if not self._repeats:
+            raise KeySetError("blind indexes need a key set whose signatures repeat, such as HMAC")
+        return self.signer.signatures(data) if isinstance(self.signer, Signer) else [self._sign(data)]
+
+    def is_current(self, output: str) -> bool:
+        """Whether the primary key of the signer or of the crypter made it, by the key hash in its header.
+
+        Never so for a key set that may only read.
+        """
+        probes = [(self.signer, "Sign"), (self.crypter, "Encrypt")]
+        try:
+            made = [_text(getattr(each, name)(b"")) for each, name in probes if hasattr(each, name)]
+        except LegacyAlgorithm:
+            return False
+        return header_of(output) in [header_of(each) for each in made]
+
+    def _sign(self, data: bytes) -> str:
+        return _text(_method(self.signer, "Sign")(data))
+
+
+def verify_plain(signer: object, data: bytes, signature: str) -> None:
+    """Verify what Keyczar itself signed, without a context.
+
+    Raises:
+        InvalidSignature: it is not one of this data and key set.
+    """
+    method = _method(signer, "Verify")
+    # Ours has a second way, which tells an unknown key from an altered signature; Keyczar's own cannot.
+    verify = signer.verify if isinstance(signer, Verifier) else None
+    try:
+        b64_decode(signature)
+        verified = verify(data, signature) is None if verify else method(data, signature)
+    except (InvalidSignature, KeySetError):
+        raise
+    except Exception as error:  # noqa: BLE001  (whatever a foreign library raises)
+        reason = SignatureFault.UNKNOWN_KEY if _is_unknown(error) else SignatureFault.ALTERED
+        raise InvalidSignature("the signature does not verify", reason) from None
+    if not verified:
+        raise InvalidSignature("the signature does not verify")
+
+
+def as_keys(given: object) -> Keys:
+    """Whatever an application has as keys, as `Keys`.
+
+    Args:
+        given: a key ring, a chain, keys of Tink, or an object with Keyczar's Sign and Verify, Encrypt and Decrypt,
+            or all four.
+
+    Raises:
+        KeySetError: it is nothing of these.
+    """
+    if isinstance(given, Keys):
+        return given
+    signer = given if hasattr(given, "Verify") else None
+    crypter = given if isinstance(given, KeyczarCrypter) else None
+    if signer is None and crypter is None:
+        raise KeySetError(f"{type(given).__name__} is no key set: it can neither sign nor encrypt")
+    return KeyczarKeys(signer, crypter)
+
+
+def plain_signers(keys: object) -> list[object]:
+    """Keyczar's own signers in a key set or chain: what the classic scheme signs with, which has no context."""
+    if isinstance(keys, KeyChain):
+        return [signer for member in keys.members for signer in plain_signers(member)]
+    if isinstance(keys, KeyczarKeys):
+        return [keys.signer] if keys.signer is not None else []
+    return [keys] if hasattr(keys, "Verify") else []
+
+
+def _method(given: object, name: str) -> Any:
+    method = getattr(given, name, None)
+    if method is None:
+        raise KeySetError(f"the key set is not for this use: it has no {name}")
+    return method
+
+
+def _text(output: object) -> str:
+    return output.decode("ascii") if isinstance(output, bytes) else str(output)
+
+
+def _is_unknown(error: Exception) -> bool:
+    """Python-keyczar's name for a key hash that it does not know, and our own errors that say so."""
+    if isinstance(error, SecurityError):
+        return bool(getattr(error, "unknown_key", False))
+    return type(error).__name__ == "KeyNotFoundError"

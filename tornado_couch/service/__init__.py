@@ -1,0 +1,8 @@
+"""Running a service: configuration, server, workers and their supervisor."""
+
+from __future__ import annotations
+
+from .configuration import Configuration
+from .processes import ServeOptions, serve
+
+__all__ = ["Configuration", "ServeOptions", "serve"]

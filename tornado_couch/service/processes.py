@@ -1,0 +1,138 @@
+"""`serve(…)`: a service in one process or several, that stops and is replaced without losing a request."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .event_loop import check_event_loop, run
+from .references import load
+from .server import bind, urls
+from .supervisor import Supervisor, Worker
+from .worker import Duty, ServeOptions, work
+
+__all__ = ["ServeOptions", "serve"]
+
+logger = logging.getLogger("tornado_couch.serving")
+
+# prometheus-client's own, and what tells the processes apart for it; see `prometheus.py`.
+_METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+_WORKER_NUMBER = "TORNADO_COUCH_WORKER"
+
+
+def serve(target: Any, *arguments: Any, **options: Any) -> int:
+    """Serve an application until SIGTERM or SIGINT ends it.
+
+        def make_app() -> Application: …
+
+        if __name__ == "__main__":
+            sys.exit(serve(make_app, port=8888, processes=4))
+
+    With several processes each makes the application for itself, and one that dies is replaced. SIGHUP replaces
+    them all, one after the other; of a target that is named by a string the code is then read anew.
+
+    Args:
+        target: the application; or what gives it: a function, plain or async, or an async context manager, whose
+            end is the place to close things; or the name of one of these, as `MODULE:ATTRIBUTE`.
+        arguments: for that function, where it takes any.
+        **options: the attributes of `ServeOptions`.
+
+    Returns:
+        The exit status: 0; 1 where requests were cut off at the deadline, or a process could not start; 2 where
+        there is nothing to serve.
+
+    Raises:
+        OSError: the address cannot be listened on.
+        TypeError: there is no such option.
+        ValueError: a number is out of range.
+    """
+    chosen = ServeOptions(**options)
+    _check(chosen)
+    sockets = bind(chosen.host, chosen.port)
+    for url in urls(sockets):
+        logger.info("listening on %s", url)
+    try:
+        if chosen.processes == 1:
+            duty = Duty(secrets.token_bytes(32), lambda: None)
+            return run(work(_found(target), arguments, sockets, chosen, duty), chosen.event_loop)
+        return _serve_by_several(target, arguments, sockets, chosen)
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _check(options: ServeOptions) -> None:
+    if not 0 <= options.processes <= 1024:
+        raise ValueError("processes must be from 0 to 1024")
+    if not 0 <= options.port <= 65535:
+        raise ValueError("port must be from 0 to 65535")
+    for name in ("start_seconds", "stop_seconds", "idle_seconds", "body_seconds"):
+        if getattr(options, name) <= 0:
+            raise ValueError(f"{name} must be more than 0")
+    if options.drain_seconds < 0:
+        raise ValueError("drain_seconds must be at least 0")
+    check_event_loop(options.event_loop)
+
+
+def _found(target: Any) -> Any:
+    try:
+        return load(target) if isinstance(target, str) else target
+    except click.UsageError as error:
+        logger.error("%s", error.message)
+        raise SystemExit(2) from None
+
+
+def _serve_by_several(
+    target: Any, arguments: Sequence[Any], sockets: Sequence[socket.socket], options: ServeOptions
+) -> int:
+    secret = secrets.token_bytes(32)
+    own = None if os.environ.get(_METRICS_DIRECTORY) else tempfile.mkdtemp(prefix="tornado-couch-metrics-")
+    shared = Path(own or os.environ[_METRICS_DIRECTORY])
+
+    def work_as(worker: Worker, parent: int) -> int:
+        # Before anything of the service is imported: prometheus-client looks at it then.
+        os.environ[_METRICS_DIRECTORY] = str(shared)
+        os.environ[_WORKER_NUMBER] = str(worker.number)
+        duty = Duty(secret, lambda: _say_ready(worker), parent)
+        return run(work(_found(target), arguments, sockets, options, duty), options.event_loop)
+
+    def ended(number: int) -> None:
+        # What it had under way is not under way any more; what it has counted stays counted.
+        for path in shared.glob(f"gauge_live*_w{number}.db"):
+            path.unlink(missing_ok=True)
+
+    for path in shared.glob("*_w[0-9]*.db"):
+        path.unlink()  # of an earlier run
+    supervisor = Supervisor(
+        work_as,
+        options.processes or _cpus(),
+        start_seconds=options.start_seconds,
+        stop_seconds=options.drain_seconds + options.stop_seconds,
+        ended=ended,
+    )
+    try:
+        return supervisor.watch()
+    finally:
+        if own:
+            shutil.rmtree(own, ignore_errors=True)
+
+
+def _cpus() -> int:
+    """How many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _say_ready(worker: Worker) -> None:
+    if worker.pipe is not None:
+        os.write(worker.pipe, b"r")
+        os.close(worker.pipe)
+        worker.pipe = None

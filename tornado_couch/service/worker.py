@@ -1,0 +1,243 @@
+"""One process of a service: it makes the application, serves it, and stops without losing a request."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import tornado.web
+
+from ..store.readiness import STOPPING
+from .event_loop import EventLoop, settle
+from .server import SETTLE_SECONDS, Server, refuse_new
+
+__all__ = ["RETIRE", "Duty", "ServeOptions", "application_arguments", "application_of", "work"]
+
+logger = logging.getLogger("tornado_couch.serving")
+
+RETIRE = signal.SIGUSR2
+"""Tells a worker that another has taken its place: it stops, and leaves what waits in the queue to the others."""
+
+# The application's setting under which handlers keep the key of their cursors, where it was given no secret.
+_CURSOR_KEY = "_tornado_couch_cursor_key"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """How to serve; times are in seconds.
+
+    Attributes:
+        host: the address to listen on; "" for all.
+        port: the port; 0 for a free one.
+        processes: how many; 0 for one for each CPU.
+        xheaders: take a client's address and protocol from X-Forwarded-For, X-Real-Ip and X-Forwarded-Proto.
+        proxies: whose word is taken for that, as networks; everybody's if there are none.
+        start_seconds: how long a process may take until it serves.
+        drain_seconds: how long, once told to stop, to go on as before, but not ready: until load balancers know.
+        stop_seconds: how long after that requests may take that are under way.
+        idle_seconds: how long a connection without a request is kept, and how long a request's header may take.
+        body_seconds: how long a request's content may take.
+        event_loop: which one, of `EventLoop`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8888
+    processes: int = 1
+    xheaders: bool = False
+    proxies: Sequence[Any] = ()
+    start_seconds: float = 60.0
+    drain_seconds: float = 0.0
+    stop_seconds: float = 30.0
+    idle_seconds: float = 75.0
+    body_seconds: float = 300.0
+    event_loop: EventLoop = "auto"
+
+
+@dataclass(frozen=True)
+class Duty:
+    """What a process is told by the one that made it.
+
+    Attributes:
+        secret: the same for all processes, for what clients carry from one to another.
+        ready: called when connections are taken.
+        parent: a pipe whose other end closes when the parent is gone; None where there is no parent.
+    """
+
+    secret: bytes
+    ready: Callable[[], None]
+    parent: int | None = None
+
+
+class _NotServable(TypeError):
+    """What was given gives no application."""
+
+
+class _Orders:
+    """What signals tell this process to do."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.at_once = asyncio.Event()
+        self.retire = False
+        self.serving = False
+        self._main = asyncio.current_task()
+
+    def listen(self, parent: int | None) -> None:
+        """Take orders by signals, or by the parent's end."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        if parent is None:
+            loop.add_signal_handler(signal.SIGINT, self._stop)
+            return
+        # Ctrl-C goes to the whole group: the parent hears it too, and tells us.
+        for number in (signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, lambda: None)
+        loop.add_signal_handler(RETIRE, self._retire)
+        loop.add_reader(parent, self._orphaned, parent)
+
+    def _stop(self) -> None:
+        if self.stop.is_set():
+            self.at_once.set()
+        self.stop.set()
+        if not self.serving and self._main is not None:
+            self._main.cancel()  # there is nothing to answer yet, or nothing any more
+
+    def _retire(self) -> None:
+        self.retire = True
+        self.stop.set()
+
+    def _orphaned(self, parent: int) -> None:
+        asyncio.get_running_loop().remove_reader(parent)
+        logger.error("the parent process is gone")
+        self._stop()
+
+
+@asynccontextmanager
+async def application_of(target: Any, *arguments: Any) -> AsyncIterator[tornado.web.Application]:
+    """The application that a target gives, for as long as it is served.
+
+    Args:
+        target: an application; or a function, plain, async or an async context manager, that gives one.
+        arguments: for the function, where it takes any.
+
+    Raises:
+        TypeError: it gives none.
+    """
+    made = target
+    if not isinstance(target, tornado.web.Application) and callable(target):
+        made = target(*application_arguments(target, *arguments))
+    if inspect.isawaitable(made):
+        made = await made
+    if isinstance(made, AbstractAsyncContextManager):
+        async with made as application:
+            yield _checked(application)
+    else:
+        yield _checked(made)
+
+
+def application_arguments(target: Any, *offered: Any) -> tuple[Any, ...]:
+    """What of the arguments offered a function takes: all, or none."""
+    try:
+        inspect.signature(target).bind(*offered)
+    except (TypeError, ValueError):
+        return ()
+    return offered
+
+
+def _checked(made: Any) -> tornado.web.Application:
+    if not isinstance(made, tornado.web.Application):
+        raise _NotServable(f"what is to be served is no Tornado application but {type(made).__name__}")
+    return made
+
+
+async def work(
+    target: Any, arguments: Sequence[Any], sockets: Sequence[socket.socket], options: ServeOptions, duty: Duty
+) -> int:
+    """Serve until a signal ends it.
+
+    SIGTERM and SIGINT end it in an orderly way, and a second one at once.
+
+    Returns:
+        The exit status: 0; 1 where requests were cut off at the deadline; 2 where there is nothing to serve.
+    """
+    orders = _Orders()
+    orders.listen(duty.parent)
+    cut = 0
+    try:
+        async with application_of(target, *arguments) as application:
+            application.settings.setdefault(_CURSOR_KEY, duty.secret)
+            cut = await _serve(application, sockets, options, duty, orders)
+    except _NotServable as error:
+        logger.error("%s", error)
+        return 2
+    except asyncio.CancelledError:
+        if not orders.stop.is_set():
+            raise
+    logger.info("process %d stops; %s", os.getpid(), f"{cut} requests were cut off" if cut else "all is answered")
+    return 1 if cut else 0
+
+
+async def _serve(
+    application: tornado.web.Application,
+    sockets: Sequence[socket.socket],
+    options: ServeOptions,
+    duty: Duty,
+    orders: _Orders,
+) -> int:
+    """Serve until it is told to stop; how many requests were cut off then."""
+    server = Server(
+        application,
+        xheaders=options.xheaders,
+        proxies=options.proxies,
+        idle_connection_timeout=options.idle_seconds,
+        body_timeout=options.body_seconds,
+    )
+    settle()
+    server.accept_from(sockets)
+    orders.serving = True
+    duty.ready()
+    logger.info("process %d serves", os.getpid())
+    await orders.stop.wait()
+    try:
+        return await _end(server, application, sockets, options, orders)
+    finally:
+        orders.serving = False
+
+
+async def _end(
+    server: Server,
+    application: tornado.web.Application,
+    sockets: Sequence[socket.socket],
+    options: ServeOptions,
+    orders: _Orders,
+) -> int:
+    """Stop in an orderly way; how many requests were cut off."""
+    if not orders.retire:
+        application.settings[STOPPING] = True
+        await _unless(orders.at_once, asyncio.sleep(options.drain_seconds))
+        refuse_new(sockets)
+        await _unless(orders.at_once, asyncio.sleep(SETTLE_SECONDS))
+    server.accept_rest()
+    cut = await _unless(orders.at_once, server.drain(options.stop_seconds))
+    return await server.drain(0) if cut is None else cut
+
+
+async def _unless(event: asyncio.Event, waiting: Awaitable[Any]) -> Any:
+    """What is waited for; None if the event comes first."""
+    tasks = [asyncio.ensure_future(waiting), asyncio.ensure_future(event.wait())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return tasks[0].result() if tasks[0].done() else None
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task

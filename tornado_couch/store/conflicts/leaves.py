@@ -1,0 +1,138 @@
+"""A document's leaves: conflicting revisions, read together and verified."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...couch import Database
+from ...errors import DocumentNotFound, InvalidSignature
+from ...models import Ancestry, MergedBy, Model, collection_view, is_of, merge_record, model_info, rank
+from ..protection.signatures import Guard
+
+__all__ = ["LeafReader", "LeafSet", "as_stored"]
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LeafSet:
+    """The leaves of a document as they were read.
+
+    Attributes:
+        id: the document's id.
+        documents: the leaves that live and verify, as they are stored; the winning one first.
+        revisions: of all leaves that live, the winning one first.
+        unverified: by revision, why a leaf that lives is not to be believed.
+        deleted: the leaves that are deleted and verify, with `_revisions`.
+        histories: by revision, the `_revisions` of the leaves that live.
+        ancestry: of all leaves that verify.
+    """
+
+    id: str
+    documents: list[Document]
+    revisions: list[str]
+    unverified: dict[str, InvalidSignature] = field(default_factory=dict)
+    deleted: list[Document] = field(default_factory=list)
+    histories: dict[str, Any] = field(default_factory=dict)
+    ancestry: Ancestry = field(default_factory=Ancestry)
+
+    @property
+    def tag(self) -> str:
+        """What changes whenever a leaf comes, goes or is replaced."""
+        return hashlib.sha256(" ".join(sorted(self.revisions)).encode()).hexdigest()[:32]
+
+    @property
+    def heads(self) -> list[str]:
+        """The revisions that are not part of another one, the winning one first."""
+        return self.ancestry.heads(self.revisions)
+
+    def record(self, revisions: list[str], *, by: MergedBy) -> Document:
+        """What a document says that is merged of some leaves; see `merge_record`."""
+        leaves = [{**self.document(each), "_revisions": self.histories[each]} for each in revisions]
+        return merge_record(leaves, self.deleted, by=by)
+
+    def document(self, revision: str) -> Document:
+        """One of the leaves."""
+        return next(each for each in self.documents if each["_rev"] == revision)
+
+
+class LeafReader:
+    """Reads leaves from one database.
+
+    Args:
+        database: where the documents are.
+        guard: verifies them.
+    """
+
+    def __init__(self, database: Database, guard: Guard) -> None:
+        self._database = database
+        self._guard = guard
+
+    async def read(self, document_id: str) -> LeafSet:
+        """The leaves of a document; without any where it is missing or deleted."""
+        (found,) = await self._database.bulk_get([document_id], revs=True)
+        leaves = [each.document for each in found if each.document is not None]
+        live = sorted((each for each in leaves if not each.get("_deleted")), key=_rank, reverse=True)
+        documents, deleted, unverified = [], [], {}
+        for each in [*live, *(each for each in leaves if each.get("_deleted"))]:
+            try:
+                stored = self._guard.verified(each)
+            except InvalidSignature as error:
+                if not each.get("_deleted"):
+                    unverified[each["_rev"]] = error
+                continue
+            if each.get("_deleted"):
+                deleted.append(each)
+            else:
+                documents.append(as_stored(stored))
+        revisions = [each["_rev"] for each in live]
+        histories = {each["_rev"]: each["_revisions"] for each in live}
+        # Only what verifies may say of another leaf that it is part of it.
+        ancestry = Ancestry([*deleted, *(each for each in live if each["_rev"] not in unverified)])
+        return LeafSet(document_id, documents, revisions, unverified, deleted, histories, ancestry)
+
+    async def find(self, cls: type[Model], key: Any) -> LeafSet:
+        """The leaves of the document with a key.
+
+        Raises:
+            DocumentNotFound: there is no such document, or it is deleted.
+            InvalidSignature: the winning leaf is not what was written there.
+        """
+        info = model_info(cls)
+        for document_id in await self._likely_ids(cls, key):
+            found = await self.read(document_id)
+            winner = found.revisions[0] if found.revisions else None
+            if winner in found.unverified:
+                raise found.unverified[winner]
+            if winner is not None and _bears(cls, found.document(winner), key):
+                return found
+        raise DocumentNotFound(f"there is no {info.type.name} with that key")
+
+    async def _likely_ids(self, cls: type[Model], key: Any) -> list[str]:
+        info = model_info(cls)
+        certain = info.document_id(key)
+        if certain is not None:
+            return [] if certain.startswith("_") else [certain]
+        view = collection_view(cls)
+        rows = (await self._database.view(view, view, key=info.key_value(key), limit=1, reduce=False)).rows
+        # A generated key is the id, but for documents from elsewhere.
+        first = [str(key)] if info.key and info.key.generated and not str(key).startswith("_") else []
+        return [*first, *(row.id for row in rows if row.id and row.id not in first)]
+
+
+def _bears(cls: type[Model], document: Document, key: Any) -> bool:
+    info = model_info(cls)
+    return is_of(cls, document) and (info.key is None or document.get(info.key.name) == info.key_value(key))
+
+
+def _rank(document: Mapping[str, Any]) -> tuple[int, str]:
+    return rank(document["_rev"])
+
+
+def as_stored(document: Document) -> Document:
+    """A document without what CouchDB adds to an answer."""
+    kept = ("_id", "_rev", "_attachments")
+    return {name: value for name, value in document.items() if not name.startswith("_") or name in kept}

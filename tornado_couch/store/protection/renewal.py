@@ -1,0 +1,140 @@
+"""Stored documents whose protected values are made anew with the primary keys: one step of a rotation.
+
+It works on documents as they are stored, and validates nothing. Ciphertexts are recognised by their form and bound
+only to what stands in the document, so they are made anew without a model as well; a model is needed for classes of
+one's own, and for what is stored in the clear. Hashes stay: nobody knows what they were made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ...errors import DecryptionFailed, InvalidDocument, NotProtected
+from ...models import (
+    Classification,
+    DocumentType,
+    Encrypted,
+    Model,
+    Place,
+    StoredHash,
+    blind_index_member,
+    bound_id,
+    classes_of,
+    model_info,
+    run_slow,
+)
+from ...security import as_keys, blind_indexes, is_encrypted
+from .properties import check_protected, is_nothing
+
+__all__ = ["Reprotection"]
+
+Document = dict[str, Any]
+
+_ENCRYPTED = Encrypted()
+
+
+class Reprotection:
+    """Makes ciphertexts and blind indexes anew that the primary keys did not make.
+
+    Args:
+        crypter: the primary key to encrypt with, and all keys that made what is there: whatever `as_keys` takes.
+        indexer: the same for blind indexes; the crypter without it.
+        models: those whose documents are there. Documents of other types, and properties that a model does not
+            classify, are made anew by the form of their values.
+        plaintext: also protect what is stored in the clear in classified properties, believing it: for documents
+            that are older than the classification.
+    """
+
+    def __init__(
+        self,
+        crypter: object,
+        indexer: object = None,
+        *,
+        models: Iterable[type[Model]] = (),
+        plaintext: bool = False,
+    ) -> None:
+        self._crypter = as_keys(crypter)
+        self._indexer = self._crypter if indexer is None else as_keys(indexer)
+        self._models = {model_info(each).type.name: each for each in models}
+        self._plaintext = plaintext
+
+    async def __call__(self, document: Document) -> Document:
+        """The document as it should be stored now; the same object where it is so already.
+
+        Raises:
+            DecryptionFailed: a value does not decrypt, or a blind index is of unknown keys.
+            NotProtected: a value is stored in the clear.
+            KeySetError: the keys are not for encryption, or none is primary.
+        """
+        cls, classes = self._judged(document)
+        renewed = dict(document)
+        for name in document.keys() & classes.keys():
+            if not _is_nothing(cls, name, document[name]):
+                await self._renew(name, classes[name], renewed)
+        for name in document.keys() - classes.keys():
+            if is_encrypted(document[name]):
+                self._renew_by_form(name, renewed, plain=cls is not None and name in model_info(cls).properties)
+        return document if renewed == document else renewed
+
+    def _judged(self, document: Document) -> tuple[type[Model] | None, dict[str, Classification]]:
+        """The model and the classes of a document's own version; none where nobody here knows it."""
+        cls = self._models.get(_family(document))
+        try:
+            return cls, classes_of(cls, document) if cls else {}
+        except InvalidDocument:
+            return None, {}
+
+    async def _renew(self, name: str, found: Classification, document: Document) -> None:
+        """Make anew what is stored for one classified property of a model."""
+        stored, place = document[name], self._place(document, name)
+        if self._plaintext and not found.is_protected(stored):
+            if found.text_only and not isinstance(stored, str):
+                raise NotProtected(f"{place.type_name}.{name} holds something else than text: it stays so")
+            value, current = stored, False
+        else:
+            check_protected(place, found, stored)
+            value, current = found.reveal(stored, place), found.is_current(stored, place)
+        if isinstance(value, StoredHash):
+            return
+        if not current:
+            slow = found.slow
+            document[name] = await run_slow(found.protect, value, place) if slow else found.protect(value, place)
+        if found.blind_index is not None:
+            document[blind_index_member(name)] = found.blind_index(value, place)
+
+    def _renew_by_form(self, name: str, document: Document, *, plain: bool) -> None:
+        """Make anew what looks encrypted; where a model says that it is not, it may only look so."""
+        stored, place = document[name], self._place(document, name)
+        try:
+            value = _ENCRYPTED.reveal(stored, place)
+        except DecryptionFailed:
+            if plain:
+                return
+            raise
+        if not _ENCRYPTED.is_current(stored, place):
+            document[name] = _ENCRYPTED.protect(value, place)
+        member = blind_index_member(name)
+        if member in document:
+            document[member] = self._renewed_index(document[member], value, place)
+
+    def _renewed_index(self, stored: object, value: Any, place: Place) -> str:
+        found = blind_indexes(value, keys=place.needed_indexer(), type_name=place.type_name, property_name=place.name)
+        if stored not in found:
+            raise DecryptionFailed("no key given made the blind index", unknown_key=True)
+        return found[0]
+
+    def _place(self, document: Document, name: str) -> Place:
+        return Place(bound_id(document), _family(document), name, self._crypter, self._indexer)
+
+
+def _is_nothing(cls: type[Model] | None, name: str, stored: object) -> bool:
+    declared = model_info(cls).properties.get(name) if cls else None
+    return declared is not None and is_nothing(declared, stored)
+
+
+def _family(document: Document) -> str:
+    """The type without its version, which ciphertexts are not bound to."""
+    text = document.get("type")
+    parsed = DocumentType.parse(text)
+    return parsed.name if parsed else str(text)

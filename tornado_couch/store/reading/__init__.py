@@ -1,0 +1,25 @@
+"""Finding documents: by id, by key, by index, and as they were."""
+
+from __future__ import annotations
+
+from .cache import CachedAccess, ReadCache
+from .planner import indexed_properties, plan
+from .reader import Page, Reader, is_absent
+from .reductions import Group, Groups, reduced
+from .scan import Position
+from .versions import Versions
+
+__all__ = [
+    "CachedAccess",
+    "Group",
+    "Groups",
+    "Page",
+    "Position",
+    "ReadCache",
+    "Reader",
+    "Versions",
+    "indexed_properties",
+    "is_absent",
+    "plan",
+    "reduced",
+]

@@ -1,0 +1,54 @@
+"""Which document has which key: remembered, since a key never changes, and checked at each use."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from ... import _json
+from ...models import Model, model_info
+
+__all__ = ["KeyMemory"]
+
+
+class KeyMemory:
+    """Ids of documents by model and key; what was used least recently is forgotten first.
+
+    What it says is only where to look: the document can have been deleted, and its key given to another. So who
+    asks it reads the document, and asks the view where that does not bear the key any more.
+
+    Args:
+        size: how many keys are remembered; one takes some 300 bytes. 0 remembers none.
+    """
+
+    def __init__(self, size: int = 100_000) -> None:
+        self._size = size
+        self._ids: OrderedDict[tuple[str, bytes], str] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def recall(self, cls: type[Model], key: Any) -> str | None:
+        """The id of the document that had this key."""
+        place = _place(cls, key)
+        found = self._ids.get(place)
+        if found is not None:
+            self._ids.move_to_end(place)
+        return found
+
+    def learn(self, cls: type[Model], key: Any, document_id: str) -> None:
+        """Remember which document has this key."""
+        place = _place(cls, key)
+        self._ids[place] = document_id
+        self._ids.move_to_end(place)
+        while len(self._ids) > self._size:
+            self._ids.popitem(last=False)
+
+    def forget(self, cls: type[Model], key: Any) -> None:
+        """Do not look there any more."""
+        self._ids.pop(_place(cls, key), None)
+
+
+def _place(cls: type[Model], key: Any) -> tuple[str, bytes]:
+    info = model_info(cls)
+    return info.type.name, _json.dumps(info.key_value(key))

@@ -1,0 +1,224 @@
+"""Which index serves a query, and which parts of it. What no index serves is refused, never scanned for; pure."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from ...couch import UNSET
+from ...errors import NoIndex
+from ...models import Index, Model, ModelInfo, deleted_view, model_info, partition_problem
+from ..query import Bounds, Query
+
+__all__ = ["Edge", "Interval", "Plan", "indexed_properties", "plan"]
+
+# In CouchDB's order, an object comes after every other value, and this one after those that properties have.
+_HIGHEST: Any = {"\ufff0": {}}
+_HIGHEST_ID = "\U0010ffff"  # ids are compared by their bytes
+_ABOVE_NULL = False
+
+
+class Edge(NamedTuple):
+    """A place in an index, between rows or at one: the index is ordered by key, then by document id."""
+
+    key: Any
+    id: str
+
+
+class Interval(NamedTuple):
+    """A part of an index; None is where the index itself begins or ends."""
+
+    lower: Edge | None
+    upper: Edge | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How an index serves a query.
+
+    Attributes:
+        index: the index.
+        prefixes: values for its first properties, each a part of the index to be read.
+        bounds: the range of the property after those.
+        order: the positions, within a key, by which the parts are merged into one order.
+        descending: from the last to the first.
+        partition: only this partition is read; None for all of the database.
+    """
+
+    index: Index
+    prefixes: list[tuple[Any, ...]]
+    bounds: Bounds
+    order: tuple[int, ...]
+    descending: bool
+    partition: str | None = None
+
+    def columns(self, key: Any) -> list[Any]:
+        """The values that a key of the index is made of."""
+        return list(key) if self.index.composite else [key]
+
+    def interval(self, prefix: tuple[Any, ...]) -> Interval:
+        """The part of the index that a prefix stands for, within the bounds."""
+        if not self.index.composite and prefix:
+            return Interval(Edge(prefix[0], ""), Edge(prefix[0], _HIGHEST_ID))
+        return Interval(self._lower(prefix), self._upper(prefix))
+
+    def _lower(self, prefix: tuple[Any, ...]) -> Edge | None:
+        bounds = self.bounds
+        if bounds.gte is not UNSET:
+            return self.before([*prefix, bounds.gte])
+        if bounds.gt is not UNSET:
+            return self.after([*prefix, bounds.gt])
+        if bounds != Bounds():
+            return self.before([*prefix, _ABOVE_NULL])
+        return self.before(prefix) if prefix else None
+
+    def _upper(self, prefix: tuple[Any, ...]) -> Edge | None:
+        bounds = self.bounds
+        if bounds.lte is not UNSET:
+            return self.after([*prefix, bounds.lte])
+        if bounds.lt is not UNSET:
+            return self.before([*prefix, bounds.lt])
+        return self.after(prefix) if prefix else None
+
+    def before(self, columns: Sequence[Any]) -> Edge:
+        """The edge just before every row whose key begins with these values."""
+        return Edge(list(columns) if self.index.composite else columns[0], "")
+
+    def after(self, columns: Sequence[Any]) -> Edge:
+        """The edge just after every row whose key begins with these values."""
+        return Edge([*columns, _HIGHEST] if self.index.composite else columns[0], _HIGHEST_ID)
+
+
+def indexed_properties(cls: type[Model]) -> list[str]:
+    """The names of the properties that have a view."""
+    return [each.name for each in model_info(cls).properties.values() if each.indexed]
+
+
+def plan(cls: type[Model], query: Query) -> Plan:
+    """The plan by which a query is answered from one index, reading no row that does not belong to it.
+
+    Raises:
+        NoIndex: there is no such index; says what would make one.
+    """
+    info = model_info(cls)
+    if query.deleted and not info.restorable:
+        raise NoIndex(f"what is deleted of {info.type.name} is gone; there is no index of it")
+    partition, rest = _of_partition(info, query)
+    if partition is not None and (found := _found(info, rest)):
+        return replace(_kept(cls, found, rest), partition=partition)
+    if found := _found(info, query):
+        return _kept(cls, found, query)
+    raise _no_index(cls, query)
+
+
+def _kept(cls: type[Model], index: Index, query: Query) -> Plan:
+    """The plan, as it is where a model keeps more than what its documents are now."""
+    info, planned = model_info(cls), _planned(index, query)
+    if info.history and index == info.indexes[0]:
+        return _of_versions(planned)
+    return _of_deleted(cls, planned) if query.deleted and info.soft_delete else planned
+
+
+def _of_partition(info: ModelInfo, query: Query) -> tuple[str | None, Query]:
+    """The one partition that a query is about, and what else it asks."""
+    if info.partition is None or query.deleted:  # what is deleted has one index, of all partitions
+        return None, query
+    name = info.partition.name
+    values = list(query.among.get(name, ()))
+    if len(values) != 1 or partition_problem(values[0]) is not None:
+        return None, query
+    among = {each: wanted for each, wanted in query.among.items() if each != name}
+    return values[0], replace(query, among=among, sort=tuple(each for each in query.sort if each != name))
+
+
+def _found(info: ModelInfo, query: Query) -> Index | None:
+    """The smallest index that serves a query."""
+    if not (query.among or query.ranges or query.sort):
+        return info.indexes[0]
+    serving = [each for each in info.indexes if _serves(info, each, query)]
+    return min(serving, key=lambda index: len(index.properties), default=None)
+
+
+def _of_versions(planned: Plan) -> Plan:
+    """The same part of the index of all versions, whose keys go on after the property."""
+    index = Index(planned.index.view, (*planned.index.properties, "", ""), composite=True)
+    return replace(planned, index=index, order=(0, 1, 2))
+
+
+def _of_deleted(cls: type[Model], planned: Plan) -> Plan:
+    """The same part of the index of those that are deleted, whose keys begin with the property's name."""
+    if planned.index.composite:
+        raise NoIndex("what is deleted has no index of several properties")
+    (name,) = planned.index.properties
+    index = Index(deleted_view(cls), ("", name), composite=True)
+    prefixes: list[tuple[Any, ...]] = [(name, *prefix) for prefix in planned.prefixes]
+    return replace(planned, index=index, prefixes=prefixes, order=(0, 1))
+
+
+def _serves(info: ModelInfo, index: Index, query: Query) -> bool:
+    """Whether the documents wanted are parts of the index without gaps, each in the order wanted."""
+    names, count = index.properties, len(query.among)
+    if any(_has_no_order(info, name) for name in (*query.ranges, *_open_sort(query))):
+        return False
+    rest = names[count:]
+    sort = _open_sort(query)
+    if set(names[:count]) != set(query.among) or rest[: len(sort)] != sort or len(query.ranges) > 1:
+        return False
+    if query.ranges and rest[:1] != tuple(query.ranges):
+        return False
+    # A document without one of its properties has no place in an index of several: where that
+    # property is not asked for, the document would be missing from the answer.
+    return not index.composite or all(
+        _always_stored(info, name)
+        for name in (*rest[len(query.ranges) :], *(name for name, values in query.among.items() if None in values))
+    )
+
+
+def _always_stored(info: ModelInfo, name: str) -> bool:
+    declared = info.properties[name]
+    return not declared.optional or declared.stamp is not None or declared.generated
+
+
+def _has_no_order(info: ModelInfo, name: str) -> bool:
+    """Whether the index has hashes of the values."""
+    return name in info.properties and info.properties[name].equality_only
+
+
+def _open_sort(query: Query) -> tuple[str, ...]:
+    """The properties to sort by that do not have given values."""
+    return tuple(name for name in query.sort if name not in query.among)
+
+
+def _planned(index: Index, query: Query) -> Plan:
+    names = index.properties
+    prefixes = list(itertools.product(*(query.among[name] for name in names[: len(query.among)])))
+    first = [names.index(name) for name in query.sort]
+    rest = [place for place in range(len(names)) if place not in first]
+    # Within a part the given values are all the same, so they come last unless they are sorted by.
+    rest.sort(key=lambda place: bool(query.sort) and place < len(query.among))
+    bounds = next(iter(query.ranges.values()), Bounds())
+    return Plan(index, prefixes, bounds, (*first, *rest), query.descending)
+
+
+def _no_index(cls: type[Model], query: Query) -> NoIndex:
+    wanted = list(dict.fromkeys([*query.among, *_open_sort(query), *query.ranges]))
+    info = model_info(cls)
+    message = f"no index serves {', '.join(wanted)} so; indexed are {indexed_properties(cls)}"
+    several = [each.properties for each in info.indexes if each.composite]
+    if several:
+        message += f" and {several}"
+    protected = any((found := info.properties.get(name)) and found.protected for name in wanted)
+    return NoIndex(message, "" if protected else _declaration(query, wanted))
+
+
+def _declaration(query: Query, wanted: list[str]) -> str:
+    sort = _open_sort(query)
+    if len(query.ranges) > 1 or (sort and query.ranges and sort[0] not in query.ranges):
+        return ""  # an index has one order, and a range is a part of that alone
+    if set(query.among) & set(query.ranges):
+        return ""
+    if len(wanted) == 1:
+        return f"Indexed() on {wanted[0]}"
+    return "indexes=[(" + ", ".join(f'"{name}"' for name in wanted) + ")]"

@@ -1,0 +1,326 @@
+"""Finding and reading documents: by id in groups, by key, and page by page of an index."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from ...couch import Access, Database, Leaf, Single
+from ...errors import DecryptionFailed, DocumentNotFound, InvalidDocument, InvalidSignature, NotFound, SignatureFault
+from ...models import Model, collection_view, deleted_view, is_deleted, is_of, model_info, version_of, version_prefix
+from ..protection.conversion import Conversion
+from ..protection.signatures import Guard
+from ..query import Query, same
+from .key_memory import KeyMemory
+from .planner import plan
+from .scan import Position, Walk, count_rows
+from .version_lists import HistoryPages
+from .versions import Versions
+
+__all__ = ["Page", "Reader", "is_absent"]
+
+logger = logging.getLogger("tornado_couch.store")
+
+M = TypeVar("M", bound=Model)
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Page(Generic[M]):
+    """A part of a collection.
+
+    Attributes:
+        items: the models, in order. They can be fewer than asked for though a page follows: a document
+            may have been changed or deleted since the index was read.
+        next: where the next page begins; None at the end.
+        withheld: how many documents belong here and could not be read as the model, or did not verify.
+        previous: where the page before ends, to be read backward; None at the beginning.
+        total: how many documents the index has for the whole query, where that was asked; see `count_rows`.
+    """
+
+    items: list[M]
+    next: Position | None
+    withheld: int = 0
+    previous: Position | None = None
+    total: int | None = None
+
+
+def is_absent(error: NotFound) -> bool:
+    """Whether it is the document that is not there, and not the whole database."""
+    return error.reason in ("missing", "deleted")
+
+
+class Reader:
+    """Reads models from one database.
+
+    Args:
+        database: where the documents are.
+        conversion: between models and documents.
+        guard: verifies what is read.
+        access: how single documents are read; each by itself if None.
+        keys: where the documents of known keys are.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        conversion: Conversion,
+        guard: Guard,
+        access: Access | None = None,
+        keys: KeyMemory | None = None,
+    ) -> None:
+        self._database = database
+        self._access = access or Single(database)
+        self.keys = KeyMemory() if keys is None else keys
+        self._conversion = conversion
+        self._guard = guard
+        self.history = Versions(database, self.by_ids, self._few)
+        self._lists = HistoryPages(database, self.history)
+
+    async def by_ids(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
+        """The winning documents of these ids, in order.
+
+        In their places: None for each that is missing or deleted, the error for each that does not verify.
+        """
+        if not ids:
+            return []
+        found = await self._database.bulk_get(list(ids), revs=self._guard.history)
+        return [self._guard.judged(leaves) for leaves in found]
+
+    async def _few(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
+        """As `by_ids`, of so few that they are better read along with those of other callers."""
+        found = await asyncio.gather(*(self._access.leaves(each, revs=self._guard.history) for each in ids))
+        return [self._guard.judged(leaves) for leaves in found]
+
+    async def by_key(self, cls: type[M], key: Any, *, conflicts: bool = False, deleted: bool | None = False) -> M:
+        """The model with this key.
+
+        Args:
+            cls: the model.
+            key: which one.
+            deleted: the one that is deleted and can be restored; None for it or one that is not.
+            conflicts: keep `_conflicts`, where there are any, in the model's `_stored`.
+
+        Raises:
+            DocumentNotFound: there is none.
+            InvalidDocument: it does not fit the model.
+            DecryptionFailed: a property of it does not decrypt.
+            InvalidSignature: it is not what a holder of the keys wrote there, or was deleted by somebody else.
+        """
+        info = model_info(cls)
+        document = await self._find_document(cls, key, conflicts)
+        if deleted is not False and document is None and info.soft_delete:
+            document = await self._find_deleted(cls, key)
+        if document is None or deleted not in (None, is_deleted(info, document)):
+            raise DocumentNotFound(f"there is no {info.type.name} with that key")
+        return await self._conversion.from_store(cls, document)
+
+    async def _find_document(self, cls: type[Model], key: Any, conflicts: bool) -> Document | None:
+        info = model_info(cls)
+        if info.history:
+            return await self.history.latest(cls, key)
+        certain = info.document_id(key)
+        if certain is not None:
+            return await self._bearing(cls, certain, key, conflicts)
+        known = self.keys.recall(cls, key)
+        if known is None and info.key and info.key.generated:
+            # A generated key is the id of what this package created; documents from elsewhere may
+            # have another id, so a miss says nothing.
+            known = str(key)
+        document = None if known is None else await self._remembered(cls, known, key, conflicts)
+        if document is None or (is_deleted(info, document) and known != key):
+            # The key of one that is marked as deleted may have another document by now.
+            return await self._looked_up(cls, key, conflicts) or document
+        return document
+
+    async def _remembered(self, cls: type[Model], document_id: str, key: Any, conflicts: bool) -> Document | None:
+        """The document, if it is still the one with this key."""
+        try:
+            document = await self._bearing(cls, document_id, key, conflicts)
+        except InvalidSignature as error:
+            if error.reason is not SignatureFault.DELETED:
+                raise
+            document = None  # the key may have another document by now
+        if document is None:
+            self.keys.forget(cls, key)
+        return document
+
+    async def _looked_up(self, cls: type[Model], key: Any, conflicts: bool) -> Document | None:
+        """The document that the view has for a key."""
+        view = collection_view(cls)
+        for document_id in await self._access.ids(view, view, model_info(cls).key_value(key)):
+            document = await self._bearing(cls, document_id, key, conflicts)
+            if document is not None:
+                self.keys.learn(cls, key, document["_id"])
+                return document
+        return None
+
+    async def _find_deleted(self, cls: type[Model], key: Any) -> Document | None:
+        """The document that is marked as deleted, which no other view has."""
+        info = model_info(cls)
+        name, view = info.indexes[0].properties[0], deleted_view(cls)
+        found = await self._database.view(view, view, key=[name, info.key_value(key)], limit=1, reduce=False)
+        return await self._bearing(cls, found.rows[0].id or "", key, conflicts=False) if found.rows else None
+
+    async def _bearing(self, cls: type[Model], document_id: str, key: Any, conflicts: bool) -> Document | None:
+        """The document of this id, if it is of the model and bears the key."""
+        # Ids with an underscore are design and local documents: never a model's.
+        if document_id.startswith("_"):
+            return None
+        try:
+            document = await self._verified(document_id, conflicts)
+        except ValueError:
+            return None  # no document can have such an id
+        info = model_info(cls)
+        if document is None or not is_of(cls, document):
+            return None
+        return None if info.key and document.get(info.key.name) != info.key_value(key) else document
+
+    async def stored(self, document_id: str) -> Document:
+        """A document as it is stored; see `Store.stored`."""
+        leaves = await self._access.leaves(document_id, revs=self._guard.history)
+        document = self._judged(leaves)
+        if document is None:
+            deleted = any(each.document is not None for each in leaves)
+            raise NotFound(404, "not_found", "deleted" if deleted else "missing")
+        return document
+
+    async def _verified(self, document_id: str, conflicts: bool) -> Document | None:
+        return self._judged(await self._access.leaves(document_id, revs=self._guard.history, every=conflicts))
+
+    def _judged(self, leaves: Sequence[Leaf]) -> Document | None:
+        found = self._guard.judged(leaves)
+        if isinstance(found, InvalidSignature):
+            raise found
+        return found
+
+    async def page(
+        self,
+        cls: type[M],
+        query: Query,
+        *,
+        limit: int,
+        start: Position | None = None,
+        backward: bool = False,
+        count: bool = False,
+    ) -> Page[M]:
+        """A page of the models that a query means.
+
+        Args:
+            cls: the model.
+            query: which, and in which order.
+            limit: how many documents at most.
+            start: a `Page.next`, or with `backward` a `Page.previous`.
+            backward: the page that ends where `start` is, in the query's order all the same.
+            count: also count all of them.
+
+        Raises:
+            NoIndex: no index serves the query.
+        """
+        query = self._conversion.to_query(cls, query)
+        if model_info(cls).history:
+            return await self._page_of_latest(cls, query, limit, start, backward, count)
+        planned = plan(cls, query)
+        rows = await Walk(self._database, planned, start, backward).rows(limit + 1)
+        more, rows = len(rows) > limit, rows[:limit]
+        if backward:
+            rows.reverse()
+        previous, following = _neighbours(rows, start, backward, more)
+        items, withheld = await self._models(cls, query, await self.by_ids([row.id for row in rows]))
+        total = await count_rows(self._database, planned) if count else None
+        return Page(items, following, withheld, previous, total)
+
+    async def _page_of_latest(
+        self, cls: type[M], query: Query, limit: int, start: Position | None, backward: bool, count: bool
+    ) -> Page[M]:
+        """A page of documents that have versions."""
+        listed = await self._lists.read(cls, query, limit=limit, start=start, backward=backward)
+        behind = _behind([position for position, _ in listed.rows], start)
+        documents = [document for _, document in listed.rows]
+        if backward:
+            documents.reverse()
+        items, withheld = await self._models(cls, query, documents)
+        total = await self._lists.count(cls, query) if count else None
+        around = (listed.resume, behind) if backward else (behind, listed.resume)
+        return Page(items, around[1], withheld, around[0], total)
+
+    async def page_of_versions(
+        self, cls: type[M], key: Any, *, limit: int, start: Position | None, backward: bool
+    ) -> Page[M]:
+        """A page of the versions of one document, the latest first; see `Store.versions`."""
+        prefix = version_prefix(model_info(cls), key)
+        ids = await self.history.ids(prefix, limit=limit + 1, start=start, descending=not backward)
+        more, rows = len(ids) > limit, [Position(None, each) for each in ids[:limit]]
+        if backward:
+            rows.reverse()
+        previous, following = _neighbours(rows, start, backward, more)
+        found = await self.by_ids([row.id for row in rows])
+        items, withheld = await self._models(cls, None, found)
+        return Page(items, following, withheld, previous)
+
+    async def of_version(self, cls: type[M], document: Document | None) -> M:
+        """The model that a version holds.
+
+        Raises:
+            DocumentNotFound: there is none, or it says that the document is deleted.
+        """
+        if document is None or is_deleted(model_info(cls), document):
+            raise DocumentNotFound("there is no such version")
+        return await self._conversion.from_store(cls, document)
+
+    async def _models(
+        self, cls: type[M], query: Query | None, documents: Sequence[Document | InvalidSignature | None]
+    ) -> tuple[list[M], int]:
+        """The models of those documents that a query means, and how many more of them cannot be given out."""
+        items, withheld = [], 0
+        for document in documents:
+            if isinstance(document, InvalidSignature):
+                withheld += 1  # the guard has logged it
+                continue
+            # Deleted, restored or changed since the index was read.
+            if document is None or not is_of(cls, document) or (query and not _is_meant(cls, query, document)):
+                continue
+            try:
+                if model_info(cls).history:
+                    version_of(document)
+                items.append(await self._conversion.from_store(cls, document))
+            except (InvalidDocument, DecryptionFailed) as error:
+                # One unreadable document must not hide the rest of a list, nor vanish silently.
+                logger.warning("left a %s out of a list: %s", model_info(cls).type.name, type(error).__name__)
+                withheld += 1
+        return items, withheld
+
+
+def _neighbours(
+    rows: list[Position], start: Position | None, backward: bool, more: bool
+) -> tuple[Position | None, Position | None]:
+    """Where the page before ends, and where the one after begins."""
+    if not rows:
+        # What the page was to begin behind may be there still.
+        turned = start._replace(inclusive=not start.inclusive) if start else None
+        return (None, turned) if backward else (turned, None)
+    previous = rows[0] if (more if backward else start is not None) else None
+    following = rows[-1] if (start is not None if backward else more) else None
+    return previous, following
+
+
+def _behind(rows: Sequence[Position], start: Position | None) -> Position | None:
+    """Where what comes before a page ends, in the direction in which it was read."""
+    if start is None:
+        return None
+    return rows[0] if rows else start._replace(inclusive=not start.inclusive)
+
+
+def _is_meant(cls: type[Model], query: Query, document: Document) -> bool:
+    info = model_info(cls)
+    if is_deleted(info, document) != query.deleted:
+        return False
+    for name, values in query.among.items():
+        declared = info.properties.get(name)
+        value = document.get(declared.index_member if declared else name, info.defaults.get(name))
+        if not any(same(value, each) for each in values):
+            return False
+    return True

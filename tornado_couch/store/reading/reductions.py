@@ -1,0 +1,92 @@
+"""Reading the reduced views that a model declares: one value for each group of documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ...couch import Database
+from ...errors import NoIndex
+from ...models import Index, Model, model_info, reduction_view
+from ..query import Bounds, Query
+from .planner import Plan
+from .scan import read_rows
+
+__all__ = ["Group", "Groups", "reduced"]
+
+
+class Group(NamedTuple):
+    """A group of documents.
+
+    Attributes:
+        key: the value that they share: an array where the reduction is by several properties.
+        value: a number; of `Stats` an object of `sum`, `count`, `min`, `max` and `sumsqr`.
+    """
+
+    key: Any
+    value: Any
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Some groups, in CouchDB's order of keys.
+
+    Attributes:
+        items: the groups.
+        last: where to go on from, the `start` of the next; None at the end.
+    """
+
+    items: list[Group]
+    last: list[Any] | None
+
+
+async def reduced(
+    database: Database,
+    cls: type[Model],
+    name: str,
+    query: Query | None = None,
+    *,
+    level: int | None = None,
+    limit: int = 50,
+    start: Sequence[Any] | None = None,
+) -> Groups:
+    """The groups of a reduction, in the order of their keys. Texts that CouchDB takes for equal are one group.
+
+    Args:
+        database: where the documents are.
+        cls: the model.
+        name: of the reduction.
+        query: only groups of these values: one value of each of the first properties, a range of the next.
+        level: by how many of the properties to group; by all of them without it, 0 for a single group.
+        limit: how many groups at most.
+        start: a `Groups.last`.
+
+    Raises:
+        NoIndex: the query is about other properties, or about them in another way.
+    """
+    reduction, wanted = model_info(cls).reductions[name], query or Query()
+    index = Index(reduction_view(cls, name), reduction.by, composite=len(reduction.by) > 1)
+    plan = _plan(index, wanted)
+    interval = plan.interval(plan.prefixes[0])
+    if start is not None:
+        interval = interval._replace(lower=plan.after(start))
+    depth = len(reduction.by) if level is None else level
+    grouping: dict[str, Any] = {} if depth == 0 else {"group_level": depth} if index.composite else {"group": True}
+    if depth:
+        grouping["limit"] = limit + 1
+    rows = await read_rows(database, plan, interval, descending=False, reduce=True, **grouping)
+    last = plan.columns(rows[limit - 1].key) if depth and len(rows) > limit else None
+    return Groups([Group(row.key, row.value) for row in rows[:limit]], last)
+
+
+def _plan(index: Index, query: Query) -> Plan:
+    count = len(query.among)
+    names = index.properties
+    fits = set(names[:count]) == set(query.among) and len(query.ranges) <= 1
+    if not fits or (query.ranges and names[count : count + 1] != tuple(query.ranges)) or query.sort:
+        raise NoIndex(f"this reduction is by {', '.join(names)}, and can be narrowed in that order alone")
+    if any(len(values) != 1 for values in query.among.values()):
+        raise NoIndex("a reduction can be narrowed to one value of a property")
+    prefix = tuple(query.among[name][0] for name in names[:count])
+    return Plan(index, [prefix], next(iter(query.ranges.values()), Bounds()), (), descending=False)

@@ -1,0 +1,295 @@
+"""Walking along the rows that a plan names: from any place, in both directions, without offset.
+
+An index is ordered by key, then by document id, so that a row is a place to go on from even when it has
+gone meanwhile. The index of several properties is one of Mango's, read as the view that it is: `_find`
+cannot begin amid rows of one key, and its bookmark skips a document when the one that it stands on is deleted.
+Reading the index itself, there is nothing that CouchDB could fall back to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ...couch import Database, Row
+from ...errors import BadRequest
+from ...models import partition_view
+from ..query import same
+from .planner import Edge, Interval, Plan
+
+__all__ = ["Collator", "Position", "Walk", "count_rows", "is_empty_range", "read_rows", "same_prefix"]
+
+_SMALLEST_CHUNK = 20  # rows; of many parts each gives few rows to a page
+
+_COUNTED_ONE_BY_ONE = 1000  # rows
+
+
+class Position(NamedTuple):
+    """A place in an index, whose rows are ordered by key, then by document id.
+
+    Attributes:
+        key: the key of the row there.
+        id: the document's id.
+        inclusive: the row there belongs to what comes after it, too.
+    """
+
+    key: Any
+    id: str
+    inclusive: bool = False
+
+
+class Walk:
+    """The rows of a plan's parts, merged into one order.
+
+    Args:
+        database: where the index is.
+        plan: which rows.
+        start: where to begin; None for the beginning, or the end when walking backward.
+        backward: against the plan's own direction.
+    """
+
+    def __init__(self, database: Database, plan: Plan, start: Position | None, backward: bool) -> None:
+        self._database = database
+        self._plan = plan
+        self._start = start
+        self._descending = plan.descending != backward
+        self._collator = Collator(database, plan.index.view)
+        self._heads: list[_Part] = []
+
+    async def rows(self, limit: int) -> list[Position]:
+        """The next rows, at most this many; fewer only at the end."""
+        parts = [part for prefix in self._plan.prefixes if (part := await self._part(prefix, limit))]
+        await asyncio.gather(*(part.fill() for part in parts))
+        for part in parts:
+            await self._insert(part)
+        found: list[Position] = []
+        while self._heads and len(found) < limit:
+            part = self._heads.pop(0)
+            found.append(part.rows.pop(0))
+            await part.fill()
+            await self._insert(part)
+        return found
+
+    async def _part(self, prefix: tuple[Any, ...], limit: int) -> _Part | None:
+        interval = await self._remaining(prefix)
+        if interval is None:
+            return None
+        share = limit // len(self._plan.prefixes) + 1
+        chunk = limit if len(self._plan.prefixes) == 1 else min(limit, max(_SMALLEST_CHUNK, 2 * share))
+        return _Part(self._database, self._plan, prefix, interval, self._descending, chunk, self._start)
+
+    async def _insert(self, part: _Part) -> None:
+        """Put a part in its place among the others, by its next row."""
+        if not part.rows:
+            return
+        low, high = 0, len(self._heads)
+        while low < high:
+            middle = (low + high) // 2
+            if await self._comes_first(part.rows[0], self._heads[middle].rows[0]):
+                high = middle
+            else:
+                low = middle + 1
+        self._heads.insert(low, part)
+
+    async def _comes_first(self, one: Position, other: Position) -> bool:
+        left, right = self._plan.columns(one.key), self._plan.columns(other.key)
+        order = await self._collator.compare(
+            [left[place] for place in self._plan.order], [right[place] for place in self._plan.order]
+        )
+        smaller = order < 0 or (order == 0 and one.id.encode() < other.id.encode())
+        return smaller != self._descending
+
+    async def _remaining(self, prefix: tuple[Any, ...]) -> Interval | None:
+        """What of a part comes after the start in the merged order; None for nothing."""
+        whole = self._plan.interval(prefix)
+        if self._start is None:
+            return whole
+        start = self._plan.columns(self._start.key)
+        shared = list(prefix)  # with what the part has in common with the start's row, in the part's order
+        for place in self._plan.order:
+            if place >= len(prefix):
+                shared.append(start[place])
+                continue
+            order = (
+                0
+                if same(prefix[place], start[place])
+                else await self._collator.compare([prefix[place]], [start[place]])
+            )
+            if order:
+                return self._cut(whole, shared, len(shared) > len(prefix), (order > 0) != self._descending)
+        edge = Edge(self._start.key if same_prefix(prefix, start) else self._key(shared), self._start.id)
+        return whole._replace(upper=edge) if self._descending else whole._replace(lower=edge)
+
+    def _key(self, columns: Sequence[Any]) -> Any:
+        return list(columns) if self._plan.index.composite else columns[0]
+
+    def _cut(self, whole: Interval, shared: list[Any], partly: bool, ahead: bool) -> Interval | None:
+        """The rows ahead of those that share these values with the start, with them or without."""
+        if not partly:
+            return whole if ahead else None
+        if self._descending:
+            return whole._replace(upper=self._plan.after(shared) if ahead else self._plan.before(shared))
+        return whole._replace(lower=self._plan.before(shared) if ahead else self._plan.after(shared))
+
+
+def same_prefix(prefix: Sequence[Any], columns: Sequence[Any]) -> bool:
+    """Whether the values begin with these."""
+    return all(same(one, other) for one, other in zip(prefix, columns, strict=False))
+
+
+class _Part:
+    """The rows of one part, in chunks."""
+
+    def __init__(
+        self,
+        database: Database,
+        plan: Plan,
+        prefix: tuple[Any, ...],
+        interval: Interval,
+        descending: bool,
+        chunk: int,
+        start: Position | None,
+    ) -> None:
+        self.rows: list[Position] = []
+        self._database = database
+        self._plan = plan
+        self._prefix = prefix
+        self._interval = interval
+        self._descending = descending
+        self._chunk = chunk
+        self._behind = start if start and not start.inclusive else None
+        self._ended = False
+
+    async def fill(self) -> None:
+        """Have a row to go on with, if there is one."""
+        while not self.rows and not self._ended:
+            await self._fetch()
+
+    async def _fetch(self) -> None:
+        # One more than wanted, since the first may be the one that the walk begins behind.
+        limit = self._chunk + 1
+        rows = await read_rows(
+            self._database, self._plan, self._interval, descending=self._descending, limit=limit, reduce=False
+        )
+        found = [Position(row.key, row.id or "") for row in rows]
+        self._ended = len(rows) < limit
+        if not found:
+            return
+        last, behind = found[-1], self._behind
+        edge = Edge(last.key, last.id)
+        self._interval = self._interval._replace(**{"upper" if self._descending else "lower": edge})
+        self._behind = last
+        # CouchDB takes some texts of different letters for equal; a filter means the very value.
+        self.rows = [
+            each
+            for each in found
+            if (behind is None or each.id != behind.id) and same_prefix(self._prefix, self._plan.columns(each.key))
+        ]
+
+
+async def count_rows(database: Database, plan: Plan) -> int:
+    """How many rows the parts of a plan have, by the index's own counts.
+
+    Those count texts together that CouchDB takes for equal, such as one with a zero-width character more.
+    A number up to a thousand is exact all the same.
+    """
+    total = sum(await asyncio.gather(*(_count(database, plan, prefix) for prefix in plan.prefixes)))
+    if total > _COUNTED_ONE_BY_ONE or not any(isinstance(value, str) for each in plan.prefixes for value in each):
+        return total
+    return sum(await asyncio.gather(*(_count_exactly(database, plan, prefix) for prefix in plan.prefixes)))
+
+
+async def _count(database: Database, plan: Plan, prefix: tuple[Any, ...]) -> int:
+    rows = await read_rows(database, plan, plan.interval(prefix), descending=False, reduce=True)
+    return sum(row.value for row in rows)
+
+
+async def _count_exactly(database: Database, plan: Plan, prefix: tuple[Any, ...]) -> int:
+    rows = await read_rows(database, plan, plan.interval(prefix), descending=False, reduce=False)
+    return sum(same_prefix(prefix, plan.columns(row.key)) for row in rows)
+
+
+async def read_rows(database: Database, plan: Plan, interval: Interval, *, descending: bool, **query: Any) -> list[Row]:
+    """The rows of a part of an index; none where it ends before it begins."""
+    begin, end = (interval.upper, interval.lower) if descending else (interval.lower, interval.upper)
+    if begin is not None:
+        query.update(startkey=begin.key, startkey_docid=begin.id)
+    if end is not None:
+        query.update(endkey=end.key, endkey_docid=end.id)
+    try:
+        view = plan.index.view if plan.partition is None else partition_view(plan.index.view)
+        return (await database.view(view, view, partition=plan.partition, descending=descending, **query)).rows
+    except BadRequest as refused:
+        if is_empty_range(refused):  # such as from 5 to 3
+            return []
+        raise
+
+
+# The order of CLDR's root collation; of letters the small one comes first, after everything else is equal.
+_SYMBOLS = " _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$0123456789"
+_WEIGHTS = {character: weight for weight, character in enumerate(_SYMBOLS)}
+_WEIGHTS |= {letter: len(_SYMBOLS) + place for place, letter in enumerate("abcdefghijklmnopqrstuvwxyz")}
+
+
+def is_empty_range(error: BadRequest) -> bool:
+    """Whether CouchDB refused a range because it ends before it begins."""
+    return error.error == "query_parse_error" and error.reason.startswith("No rows can match")
+
+
+def _sortable(value: Any) -> tuple[Any, ...] | None:
+    """What Python orders as CouchDB orders the value; None where it is not known here."""
+    if value is None or isinstance(value, bool):
+        return ((None, False, True).index(value),)
+    if isinstance(value, int | float):
+        return (3, value)
+    if isinstance(value, str) and value.isascii() and value.isprintable():
+        return (4, [_WEIGHTS[each.lower()] for each in value], [each.isupper() for each in value])
+    return None
+
+
+class Collator:
+    """Compares JSON values as the views of a database do.
+
+    Args:
+        database: the database.
+        view: a view of it, which is named as its design document.
+    """
+
+    def __init__(self, database: Database, view: str) -> None:
+        self._database = database
+        self._view = view
+        self._known: dict[tuple[str, str], int] = {}
+
+    async def compare(self, one: Sequence[Any], other: Sequence[Any]) -> int:
+        """Negative, zero or positive as an array comes before, with or after another of the same length."""
+        for left, right in zip(one, other, strict=True):
+            order = await self._compare(left, right)
+            if order:
+                return order
+        return 0
+
+    async def _compare(self, left: Any, right: Any) -> int:
+        mine, theirs = _sortable(left), _sortable(right)
+        if mine is not None and theirs is not None:
+            return (mine > theirs) - (mine < theirs)
+        pair = repr(left), repr(right)
+        if pair not in self._known:
+            self._known[pair] = await self._asked(left, right)
+        return self._known[pair]
+
+    async def _asked(self, left: Any, right: Any) -> int:
+        if not await self._can_range(left, right):
+            return 1
+        return 0 if await self._can_range(right, left) else -1
+
+    async def _can_range(self, left: Any, right: Any) -> bool:
+        """Whether a range can go from one value to the other: CouchDB refuses one that runs backwards."""
+        try:
+            query: dict[str, Any] = {"startkey": left, "endkey": right, "limit": 0, "reduce": False, "update": False}
+            await self._database.view(self._view, self._view, **query)
+        except BadRequest as refused:
+            if is_empty_range(refused):
+                return False
+            raise
+        return True

@@ -1,0 +1,185 @@
+"""Lists of documents whose models keep their history: each document once, as it is now.
+
+An index has a row for every version. All documents in the order of their keys are read as groups, of which each
+gives the number of its latest version: whatever the number of versions, that costs a row for each document. What is
+filtered or sorted by another property is read version by version, and a row counts if no version follows it; so it
+costs a row for each version that has the value, and where documents change often a page may come back short, with
+the place to go on from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from ...couch import Database
+from ...errors import InvalidSignature, NoIndex
+from ...models import Model, model_info, version_id
+from ..query import Query
+from .planner import Plan, plan
+from .scan import Position, Walk, read_rows
+from .versions import Found, Versions
+
+__all__ = ["HistoryPages", "Listed"]
+
+Document = dict[str, Any]
+
+_MOST_ROWS = 2000  # that are looked at for one page, at least
+_ROWS_AN_ITEM = 10
+_COUNTED_AT_ONCE = 2000
+
+_Current: TypeAlias = "tuple[Position, Document | InvalidSignature]"
+
+
+class Listed(NamedTuple):
+    """A part of a list, in the direction in which it was read.
+
+    Attributes:
+        rows: the places of the documents, and the documents, or why they are not to be served.
+        resume: where to go on; None at the end.
+    """
+
+    rows: list[_Current]
+    resume: Position | None
+
+
+class _Row(NamedTuple):
+    """A version that may be a document's latest."""
+
+    position: Position
+    prefix: str
+    number: int
+
+
+class HistoryPages:
+    """Lists documents that have versions.
+
+    Args:
+        database: where they are.
+        versions: reads single ones.
+    """
+
+    def __init__(self, database: Database, versions: Versions) -> None:
+        self._database = database
+        self._versions = versions
+
+    async def read(
+        self, cls: type[Model], query: Query, *, limit: int, start: Position | None, backward: bool
+    ) -> Listed:
+        """The documents that a query means, as they are now.
+
+        Args:
+            cls: the model.
+            query: which, as the indexes know the values.
+            limit: how many at most.
+            start: where to begin.
+            backward: against the query's order.
+
+        Raises:
+            NoIndex: no index serves the query.
+        """
+        planned = plan(cls, query)
+        grouped = _is_grouped(cls, query)
+        found: list[_Current] = []
+        at, looked_at, more = start, 0, True
+        while more and len(found) <= limit and looked_at < _MOST_ROWS + _ROWS_AN_ITEM * limit:
+            if grouped:
+                positions, rows = await self._groups(planned, query, at, backward, limit + 1)
+            else:
+                positions = await Walk(self._database, planned, at, backward).rows(limit + 1)
+                rows = _latest_of_each(positions)
+            more, looked_at = len(positions) > limit, looked_at + len(positions)
+            at = positions[-1] if positions else at
+            found += await (self._followed(rows) if grouped else self._current(rows))
+        if len(found) > limit:
+            return Listed(found[:limit], found[limit - 1][0])
+        return Listed(found, at if more else None)
+
+    async def count(self, cls: type[Model], query: Query) -> int:
+        """How many documents a query means, of those that are counted group by group: one row for each.
+
+        Raises:
+            NoIndex: the query is for other properties than the key, of which only versions could be counted.
+        """
+        planned = plan(cls, query)
+        if not _is_grouped(cls, query):
+            raise NoIndex("documents that keep their history are counted by their key alone")
+        total, at, more = 0, None, True
+        while more:
+            positions, rows = await self._groups(planned, query, at, False, _COUNTED_AT_ONCE)
+            total, more = total + len(rows), len(positions) == _COUNTED_AT_ONCE
+            at = positions[-1] if positions else None
+        return total
+
+    async def _groups(
+        self, planned: Plan, query: Query, at: Position | None, backward: bool, limit: int
+    ) -> tuple[list[Position], list[_Row]]:
+        """The places of the next documents, and the latest versions of those that are wanted."""
+        interval, descending = planned.interval(()), planned.descending != backward
+        if at is not None:
+            # A group's place is that of its first two columns, and it ends after them.
+            ends = at.inclusive != descending
+            edge = planned.before(at.key) if ends else planned.after(at.key)
+            interval = interval._replace(upper=edge) if descending else interval._replace(lower=edge)
+        rows = await read_rows(
+            self._database, planned, interval, descending=descending, reduce=True, group_level=2, limit=limit
+        )
+        positions = [Position(row.key, "") for row in rows]
+        values = [int(row.value["max"]) for row in rows]
+        wanted = [
+            _Row(position, position.key[1], value // 2)
+            for position, value in zip(positions, values, strict=True)
+            if bool(value % 2) == query.deleted
+        ]
+        return positions, wanted
+
+    async def _followed(self, rows: Sequence[_Row]) -> list[_Current]:
+        """The documents of these rows as they are now, though they were changed since the index was read."""
+        found = []
+        for row, (document, following) in zip(rows, await self._pairs(rows), strict=True):
+            if following is not None and not isinstance(following, InvalidSignature):
+                try:
+                    document = await self._versions.last_of(row.prefix, row.number + 1)
+                except InvalidSignature as error:
+                    document = error
+            elif following is not None:
+                document = following
+            if document is not None:
+                found.append((row.position, document))
+        return found
+
+    async def _current(self, rows: Sequence[_Row]) -> list[_Current]:
+        """The documents of those rows that no version follows."""
+        found = []
+        for row, (document, following) in zip(rows, await self._pairs(rows), strict=True):
+            if isinstance(following, InvalidSignature):
+                document, following = following, None
+            if following is None and document is not None:
+                found.append((row.position, document))
+        return found
+
+    async def _pairs(self, rows: Sequence[_Row]) -> list[tuple[Found, Found]]:
+        """Each version with the one that follows it, if any does."""
+        ids = [version_id(row.prefix, number) for row in rows for number in (row.number, row.number + 1)]
+        documents = await self._versions.read(ids)
+        return list(zip(documents[::2], documents[1::2], strict=True))
+
+
+def _is_grouped(cls: type[Model], query: Query) -> bool:
+    """Whether the query is for all documents by key, or for a range of them."""
+    key = model_info(cls).indexes[0].properties
+    return not query.among and set(query.ranges) <= set(key) and tuple(query.sort) in ((), key)
+
+
+def _latest_of_each(positions: Sequence[Position]) -> list[_Row]:
+    """Of each document the row with the greatest number: no other one can be the latest version."""
+    rows = [row for position in positions if (row := _row(position))]
+    greatest: dict[str, int] = {}
+    for row in rows:
+        greatest[row.prefix] = max(row.number, greatest.get(row.prefix, 0))
+    return [row for row in rows if row.number == greatest[row.prefix]]
+
+
+def _row(position: Position) -> _Row | None:
+    prefix, _, digits = position.id.rpartition(":")
+    return _Row(position, prefix, int(digits)) if digits.isascii() and digits.isdecimal() else None

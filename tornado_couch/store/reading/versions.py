@@ -1,0 +1,179 @@
+"""Finding the versions of documents whose models keep their history: the latest, one by number, those of a page.
+
+Their ids are made of key and number, so no view is needed: the greatest id of a key is asked for among all ids, and
+that version is read along with the one that would follow it. Versions are never rewritten, so a number that was
+found once is remembered, and the latest version then costs what a document of a known id costs. Reads by id go with
+CouchDB's read quorum, and the version after is looked for at each read: what was acknowledged is found, though the
+list of all ids comes from a node that has not heard of it, or the number remembered is an old one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from ...couch import Database
+from ...errors import InvalidSignature
+from ...models import LAST_NUMBER, Model, collection_view, is_of, model_info, version_id, version_of, version_prefix
+from .scan import Position
+
+__all__ = ["Found", "Versions"]
+
+Document = dict[str, Any]
+Found = Document | InvalidSignature | None
+Read = Callable[[Sequence[str]], Awaitable[list[Found]]]
+
+_REMEMBERED = 10_000  # numbers, of some hundred bytes each
+
+# After the digits of a number, and after the `~` of a branch.
+_END = "~\uffff"
+
+
+class Versions:
+    """Reads versions in one database.
+
+    Args:
+        database: where they are.
+        read: gives the winning documents of many ids, in order, verified: `Reader.by_ids`.
+        read_few: the same for a few, along with what other callers read at the time.
+    """
+
+    def __init__(self, database: Database, read: Read, read_few: Read) -> None:
+        self._database = database
+        self.read = read
+        self._read_few = read_few
+        self._numbers: OrderedDict[str, int] = OrderedDict()
+
+    async def latest(self, cls: type[Model], key: Any) -> Document | None:
+        """The most recent version of the document with this key, be it one that says deleted; None if it has none.
+
+        Raises:
+            InvalidSignature: it, or what follows it, is not what a holder of the keys wrote.
+        """
+        prefix = version_prefix(model_info(cls), key)
+        found = await self.last_of(prefix, self._numbers.get(prefix, 0))
+        return self._bearing(cls, key, found)
+
+    async def last_of(self, prefix: str, number: int = 0) -> Document | None:
+        """The version with the greatest number.
+
+        Args:
+            prefix: of the ids of all versions.
+            number: of a version that is known to be there, or 0.
+
+        Raises:
+            InvalidSignature: it, or what follows it, is not what a holder of the keys wrote.
+        """
+        number = number or await self._last_number(prefix)
+        while number:
+            found, following = map(
+                _verified, await self._read_few([version_id(prefix, number), version_id(prefix, number + 1)])
+            )
+            if following is None and found is not None:
+                self.remember(prefix, number)
+                return found
+            last = await self._last_number(prefix)
+            if following is None and last >= number:
+                return None  # what was listed went away while it was read
+            # Versions that are written meanwhile are counted on; a database made anew is begun from its own end.
+            number = last if following is None else max(last, number + 1)
+        return None
+
+    async def by_name(self, cls: type[Model], key: Any, name: str) -> Document | None:
+        """One version, by its number, or by the name that a branch has: see `Version.name`.
+
+        Raises:
+            InvalidSignature: it is not what a holder of the keys wrote.
+        """
+        number, _, branch = name.partition("~")
+        if not _is_number(number) or number.startswith("0") or ("~" in name and not _is_digest(branch)):
+            return None
+        (found,) = await self._read_few([version_id(version_prefix(model_info(cls), key), int(number), branch)])
+        return self._bearing(cls, key, _verified(found))
+
+    async def as_of(self, cls: type[Model], key: Any, moment: str) -> Document | None:
+        """The version that was the most recent one at a time; None if there was none yet.
+
+        Args:
+            cls: the model.
+            key: of the document.
+            moment: the time, as time stamps are stored.
+
+        Raises:
+            InvalidSignature: it is not what a holder of the keys wrote.
+        """
+        info, view = model_info(cls), collection_view(cls)
+        start = [info.key_value(key), version_prefix(info, key)]
+        rows = await self._database.view(
+            view, view, startkey=[*start, moment], endkey=start, descending=True, limit=1, reduce=False
+        )
+        if not rows.rows:
+            return None
+        (found,) = await self._read_few([rows.rows[0].id or ""])
+        return self._bearing(cls, key, _verified(found))
+
+    async def ids(self, prefix: str, *, limit: int, start: Position | None, descending: bool) -> list[str]:
+        """The ids of a document's versions, in the order of their numbers.
+
+        Args:
+            prefix: of all of them.
+            limit: how many at most.
+            start: where to begin; its key means nothing.
+            descending: from the last to the first.
+        """
+        low, high = version_id(prefix, 0), version_id(prefix, LAST_NUMBER) + _END
+        begin, end = (high, low) if descending else (low, high)
+        begin, behind = (begin, None) if start is None else (start.id, None if start.inclusive else start.id)
+        found: list[str] = []
+        while len(found) < limit:
+            rows = await self._database.all_docs(startkey=begin, endkey=end, descending=descending, limit=limit + 1)
+            listed = [row.id for row in rows.rows if row.id and row.id != behind]
+            found += [each for each in listed if _number(prefix, each)]
+            if len(rows.rows) <= limit or not listed:
+                break
+            begin = behind = listed[-1]
+        return found[:limit]
+
+    async def _last_number(self, prefix: str) -> int:
+        """The number of the last version that is listed; 0 where there is none."""
+        for each in await self.ids(prefix, limit=1, start=None, descending=True):
+            return _number(prefix, each)
+        return 0
+
+    def _bearing(self, cls: type[Model], key: Any, document: Document | None) -> Document | None:
+        """The document, if it is a version of this model with this key."""
+        info = model_info(cls)
+        if document is None or info.key is None or not is_of(cls, document):
+            return None
+        if document.get(info.key.name) != info.key_value(key):
+            return None
+        version_of(document)  # raises for a document that only has such an id
+        return document
+
+    def remember(self, prefix: str, number: int) -> None:
+        """Note that a document has a version of this number."""
+        self._numbers[prefix] = number
+        self._numbers.move_to_end(prefix)
+        if len(self._numbers) > _REMEMBERED:
+            self._numbers.popitem(last=False)
+
+
+def _verified(found: Found) -> Document | None:
+    if isinstance(found, InvalidSignature):
+        raise found
+    return found
+
+
+def _number(prefix: str, document_id: str) -> int:
+    """The number of a version; 0 for what is none, which only who writes past this package puts there."""
+    digits, tilde, branch = document_id.removeprefix(f"{prefix}:").partition("~")
+    return int(digits) if len(digits) == 10 and _is_number(digits) and (not tilde or _is_digest(branch)) else 0
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 10
+
+
+def _is_digest(text: str) -> bool:
+    return bool(text) and set(text) <= set("0123456789abcdef")

@@ -1,0 +1,236 @@
+"""Every write of a store: one document, or many, each either written once or not, and which of the two is known.
+
+An answer that was lost (a time limit, a connection reset, nonsense, a 5xx) says nothing of the write. The writer then
+reads the leaves of the document and decides by what they prove (see `proof`): the write landed; or another one came
+first, a conflict as any other; or neither yet: then the very same document is sent again, of which CouchDB can store
+only one copy. With tokens a plain conflict is proved as well, since a proxy on the way may have sent a request twice
+and given the second answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...couch import Access, Leaf, Observer, WriteResult
+from ...couch.bulk import failure
+from ...errors import BadRequest, Conflict, CouchError, InvalidReply, OutcomeUnknown, Refused, TooLarge, Unavailable
+from ...models import WRITE_PROPERTY, DocumentType
+from .proof import Evidence, Standing, Verdict, generation, marked, unmarked
+from .retry import Retry
+
+__all__ = ["Writer"]
+
+Document = dict[str, Any]
+
+_AT_ONCE = 1000  # documents in one request to CouchDB
+
+
+@dataclass
+class _Write:
+    """A document on its way.
+
+    Attributes:
+        document: what is written; the same at each sending.
+        outcome: the new revision, or why there is none; None while that is open.
+        refused: what CouchDB said to it last, if it said no.
+        lost: why the answer to some sending is not known, if it is not.
+        sending: it is to be sent, again or for the first time.
+    """
+
+    document: Mapping[str, Any]
+    outcome: str | Exception | None = None
+    refused: Refused | None = None
+    lost: CouchError | None = None
+    sending: bool = True
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether only the revisions can tell what became of it."""
+        return self.outcome is None and not self.sending
+
+    def answered(self, answer: str | CouchError) -> None:
+        """Take what CouchDB, or the lack of an answer, says."""
+        self.sending, self.refused = False, None
+        if isinstance(answer, str):
+            self.outcome = answer
+        elif isinstance(answer, Refused):
+            self.refused = answer
+            if self.lost is None and not (isinstance(answer, Conflict) and WRITE_PROPERTY in self.document):
+                self.outcome = answer
+        elif isinstance(answer, Unavailable) and not answer.sent:
+            # This sending is as if it had never been.
+            self.sending = self.lost is not None
+            self.outcome = None if self.sending else answer
+        else:
+            self.lost = answer
+
+    def judged(self, verdict: Verdict) -> None:
+        """Take what the revisions prove."""
+        standing, revision = verdict
+        if standing is Standing.LANDED:
+            self.outcome = revision
+        elif standing is Standing.UNKNOWN and self.lost is not None:
+            self.given_up()
+        elif standing is Standing.PENDING and self.lost is not None and not self._is_final():
+            self.sending = True
+        else:
+            self.outcome = self.refused or Conflict(409, "conflict", "Document update conflict.")
+
+    def given_up(self, error: CouchError | None = None) -> None:
+        """Leave it open for good."""
+        unknown = OutcomeUnknown("the answer to a write was lost, and nothing tells whether it was carried out")
+        unknown.__cause__ = self.lost or error
+        self.outcome = unknown
+
+    def _is_final(self) -> bool:
+        # A copy that is still under way would be refused likewise, but for a conflict that went away.
+        return self.refused is not None and not isinstance(self.refused, Conflict)
+
+
+class Writer:
+    """Writes documents to one database, and finds out what became of those whose answers were lost.
+
+    Args:
+        access: the way to the documents.
+        retry: how long, how often and how far apart it is tried.
+        sleep: waits between tries.
+        tokens: put a token into each document that `marked` is given; without it bodies are compared.
+        clock: seconds that only grow.
+        observer: is told what was proved.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        retry: Retry,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        *,
+        tokens: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+        observer: Observer | None = None,
+    ) -> None:
+        self._access = access
+        self._retry = retry
+        self._sleep = sleep
+        self._tokens = tokens
+        self._clock = clock
+        self._observer = Observer() if observer is None else observer  # several, of whom there are none, are false
+
+    def marked(self, document: Mapping[str, Any], *, new: bool = False) -> Document:
+        """The document with a token of its own: before it is signed, and once for each write that is meant.
+
+        Args:
+            document: what is about to be written, or deleted.
+            new: it is being created.
+        """
+        return marked(document, new=new) if self._tokens else unmarked(document)
+
+    async def put(self, document: Mapping[str, Any]) -> str:
+        """Write one document: as it is, over the revision that it names.
+
+        Returns:
+            The new revision, even if others have written upon it meanwhile.
+
+        Raises:
+            Conflict: it was not written, since `_rev` is not the current revision, or the document is there.
+            OutcomeUnknown: it may have been written.
+            CouchError: any other one: it was not.
+            ValueError: it can be no document.
+        """
+        (outcome,) = await self._carried_out([document], self._sent_alone)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def put_many(self, documents: Sequence[Mapping[str, Any]]) -> list[str | Exception]:
+        """Write documents with as few requests as can be: for each its new revision, or what `put` would raise."""
+        return await self._carried_out(documents, self._sent_together)
+
+    async def _carried_out(
+        self,
+        documents: Sequence[Mapping[str, Any]],
+        send: Callable[[Sequence[Mapping[str, Any]]], Awaitable[list[str | CouchError]]],
+    ) -> list[str | Exception]:
+        writes = [_Write(each) for each in documents]
+        failures, end = 0, None
+        while True:
+            sending = [each for each in writes if each.sending]
+            for write, answer in zip(sending, await send([each.document for each in sending]), strict=True):
+                write.answered(answer)
+            end = end or self._clock() + self._retry.patience
+            unproved = await self._prove([each for each in writes if each.doubtful])
+            open_ = [each for each in writes if each.outcome is None]
+            if not open_:
+                break
+            failures += 1
+            if failures >= self._retry.attempts or self._clock() >= end:
+                for write in open_:
+                    write.given_up(unproved)
+                break
+            await self._sleep(self._retry.delay(failures))
+        return [each.outcome for each in writes if each.outcome is not None]
+
+    async def _prove(self, writes: Sequence[_Write]) -> CouchError | None:
+        """Decide what can be decided; why the revisions could not be read, if they could not."""
+        if not writes:
+            return None
+        ids = [str(each.document["_id"]) for each in writes]
+        try:
+            leaves = await self._leaves(ids)
+            proofs = [Evidence(each.document, found) for each, found in zip(writes, leaves, strict=True)]
+            unread = [(id_, each, revision) for id_, each in zip(ids, proofs, strict=True) for revision in each.unread]
+            found = await self._access.bulk_get([(id_, revision) for id_, _, revision in unread]) if unread else []
+        except CouchError as error:
+            return error
+        for (_, evidence, _), bodies in zip(unread, found, strict=True):
+            evidence.learn(bodies)
+        for write, evidence in zip(writes, proofs, strict=True):
+            verdict = evidence.verdict()
+            write.judged(verdict)
+            landed = verdict.standing is Standing.LANDED
+            if landed or (write.lost is not None and verdict.standing is not Standing.UNKNOWN):
+                self._observer.answer_proved(_kind(write.document), landed)
+        return None
+
+    async def _leaves(self, ids: Sequence[str]) -> list[list[Leaf]]:
+        if len(ids) == 1:
+            return [await self._access.leaves(ids[0], revs=True, every=True)]  # which may go along with others
+        return await self._access.bulk_get(ids, revs=True)
+
+    async def _sent_alone(self, documents: Sequence[Mapping[str, Any]]) -> list[str | CouchError]:
+        return [await self._sent(each) for each in documents]
+
+    async def _sent(self, document: Mapping[str, Any]) -> str | CouchError:
+        try:
+            result = await self._access.put(document)
+        except CouchError as error:
+            return error
+        return result.rev if _fits(document, result) else InvalidReply("PUT: the answer is to another request")
+
+    async def _sent_together(self, documents: Sequence[Mapping[str, Any]]) -> list[str | CouchError]:
+        answers: list[str | CouchError] = []
+        for start in range(0, len(documents), _AT_ONCE):
+            part = documents[start : start + _AT_ONCE]
+            try:
+                answers += [each.rev or failure(each.error, each.reason) for each in await self._access.bulk_docs(part)]
+            except (BadRequest, TooLarge):
+                # One of them spoiled it for all: none was written. Alone each gets what it deserves.
+                answers += await self._sent_alone(part)
+            except CouchError as error:
+                answers += [error] * len(part)
+        return answers
+
+
+def _fits(document: Mapping[str, Any], result: WriteResult) -> bool:
+    """Whether an answer can be that to this document: a connection that got out of step brings another's."""
+    base = document.get("_rev")
+    return result.id == document["_id"] and (base is None or generation(result.rev) == generation(base) + 1)
+
+
+def _kind(document: Mapping[str, Any]) -> str:
+    found = DocumentType.parse(document.get("type"))
+    return found.name if found else ""

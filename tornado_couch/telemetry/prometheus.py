@@ -1,0 +1,265 @@
+"""Metrics for Prometheus, by its own client library: the extra `[metrics]`.
+
+    metrics = Metrics()
+    app = Application([*resource(…), *metrics_routes(database, metrics, policy=…)], observers=[metrics])
+
+Each label has few values, whatever clients send: routes are patterns, methods those that HTTP has, and CouchDB's
+paths have no names and ids in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from ..couch import DatabaseMetrics, Observer, Sizes
+
+__all__ = ["DIRECTORY_VARIABLE", "SECONDS", "WORKER_VARIABLE", "Metrics"]
+
+try:
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, values
+    from prometheus_client import exposition as text_format
+    from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+    from prometheus_client.multiprocess import MultiProcessCollector
+    from prometheus_client.openmetrics import exposition as open_format
+except ImportError as error:
+    raise ImportError("Metrics needs prometheus-client: pip install 'tornado-couch[metrics]'") from error
+
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""The environment variable with the folder in which several processes share their numbers; prometheus-client's."""
+
+WORKER_VARIABLE = "TORNADO_COUCH_WORKER"
+"""The environment variable with a worker's number: a worker that takes another's place goes on with its numbers."""
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""The bounds of the histograms of times: from a request that CouchDB is not asked for to one that times out."""
+
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_BYTES = tuple(4.0**power for power in range(4, 13))  # 256 bytes to 16 MiB
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class _Instruments:
+    """The counters, gauges and histograms, in a registry of their own."""
+
+    def __init__(self, prefix: str, seconds: Sequence[float]) -> None:
+        self.registry = CollectorRegistry()
+        self._named: dict[str, Any] = {"namespace": prefix, "registry": self.registry}
+        self.requests = self._times("request", "Requests of clients", ["resource", "method", "status"], seconds)
+        self.requests_in_flight = self._gauge("requests_in_flight", "Requests of clients under way")
+        self.exchanges = self._times("couchdb_exchange", "Requests to CouchDB", ["method", "path", "outcome"], seconds)
+        self.exchanges_in_flight = self._gauge("couchdb_exchanges_in_flight", "Requests to CouchDB under way")
+        self.pool_wait = self._times("couchdb_pool_wait", "Waits for a connection to CouchDB", [], seconds)
+        self.group_sizes = Histogram(
+            "group_size", "Reads or writes in one request to CouchDB", ["kind"], buckets=_SIZES, **self._named
+        )
+        self.group_bytes = Histogram(
+            "group_bytes", "Content of a grouped request to CouchDB", ["kind"], buckets=_BYTES, **self._named
+        )
+        self.group_wait = self._times("group_wait", "Grouped reads and writes", ["kind"], seconds)
+        self.cache_reads = self._counter("cache_reads", "Reads that looked into the cache", "outcome")
+        self.conflicts = self._counter("conflicts", "Writes that found another writer faster", "type")
+        self.retries = self._counter("retries", "Writes tried again after a conflict", "type")
+        self.retry_seconds = self._counter("retry_delay_seconds", "Time between such tries", "type")
+        self.exhausted = self._counter("retries_exhausted", "Writes given up after conflicts at every try", "type")
+        self.lost_answers = self._counter("lost_answers", "Writes whose answer was lost", "type", "landed")
+        self.reconciliations = self._counter("reconciliations", "Documents whose leaves were merged", "type")
+        self.merged_leaves = self._counter("reconciled_leaves", "Leaves that were merged", "type")
+        self.signature_failures = self._counter("signature_failures", "Documents that did not verify", "reason")
+
+    def _times(self, name: str, text: str, labels: list[str], seconds: Sequence[float]) -> Histogram:
+        return Histogram(f"{name}_seconds", f"{text}: how long they take", labels, buckets=seconds, **self._named)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        # "live": the numbers of a process that is gone do not count.
+        return Gauge(name, text, multiprocess_mode="livesum", **self._named)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, **self._named)
+
+
+class Metrics(Observer):
+    """Counts what a service does, and says it in Prometheus' formats.
+
+    Give it to the application (`observers=[metrics]`), and to each `Couch` that no mounted resource uses. Under
+    `serve(processes=N)` every process answers with the numbers of all.
+
+    Args:
+        prefix: of every metric's name.
+        seconds: the bounds of the histograms of times.
+    """
+
+    def __init__(self, *, prefix: str = "tornado_couch", seconds: Sequence[float] = SECONDS) -> None:
+        self._prefix = prefix
+        self._seconds = seconds
+
+    @cached_property
+    def _is(self) -> _Instruments:
+        # Made at first use: in a worker process, and not in the one that it was forked from.
+        number = os.environ.get(WORKER_VARIABLE)
+        if self._shared and number is not None:
+            # prometheus-client would tell processes apart by their ids. A letter, so that it is none of these.
+            values.ValueClass = values.MultiProcessValue(lambda: f"w{number}")  # type: ignore[no-untyped-call]
+        elif self._shared and not values.ValueClass._multiprocess:
+            # It chooses when it is imported, which may have been before there was a folder.
+            values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+        return _Instruments(self._prefix, self._seconds)
+
+    @property
+    def _shared(self) -> str | None:
+        return os.environ.get(DIRECTORY_VARIABLE)
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Where the metrics are, for metrics of the service's own; these need the same prefix in no way."""
+        return self._is.registry
+
+    # ------------------------------------------------------------ what is told
+
+    def request_began(self, route: str, method: str, headers: Mapping[str, str]) -> None:  # noqa: ARG002
+        """Count a request as under way."""
+        self._is.requests_in_flight.inc()
+
+    def request_ended(self, route: str, method: str, status: int | None, seconds: float) -> None:
+        """Count a request by route, method and status."""
+        self._is.requests_in_flight.dec()
+        labels = route or "unmatched", method if method in _METHODS else "other", str(status or "none")
+        self._is.requests.labels(*labels).observe(seconds)
+
+    def exchange_began(self, method: str, template: str) -> None:  # noqa: ARG002
+        """Count an exchange as under way."""
+        self._is.exchanges_in_flight.inc()
+
+    def exchange_ended(self, method: str, template: str, outcome: str, seconds: float) -> None:
+        """Count an exchange by method, path and outcome."""
+        self._is.exchanges_in_flight.dec()
+        self._is.exchanges.labels(method, template, outcome).observe(seconds)
+
+    def pool_waited(self, seconds: float) -> None:
+        """Count a wait for a connection."""
+        self._is.pool_wait.observe(seconds)
+
+    def grouped(self, kind: str, size: int, content_bytes: int) -> None:
+        """Count a group."""
+        self._is.group_sizes.labels(kind).observe(size)
+        self._is.group_bytes.labels(kind).observe(content_bytes)
+
+    def group_awaited(self, kind: str, seconds: float) -> None:
+        """Count a call that was part of a group."""
+        self._is.group_wait.labels(kind).observe(seconds)
+
+    def cache_asked(self, hit: bool) -> None:
+        """Count a hit or a miss."""
+        self._is.cache_reads.labels("hit" if hit else "miss").inc()
+
+    def conflict_met(self, kind: str) -> None:
+        """Count a conflict."""
+        self._is.conflicts.labels(kind).inc()
+
+    def retried(self, kind: str, seconds: float) -> None:
+        """Count one more try, and the pause before it."""
+        self._is.retries.labels(kind).inc()
+        self._is.retry_seconds.labels(kind).inc(seconds)
+
+    def retries_exhausted(self, kind: str) -> None:
+        """Count a write that was given up."""
+        self._is.exhausted.labels(kind).inc()
+
+    def answer_proved(self, kind: str, landed: bool) -> None:
+        """Count a lost answer."""
+        self._is.lost_answers.labels(kind, "yes" if landed else "no").inc()
+
+    def reconciled(self, kind: str, leaves: int) -> None:
+        """Count a merged document and its leaves."""
+        self._is.reconciliations.labels(kind).inc()
+        self._is.merged_leaves.labels(kind).inc(leaves)
+
+    def signature_failed(self, reason: str) -> None:
+        """Count a document that did not verify."""
+        self._is.signature_failures.labels(reason).inc()
+
+    # ------------------------------------------------------------ what is said
+
+    async def expose(
+        self, measured: Mapping[str, DatabaseMetrics | None], *, openmetrics: bool = False
+    ) -> tuple[str, bytes]:
+        """All metrics as text.
+
+        Args:
+            measured: metrics of databases by name, as they are now; None for one that could not be asked.
+            openmetrics: in the OpenMetrics 1.0 format, and not Prometheus' own.
+
+        Returns:
+            The media type, and the text.
+        """
+        collectors = self._collectors(measured)
+        if openmetrics:
+            text = await asyncio.to_thread(open_format.generate_latest, collectors)
+            return open_format.CONTENT_TYPE_LATEST, text
+        # In a thread, because the numbers of other processes are in files.
+        return text_format.CONTENT_TYPE_PLAIN_0_0_4, await asyncio.to_thread(text_format.generate_latest, collectors)
+
+    def _collectors(self, measured: Mapping[str, DatabaseMetrics | None]) -> CollectorRegistry:
+        gathered = CollectorRegistry()
+        if self._shared:
+            self._is  # noqa: B018 - so that there are files to collect
+            MultiProcessCollector(gathered, self._shared)  # type: ignore[no-untyped-call]
+        else:
+            gathered.register(_Family(self._is.registry))
+            ProcessCollector(registry=gathered)
+        gathered.register(_Family(_database_families(self._prefix, measured)))
+        return gathered
+
+
+class _Family:
+    """Hands out what there is; nothing is described beforehand, so that nothing is collected twice."""
+
+    def __init__(self, families: Any) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        families = self._families
+        return families.collect() if isinstance(families, CollectorRegistry) else families
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+
+def _database_families(prefix: str, measured: Mapping[str, DatabaseMetrics | None]) -> list[Metric]:
+    up = _gauge(prefix, "database_up", "Whether the database could be asked", "database")
+    documents = _gauge(prefix, "database_documents", "Documents, design documents among them", "database")
+    deleted = _gauge(prefix, "database_deleted_documents", "Tombstones", "database")
+    sizes = _gauge(prefix, "database_bytes", "Size of the database without its views", "database", "size")
+    waste = _gauge(prefix, "database_fragmentation_ratio", "What compaction would free", "database")
+    labels = "database", "design_document"
+    view_sizes = _gauge(prefix, "view_bytes", "Size of a design document's index", *labels, "size")
+    view_waste = _gauge(prefix, "view_fragmentation_ratio", "What compaction would free", *labels)
+    pending = _gauge(prefix, "view_updates_pending", "Changes that the index has not seen", *labels)
+    for name, found in measured.items():
+        up.add_metric([name], found is not None)
+        if found is None:
+            continue
+        documents.add_metric([name], found.doc_count)
+        deleted.add_metric([name], found.doc_del_count)
+        _add_sizes(sizes, waste, [name], found.sizes)
+        for view in found.views:
+            _add_sizes(view_sizes, view_waste, [name, view.design_document], view.sizes)
+            if view.updates_pending is not None:
+                pending.add_metric([name, view.design_document], view.updates_pending)
+    return [up, documents, deleted, sizes, waste, view_sizes, view_waste, pending]
+
+
+def _gauge(prefix: str, name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{prefix}_{name}", text, labels=labels)
+
+
+def _add_sizes(sizes: GaugeMetricFamily, waste: GaugeMetricFamily, labels: list[str], found: Sizes) -> None:
+    for name in ("file", "external", "active"):
+        size = getattr(found, name)
+        if size is not None:
+            sizes.add_metric([*labels, name], size)
+    if found.fragmentation is not None:
+        waste.add_metric(labels, found.fragmentation / 100)

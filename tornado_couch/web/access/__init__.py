@@ -1,0 +1,29 @@
+"""Who may do what: authenticators, principals, policies and rate limits."""
+
+from __future__ import annotations
+
+from .basic import Account, BasicAccounts, change_password, create_account
+from .bearer import BearerJWT
+from .policies import READS, AllowAny, Authenticated, Hidden, Owner, Policy, Principal, ReadOnly, Roles
+from .principals import Authenticator
+from .rate_limit import RateLimit, caller_identity
+
+__all__ = [
+    "READS",
+    "Account",
+    "AllowAny",
+    "Authenticated",
+    "Authenticator",
+    "BasicAccounts",
+    "BearerJWT",
+    "Hidden",
+    "Owner",
+    "Policy",
+    "Principal",
+    "RateLimit",
+    "ReadOnly",
+    "Roles",
+    "caller_identity",
+    "change_password",
+    "create_account",
+]

@@ -1,0 +1,318 @@
+"""`BasicAccounts`: authentication by name and password (RFC 7617), and the accounts behind it.
+
+Both answer None where the request has no credentials of their scheme, and raise a 401 for any that
+are malformed or wrong. What a client sends can raise nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import logging
+import secrets
+import time
+import unicodedata
+from collections.abc import Callable, Iterable
+from typing import Annotated
+
+from annotated_types import MaxLen, MinLen
+from pydantic import Field
+from tornado.httputil import HTTPServerRequest
+
+from ...errors import DocumentNotFound, InvalidDocument, InvalidSignature, SecurityError
+from ...models import Classification, CreatedOn, Model, Public, ReadOnly, UpdatedOn, run_slow, validated
+from ...security import BcryptHasher
+from ...store import Store
+from ..problems import Problem
+from .principals import Authenticator, Principal, credentials_of, quoted, unauthenticated
+
+__all__ = [
+    "LONGEST_NAME",
+    "Account",
+    "Authenticator",
+    "BasicAccounts",
+    "change_password",
+    "create_account",
+    "has_control_characters",
+    "hash_of_nobody",
+    "hash_password",
+    "matches",
+    "normalized",
+]
+
+logger = logging.getLogger("tornado_couch.web")
+
+
+class BasicAccounts:
+    """HTTP Basic (RFC 7617, in UTF-8) against `Account` documents.
+
+    Basic sends the password with every request: serve it over TLS only. Limit requests by address
+    before they get here, or passwords can be guessed as fast as bcrypt goes.
+
+    Whether a user exists, is disabled or gave a wrong password cannot be told from the answer nor,
+    where all hashes have the same cost, from its time.
+
+    Args:
+        store: where the accounts are.
+        realm: stands in the challenge.
+        rounds: bcrypt's cost of the stored hashes: what an unknown user costs, too.
+        concurrency: passwords checked at the same time at most, each in a thread that keeps one core busy; all that
+            hashes slowly shares one thread less than there are cores.
+        queue: requests that may wait for that; any more are 503.
+        cache_seconds: a password found right is not checked again for so long, nor is the account
+            read. So long does a changed password, a lost role, or a disabled account still work, in
+            each process; 0 checks every request. The cache holds no password: its keys are HMACs
+            under a random key of this instance.
+        cache_size: credentials remembered.
+        clock: seconds, for the cache.
+
+    Raises:
+        ValueError: the realm is not printable ASCII, or `concurrency` is not positive.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        realm: str = "api",
+        rounds: int = 12,
+        concurrency: int = 2,
+        queue: int = 100,
+        cache_seconds: float = 10.0,
+        cache_size: int = 1000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if concurrency < 1:
+            raise ValueError("concurrency must be positive")
+        self.challenge = f'Basic realm={quoted(realm)}, charset="UTF-8"'
+        self._store = store
+        self._nobody = hash_of_nobody(rounds)
+        self._turns = asyncio.Semaphore(concurrency)
+        self._waiting = 0
+        self._queue = queue + concurrency
+        self._cache = _Cache(cache_seconds, cache_size, clock)
+
+    async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
+        """Whose name and password these are; None without Basic credentials.
+
+        Raises:
+            Problem: 401, malformed or wrong; 503, too many are being checked already.
+            CouchError: the accounts cannot be read.
+        """
+        text = credentials_of(request, "basic")
+        if text is None:
+            return None
+        name, password = self._parse(text)
+        known = self._cache.get(name, password)
+        return known or await self._in_turn(name, password)
+
+    def forget(self) -> None:
+        """Empty the cache of this process, so that a change to an account holds at once."""
+        self._cache.clear()
+
+    def _parse(self, text: str) -> tuple[str, str]:
+        try:
+            pair = base64.b64decode(text.encode("ascii"), validate=True).decode("utf-8")
+        except ValueError:
+            raise self._refusal("The credentials are malformed.") from None
+        name, colon, password = pair.partition(":")
+        if not colon or has_control_characters(pair):
+            raise self._refusal("The credentials are malformed.")
+        return normalized(name), normalized(password)
+
+    async def _in_turn(self, name: str, password: str) -> Principal:
+        if self._waiting >= self._queue:
+            detail = "Too many passwords are being checked. Try again later."
+            raise Problem(503, "busy", detail, headers={"Retry-After": "1"})
+        self._waiting += 1
+        try:
+            async with self._turns:
+                # Who waited behind a request with the same credentials finds them checked.
+                return self._cache.get(name, password) or await self._check(name, password)
+        finally:
+            self._waiting -= 1
+
+    async def _check(self, name: str, password: str) -> Principal:
+        account = await self._find(name)
+        right = await self._matches(password, account)
+        if not right or account is None or account.disabled:
+            raise self._refusal("The user name or the password is wrong.")
+        principal = Principal(account.name, frozenset(account.roles))
+        self._cache.put(name, password, principal)
+        return principal
+
+    async def _matches(self, password: str, account: Account | None) -> bool:
+        if account is not None:
+            try:
+                return await run_slow(matches, password, account.password_hash)
+            except SecurityError as error:
+                logger.error("the account %r cannot log in: %s", account._id, error)
+        return await run_slow(matches, password, self._nobody)
+
+    async def _find(self, name: str) -> Account | None:
+        if not 0 < len(name) <= LONGEST_NAME:
+            return None
+        try:
+            return await self._store.get(Account, name)
+        except DocumentNotFound:
+            return None
+        except (InvalidDocument, InvalidSignature) as error:
+            logger.error("an account cannot be read: %s", error)
+            return None
+
+    def _refusal(self, detail: str) -> Problem:
+        return unauthenticated(detail, [self.challenge], "invalid-credentials")
+
+
+class _Cache:
+    """Principals by credentials, for a short time; holds neither passwords nor what they could be found from."""
+
+    def __init__(self, seconds: float, size: int, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._size = size
+        self._clock = clock
+        self._secret = secrets.token_bytes(32)
+        self._found: dict[bytes, tuple[float, Principal]] = {}
+
+    def get(self, name: str, password: str) -> Principal | None:
+        key = self._key(name, password)
+        until, principal = self._found.get(key, (0.0, None))
+        if principal is not None and self._clock() >= until:
+            del self._found[key]
+            return None
+        return principal
+
+    def put(self, name: str, password: str, principal: Principal) -> None:
+        if self._seconds <= 0:
+            return
+        while len(self._found) >= self._size:
+            del self._found[next(iter(self._found))]
+        self._found[self._key(name, password)] = (self._clock() + self._seconds, principal)
+
+    def clear(self) -> None:
+        self._found.clear()
+
+    def _key(self, name: str, password: str) -> bytes:
+        # A name has no colon, so no two pairs give one text.
+        return hmac.new(self._secret, f"{name}:{password}".encode(), hashlib.sha256).digest()
+
+
+LONGEST_NAME = 256  # characters
+
+_ANY_COST = BcryptHasher()  # verifies hashes of other costs as well
+
+
+class _Password(Classification):
+    """A bcrypt hash; made before it gets here, with the cost that `create_account` is given."""
+
+    hidden = True
+    algorithm = "bcrypt"
+
+
+class Account(Model, type="account_v1.0", key="name", unique=True):
+    """Somebody who may log in with a name and a password.
+
+    The hash can neither be read nor written through a mounted resource. Being `unique`, an account
+    is found by its document's id and needs no view.
+
+    Attributes:
+        name: in Unicode's form NFC; without a colon and control characters.
+        password_hash: see `hash_password`.
+        roles: for policies to ask.
+        disabled: cannot log in.
+    """
+
+    name: Annotated[str, MinLen(1), MaxLen(LONGEST_NAME), Public()]
+    password_hash: Annotated[str, ReadOnly(), _Password()]
+    roles: Annotated[list[str], Public(), Field(default_factory=list)]
+    disabled: Annotated[bool, Public()] = False
+    created_on: CreatedOn
+    updated_on: UpdatedOn
+
+
+async def create_account(
+    store: Store, name: str, password: str, roles: Iterable[str] = (), *, rounds: int = 12
+) -> Account:
+    """Store a new account.
+
+    Args:
+        store: where accounts are.
+        name: who.
+        password: of any length; what makes a good one is for the caller to say.
+        roles: what they are.
+        rounds: bcrypt's cost, as a power of two. Give `BasicAccounts` the same.
+
+    Raises:
+        ValueError: the name holds a colon, or either is empty, too long or has control characters
+            (RFC 7617 §2: such a name or password could not be sent).
+        DocumentExists: there is an account of that name.
+    """
+    name = _checked_name(name)
+    values = {"name": name, "password_hash": await _hashed(password, rounds), "roles": list(roles)}
+    return await store.create(validated(Account, values))
+
+
+async def change_password(store: Store, name: str, password: str, *, rounds: int = 12) -> Account:
+    """Give an account another password.
+
+    Raises:
+        ValueError: the password is empty or has control characters.
+        DocumentNotFound: there is no such account.
+    """
+    hashed = await _hashed(password, rounds)
+
+    def change(account: Account) -> None:
+        account.password_hash = hashed
+
+    return await store.update(Account, normalized(name), change)
+
+
+def hash_password(password: str, rounds: int = 12) -> str:
+    """The hash to store, as `BcryptHasher` makes it; takes about a quarter of a second at 12 rounds.
+
+    Call it in a thread: see `run_slow`.
+
+    Raises:
+        ValueError: the rounds are not 4 to 18.
+    """
+    return BcryptHasher(rounds).hash(normalized(password))
+
+
+def matches(password: str, hashed: str) -> bool:
+    """Whether a hash is that of this password; takes as long as `hash_password` in any case.
+
+    Raises:
+        SecurityError: it is no hash of bcrypt.
+    """
+    return _ANY_COST.verify(normalized(password), hashed)
+
+
+def hash_of_nobody(rounds: int) -> str:
+    """What no password matches, at the cost of finding that out: for users who do not exist."""
+    return BcryptHasher(rounds).of_nobody()
+
+
+def normalized(text: str) -> str:
+    """The one form in which names and passwords are compared (NFC, RFC 7617 §2.1)."""
+    return unicodedata.normalize("NFC", text)
+
+
+def has_control_characters(text: str) -> bool:
+    """Whether a text could not stand in Basic credentials (RFC 7617 §2)."""
+    return any(unicodedata.category(each) == "Cc" for each in text)
+
+
+def _checked_name(name: str) -> str:
+    if ":" in name:
+        raise ValueError("a user name must hold no colon (RFC 7617 §2)")
+    if not 0 < len(normalized(name)) <= LONGEST_NAME or has_control_characters(name):
+        raise ValueError(f"a user name must have 1 to {LONGEST_NAME} characters, and no control characters")
+    return normalized(name)
+
+
+async def _hashed(password: str, rounds: int) -> str:
+    if not password or has_control_characters(password):
+        raise ValueError("a password must not be empty nor have control characters")
+    return await run_slow(hash_password, password, rounds)

@@ -1,0 +1,80 @@
+"""Who calls: the principal, and what finds out who it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tornado.httputil import HTTPServerRequest
+
+from ..problems import Problem
+
+__all__ = ["Authenticator", "Principal", "unauthenticated", "with_challenges"]
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Somebody who has proved who they are.
+
+    Attributes:
+        name: who. The names of all authenticators of a policy are one name space: two authenticators
+            must not give one name to different people.
+        roles: what they are, for policies to ask.
+        claims: whatever else the authenticator knows; not compared, and kept out of logs.
+    """
+
+    name: str
+    roles: frozenset[str] = frozenset()
+    claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+class Authenticator(Protocol):
+    """Finds out from a request who sends it.
+
+    Attributes:
+        challenge: what a 401 asks for, as it stands in WWW-Authenticate (RFC 9110 §11.6.1).
+    """
+
+    @property
+    def challenge(self) -> str: ...
+
+    async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
+        """Who sends the request; None where it has no credentials of this kind.
+
+        Raises:
+            Problem: 401, the credentials are malformed or wrong.
+        """
+        ...
+
+
+def unauthenticated(detail: str, challenges: Iterable[str], kind: str = "authentication-required") -> Problem:
+    """A 401 with its challenges, which it must have (RFC 9110 §15.5.2)."""
+    value = ", ".join(challenges)
+    return Problem(401, kind, detail, headers={"WWW-Authenticate": value} if value else {})
+
+
+def with_challenges(problem: Problem, challenges: Iterable[str]) -> Problem:
+    """A 401 that offers these challenges too; of a scheme that it names already, none is added."""
+    given = problem.headers.get("WWW-Authenticate", "")
+    present = f", {given}".lower()
+    more = [each for each in challenges if f", {_scheme(each)} " not in f"{present} "]
+    problem.headers["WWW-Authenticate"] = ", ".join([*([given] if given else []), *more])
+    return problem
+
+
+def _scheme(challenge: str) -> str:
+    return challenge.partition(" ")[0].lower()
+
+
+def credentials_of(request: HTTPServerRequest, scheme: str) -> str | None:
+    """What follows the scheme in Authorization (RFC 9110 §11.6.2); None where it names another scheme."""
+    named, _, rest = request.headers.get("Authorization", "").strip().partition(" ")
+    return rest.strip() if named.lower() == scheme else None
+
+
+def quoted(text: str) -> str:
+    """A quoted-string (RFC 9110 §5.6.4)."""
+    if not text.isascii() or not text.isprintable():
+        raise ValueError(f"{text!r}: a realm must be of printable ASCII characters")
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,23 @@
+"""One module for each thing that a client can do with a resource."""
+
+from __future__ import annotations
+
+from .bulk import BulkHandler
+from .conflicts import ConflictsHandler
+from .documents import CreateMixin, DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
+from .list import ListMixin
+from .reduce import ReductionHandler
+from .versions import VersionsHandler
+
+__all__ = [
+    "BulkHandler",
+    "ConflictsHandler",
+    "CreateMixin",
+    "DestroyMixin",
+    "ListMixin",
+    "PatchMixin",
+    "ReductionHandler",
+    "ReplaceMixin",
+    "RetrieveMixin",
+    "VersionsHandler",
+]

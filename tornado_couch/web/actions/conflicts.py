@@ -1,0 +1,208 @@
+"""`{path}/{key}/conflicts`: the conflicting leaves of a document as a resource, and a way to decide between them.
+
+GET lists the leaves that live, the winning one first, and what the model's merge rules make of them:
+
+    {"items": [{"_etag": "\\"3-917f…\\"", "document": {…}}, …], "merge": {"document": {…}}}
+
+`merge` has `errors` in the place of the document where the rules cannot decide; where there is a single leaf it is not
+there. `withheld` counts leaves that cannot be read as the model, do not verify, or are not for the caller. The entity
+tag stands for all leaves together. POST resolves, and names that entity tag in If-Match:
+
+    {"merge": true}                  by the rules
+    {"leaf": "3-917f…"}              by one of the leaves, by its revision or entity tag
+    {"document": {…}}                by a document, valid as in a PUT
+
+What is written follows all leaves, so that a change of one of them that was made elsewhere meanwhile is merged later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from typing import Any
+
+from ... import _json
+from ...errors import Conflict, DecryptionFailed, InvalidDocument, RevisionMismatch, Unmergeable, ValidationFailed
+from ...models import Model, body_problems, is_deleted, is_of, replaced, representation
+from ...store import LeafSet, changed
+from ..http import EntityTag, entity_tag
+from ..problems import Problem
+from .documents import Rewriter
+
+__all__ = ["ConflictsHandler"]
+
+_CHOICES = ("document", "leaf", "merge")
+_DIGEST = 16  # characters of what tells representations of the same leaves apart
+
+
+class ConflictsHandler(Rewriter):
+    """The conflicts of a document: list them, and decide."""
+
+    async def conflicts(self, key: Any) -> None:
+        """Answer with the leaves and their merge, or 304."""
+        self.preconditions()
+        found = await self._found(key)
+        leaves = await self._leaves("conflicts", found)
+        body: dict[str, Any] = {"items": [await self._shown_leaf(each) for each in leaves.values()]}
+        if len(leaves) < len(found.revisions):
+            body["withheld"] = len(found.revisions) - len(leaves)
+        elif len(leaves) > 1:
+            body["merge"] = await self._shown_merge(found)
+        text = _json.dumps(body)
+        # What the rules make can change while the leaves do not: an ancestor is forgotten, a rule is another.
+        tag = f"{found.tag}-{hashlib.sha256(text).hexdigest()[:_DIGEST]}"
+        if not self.answered_from_cache(tag):
+            await self._answer(200, text, tag)
+
+    async def resolve(self, key: Any) -> None:
+        """Write what the client decided; answer with the document."""
+        body = self._checked_body(await self.read_json())
+        found = await self._found(key)
+        leaves = await self._leaves("resolve", found, every=True)
+        self._check_leaf_set(found)
+        current = next(iter(leaves.values()))
+        try:
+            if "merge" in body:
+                model = await self._merge(found, current)
+            else:
+                model = await self._decide(key, found, leaves, body)
+        except Conflict:
+            raise await self._mismatch(key) from None
+        self.set_header("Content-Location", self.resource.href(key))  # what the entity tag belongs to
+        await self.answer_document(model, "resolve")
+
+    # ------------------------------------------------------------ reading
+
+    async def _found(self, key: Any) -> LeafSet:
+        found = await self.resource.store.reconciliation.find(self.resource.model, key)
+        if is_deleted(self.resource.info, found.documents[0]):
+            raise Problem(404, detail="There is no such document.")
+        return found
+
+    async def _leaves(self, action: str, found: LeafSet, *, every: bool = False) -> dict[str, Model]:
+        """The leaves as models, by revision.
+
+        Args:
+            action: what the caller wants to do.
+            found: all leaves.
+            every: one that is withheld is an error, since it would be decided on unseen.
+
+        Raises:
+            Problem: the caller may not do this.
+            InvalidDocument, DecryptionFailed, InvalidSignature: the winning leaf, or with `every` any leaf, is unfit.
+        """
+        models: dict[str, Model] = {}
+        if every and found.unverified:
+            raise next(iter(found.unverified.values()))
+        for document in found.documents:
+            needed = every or document is found.documents[0]
+            try:
+                if not is_of(self.resource.model, document):
+                    raise InvalidDocument("a leaf is of another type", found.id)
+                model = await self.resource.store.load(self.resource.model, document)
+                await self.authorize(action, model)
+            except (InvalidDocument, DecryptionFailed, Problem):
+                if needed:
+                    raise
+            else:
+                models[document["_rev"]] = model
+        return models
+
+    async def _shown_leaf(self, model: Model) -> dict[str, Any]:
+        return {"_etag": entity_tag(model._rev or ""), "document": await self._shown(model)}
+
+    async def _shown_merge(self, found: LeafSet) -> dict[str, Any]:
+        store, model = self.resource.store, self.resource.model
+        try:
+            merged = await store.load(model, await store.reconciliation.merged(model, found))
+        except Unmergeable as refused:
+            return {"errors": refused.problems}
+        return {"document": await self._shown(merged)}
+
+    async def _shown(self, model: Model) -> dict[str, Any]:
+        shown = self.show(model)
+        await self.resource.hooks.after(self.event("conflicts"), model, shown)
+        return shown
+
+    # ------------------------------------------------------------ deciding
+
+    def _checked_body(self, body: Any) -> dict[str, Any]:
+        """What the client decided.
+
+        Raises:
+            ValidationFailed: with all faults of the body, those of a document in it included.
+        """
+        if not isinstance(body, dict) or len(body) != 1 or next(iter(body)) not in _CHOICES:
+            detail = f"Must be an object with one member, which is one of {', '.join(_CHOICES)}."
+            raise ValidationFailed([{"pointer": "", "keyword": "oneOf", "detail": detail}])
+        if "merge" in body and body["merge"] is not True:
+            raise ValidationFailed([{"pointer": "/merge", "keyword": "const", "detail": "Must be true."}])
+        if "leaf" in body and not isinstance(body["leaf"], str):
+            raise ValidationFailed([{"pointer": "/leaf", "keyword": "type", "detail": "Must be of type string."}])
+        if "document" in body:
+            problems = body_problems(self.resource.model, "replace", body["document"])
+            if problems:
+                raise ValidationFailed([{**each, "pointer": f"/document{each['pointer']}"} for each in problems])
+        return body
+
+    def _check_leaf_set(self, found: LeafSet) -> None:
+        """Hold the request's preconditions against the leaves.
+
+        Raises:
+            Problem: 428 without If-Match; 400.
+            RevisionMismatch: there are other leaves.
+        """
+        if_match = self.preconditions().if_match
+        if if_match is None:
+            raise Problem(428, "if-match-required", "Say in If-Match which leaves the decision is meant for.")
+        if if_match != "*" and not any(_names(tag, found) for tag in if_match):
+            raise RevisionMismatch("the document has other leaves", found.tag)
+
+    async def _mismatch(self, key: Any) -> RevisionMismatch:
+        return RevisionMismatch("another writer was faster", (await self._found(key)).tag)
+
+    async def _merge(self, found: LeafSet, current: Model) -> Model:
+        """Write what the rules make, as every reconciler would; a hook can refuse it, and not change it."""
+        store, model = self.resource.store, self.resource.model
+        if len(found.revisions) == 1:
+            return current
+        merged = await store.load(model, await store.reconciliation.merged(model, found))
+        await self.resource.hooks.before(self.event("resolve"), merged, current)
+        written, kept = await store.reconciliation.merge(model, found)
+        await store.reconciliation.tidy(found, kept)
+        return await store.load(model, written)
+
+    async def _decide(self, key: Any, found: LeafSet, leaves: dict[str, Model], body: dict[str, Any]) -> Model:
+        current = next(iter(leaves.values()))
+        if "leaf" in body:
+            revision = body["leaf"].removeprefix("W/").strip('"').partition(";")[0]
+            if revision not in leaves:
+                detail = "There is no such leaf; GET them again."
+                raise ValidationFailed([{"pointer": "/leaf", "keyword": "enum", "detail": detail}])
+            chosen = leaves[revision]
+            if len(found.revisions) == 1:
+                return chosen
+        else:
+            chosen = await self._given(key, found, leaves, body["document"])
+        new = await changed(lambda model: self.resource.hooks.before(self.event("resolve"), model, current), chosen)
+        return await self.resource.store.reconciliation.resolve(self.resource.model, found, new)
+
+    async def _given(self, key: Any, found: LeafSet, leaves: dict[str, Model], document: dict[str, Any]) -> Model:
+        """The model that a document stands for: read-only properties are those of the merge, or of the winning leaf."""
+        body = {name: value for name, value in document.items() if name not in ("_href", "_etag")}
+        self.check_key_in_body(key, body)
+        store, model = self.resource.store, self.resource.model
+        base = next(iter(leaves.values()))
+        with contextlib.suppress(Unmergeable):
+            base = await store.load(model, await store.reconciliation.merged(model, found))
+        # Whatever was shown can be sent back, also a read-only value of one of the leaves.
+        shown = [representation(each) for each in (*leaves.values(), base)]
+        for name, each in self.resource.info.properties.items():
+            if each.read_only and name in body and any(body[name] == one.get(name) for one in shown):
+                del body[name]
+        return replaced(base, body)
+
+
+def _names(tag: EntityTag, found: LeafSet) -> bool:
+    """Whether an entity tag is of these leaves (RFC 9110 §13.1.1: a weak one never is)."""
+    return not tag.weak and tag.revision.partition("-")[0] == found.tag

@@ -1,0 +1,104 @@
+"""Reduced views as read-only resources: `GET /v1.0/languages/by_scope` gives the counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import NoIndex
+from ...models import Model, Reduction
+from ...store import Groups, Query, reduced
+from ..handler import ResourceHandler
+from ..problems import Problem
+from ..query import (
+    Cursor,
+    FilterLimits,
+    decode_names,
+    decode_parameter,
+    has_ranges,
+    page_link,
+    parse_filters,
+    parse_limit,
+)
+from ..resources import Resource
+
+__all__ = ["ReductionHandler"]
+
+_OWN = ("limit", "cursor", "level")
+
+
+class ReductionHandler(ResourceHandler):
+    """GET of a reduced view: `{"items": [{"key": …, "value": …}]}`, in CouchDB's order of keys.
+
+    It takes `limit` and `cursor` as a collection does, the first of the properties it is grouped by as
+    filters, and `level`: by how many of them to group, all without it, 0 for a single value of everything.
+    """
+
+    def initialize(self, resource: Resource[Any], name: str = "") -> None:
+        """Take what the route says."""
+        super().initialize(resource)
+        self.name = name
+
+    @property
+    def reduction(self) -> Reduction:
+        """What the model declares under the name in the URL."""
+        return self.resource.info.reductions[self.name]
+
+    async def reduce(self) -> None:
+        """Answer with a page of groups."""
+        given = decode_names(self.request.query_arguments)
+        own = {name: decode_parameter(name, given[name]) for name in _OWN if name in given}
+        filters = {name: values for name, values in given.items() if name not in _OWN}
+        query, level = self.get_query(filters), self._level(own.get("level"))
+        limit = parse_limit(own.get("limit"), self.resource.page_size, self.resource.max_page_size)
+        scope = f"{self._path} {level} {sorted(query.among.items())!r} {sorted(query.ranges.items())!r}"
+        start = self.cursors().decode(own.pop("cursor"), scope).key if "cursor" in own else None
+        groups = await self._groups(query, level, limit, start)
+        body: dict[str, Any] = {"items": [group._asdict() for group in groups.items]}
+        if groups.last is not None:
+            cursor = self.cursors().encode(Cursor(groups.last, ""), scope)
+            texts = [(name, each.decode()) for name, values in filters.items() for each in values]
+            body["next"] = page_link(self._path, [*own.items(), *texts], cursor)
+            self.set_header("Link", f'<{body["next"]}>; rel="next"')
+        await self.answer_items(body)
+
+    @property
+    def _path(self) -> str:
+        return f"{self.resource.path}/{self.name}"
+
+    async def _groups(self, query: Query, level: int, limit: int, start: list[Any] | None) -> Groups:
+        try:
+            return await self.perform_reduce(query, level, limit, start)
+        except NoIndex as error:
+            parameter = next(iter([*query.among, *query.ranges]), "")
+            raise Problem(400, "no-index", f"{str(error).capitalize()}.", parameter=parameter) from None
+
+    async def perform_reduce(self, query: Query, level: int, limit: int, start: list[Any] | None) -> Groups:
+        """Read the groups."""
+        database, model = self.resource.store.database, self.resource.model
+        return await reduced(database, model, self.name, query, level=level, limit=limit, start=start)
+
+    def get_query(self, filters: Mapping[str, list[bytes]]) -> Query:
+        """Which groups.
+
+        Raises:
+            Problem: 400; 403, the caller's lists are limited, which a reduced view cannot be.
+        """
+        if self.restriction() is not None:
+            raise Problem(403, detail="This counts documents of others.")
+        model: type[Model] = self.resource.model
+        names = {name: has_ranges(model, name) for name in self.reduction.by}
+        limits = FilterLimits(self.resource.max_filters, self.resource.max_values)
+        found = parse_filters(model, filters, names, [*_OWN, *names], limits)
+        for name, values in found.among.items():
+            if len(values) > 1:
+                raise Problem(400, "bad-parameter", f"`{name}` can be given once.", parameter=name)
+        return found
+
+    def _level(self, text: str | None) -> int:
+        most = len(self.reduction.by)
+        if text is None:
+            return most
+        if text not in map(str, range(most + 1)):
+            raise Problem(400, "bad-parameter", f"`level` must be 0 to {most}.", parameter="level")
+        return int(text)

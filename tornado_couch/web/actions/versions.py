@@ -1,0 +1,216 @@
+"""What a document was: a GET for an earlier version of it, or for one that is deleted, and the list of its versions.
+
+    GET …/{key}?version=3                   one version, by its number
+    GET …/{key}?at=2026-01-01T00:00:00Z     the document as it was at a time
+    GET …/{key}/versions                    all of them, the latest first
+    GET …/{key}?deleted=true                one that is deleted and can be restored
+
+The policy is asked for "versions" and "deleted" besides. Of a document that is deleted, versions are for those alone
+who may see deleted ones; for others there is no such document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import AwareDatetime, TypeAdapter
+
+from ...models import Model, deleted_on, is_deleted, is_timestamp, version_of
+from ...store import Page, Position
+from ..access import Hidden
+from ..handler import ResourceHandler
+from ..http import entity_tag
+from ..problems import Problem
+from ..query import Cursor, Projection, decode_names, decode_parameter, page_link, parse_fields, parse_limit
+from ..query.decoding import bad_parameter, flag
+from ..resources import Resource
+
+__all__ = ["Retrieval", "VersionReader", "VersionsHandler", "parse_retrieval", "retrieval_parameters"]
+
+_VERSION = re.compile(r"[1-9][0-9]{0,9}(~[0-9a-f]+)?")
+_PAGE = ("limit", "cursor", "fields")
+_TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """What a GET of one document asks for.
+
+    Attributes:
+        projection: the properties that are wanted; None for all.
+        version: the name of the version; None for the latest.
+        at: the time at which the version was the latest.
+        deleted: the document is one that is deleted.
+    """
+
+    projection: Projection | None = None
+    version: str | None = None
+    at: datetime | None = None
+    deleted: bool = False
+
+
+def retrieval_parameters(resource: Resource[Any]) -> list[str]:
+    """Every parameter of a GET of one document."""
+    info = resource.info
+    return ["fields", *(["version", "at"] if info.history else []), *(["deleted"] if info.restorable else [])]
+
+
+def parse_retrieval(resource: Resource[Any], arguments: Mapping[str, list[bytes]]) -> Retrieval:
+    """Read the query string of a GET of one document.
+
+    Raises:
+        Problem: 400, naming the parameter: it is unknown, its value is none, or it does not go with another.
+    """
+    own = _own_parameters(arguments, retrieval_parameters(resource))
+    states = [name for name in ("version", "at", "deleted") if name in own]
+    if len(states) > 1:
+        raise bad_parameter(states[1], f"`{states[0]}` says already which state of the document is meant.")
+    return Retrieval(
+        parse_fields(resource.model, arguments.get("fields")),
+        _version(own["version"]) if "version" in own else None,
+        _moment(own["at"]) if "at" in own else None,
+        flag("deleted", own.get("deleted")),
+    )
+
+
+def _own_parameters(arguments: Mapping[str, list[bytes]], allowed: list[str]) -> dict[str, str]:
+    given = decode_names(arguments)
+    for name in given:
+        if name not in allowed:
+            choices = ", ".join(f"`{each}`" for each in allowed)
+            detail = f"There is no parameter of that name. Allowed are {choices}."
+            raise Problem(400, "bad-parameter", detail, parameter=name, allowed=allowed)
+    return {name: decode_parameter(name, values) for name, values in given.items()}
+
+
+def _version(text: str) -> str:
+    if _VERSION.fullmatch(text) is None:
+        raise bad_parameter("version", "`version` is the number of one, as `versions` has it.")
+    return text
+
+
+def _moment(text: str) -> datetime:
+    try:
+        if is_timestamp(text):
+            return _TIME.validate_python(text).astimezone(UTC)
+    except (ValueError, OverflowError):  # there is no such day, or none in UTC
+        pass
+    raise bad_parameter("at", "`at` is a time with its zone, such as 2026-01-01T00:00:00Z; a plus sign is written %2B.")
+
+
+class VersionReader(ResourceHandler):
+    """Reads what a document was, as far as the caller may."""
+
+    async def earlier(self, key: Any, wanted: Retrieval) -> Any:
+        """The version of a document that is asked for, with links to what else there is of it.
+
+        Raises:
+            Problem: 401, 403, 404.
+            DocumentNotFound: there is none.
+        """
+        await self.authorize_versions(key)
+        store, cls = self.resource.store, self.resource.model
+        if wanted.at is not None:
+            found = await store.as_of(cls, key, wanted.at)
+        else:
+            found = await store.version(cls, key, wanted.version or "")
+        # RFC 5829: what else there is; RFC 9110 §8.7: where this one always is.
+        href = self.resource.href(key)
+        self.set_header("Link", f'<{href}>; rel="latest-version", <{href}/versions>; rel="version-history"')
+        self.set_header("Content-Location", _address(href, found))
+        return found
+
+    async def deleted_one(self, key: Any) -> Any:
+        """The document that is deleted.
+
+        Raises:
+            Problem: 401, 403, 404.
+            DocumentNotFound: there is none.
+        """
+        await self.authorize("deleted")
+        model = await self.resource.store.get(self.resource.model, key, deleted=True)
+        await self.authorize("deleted", model)
+        return model
+
+    async def authorize_versions(self, key: Any) -> None:
+        """Ask the policy whether the caller may see what a document was: as it is now decides.
+
+        Raises:
+            Problem: 401, 403, 404.
+            DocumentNotFound: there never was one.
+        """
+        await self.authorize("versions")
+        latest: Model = await self.resource.store.get(self.resource.model, key, deleted=None)
+        await self.authorize("versions", latest)
+        if is_deleted(self.resource.info, latest._stored):
+            try:
+                await self.authorize("deleted")
+                await self.authorize("deleted", latest)
+            except Problem:
+                raise Hidden from None  # a plain GET says no more
+
+
+class VersionsHandler(VersionReader):
+    """GET of the versions of a document, the latest first; with `limit`, `cursor` and `fields` as a collection.
+
+    Each item has `_version`, its number, and `_written_on`; one that says that the document was deleted has
+    `_deleted_on` and no properties.
+    """
+
+    URL_NAMES = ("key",)
+
+    async def versions(self, key: Any) -> None:
+        """Answer with a page of them."""
+        own = _own_parameters(self.request.query_arguments, list(_PAGE))
+        path = f"{self.resource.href(key)}/versions"
+        limit = parse_limit(own.get("limit"), self.resource.page_size, self.resource.max_page_size)
+        projection = parse_fields(self.resource.model, self.request.query_arguments.get("fields"))
+        cursor = self.cursors().decode(own["cursor"], path) if "cursor" in own else None
+        start = Position(None, cursor.id, cursor.inclusive) if cursor else None
+        await self.authorize_versions(key)
+        page = await self.resource.store.versions(
+            self.resource.model, key, limit=limit, start=start, backward=cursor is not None and cursor.backward
+        )
+        items = [await self.version_item(model) for model in page.items]
+        body: dict[str, Any] = {"items": [projection.apply_to_item(each) if projection else each for each in items]}
+        if page.withheld:
+            body["withheld"] = page.withheld
+        links = self._links(path, page, [(name, text) for name, text in own.items() if name != "cursor"])
+        body.update(links)
+        fields = [f'<{address}>; rel="{relation}"' for relation, address in links.items()]
+        self.set_header("Link", ", ".join([*fields, f'<{self.resource.href(key)}>; rel="latest-version"']))
+        await self.answer_items(body)
+
+    async def version_item(self, model: Model) -> dict[str, Any]:
+        """A version as an item of the list."""
+        version = version_of(model._stored)
+        item: dict[str, Any] = {
+            "_href": _address(self.resource.href(model._key), model),
+            "_etag": entity_tag(model._rev or ""),
+            "_version": version.number if not version.branch else version.name,
+            "_written_on": version.written_on,
+        }
+        if version.deleted:
+            return {**item, "_deleted_on": deleted_on(self.resource.info, model._stored)}
+        item.update(self.show(model))
+        await self.resource.hooks.after(self.event("versions"), model, item)
+        return item
+
+    def _links(self, path: str, page: Page[Any], parameters: list[tuple[str, str]]) -> dict[str, str]:
+        """The addresses of the pages around, by their relation."""
+        around: dict[str, tuple[Position | None, bool]] = {"next": (page.next, False), "prev": (page.previous, True)}
+        return {
+            relation: page_link(
+                path, parameters, self.cursors().encode(Cursor(None, to.id, backward, to.inclusive), path)
+            )
+            for relation, (to, backward) in around.items()
+            if to
+        }
+
+
+def _address(href: str, model: Model) -> str:
+    return f"{href}?version={version_of(model._stored).name}"

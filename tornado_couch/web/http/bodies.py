@@ -1,0 +1,195 @@
+"""Request bodies: media type, content coding, size, and JSON that means one thing only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from ... import _json
+from ..problems import Problem
+
+__all__ = ["BodyLimits", "decode", "media_type", "parse_json"]
+
+_IN_THREAD = 64 * 1024  # bytes; parsing fewer takes under a millisecond or so
+_SPACED_COLONS = (b" :", b"\n:", b"\t:", b"\r:")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class BodyLimits:
+    """What a request body may be.
+
+    Attributes:
+        size: bytes, packed and unpacked.
+        depth: levels of nesting.
+        members: members of all objects and items of all arrays in it.
+    """
+
+    def __init__(self, size: int = 1024 * 1024, depth: int = 64, members: int = 50_000) -> None:
+        self.size = size
+        self.depth = depth
+        self.members = members
+
+
+def media_type(headers: Mapping[str, str]) -> str:
+    """The media type of the body, in lower case and without parameters; empty where none is given."""
+    return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def decode(body: bytes, headers: Mapping[str, str], limit: int) -> bytes:
+    """The body without its content coding.
+
+    Raises:
+        Problem: 413 when it unpacks to more than `limit` bytes, 400 when it is broken, 415 for
+            another coding than gzip (RFC 9110 §15.5.16).
+    """
+    coding = headers.get("Content-Encoding", "identity").strip().lower()
+    if coding in ("", "identity"):
+        return body
+    if coding not in ("gzip", "x-gzip"):
+        raise Problem(415, detail="The content coding must be gzip or none.", headers={"Accept-Encoding": "gzip"})
+    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    try:
+        unpacked = unpacker.decompress(body, limit + 1)
+    except zlib.error:
+        raise Problem(400, "malformed-body", "The body is not valid gzip.") from None
+    if len(unpacked) > limit:
+        raise too_large(limit)
+    if not unpacker.eof:
+        raise Problem(400, "malformed-body", "The gzip body is cut off.")
+    return unpacked
+
+
+def too_large(limit: int) -> Problem:
+    """The answer to a body over the limit."""
+    return Problem(413, detail=f"The body may have {limit} bytes at most.")
+
+
+async def parse_json(body: bytes, limits: BodyLimits) -> Any:
+    """The JSON value of a body.
+
+    Raises:
+        Problem: 400 when it is not UTF-8, not JSON, repeats a member, holds numbers or characters
+            that JSON cannot carry on, or is nested too deeply.
+    """
+    if len(body) < _IN_THREAD:
+        return _parse(body, limits)
+    return await asyncio.to_thread(_parse, body, limits)
+
+
+def _parse(body: bytes, limits: BodyLimits) -> Any:
+    try:
+        value = _json.loads(body)
+        members = _members_of_objects(value, limits)
+    except ValueError:
+        return _parse_strictly(body, limits)  # which has words for what is wrong
+    # Before each colon between a name and its value stands a quotation mark or white space. So these are no fewer
+    # than the members of the text; and where the value has as many, the text has no name twice.
+    if body.count(b'":') + sum(map(body.count, _SPACED_COLONS)) != members:
+        return _parse_strictly(body, limits)
+    return value
+
+
+def _members_of_objects(value: Any, limits: BodyLimits) -> int:
+    """How many members all the objects of a value have.
+
+    Raises:
+        ValueError: the value is deeper or has more members than a body may have.
+    """
+    count, todo, depth, left = 0, [value], 0, limits.members
+    while todo:
+        inner: list[Any] = []
+        nested = False
+        for each in todo:
+            if type(each) is dict:
+                nested = True
+                count += len(each)
+                inner += each.values()
+            elif type(each) is list:
+                nested = True
+                inner += each
+        left -= len(inner)
+        depth += nested
+        if depth > limits.depth or left < 0:
+            raise ValueError("the limits are passed")
+        todo = inner
+    return count
+
+
+def _parse_strictly(body: bytes, limits: BodyLimits) -> Any:
+    try:
+        text = body.decode("utf-8")
+        value = json.loads(
+            text, object_pairs_hook=_members, parse_constant=_no_number, parse_float=_finite, parse_int=int
+        )
+        if _SURROGATE.search(body):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeError:
+        raise Problem(400, "malformed-body", "The body is not valid UTF-8.") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Problem(400, "malformed-body", f"The body is not JSON: {error.msg} ({where}).") from None
+    except _Refused as refused:
+        raise Problem(400, "malformed-body", str(refused)) from None
+    except RecursionError:
+        raise _too_deep(limits.depth) from None
+    except ValueError:  # an integer with more digits than Python takes from a text
+        raise Problem(400, "malformed-body", "The body holds a number that is too long.") from None
+    # Counting bytes is fast and never too low: a value has no more levels than opening brackets, and
+    # no more members than brackets and commas. Only where they are many is the value itself looked at.
+    brackets = body.count(b"[") + body.count(b"{")
+    if brackets > limits.depth and _deeper_than(value, limits.depth):
+        raise _too_deep(limits.depth)
+    if brackets + body.count(b",") > limits.members and _members_in(value) > limits.members:
+        raise Problem(413, "too-many-members", f"The body may have {limits.members} members at most.")
+    return value
+
+
+class _Refused(Exception):
+    pass
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        # RFC 8259 §4: what a repeated name means differs between readers, so it means nothing here.
+        raise _Refused("The body has an object with the same member twice.")
+    return members
+
+
+def _no_number(text: str) -> NoReturn:
+    raise _Refused(f"{text} is not JSON.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise _Refused("The body holds a number that is too large.")
+    return number
+
+
+def _deeper_than(value: Any, depth: int) -> bool:
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(depth):
+        members = (inner for each in level for inner in (each.values() if isinstance(each, dict) else each))
+        level = [each for each in members if isinstance(each, dict | list)]
+        if not level:
+            return False
+    return bool(level)
+
+
+def _members_in(value: Any) -> int:
+    count, todo = 0, [value]
+    while todo:
+        each = todo.pop()
+        inner = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        count += len(inner)
+        todo += inner
+    return count
+
+
+def _too_deep(depth: int) -> Problem:
+    return Problem(400, "malformed-body", f"The body is nested more than {depth} levels deep.")

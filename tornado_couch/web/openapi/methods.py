@@ -1,0 +1,120 @@
+"""HEAD, OPTIONS and the links between operations, which follow from the other methods of an address; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from ...models import model_info
+from .headers import answer_field
+from .operation import PROBLEM, ApiOperation
+from .problem_kinds import problem_schema
+
+__all__ = ["describe_head", "describe_options", "describe_other_methods", "link_operations"]
+
+_CORS = (
+    "Access-Control-Allow-Origin",
+    "Access-Control-Allow-Methods",
+    "Access-Control-Allow-Headers",
+    "Access-Control-Allow-Credentials",
+    "Access-Control-Max-Age",
+)
+
+
+def describe_head(operation: ApiOperation) -> None:
+    """Make HEAD of an operation that is described as GET."""
+    operation.method = "HEAD"
+    operation.id = f"head_{operation.id}" if operation.id else None
+    operation.says(f"{operation.summary}: the header alone", "As GET, without a body (RFC 9110 §9.3.2).")
+
+
+def describe_options(
+    operation: ApiOperation, methods: Collection[str], bodies: Mapping[str, tuple[str, tuple[str, ...]]]
+) -> None:
+    """Describe OPTIONS.
+
+    Args:
+        operation: what is described.
+        methods: the other ones at this address.
+        bodies: by method: the field that tells the media types of its body, if one does, and the media types.
+    """
+    operation.says("Ask what can be done here", "Every method that `Allow` does not name is answered with 405.")
+    answer = operation.answers_with(204, "The methods, and the media types of their bodies.", None, "Allow")
+    answer.fields |= {field: True for method, (field, _) in bodies.items() if field and method in methods}
+    own = getattr(operation.resource, "cors", None)
+    if own is not None or operation.settings.get("cors") is not None:
+        answer.fields |= dict.fromkeys(_CORS, False)
+    operation.fails(400)
+    operation.fails(500)
+
+
+def describe_other_methods(operation: ApiOperation) -> None:
+    """Keep the answer to the methods that an address does not have: it is no operation's, so none can refer to it."""
+    found: dict[str, Any] = {
+        "description": "There is no such method at this address.",
+        "headers": {"Allow": answer_field(operation.components, "Allow")},
+        "content": {PROBLEM: {"schema": problem_schema(operation.components, 405, "")}},
+    }
+    operation.components.put("responses", "MethodNotAllowed", found)
+
+
+_TO = ("retrieve", "replace", "patch", "destroy", "conflicts")
+_READS = ("retrieve", "conflicts")
+
+
+def link_operations(operations: Iterable[ApiOperation]) -> None:
+    """Link the answers that hold a document to what can be done with it.
+
+    A model whose documents are named by their ids alone has no links: an id is not part of the body, and
+    no runtime expression takes it out of Location.
+    """
+    by_resource: dict[int, dict[str, ApiOperation]] = {}
+    for each in operations:
+        if each.resource is not None and each.method != "HEAD":  # whose action is that of GET
+            by_resource.setdefault(id(each.resource), {})[each.action] = each
+    for found in by_resource.values():
+        _link(found)
+
+
+def _link(found: dict[str, ApiOperation]) -> None:
+    one = next(iter(found.values()))
+    key = model_info(one.resource.model).key
+    if key is None:
+        return
+    for action, each in found.items():
+        for status in (200, 201):
+            answer = each.answers.get(status)
+            # The 200 of a creation is for many: there is no one document to go on with.
+            if answer is None or (action == "create" and status == 200):
+                continue
+            if action in ("create", "replace", "patch"):
+                answer.links |= _links(found, f"$response.body#/{_token(key.name)}", tagged=True)
+            elif action == "retrieve":
+                answer.links |= _links(found, "$request.path.key", tagged=True)
+            elif action == "list":
+                answer.links |= _links(found, f"$response.body#/items/0/{_token(key.name)}", tagged=False)
+            elif action == "conflicts" and "resolve" in found:
+                # Its entity tag stands for all leaves, so it is good for nothing else.
+                answer.links |= _link_to(found["resolve"], "$request.path.key", tagged=True)
+
+
+def _token(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _links(found: dict[str, ApiOperation], key: str, *, tagged: bool) -> dict[str, dict[str, Any]]:
+    links: dict[str, dict[str, Any]] = {}
+    for action in _TO:
+        target = found.get(action)
+        if target is not None:
+            links |= _link_to(target, key, tagged=tagged and action not in _READS)
+    return links
+
+
+def _link_to(target: ApiOperation, key: str, *, tagged: bool) -> dict[str, dict[str, Any]]:
+    if not target.id:
+        return {}
+    parameters = {"path.key": key}
+    if tagged:
+        parameters["header.If-Match"] = "$response.header.ETag"
+    return {target.id: {"operationId": target.id, "parameters": parameters}}

@@ -1,0 +1,129 @@
+"""Documents that a service makes of itself, such as its API document, behind a policy as resources are."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..models import Model
+from .access import Policy, caller_identity
+from .handler import AdmissionMixin
+from .http import MalformedEntityTag, Preconditions, accepts, choose_coding, compressed
+from .problems import Problem
+
+if TYPE_CHECKING:
+    from .openapi.operation import ApiOperation
+
+__all__ = ["Page", "PageHandler"]
+
+
+@dataclass
+class Page:
+    """Bytes to serve, kept in each of their codings once these are made.
+
+    Attributes:
+        body: the bytes.
+        media_type: what they are.
+        headers: further header fields.
+        revision: what the entity tag begins with.
+    """
+
+    body: bytes
+    media_type: str
+    headers: dict[str, str] = field(default_factory=dict)
+    revision: str = ""
+    _coded: dict[str, bytes | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.revision = self.revision or hashlib.sha256(self.body).hexdigest()[:32]
+
+    async def coded(self, coding: str) -> bytes | None:
+        """The bytes in a coding; None where it is not worth it."""
+        if coding not in self._coded:
+            self._coded[coding] = await compressed(self.body, coding)
+        return self._coded[coding]
+
+
+class PageHandler(AdmissionMixin):
+    """GET and HEAD of a page: policy, entity tag, 304, content coding."""
+
+    def initialize(self, policy: Policy | None = None, **_: Any) -> None:
+        """Take what the route says."""
+        self._policy = policy
+        self._kept_headers = {}
+        self._tag: str | None = None
+        self.set_default_headers()
+
+    @classmethod
+    def describe(cls, operation: ApiOperation) -> None:
+        """Say for the API document what all pages take and answer."""
+        super().describe(operation)
+        operation.takes("If-None-Match", "If-Match")
+        operation.answers_with(304, "It is still what `If-None-Match` names.", None, "ETag")
+        operation.problem("malformed-entity-tag", "revision-mismatch")
+        operation.fails(406)
+        operation.fails(500)
+
+    def option(self, name: str) -> Any:
+        """What the route says of the policy; else the application's setting."""
+        own = getattr(self, "_policy", None) if name == "policy" else None
+        return super().option(name) if own is None else own
+
+    def compute_etag(self) -> str | None:
+        """The entity tag of what is answered."""
+        return self._tag
+
+    async def page(self, *names: str) -> Page:
+        """The page to serve; what is in the address comes as arguments."""
+        raise NotImplementedError
+
+    async def get(self, *names: str) -> None:
+        """Answer with the page."""
+        await self.admit()
+        page = await self.page(*names)
+        if not accepts(self.request.headers.get("Accept", ""), page.media_type.partition(";")[0]):
+            raise Problem(406, detail=f"This is available as {page.media_type}.")
+        coding = choose_coding(self.request.headers.get("Accept-Encoding", ""))
+        coded = await page.coded(coding)
+        self._tag = f'"{page.revision}"' if coded is None else f'"{page.revision};{coding}"'
+        self.set_etag_header()
+        self.set_header("Cache-Control", "private, no-cache")
+        for name, value in page.headers.items():
+            self.set_header(name, value)
+        if self._unchanged(page):
+            self.set_status(304)
+            self.finish()
+            return
+        self.set_header("Content-Type", page.media_type)
+        if coded is not None:
+            self.set_header("Content-Encoding", coding)
+        self.finish(page.body if coded is None else coded)
+
+    head = get
+
+    def options(self, *_: str) -> None:
+        """Say what can be done here."""
+        self.set_status(204)
+        self.set_header("Allow", ", ".join(self.allowed_methods()))
+        self.finish()
+
+    async def admit(self) -> None:
+        """Let the request through, or raise what it is answered with: 401, 429 or 403."""
+        principal = await self._authenticated()
+        self._count(caller_identity(principal, self.request.remote_ip))
+        await self.policy.authorize(principal, "retrieve", Model, None)
+
+    def _unchanged(self, page: Page) -> bool:
+        """Whether the client has it.
+
+        Raises:
+            Problem: 412, If-Match does not hold; 400, an entity tag list is malformed.
+        """
+        try:
+            status = Preconditions.from_headers(self.request.headers).evaluate_read(page.revision)
+        except MalformedEntityTag as error:
+            raise Problem(400, "malformed-entity-tag", f"{error}.") from None
+        if status == 412:
+            raise Problem(412, "revision-mismatch", "This has another revision; GET it again.")
+        return status == 304

@@ -1,0 +1,5 @@
+"""What a service says about itself: health, metrics, the API document and its viewer."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,156 @@
+"""`docs_routes(…)`: a page to read the API document on, and to try it: Swagger UI, from this service alone.
+
+The page loads nothing from elsewhere, and its Content-Security-Policy lets it neither load nor send anything to
+another origin, nor run a script that is no file of this service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import posixpath
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tornado.routing import URLSpec
+
+from ..access import Policy
+from ..page import Page, PageHandler
+from ..problems import Problem
+
+__all__ = ["CONTENT_SECURITY_POLICY", "DocsPage", "docs_routes", "viewer_folder"]
+
+# Swagger UI needs neither `unsafe-inline` nor `unsafe-eval`. Its style sheet has pictures in it: `data:`.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+_INDEX = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="stylesheet" href="{base}/swagger-ui.css">
+<link rel="icon" href="{base}/favicon-32x32.png">
+<script src="{base}/swagger-ui-bundle.js"></script>
+<script src="{base}/start.js"></script>
+</head>
+<body>
+<noscript>This page needs JavaScript; the API document itself is at <a href="{document}">{document}</a>.</noscript>
+<div id="docs" data-document="{document}"></div>
+</body>
+</html>
+"""
+
+# The only files there are, by name: nothing of an address becomes part of a path.
+_FILES = {
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "favicon-32x32.png": "image/png",
+    "start.js": "text/javascript; charset=utf-8",
+}
+
+# Packages that carry npm's `swagger-ui-dist`, and where in them it is. None of them is imported.
+_CARRIERS = (
+    ("flask_swagger_ui", "dist"),
+    ("drf_spectacular_sidecar", "static/drf_spectacular_sidecar/swagger-ui-dist"),
+    ("swagger_ui", "static"),
+)
+
+
+def viewer_folder() -> Path:
+    """The folder of Swagger UI's files, in whichever package that carries them is installed.
+
+    Raises:
+        ImportError: none is; saying what to install.
+    """
+    for name, inner in _CARRIERS:
+        spec = find_spec(name)
+        for place in (spec.submodule_search_locations or ()) if spec else ():
+            folder = Path(place, inner)
+            if (folder / "swagger-ui-bundle.js").is_file():
+                return folder
+    raise ImportError(
+        "the docs page needs Swagger UI's files: pip install 'tornado-couch[viewer]',"
+        " or name the folder of npm's swagger-ui-dist: docs_routes(assets=…)"
+    )
+
+
+class _Viewer:
+    """The files of one docs page, each read when somebody first asks for it."""
+
+    def __init__(self, index: str, folder: Path) -> None:
+        self._folder = folder
+        self._pages = {"": Page(index.encode(), "text/html; charset=utf-8", dict(_HEADERS))}
+
+    async def page(self, name: str) -> Page | None:
+        """A file by its name, the page itself by an empty one; None if there is none."""
+        if name not in self._pages and name in _FILES:
+            body = await asyncio.to_thread(self._path(name).read_bytes)
+            self._pages[name] = Page(body, _FILES[name], dict(_HEADERS))
+        return self._pages.get(name)
+
+    def _path(self, name: str) -> Path:
+        return Path(__file__).with_suffix(".js") if name == "start.js" else self._folder / name
+
+
+class DocsPage(PageHandler):
+    """GET of the page and of its files."""
+
+    def initialize(self, policy: Policy | None = None, **options: Any) -> None:
+        """Take what the route says."""
+        super().initialize(policy)
+        self._viewer: _Viewer = options["viewer"]
+
+    async def page(self, *names: str) -> Page:
+        """The page, or one of its files."""
+        found = await self._viewer.page("".join(names))
+        if found is None:
+            raise Problem(404, detail="There is nothing at this address.")
+        return found
+
+
+def docs_routes(
+    *,
+    path: str = "/docs",
+    document: str = "/openapi.json",
+    title: str = "API",
+    policy: Policy | None = None,
+    assets: Path | str | None = None,
+) -> list[URLSpec]:
+    """The routes of the docs page.
+
+        Application([*resource(…), *openapi_routes(…), *docs_routes()], policy=…)
+
+    Args:
+        path: of the page; its files are below.
+        document: where the API document is, on this service.
+        title: of the page.
+        policy: who may see it; without one the application's. A browser opens a page with Basic credentials or a
+            cookie, never with a bearer token: there say AllowAny() here. The page tells nothing; the document does.
+        assets: a folder with the files of npm's `swagger-ui-dist`; without it the one in an installed package.
+
+    Raises:
+        ImportError: no package with those files is installed, and no folder is named.
+    """
+    folder = viewer_folder() if assets is None else Path(assets)
+    parent, base = posixpath.split(path)
+    # Relative, so that it works behind a proxy that puts the service below another path.
+    relative = posixpath.relpath(document, parent)
+    index = _INDEX.format(title=html.escape(title), base=html.escape(base), document=html.escape(relative))
+    options = {"viewer": _Viewer(index, folder), "policy": policy}
+    return [
+        URLSpec(re.escape(path), DocsPage, options),
+        URLSpec(f"{re.escape(path)}/([^/]+)", DocsPage, options),
+    ]

@@ -1,0 +1,176 @@
+"""Health: for people and load balancers at `_health`, for Kubernetes at `_live` and `_ready`.
+
+They are for everybody, and so say nothing but green or red; what is wrong is in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from tornado.routing import URLSpec
+
+from ... import _json
+from ...couch import Database
+from ...models import Model
+from ...store.readiness import STOPPING, Readiness, ReadinessCheck
+from ..problems import Problem, ProblemHandler
+from .recent import Recent
+
+if TYPE_CHECKING:
+    from ..openapi.operation import ApiOperation
+
+__all__ = ["HealthHandler", "LiveHandler", "ReadyHandler", "health_routes"]
+
+logger = logging.getLogger("tornado_couch.web")
+
+_HEALTH: dict[str, Any] = {
+    "type": "object",
+    "required": ["status", "links"],
+    "properties": {
+        "status": {"type": "string", "enum": ["green", "red"]},
+        "links": {
+            "type": "object",
+            "required": ["self"],
+            "properties": {
+                "self": {
+                    "type": "object",
+                    "required": ["href"],
+                    "properties": {"href": {"type": "string", "format": "uri"}},
+                }
+            },
+        },
+    },
+}
+
+_QUICK = {**dict.fromkeys(("true", "t", "yes", "y", "1"), True), **dict.fromkeys(("false", "f", "no", "n", "0"), False)}
+
+
+def health_routes(
+    database: Database,
+    models: Iterable[type[Model]] = (),
+    *,
+    prefix: str = "",
+    max_pending: int = 1000,
+    timeout: float = 5.0,
+    max_age: float = 1.0,
+) -> list[URLSpec]:
+    """The routes `_health`, `_live` and `_ready`.
+
+        Application([*resource("/v1.0/fruits", Fruit, store), *health_routes(store.database, [Fruit], prefix="/v1.0")])
+
+    Args:
+        database: what the service needs.
+        models: whose design documents it needs, each with an index that has seen all but `max_pending` changes.
+        prefix: of the paths.
+        max_pending: see `ReadinessCheck`.
+        timeout: seconds for the whole check, whose parts are done at once.
+        max_age: for how many seconds an outcome is good, so that nobody can load CouchDB by asking.
+    """
+    check = Checked(ReadinessCheck(database, models, max_pending=max_pending, timeout=timeout), max_age)
+    start = re.escape(prefix)
+    return [
+        URLSpec(f"{start}/_health", HealthHandler, {"check": check}),
+        URLSpec(f"{start}/_live", LiveHandler),
+        URLSpec(f"{start}/_ready", ReadyHandler, {"check": check}),
+    ]
+
+
+class Checked:
+    """A check whose outcome is remembered for a moment, and logged when it changes.
+
+    Args:
+        check: what is asked.
+        max_age: seconds for which an outcome is good.
+    """
+
+    def __init__(self, check: ReadinessCheck, max_age: float) -> None:
+        self._recent = Recent(check, max_age)
+        self._last = Readiness()
+
+    async def ready(self) -> bool:
+        """Whether the service can do its work."""
+        found = await self._recent()
+        if found != self._last:
+            for reason in found.reasons:
+                logger.warning("not ready: %s", reason)
+            if found.ready:
+                logger.warning("ready")
+            self._last = found
+        return found.ready
+
+
+class LiveHandler(ProblemHandler):
+    """Green, as long as there is an answer at all: a process that is red here has to be started anew."""
+
+    @classmethod
+    def describe(cls, operation: ApiOperation) -> None:
+        """Say for the API document what it answers."""
+        super().describe(operation)
+        operation.says((cls.__doc__ or "").partition("\n")[0])
+        operation.answers_with(200, "Green.", operation.components.put("schemas", "Health", _HEALTH))
+        operation.fails(500)
+
+    async def get(self) -> None:
+        """Answer."""
+        self.say(True)
+
+    async def head(self) -> None:
+        """Answer without content."""
+        await self.get()
+
+    def say(self, green: bool) -> None:
+        """Answer green with 200, or red with 503."""
+        request = self.request
+        query = f"?{request.query}" if request.query else ""
+        href = f"{request.protocol}://{request.host}{request.path}{query}"
+        self.set_status(200 if green else 503)
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(_json.dumps({"status": "green" if green else "red", "links": {"self": {"href": href}}}))
+
+
+class ReadyHandler(LiveHandler):
+    """Green when the service can do its work: the database, design documents and their indexes are there.
+
+    Red while it stops, so that a load balancer sends nothing more.
+    """
+
+    @classmethod
+    def describe(cls, operation: ApiOperation) -> None:
+        """Say for the API document what it answers."""
+        super().describe(operation)
+        operation.answers_with(503, "Red.", operation.components.put("schemas", "Health", _HEALTH))
+
+    def initialize(self, check: Checked) -> None:
+        """Take what to ask."""
+        self.check = check
+
+    async def get(self) -> None:
+        """Check, and answer."""
+        self.say(not self.settings.get(STOPPING) and await self.check.ready())
+
+
+class HealthHandler(ReadyHandler):
+    """Green when the service answers; with `quick=false`, when it can do its work."""
+
+    @classmethod
+    def describe(cls, operation: ApiOperation) -> None:
+        """Say for the API document what it takes and answers."""
+        super().describe(operation)
+        operation.query(
+            "quick", {"type": "string", "enum": list(_QUICK), "default": "true"}, "Whether to ask nobody else."
+        )
+        operation.fails(400)
+
+    async def get(self) -> None:
+        """Check as far as it is asked, and answer."""
+        quick = _QUICK.get(self.get_query_argument("quick", "true").lower())
+        if quick is None:
+            raise Problem(400, detail="`quick` is true or false.")
+        if quick:
+            self.say(True)
+        else:
+            await super().get()

@@ -1,0 +1,160 @@
+"""Metrics over HTTP: of the database in JSON at `_metrics`, and everything for Prometheus at `/metrics`.
+
+They tell much about the data, so they have a policy as resources do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tornado.routing import URLSpec
+
+from ... import _json
+from ...couch import Database, DatabaseMetrics, Sizes, database_metrics
+from ...errors import CouchError, TotalTimeout
+from ..access import Policy
+from ..http import weights
+from ..page import Page, PageHandler
+from .recent import Recent
+
+if TYPE_CHECKING:
+    from ..openapi.operation import ApiOperation
+
+__all__ = ["DatabaseMetricsHandler", "Exposition", "PrometheusHandler", "metrics_routes"]
+
+_NO_STORE = {"Cache-Control": "no-store"}
+_OPENMETRICS = "application/openmetrics-text"
+_SIZE = {"type": ["integer", "null"], "description": "In bytes."}
+_PERCENT = {"type": ["integer", "null"], "minimum": 0, "maximum": 100}
+_SHAPE = {"dataSize": _SIZE, "diskSize": _SIZE, "externalSize": _SIZE, "fragmentation": _PERCENT}
+
+
+class Exposition(Protocol):
+    """What gathers metrics for Prometheus, such as `tornado_couch.telemetry.prometheus.Metrics`."""
+
+    async def expose(
+        self, measured: Mapping[str, DatabaseMetrics | None], *, openmetrics: bool = False
+    ) -> tuple[str, bytes]:
+        """The media type and the text, with these metrics of databases in it."""
+        ...
+
+
+def metrics_routes(
+    database: Database,
+    exposition: Exposition | None = None,
+    *,
+    prefix: str = "",
+    path: str = "/metrics",
+    policy: Policy | None = None,
+    timeout: float = 5.0,
+    max_age: float = 5.0,
+) -> list[URLSpec]:
+    """The routes `_metrics` and, where there is something that gathers metrics, `/metrics`.
+
+        metrics = Metrics()
+        Application([*metrics_routes(database, metrics, prefix="/v1.0", policy=…)], observers=[metrics])
+
+    Args:
+        database: which is measured.
+        exposition: gathers metrics for Prometheus.
+        prefix: of `_metrics`.
+        path: of what is for Prometheus.
+        policy: who may read them; else the application's setting decides.
+        timeout: seconds for CouchDB to be asked in.
+        max_age: for how many seconds its answer is good, so that nobody can load CouchDB by asking.
+    """
+    ask = Recent(lambda: _measured(database, timeout), max_age)
+    common = {"policy": policy, "ask": ask}
+    routes = [URLSpec(re.escape(f"{prefix}/_metrics"), DatabaseMetricsHandler, common)]
+    if exposition is not None:
+        more = {**common, "name": database.name, "exposition": exposition}
+        routes.append(URLSpec(re.escape(path), PrometheusHandler, more))
+    return routes
+
+
+async def _measured(database: Database, timeout: float) -> DatabaseMetrics:
+    try:
+        async with asyncio.timeout(timeout):
+            return await database_metrics(database)
+    except TimeoutError:
+        raise TotalTimeout(f"the database was not measured within {timeout:g} seconds") from None
+
+
+class DatabaseMetricsHandler(PageHandler):
+    """The database's and its views' metrics, by the original's names and some more."""
+
+    def initialize(self, policy: Policy | None = None, **options: Any) -> None:
+        """Take what the route says."""
+        super().initialize(policy)
+        self.ask: Recent[DatabaseMetrics] = options["ask"]
+
+    @classmethod
+    def describe(cls, operation: ApiOperation) -> None:
+        """Say for the API document what it answers."""
+        super().describe(operation)
+        operation.says("The database's size and that of its views.")
+        views = {"type": "object", "additionalProperties": {"type": "object", "properties": _SHAPE}}
+        counts = {"docCount": {"type": "integer"}, "docDelCount": {"type": "integer"}}
+        database = {"type": "object", "properties": {**counts, **_SHAPE, "views": views}}
+        shape = {"type": "object", "required": ["database", "links"], "properties": {"database": database}}
+        operation.answers_with(200, "How it is now, or was a moment ago.", shape)
+        operation.problem("database-unavailable", "database-timeout")
+
+    async def page(self, *_: str) -> Page:
+        """The metrics in JSON."""
+        found = await self.ask()
+        href = f"{self.request.protocol}://{self.request.host}{self.request.path}"
+        database: dict[str, Any] = {
+            "docCount": found.doc_count,
+            "docDelCount": found.doc_del_count,
+            **_sizes(found.sizes),
+            "views": {
+                view.design_document: {**_sizes(view.sizes), "updatesPending": view.updates_pending}
+                for view in found.views
+            },
+        }
+        body = {"links": {"self": {"href": href}}, "database": database}
+        return Page(_json.dumps(body), "application/json", _NO_STORE)
+
+
+class PrometheusHandler(PageHandler):
+    """All metrics, in Prometheus' text format or OpenMetrics, as the client prefers."""
+
+    def initialize(self, policy: Policy | None = None, **options: Any) -> None:
+        """Take what the route says."""
+        super().initialize(policy)
+        self.ask: Recent[DatabaseMetrics] = options["ask"]
+        self.name: str = options["name"]
+        self.exposition: Exposition = options["exposition"]
+
+    @classmethod
+    def describe(cls, operation: ApiOperation) -> None:
+        """Say for the API document what it answers."""
+        super().describe(operation)
+        operation.says("All metrics, for Prometheus.")
+        for media_type in ("text/plain", _OPENMETRICS):
+            operation.answers_with(200, "How they are now.", {"type": "string"}, media_type=media_type)
+
+    async def page(self, *_: str) -> Page:
+        """The metrics as text; a database that cannot be asked is one of them."""
+        try:
+            measured = await self.ask()
+        except CouchError:
+            measured = None
+        given = weights(self.request.headers.get("Accept", ""))
+        preferred = given.get(_OPENMETRICS, 0.0)
+        openmetrics = preferred > 0 and preferred >= given.get("text/plain", 0.0)
+        media_type, text = await self.exposition.expose({self.name: measured}, openmetrics=openmetrics)
+        return Page(text, media_type, {**_NO_STORE, "Vary": "Accept, Accept-Encoding"})
+
+
+def _sizes(sizes: Sizes) -> dict[str, int | None]:
+    return {
+        "dataSize": sizes.active,
+        "diskSize": sizes.file,
+        "externalSize": sizes.external,
+        "fragmentation": sizes.fragmentation,
+    }

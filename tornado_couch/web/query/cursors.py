@@ -1,0 +1,101 @@
+"""Pages of a collection: `limit`, the cursor, and the links to the pages around (RFC 8288)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from ..problems import Problem
+
+__all__ = ["Cursor", "CursorCodec", "page_link", "parse_limit"]
+
+
+class Cursor(NamedTuple):
+    """Where a page begins, or ends.
+
+    Attributes:
+        key: the key of the row there, in the index that the page is read from.
+        id: the document's id.
+        backward: the page ends there; otherwise it begins there.
+        inclusive: the row there belongs to the page.
+    """
+
+    key: Any
+    id: str
+    backward: bool = False
+    inclusive: bool = False
+
+
+def parse_limit(text: str | None, default: int, largest: int) -> int:
+    """The number of items that a client asks for, capped.
+
+    Raises:
+        Problem: 400 when it is not a positive integer.
+    """
+    if text is None:
+        return default
+    # isdecimal() alone takes digits of every script.
+    digits = text.lstrip("0")
+    if not (text.isascii() and text.isdecimal() and digits):
+        raise Problem(400, "bad-parameter", "`limit` must be a positive integer.", parameter="limit")
+    # Python makes no integer of thousands of digits; the cap is shorter than ten.
+    return min(int(digits), largest) if len(digits) < 10 else largest
+
+
+class CursorCodec:
+    """Turns a cursor into opaque text and back.
+
+    The text is authenticated with HMAC-SHA256, and bound to the collection, filters and order that it
+    was made for: a forged, cut, edited or borrowed one is refused.
+
+    Args:
+        key: the secret; every process that serves the collection needs the same.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def encode(self, cursor: Cursor, scope: str) -> str:
+        """The text of a cursor within `scope`."""
+        text = json.dumps(cursor, separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(self._tag(text, scope) + text).decode().rstrip("=")
+
+    def decode(self, text: str, scope: str) -> Cursor:
+        """The cursor that a text stands for.
+
+        Raises:
+            Problem: 400 when it was not made by `encode` for this scope.
+        """
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raise _bad_cursor() from None
+        tag, content = raw[:16], raw[16:]
+        # Base64 leaves spare bits at the end; comparing the texts refuses their variations, too.
+        if not hmac.compare_digest(tag, self._tag(content, scope)):
+            raise _bad_cursor()
+        cursor = Cursor(*json.loads(content))
+        if self.encode(cursor, scope) != text:
+            raise _bad_cursor()
+        return cursor
+
+    def _tag(self, content: bytes, scope: str) -> bytes:
+        message = b"tornado_couch cursor v2\0" + scope.encode() + b"\0" + content
+        return hmac.new(self._key, message, hashlib.sha256).digest()[:16]
+
+
+def _bad_cursor() -> Problem:
+    return Problem(
+        400, "bad-parameter", "`cursor` is not one that this collection gave. Begin without it.", parameter="cursor"
+    )
+
+
+def page_link(path: str, parameters: list[tuple[str, Any]], cursor: str) -> str:
+    """The address of another page: the same request with another cursor."""
+    kept = [(name, value) for name, value in parameters if name != "cursor"]
+    return f"{path}?{urlencode([*kept, ('cursor', cursor)])}"

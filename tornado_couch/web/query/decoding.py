@@ -1,0 +1,50 @@
+"""Parameters of a query string as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..problems import Problem
+
+__all__ = ["decode_names", "decode_parameter", "flag"]
+
+
+def flag(name: str, text: str | None) -> bool:
+    """The value of a parameter that is true or false; false without it.
+
+    Raises:
+        Problem: 400, it is neither.
+    """
+    if text not in (None, "true", "false"):
+        raise bad_parameter(name, f"`{name}` must be true or false.")
+    return text == "true"
+
+
+def decode_names(arguments: Mapping[str, list[bytes]]) -> dict[str, list[bytes]]:
+    """A query string's parameters by their names; Tornado leaves those as Latin-1.
+
+    Raises:
+        Problem: 400, a name is not UTF-8.
+    """
+    try:
+        return {name.encode("latin-1").decode("utf-8"): values for name, values in arguments.items()}
+    except UnicodeDecodeError:
+        raise Problem(400, "bad-parameter", "A parameter's name is not valid UTF-8.", parameter="") from None
+
+
+def bad_parameter(parameter: str, detail: str) -> Problem:
+    return Problem(400, "bad-parameter", detail, parameter=parameter)
+
+
+def decode_parameter(name: str, values: Sequence[bytes]) -> str:
+    """The text of a parameter that can be given once.
+
+    Raises:
+        Problem: 400, it is given more often, or is not UTF-8.
+    """
+    if len(values) > 1:
+        raise Problem(400, "bad-parameter", f"`{name}` can be given once.", parameter=name)
+    try:
+        return values[0].decode("utf-8")
+    except UnicodeDecodeError:
+        raise Problem(400, "bad-parameter", f"`{name}` is not valid UTF-8.", parameter=name) from None

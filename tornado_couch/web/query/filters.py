@@ -1,0 +1,208 @@
+"""The filters and the order in a query string, as a `Query` of the store.
+
+    ?color=red&color=blue&created_on[gte]=2026-01-01T00:00:00Z&sort=-created_on
+
+What can be filtered by follows from the model: the properties that an index has, without those that clients
+must not see. A property that is called as a parameter, such as `limit`, is hidden by it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from pydantic import PydanticUserError
+
+from ... import _json
+from ...errors import NoIndex
+from ...models import Model, is_timestamp, model_info
+from ...store import Bounds, Query, plan
+from ..problems import Problem
+from .decoding import bad_parameter, decode_parameter
+
+__all__ = ["FilterLimits", "filterable", "has_ranges", "no_index", "parse_filters", "parse_sort", "served"]
+
+_RANGE = re.compile(r"(?P<name>.*)\[(?P<operator>gt|gte|lt|lte)\]", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class FilterLimits:
+    """How much one request may ask for.
+
+    Attributes:
+        filters: how many filters.
+        values: how many values, and combinations of them, since each is a part of an index to be read.
+    """
+
+    filters: int
+    values: int
+
+
+@cache
+def filterable(cls: type[Model]) -> dict[str, bool]:
+    """The properties that can be filtered and sorted by, and whether ranges of them can."""
+    info = model_info(cls)
+    indexed = {name for index in info.indexes for name in index.properties}
+    found = {
+        each.name: has_ranges(cls, each.name)
+        for each in info.properties.values()
+        if each.name in indexed and not each.secret
+    }
+    # A partition can be asked for by itself, without an index of its own.
+    return {info.partition.name: False, **found} if info.partition else found
+
+
+def has_ranges(cls: type[Model], name: str) -> bool:
+    """Whether the values are numbers or text: a range of truth values or arrays is nobody's intention."""
+    if model_info(cls).properties[name].equality_only:
+        return False
+    try:
+        schema = model_info(cls).adapters[name].json_schema(mode="serialization")
+    except PydanticUserError:  # a type that JSON Schema has no words for
+        return False
+    kinds = {_kind(branch) for branch in schema.get("anyOf", [schema])}
+    return kinds <= {"string", "number", "integer", "null"} and kinds != {"null"}
+
+
+def _kind(schema: Mapping[str, Any]) -> Any:
+    if "type" not in schema and {type(value) for value in schema.get("enum", ())} == {str}:
+        return "string"
+    return schema.get("type")
+
+
+def parse_filters(
+    cls: type[Model],
+    given: Mapping[str, list[bytes]],
+    names: Mapping[str, bool],
+    allowed: Sequence[str],
+    limits: FilterLimits,
+) -> Query:
+    """The filters among these parameters, without an order.
+
+    Args:
+        cls: the model.
+        given: the parameters that are none of the resource's own.
+        names: the properties that can be filtered by, and whether ranges of them can.
+        allowed: every parameter that there is, to be listed for who gives another.
+        limits: how much may be asked for.
+
+    Raises:
+        Problem: 400, naming the parameter.
+    """
+    among: dict[str, list[Any]] = {}
+    ranges: dict[str, dict[str, Any]] = {}
+    if len(given) > limits.filters:
+        raise bad_parameter(list(given)[limits.filters], f"More than {limits.filters} filters were given.")
+    for parameter, values in given.items():
+        name, operator = _split(parameter, names, allowed)
+        if operator:
+            text = decode_parameter(parameter, values)
+            ranges.setdefault(name, {})[operator] = _value(cls, parameter, name, text)
+        else:
+            among[name] = list(_distinct(_value(cls, name, name, _text(name, each)) for each in values))
+    _check_values(among, limits)
+    return Query(among, {name: _bounds(name, found, among) for name, found in ranges.items()})
+
+
+def _split(parameter: str, names: Mapping[str, bool], allowed: Sequence[str]) -> tuple[str, str]:
+    """The property and the operator of a filter; an empty one for equality."""
+    if parameter in names:
+        return parameter, ""
+    match = _RANGE.fullmatch(parameter)
+    if match is None or match["name"] not in names:
+        choices = ", ".join(f"`{each}`" for each in allowed)
+        detail = f"There is no parameter of that name, or no index for it. Allowed are {choices}."
+        raise Problem(400, "bad-parameter", detail, parameter=parameter, allowed=list(allowed))
+    if not names[match["name"]]:
+        raise bad_parameter(
+            parameter, f"`{match['name']}` has no order to be in a range of; it can be filtered by equality."
+        )
+    return match["name"], match["operator"]
+
+
+def _text(name: str, value: bytes) -> str:
+    return decode_parameter(name, [value])
+
+
+def _value(cls: type[Model], parameter: str, name: str, text: str) -> Any:
+    info = model_info(cls)
+    try:
+        parsed = info.parse_value(name, text)
+        if isinstance(parsed, datetime) and not is_timestamp(text):
+            raise ValueError
+        value = info.stored_value(name, parsed)
+        _json.dumps(value)  # a float may be infinite
+    except (ValueError, OverflowError):  # the latter from a time near the end of the calendar
+        raise bad_parameter(parameter, f"That is no value of `{name}`.") from None
+    return value
+
+
+def _distinct(values: Iterable[Any]) -> Iterable[Any]:
+    return {_json.dumps(value): value for value in values}.values()
+
+
+def _check_values(among: Mapping[str, list[Any]], limits: FilterLimits) -> None:
+    combinations = math.prod(len(values) for values in among.values())
+    if among and max(combinations, sum(len(values) for values in among.values())) > limits.values:
+        name = max(among, key=lambda each: len(among[each]))
+        raise bad_parameter(name, f"More than {limits.values} values, or combinations of values, were given.")
+
+
+def _bounds(name: str, found: Mapping[str, Any], among: Mapping[str, Any]) -> Bounds:
+    if name in among:
+        raise bad_parameter(name, f"`{name}` can be filtered by values or by a range, not both.")
+    try:
+        return Bounds(**found)
+    except ValueError as error:
+        raise bad_parameter(f"{name}[{next(iter(found))}]", f"{str(error).capitalize()}.") from None
+
+
+def parse_sort(cls: type[Model], text: str | None) -> tuple[tuple[str, ...], bool]:
+    """The properties to sort by, and whether downward.
+
+    Raises:
+        Problem: 400, listing what can be sorted by.
+    """
+    if text is None:
+        return (), False
+    given = text.split(",")
+    names = tuple(each.removeprefix("-") for each in given)
+    downward = {each.startswith("-") for each in given}
+    properties = model_info(cls).properties
+    allowed = [name for name in filterable(cls) if not properties[name].equality_only]
+    if not set(names) <= set(allowed) or len(set(names)) < len(names):
+        choices = ", ".join(f"`{name}`" for name in allowed)
+        detail = f"`sort` names properties, each once, separated by commas; for the other way round `-name`: {choices}."
+        raise Problem(400, "bad-parameter", detail, parameter="sort", allowed=allowed)
+    if len(downward) > 1:
+        raise bad_parameter("sort", "An index is read in one direction: put `-` before every property, or before none.")
+    return names, downward == {True}
+
+
+def served(cls: type[Model], query: Query, parameter: str) -> Query:
+    """The query, if there is an index for it.
+
+    Raises:
+        Problem: 400, saying what the model would have to declare.
+    """
+    try:
+        plan(cls, query)
+    except NoIndex as error:
+        raise no_index(query, error, parameter) from None
+    return query
+
+
+def no_index(query: Query, error: NoIndex, parameter: str) -> Problem:
+    """The problem for a query that no index serves."""
+    names = ", ".join(f"`{name}`" for name in dict.fromkeys([*query.among, *query.ranges, *query.sort]))
+    detail = f"No index serves this use of {names}, and nothing is searched without one."
+    if error.declaration:
+        detail += f" The model would need `{error.declaration}`."
+        return Problem(400, "no-index", detail, parameter=parameter, declaration=error.declaration)
+    detail += " No index could: a list is sorted by one range's property first, and has one range."
+    return Problem(400, "no-index", detail, parameter=parameter)

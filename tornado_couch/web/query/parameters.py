@@ -1,0 +1,145 @@
+"""The query string of a collection: which documents, in which order, how many, from where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ... import _json
+from ...models import Model
+from ...store import Position, Query
+from ..problems import Problem
+from ..resources import Resource
+from .cursors import CursorCodec, page_link, parse_limit
+from .decoding import decode_names, decode_parameter, flag
+from .filters import FilterLimits, filterable, parse_filters, parse_sort, served
+from .projection import Projection, parse_fields
+
+__all__ = ["ListQuery", "allowed_parameters", "own_parameters", "parse_list_query", "restricted"]
+
+_OWN = ("limit", "cursor", "sort", "fields", "count", "deleted")
+
+
+@dataclass(frozen=True)
+class ListQuery:
+    """What a client asks of a collection.
+
+    Attributes:
+        parameters: as the client sent them, without the cursor.
+        query: which documents, in which order; limited to what the caller may see.
+        limit: how many items at most.
+        start: where the page begins, or ends.
+        backward: it ends there.
+        projection: the properties that are wanted; None for all.
+        count: how many there are in all is wanted, too.
+    """
+
+    parameters: list[tuple[str, str]]
+    query: Query
+    limit: int
+    start: Position | None = None
+    backward: bool = False
+    projection: Projection | None = None
+    count: bool = False
+
+    def scope(self, path: str) -> str:
+        """What a cursor is good for: this collection in this order with these filters, the caller's own included."""
+        query = self.query
+        among = {name: sorted(map(_json.dumps, values)) for name, values in query.among.items()}
+        ranges = sorted((name, repr(bounds)) for name, bounds in query.ranges.items())
+        which = " deleted" if query.deleted else ""
+        return f"{path} {sorted(among.items())} {ranges} {tuple(query.sort)} {query.descending}{which}"
+
+    def address(self, path: str, cursor: str) -> str:
+        """The address of the page at a cursor."""
+        return page_link(path, self.parameters, cursor)
+
+
+def allowed_parameters(resource: Resource[Any]) -> list[str]:
+    """Every parameter of the collection; ranges of a property are `property[gte]` and the like."""
+    model: type[Model] = resource.model
+    return [*own_parameters(resource), *filterable(model)]
+
+
+def own_parameters(resource: Resource[Any]) -> tuple[str, ...]:
+    """Those that name no property."""
+    return _OWN if resource.info.restorable else _OWN[:-1]
+
+
+def parse_list_query(
+    resource: Resource[Any],
+    arguments: Mapping[str, list[bytes]],
+    cursors: CursorCodec,
+    restriction: tuple[str, Any] | None = None,
+) -> ListQuery:
+    """Read a query string.
+
+    Args:
+        resource: the collection.
+        arguments: the query string's parameters.
+        cursors: reads the cursor.
+        restriction: the property and its stored value that the caller is limited to.
+
+    Raises:
+        Problem: 400, naming the parameter: it is unknown, its value is none, or no index serves it.
+    """
+    given = decode_names(arguments)
+    known = own_parameters(resource)
+    own = {name: decode_parameter(name, given[name]) for name in known if name in given}
+    wanted = _query(resource, {name: values for name, values in given.items() if name not in known}, own.get("sort"))
+    wanted = replace(restricted(wanted, restriction), deleted=flag("deleted", own.get("deleted")))
+    parameter = next((name for name in given if name not in known), "sort")
+    query = ListQuery(
+        parameters=_pairs(given),
+        query=served(resource.model, wanted, parameter),
+        limit=parse_limit(own.get("limit"), resource.page_size, resource.max_page_size),
+        projection=parse_fields(resource.model, given.get("fields")),
+        count=flag("count", own.get("count")),
+    )
+    if query.count:
+        _check_countable(resource, query.query)
+    if "cursor" not in own:
+        return query
+    cursor = cursors.decode(own["cursor"], query.scope(resource.path))
+    start = Position(cursor.key, cursor.id, cursor.inclusive)
+    return replace(query, start=start, backward=cursor.backward)
+
+
+def _query(resource: Resource[Any], filters: Mapping[str, list[bytes]], sort_text: str | None) -> Query:
+    model: type[Model] = resource.model
+    limits = FilterLimits(resource.max_filters, resource.max_values)
+    found = parse_filters(model, filters, filterable(model), allowed_parameters(resource), limits)
+    sort, descending = parse_sort(model, sort_text)
+    return Query(found.among, found.ranges, sort, descending)
+
+
+def _check_countable(resource: Resource[Any], query: Query) -> None:
+    """Refuse to count what only versions could be counted of.
+
+    Raises:
+        Problem: 400.
+    """
+    info = resource.info
+    if info.history and (query.among or {*query.ranges, *query.sort} - {*info.indexes[0].properties}):
+        detail = "Every version is in the index, so that only all documents, or a range of keys, can be counted."
+        raise Problem(400, "no-index", detail, parameter="count")
+
+
+def restricted(query: Query, restriction: tuple[str, Any] | None) -> Query:
+    """The query within what the caller is limited to.
+
+    Raises:
+        Problem: 400, it asks for a range of that very property.
+    """
+    if restriction is None:
+        return query
+    name, value = restriction
+    if name in query.ranges:
+        detail = f"Your list is limited to one value of `{name}`, so there are no ranges of it."
+        raise Problem(400, "bad-parameter", detail, parameter=name)
+    return query.restricted(name, value)
+
+
+def _pairs(given: Mapping[str, list[bytes]]) -> list[tuple[str, str]]:
+    return [(name, value.decode("utf-8")) for name, values in given.items() if name != "cursor" for value in values]

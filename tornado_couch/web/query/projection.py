@@ -1,0 +1,78 @@
+"""`fields=a,b`: a part of a representation, and the entity tag that tells it from the whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...models import Model, model_info
+from ..http import Preconditions
+from ..problems import Problem
+from .decoding import decode_parameter
+
+__all__ = ["Projection", "of_projection", "parse_fields"]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The properties that a client wants to see.
+
+    Attributes:
+        names: of the properties, in JSON.
+    """
+
+    names: frozenset[str]
+
+    @property
+    def variant(self) -> str:
+        """What follows the revision in the entity tag; the order of the names makes no difference."""
+        digest = hashlib.sha256(",".join(sorted(self.names)).encode()).hexdigest()
+        return f"fields={digest[:12]}"
+
+    def apply(self, shown: Mapping[str, Any]) -> dict[str, Any]:
+        """A representation with these properties alone."""
+        return {name: value for name, value in shown.items() if name in self.names}
+
+    def apply_to_item(self, item: Mapping[str, Any]) -> dict[str, Any]:
+        """An item of a collection; what is said of it stays, and its entity tag is that of the part."""
+        tag = f'{item["_etag"].removesuffix(chr(34))};{self.variant}"'
+        kept = {name: value for name, value in item.items() if name.startswith("_")}
+        return {**kept, "_etag": tag, **self.apply(item)}
+
+
+def parse_fields(cls: type[Model], values: Sequence[bytes] | None) -> Projection | None:
+    """What a request's `fields` asks for; None where it has none.
+
+    Args:
+        cls: the model.
+        values: the parameter's values, as they came.
+
+    Raises:
+        Problem: 400, it is given twice, empty, or names what there is not.
+    """
+    if not values:
+        return None
+    names = decode_parameter("fields", values).split(",")
+    allowed = [each.name for each in model_info(cls).properties.values() if not each.secret]
+    unknown = [name for name in names if name not in allowed]
+    if unknown:
+        detail = "`fields` names properties, separated by commas; see `allowed`."
+        raise Problem(400, "bad-parameter", detail, parameter="fields", allowed=allowed)
+    return Projection(frozenset(names))
+
+
+def of_projection(preconditions: Preconditions, projection: Projection | None) -> Preconditions:
+    """The preconditions of a GET without those tags that are of another part of the document.
+
+    They name its revision, but a client that has another part does not have this one.
+    """
+    tags = preconditions.if_none_match
+    if not isinstance(tags, tuple):
+        return preconditions
+    wanted = [projection.variant] if projection else []
+    kept = tuple(
+        tag for tag in tags if [each for each in tag.opaque.split(";") if each.startswith("fields=")] == wanted
+    )
+    return preconditions if len(kept) == len(tags) else replace(preconditions, if_none_match=kept)
