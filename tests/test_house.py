@@ -45,7 +45,7 @@ FLOORS: dict[str, list[str]] = {
     "tornado_couch.models": [
         "classification document_type merging pointers timestamps",
         "properties upgrades versions",
-        "declaration views",
+        "declaration round_trip views",
         "model",
         "design_document documents merger schema",
     ],

@@ -22,6 +22,7 @@ from .declaration import (
 )
 from .document_type import DocumentType
 from .properties import Property
+from .round_trip import check_options, check_round_trip
 from .timestamps import format_timestamp, with_sortable_datetimes
 from .upgrades import Upgrade, collect_upgrades, is_hidden
 from .views.indexes import Index, make_indexes
@@ -183,7 +184,8 @@ class Model(BaseModel):
         classified: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
+        check_options(cls.__name__, kwargs.keys() - ConfigDict.__annotations__.keys(), _OPTIONS)
+        super().__pydantic_init_subclass__()
         if classified is not None:
             cls.__classified__ = classified
         declared = _Declared(key, unique, indexes, reductions or {}, upgrades, history, soft_delete, partition)
@@ -257,6 +259,9 @@ class _Declared(NamedTuple):
     partition: str | None
 
 
+_OPTIONS = ("type", *_Declared._fields, "classified")
+
+
 def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInfo:
     document_type = DocumentType.parse(type_text)
     if document_type is None:
@@ -282,6 +287,7 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
             f"{cls.__name__}: a property cannot be called {hidden[0]!r} in JSON: names that begin so are this"
             " package's own. Give it another name or alias."
         )
+    check_round_trip(cls.__name__, properties, cls.model_fields, adapters, cls.model_config)
     check_reductions(cls.__name__, reductions, properties, adapters)
     check_merge_rules(cls.__name__, properties, cls.model_fields, adapters, named)
     return ModelInfo(

@@ -48,4 +48,10 @@ def with_sortable_datetimes(schema: Any) -> Any:
         copy["serialization"] = core_schema.plain_serializer_function_ser_schema(
             format_timestamp, return_schema=core_schema.str_schema(), when_used="json-unless-none"
         )
+        return core_schema.no_info_after_validator_function(_in_utc, copy)
     return copy
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """The moment in UTC, which is how it is stored and read again; a naive one is taken as UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

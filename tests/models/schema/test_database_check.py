@@ -210,7 +210,7 @@ class Own(Classification):
     """Nobody knows how it stores what."""
 
 
-class Ancient(Model, type="ancient_v1.0", key="k", extra="allow"):
+class Ancient(Model, type="ancient_v1.0", key="k"):
     k: str
     secret: Annotated[int, Own()]
 

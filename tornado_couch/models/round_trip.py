@@ -1,0 +1,312 @@
+"""Checks that each property of a model reads back as it was stored; done once, when the class is defined; pure.
+
+Values of each kind that a type allows are stored and read again. A property for which that gives another value would
+lose data without anybody noticing, so its class is refused, with what to write instead.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import decimal
+import difflib
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from ..errors import ModelDefinitionError
+from .properties import Property
+
+__all__ = ["check_options", "check_round_trip"]
+
+_MOST_SAMPLES = 24  # of one type; those of its parts are drawn from before they are combined
+_DEEPEST = 6
+
+Schema = Any  # a core schema of pydantic, or a part of one
+
+
+def check_options(cls_name: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse class arguments that nobody knows: a misspelt `unique=True` would silently promise nothing.
+
+    Raises:
+        ModelDefinitionError: with the nearest option that exists.
+    """
+    for name in given:
+        near = difflib.get_close_matches(name, known, 1, 0.5)
+        hint = f"; did you mean `{near[0]}`?" if near else f"; the options are {', '.join(sorted(known))}"
+        raise ModelDefinitionError(f"{cls_name}: unknown option `{name}`{hint}")
+
+
+def check_round_trip(
+    cls_name: str,
+    properties: Mapping[str, Property],
+    fields: Mapping[str, FieldInfo],
+    adapters: Mapping[str, TypeAdapter[Any]],
+    config: ConfigDict,
+) -> None:
+    """Refuse properties, and settings of the class, with which a stored document does not give back its values.
+
+    Args:
+        cls_name: for the messages.
+        properties: the model's.
+        fields: pydantic's, by attribute.
+        adapters: by the name in JSON.
+        config: the class's `model_config`.
+
+    Raises:
+        ModelDefinitionError: naming the property, why, and what to write instead.
+    """
+    if config.get("frozen"):
+        raise ModelDefinitionError(
+            f"{cls_name}: with frozen=True the store could not set the time stamps; mark single properties ReadOnly()"
+        )
+    if config.get("extra") == "allow":
+        raise ModelDefinitionError(
+            f'{cls_name}: with extra="allow" unknown properties would be accepted and then dropped; declare a property'
+            " of type dict[str, JsonValue] for them (what other programs add to a document is kept anyway)"
+        )
+    for name, each in properties.items():
+        fault = _named_twice(fields[each.attribute], name) or _unlike(adapters[name])
+        if fault:
+            raise ModelDefinitionError(f"{cls_name}: property {name!r} {fault}")
+
+
+def _named_twice(field: FieldInfo, name: str) -> str:
+    if field.exclude:
+        return "has exclude=True and would never be stored; use WriteOnly() to keep it from clients"
+    for other in (field.serialization_alias, field.validation_alias):
+        if other not in (None, name):
+            return "is stored and read under different names; use Field(alias=…) for both"
+    return ""
+
+
+def _unlike(adapter: TypeAdapter[Any]) -> str:
+    """What is wrong with a type that some value of it does not come back from; empty where all do."""
+    try:
+        schema = adapter.core_schema
+        definitions = {each["schema_ref"]: each for each in _nodes(schema) if "schema_ref" in each}
+        if unstorable := next((hint for node in _nodes(schema) if (hint := _UNSTORABLE.get(node["type"]))), None):
+            return unstorable
+        for sample in islice(_Samples(definitions).of(schema), _MOST_SAMPLES):
+            fault = _difference(adapter, sample)
+            if fault:
+                return f"{fault}; {_advice(schema)}"
+    except RecursionError:
+        return "has a type that nests too deeply to be checked"
+    return ""
+
+
+def _difference(adapter: TypeAdapter[Any], sample: object) -> str:
+    try:
+        value = adapter.validate_python(sample)
+    except Exception:  # noqa: BLE001 - a validator of the author's: it may raise anything for what is only a guess
+        return ""
+    try:
+        stored = json.loads(json.dumps(adapter.dump_python(value, mode="json", warnings=False)))
+    except Exception as error:  # noqa: BLE001 - likewise a serializer
+        return f"cannot be stored as JSON ({type(error).__name__})"
+    try:
+        again = adapter.validate_python(stored)
+    except ValidationError:
+        return f"is stored in a form that it does not accept ({_shown(stored)})"
+    except Exception:  # noqa: BLE001
+        return f"has a validator that fails for its stored form ({_shown(stored)})"
+    if not _same(value, again):
+        return f"does not read back as it was stored: {_shown(value)} becomes {_shown(again)}"
+    return ""
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are equal and of the same types, within containers as well."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, BaseModel):
+        return _same(one.__dict__, other.__dict__)
+    return bool(one == other)
+
+
+_UNSTORABLE = {
+    "json": "is read from JSON text and stored as a value; declare the type inside Json[…] instead",
+    "callable": "holds a function, which cannot be stored",
+    "is-subclass": "holds a class, which cannot be stored; store its name",
+    "generator": "holds an iterator, which can be read once; declare it as a list",
+}
+
+
+def _advice(schema: Schema) -> str:
+    """What to write instead, by the first part of the type that is known to lose something."""
+    nodes = list(_nodes(schema))
+    if any("SecretStr" in str(each.get("cls", "")) or _is_secret(each) for each in nodes):
+        return "declare it as str with Encrypted(), Hashed() or WriteOnly(), which hide it as well"
+    if any(each.get("strict") for each in nodes):
+        return "drop `strict`, since JSON has text for this type"
+    if any(each["type"] == "bytes" for each in nodes):
+        return "declare it as pydantic's Base64Bytes"
+    if any("serialization" in each for each in nodes):
+        return "drop its serializer, or add a validator that turns the stored form back into the value"
+    if any(each["type"] in ("union", "tagged-union") for each in nodes):
+        return "two forms of the union look the same in JSON: declare one of them, or a discriminated union"
+    if any(each["type"].startswith("function-") for each in nodes):
+        return "its validator changes its own result; make it leave a value alone that it returned before"
+    return "declare a type that JSON can hold"
+
+
+def _is_secret(node: Schema) -> bool:
+    return "mask" in str(node.get("metadata", "")) or "password" in str(node.get("metadata", ""))
+
+
+def _nodes(schema: Schema, seen: set[int] | None = None) -> Iterator[dict[str, Any]]:
+    """The parts of a core schema that have a type."""
+    seen = set() if seen is None else seen
+    todo = [schema]
+    while todo:
+        each = todo.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, dict):
+            if isinstance(each.get("type"), str):
+                yield each
+            todo += [value for key, value in each.items() if key not in ("serialization", "metadata")]
+        elif isinstance(each, list | tuple):
+            todo += each
+
+
+_UTC = dt.UTC
+_PLAIN: dict[str, tuple[object, ...]] = {
+    "none": (None,),
+    "bool": (True, False),
+    "str": ("text", "", "T-1", "a", "2020-02-03", "1"),
+    "int": (1, 0, -1, 7),
+    "float": (0.5, 1.0, -2.25),
+    "decimal": (decimal.Decimal("9.50"), decimal.Decimal(1), decimal.Decimal("-0.25")),
+    "bytes": (b"\xff", b"text"),
+    "date": (dt.date(2020, 2, 3),),
+    "time": (dt.time(1, 2, 3, 4), dt.time(1, 2, 3, tzinfo=_UTC)),
+    "datetime": (dt.datetime(2020, 2, 3, 4, 5, 6, 7, _UTC),),
+    "timedelta": (dt.timedelta(days=1, seconds=2, microseconds=3),),
+    "uuid": (uuid.UUID("8e03978e-40d5-43dd-9f0e-5c2d6a1f7b30"),),
+    "url": ("https://example.com/a?b=c",),
+    "multi-host-url": ("postgres://a:b@h1:1,h2:2/c",),
+    "complex": (1 + 2j,),
+    "any": ("text",),
+    "json": ("[1]", '"a"', "1"),
+}
+_TEXTS = ("192.0.2.1", "2001:db8::1", "192.0.2.0/24", "ann@example.com", "a/b", base64.b64encode(b"\xffa").decode())
+
+
+def _as_set(items: list[Any]) -> set[Any]:
+    try:
+        return set(items)
+    except TypeError:  # no member of a set before it is validated
+        return set()
+
+
+class _Samples:
+    """Values that a type may take, most of them valid; what is not is left out by whoever tries them."""
+
+    def __init__(self, definitions: Mapping[str, Schema]) -> None:
+        self._by_reference = definitions
+        self._depth = 0
+
+    def of(self, schema: Schema) -> Iterator[Any]:
+        """Some of the values of a part of a core schema."""
+        if self._depth > _DEEPEST:
+            return
+        self._depth += 1
+        try:
+            kind = schema["type"]
+            make: Callable[[Schema], Iterable[Any]] | None = getattr(self, "_" + kind.replace("-", "_"), None)
+            if kind in _PLAIN:
+                yield from _PLAIN[kind]
+            elif make is not None:
+                yield from make(schema)
+            elif isinstance(schema.get("schema"), dict):
+                yield from self.of(schema["schema"])
+            else:
+                yield from (*_TEXTS, *_PLAIN["str"], 1, (1,), ("a",), [1], ["a"])
+        finally:
+            self._depth -= 1
+
+    def _few(self, schema: Schema | None) -> list[Any]:
+        return list(islice(self.of(schema), 6)) if schema else ["text"]
+
+    def _literal(self, schema: Schema) -> Iterable[Any]:
+        return list(schema["expected"])
+
+    def _enum(self, schema: Schema) -> Iterable[Any]:
+        return list(schema["members"])
+
+    def _nullable(self, schema: Schema) -> Iterable[Any]:
+        return [*self._few(schema["schema"]), None]
+
+    def _definitions(self, schema: Schema) -> Iterable[Any]:
+        return self.of(schema["schema"])
+
+    def _definition_ref(self, schema: Schema) -> Iterable[Any]:
+        return self.of(self._by_reference[schema["schema_ref"]])
+
+    def _list(self, schema: Schema) -> Iterable[Any]:
+        items = self._few(schema.get("items_schema"))
+        return [[], *([each] for each in items), items]
+
+    def _set(self, schema: Schema) -> Iterable[Any]:
+        return [set(), *(found for each in self._few(schema.get("items_schema")) if (found := _as_set([each])))]
+
+    def _frozenset(self, schema: Schema) -> Iterable[Any]:
+        return map(frozenset, self._set(schema))
+
+    def _tuple(self, schema: Schema) -> Iterable[Any]:
+        parts, variadic = schema["items_schema"], schema.get("variadic_item_index")
+        options = [self._few(part) or [None] for index, part in enumerate(parts)]
+        if variadic is not None and len(parts) == 1:
+            return [(), *((each,) for each in options[0]), tuple(options[0])]
+        most = max(map(len, options), default=0)
+        return [tuple(option[number % len(option)] for option in options) for number in range(most)]
+
+    def _dict(self, schema: Schema) -> Iterable[Any]:
+        keys, values = self._few(schema.get("keys_schema")), self._few(schema.get("values_schema"))
+        return [{}, *({key: values[number % len(values)]} for number, key in enumerate(keys) if values)]
+
+    def _union(self, schema: Schema) -> Iterable[Any]:
+        for choice in schema["choices"]:
+            yield from self._few(choice[0] if isinstance(choice, tuple) else choice)
+
+    def _tagged_union(self, schema: Schema) -> Iterable[Any]:
+        for choice in schema["choices"].values():
+            yield from self._few(choice)
+
+    def _model(self, schema: Schema) -> Iterable[Any]:
+        return self.of(schema["schema"])
+
+    def _model_fields(self, schema: Schema) -> Iterable[Any]:
+        return self._members(schema["fields"])
+
+    def _dataclass_args(self, schema: Schema) -> Iterable[Any]:
+        return self._members({each["name"]: each for each in schema["fields"]})
+
+    def _typed_dict(self, schema: Schema) -> Iterable[Any]:
+        return self._members(schema["fields"])
+
+    def _members(self, fields: Mapping[str, Schema]) -> Iterable[Any]:
+        options = {
+            field.get("validation_alias") if isinstance(field.get("validation_alias"), str) else name: found
+            for name, field in fields.items()
+            if (found := self._few(field["schema"]))
+        }
+        most = max(map(len, options.values()), default=1)
+        return [{name: found[number % len(found)] for name, found in options.items()} for number in range(most)]
