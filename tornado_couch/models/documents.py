@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 M = TypeVar("M", bound=Model)
+
+_EXACT = 2**53 - 1  # the largest integer that a JavaScript number holds exactly
+_MOST_COMPARED = 40_000  # pairs of items in one list
 Document = dict[str, Any]
 
 
@@ -120,6 +123,9 @@ def to_document(model: Model, stored: Document | None = None) -> Document:
 
     A property that is None by default and None now is left out.
 
+    Raises:
+        ValidationFailed: an indexed property has an integer that views cannot hold.
+
     Args:
         model: the model.
         stored: the document that it was read from, in the clear; without it, as it was stored.
@@ -135,12 +141,27 @@ def to_document(model: Model, stored: Document | None = None) -> Document:
         document["_rev"] = model._rev
     document["type"] = _written_type(info, stored)
     document.update(_properties(model, info))
+    _check_exact(info, document)
     _carry_unknown(model, document, stored)
     for name, value in stored.items():
         # Of CouchDB's own members only the attachments are part of what is written.
         if name not in info.properties and name != "type" and (not name.startswith("_") or name == "_attachments"):
             document[name] = value
     return document
+
+
+def _check_exact(info: ModelInfo, document: Document) -> None:
+    """Refuse integers that a view would round: JavaScript, and so CouchDB's views, would never find them again.
+
+    Raises:
+        ValidationFailed: an indexed property has an integer beyond 2^53.
+    """
+    for name in {each for index in info.indexes for each in index.properties}:
+        value = document.get(name)
+        if isinstance(value, int) and abs(value) > _EXACT:
+            detail = f"Must lie between -{_EXACT} and {_EXACT}, since documents are found by it."
+            keyword = "maximum" if value > 0 else "minimum"
+            raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": keyword, "detail": detail}])
 
 
 def _written_type(info: ModelInfo, stored: Document) -> str:
@@ -157,14 +178,58 @@ def _properties(model: Model, info: ModelInfo) -> Document:
 
 
 def _carry_unknown(model: BaseModel, written: Document, stored: Document) -> None:
-    """Keep what nested models do not know, as at the top."""
+    """Keep the members that nested models do not declare, as at the top; within lists and dictionaries as well."""
     for attribute, field in type(model).model_fields.items():
-        inner, name = getattr(model, attribute), field.alias or attribute
-        before, after = stored.get(name), written.get(name)
-        if isinstance(inner, BaseModel) and isinstance(before, dict) and isinstance(after, dict):
+        name = field.alias or attribute
+        if name in stored and name in written:
+            _carry_within(getattr(model, attribute), written[name], stored[name])
+
+
+def _carry_within(inner: Any, after: Any, before: Any) -> None:
+    """Give what is written back to a value's nested models from what is stored of them."""
+    if isinstance(inner, BaseModel):
+        if isinstance(before, dict) and isinstance(after, dict):
             _carry_unknown(inner, after, before)
             known = {each.alias or name for name, each in type(inner).model_fields.items()}
             after.update({name: value for name, value in before.items() if name not in known})
+    elif isinstance(inner, dict) and isinstance(before, dict) and isinstance(after, dict):
+        for value, name in zip(inner.values(), after, strict=False):  # a dictionary is written in its own order
+            if name in before:
+                _carry_within(value, after[name], before[name])
+    elif isinstance(inner, list | tuple) and isinstance(before, list) and isinstance(after, list):
+        if not any(isinstance(each, BaseModel | dict | list | tuple) for each in inner):
+            return  # nothing in it can hold a model
+        for value, new, old in zip(inner, after, _matched(after, before), strict=False):
+            _carry_within(value, new, old)
+
+
+def _matched(after: list[Any], before: list[Any]) -> list[Any]:
+    """For each item that is written, the stored item that it comes from.
+
+    That is the first one left with the same members as far as both have them; otherwise, where no item was added or
+    removed, the one in the same place. Items of a long list are looked for in their own places alone, since every item
+    would be compared with every other.
+    """
+    long = len(after) * len(before) > _MOST_COMPARED
+    free = dict(enumerate(before))
+    found: dict[int, Any] = {}
+    for place, item in enumerate(after):
+        candidates = [place][: place in free] if long else [*[place][: place in free], *free]
+        match = next((number for number in candidates if _agree(item, free[number])), None)
+        if match is not None:
+            found[place] = free.pop(match)
+    if len(after) == len(before):
+        found |= {place: free[place] for place in range(len(after)) if place not in found and place in free}
+    return [found.get(place) for place in range(len(after))]
+
+
+def _agree(item: Any, other: Any) -> bool:
+    """Whether an item that is written is a stored one, of which it may lack members."""
+    if isinstance(item, dict) and isinstance(other, dict):
+        return all(name in other and _agree(value, other[name]) for name, value in item.items())
+    if isinstance(item, list) and isinstance(other, list):
+        return len(item) == len(other) and all(map(_agree, item, other))
+    return bool(item == other)
 
 
 def representation(model: Model) -> Document:

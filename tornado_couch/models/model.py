@@ -22,7 +22,7 @@ from .declaration import (
 )
 from .document_type import DocumentType
 from .properties import Property
-from .round_trip import check_options, check_round_trip
+from .round_trip import check_options, check_order, check_round_trip
 from .timestamps import format_timestamp, with_sortable_datetimes
 from .upgrades import Upgrade, collect_upgrades, is_hidden
 from .views.indexes import Index, make_indexes
@@ -288,6 +288,9 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
             " package's own. Give it another name or alias."
         )
     check_round_trip(cls.__name__, properties, cls.model_fields, adapters, cls.model_config)
+    composed = {name for columns in composites for name in columns if name in properties}
+    plain = [each.name for each in properties.values() if (each.indexed or each == named) and not each.protected]
+    check_order(cls.__name__, adapters, dict.fromkeys([*plain, *sorted(composed)]))
     check_reductions(cls.__name__, reductions, properties, adapters)
     check_merge_rules(cls.__name__, properties, cls.model_fields, adapters, named)
     return ModelInfo(

@@ -41,7 +41,7 @@ def schema_at_rest(cls: type[Model]) -> dict[str, Any]:
     - Hashed and encrypted properties have their stored form; one of a class of one's own may have any.
     - A time stamp has six decimals and the offset +00:00.
     - Members with a leading underscore or `tornado_couch_` are not the model's, nor are signatures; others are
-      refused unless the model says `extra="allow"`.
+      refused.
 
     Raises:
         ModelDefinitionError: a property has a type that JSON Schema has no words for.

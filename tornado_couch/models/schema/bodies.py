@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 from functools import cache
 from typing import Any, Literal
 
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import Draft202012Validator, FormatChecker, validators
 from jsonschema.exceptions import ValidationError as SchemaError
 
 from ..model import Model, model_info
@@ -27,6 +29,10 @@ _IGNORED = ("_href", "_etag")
 _IGNORED_OF_KEPT = ("_deleted_on", "_version", "_written_on")
 
 
+# RFC 3339 §5.6, `partial-time` with an offset or without one.
+_TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
+
+
 @cache
 def body_schema(cls: type[Model], action: Action) -> dict[str, Any]:
     """The schema of the body that creates or replaces a document. Do not change what comes back.
@@ -36,6 +42,8 @@ def body_schema(cls: type[Model], action: Action) -> dict[str, Any]:
     """
     info = model_info(cls)
     schema = cls.model_json_schema(by_alias=True, mode="validation")
+    if "properties" not in schema:  # a model that has itself for a part is a reference to its own definition
+        schema = {**copy.deepcopy(schema["$defs"][schema["$ref"].rpartition("/")[2]]), "$defs": schema["$defs"]}
     for part in (schema, *schema.get("$defs", {}).values()):
         # An unknown member that was silently dropped would be a client's typing error unseen.
         if "properties" in part:
@@ -62,18 +70,42 @@ def _formats() -> FormatChecker:
     """The formats that are checked: the same ones whatever other packages are installed, as for date-time."""
     checker = FormatChecker(formats=())
     checker.checkers = dict(Draft202012Validator.FORMAT_CHECKER.checkers)
+    # Pydantic's `time` may be without an offset, and is written so, although RFC 3339 demands one.
+    checker.checks("time")(lambda value: not isinstance(value, str) or _TIME.fullmatch(value) is not None)
     checker.checks("date-time")(lambda value: not isinstance(value, str) or is_timestamp(value))
     return checker
 
 
 @cache
-def _validator(cls: type[Model], action: Action) -> Draft202012Validator:
-    return Draft202012Validator(body_schema(cls, action), format_checker=_formats())
+def _validator(cls: type[Model], action: Action) -> Any:
+    return _Validator(_checkable(body_schema(cls, action)), format_checker=_formats())
 
 
 @cache
 def _quick_check(cls: type[Model], action: Action) -> Callable[[Any], bool] | None:
-    return quick_check(body_schema(cls, action), _formats())
+    return quick_check(_checkable(body_schema(cls, action)), _formats())
+
+
+def _checkable(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without patterns that Python cannot read, such as `\\p{L}`; pydantic itself checks those."""
+    found = copy.deepcopy(schema)
+    for part in _parts(found):
+        try:
+            re.compile(part.get("pattern", ""))
+        except re.error:
+            del part["pattern"]
+    return found
+
+
+def _multiple_of(_: Any, step: Any, value: Any, __: Any) -> Iterator[SchemaError]:
+    """`multipleOf` in decimal arithmetic: in that of floats 19.99 would be no multiple of 0.01."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    if not math.isfinite(value) or Fraction(str(value)) % Fraction(str(step)):
+        yield SchemaError(f"not a multiple of {step}")
+
+
+_Validator: Any = validators.extend(Draft202012Validator, {"multipleOf": _multiple_of})
 
 
 def body_problems(cls: type[Model], action: Action, body: Any) -> list[Problem]:
