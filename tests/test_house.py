@@ -58,6 +58,7 @@ FLOORS: dict[str, list[str]] = {
         "reconciler upgrade",
     ],
     "tornado_couch.web": [
+        "problem_kinds",
         "problems",
         "access http",
         "hooks",

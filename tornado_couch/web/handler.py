@@ -139,7 +139,7 @@ class AnswerMixin(ProblemHandler):
             try:
                 self._preconditions = Preconditions.from_headers(self.fields)
             except MalformedEntityTag as error:
-                raise Problem(400, "malformed-entity-tag", f"{error}.") from None
+                raise Problem.of("malformed-entity-tag", f"{error}.") from None
         return self._preconditions
 
     def preferences(self) -> Preferences:
@@ -207,7 +207,7 @@ class AnswerMixin(ProblemHandler):
         preconditions = of_projection(self.preconditions(), self.projection)
         status = preconditions.evaluate_read(revision)
         if status == 412:
-            raise Problem(412, "revision-mismatch", headers={"ETag": entity_tag(revision)})
+            raise Problem.of("revision-mismatch", headers={"ETag": entity_tag(revision)})
         if status == 304:
             # The client's own tag says which of the revision's representations it has.
             tags = preconditions.if_none_match
@@ -344,7 +344,7 @@ class ResourceHandler(AdmissionMixin, AnswerMixin):
         if not any(accepts(accepted, each) for each in types):
             raise Problem(406, detail=f"This is available as {' or '.join(types)}.")
         if "%" in self.request.path and _MALFORMED_ESCAPE.search(self.request.path):
-            raise Problem(400, "malformed-path", "In a path `%` is followed by two hexadecimal digits.")
+            raise Problem.of("malformed-path", "In a path `%` is followed by two hexadecimal digits.")
         self.preferences()  # strict handling of an unknown one must not come after the work
         self.principal = await self._authenticated()
         if self.option("rate_limit") is not None:

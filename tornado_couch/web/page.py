@@ -123,7 +123,7 @@ class PageHandler(AdmissionMixin):
         try:
             status = Preconditions.from_headers(self.request.headers).evaluate_read(page.revision)
         except MalformedEntityTag as error:
-            raise Problem(400, "malformed-entity-tag", f"{error}.") from None
+            raise Problem.of("malformed-entity-tag", f"{error}.") from None
         if status == 412:
-            raise Problem(412, "revision-mismatch", "This has another revision; GET it again.")
+            raise Problem.of("revision-mismatch", "This has another revision; GET it again.")
         return status == 304

@@ -1,15 +1,15 @@
-"""Problem details (RFC 9457) for every error, and the one table that maps our errors to them."""
+"""Problem details (RFC 9457) for every error, and the table that says of which kind each error is."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from http.client import responses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from tornado.web import HTTPError, RequestHandler
 
 from .. import _json, errors
+from .problem_kinds import KINDS, title
 
 if TYPE_CHECKING:
     from .openapi.operation import ApiOperation
@@ -27,9 +27,6 @@ _DETAILS = {
     412: "The document has another revision; GET it again.",
     500: "The service failed. Whoever runs it can find out why.",
 }
-
-# Python before 3.13 has the names of RFC 7231 for these.
-_TITLES = {**responses, 413: "Content Too Large", 422: "Unprocessable Content"}
 
 
 class Problem(HTTPError):
@@ -58,43 +55,55 @@ class Problem(HTTPError):
         self.headers = headers or {}
         self.members = members
 
+    @classmethod
+    def of(cls, kind: str, detail: str = "", *, headers: dict[str, str] | None = None, **members: Any) -> Self:
+        """A problem of one of the package's own kinds, which decides the status.
+
+        Args:
+            kind: a key of `KINDS`.
+            detail: a sentence for the client; without it, the sentence of the kind.
+            headers: header fields of the answer.
+            members: further members of the problem.
+        """
+        known = KINDS[kind]
+        return cls(known.status, kind, detail or known.detail, headers=headers, **members)
+
     def body(self, instance: str) -> dict[str, Any]:
         """The problem details object."""
-        title = _TITLES.get(self.status_code, "Unknown")
         kind = f"urn:tornado-couch:problem:{self.kind}" if self.kind else "about:blank"
-        detail = self.detail or _DETAILS.get(self.status_code, f"{title}.")
-        found = {"type": kind, "title": title, "status": self.status_code, "detail": detail}
+        detail = self.detail or _DETAILS.get(self.status_code, f"{title(self.status_code)}.")
+        found = {"type": kind, "title": title(self.status_code), "status": self.status_code, "detail": detail}
         return {**found, "instance": instance, **self.members}
 
 
-_NO_STORE = "The service's database cannot be used at the moment. Try again later."
-_UNKNOWN = "Whether the change was stored is not known: the database's answer was lost. Read before you send it again."
-
-# The first class that fits decides: (class, status, kind, detail).
-_TABLE: tuple[tuple[type[Exception], int, str, str], ...] = (
-    (errors.ValidationFailed, 422, "validation", "The values do not satisfy the schema; see `errors`."),
-    (errors.PatchTestFailed, 409, "patch-test-failed", "A `test` of the patch does not hold; GET the document again."),
-    (errors.Unmergeable, 409, "unmergeable", "The rules cannot decide between the leaves; see `errors`."),
-    (errors.DocumentNotFound, 404, "", "There is no such document."),
-    (errors.DocumentExists, 409, "exists", "A document with that key exists already."),
-    (errors.RevisionMismatch, 412, "revision-mismatch", "The document has another revision; GET it again."),
-    (errors.RetriesExhausted, 503, "contended", "Too many writers at once; nothing was written. Try again."),
-    (errors.UnsupportedVersion, 502, "unsupported-version", "The stored document is of a version not known here."),
-    (errors.InvalidDocument, 502, "unreadable-document", "The stored document does not fit its model."),
-    (errors.DecryptionFailed, 502, "unreadable-document", "The stored document cannot be decrypted."),
-    (errors.InvalidSignature, 502, "tampered-document", "The stored document is not what this service wrote."),
-    (errors.OutcomeUnknown, 503, "outcome-unknown", _UNKNOWN),
-    (errors.TimedOut, 504, "database-timeout", "The service's database did not answer in time."),
-    (errors.Unavailable, 503, "database-unavailable", _NO_STORE),
-    (errors.InvalidReply, 503, "database-unavailable", _NO_STORE),
-    (errors.Forbidden, 403, "refused-by-database", "The database refused this change."),
-    (errors.TooLarge, 413, "", "The document is larger than the database accepts."),
+# The first class that fits decides: the kind, and a detail where the kind's own would not be precise enough.
+_KINDS_OF_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
+    (errors.ValidationFailed, "validation", ""),
+    (errors.PatchTestFailed, "patch-test-failed", ""),
+    (errors.Unmergeable, "unmergeable", ""),
+    (errors.DocumentExists, "exists", ""),
+    (errors.RevisionMismatch, "revision-mismatch", ""),
+    (errors.RetriesExhausted, "contended", ""),
+    (errors.UnsupportedVersion, "unsupported-version", ""),
+    (errors.InvalidDocument, "unreadable-document", ""),
+    (errors.DecryptionFailed, "unreadable-document", "The stored document cannot be decrypted."),
+    (errors.InvalidSignature, "tampered-document", ""),
+    (errors.OutcomeUnknown, "outcome-unknown", ""),
+    (errors.TimedOut, "database-timeout", ""),
+    (errors.Unavailable, "database-unavailable", ""),
+    (errors.InvalidReply, "database-unavailable", ""),
+    (errors.Forbidden, "refused-by-database", ""),
     # The service's own account, database or design documents are not in order: for the client an outage.
-    (errors.Unauthorized, 503, "database-unavailable", _NO_STORE),
-    (errors.NotFound, 503, "database-unavailable", _NO_STORE),
-    (errors.TooManyRequests, 503, "database-unavailable", _NO_STORE),
+    (errors.Unauthorized, "database-unavailable", ""),
+    (errors.NotFound, "database-unavailable", ""),
+    (errors.TooManyRequests, "database-unavailable", ""),
 )
 
+# Errors for which the status says it all.
+_STATUSES_OF_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
+    (errors.DocumentNotFound, 404, "There is no such document."),
+    (errors.TooLarge, 413, "The document is larger than the database accepts."),
+)
 
 _FOR_OPERATORS = (errors.CouchError, errors.InvalidDocument, errors.RetriesExhausted, errors.SecurityError)
 
@@ -103,10 +112,15 @@ def problem_of(status: int, error: BaseException | None) -> Problem:
     """The problem that an exception, or a bare status, is answered with."""
     if isinstance(error, Problem):
         return error
-    for kind, mapped, name, detail in _TABLE:
-        if isinstance(error, kind):
-            late = isinstance(error, errors.OutcomeUnknown) and isinstance(error.__cause__, errors.TimedOut)
-            return _with_members(Problem(504 if late else mapped, name, detail), error)
+    for expected, known_status, detail in _STATUSES_OF_ERRORS:
+        if isinstance(error, expected):
+            return Problem(known_status, detail=detail)
+    for expected, kind, detail in _KINDS_OF_ERRORS:
+        if isinstance(error, expected):
+            problem = Problem.of(kind, detail)
+            if isinstance(error, errors.OutcomeUnknown) and isinstance(error.__cause__, errors.TimedOut):
+                problem.status_code = 504
+            return _with_members(problem, error)
     return Problem(status)
 
 

@@ -52,8 +52,8 @@ from tornado_couch import (
 from tornado_couch.models import body_problems
 from tornado_couch.web import ApiOperation, Authenticated, BasicAccounts, BearerJWT, Cors, NotFoundHandler, RateLimit
 from tornado_couch.web import ReadOnly as ReadOnlyPolicy
-from tornado_couch.web.openapi.problem_kinds import KINDS
-from tornado_couch.web.problems import _TABLE
+from tornado_couch.web.problem_kinds import KINDS
+from tornado_couch.web.problems import _KINDS_OF_ERRORS
 
 
 class Origin(BaseModel):
@@ -514,20 +514,36 @@ def test_hooks_of_ones_own_may_answer_otherwise(nowhere: Store) -> None:
     assert "default" in operation["responses"]
 
 
-def test_every_kind_of_problem_in_the_code_is_described() -> None:
-    """With the status that it is raised with."""
-    found: dict[str, set[int]] = {}
+def test_every_kind_of_problem_in_the_code_is_in_the_table() -> None:
+    """No call repeats a kind's status, no kind is missing in the table, and none is there that nothing answers with."""
+    used = {kind for _, kind, _ in _KINDS_OF_ERRORS}
+    repeated = []
     for path in (Path(tornado_couch.__file__).parent / "web").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Problem" and len(node.args) > 1:
-                status, kind = node.args[:2]
-                if isinstance(status, ast.Constant) and isinstance(kind, ast.Constant):
-                    found.setdefault(kind.value, set()).add(status.value)
-    for _, status, kind, _ in _TABLE:
-        found.setdefault(kind, set()).add(status)
-    del found[""]
-    untold = {kind: found[kind] for kind in found if found[kind] != {KINDS[kind].status if kind in KINDS else 0}}
-    assert untold == {}, "tell of them in tornado_couch/web/openapi/problem_kinds.py, and where they are an answer"
+            if not isinstance(node, ast.Call):
+                continue
+            name = ast.unparse(node.func)
+            if name == "Problem.of" and isinstance(node.args[0], ast.Constant):
+                used.add(node.args[0].value)
+            if name == "Problem" and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
+                repeated.append(ast.unparse(node))
+            if name == "unauthenticated":
+                used |= {each.value for each in node.args if isinstance(each, ast.Constant) and each.value in KINDS}
+                used.add("authentication-required")  # its kind where none is named
+    assert repeated == []
+    assert used - KINDS.keys() == set()
+    assert KINDS.keys() - used == set()
+
+
+async def test_the_status_of_a_kind_is_one_line(store: Store, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changed in the table, it is changed in the answer and in the API document."""
+    monkeypatch.setitem(KINDS, "validation", KINDS["validation"]._replace(status=418))
+    app = Application(resource("/melons", Melon, store), policy=AllowAny())
+    ask: Client = await serve(app)
+    assert (await ask("POST", "/melons", {"color": []})).status == 418
+    described = openapi_document(app, ApiInfo("Orchard", "1.0"))["paths"]["/melons"]["post"]["responses"]
+    assert "418" in described
+    assert "validation" not in str(described.get("422"))
 
 
 # ---------------------------------------------------------------- served

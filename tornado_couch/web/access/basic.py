@@ -125,7 +125,7 @@ class BasicAccounts:
     async def _in_turn(self, name: str, password: str) -> Principal:
         if self._waiting >= self._queue:
             detail = "Too many passwords are being checked. Try again later."
-            raise Problem(503, "busy", detail, headers={"Retry-After": "1"})
+            raise Problem.of("busy", detail, headers={"Retry-After": "1"})
         self._waiting += 1
         try:
             async with self._turns:

@@ -51,7 +51,7 @@ class Authenticator(Protocol):
 def unauthenticated(detail: str, challenges: Iterable[str], kind: str = "authentication-required") -> Problem:
     """A 401 with its challenges, which it must have (RFC 9110 §15.5.2)."""
     value = ", ".join(challenges)
-    return Problem(401, kind, detail, headers={"WWW-Authenticate": value} if value else {})
+    return Problem.of(kind, detail, headers={"WWW-Authenticate": value} if value else {})
 
 
 def with_challenges(problem: Problem, challenges: Iterable[str]) -> Problem:

@@ -58,8 +58,7 @@ class RateDecision:
 
     def problem(self) -> Problem:
         """The 429 for a request that is over the limit; it has the header fields."""
-        return Problem(
-            429,
+        return Problem.of(
             "quota-exceeded",
             f"There is a limit of {self.limit} requests in {self.window} seconds. Try again in {self.reset}.",
             headers=self.headers,

@@ -173,7 +173,7 @@ def _preconditions(asked: dict[str, Any]) -> Preconditions:
     try:
         return Preconditions(parse_entity_tags(asked["if_match"]))
     except MalformedEntityTag as error:
-        raise Problem(400, "malformed-entity-tag", f"{error}.") from None
+        raise Problem.of("malformed-entity-tag", f"{error}.") from None
 
 
 def _faults(pointer: str, asked: Any) -> list[dict[str, str]]:

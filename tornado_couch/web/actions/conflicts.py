@@ -154,7 +154,7 @@ class ConflictsHandler(Rewriter):
         """
         if_match = self.preconditions().if_match
         if if_match is None:
-            raise Problem(428, "if-match-required", "Say in If-Match which leaves the decision is meant for.")
+            raise Problem.of("if-match-required", "Say in If-Match which leaves the decision is meant for.")
         if if_match != "*" and not any(_names(tag, found) for tag in if_match):
             raise RevisionMismatch("the document has other leaves", found.tag)
 

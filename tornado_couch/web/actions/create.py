@@ -9,6 +9,7 @@ from typing import Any
 from ...errors import ValidationFailed
 from ...models import Model, ModelInfo, validated
 from ..handler import ResourceHandler
+from ..problem_kinds import KINDS
 from ..problems import Problem, problem_of
 from .results import OutcomeMixin, breathe
 
@@ -139,13 +140,13 @@ def _refuse_invalid(items: list[Any]) -> None:
     """
     problems: list[dict[str, str]] = []
     for index, each in enumerate(items):
-        if isinstance(each, Exception) and (problem := problem_of(500, each)).status_code == 422:
+        if isinstance(each, Exception) and (problem := problem_of(500, each)).status_code == KINDS["validation"].status:
             problems += [{**fault, "pointer": f"/{index}{fault['pointer']}"} for fault in _faults(problem)]
     if problems:
         raise ValidationFailed(problems)
 
 
 def _faults(problem: Problem) -> list[dict[str, str]]:
-    """What a 422 complains of; a hook's own problem need not point anywhere."""
+    """The faults of an invalid item; a hook's own problem need not point anywhere."""
     faults: list[dict[str, str]] = problem.members.get("errors") or []
     return faults or [{"pointer": "", "keyword": problem.kind or "refused", "detail": problem.detail}]

@@ -123,7 +123,7 @@ class WriteMixin(ResourceHandler):
 
 
 def _refuse_without_if_match(_: str) -> bool:
-    raise Problem(428, "if-match-required", "Say in If-Match which revision the change is meant for.")
+    raise Problem.of("if-match-required", "Say in If-Match which revision the change is meant for.")
 
 
 class Rewriter(WriteMixin):
@@ -137,7 +137,7 @@ class Rewriter(WriteMixin):
         """
         info = self.resource.info
         if info.key and body.get(info.key.name, info.key_value(key)) != info.key_value(key):
-            raise Problem(400, "key-mismatch", f"`{info.key.name}` differs from the key in the URL.")
+            raise Problem.of("key-mismatch", f"`{info.key.name}` differs from the key in the URL.")
 
     async def put_missing(self, key: Any, body: dict[str, Any], given: Preconditions | None = None) -> Any:
         """Restore or create the document that a PUT did not find.

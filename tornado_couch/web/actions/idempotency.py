@@ -57,7 +57,7 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
     text = "" if match is None else match["bare"] or re.sub(r"\\(.)", r"\1", match["string"])
     if not 0 < len(text) <= _LONGEST:
         detail = f'The field must be a string of 1 to {_LONGEST} characters, such as "8e03978e-40d5-43dd".'
-        raise Problem(400, "malformed-idempotency-key", f"Idempotency-Key: {detail}")
+        raise Problem.of("malformed-idempotency-key", f"Idempotency-Key: {detail}")
     return text
 
 
@@ -69,7 +69,7 @@ def refuse_key(headers: Mapping[str, str]) -> None:
     """
     if "Idempotency-Key" in headers:
         detail = "A key is for one document: its id follows from it. Send documents one by one, or without a key."
-        raise Problem(400, "idempotency-key-for-many", f"Idempotency-Key: {detail}")
+        raise Problem.of("idempotency-key-for-many", f"Idempotency-Key: {detail}")
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class OnceMixin(Creator):
         running: set[str] = self.settings.setdefault("_tornado_couch_running", set())
         if mark.id in running:
             detail = "The first request with this Idempotency-Key is still running. Send it again later."
-            raise Problem(409, "idempotent-request-running", detail, headers={"Retry-After": "1"})
+            raise Problem.of("idempotent-request-running", detail, headers={"Retry-After": "1"})
         running.add(mark.id)
         try:
             yield
@@ -232,13 +232,13 @@ class OnceMixin(Creator):
 
 def _gone() -> Problem:
     detail = "The document that was created with this Idempotency-Key has been deleted since."
-    return Problem(410, "idempotent-result-gone", detail)
+    return Problem.of("idempotent-result-gone", detail)
 
 
 def _refuse_other(document: dict[str, Any], mark: Mark) -> None:
     if not hmac.compare_digest(str(document.get(PROPERTY)), mark.fingerprint):
         detail = "This Idempotency-Key was used with another body. A new request needs a new key."
-        raise Problem(422, "idempotency-key-reused", detail)
+        raise Problem.of("idempotency-key-reused", detail)
 
 
 def _hmac(key: bytes, purpose: bytes, message: bytes) -> bytes:

@@ -90,7 +90,7 @@ class ExportMixin(LineWriter):
         for name in ("limit", "cursor", "count"):
             if name in self.request.query_arguments:
                 detail = f"An export is of everything that the filters let through; `{name}` is for pages of {JSON}."
-                raise Problem(400, "bad-parameter", detail, parameter=name)
+                raise Problem.of("bad-parameter", detail, parameter=name)
         withheld = 0
         try:
             if self.request.method != "HEAD":

@@ -167,7 +167,7 @@ class LinesMixin(LineWriter, OutcomeMixin, Creator):
                     return
         except BrokenStream as broken:
             await self._guarded(self._store())
-            await self._guarded(self._stop(Problem(400, "malformed-body", str(broken))))
+            await self._guarded(self._stop(Problem.of("malformed-body", str(broken))))
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         try:

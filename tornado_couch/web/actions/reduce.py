@@ -71,7 +71,7 @@ class ReductionHandler(ResourceHandler):
             return await self.perform_reduce(query, level, limit, start)
         except NoIndex as error:
             parameter = next(iter([*query.among, *query.ranges]), "")
-            raise Problem(400, "no-index", f"{str(error).capitalize()}.", parameter=parameter) from None
+            raise Problem.of("no-index", f"{str(error).capitalize()}.", parameter=parameter) from None
 
     async def perform_reduce(self, query: Query, level: int, limit: int, start: list[Any] | None) -> Groups:
         """Read the groups."""
@@ -92,7 +92,7 @@ class ReductionHandler(ResourceHandler):
         found = parse_filters(model, filters, names, [*_OWN, *names], limits)
         for name, values in found.among.items():
             if len(values) > 1:
-                raise Problem(400, "bad-parameter", f"`{name}` can be given once.", parameter=name)
+                raise Problem.of("bad-parameter", f"`{name}` can be given once.", parameter=name)
         return found
 
     def _level(self, text: str | None) -> int:
@@ -100,5 +100,5 @@ class ReductionHandler(ResourceHandler):
         if text is None:
             return most
         if text not in map(str, range(most + 1)):
-            raise Problem(400, "bad-parameter", f"`level` must be 0 to {most}.", parameter="level")
+            raise Problem.of("bad-parameter", f"`level` must be 0 to {most}.", parameter="level")
         return int(text)

@@ -81,10 +81,10 @@ class OutcomeMixin(ResourceHandler):
             Problem: 400 when there are none; 413 when there are more than `max_bulk`.
         """
         if count == 0:
-            raise Problem(400, "empty-bulk", "There is nothing in it to do.")
+            raise Problem.of("empty-bulk", "There is nothing in it to do.")
         most = self.resource.max_bulk
         if count > most:
-            raise Problem(413, "too-many-items", f"One request may have {most} items at most.", limit=most)
+            raise Problem.of("too-many-items", f"One request may have {most} items at most.", limit=most)
 
     async def answer_results(self, items: Sequence[dict[str, Any]]) -> None:
         """Answer with the results; 200, since the request as such was carried out."""

@@ -83,7 +83,7 @@ def _own_parameters(arguments: Mapping[str, list[bytes]], allowed: list[str]) ->
         if name not in allowed:
             choices = ", ".join(f"`{each}`" for each in allowed)
             detail = f"There is no parameter of that name. Allowed are {choices}."
-            raise Problem(400, "bad-parameter", detail, parameter=name, allowed=allowed)
+            raise Problem.of("bad-parameter", detail, parameter=name, allowed=allowed)
     return {name: decode_parameter(name, values) for name, values in given.items()}
 
 

@@ -55,11 +55,11 @@ def decode(body: bytes, headers: Mapping[str, str], limit: int) -> bytes:
     try:
         unpacked = unpacker.decompress(body, limit + 1)
     except zlib.error:
-        raise Problem(400, "malformed-body", "The body is not valid gzip.") from None
+        raise Problem.of("malformed-body", "The body is not valid gzip.") from None
     if len(unpacked) > limit:
         raise too_large(limit)
     if not unpacker.eof:
-        raise Problem(400, "malformed-body", "The gzip body is cut off.")
+        raise Problem.of("malformed-body", "The gzip body is cut off.")
     return unpacked
 
 
@@ -128,23 +128,23 @@ def _parse_strictly(body: bytes, limits: BodyLimits) -> Any:
         if _SURROGATE.search(body):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeError:
-        raise Problem(400, "malformed-body", "The body is not valid UTF-8.") from None
+        raise Problem.of("malformed-body", "The body is not valid UTF-8.") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise Problem(400, "malformed-body", f"The body is not JSON: {error.msg} ({where}).") from None
+        raise Problem.of("malformed-body", f"The body is not JSON: {error.msg} ({where}).") from None
     except _Refused as refused:
-        raise Problem(400, "malformed-body", str(refused)) from None
+        raise Problem.of("malformed-body", str(refused)) from None
     except RecursionError:
         raise _too_deep(limits.depth) from None
     except ValueError:  # an integer with more digits than Python takes from a text
-        raise Problem(400, "malformed-body", "The body holds a number that is too long.") from None
+        raise Problem.of("malformed-body", "The body holds a number that is too long.") from None
     # Counting bytes is fast and never too low: a value has no more levels than opening brackets, and
     # no more members than brackets and commas. Only where they are many is the value itself looked at.
     brackets = body.count(b"[") + body.count(b"{")
     if brackets > limits.depth and _deeper_than(value, limits.depth):
         raise _too_deep(limits.depth)
     if brackets + body.count(b",") > limits.members and _members_in(value) > limits.members:
-        raise Problem(413, "too-many-members", f"The body may have {limits.members} members at most.")
+        raise Problem.of("too-many-members", f"The body may have {limits.members} members at most.")
     return value
 
 
@@ -192,4 +192,4 @@ def _members_in(value: Any) -> int:
 
 
 def _too_deep(depth: int) -> Problem:
-    return Problem(400, "malformed-body", f"The body is nested more than {depth} levels deep.")
+    return Problem.of("malformed-body", f"The body is nested more than {depth} levels deep.")

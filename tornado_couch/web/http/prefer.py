@@ -55,7 +55,7 @@ def parse_preferences(field: str, known: Collection[str] = ()) -> Preferences:
     representation = given.get("return")
     valid = representation in (None, "minimal", "representation")
     if strict and not (valid and readable and given.keys() <= {"return", "handling", *known}):
-        raise Problem(400, "bad-preference", "With handling=strict only return=minimal and return=representation go.")
+        raise Problem.of("bad-preference", "With handling=strict only return=minimal and return=representation go.")
     if representation == "minimal":
         return Preferences("minimal", strict)
     return Preferences("representation" if representation == "representation" else None, strict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .components import Schema
 from .operation import ApiOperation
-from .problem_kinds import any_problem
+from .problem_schemas import any_problem
 
 __all__ = ["describe_bulk", "or_refused", "results_schema"]
 

@@ -8,7 +8,7 @@ from typing import Any
 from ...models import model_info
 from .headers import answer_field
 from .operation import PROBLEM, ApiOperation
-from .problem_kinds import problem_schema
+from .problem_schemas import problem_schema
 
 __all__ = ["describe_head", "describe_options", "describe_other_methods", "link_operations"]
 

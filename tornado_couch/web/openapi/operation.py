@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..problem_kinds import KINDS
 from .components import Components, Schema
 from .examples import NO_SAMPLE, sample
 from .headers import REQUEST_FIELDS, answer_field
-from .problem_kinds import KINDS, any_problem, problem_schema
+from .problem_schemas import any_problem, problem_schema
 from .schemas import ModelSchemas
 
 __all__ = ["JSON", "PROBLEM", "Answer", "ApiOperation"]
@@ -230,7 +231,7 @@ class ApiOperation:
 
 
 def _told(status: int, kinds: Iterable[str]) -> str:
-    found = [KINDS[kind].description for kind in kinds if kind in KINDS]
+    found = [KINDS[kind].detail for kind in kinds if kind in KINDS]
     return " ".join(found) or PLAIN.get(status, "A problem.")
 
 

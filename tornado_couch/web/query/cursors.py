@@ -42,7 +42,7 @@ def parse_limit(text: str | None, default: int, largest: int) -> int:
     # isdecimal() alone takes digits of every script.
     digits = text.lstrip("0")
     if not (text.isascii() and text.isdecimal() and digits):
-        raise Problem(400, "bad-parameter", "`limit` must be a positive integer.", parameter="limit")
+        raise Problem.of("bad-parameter", "`limit` must be a positive integer.", parameter="limit")
     # Python makes no integer of thousands of digits; the cap is shorter than ten.
     return min(int(digits), largest) if len(digits) < 10 else largest
 
@@ -90,8 +90,8 @@ class CursorCodec:
 
 
 def _bad_cursor() -> Problem:
-    return Problem(
-        400, "bad-parameter", "`cursor` is not one that this collection gave. Begin without it.", parameter="cursor"
+    return Problem.of(
+        "bad-parameter", "`cursor` is not one that this collection gave. Begin without it.", parameter="cursor"
     )
 
 

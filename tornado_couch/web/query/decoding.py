@@ -29,11 +29,11 @@ def decode_names(arguments: Mapping[str, list[bytes]]) -> dict[str, list[bytes]]
     try:
         return {name.encode("latin-1").decode("utf-8"): values for name, values in arguments.items()}
     except UnicodeDecodeError:
-        raise Problem(400, "bad-parameter", "A parameter's name is not valid UTF-8.", parameter="") from None
+        raise Problem.of("bad-parameter", "A parameter's name is not valid UTF-8.", parameter="") from None
 
 
 def bad_parameter(parameter: str, detail: str) -> Problem:
-    return Problem(400, "bad-parameter", detail, parameter=parameter)
+    return Problem.of("bad-parameter", detail, parameter=parameter)
 
 
 def decode_parameter(name: str, values: Sequence[bytes]) -> str:
@@ -43,8 +43,8 @@ def decode_parameter(name: str, values: Sequence[bytes]) -> str:
         Problem: 400, it is given more often, or is not UTF-8.
     """
     if len(values) > 1:
-        raise Problem(400, "bad-parameter", f"`{name}` can be given once.", parameter=name)
+        raise Problem.of("bad-parameter", f"`{name}` can be given once.", parameter=name)
     try:
         return values[0].decode("utf-8")
     except UnicodeDecodeError:
-        raise Problem(400, "bad-parameter", f"`{name}` is not valid UTF-8.", parameter=name) from None
+        raise Problem.of("bad-parameter", f"`{name}` is not valid UTF-8.", parameter=name) from None

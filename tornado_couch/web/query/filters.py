@@ -117,7 +117,7 @@ def _split(parameter: str, names: Mapping[str, bool], allowed: Sequence[str]) ->
     if match is None or match["name"] not in names:
         choices = ", ".join(f"`{each}`" for each in allowed)
         detail = f"There is no parameter of that name, or no index for it. Allowed are {choices}."
-        raise Problem(400, "bad-parameter", detail, parameter=parameter, allowed=list(allowed))
+        raise Problem.of("bad-parameter", detail, parameter=parameter, allowed=list(allowed))
     if not names[match["name"]]:
         raise bad_parameter(
             parameter, f"`{match['name']}` has no order to be in a range of; it can be filtered by equality."
@@ -178,7 +178,7 @@ def parse_sort(cls: type[Model], text: str | None) -> tuple[tuple[str, ...], boo
     if not set(names) <= set(allowed) or len(set(names)) < len(names):
         choices = ", ".join(f"`{name}`" for name in allowed)
         detail = f"`sort` names properties, each once, separated by commas; for the other way round `-name`: {choices}."
-        raise Problem(400, "bad-parameter", detail, parameter="sort", allowed=allowed)
+        raise Problem.of("bad-parameter", detail, parameter="sort", allowed=allowed)
     if len(downward) > 1:
         raise bad_parameter("sort", "An index is read in one direction: put `-` before every property, or before none.")
     return names, downward == {True}
@@ -203,6 +203,6 @@ def no_index(query: Query, error: NoIndex, parameter: str) -> Problem:
     detail = f"No index serves this use of {names}, and nothing is searched without one."
     if error.declaration:
         detail += f" The model would need `{error.declaration}`."
-        return Problem(400, "no-index", detail, parameter=parameter, declaration=error.declaration)
+        return Problem.of("no-index", detail, parameter=parameter, declaration=error.declaration)
     detail += " No index could: a list is sorted by one range's property first, and has one range."
-    return Problem(400, "no-index", detail, parameter=parameter)
+    return Problem.of("no-index", detail, parameter=parameter)

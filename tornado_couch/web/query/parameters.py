@@ -123,7 +123,7 @@ def _check_countable(resource: Resource[Any], query: Query) -> None:
     info = resource.info
     if info.history and (query.among or {*query.ranges, *query.sort} - {*info.indexes[0].properties}):
         detail = "Every version is in the index, so that only all documents, or a range of keys, can be counted."
-        raise Problem(400, "no-index", detail, parameter="count")
+        raise Problem.of("no-index", detail, parameter="count")
 
 
 def restricted(query: Query, restriction: tuple[str, Any] | None) -> Query:
@@ -137,7 +137,7 @@ def restricted(query: Query, restriction: tuple[str, Any] | None) -> Query:
     name, value = restriction
     if name in query.ranges:
         detail = f"Your list is limited to one value of `{name}`, so there are no ranges of it."
-        raise Problem(400, "bad-parameter", detail, parameter=name)
+        raise Problem.of("bad-parameter", detail, parameter=name)
     return query.restricted(name, value)
 
 

@@ -59,7 +59,7 @@ def parse_fields(cls: type[Model], values: Sequence[bytes] | None) -> Projection
     unknown = [name for name in names if name not in allowed]
     if unknown:
         detail = "`fields` names properties, separated by commas; see `allowed`."
-        raise Problem(400, "bad-parameter", detail, parameter="fields", allowed=allowed)
+        raise Problem.of("bad-parameter", detail, parameter="fields", allowed=allowed)
     return Projection(frozenset(names))
 
 
