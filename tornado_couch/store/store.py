@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 
 from ..couch import UNSET, Access, ConflictNoticed, Database, GroupLimits, access
 from ..errors import Conflict, DocumentExists, DocumentNotFound, RetriesExhausted, RevisionMismatch
-from ..models import Model, model_info, stamped, utc_now
+from ..models import Model, is_deleted, model_info, utc_now
 from ..security import Scheme
-from .bulk import BulkWriter, Singly
 from .conflicts.reconcile import Reconciliation
-from .lifecycle import History, Keeping
-from .operations import Change, Check, Expectation, Operation, called, changed
-from .protection.conversion import Conversion, in_partition
+from .lifecycle import Lifecycles
+from .operations import Change, Check, Expectation, Operation, called, changed, expect
+from .protection.conversion import Conversion
 from .protection.properties import Protection
 from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification
 from .query import Query
@@ -24,7 +23,7 @@ from .reading.cache import CachedAccess, ReadCache
 from .reading.reader import Page, Reader
 from .reading.scan import Position
 from .writing.deletion import Eraser
-from .writing.resign import refitted
+from .writing.model_writer import ModelWriter
 from .writing.retry import Retry
 from .writing.writer import Writer
 
@@ -34,7 +33,7 @@ M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 
 
-class Store(Keeping):
+class Store:
     """Creates, finds, changes and deletes models in a database.
 
     Every method raises the `CouchError`s of the client besides those it names. A store holds no
@@ -96,7 +95,6 @@ class Store(Keeping):
             limits = ReadCache() if cache is True else cache
             self._access = self._cache = CachedAccess(self._access, database, limits)
         self.retry = retry or Retry()
-        self._now = now
         self._sleep = sleep
         self._conversion = Conversion(Protection(crypter, indexer))
         self._guard: Guard = NoGuard()
@@ -105,15 +103,16 @@ class Store(Keeping):
         # tor-async-couchdb's documents are to stay exactly what that library would have written.
         tokens = write_tokens and (signer is None or Scheme(scheme) is not Scheme.CLASSIC)
         self.writer = Writer(self._access, self.retry, sleep, tokens=tokens, observer=database.server.observer)
-        self._reader = Reader(database, self._conversion, self._guard, self._access)
-        self._direct = self._reader
-        if self._cache:  # what only looks may be told what was; what writes may not
-            self._direct = Reader(database, self._conversion, self._guard, self._cache.inner, self._reader.keys)
-        self._eraser = Eraser(self._access, self._guard, self.writer, self.retry)
+        self._models = ModelWriter(self._conversion, self._guard, self.writer, now)
         self.reconciliation = Reconciliation(
             database, self._conversion, self._guard, self.writer, now, self.retry, sleep
         )
-        self._history = History(database, self._reader.history, self._conversion, self._guard, self.writer, now)
+        reader = direct = Reader(database, self._conversion, self._guard, self._access)
+        if self._cache:  # a write must not be based on what the cache says
+            direct = Reader(database, self._conversion, self._guard, self._cache.inner, reader.keys)
+        self._direct = direct
+        eraser = Eraser(self._access, self._guard, self.writer, self.retry)
+        self._lifecycles = Lifecycles(database, reader, direct, self._models, eraser)
 
     @property
     def signature_failures(self) -> Counter[str]:
@@ -135,29 +134,7 @@ class Store(Keeping):
                 is the client's own and the model not `unique`, two creates at the very same time
                 can still both succeed: no view can prevent it.
         """
-        info = model_info(type(model))
-        if info.history:
-            return await self._history.create(model)
-        chosen = info.unique or model._id is not None
-        if info.key is None or info.key.generated:
-            model._id = model._id or in_partition(model, await self.database.server.new_id())
-            if info.key:
-                setattr(model, info.key.attribute, model._id)
-        elif info.unique:
-            model._id = info.document_id(model._key)
-        else:
-            await self._refuse_known_key(model)
-            model._id = model._id or in_partition(model, await self.database.server.new_id())
-        model._rev = None
-        try:
-            named = chosen or not (info.key is None or info.key.generated)
-            if info.soft_delete and named and (found := await self._revive(model)):
-                return found
-            # Only an id of our own choosing can have been another document's before.
-            parents = await self._guard.tombstones([model._id] if chosen and model._id else [])
-            return await self._write(model, new=True, parent=parents.get(model._id or ""))
-        except Conflict:
-            raise DocumentExists(f"there is a {info.type.name} with that key already") from None
+        return await self._lifecycles.of(type(model)).create(model)
 
     async def create_many(self, cls: type[M], models: Sequence[M]) -> list[M | Exception]:
         """Store new models with few requests; some may be stored while others are not.
@@ -170,7 +147,7 @@ class Store(Keeping):
             For each, in order: the model, or the exception that `create` would have raised. The second
             of two with one key is `DocumentExists`.
         """
-        return await self._bulk(cls).create(models)
+        return await self._lifecycles.of(cls).bulk(cls, self).create(models)
 
     async def write_many(self, cls: type[M], operations: Sequence[Operation[M]]) -> list[M | Exception]:
         """Create, update and delete with few requests; some may be done while others are not.
@@ -186,19 +163,7 @@ class Store(Keeping):
             For each, in order: the model as it is now (of a deletion: as it was), or the exception that
             the single call would have raised, those of its `change`, `check` and `confirm` included.
         """
-        return await self._bulk(cls).write(operations)
-
-    def _bulk(self, cls: type[M]) -> BulkWriter[M] | Singly[M]:
-        if model_info(cls).restorable:
-            return Singly(self, cls)
-        return BulkWriter(self.database, self._conversion, cls, self._now, self, self._guard, self.writer, self._eraser)
-
-    async def _refuse_known_key(self, model: Model) -> None:
-        try:
-            await self._direct.by_key(type(model), model._key)
-        except DocumentNotFound:
-            return
-        raise DocumentExists(f"there is a {model_info(type(model)).type.name} with that key already")
+        return await self._lifecycles.of(cls).bulk(cls, self).write(operations)
 
     async def get(self, cls: type[M], key: Any, *, deleted: bool | None = False) -> M:
         """The model with this key.
@@ -212,7 +177,7 @@ class Store(Keeping):
             DocumentNotFound: there is none, or it is deleted.
             InvalidDocument: the stored document does not fit the model.
         """
-        return await self._reader.by_key(cls, key, deleted=deleted)
+        return await self._lifecycles.of(cls).get(cls, key, deleted=deleted)
 
     def check(self, cls: type[Model]) -> None:
         """Refuse a model that this store has no keys for; the other methods refuse it as well, when they need them.
@@ -263,7 +228,7 @@ class Store(Keeping):
             Conflict: there is one of that id already.
         """
         parents = await self._guard.tombstones([document["_id"]])
-        _, revision = await self._put(self.writer.marked(document, new=True), parents.get(document["_id"]))
+        _, revision = await self._models.put(document, parents.get(document["_id"]), new=True)
         return revision
 
     async def find(
@@ -298,7 +263,8 @@ class Store(Keeping):
         if query is None:
             among = {} if by is None or key is UNSET else {by: [key]}
             query = Query(among, sort=(by,) if by else (), descending=descending)
-        return await self._reader.page(cls, query, limit=limit, start=start, backward=backward, count=count)
+        lifecycle = self._lifecycles.of(cls)
+        return await lifecycle.page(cls, query, limit=limit, start=start, backward=backward, count=count)
 
     async def update(
         self,
@@ -330,7 +296,7 @@ class Store(Keeping):
 
         async def attempt() -> M:
             current = await self._checked(cls, key, check, expected)
-            return await self._write(await changed(change, current), new=False)
+            return await self._lifecycles.of(cls).write(await changed(change, current))
 
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
 
@@ -344,11 +310,11 @@ class Store(Keeping):
         if model._rev is None:
             raise DocumentNotFound("this model was not read from the store; create() it")
         try:
-            return await self._write(model, new=False)
+            return await self._lifecycles.of(type(model)).write(model)
         except Conflict:
             self.database.server.observer.conflict_met(model_info(type(model)).type.name)
             # Read again for the one question that the conflict leaves open: changed, or deleted.
-            current = await self._direct.by_key(type(model), model._key)
+            current = await self._latest(type(model), model._key)
             raise RevisionMismatch("the document was changed since it was read", current._rev) from None
 
     async def delete(
@@ -382,31 +348,102 @@ class Store(Keeping):
         async def attempt() -> M:
             current = await self._checked(cls, key, check, expected, conflicts=True)
             await called(confirm, current)
-            await self._remove(current)
+            await self._lifecycles.of(cls).remove(current)
             return current
 
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
 
+    async def versions(
+        self, cls: type[M], key: Any, *, limit: int = 50, start: Position | None = None, backward: bool = False
+    ) -> Page[M]:
+        """A page of the versions of a document, the latest first; deletions are among them, see `version_of`.
+
+        Args:
+            cls: the model, declared with `history=True`.
+            key: of the document; it may be deleted.
+            limit: how many at most.
+            start: the `next` of the page before; with `backward`, the `previous` of the page after.
+            backward: the page that ends where `start` is.
+
+        Raises:
+            DocumentNotFound: there never was such a document.
+        """
+        return await self._lifecycles.of(cls).versions(cls, key, limit=limit, start=start, backward=backward)
+
+    async def version(self, cls: type[M], key: Any, name: str | int) -> M:
+        """One version of a document.
+
+        Args:
+            cls: the model, declared with `history=True`.
+            key: of the document; it may be deleted.
+            name: its number, or its `Version.name`.
+
+        Raises:
+            DocumentNotFound: there is none, or it says that the document is deleted.
+        """
+        return await self._lifecycles.of(cls).version(cls, key, str(name))
+
+    async def as_of(self, cls: type[M], key: Any, moment: datetime) -> M:
+        """A document as it was at a time.
+
+        Args:
+            cls: the model, declared with `history=True`.
+            key: of the document; it may be deleted by now.
+            moment: the time, with its zone.
+
+        Raises:
+            DocumentNotFound: it was not there.
+        """
+        return await self._lifecycles.of(cls).as_of(cls, key, moment)
+
+    async def restore(
+        self,
+        cls: type[M],
+        key: Any,
+        change: Change[M] | None = None,
+        *,
+        check: Check[M] | None = None,
+        expected: Expectation | None = None,
+    ) -> M:
+        """Bring back the document with this key that was deleted, trying again when another writer was faster.
+
+        Args:
+            cls: the model, declared with `soft_delete=True` or `history=True`.
+            key: which one.
+            change: a function of the model as it was when it was deleted; without it, it comes back as it was.
+            check: is given that model first.
+            expected: says whether the revision is the one that the caller means; that of the deletion.
+
+        Returns:
+            The model as it is now.
+
+        Raises:
+            DocumentNotFound: there is none that is deleted and can be restored.
+            DocumentExists: it is not deleted, or was restored by another writer meanwhile.
+            RevisionMismatch, RetriesExhausted: as `update` does.
+        """
+
+        async def attempt() -> M:
+            current = await self._lifecycles.of(cls).get(cls, key, deleted=None, fresh=True)
+            if not is_deleted(model_info(cls), current._stored):
+                raise DocumentExists(f"the {model_info(cls).type.name} with that key is not deleted")
+            await called(check, current)
+            expect(expected, current)
+            model = current if change is None else await changed(change, current)
+            return await self._lifecycles.of(cls).restore(model)
+
+        return await self._until_no_conflict(attempt, cls, key, expected is not None)
+
+    async def _latest(self, cls: type[M], key: Any, *, conflicts: bool = False) -> M:
+        return await self._lifecycles.of(cls).get(cls, key, fresh=True, conflicts=conflicts)
+
     async def _checked(
         self, cls: type[M], key: Any, check: Check[M] | None, expected: Expectation | None, *, conflicts: bool = False
     ) -> M:
-        current = await self._direct.by_key(cls, key, conflicts=conflicts)
+        current = await self._latest(cls, key, conflicts=conflicts)
         await called(check, current)
-        if expected is not None and not expected(current._rev or ""):
-            raise RevisionMismatch("the document has another revision", current._rev)
+        expect(expected, current)
         return current
-
-    async def _write(self, model: M, *, new: bool, parent: str | None = None) -> M:
-        if model_info(type(model)).history:
-            return await self._history.append(model)
-        stamped(model, new=new, now=self._now)
-        document = self.writer.marked(await self._conversion.to_store(model, new=new), new=new)
-        model._stored, model._rev = await self._put(document, parent)
-        return model
-
-    async def _put(self, document: dict[str, Any], parent: str | None) -> tuple[dict[str, Any], str]:
-        document = self._guard.signed(document, parent)
-        return await refitted(self.writer, self._guard, document, await self.writer.put(document))
 
     async def _until_no_conflict(
         self, attempt: Callable[[], Awaitable[T]], cls: type[Model], key: Any, guarded: bool
@@ -418,7 +455,7 @@ class Store(Keeping):
             except Conflict:
                 observer.conflict_met(kind)
                 if guarded:
-                    current = await self._direct.by_key(cls, key)
+                    current = await self._latest(cls, key)
                     raise RevisionMismatch("another writer was faster", current._rev) from None
                 if failures < self.retry.attempts:
                     delay = self.retry.delay(failures)

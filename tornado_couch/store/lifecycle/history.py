@@ -1,4 +1,4 @@
-"""Writing documents whose models keep their history: each write is a new document, the version after the last one.
+"""Models with `history=True`: each write is a new document, the version after the last one; none is ever rewritten.
 
 Its id follows from the key and the number, so CouchDB refuses the second of two writers of one version with a
 conflict, and that one reads the latest again and writes the number after. So within a database the numbers have no
@@ -7,30 +7,31 @@ gap, and no change is there twice: a write whose answer was lost is found by its
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from ...couch import Database
-from ...errors import Conflict, DocumentExists, InvalidDocument
+from ...errors import Conflict, DocumentNotFound, InvalidDocument
 from ...models import (
     VERSION_PROPERTY,
     Model,
     Version,
     format_timestamp,
+    is_deleted,
     model_info,
     stamped,
     version_id,
     version_of,
     version_prefix,
 )
-from ..protection.conversion import Conversion
-from ..protection.signatures import Guard
-from ..reading.versions import Versions
-from ..writing.resign import refitted
-from ..writing.writer import Writer
+from ..query import Query
+from ..reading.history import HistoryReader
+from ..reading.reader import Page
+from ..reading.scan import Position
+from ..writing.model_writer import ModelWriter
+from .lifecycle import Lifecycle, exists
 
-__all__ = ["History"]
+__all__ = ["Versioned"]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
@@ -50,33 +51,34 @@ def _after(place: Version) -> datetime:
         raise InvalidDocument("a version bears the last time that there is", place.prefix) from None
 
 
-class History:
-    """Writes versions into one database.
+class Versioned(Lifecycle):
+    """Models that keep every version of their documents, those that say that a document is deleted included.
 
     Args:
-        database: which.
-        versions: finds those that are there.
-        conversion: between models and documents.
-        guard: signs what is written.
-        writer: carries out the writes.
-        now: the clock of the time stamps.
+        database: where the documents are.
+        reader: reads versions; from the cache if there is one.
+        direct: reads versions past the cache.
+        models: writes models.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        versions: Versions,
-        conversion: Conversion,
-        guard: Guard,
-        writer: Writer,
-        now: Callable[[], datetime],
-    ) -> None:
+    def __init__(self, database: Database, reader: HistoryReader, direct: HistoryReader, models: ModelWriter) -> None:
+        super().__init__(models.conversion)
         self._database = database
-        self._versions = versions
-        self._conversion = conversion
-        self._guard = guard
-        self._writer = writer
-        self._now = now
+        self._reader = reader
+        self._direct = direct
+        self._models = models
+
+    async def _find(
+        self, cls: type[Model], key: Any, *, deleted: bool | None, fresh: bool, conflicts: bool
+    ) -> Document | None:
+        # A version in conflict hides nothing that a deletion must find: none is ever deleted.
+        return await (self._direct if fresh else self._reader).versions.latest(cls, key)
+
+    async def page(
+        self, cls: type[M], query: Query, *, limit: int, start: Position | None, backward: bool, count: bool
+    ) -> Page[M]:
+        """A page of documents, each in its latest version; see `Store.find`."""
+        return await self._reader.page(cls, query, limit=limit, start=start, backward=backward, count=count)
 
     async def create(self, model: M) -> M:
         """Write the first version; where there was a document of that key and it was deleted, the next one.
@@ -91,28 +93,42 @@ class History:
             try:
                 return await self._write(model, None, new=True)
             except Conflict:
-                latest = await self._versions.latest(type(model), model._key)
+                latest = await self._reader.versions.latest(type(model), model._key)
                 if latest is None or not version_of(latest).deleted:
                     raise
                 return await self._write(model, latest, new=True)
         except Conflict:
-            raise DocumentExists(f"there is a {info.type.name} with that key already") from None
+            raise exists(type(model)) from None
 
-    async def append(self, model: M, *, deleted: bool = False) -> M:
-        """Write the version after the one that a model was read from.
+    async def write(self, model: M) -> M:
+        """Write the version after the one that a model was read from; see `Lifecycle.write`."""
+        return await self._write(model, model._stored)
 
-        Args:
-            model: as it is to be; it keeps what it was read from.
-            deleted: say that the document is deleted from now on; the properties are only kept.
+    async def remove(self, current: Model) -> None:
+        """Write a version that says that the document is deleted; it keeps the properties."""
+        await self._write(current.model_copy(), current._stored, deleted=True)
 
-        Raises:
-            Conflict: there is such a version already.
-        """
-        return await self._write(model, model._stored, deleted=deleted)
+    async def versions(self, cls: type[M], key: Any, *, limit: int, start: Position | None, backward: bool) -> Page[M]:
+        """A page of the versions of a document, the latest first; see `Store.versions`."""
+        await self.get(cls, key, deleted=None, fresh=True)
+        return await self._reader.page_of_versions(cls, key, limit=limit, start=start, backward=backward)
+
+    async def version(self, cls: type[M], key: Any, name: str) -> M:
+        """One version of a document; see `Store.version`."""
+        return await self._of_version(cls, await self._reader.versions.by_name(cls, key, name))
+
+    async def as_of(self, cls: type[M], key: Any, moment: datetime) -> M:
+        """A document as it was at a time; see `Store.as_of`."""
+        return await self._of_version(cls, await self._reader.versions.as_of(cls, key, format_timestamp(moment)))
+
+    async def _of_version(self, cls: type[M], document: Document | None) -> M:
+        if document is None or is_deleted(model_info(cls), document):
+            raise DocumentNotFound("there is no such version")
+        return await self._conversion.from_store(cls, document)
 
     async def _write(self, model: M, before: Document | None, *, new: bool = False, deleted: bool = False) -> M:
         place = version_of(before) if before else None
-        moment = self._now()
+        moment = self._models.now()
         if place is not None:
             # Later than the version before, whatever the clock says: by time, too, the last one is the latest.
             moment = max(moment, _after(place))
@@ -125,8 +141,10 @@ class History:
             held["follows"] = before["_rev"]
         if deleted:
             held["deleted"] = True
-        stored, revision = await self._put({**document, VERSION_PROPERTY: held})
-        self._versions.remember(prefix, place.number + 1 if place else 1)
+        # Signed as the first revision, which it is not where somebody deleted that version past the service; then it
+        # is signed once more.
+        stored, revision = await self._models.put({**document, VERSION_PROPERTY: held}, new=True)
+        self._reader.versions.remember(prefix, place.number + 1 if place else 1)
         model._id, model._rev, model._stored = stored["_id"], revision, {**stored, "_rev": revision}
         return model
 
@@ -138,8 +156,3 @@ class History:
             return await self._conversion.to_store(model, new=new)
         finally:
             model._id, model._rev = identity
-
-    async def _put(self, document: Document) -> tuple[Document, str]:
-        document = self._guard.signed(self._writer.marked(document, new=True))
-        # Signed as the first revision, which it is not where somebody deleted that version past the service.
-        return await refitted(self._writer, self._guard, document, await self._writer.put(document))
