@@ -1,8 +1,9 @@
 """Models with `history=True`: each write is a new document, the version after the last one; none is ever rewritten.
 
-Its id follows from the key and the number, so CouchDB refuses the second of two writers of one version with a
-conflict, and that one reads the latest again and writes the number after. So within a database the numbers have no
-gap, and no change is there twice: a write whose answer was lost is found by its id and its token, as any other.
+The id of a version consists of the key and the version's number. If two writers write the same version, CouchDB
+refuses the second with a conflict; that writer reads the latest version again and writes the next number. So the
+numbers within a database have no gaps, and no change is stored twice: a write whose answer was lost is found by its
+id and its token, like any other write.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ _TICK = timedelta(microseconds=1)  # what time stamps are exact to
 
 
 def _after(place: Version) -> datetime:
-    """The earliest time for the version after one.
+    """The earliest time that the version after this one can have.
 
     Raises:
-        InvalidDocument: there is none, since somebody wrote the end of the calendar into it.
+        InvalidDocument: there is no later time, since somebody wrote the last one of the calendar into the version.
     """
     try:
         return place.written_at + _TICK
@@ -71,7 +72,7 @@ class Versioned(Lifecycle):
     async def _find(
         self, cls: type[Model], key: Any, *, deleted: bool | None, fresh: bool, conflicts: bool
     ) -> Document | None:
-        # A version in conflict hides nothing that a deletion must find: none is ever deleted.
+        # A deletion adds a version and removes none, so it does not ask for conflicts.
         return await (self._direct if fresh else self._reader).versions.latest(cls, key)
 
     async def page(
@@ -81,10 +82,10 @@ class Versioned(Lifecycle):
         return await self._reader.page(cls, query, limit=limit, start=start, backward=backward, count=count)
 
     async def create(self, model: M) -> M:
-        """Write the first version; where there was a document of that key and it was deleted, the next one.
+        """Write the first version of a new document, or the next version of one that was deleted.
 
         Raises:
-            DocumentExists: there is a document of that key.
+            DocumentExists: there is a document with that key.
         """
         info = model_info(type(model))
         if info.key and info.key.generated:
@@ -130,7 +131,7 @@ class Versioned(Lifecycle):
         place = version_of(before) if before else None
         moment = self._models.now()
         if place is not None:
-            # Later than the version before, whatever the clock says: by time, too, the last one is the latest.
+            # Whatever the clock says, the time must be later than that of the version before: `as_of` relies on it.
             moment = max(moment, _after(place))
         if not deleted:
             stamped(model, new=new, now=lambda: moment)
@@ -141,15 +142,15 @@ class Versioned(Lifecycle):
             held["follows"] = before["_rev"]
         if deleted:
             held["deleted"] = True
-        # Signed as the first revision, which it is not where somebody deleted that version past the service; then it
-        # is signed once more.
+        # A version is signed as a first revision. If somebody deleted that version behind the service's back, it is
+        # not one; then `put` signs it once more.
         stored, revision = await self._models.put({**document, VERSION_PROPERTY: held}, new=True)
         self._reader.versions.remember(prefix, place.number + 1 if place else 1)
         model._id, model._rev, model._stored = stored["_id"], revision, {**stored, "_rev": revision}
         return model
 
     async def _document(self, model: Model, document_id: str, *, new: bool) -> Document:
-        """What is stored for a model under another id; the model itself keeps its own."""
+        """Convert a model to a document with another id; the model keeps its own."""
         identity = model._id, model._rev
         model._id, model._rev = document_id, None
         try:

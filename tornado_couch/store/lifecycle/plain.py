@@ -58,10 +58,13 @@ class Plain(Lifecycle):
         return await self.store(model, chosen=chosen)
 
     async def identify(self, model: Model) -> bool:
-        """Give a new model its id and its generated key; whether the id is one that somebody chose.
+        """Give a new model its id and its generated key.
+
+        Returns:
+            Whether the id was chosen, by the caller or by a unique key, rather than generated.
 
         Raises:
-            DocumentExists: a view has a document with that key.
+            DocumentExists: a view lists a document with that key.
         """
         info = model_info(type(model))
         chosen = info.unique or model._id is not None
@@ -89,12 +92,12 @@ class Plain(Lifecycle):
 
         Args:
             model: the model.
-            chosen: what `identify` said.
+            chosen: the result of `identify`.
 
         Raises:
             DocumentExists: there is a document with that id already.
         """
-        # Only an id that somebody chose can have been another document's before.
+        # Only a chosen id can have belonged to another document before, whose tombstone the new one follows.
         parents = await self._models.guard.tombstones([model._id] if chosen and model._id else [])
         try:
             return await self._models.write(model, new=True, parent=parents.get(model._id or ""))

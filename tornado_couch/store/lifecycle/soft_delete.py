@@ -18,7 +18,7 @@ __all__ = ["SoftDeleting"]
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
 
-# Of CouchDB's own members, those that are part of what is written.
+# Those of CouchDB's own members that are written along with the document.
 _WRITTEN = ("_id", "_rev", "_attachments")
 
 
@@ -63,9 +63,9 @@ class SoftDeleting(Lifecycle):
         return await self._plain.store(model, chosen=chosen)
 
     async def _revived(self, model: M) -> M | None:
-        """Write a new model over the document that has its key and is marked as deleted; None where there is none.
+        """Write a new model over the deleted document that has its key; None if there is no such document.
 
-        So no key ever has two documents, of which one comes back later. What was deleted is gone then.
+        Otherwise the key would have two documents as soon as the deleted one is restored.
         """
         try:
             gone = await self.get(type(model), model._key, deleted=True, fresh=True)

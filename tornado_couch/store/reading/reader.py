@@ -28,15 +28,15 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True)
 class Page(Generic[M]):
-    """A part of a collection.
+    """One page of a list of models.
 
     Attributes:
-        items: the models, in order. They can be fewer than asked for though a page follows: a document
-            may have been changed or deleted since the index was read.
-        next: where the next page begins; None at the end.
-        withheld: how many documents belong here and could not be read as the model, or did not verify.
-        previous: where the page before ends, to be read backward; None at the beginning.
-        total: how many documents the index has for the whole query, where that was asked; see `count_rows`.
+        items: the models, in order. There can be fewer than the limit although another page follows, since a
+            document may have been changed or deleted after the index was read.
+        next: where the next page begins; None on the last page.
+        withheld: how many documents belong on this page but do not fit the model, or did not verify.
+        previous: where the page before ends, to read it backward; None on the first page.
+        total: how many documents the index has for the whole query, if the caller asked for it; see `count_rows`.
     """
 
     items: list[M]
@@ -47,7 +47,7 @@ class Page(Generic[M]):
 
 
 def is_absent(error: NotFound) -> bool:
-    """Whether it is the document that is not there, and not the whole database."""
+    """Whether CouchDB found the database but not the document."""
     return error.reason in ("missing", "deleted")
 
 
@@ -58,8 +58,8 @@ class Reader:
         database: where the documents are.
         conversion: between models and documents.
         guard: verifies what is read.
-        access: how single documents are read; each by itself if None.
-        keys: where the documents of known keys are.
+        access: reads single documents; by default, each with a request of its own.
+        keys: remembers the document ids of known keys.
     """
 
     def __init__(
@@ -77,9 +77,10 @@ class Reader:
         self._guard = guard
 
     async def by_ids(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
-        """The winning documents of these ids, in order.
+        """The winning revisions of the documents with these ids, in order.
 
-        In their places: None for each that is missing or deleted, the error for each that does not verify.
+        In place of a document that is missing or deleted there is None, and in place of one that does not verify
+        there is the error.
         """
         if not ids:
             return []
@@ -87,20 +88,20 @@ class Reader:
         return [self._guard.judged(leaves) for leaves in found]
 
     async def few(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
-        """As `by_ids`, of so few that they are better read along with those of other callers."""
+        """Like `by_ids`, for a few documents: their requests can be grouped with those of other callers."""
         found = await asyncio.gather(*(self._access.leaves(each, revs=self._guard.history) for each in ids))
         return [self._guard.judged(leaves) for leaves in found]
 
     async def document(self, cls: type[Model], key: Any, *, conflicts: bool = False) -> Document | None:
-        """The document with this key; None if there is none.
+        """The document with this key; None if there is no such document.
 
         Args:
-            cls: the model.
-            key: which one.
+            cls: the class of the model.
+            key: the key.
             conflicts: also read `_conflicts`, the other leaves of a document in conflict.
 
         Raises:
-            InvalidSignature: it is not what a holder of the keys wrote there, or was deleted by somebody else.
+            InvalidSignature: the document was written, or deleted, by somebody who does not hold the keys.
         """
         info = model_info(cls)
         certain = info.document_id(key)
@@ -108,12 +109,12 @@ class Reader:
             return await self._bearing(cls, certain, key, conflicts)
         known = self.keys.recall(cls, key)
         if known is None and info.key and info.key.generated:
-            # A generated key is the id of what this package created; documents from elsewhere may
-            # have another id, so a miss says nothing.
+            # This package uses a generated key as the document id. Other programs may not, so the view
+            # decides if there is no such document.
             known = str(key)
         document = None if known is None else await self._remembered(cls, known, key, conflicts)
         if document is None or (is_deleted(info, document) and known != key):
-            # The key of one that is marked as deleted may have another document by now.
+            # Another document may have the key by now if this one is marked as deleted.
             return await self._looked_up(cls, key, conflicts) or document
         return document
 
@@ -124,13 +125,13 @@ class Reader:
         except InvalidSignature as error:
             if error.reason is not SignatureFault.DELETED:
                 raise
-            document = None  # the key may have another document by now
+            document = None  # another document may have the key by now
         if document is None:
             self.keys.forget(cls, key)
         return document
 
     async def _looked_up(self, cls: type[Model], key: Any, conflicts: bool) -> Document | None:
-        """The document that the view has for a key."""
+        """The document that the view lists under a key."""
         view = collection_view(cls)
         for document_id in await self._access.ids(view, view, model_info(cls).key_value(key)):
             document = await self._bearing(cls, document_id, key, conflicts)
@@ -147,14 +148,14 @@ class Reader:
         return await self._bearing(cls, found.rows[0].id or "", key, conflicts=False) if found.rows else None
 
     async def _bearing(self, cls: type[Model], document_id: str, key: Any, conflicts: bool) -> Document | None:
-        """The document of this id, if it is of the model and bears the key."""
-        # Ids with an underscore are design and local documents: never a model's.
+        """The document with this id, if it belongs to the model and has the key."""
+        # Ids that begin with an underscore are those of design documents and local documents.
         if document_id.startswith("_"):
             return None
         try:
             document = await self._verified(document_id, conflicts)
         except ValueError:
-            return None  # no document can have such an id
+            return None  # CouchDB allows no such id
         info = model_info(cls)
         if document is None or not is_of(cls, document):
             return None
@@ -188,18 +189,18 @@ class Reader:
         backward: bool = False,
         count: bool = False,
     ) -> Page[M]:
-        """A page of the models that a query means.
+        """A page of the models that a query selects.
 
         Args:
-            cls: the model.
-            query: which, and in which order.
-            limit: how many documents at most.
+            cls: the class of the models.
+            query: selects and orders the models.
+            limit: the page has at most this many models.
             start: a `Page.next`, or with `backward` a `Page.previous`.
-            backward: the page that ends where `start` is, in the query's order all the same.
-            count: also count all of them.
+            backward: the page that ends at `start`; the order of the models in it stays the same.
+            count: also count all that the query selects.
 
         Raises:
-            NoIndex: no index serves the query.
+            NoIndex: the model has no index for the query.
         """
         query = self._conversion.to_query(cls, query)
         planned = plan(cls, query)
@@ -219,18 +220,18 @@ class Reader:
         documents: Sequence[Document | InvalidSignature | None],
         load: Callable[[type[M], Document], Awaitable[M]] | None = None,
     ) -> tuple[list[M], int]:
-        """The models of those documents that a query selects, and how many more of them cannot be given out.
+        """The models of those documents that a query selects, and how many of these documents cannot be read.
 
         Args:
-            cls: the model.
-            query: what the documents must still fulfil; None for all of them.
-            documents: as `by_ids` gives them.
-            load: makes the model of a document; by default the conversion does.
+            cls: the class of the models.
+            query: leave out the documents that it does not select; None leaves out none.
+            documents: as `by_ids` returns them.
+            load: converts a document to a model; by default, the reader's conversion does.
         """
         load, items, withheld = load or self._conversion.from_store, [], 0
         for document in documents:
             if isinstance(document, InvalidSignature):
-                withheld += 1  # the guard has logged it
+                withheld += 1  # the guard has logged why
                 continue
             # Deleted, restored or changed since the index was read.
             if document is None or not is_of(cls, document) or (query and not _is_meant(cls, query, document)):
@@ -238,7 +239,7 @@ class Reader:
             try:
                 items.append(await load(cls, document))
             except (InvalidDocument, DecryptionFailed) as error:
-                # One unreadable document must not hide the rest of a list, nor vanish silently.
+                # One unreadable document must neither hide the rest of a list nor vanish silently.
                 logger.warning("left a %s out of a list: %s", model_info(cls).type.name, type(error).__name__)
                 withheld += 1
         return items, withheld
@@ -249,7 +250,7 @@ def neighbours(
 ) -> tuple[Position | None, Position | None]:
     """Where the page before ends, and where the one after begins."""
     if not rows:
-        # What the page was to begin behind may be there still.
+        # The page before ends with the row that this page was to follow.
         turned = start._replace(inclusive=not start.inclusive) if start else None
         return (None, turned) if backward else (turned, None)
     previous = rows[0] if (more if backward else start is not None) else None
