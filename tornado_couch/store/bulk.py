@@ -34,7 +34,7 @@ from .writing.deletion import Eraser
 from .writing.resign import refitted
 from .writing.writer import Writer
 
-__all__ = ["BulkWriter", "Singles", "Singly"]
+__all__ = ["BulkWriter", "Calls", "Singles", "Singly"]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
@@ -320,10 +320,12 @@ def _text(info: ModelInfo, key: Any) -> bytes:
 _AT_ONCE = 32
 
 
-class _Calls(Protocol):
+class Calls(Protocol):
     """The single calls of a store."""
 
-    async def create(self, model: M) -> M: ...
+    async def create(self, model: M) -> M:
+        """Store a new model."""
+        ...
 
     async def update(
         self,
@@ -333,7 +335,9 @@ class _Calls(Protocol):
         *,
         check: Check[M] | None = None,
         expected: Expectation | None = None,
-    ) -> M: ...
+    ) -> M:
+        """Change one model, trying again at a conflict."""
+        ...
 
     async def delete(
         self,
@@ -343,7 +347,9 @@ class _Calls(Protocol):
         check: Check[M] | None = None,
         expected: Expectation | None = None,
         confirm: Check[M] | None = None,
-    ) -> M: ...
+    ) -> M:
+        """Delete one model, trying again at a conflict."""
+        ...
 
 
 class Singly(Generic[M]):
@@ -354,7 +360,7 @@ class Singly(Generic[M]):
         cls: the model.
     """
 
-    def __init__(self, calls: _Calls, cls: type[M]) -> None:
+    def __init__(self, calls: Calls, cls: type[M]) -> None:
         self._calls = calls
         self._cls = cls
         self._info: ModelInfo = model_info(cls)

@@ -1,4 +1,4 @@
-"""`Store`: models in and out of one database, with conflict retry. Knows no HTTP of ours."""
+"""`Store` reads and writes models in one database, and tries again when a write meets a conflict."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 
 from ..couch import UNSET, Access, ConflictNoticed, Database, GroupLimits, access
 from ..errors import Conflict, DocumentExists, DocumentNotFound, RetriesExhausted, RevisionMismatch
-from ..models import Model, model_info, stamped, utc_now
+from ..models import Model, is_deleted, model_info, utc_now
 from ..security import Scheme
-from .bulk import BulkWriter, Singly
 from .conflicts.reconcile import Reconciliation
-from .lifecycle import History, Keeping
-from .operations import Change, Check, Expectation, Operation, called, changed
-from .protection.conversion import Conversion, in_partition
+from .lifecycle import Lifecycles
+from .operations import Change, Check, Expectation, Operation, called, changed, expect
+from .protection.conversion import Conversion
 from .protection.properties import Protection
 from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification
 from .query import Query
@@ -24,7 +23,7 @@ from .reading.cache import CachedAccess, ReadCache
 from .reading.reader import Page, Reader
 from .reading.scan import Position
 from .writing.deletion import Eraser
-from .writing.resign import refitted
+from .writing.model_writer import ModelWriter
 from .writing.retry import Retry
 from .writing.writer import Writer
 
@@ -34,41 +33,42 @@ M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 
 
-class Store(Keeping):
+class Store:
     """Creates, finds, changes and deletes models in a database.
 
-    Every method raises the `CouchError`s of the client besides those it names. A store holds no
-    state of its own between calls but counters, so one serves any number of models and tasks.
+    Besides the errors that it documents, every method raises the client's `CouchError`s. One store serves any
+    number of models and tasks.
 
-    A write that returns was carried out once. One that raises was not, with a single exception: `OutcomeUnknown`,
-    where the answer was lost and nothing could tell within the retry's patience. See `writing`.
+    A write that returns was carried out exactly once. A write that raises was not carried out, with one exception:
+    `OutcomeUnknown` means that the answer was lost, and that the store could not find out within the retry's
+    patience whether CouchDB had carried out the write. See `writing`.
 
     Args:
         database: where the documents are.
         retry: how a change that met a conflict is tried again.
-        now: the clock of the time stamps.
+        now: returns the current time, for the time stamps.
         sleep: waits between tries.
         crypter: keys, of any kind that `as_keys` takes, for the properties that are `Encrypted()`.
-        indexer: keys for the blind indexes of those that are searchable; the crypter if None.
-        signer: keys, of any kind that `as_keys` takes. With it every document and deletion is signed when it is
-            written and verified when it is read; those that do not verify are never given out, nor changed.
+        indexer: keys for the blind indexes of the searchable ones; by default, those of `crypter`.
+        signer: keys, of any kind that `as_keys` takes. With them the store signs every document and deletion that
+            it writes and verifies every one that it reads; it neither returns nor changes what does not verify.
         verify: "history" also compares each signature with the revisions that CouchDB keeps of the document.
-        scheme: how to sign; `Scheme.CLASSIC` as tor-async-couchdb did.
-        accept: the schemes that are read; that of `scheme` alone if None.
-        write_tokens: each write leaves a random token in the document (`tornado_couch_write`), by which it is
-            told from every other one when its answer is lost. Without it, and always with `Scheme.CLASSIC`, the
-            bodies are compared: two equal writes upon one revision are then taken for one.
+        scheme: how to sign; `Scheme.CLASSIC` signs as tor-async-couchdb did.
+        accept: the schemes that verify when documents are read; by default, `scheme` alone.
+        write_tokens: leave a random token of each write in the document (`tornado_couch_write`), so that the store
+            recognizes the write if its answer is lost. Without tokens, and always with `Scheme.CLASSIC`, the store
+            compares the bodies instead, and takes two equal writes over one revision for the same.
+        grouping: join concurrent calls for single documents into few requests; `GroupLimits` says how many into
+            one at most, and False sends each by itself.
+        on_conflict: called with the id and the leaves of each document in conflict that is read in a group.
+        cache: let `get` answer from memory until the changes feed says that a document has changed; `ReadCache`
+            says how much is kept, and how old an answer can be.
 
     Attributes:
         database: where the documents are.
         retry: how often and how long a write is tried.
-        writer: carries out writes; for documents that are no models.
+        writer: carries out writes, also of documents that do not belong to a model.
         reconciliation: merges conflicting leaves.
-        grouping: concurrent calls for single documents are joined into few requests, and how many into one at
-            most; False sends each by itself.
-        on_conflict: is told the id and the leaves of each document in conflict that is read in a group.
-        cache: `get` answers from memory what the changes feed has not told to have changed; `ReadCache` says how
-            much is kept, and how old an answer can be.
     """
 
     def __init__(
@@ -96,7 +96,6 @@ class Store(Keeping):
             limits = ReadCache() if cache is True else cache
             self._access = self._cache = CachedAccess(self._access, database, limits)
         self.retry = retry or Retry()
-        self._now = now
         self._sleep = sleep
         self._conversion = Conversion(Protection(crypter, indexer))
         self._guard: Guard = NoGuard()
@@ -105,117 +104,85 @@ class Store(Keeping):
         # tor-async-couchdb's documents are to stay exactly what that library would have written.
         tokens = write_tokens and (signer is None or Scheme(scheme) is not Scheme.CLASSIC)
         self.writer = Writer(self._access, self.retry, sleep, tokens=tokens, observer=database.server.observer)
-        self._reader = Reader(database, self._conversion, self._guard, self._access)
-        self._direct = self._reader
-        if self._cache:  # what only looks may be told what was; what writes may not
-            self._direct = Reader(database, self._conversion, self._guard, self._cache.inner, self._reader.keys)
-        self._eraser = Eraser(self._access, self._guard, self.writer, self.retry)
+        self._models = ModelWriter(self._conversion, self._guard, self.writer, now)
         self.reconciliation = Reconciliation(
             database, self._conversion, self._guard, self.writer, now, self.retry, sleep
         )
-        self._history = History(database, self._reader.history, self._conversion, self._guard, self.writer, now)
+        reader = direct = Reader(database, self._conversion, self._guard, self._access)
+        if self._cache:  # a write must not be based on what the cache says
+            direct = Reader(database, self._conversion, self._guard, self._cache.inner, reader.keys)
+        self._direct = direct
+        eraser = Eraser(self._access, self._guard, self.writer, self.retry)
+        self._lifecycles = Lifecycles(database, reader, direct, self._models, eraser)
 
     @property
     def signature_failures(self) -> Counter[str]:
-        """How many documents did not verify since the store was made, by `SignatureFault`'s words; for metrics."""
+        """How many documents did not verify since the store was made, by the value of the `SignatureFault`."""
         return self._guard.failures
 
     async def close(self) -> None:
-        """Follow the changes feed no more; only needed with a cache. The client stays open."""
+        """Stop following the changes feed. Only a store with a cache needs it; the client stays open."""
         if self._cache:
             await self._cache.close()
 
     async def create(self, model: M) -> M:
-        """Store a new model; it is given its id, revision, generated key and time stamps.
+        """Store a new model and give it its id, revision, generated key and time stamps.
 
-        The id is assigned before the write, so that a lost answer can never mean two documents.
+        The model has its id before it is written, so that a lost answer never leads to two documents.
 
         Raises:
-            DocumentExists: a document with that key, or that id, is there already. Where the key
-                is the client's own and the model not `unique`, two creates at the very same time
-                can still both succeed: no view can prevent it.
+            DocumentExists: there is a document with that key, or that id, already. If the client chooses the
+                keys of a model that is not `unique`, two calls at the very same time can both succeed, since no
+                view can prevent it.
         """
-        info = model_info(type(model))
-        if info.history:
-            return await self._history.create(model)
-        chosen = info.unique or model._id is not None
-        if info.key is None or info.key.generated:
-            model._id = model._id or in_partition(model, await self.database.server.new_id())
-            if info.key:
-                setattr(model, info.key.attribute, model._id)
-        elif info.unique:
-            model._id = info.document_id(model._key)
-        else:
-            await self._refuse_known_key(model)
-            model._id = model._id or in_partition(model, await self.database.server.new_id())
-        model._rev = None
-        try:
-            named = chosen or not (info.key is None or info.key.generated)
-            if info.soft_delete and named and (found := await self._revive(model)):
-                return found
-            # Only an id of our own choosing can have been another document's before.
-            parents = await self._guard.tombstones([model._id] if chosen and model._id else [])
-            return await self._write(model, new=True, parent=parents.get(model._id or ""))
-        except Conflict:
-            raise DocumentExists(f"there is a {info.type.name} with that key already") from None
+        return await self._lifecycles.of(type(model)).create(model)
 
     async def create_many(self, cls: type[M], models: Sequence[M]) -> list[M | Exception]:
-        """Store new models with few requests; some may be stored while others are not.
+        """Store many new models with few requests; some may be stored while others are not.
 
         Args:
-            cls: the model.
-            models: of that class; each is given what `create` gives.
+            cls: the class of the models.
+            models: the new models; each is given what `create` gives it.
 
         Returns:
-            For each, in order: the model, or the exception that `create` would have raised. The second
-            of two with one key is `DocumentExists`.
+            For each, in order: the model, or the exception that `create` would have raised. Of two models
+            with the same key, the second gets `DocumentExists`.
         """
-        return await self._bulk(cls).create(models)
+        return await self._lifecycles.of(cls).bulk(cls, self).create(models)
 
     async def write_many(self, cls: type[M], operations: Sequence[Operation[M]]) -> list[M | Exception]:
-        """Create, update and delete with few requests; some may be done while others are not.
+        """Create, update and delete many models with few requests; some may be done while others are not.
 
-        Operations on one document are done in the order given, each on what the one before left;
-        those on different documents in no order. A conflict is tried again as `update` and `delete` do.
+        The store carries out operations on one document in the order given, and those on different documents in
+        any order. After a conflict it tries again, as `update` and `delete` do.
 
         Args:
             cls: the model.
             operations: what to do.
 
         Returns:
-            For each, in order: the model as it is now (of a deletion: as it was), or the exception that
-            the single call would have raised, those of its `change`, `check` and `confirm` included.
+            For each, in order: the model as it is now (for a deletion: as it was), or the exception that the
+            single call would have raised, including those of its `change`, `check` and `confirm`.
         """
-        return await self._bulk(cls).write(operations)
-
-    def _bulk(self, cls: type[M]) -> BulkWriter[M] | Singly[M]:
-        if model_info(cls).restorable:
-            return Singly(self, cls)
-        return BulkWriter(self.database, self._conversion, cls, self._now, self, self._guard, self.writer, self._eraser)
-
-    async def _refuse_known_key(self, model: Model) -> None:
-        try:
-            await self._direct.by_key(type(model), model._key)
-        except DocumentNotFound:
-            return
-        raise DocumentExists(f"there is a {model_info(type(model)).type.name} with that key already")
+        return await self._lifecycles.of(cls).bulk(cls, self).write(operations)
 
     async def get(self, cls: type[M], key: Any, *, deleted: bool | None = False) -> M:
         """The model with this key.
 
         Args:
-            cls: the model.
-            key: which one.
-            deleted: True for one that is deleted and can be restored, None for it or one that is not deleted.
+            cls: the class of the model.
+            key: the key.
+            deleted: False finds only models that are not deleted, True only those that are deleted and can be
+                restored, None both.
 
         Raises:
-            DocumentNotFound: there is none, or it is deleted.
+            DocumentNotFound: there is no such model.
             InvalidDocument: the stored document does not fit the model.
         """
-        return await self._reader.by_key(cls, key, deleted=deleted)
+        return await self._lifecycles.of(cls).get(cls, key, deleted=deleted)
 
     def check(self, cls: type[Model]) -> None:
-        """Refuse a model that this store has no keys for; the other methods refuse it as well, when they need them.
+        """Refuse a model that this store has no keys for. The other methods also do, but only when they need the keys.
 
         Raises:
             KeySetError: the model has encrypted properties, and there is no crypter.
@@ -226,21 +193,21 @@ class Store(Keeping):
         """Whether a value is the one that was hashed for a property; the same as `await model.verify(name, value)`.
 
         Args:
-            model: as it was read or written.
-            name: the property's, in JSON.
-            value: such as the password that somebody gave.
+            model: a model that was read or written.
+            name: the name of the property in JSON.
+            value: the value, such as a password that somebody entered.
 
         Returns:
-            False also where the property is None.
+            Whether they match; False if the property is None.
 
         Raises:
             KeyError: there is no such property.
-            SecurityError: the property is not hashed, or what is stored is no hash.
+            SecurityError: the property is not hashed, or what is stored is not a hash.
         """
         return await model.verify(name, value)
 
     async def load(self, cls: type[M], document: dict[str, Any]) -> M:
-        """The model that a document holds which was read from this store's database by other means.
+        """Convert a document, read from this store's database by other means, to a model.
 
         Raises:
             InvalidDocument: it does not fit the model.
@@ -248,22 +215,28 @@ class Store(Keeping):
         return await self._conversion.from_store(cls, document)
 
     async def stored(self, document_id: str) -> dict[str, Any]:
-        """A document of whatever type as it is stored: verified, with protected values as they are.
+        """A document of any type as it is stored: verified, but not decrypted.
 
         Raises:
-            NotFound: there is none; its `reason` is "missing", or "deleted".
-            InvalidSignature: it is not what a holder of the keys wrote there, or was deleted by somebody else.
+            NotFound: there is no such document; the `reason` of the error is "missing" or "deleted".
+            InvalidSignature: the document was written, or deleted, by somebody who does not hold the keys.
         """
         return await self._direct.stored(document_id)
 
     async def store_new(self, document: Mapping[str, Any]) -> str:
-        """Store a new document that is no model's, with its `_id`, signed as models are; its revision.
+        """Store a new document that does not belong to a model, signed as models are.
+
+        Args:
+            document: the document, with its `_id`.
+
+        Returns:
+            Its revision.
 
         Raises:
-            Conflict: there is one of that id already.
+            Conflict: there is a document with that id already.
         """
         parents = await self._guard.tombstones([document["_id"]])
-        _, revision = await self._put(self.writer.marked(document, new=True), parents.get(document["_id"]))
+        _, revision = await self._models.put(document, parents.get(document["_id"]), new=True)
         return revision
 
     async def find(
@@ -279,26 +252,27 @@ class Store(Keeping):
         backward: bool = False,
         count: bool = False,
     ) -> Page[M]:
-        """A page of models: all of them by key, those of an indexed property, or what a query says.
+        """A page of models: all of them in the order of their keys, or those that an index or a query selects.
 
         Args:
-            cls: the model.
-            query: which, and in which order; instead of `by`, `key` and `descending`.
-            by: the indexed property (its name in JSON) that orders them; else their key does.
-            key: only those where `by` has this value.
-            limit: how many at most.
+            cls: the class of the models.
+            query: selects and orders the models, instead of `by`, `key` and `descending`.
+            by: the indexed property (its name in JSON) to order them by; by default, they are ordered by key.
+            key: only find models whose property `by` has this value.
+            limit: the page has at most this many models.
             descending: from the last to the first.
             start: the `next` of the page before; with `backward`, the `previous` of the page after.
-            backward: the page that ends where `start` is, in the query's order all the same.
-            count: also count them all, by the index; see `Page.total`.
+            backward: the page that ends at `start`; the order of the models in it stays the same.
+            count: also count all that the query selects; see `Page.total`.
 
         Raises:
-            NoIndex: no index of the model serves that; it is a ValueError.
+            NoIndex: the model has no index for that. This is a ValueError.
         """
         if query is None:
             among = {} if by is None or key is UNSET else {by: [key]}
             query = Query(among, sort=(by,) if by else (), descending=descending)
-        return await self._reader.page(cls, query, limit=limit, start=start, backward=backward, count=count)
+        lifecycle = self._lifecycles.of(cls)
+        return await lifecycle.page(cls, query, limit=limit, start=start, backward=backward, count=count)
 
     async def update(
         self,
@@ -312,43 +286,43 @@ class Store(Keeping):
         """Change the latest model with this key, trying again when another writer was faster.
 
         Args:
-            cls: the model.
-            key: which one.
-            change: a function of the latest model; what it raises ends the update with nothing written.
-            check: is given the latest model first, before `expected` and `change`.
-            expected: says whether the current revision is the one the caller means. With it, a
-                conflict is never tried again.
+            cls: the class of the model.
+            key: the key.
+            change: changes the latest model; if it raises, nothing is written.
+            check: called with the latest model first, before `expected` and `change`.
+            expected: whether the current revision is the one that the caller expects. With it, the store does not
+                try again after a conflict.
 
         Returns:
             The model as it was written, with its new revision.
 
         Raises:
-            DocumentNotFound: there is none.
-            RevisionMismatch: `expected` said no, or another writer came in between.
+            DocumentNotFound: there is no such model.
+            RevisionMismatch: `expected` returned False, or another writer was faster.
             RetriesExhausted: every try met a conflict; nothing was written.
         """
 
         async def attempt() -> M:
             current = await self._checked(cls, key, check, expected)
-            return await self._write(await changed(change, current), new=False)
+            return await self._lifecycles.of(cls).write(await changed(change, current))
 
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
 
     async def replace(self, model: M) -> M:
-        """Write a model over the revision that it was read with, and no other.
+        """Write a model over the revision that it was read with, and over no other.
 
         Raises:
-            DocumentNotFound: it was deleted, or never stored.
-            RevisionMismatch: it was changed since it was read.
+            DocumentNotFound: the document was deleted, or never stored.
+            RevisionMismatch: the document was changed since the model was read.
         """
         if model._rev is None:
             raise DocumentNotFound("this model was not read from the store; create() it")
         try:
-            return await self._write(model, new=False)
+            return await self._lifecycles.of(type(model)).write(model)
         except Conflict:
             self.database.server.observer.conflict_met(model_info(type(model)).type.name)
-            # Read again for the one question that the conflict leaves open: changed, or deleted.
-            current = await self._direct.by_key(type(model), model._key)
+            # The conflict does not say whether the document was changed or deleted.
+            current = await self._latest(type(model), model._key)
             raise RevisionMismatch("the document was changed since it was read", current._rev) from None
 
     async def delete(
@@ -362,15 +336,15 @@ class Store(Keeping):
     ) -> M:
         """Delete the model with this key, trying again when another writer was faster.
 
-        Of a document in conflict no revision is left: the winning one decides whether it is deleted, then the
-        others are deleted with it, so that none takes its place.
+        If the document is in conflict, the store deletes its winning revision first and then all others, since
+        one of them would take its place.
 
         Args:
-            cls: the model.
-            key: which one.
-            check: is given the latest model first, before `expected`.
+            cls: the class of the model.
+            key: the key.
+            check: called with the latest model first, before `expected`.
             expected: as in `update`.
-            confirm: is given the latest model last, just before it is deleted.
+            confirm: called with the latest model last, just before it is deleted.
 
         Returns:
             The model as it was.
@@ -382,31 +356,104 @@ class Store(Keeping):
         async def attempt() -> M:
             current = await self._checked(cls, key, check, expected, conflicts=True)
             await called(confirm, current)
-            await self._remove(current)
+            await self._lifecycles.of(cls).remove(current)
             return current
 
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
 
+    async def versions(
+        self, cls: type[M], key: Any, *, limit: int = 50, start: Position | None = None, backward: bool = False
+    ) -> Page[M]:
+        """A page of the versions of a document, the latest first.
+
+        Some versions say that the document was deleted; `version_of` tells which.
+
+        Args:
+            cls: the class of the model. Only one with `history=True` has versions.
+            key: the key of the document, which may be deleted.
+            limit: the page has at most this many versions.
+            start: the `next` of the page before; with `backward`, the `previous` of the page after.
+            backward: the page that ends at `start`.
+
+        Raises:
+            DocumentNotFound: there never was such a document.
+        """
+        return await self._lifecycles.of(cls).versions(cls, key, limit=limit, start=start, backward=backward)
+
+    async def version(self, cls: type[M], key: Any, name: str | int) -> M:
+        """One version of a document.
+
+        Args:
+            cls: the class of the model. Only one with `history=True` has versions.
+            key: the key of the document, which may be deleted.
+            name: the number of the version, or its `Version.name`.
+
+        Raises:
+            DocumentNotFound: there is no such version, or it says that the document was deleted.
+        """
+        return await self._lifecycles.of(cls).version(cls, key, str(name))
+
+    async def as_of(self, cls: type[M], key: Any, moment: datetime) -> M:
+        """A document as it was at a time.
+
+        Args:
+            cls: the class of the model. Only one with `history=True` has versions.
+            key: the key of the document, which may be deleted by now.
+            moment: the time, with its zone.
+
+        Raises:
+            DocumentNotFound: the document was not there at that time.
+        """
+        return await self._lifecycles.of(cls).as_of(cls, key, moment)
+
+    async def restore(
+        self,
+        cls: type[M],
+        key: Any,
+        change: Change[M] | None = None,
+        *,
+        check: Check[M] | None = None,
+        expected: Expectation | None = None,
+    ) -> M:
+        """Bring back the deleted model with this key, trying again when another writer was faster.
+
+        Args:
+            cls: the class of the model. Only one with `soft_delete=True` or `history=True` can be restored.
+            key: the key.
+            change: changes the model; by default, it comes back as it was when it was deleted.
+            check: called with the model first, as it was when it was deleted.
+            expected: whether the revision of the deletion is the one that the caller expects.
+
+        Returns:
+            The model as it is now.
+
+        Raises:
+            DocumentNotFound: there is no such model, or it cannot be restored.
+            DocumentExists: it is not deleted, or another writer has restored it.
+            RevisionMismatch, RetriesExhausted: as `update` does.
+        """
+
+        async def attempt() -> M:
+            current = await self._lifecycles.of(cls).get(cls, key, deleted=None, fresh=True)
+            if not is_deleted(model_info(cls), current._stored):
+                raise DocumentExists(f"the {model_info(cls).type.name} with that key is not deleted")
+            await called(check, current)
+            expect(expected, current)
+            model = current if change is None else await changed(change, current)
+            return await self._lifecycles.of(cls).restore(model)
+
+        return await self._until_no_conflict(attempt, cls, key, expected is not None)
+
+    async def _latest(self, cls: type[M], key: Any, *, conflicts: bool = False) -> M:
+        return await self._lifecycles.of(cls).get(cls, key, fresh=True, conflicts=conflicts)
+
     async def _checked(
         self, cls: type[M], key: Any, check: Check[M] | None, expected: Expectation | None, *, conflicts: bool = False
     ) -> M:
-        current = await self._direct.by_key(cls, key, conflicts=conflicts)
+        current = await self._latest(cls, key, conflicts=conflicts)
         await called(check, current)
-        if expected is not None and not expected(current._rev or ""):
-            raise RevisionMismatch("the document has another revision", current._rev)
+        expect(expected, current)
         return current
-
-    async def _write(self, model: M, *, new: bool, parent: str | None = None) -> M:
-        if model_info(type(model)).history:
-            return await self._history.append(model)
-        stamped(model, new=new, now=self._now)
-        document = self.writer.marked(await self._conversion.to_store(model, new=new), new=new)
-        model._stored, model._rev = await self._put(document, parent)
-        return model
-
-    async def _put(self, document: dict[str, Any], parent: str | None) -> tuple[dict[str, Any], str]:
-        document = self._guard.signed(document, parent)
-        return await refitted(self.writer, self._guard, document, await self.writer.put(document))
 
     async def _until_no_conflict(
         self, attempt: Callable[[], Awaitable[T]], cls: type[Model], key: Any, guarded: bool
@@ -418,7 +465,7 @@ class Store(Keeping):
             except Conflict:
                 observer.conflict_met(kind)
                 if guarded:
-                    current = await self._direct.by_key(cls, key)
+                    current = await self._latest(cls, key)
                     raise RevisionMismatch("another writer was faster", current._rev) from None
                 if failures < self.retry.attempts:
                     delay = self.retry.delay(failures)

@@ -400,7 +400,8 @@ async def test_a_list_shows_what_was_written_since_its_index_was_read(store: Sto
     """A document that was changed meanwhile is there as it is now; one that was deleted is not."""
     for name in ("a", "b", "c"):
         await store.create(Fruit(name=name))
-    lists, real = store._reader._lists, store._reader._lists._pairs
+    lists = store._lifecycles._versioned._reader._lists
+    real = lists._pairs
 
     async def late(rows: Any) -> Any:
         lists._pairs = real  # type: ignore[method-assign]

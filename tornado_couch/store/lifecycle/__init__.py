@@ -1,8 +1,11 @@
-"""Models that keep deleted documents (`soft_delete=True`) or every version (`history=True`)."""
+"""The three lifecycles of a model: plain, with deleted documents kept (`soft_delete=True`), or with every version."""
 
 from __future__ import annotations
 
-from .history import History
-from .soft_delete import Keeping
+from .history import Versioned
+from .lifecycle import Lifecycle
+from .lifecycles import Lifecycles
+from .plain import Plain
+from .soft_delete import SoftDeleting
 
-__all__ = ["History", "Keeping"]
+__all__ = ["Lifecycle", "Lifecycles", "Plain", "SoftDeleting", "Versioned"]

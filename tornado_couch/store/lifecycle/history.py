@@ -1,36 +1,38 @@
-"""Writing documents whose models keep their history: each write is a new document, the version after the last one.
+"""Models with `history=True`: each write is a new document, the version after the last one; none is ever rewritten.
 
-Its id follows from the key and the number, so CouchDB refuses the second of two writers of one version with a
-conflict, and that one reads the latest again and writes the number after. So within a database the numbers have no
-gap, and no change is there twice: a write whose answer was lost is found by its id and its token, as any other.
+The id of a version consists of the key and the version's number. If two writers write the same version, CouchDB
+refuses the second with a conflict; that writer reads the latest version again and writes the next number. So the
+numbers within a database have no gaps, and no change is stored twice: a write whose answer was lost is found by its
+id and its token, like any other write.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from ...couch import Database
-from ...errors import Conflict, DocumentExists, InvalidDocument
+from ...errors import Conflict, DocumentNotFound, InvalidDocument
 from ...models import (
     VERSION_PROPERTY,
     Model,
     Version,
     format_timestamp,
+    is_deleted,
     model_info,
     stamped,
     version_id,
     version_of,
     version_prefix,
 )
-from ..protection.conversion import Conversion
-from ..protection.signatures import Guard
-from ..reading.versions import Versions
-from ..writing.resign import refitted
-from ..writing.writer import Writer
+from ..query import Query
+from ..reading.history import HistoryReader
+from ..reading.reader import Page
+from ..reading.scan import Position
+from ..writing.model_writer import ModelWriter
+from .lifecycle import Lifecycle, exists
 
-__all__ = ["History"]
+__all__ = ["Versioned"]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
@@ -39,10 +41,10 @@ _TICK = timedelta(microseconds=1)  # what time stamps are exact to
 
 
 def _after(place: Version) -> datetime:
-    """The earliest time for the version after one.
+    """The earliest time that the version after this one can have.
 
     Raises:
-        InvalidDocument: there is none, since somebody wrote the end of the calendar into it.
+        InvalidDocument: there is no later time, since somebody wrote the last one of the calendar into the version.
     """
     try:
         return place.written_at + _TICK
@@ -50,39 +52,40 @@ def _after(place: Version) -> datetime:
         raise InvalidDocument("a version bears the last time that there is", place.prefix) from None
 
 
-class History:
-    """Writes versions into one database.
+class Versioned(Lifecycle):
+    """Models that keep every version of their documents, those that say that a document is deleted included.
 
     Args:
-        database: which.
-        versions: finds those that are there.
-        conversion: between models and documents.
-        guard: signs what is written.
-        writer: carries out the writes.
-        now: the clock of the time stamps.
+        database: where the documents are.
+        reader: reads versions; from the cache if there is one.
+        direct: reads versions past the cache.
+        models: writes models.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        versions: Versions,
-        conversion: Conversion,
-        guard: Guard,
-        writer: Writer,
-        now: Callable[[], datetime],
-    ) -> None:
+    def __init__(self, database: Database, reader: HistoryReader, direct: HistoryReader, models: ModelWriter) -> None:
+        super().__init__(models.conversion)
         self._database = database
-        self._versions = versions
-        self._conversion = conversion
-        self._guard = guard
-        self._writer = writer
-        self._now = now
+        self._reader = reader
+        self._direct = direct
+        self._models = models
+
+    async def _find(
+        self, cls: type[Model], key: Any, *, deleted: bool | None, fresh: bool, conflicts: bool
+    ) -> Document | None:
+        # A deletion adds a version and removes none, so it does not ask for conflicts.
+        return await (self._direct if fresh else self._reader).versions.latest(cls, key)
+
+    async def page(
+        self, cls: type[M], query: Query, *, limit: int, start: Position | None, backward: bool, count: bool
+    ) -> Page[M]:
+        """A page of documents, each in its latest version; see `Store.find`."""
+        return await self._reader.page(cls, query, limit=limit, start=start, backward=backward, count=count)
 
     async def create(self, model: M) -> M:
-        """Write the first version; where there was a document of that key and it was deleted, the next one.
+        """Write the first version of a new document, or the next version of one that was deleted.
 
         Raises:
-            DocumentExists: there is a document of that key.
+            DocumentExists: there is a document with that key.
         """
         info = model_info(type(model))
         if info.key and info.key.generated:
@@ -91,30 +94,44 @@ class History:
             try:
                 return await self._write(model, None, new=True)
             except Conflict:
-                latest = await self._versions.latest(type(model), model._key)
+                latest = await self._reader.versions.latest(type(model), model._key)
                 if latest is None or not version_of(latest).deleted:
                     raise
                 return await self._write(model, latest, new=True)
         except Conflict:
-            raise DocumentExists(f"there is a {info.type.name} with that key already") from None
+            raise exists(type(model)) from None
 
-    async def append(self, model: M, *, deleted: bool = False) -> M:
-        """Write the version after the one that a model was read from.
+    async def write(self, model: M) -> M:
+        """Write the version after the one that a model was read from; see `Lifecycle.write`."""
+        return await self._write(model, model._stored)
 
-        Args:
-            model: as it is to be; it keeps what it was read from.
-            deleted: say that the document is deleted from now on; the properties are only kept.
+    async def remove(self, current: Model) -> None:
+        """Write a version that says that the document is deleted; it keeps the properties."""
+        await self._write(current.model_copy(), current._stored, deleted=True)
 
-        Raises:
-            Conflict: there is such a version already.
-        """
-        return await self._write(model, model._stored, deleted=deleted)
+    async def versions(self, cls: type[M], key: Any, *, limit: int, start: Position | None, backward: bool) -> Page[M]:
+        """A page of the versions of a document, the latest first; see `Store.versions`."""
+        await self.get(cls, key, deleted=None, fresh=True)
+        return await self._reader.page_of_versions(cls, key, limit=limit, start=start, backward=backward)
+
+    async def version(self, cls: type[M], key: Any, name: str) -> M:
+        """One version of a document; see `Store.version`."""
+        return await self._of_version(cls, await self._reader.versions.by_name(cls, key, name))
+
+    async def as_of(self, cls: type[M], key: Any, moment: datetime) -> M:
+        """A document as it was at a time; see `Store.as_of`."""
+        return await self._of_version(cls, await self._reader.versions.as_of(cls, key, format_timestamp(moment)))
+
+    async def _of_version(self, cls: type[M], document: Document | None) -> M:
+        if document is None or is_deleted(model_info(cls), document):
+            raise DocumentNotFound("there is no such version")
+        return await self._conversion.from_store(cls, document)
 
     async def _write(self, model: M, before: Document | None, *, new: bool = False, deleted: bool = False) -> M:
         place = version_of(before) if before else None
-        moment = self._now()
+        moment = self._models.now()
         if place is not None:
-            # Later than the version before, whatever the clock says: by time, too, the last one is the latest.
+            # Whatever the clock says, the time must be later than that of the version before: `as_of` relies on it.
             moment = max(moment, _after(place))
         if not deleted:
             stamped(model, new=new, now=lambda: moment)
@@ -125,21 +142,18 @@ class History:
             held["follows"] = before["_rev"]
         if deleted:
             held["deleted"] = True
-        stored, revision = await self._put({**document, VERSION_PROPERTY: held})
-        self._versions.remember(prefix, place.number + 1 if place else 1)
+        # A version is signed as a first revision. If somebody deleted that version behind the service's back, it is
+        # not one; then `put` signs it once more.
+        stored, revision = await self._models.put({**document, VERSION_PROPERTY: held}, new=True)
+        self._reader.versions.remember(prefix, place.number + 1 if place else 1)
         model._id, model._rev, model._stored = stored["_id"], revision, {**stored, "_rev": revision}
         return model
 
     async def _document(self, model: Model, document_id: str, *, new: bool) -> Document:
-        """What is stored for a model under another id; the model itself keeps its own."""
+        """Convert a model to a document with another id; the model keeps its own."""
         identity = model._id, model._rev
         model._id, model._rev = document_id, None
         try:
             return await self._conversion.to_store(model, new=new)
         finally:
             model._id, model._rev = identity
-
-    async def _put(self, document: Document) -> tuple[Document, str]:
-        document = self._guard.signed(self._writer.marked(document, new=True))
-        # Signed as the first revision, which it is not where somebody deleted that version past the service.
-        return await refitted(self._writer, self._guard, document, await self._writer.put(document))

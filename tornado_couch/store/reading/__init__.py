@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .cache import CachedAccess, ReadCache
+from .history import HistoryReader
 from .planner import indexed_properties, plan
 from .reader import Page, Reader, is_absent
 from .reductions import Group, Groups, reduced
@@ -13,6 +14,7 @@ __all__ = [
     "CachedAccess",
     "Group",
     "Groups",
+    "HistoryReader",
     "Page",
     "Position",
     "ReadCache",

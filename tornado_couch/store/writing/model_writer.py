@@ -1,0 +1,65 @@
+"""Writing models: stamped, converted to documents, marked with a token and signed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from ...models import Model, stamped
+from ..protection.conversion import Conversion
+from ..protection.signatures import Guard
+from .resign import refitted
+from .writer import Writer
+
+__all__ = ["ModelWriter"]
+
+M = TypeVar("M", bound=Model)
+Document = dict[str, Any]
+
+
+class ModelWriter:
+    """Writes models to one database, each over the revision that it names.
+
+    Args:
+        conversion: converts models to documents.
+        guard: signs what is written.
+        writer: carries out the writes.
+        now: the clock of the time stamps.
+
+    Attributes:
+        conversion, guard, writer, now: as above.
+    """
+
+    def __init__(self, conversion: Conversion, guard: Guard, writer: Writer, now: Callable[[], datetime]) -> None:
+        self.conversion = conversion
+        self.guard = guard
+        self.writer = writer
+        self.now = now
+
+    async def write(self, model: M, *, new: bool, parent: str | None = None) -> M:
+        """Write a model over its revision and give it the new one.
+
+        Args:
+            model: it has its id, and its revision unless it is new.
+            new: it is being created.
+            parent: the revision of the tombstone that a new document follows.
+
+        Raises:
+            Conflict: its revision is not the current one.
+        """
+        stamped(model, new=new, now=self.now)
+        document = await self.conversion.to_store(model, new=new)
+        model._stored, model._rev = await self.put(document, parent, new=new)
+        return model
+
+    async def put(
+        self, document: Mapping[str, Any], parent: str | None = None, *, new: bool = False
+    ) -> tuple[Document, str]:
+        """Mark, sign and write a document; what was stored, and its revision.
+
+        Raises:
+            Conflict: its revision is not the current one.
+        """
+        signed = self.guard.signed(self.writer.marked(document, new=new), parent)
+        return await refitted(self.writer, self.guard, signed, await self.writer.put(signed))
