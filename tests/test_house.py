@@ -13,6 +13,7 @@ import pytest
 import tornado_couch
 
 PACKAGE = Path(tornado_couch.__file__).parent
+TESTS = Path(__file__).parent
 
 # The parts of each folder, from the lowest floor to the highest. A module imports only from lower floors, never from
 # its own floor's other parts and never from a higher one.
@@ -212,6 +213,19 @@ def test_each_module_says_what_is_public(name: str) -> None:
     """`__all__` is there and every name in it exists; that it is sorted is the linter's rule RUF022."""
     module = importlib.import_module(name)
     assert [each for each in module.__all__ if not hasattr(module, each)] == []
+
+
+def test_each_test_has_a_short_name_and_says_what_it_shows() -> None:
+    """A test's name has fewer than 80 characters; its docstring carries the sentence."""
+    tests = [
+        (f"{path.relative_to(TESTS).as_posix()}::{node.name}", node)
+        for path in TESTS.rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    ]
+    assert len(tests) > 1000
+    assert [name for name, node in tests if len(node.name) >= 80] == []
+    assert [name for name, node in tests if not ast.get_docstring(node)] == []
 
 
 def test_no_wait_swallows_a_cancellation() -> None:

@@ -147,12 +147,15 @@ def test_a_tree_survives_storing(paths: list[Path_]) -> None:
 
 @given(deliveries(), st.integers(1, 5))
 def test_stemming_keeps_the_leaves(paths: list[Path_], limit: int) -> None:
-    """`_revs_limit` cuts histories, never a leaf, and the winner stays."""
+    """`_revs_limit` keeps every leaf and its latest ancestors, up to the limit, and nothing else."""
     tree = grown(paths)
     cut = revisions.stem(tree, limit)
     assert revisions.leaves(cut) == revisions.leaves(tree)
-    assert all(len(revisions.ancestry(cut, leaf)) <= max(limit, len(cut)) for leaf in revisions.leaves(cut))
-    assert len(cut) <= len(tree)
+    latest = [revisions.ancestry(tree, leaf)[:limit] for leaf in revisions.leaves(tree)]
+    # A tree that has no more revisions than one history may have is left as it is.
+    assert cut.keys() == ({rev for each in latest for rev in each} if len(tree) > limit else tree.keys())
+    for each in latest:
+        assert revisions.ancestry(cut, each[0])[:limit] == each
 
 
 @given(deliveries())

@@ -331,9 +331,12 @@ class TestFile:
 
         writer = threading.Thread(target=write)
         writer.start()
+        loads = 0
         while not done.is_set():
             assert KeyRing.load(path).keys == ring.keys
+            loads += 1
         writer.join()
+        assert loads > 0
 
     @pytest.mark.parametrize(
         "change",

@@ -103,4 +103,4 @@ async def test_the_token_of_a_write_never_leaves(ask: Client, store: Store) -> N
     assert (await ask("GET", f"/fruits?{WRITE_PROPERTY}={token}")).status == 400
     assert (await ask("PUT", path, {"color": "red", WRITE_PROPERTY: "mine"})).status == 422
     patch = [{"op": "test", "path": f"/{WRITE_PROPERTY}", "value": token}]
-    assert (await ask("PATCH", path, patch, Content_Type="application/json-patch+json")).status in (409, 422)
+    assert (await ask("PATCH", path, patch, Content_Type="application/json-patch+json")).status == 409

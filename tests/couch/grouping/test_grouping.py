@@ -62,8 +62,8 @@ async def test_what_is_asked_in_one_turn_of_the_loop_leaves_together_and_at_once
     assert await asyncio.gather(*tasks) == ["A", "B", "C"]
 
 
-async def test_while_few_groups_are_under_way_each_call_leaves_at_once_then_they_wait_together() -> None:
-    """With two under way the third and later calls leave as one when the first of them ends."""
+async def test_calls_wait_together_once_enough_groups_are_under_way() -> None:
+    """With two groups under way, later calls are sent as one group as soon as the first of the two ends."""
     line = Line(in_flight=2)
     tasks = []
     for each in "abcde":

@@ -256,8 +256,8 @@ def test_two_merges_of_different_leaves_are_merged_over_those_that_both_have() -
     assert merge([m, n], {y: {"stock": 10 + 1}})["stock"] == 10 + 1 + 2 + 4
 
 
-def test_edits_upon_two_merges_of_the_same_leaves_are_merged_over_what_those_came_to() -> None:
-    """Edits E and F upon M and N, which are both of Y and B: any of the two is their ancestor."""
+def test_edits_of_two_merges_of_the_same_leaves_are_merged() -> None:
+    """M and N both merge Y and B; when E edits M and F edits N, either merge serves as their common ancestor."""
     y, b = revision(2, "y"), revision(2, "b")
     e = leaf("e", "m", "y", "a", stock=13 + 5, tornado_couch_merge=record(y, b))
     f = leaf("f", "n", "y", "a", stock=13 + 7, tornado_couch_merge=record(y, b))

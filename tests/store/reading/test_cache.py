@@ -221,8 +221,11 @@ async def test_old_entries_are_read_again_and_an_idle_cache_ends(couch: Couch, d
     await until(lambda: follower is not None and follower.done())
     assert cache_of(store).documents == 0
     await store.get(Fruit, key)  # which begins anew
+    again = cache_of(store)._follower
+    assert again is not None
+    assert again is not follower
     await store.close()
-    assert [each for each in asyncio.all_tasks() if "_listen" in repr(each)] == []
+    assert again.done()
 
 
 @pytest.mark.parametrize("name", ["content_bytes", "staleness", "age", "idle"])

@@ -182,8 +182,8 @@ def test_without_tokens_bodies_are_compared() -> None:
         assert (judged(tree, document) == (Standing.LANDED, revision)) is same
 
 
-def test_a_base_that_is_still_a_leaf_is_no_proof_of_landing_though_its_body_is_the_same() -> None:
-    """A write that changes nothing is a write all the same."""
+def test_a_base_that_is_still_a_leaf_does_not_prove_that_the_write_landed() -> None:
+    """The stored body equals the one to write, but a write that changes nothing still makes a new revision."""
     tree = Tree()
     document = {"_id": "x", "n": 1}
     base = tree.grow(None, document)

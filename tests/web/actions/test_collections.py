@@ -35,7 +35,9 @@ async def test_an_empty_collection_is_an_empty_list(ask: Client) -> None:
 async def test_each_item_has_its_address_and_tag(ask: Client) -> None:
     """Following the one gives the other, whatever characters the key has."""
     await add_places(ask, NAMES)
-    for item in (await ask("GET", "/places?limit=10")).json["items"]:
+    items = (await ask("GET", "/places?limit=10")).json["items"]
+    assert len(items) == len(NAMES)
+    for item in items:
         reply = await ask("GET", item["_href"])
         assert (reply.json["name"], reply.headers["ETag"]) == (item["name"], item["_etag"])
 

@@ -1,4 +1,4 @@
-"""That every sentence of the HTTP contract has its test."""
+"""Every sentence of the HTTP contract has a test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def words(text: str) -> list[str]:
 
 @pytest.mark.parametrize("sentence", SENTENCES)
 def test_each_sentence_of_the_contract_has_a_test(sentence: str) -> None:
-    """One with the sentence as its docstring, and named by words of it, in their order."""
+    """The test's docstring is the sentence, and its name is made of words of the sentence, in their order."""
     name = documented().get(sentence, "")
     assert name, "no test has this docstring"
     left = iter(words(sentence))

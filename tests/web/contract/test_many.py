@@ -10,7 +10,7 @@ from tests.web.contract.conftest import FRUITS, STANDS, StrictClient, applicatio
 from tornado_couch import Store
 
 
-async def test_post_with_idempotency_key_sent_again_with_the_same_body_the_same_201_other_body_422_still_running_409(
+async def test_post_with_idempotency_key_again_the_same_201_other_422_running_409(
     store: Store, serve: Any, proxy: FaultProxy
 ) -> None:
     """POST with `Idempotency-Key`, sent again with the same body | the same 201, one document; other body: 422; first
@@ -53,7 +53,7 @@ async def test_an_idempotency_key_makes_a_lost_answer_harmless(ask: StrictClient
         assert [path(reply) for reply in replies] == [item["_href"]] * 2
 
 
-async def test_post_an_array_200_items_one_result_per_item_in_order_one_invalid_item_422_empty_array_400(
+async def test_post_an_array_200_one_invalid_item_422_empty_array_400(
     ask: StrictClient,
 ) -> None:
     """POST an array | 200, `{"items": […]}`, one result per item in order, each with `status` (201), `_href` and

@@ -110,7 +110,7 @@ async def test_couchdbs_own_members_and_write_only_properties_never_leave(
             assert (await ask("GET", f"{FRUITS}?{query}")).status == 400
 
 
-async def test_in_a_collection_every_item_also_has_href_and_etag_both_are_accepted_and_ignored_in_a_request_body(
+async def test_in_a_collection_every_item_has_href_and_etag(
     ask: StrictClient, fruit: Reply, database: Database
 ) -> None:
     """In a collection every item also has `_href` and `_etag`; both are accepted and ignored in a request body, so that
@@ -165,7 +165,7 @@ def breaking(store: Store, **settings: Any) -> Any:
     )
 
 
-async def test_every_error_including_the_routers_404_405_an_unhandled_exception_and_errors_before_the_handler_runs(
+async def test_every_error_is_application_problem_json(
     store: Store, serve: Any
 ) -> None:
     """Every error, including the router's 404/405, an unhandled exception, and errors raised before the handler runs,
@@ -235,7 +235,8 @@ async def test_no_stack_trace_no_couchdb_url_no_secret_in_it(
                 ("POST", FRUITS, {"body": {"color": "x"}}),
             ):
                 reply = await ask(method, place, **arguments)
-                assert reply.status >= 400
+                # A database may forbid a write by its own rules: the one refusal of CouchDB that is the client's.
+                assert reply.status == (403 if (method, status) == ("POST", 403) else 503)
                 assert reason.encode() not in reply.text
         proxy.faults.clear()
     async with FaultServer(reset) as down:
@@ -247,7 +248,7 @@ async def test_no_stack_trace_no_couchdb_url_no_secret_in_it(
             assert (await ask("GET", place)).status == 503
 
 
-async def test_time_stamps_are_rfc_3339_in_utc_with_six_decimals_always_so_that_they_sort_as_strings(
+async def test_time_stamps_are_rfc_3339_in_utc_with_six_decimals(
     store: Store, serve: Any
 ) -> None:
     """Time stamps are RFC 3339 in UTC with six decimals always, so that they sort as strings."""

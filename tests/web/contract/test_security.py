@@ -49,7 +49,7 @@ REQUESTS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-async def test_authentication_and_authorization_run_before_anything_is_read_and_before_preconditions(
+async def test_authentication_and_authorization_run_before_anything_is_read(
     store: Store, serve: Any, proxy: FaultProxy
 ) -> None:
     """Authentication and authorization run before anything is read, and before preconditions."""
