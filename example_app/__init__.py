@@ -1,1 +1,1 @@
-"""A service that shows tornado_couch: fruits, languages, a health check."""
+"""An example service that shows tornado_couch: fruits, languages, a health check."""

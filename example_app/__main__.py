@@ -1,4 +1,4 @@
-"""`python -m example_app`: CouchDB, the service, the tour, and then it serves until Ctrl-C."""
+"""`python -m example_app`: starts CouchDB and the service, runs the tour, then serves until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from .tour import tour
 
 @click.command()
 @click.option(
-    "--port", default=8888, show_default=True, help="Where the service listens, on 127.0.0.1; 0 takes a free port."
+    "--port", default=8888, show_default=True, help="The port to listen on, on 127.0.0.1; 0 picks a free port."
 )
 @click.option(
     "--data", type=click.Path(path_type=Path), show_default="tornado-couch-example in the user's data folder",
-    help="The folder in which the embedded CouchDB keeps its data.",
+    help="The folder where the embedded CouchDB keeps its data.",
 )  # fmt: skip
 @click.option("--tour", "tour_only", is_flag=True, help="Stop after the tour.")
 def main(port: int, data: Path | None, tour_only: bool) -> None:
-    """Run the example. With COUCHDB_URL set it uses that CouchDB instead of the embedded one."""
+    """Run the example. If COUCHDB_URL is set, it uses that CouchDB instead of the embedded one."""
     try:
         asyncio.run(run(port, data or user_data(), tour_only))
     except KeyboardInterrupt:
@@ -42,14 +42,14 @@ def main(port: int, data: Path | None, tour_only: bool) -> None:
 
 
 def user_data() -> Path:
-    """The folder for the example's data, by the XDG Base Directory Specification."""
+    """Return the folder for the example's data, following the XDG Base Directory Specification."""
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(home) / "tornado-couch-example"
 
 
 async def run(port: int, data: Path, tour_only: bool) -> None:
-    """Start everything, show the tour, and serve."""
-    # The tour prints each answer itself; Tornado's log of refused requests would stand in between.
+    """Start everything, run the tour, and serve."""
+    # The tour prints each answer itself; Tornado's log of refused requests would only interrupt it.
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -64,7 +64,7 @@ async def run(port: int, data: Path, tour_only: bool) -> None:
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
-            work.result()  # raises what went wrong
+            work.result()  # raises the exception, if any
             if not tour_only:
                 print(f"\nServing {url}/v1.0/fruits and {url}/v1.0/languages. Stop with Ctrl-C.")
                 await stopped
@@ -76,7 +76,7 @@ async def run(port: int, data: Path, tour_only: bool) -> None:
 
 @contextlib.asynccontextmanager
 async def couchdb(data: Path) -> AsyncIterator[str]:
-    """The URL of the CouchDB to use: COUCHDB_URL, or the embedded one with its data in a folder."""
+    """Yield the URL of the CouchDB to use: COUCHDB_URL, or the embedded one with its data in a folder."""
     given = os.environ.get("COUCHDB_URL")
     if given:
         yield given
@@ -88,7 +88,7 @@ async def couchdb(data: Path) -> AsyncIterator[str]:
 
 
 def listen(server: HTTPServer, port: int) -> str:
-    """Bind the port; the service's URL.
+    """Bind the port, and return the service's URL.
 
     Raises:
         RuntimeError: the port is taken.
@@ -98,22 +98,22 @@ def listen(server: HTTPServer, port: int) -> str:
     try:
         sockets = bind_sockets(port, "127.0.0.1")
     except OSError as error:
-        raise RuntimeError(f"port {port} cannot be used ({error.strerror}); name another with --port") from None
+        raise RuntimeError(f"port {port} cannot be used ({error.strerror}); choose another one with --port") from None
     server.add_sockets(sockets)
     return f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
 
 
 async def show(url: str, tour_only: bool) -> None:
-    """Show the tour, then load the languages."""
+    """Run the tour, then load the languages."""
     await tour(url)
     if tour_only:
         return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    print("\n# The languages of ISO 639-3, through the REST API.")
+    print("\n# Load the languages of ISO 639-3 through the REST API.")
     with Progress(*columns) as bar:
         task = bar.add_task("POST /v1.0/languages", total=len(entries()))
         created = await load(url, lambda done: bar.update(task, completed=done))
-    print(f"{created} languages were new. By scope, from a reduced view: {await counts(url)}")
+    print(f"Created {created} languages. Languages by scope, from a reduced view: {await counts(url)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The service: three lines of routes and a health check."""
+"""The application: three lines of routes and a health check."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DATABASE = "orchard"
 
 
 def make_app(couch: Couch, *, cookie_secret: str | None = None) -> Application:
-    """The application over a CouchDB server."""
+    """Create the application for a CouchDB server."""
     store = Store(couch[DATABASE])
     return Application(
         [
@@ -48,12 +48,12 @@ def make_app(couch: Couch, *, cookie_secret: str | None = None) -> Application:
 
 @asynccontextmanager
 async def service(settings: Configuration) -> AsyncIterator[Application]:
-    """What `tornado-couch serve example_app.app:service` serves."""
+    """Yield the application that `tornado-couch serve example_app.app:service` serves."""
     secret = settings.cookie_secret
     async with settings.couch() as couch:
         yield make_app(couch, cookie_secret=secret.get_secret_value() if secret else None)
 
 
 async def prepare(couch: Couch) -> list[str]:
-    """Install the database and design documents; what was done."""
+    """Install the database and its design documents; return what was done."""
     return await install(couch, DATABASE, [Fruit, Language])

@@ -15,7 +15,7 @@ _AT_ONCE = 16
 
 
 def entries() -> list[dict[str, Any]]:
-    """Every language that pycountry carries, as the body of a POST."""
+    """Return every language that pycountry contains, as the body of a POST."""
     return [_body(dict(language)) for language in pycountry.languages]
 
 
@@ -24,17 +24,17 @@ def _body(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 async def load(url: str, progress: Callable[[int], None] | None = None) -> int:
-    """Post every language that is not there yet.
+    """Post every language that does not exist yet.
 
     Args:
-        url: the service's, such as "http://127.0.0.1:8888".
-        progress: told how many are done.
+        url: the URL of the service, such as "http://127.0.0.1:8888".
+        progress: called with the number of languages that are done.
 
     Returns:
-        How many were created.
+        The number of languages that were created.
 
     Raises:
-        RuntimeError: the service refused one.
+        RuntimeError: the service refused a language.
     """
     todo = iter(entries())
     created = done = 0
@@ -43,7 +43,7 @@ async def load(url: str, progress: Callable[[int], None] | None = None) -> int:
         nonlocal created, done
         for body in bodies:
             async with session.post(f"{url}/v1.0/languages", json=body) as reply:
-                if reply.status not in (201, 409):  # 409: there from an earlier run
+                if reply.status not in (201, 409):  # 409: it exists from an earlier run
                     raise RuntimeError(f"{body['alpha_3']}: {reply.status} {await reply.text()}")
                 created += reply.status == 201
             done += 1
@@ -56,7 +56,7 @@ async def load(url: str, progress: Callable[[int], None] | None = None) -> int:
 
 
 async def count(url: str, query: str = "", limit: int = 500) -> int:
-    """How many languages the collection has, by paging through all of it."""
+    """Count the languages of the collection, by paging through all of it."""
     found, page = 0, f"/v1.0/languages?limit={limit}{query and '&' + query}"
     async with aiohttp.ClientSession() as session:
         while page:
@@ -68,7 +68,7 @@ async def count(url: str, query: str = "", limit: int = 500) -> int:
 
 
 async def counts(url: str, name: str = "by_scope") -> dict[str, int]:
-    """How many languages there are of each kind, from a reduced view; combinations are joined by a slash."""
+    """Count the languages of each kind, from a reduced view; combinations are joined by a slash."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/v1.0/languages/{name}?limit=100") as reply:
         reply.raise_for_status()
         items = (await reply.json())["items"]

@@ -13,7 +13,7 @@ __all__ = ["Fruit", "Language"]
 
 
 class Fruit(Model, type="fruit_v1.0", key="fruit_id", indexes=[("color", "created_on")]):
-    """A fruit; its key is the id that CouchDB gives."""
+    """A fruit; its key is the id that CouchDB assigns."""
 
     fruit_id: Key
     name: Annotated[str, MaxLen(80)] = ""
@@ -31,12 +31,12 @@ class Language(
     indexes=[("scope", "language_type")],
     reductions={"by_scope": Count("scope"), "by_scope_and_type": Count("scope", "language_type")},
 ):
-    """A language; its key is its ISO 639-3 code, so no two documents can have the same."""
+    """A language; its key is its ISO 639-3 code, so no two documents can have the same one."""
 
     alpha_3: Annotated[str, Field(pattern="^[a-z]{3}$", examples=["deu"])]
     name: Annotated[str, MinLen(1), Field(examples=["German"])]
     scope: Annotated[Literal["I", "M", "S"], Indexed()]
-    # Not `type`: that member of a document holds its model's type.
+    # Not `type`: that member of a document holds the type of its model.
     language_type: Annotated[Literal["A", "C", "E", "H", "L", "S"], Indexed()]
     alpha_2: Annotated[str | None, Field(pattern="^[a-z]{2}$")] = None
     bibliographic: str | None = None

@@ -1,4 +1,4 @@
-"""The page at `/`: files as they are, under a policy that lets them load nothing from anywhere else."""
+"""The page at `/`: static files, under a policy that lets them load nothing from anywhere else."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class PageHandler(StaticFileHandler):
     """A file of the page."""
 
     def set_default_headers(self) -> None:
-        """Say what the page may do: run its own scripts, and ask its own service."""
+        """Restrict the page to running its own scripts and calling its own service."""
         self.set_header("Content-Security-Policy", _POLICY)
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Referrer-Policy", "no-referrer")
 
     def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 - Tornado's
-        """Ask again at each load; the entity tag makes that cheap."""
+        """Make browsers revalidate at each load; the entity tag makes that cheap."""
         self.set_header("Cache-Control", "no-cache")
 
 
 def page_routes() -> list[Any]:
-    """The page and its files."""
+    """Return the routes of the page and its files."""
     return [
         (r"/()", PageHandler, {"path": _FOLDER, "default_filename": "index.html"}),
         (r"/static/(.*)", PageHandler, {"path": _FOLDER}),

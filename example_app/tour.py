@@ -21,7 +21,7 @@ class _Guide:
         self._session = session
 
     async def ask(self, title: str, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, str, Any]:
-        """Print one exchange; its status, entity tag and body."""
+        """Send and print one request; return its status, entity tag and body."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         print(f"\n# {title}\n> {method} {path}" + "".join(f"\n> {name}: {value}" for name, value in named.items()))
         if body is not None:
@@ -33,17 +33,17 @@ class _Guide:
         return status, fields.get("ETag", ""), found
 
     async def send(self, method: str, path: str, body: Any, headers: dict[str, str]) -> tuple[int, Any, Any]:
-        """One exchange, not printed."""
+        """Send a request without printing it."""
         async with self._session.request(method, self._url + path, json=body, headers=headers) as reply:
             text = await reply.text()
             return reply.status, reply.headers, json.loads(text) if text else None
 
 
 async def tour(url: str) -> None:
-    """Show the tour.
+    """Run the tour.
 
     Raises:
-        RuntimeError: an answer was not the one that the tour is about.
+        RuntimeError: an answer was not the one that the tour expects.
     """
     async with aiohttp.ClientSession() as session:
         guide = _Guide(url, session)
@@ -62,16 +62,16 @@ async def _create_and_read(guide: _Guide) -> tuple[str, str]:
     _expect((status, read_tag), (200, tag))
     status, _, _ = await guide.ask("Read it only if it has changed.", "GET", path, If_None_Match=tag)
     _expect(status, 304)
-    status, _, _ = await guide.ask("What is not valid is refused, all at once.", "POST", "/v1.0/fruits", {"colour": 1})
+    status, _, _ = await guide.ask("Send invalid data: all errors at once.", "POST", "/v1.0/fruits", {"colour": 1})
     _expect(status, 422)
     return path, tag
 
 
 async def _refuse_a_lost_update(guide: _Guide, path: str, tag: str) -> None:
-    title = "Change it, if it is still what was read."
+    title = "Change it, if it has not changed since it was read."
     status, _, _ = await guide.ask(title, "PUT", path, {"color": "yellow"}, If_Match=tag)
     _expect(status, 200)
-    title = "Somebody who read it before that is refused: no update is lost."
+    title = "A writer who read the older revision is refused: no update is lost."
     status, _, _ = await guide.ask(title, "PUT", path, {"color": "red"}, If_Match=tag)
     _expect(status, 412)
 
@@ -88,4 +88,4 @@ async def _retry_conflicts(guide: _Guide, path: str) -> None:
 
 def _expect(found: object, wanted: object) -> None:
     if found != wanted:
-        raise RuntimeError(f"the tour expected {wanted} and met {found}")
+        raise RuntimeError(f"the tour expected {wanted} but got {found}")

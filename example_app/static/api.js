@@ -1,4 +1,4 @@
-// The API, as this page needs it: JSON in and out, entity tags, problem details.
+// Calls the API: JSON in and out, entity tags, problem details.
 
 export class Problem extends Error {
   constructor(status, body) {
@@ -8,7 +8,7 @@ export class Problem extends Error {
   }
 }
 
-/** Ask the service. Answers of 400 and more are thrown as a Problem. */
+/** Call the service; throw answers with a status of 400 or more as a Problem. */
 export async function ask(method, path, { body, ifMatch, ifNoneMatch } = {}) {
   const headers = { Accept: "application/json, application/problem+json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -20,7 +20,7 @@ export async function ask(method, path, { body, ifMatch, ifNoneMatch } = {}) {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),
-      cache: "no-store", // the entity tags are this page's own to keep
+      cache: "no-store", // this page keeps the entity tags itself
     });
   } catch {
     throw new Problem(0, { detail: "The service cannot be reached." });
@@ -36,13 +36,13 @@ export async function ask(method, path, { body, ifMatch, ifNoneMatch } = {}) {
   return { status: answer.status, etag: answer.headers.get("ETag"), body: value };
 }
 
-/** Say something in a status line. */
+/** Show a message in a status line. */
 export function tell(element, text, wrong = false) {
   element.textContent = text;
   element.classList.toggle("wrong", wrong);
 }
 
-/** An element with attributes, properties and children; text is always text. */
+/** Create an element with attributes, properties and children; text is never parsed as HTML. */
 export function make(name, attributes = {}, ...children) {
   const svg = ["svg", "rect", "text", "path", "line", "g", "title"].includes(name);
   const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);

@@ -1,4 +1,4 @@
-// The page: fruits, languages, metrics, each by itself, so that one that fails leaves the others.
+// Starts the three parts of the page independently, so that a failure in one does not affect the others.
 
 import { start as startCharts } from "./charts.js";
 import { start as startFruits } from "./fruits.js";

@@ -1,4 +1,4 @@
-// Three small charts of the metrics; each has its numbers in words below it.
+// Three small charts of the metrics; a text below each gives its numbers.
 
 import { ask, make, tell } from "./api.js";
 
@@ -27,7 +27,7 @@ function drawHistory() {
   document.getElementById("documents-text").textContent = `${history.at(-1)} documents now.`;
 }
 
-/** Bars with a name each: the part in the whole, where there is one. */
+/** Draw bars, each with a name; each shows a part of a whole, if it has one. */
 function drawBars(id, bars, words) {
   const svg = document.getElementById(`${id}-chart`);
   const greatest = Math.max(1, ...bars.map((bar) => bar.whole ?? bar.part));
@@ -65,7 +65,7 @@ async function drawDatabase() {
     bars.push({ name, part: view.dataSize ?? 0, whole: view.diskSize ?? 0 });
   }
   bars.sort((one, other) => other.whole - one.whole);
-  const words = `${kilobytes(found.diskSize)} of documents, ${found.fragmentation ?? 0} % of it to be compacted;`;
+  const words = `${kilobytes(found.diskSize)} of documents, ${found.fragmentation ?? 0} % of it reclaimable by compaction;`;
   drawBars("sizes", bars.slice(0, 7), `${words} ${Object.keys(found.views).length} indexes.`);
 }
 

@@ -1,12 +1,12 @@
-// A fruit in a form, and the service's errors beside its inputs.
+// Reads and fills a form for a fruit, and shows the service's errors beside its inputs.
 
-/** The fruit that a form holds; what is empty is left out. */
+/** Read the fruit from a form; empty inputs are left out. */
 export function read(form) {
   const fruit = {};
   for (const input of form.querySelectorAll("input[name]")) {
     const text = input.value.trim();
     if (text === "" && !input.required) continue;
-    // A number that is none is sent as it is: the service says what is wrong with it.
+    // Text that is not a number is sent as it is: the service says what is wrong with it.
     fruit[input.name] = input.name === "weight" && /^-?\d+$/.test(text) ? Number(text) : text;
   }
   return fruit;
@@ -25,7 +25,7 @@ export function clear(form) {
   for (const error of form.querySelectorAll(".error")) error.remove();
 }
 
-/** Put each error beside the input that its pointer names; what is left is returned as text. */
+/** Put each error beside the input that its pointer names; return the other errors as text. */
 export function show(form, problem) {
   clear(form);
   const rest = [];

@@ -1,4 +1,4 @@
-// The table of fruits: it follows the API, and no change is lost.
+// The table of fruits: it shows changes as they happen, and loses no update.
 
 import { ask, make, tell } from "./api.js";
 import { clear, fill, read, show } from "./forms.js";
@@ -14,10 +14,10 @@ const edit = document.getElementById("edit");
 const editForm = document.getElementById("edit-form");
 const confirm = document.getElementById("confirm");
 
-const shown = new Map(); // by address: the entity tag and the row
+const shown = new Map(); // the entity tag and the row, by address
 let pageTag = null;
 let timer = 0;
-let editing = null; // the fruit as it was when its form was opened
+let editing = null; // the fruit as it was when the form was opened
 
 const named = (fruit) => fruit.name || `a ${fruit.color} fruit`;
 
@@ -102,7 +102,7 @@ async function save(event) {
     if (problem.status === 412) {
       edit.close();
       const saved = await merge(editing, wanted);
-      tell(status, saved ? "The merge is saved." : "Theirs was kept.");
+      tell(status, saved ? "The merge was saved." : "The other change was kept.");
       await refresh();
     } else {
       tell(editForm.querySelector(".status"), show(editForm, problem), true);
@@ -110,7 +110,7 @@ async function save(event) {
     return;
   }
   edit.close();
-  tell(status, `${named(wanted)} is saved.`);
+  tell(status, `${named(wanted)} was saved.`);
   await refresh();
 }
 
@@ -122,9 +122,9 @@ async function remove(fruit) {
   if (confirm.returnValue !== "yes") return;
   try {
     await ask("DELETE", fruit._href, { ifMatch: fruit._etag });
-    tell(status, `${named(fruit)} is deleted.`);
+    tell(status, `${named(fruit)} was deleted.`);
   } catch (problem) {
-    const changed = problem.status === 412 ? `${named(fruit)} was changed meanwhile, and so not deleted.` : problem.message;
+    const changed = problem.status === 412 ? `${named(fruit)} was changed in the meantime, so it was not deleted.` : problem.message;
     tell(status, changed, true);
   }
   await refresh();
@@ -137,7 +137,7 @@ async function create(event) {
   try {
     const made = await ask("POST", PATH, { body: read(form) });
     form.reset();
-    tell(status, `${named(made.body)} is there.`);
+    tell(status, `${named(made.body)} was added.`);
     form.querySelector("input").focus();
   } catch (problem) {
     tell(status, show(form, problem) || "The fruit is not complete.", true);

@@ -1,4 +1,4 @@
-// The table of languages: filtered, sorted, and endless.
+// The table of languages: filtered, sorted, and loaded as you scroll.
 
 import { ask, make, tell } from "./api.js";
 
@@ -10,20 +10,20 @@ const more = document.getElementById("more-languages");
 
 const ORDERS = {
   "": "by code",
-  "-alpha_3": "by code, from the end",
+  "-alpha_3": "by code, descending",
   scope: "by scope",
-  "-scope": "by scope, from the end",
+  "-scope": "by scope, descending",
   language_type: "by type",
-  "-language_type": "by type, from the end",
+  "-language_type": "by type, descending",
 };
 
 let next = null;
 let total = 0;
-let round = 0; // a late answer to an earlier question is dropped
+let round = 0; // late answers to earlier requests are ignored
 
 const word = (select, value) => [...form.elements[select].options].find((each) => each.value === value)?.text ?? value;
 
-/** The orders that there is an index for: the service would refuse the others. */
+/** The sort orders that an index supports; the service would refuse the others. */
 function orders(scope, type) {
   if (scope && !type) return ["", "language_type", "-language_type"];
   return scope || type ? [""] : Object.keys(ORDERS);

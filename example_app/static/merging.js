@@ -1,4 +1,4 @@
-// Two people changed one fruit: what each of them did is kept, and where they differ the reader chooses.
+// Merges two people's changes to one fruit: keeps what each changed, and asks the reader where they differ.
 
 import { ask, make, tell } from "./api.js";
 
@@ -10,7 +10,7 @@ const form = document.getElementById("merge-form");
 const text = (value) => (value === undefined || value === null || value === "" ? "–" : String(value));
 const same = (one, other) => text(one) === text(other);
 
-/** Which side a property is taken from: of whoever changed it, "yours" where both did. */
+/** Choose the side that a property is taken from: the one that changed it, or "yours" if both did. */
 function proposed(before, yours, theirs, name) {
   return same(yours[name], before[name]) ? "theirs" : "yours";
 }
@@ -52,7 +52,7 @@ function merged(yours, theirs) {
   return found;
 }
 
-/** Offer the merge until it is saved or given up; whether it was saved. */
+/** Offer the merge until it is saved or cancelled; return whether it was saved. */
 export async function merge(before, yours) {
   let latest = await ask("GET", before._href);
   render(before, yours, latest.body);

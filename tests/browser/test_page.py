@@ -43,7 +43,7 @@ async def test_a_fruit_is_created_changed_and_deleted(open_page: Open) -> None:
     status = page.locator("#fruits-status")
     await add(page, "Gala", "crimson", "150")
     assert await cells(page, "Gala") == ["Gala", "crimson", "150 g"]
-    assert await status.inner_text() == "Gala is there."
+    assert await status.inner_text() == "Gala was added."
     await screenshot(page, "fruits")
     await change(page, "Gala", color="gold")
     await save(page)
@@ -147,7 +147,7 @@ async def test_where_both_changed_the_same_the_reader_chooses(open_page: Open) -
     await merge.get_by_role("radio", name="violet").wait_for()
     await merge.get_by_role("button", name="Keep theirs").click()
     await second.locator("#fruit-rows tr", has_text="violet").wait_for()
-    assert await second.locator("#fruits-status").inner_text() == "Theirs was kept."
+    assert await second.locator("#fruits-status").inner_text() == "The other change was kept."
 
 
 async def test_a_changed_fruit_is_not_deleted_unseen(open_page: Open) -> None:
@@ -160,7 +160,7 @@ async def test_a_changed_fruit_is_not_deleted_unseen(open_page: Open) -> None:
     await save(first)
     await first.locator("#fruit-rows tr", has_text="blue").wait_for()
     await second.locator("#confirm").get_by_role("button", name="Delete").click()
-    await second.locator("#fruits-status", has_text="changed meanwhile").wait_for()
+    await second.locator("#fruits-status", has_text="changed in the meantime").wait_for()
     await second.locator("#fruit-rows tr", has_text="blue").wait_for()  # it is shown after it is said
     assert await cells(second, "Gala") == ["Gala", "blue", "–"]
 
@@ -196,14 +196,14 @@ async def test_languages_are_filtered_and_sorted(open_page: Open) -> None:
     await query.get_by_role("combobox", name="Scope", exact=True).select_option("special")
     await page.locator("#languages-status", has_text="26 of 26 languages.").wait_for()
     assert {await each.inner_text() for each in await rows.locator("td:nth-child(3)").all()} == {"special"}
-    await query.get_by_role("combobox", name="Order", exact=True).select_option("by type, from the end")
+    await query.get_by_role("combobox", name="Order", exact=True).select_option("by type, descending")
     await rows.first.get_by_text("living").wait_for()
     await query.get_by_role("combobox", name="Type", exact=True).select_option("extinct")
     await page.locator("#languages-status", has_text="3 of 3 languages.").wait_for()
     assert await query.get_by_role("combobox", name="Order", exact=True).locator("option").count() == 1
     await query.get_by_role("combobox", name="Scope", exact=True).select_option("all")
     await query.get_by_role("combobox", name="Type", exact=True).select_option("all")
-    await query.get_by_role("combobox", name="Order", exact=True).select_option("by code, from the end")
+    await query.get_by_role("combobox", name="Order", exact=True).select_option("by code, descending")
     await rows.first.get_by_text("fza").wait_for()
 
 

@@ -1,4 +1,4 @@
-"""`Application`: Tornado's application with the settings that a service of resources shares, and its observers."""
+"""`Application`: a Tornado application with settings that all its resources share, and with observers."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ __all__ = ["Application", "RequestWatch", "route_pattern"]
 
 
 class Application(tornado.web.Application):
-    """A Tornado application whose router answers with problems, and whose resources all have a policy.
+    """A Tornado application whose errors are problem details and whose resources all have a policy.
 
         Application([*resource("/v1.0/fruits", Fruit, store)], policy=Authenticated(…))
 
-    It takes what `tornado.web.Application` takes, and the settings `policy`, `rate_limit` and `cors`,
-    which hold for each resource that does not say its own; `observers`, a list of `Observer`s that are told of
-    every request, and of what goes on between each resource and CouchDB; and `server_timing=True`, for clients
-    that ask where the time of an answer went with `Prefer: server-timing`. Tornado's own class works too: give it
+    It takes what `tornado.web.Application` takes, and in addition: the settings `policy`, `rate_limit` and
+    `cors`, which apply to each resource that does not have its own; `observers`, a list of `Observer`s that
+    follow every request and every exchange between a resource and CouchDB; and `server_timing=True`, for clients
+    that ask with `Prefer: server-timing` where the time of an answer went. Tornado's own class works too: pass it
     `default_handler_class=NotFoundHandler`; a resource without a policy then fails at its first request.
 
     Raises:
-        ValueError: a resource has no policy, and `debug` is off; or its policy does not fit its model.
+        ValueError: a resource has no policy and `debug` is off, or its policy does not fit its model.
     """
 
     def __init__(self, handlers: list[Any] | None = None, *arguments: Any, **settings: Any) -> None:
@@ -64,19 +64,19 @@ class Application(tornado.web.Application):
         if settings.get("server_timing"):
             self.add_transform(ServerTiming)
 
-    def get_handler_delegate(  # type: ignore[override]  # Tornado needs no more than what this promises
+    def get_handler_delegate(  # type: ignore[override]  # Tornado only needs what this return type promises
         self, request: HTTPServerRequest, target_class: type[RequestHandler], *arguments: Any, **named: Any
     ) -> HTTPMessageDelegate:
-        """What receives a request, on its way past those who observe it; see `tornado.web.Application`."""
+        """Return the delegate that receives a request, wrapped for the observers; see `tornado.web.Application`."""
         inner = super().get_handler_delegate(request, target_class, *arguments, **named)
         kwargs = named.get("target_kwargs", arguments[0] if arguments else None)
         return self._watch.delegate(inner, request, target_class, kwargs) if self._watch else inner
 
     def log_request(self, handler: RequestHandler) -> None:
-        """Write an answered request to the log, and tell those who observe it."""
+        """Log an answered request, and notify the observers."""
         if self._watch:
             self._watch.answered(handler)
-        # Tornado puts the line together whether or not anybody reads it.
+        # Tornado formats the line even if nobody reads it.
         quiet = handler.get_status() < 400 and not access_log.isEnabledFor(logging.INFO)
         if not quiet or "log_function" in self.settings:
             super().log_request(handler)
@@ -97,23 +97,23 @@ def _check_said(rule: URLSpec, policy: Policy | None, settings: dict[str, Any]) 
 
 def _unsaid(path: str, where: str) -> ValueError:
     return ValueError(
-        f"{path} has no policy, so nobody has said who may use it. Say policy=… to {where} or to"
-        " the application: Authenticated(…), for one, or AllowAny() if everybody may do everything."
+        f"{path} has no policy, so it is not clear who may use it. Pass policy=… to {where} or to"
+        " the application: for example Authenticated(…), or AllowAny() if everybody may do everything."
     )
 
 
 T = TypeVar("T")
 
-_WATCHED = "tornado_couch_watched"  # the attribute of a request that says who follows it
+_WATCHED = "tornado_couch_watched"  # the attribute of a request that holds its `_Watched`
 _PIECE = re.compile(r"\\.|\((?:\?P<(\w+)>|\?:)?|\)|[^\\()]+", re.DOTALL)
 
 
 class RequestWatch:
-    """Follows each request from its header to its answer.
+    """Follows each request from its header until it is answered.
 
     Args:
-        observer: who is told.
-        routers: where the routes are.
+        observer: the observer to notify.
+        routers: the routers that hold the routes.
     """
 
     def __init__(self, observer: Observer, *routers: RuleRouter) -> None:
@@ -124,13 +124,13 @@ class RequestWatch:
     def delegate(
         self, inner: HTTPMessageDelegate, request: HTTPServerRequest, target: type[RequestHandler], kwargs: Any
     ) -> HTTPMessageDelegate:
-        """What receives the request in place of `inner`, and passes it on."""
+        """Return a delegate that receives the request and passes it on to `inner`."""
         watched = _Watched(inner, request, self._route(request, target, kwargs), self._observer)
         setattr(request, _WATCHED, watched)
         return watched
 
     def answered(self, handler: RequestHandler) -> None:
-        """Tell that a request is answered."""
+        """Notify the observer that a request has been answered."""
         watched: _Watched | None = getattr(handler.request, _WATCHED, None)
         if watched is not None:
             watched.end(handler.get_status())
@@ -141,7 +141,7 @@ class RequestWatch:
             for rule in _rules(self._routers):
                 self._rules.setdefault(_identity(rule.target, rule.target_kwargs), []).append(rule)
         candidates = self._rules.get(_identity(target, kwargs), [])
-        if len(candidates) > 1:  # one class at several routes, without arguments that tell them apart
+        if len(candidates) > 1:  # one class at several routes, with no arguments to tell them apart
             candidates = [rule for rule in candidates if rule.matcher.match(request) is not None]
         return route_pattern(candidates[0]) if candidates else ""
 
@@ -171,7 +171,7 @@ class _Watched(HTTPMessageDelegate):
         return self._inner.data_received(chunk)
 
     def finish(self) -> None:
-        # Tornado makes the handler's task here or above, and a task has the context that it is made in.
+        # Tornado creates the handler's task here or above, and a task copies the context that it is created in.
         self._run(self._inner.finish)
 
     def on_connection_close(self) -> None:
@@ -181,7 +181,7 @@ class _Watched(HTTPMessageDelegate):
             self.end(None)
 
     def end(self, status: int | None) -> None:
-        """Tell that it is over, once."""
+        """Notify the observer, once, that the request is over."""
         if not self._ended:
             self._ended = True
             told = self._route, self._request.method or "", status, self._request.request_time()
@@ -190,7 +190,7 @@ class _Watched(HTTPMessageDelegate):
 
 
 def _identity(target: Any, kwargs: Any) -> tuple[Any, int]:
-    # Tornado hands a route's very own dictionary on, if there is anything in it.
+    # Tornado passes the route's own dictionary on, unless it is empty.
     return target, id(kwargs) if kwargs else 0
 
 
@@ -204,7 +204,7 @@ def _rules(routers: tuple[RuleRouter, ...]) -> Iterator[Rule]:
 
 
 def route_pattern(rule: Rule) -> str:
-    """A route for people and for labels, such as "/v1.0/fruits/{key}"; empty where it does not match by path."""
+    """A route's pattern as people and labels write it, such as "/v1.0/fruits/{key}"; empty if it has no path."""
     if not isinstance(rule.matcher, PathMatches):
         return ""
     unnamed = "key" if isinstance((rule.target_kwargs or {}).get("resource"), Resource) else "argument"

@@ -1,4 +1,4 @@
-"""Hooks: a service's own code before and after each action, bulk included."""
+"""Hooks: a service's own code that runs before and after each action, also within bulk requests."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Event", "Hooks"]
 
 @dataclass(frozen=True)
 class Event:
-    """What happens.
+    """An action on a document or a collection.
 
     Attributes:
-        action: "list", "retrieve", "versions", "conflicts", "create", "replace", "patch", "destroy", "resolve";
-            before a PUT that brings back what was deleted, "restore"; in a bulk request, of one item.
-        model: the model that it happens to.
-        store: where that is kept.
-        principal: who asks; None for somebody anonymous.
+        action: "list", "retrieve", "versions", "conflicts", "create", "replace", "patch", "destroy" or "resolve";
+          "restore" before a PUT that brings back a deleted document. In a bulk request, the action of one item.
+        model: the class of the documents.
+        store: the store that keeps them.
+        principal: who sends the request; None if anonymous.
         request: the HTTP request.
     """
 
@@ -35,13 +35,13 @@ class Event:
 
 
 class Hooks:
-    """Override what is needed, and mount the resource with `hooks=`.
+    """Override the methods that you need, and mount the resource with `hooks=`.
 
-    What a hook raises ends the action: a `Problem` is answered as it is.
+    An exception that a hook raises ends the action; a `Problem` becomes the answer as it is.
 
     Attributes:
-        has_before: `before` is overridden; else it is not called.
-        has_after: `after` is.
+        has_before: whether `before` is overridden; if not, it is never called.
+        has_after: whether `after` is overridden; if not, it is never called.
     """
 
     has_before = False
@@ -53,22 +53,22 @@ class Hooks:
         cls.has_after = cls.after is not Hooks.after
 
     async def before(self, event: Event, model: Any = None, current: Any = None) -> Model | None:  # noqa: ARG002
-        """Before the action; change the model in place, or return another to take its place.
+        """Run before the action; change the model in place, or return another one to replace it.
 
-        For a write it is called again at each try, since a conflict makes it another write.
+        A write calls this again at each try, since after a conflict it is a different write.
 
         Args:
-            event: what is about to happen.
-            model: what is about to be written; None where nothing is.
-            current: the document as it is, for "replace", "patch" and "destroy"; as it was, for "restore".
+            event: the action that is about to happen.
+            model: the document that is about to be written; None if nothing is written.
+            current: the stored document, for "replace", "patch" and "destroy"; the deleted one, for "restore".
         """
         return None
 
     async def after(self, event: Event, model: Any, shown: dict[str, Any] | None) -> None:
-        """After the action, for each document of the answer.
+        """Run after the action, for each document of the answer.
 
         Args:
-            event: what has happened.
+            event: the action that has happened.
             model: the document as it is now; for "destroy", as it was.
-            shown: what the client is about to see: add to it, or take away; None where it sees nothing.
+            shown: what the client will see; add members or remove them. None if the answer has no document.
         """

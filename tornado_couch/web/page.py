@@ -1,4 +1,4 @@
-"""Documents that a service makes of itself, such as its API document, behind a policy as resources are."""
+"""Documents that a service generates, such as its API document, served behind a policy as resources are."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Page", "PageHandler"]
 
 @dataclass
 class Page:
-    """Bytes to serve, kept in each of their codings once these are made.
+    """Bytes to serve; each content coding is computed once and kept.
 
     Attributes:
-        body: the bytes.
-        media_type: what they are.
+        body: the content, in bytes.
+        media_type: the media type of the content.
         headers: further header fields.
-        revision: what the entity tag begins with.
+        revision: the beginning of the entity tag.
     """
 
     body: bytes
@@ -39,17 +39,17 @@ class Page:
         self.revision = self.revision or hashlib.sha256(self.body).hexdigest()[:32]
 
     async def coded(self, coding: str) -> bytes | None:
-        """The bytes in a coding; None where it is not worth it."""
+        """Return the body in a content coding, or None if coding it is not worth the effort."""
         if coding not in self._coded:
             self._coded[coding] = await compressed(self.body, coding)
         return self._coded[coding]
 
 
 class PageHandler(AdmissionMixin):
-    """GET and HEAD of a page: policy, entity tag, 304, content coding."""
+    """GET and HEAD of a page, with policy, entity tag, 304 and content coding."""
 
     def initialize(self, policy: Policy | None = None, **_: Any) -> None:
-        """Take what the route says."""
+        """Store the route's options."""
         self._policy = policy
         self._kept_headers = {}
         self._tag: str | None = None
@@ -57,25 +57,25 @@ class PageHandler(AdmissionMixin):
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
-        """Say for the API document what all pages take and answer."""
+        """Add to the API document the parameters and answers that all pages share."""
         super().describe(operation)
         operation.takes("If-None-Match", "If-Match")
-        operation.answers_with(304, "It is still what `If-None-Match` names.", None, "ETag")
+        operation.answers_with(304, "Not modified: `If-None-Match` names the current entity tag.", None, "ETag")
         operation.problem("malformed-entity-tag", "revision-mismatch")
         operation.fails(406)
         operation.fails(500)
 
     def option(self, name: str) -> Any:
-        """What the route says of the policy; else the application's setting."""
+        """Return the route's option; without one, the application's setting."""
         own = getattr(self, "_policy", None) if name == "policy" else None
         return super().option(name) if own is None else own
 
     def compute_etag(self) -> str | None:
-        """The entity tag of what is answered."""
+        """Return the entity tag of the answer."""
         return self._tag
 
     async def page(self, *names: str) -> Page:
-        """The page to serve; what is in the address comes as arguments."""
+        """Return the page to serve; the arguments are the parts of the address that the route captures."""
         raise NotImplementedError
 
     async def get(self, *names: str) -> None:
@@ -83,7 +83,7 @@ class PageHandler(AdmissionMixin):
         await self.admit()
         page = await self.page(*names)
         if not accepts(self.request.headers.get("Accept", ""), page.media_type.partition(";")[0]):
-            raise Problem(406, detail=f"This is available as {page.media_type}.")
+            raise Problem(406, detail=f"This is only available as {page.media_type}.")
         coding = choose_coding(self.request.headers.get("Accept-Encoding", ""))
         coded = await page.coded(coding)
         self._tag = f'"{page.revision}"' if coded is None else f'"{page.revision};{coding}"'
@@ -103,27 +103,27 @@ class PageHandler(AdmissionMixin):
     head = get
 
     def options(self, *_: str) -> None:
-        """Say what can be done here."""
+        """Answer with the methods that are allowed here."""
         self.set_status(204)
         self.set_header("Allow", ", ".join(self.allowed_methods()))
         self.finish()
 
     async def admit(self) -> None:
-        """Let the request through, or raise what it is answered with: 401, 429 or 403."""
+        """Let the request through, or raise the 401, 429 or 403 that answers it."""
         principal = await self._authenticated()
         self._count(caller_identity(principal, self.request.remote_ip))
         await self.policy.authorize(principal, "retrieve", Model, None)
 
     def _unchanged(self, page: Page) -> bool:
-        """Whether the client has it.
+        """Whether the client already has this page.
 
         Raises:
-            Problem: 412, If-Match does not hold; 400, an entity tag list is malformed.
+            Problem: 412, If-Match does not hold; 400, a list of entity tags is malformed.
         """
         try:
             status = Preconditions.from_headers(self.request.headers).evaluate_read(page.revision)
         except MalformedEntityTag as error:
             raise Problem.of("malformed-entity-tag", f"{error}.") from None
         if status == 412:
-            raise Problem.of("revision-mismatch", "This has another revision; GET it again.")
+            raise Problem.of("revision-mismatch", "The revision has changed; GET it again.")
         return status == 304

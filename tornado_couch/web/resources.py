@@ -1,4 +1,4 @@
-"""`Resource`: what a mounted collection and its documents share; everything a handler needs to know."""
+"""`Resource`: everything that the handlers of a collection and of its documents need to know."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ M = TypeVar("M", bound=Model)
 
 @dataclass(frozen=True)
 class Resource(Generic[M]):
-    """A model, mounted at a path.
+    """A model that is mounted at a path.
 
     Attributes:
-        path: of the collection, such as "/v1.0/fruits".
-        model: what it holds.
-        store: where it is kept.
-        require_if_match: a write to a document must name the revision; without If-Match it is 428.
-        create_by_put: a PUT to a key that is not there creates the document. The model must let the
-            client choose the key, and be `unique` or have no key property.
-        page_size: items on a page where the client asks for no number.
-        max_page_size: the cap of what it can ask for.
-        max_bulk: documents in one array, operations in one bulk request.
-        max_filters: how many filters one request can have.
-        max_values: how many values they can have, and combinations of values.
-        limits: what a request body may be.
-        cursor_key: authenticates cursors; without it the application's `cookie_secret` does.
+        path: the path of the collection, such as "/v1.0/fruits".
+        model: the class of its documents.
+        store: the store that keeps them.
+        require_if_match: whether a write to a document must name the revision; without If-Match it gets a 428.
+        create_by_put: whether a PUT to an unused key creates the document. The model must let the
+          client choose the key, and be `unique` or have no key property.
+        page_size: the number of items on a page if the client does not ask for a number.
+        max_page_size: the largest number of items that a client can ask for.
+        max_bulk: the largest number of documents in an array, or of operations in a bulk request.
+        max_filters: the largest number of filters in one request.
+        max_values: the largest number of values that they can have, and of combinations of values.
+        limits: the limits of a request body.
+        cursor_key: the key that authenticates cursors; by default the application's `cookie_secret`.
         hooks: the service's own code before and after each action.
-        policy: who may do what; without it the application's setting `policy` decides.
-        rate_limit: how many requests each principal has; else the application's setting.
-        cors: which other origins' scripts may use the resource; else the application's setting.
-        deprecation: since when it is deprecated, if it is; every answer says so.
+        policy: who may do what; by default the application's setting `policy`.
+        rate_limit: how many requests each principal may send; by default the application's setting.
+        cors: which other origins' scripts may use the resource; by default the application's setting.
+        deprecation: when the resource was deprecated, if it was; every answer then says so.
     """
 
     path: str
@@ -71,7 +71,7 @@ class Resource(Generic[M]):
             raise ValueError(f"path {self.path!r} must begin with a slash and not end with one")
         if self.create_by_put and info.key and not info.unique:
             raise ValueError(
-                f"create_by_put: two PUTs at once could create two {info.type.name}s of one key;"
+                f"create_by_put: two PUTs at once could create two {info.type.name}s with the same key;"
                 " declare the model with unique=True"
             )
         if self.policy:
@@ -79,9 +79,9 @@ class Resource(Generic[M]):
 
     @property
     def info(self) -> ModelInfo:
-        """What the model's class statement declares."""
+        """The metadata that the model's class statement declares."""
         return model_info(self.model)
 
     def href(self, key: Any) -> str:
-        """The path of the document with this key."""
+        """Return the path of the document with this key."""
         return f"{self.path}/{quote(self.info.key_text(key), safe='')}"

@@ -232,7 +232,7 @@ async def test_keys_are_found_by_kid_and_rotate() -> None:
     assert isinstance(await outcome(both, bearer(RSA, "RS256", "old")), Principal)
     for wrong in (bearer(RSA, "RS256", "new"), bearer(EC, "ES256", "other"), bearer(EC, "ES256")):
         assert isinstance(await outcome(both, wrong), Problem)
-    with pytest.raises(ValueError, match="fit for none"):
+    with pytest.raises(ValueError, match="fits none"):
         both.replace_keys({"newer": "nonsense"})
     both.replace_keys({"newer": pem(RSA)})
     assert isinstance(await outcome(both, bearer(EC, "ES256", "new")), Problem)
@@ -283,9 +283,9 @@ WEAK = rsa.generate_private_key(65537, 1024)
         (pem(EC), {"algorithms": ["ES256", "none"]}, "no algorithm"),
         (pem(EC), {"algorithms": ["ES257"]}, "no algorithm"),
         (pem(EC), {"algorithms": ["ES256", "HS256"]}, "together"),
-        (pem(EC), {"algorithms": ["HS256"]}, "fit for none"),
-        (pem(EC), {"algorithms": ["RS256"]}, "fit for none"),
-        (pem(EC), {"algorithms": ["ES384"]}, "fit for none"),
+        (pem(EC), {"algorithms": ["HS256"]}, "fits none"),
+        (pem(EC), {"algorithms": ["RS256"]}, "fits none"),
+        (pem(EC), {"algorithms": ["ES384"]}, "fits none"),
         (b"short", {"algorithms": ["HS256"]}, "32 bytes"),
         (SECRET, {"algorithms": ["HS512"]}, "64 bytes"),
         (pem(WEAK), {"algorithms": ["RS256"]}, "2048 bits"),

@@ -96,7 +96,7 @@ async def test_a_body_may_be_gzip_coded(ask: Client) -> None:
     assert [each["status"] for each in found] == [201, 201]
     many = gzip.compress(lines(*({"color": f"c{n}" * 20} for n in range(300))))
     found = results(await post(ask, "/fruits", many[:-20], Content_Encoding="gzip"))
-    assert (found[-1]["status"], found[-1]["problem"]["detail"].startswith("The gzip body is cut off.")) == (400, True)
+    assert (found[-1]["status"], found[-1]["problem"]["detail"].startswith("The gzip body is incomp")) == (400, True)
     found = results(await post(ask, "/fruits", b"no gzip at all", Content_Encoding="gzip"))
     assert [(each["line"], each["status"]) for each in found] == [(1, 400)]
     assert (await post(ask, "/fruits", whole, Content_Encoding="br")).status == 415

@@ -1,4 +1,4 @@
-"""Who may do what: authenticators, principals, policies and rate limits."""
+"""Access control: authenticators, principals, policies and rate limits."""
 
 from __future__ import annotations
 

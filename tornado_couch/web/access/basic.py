@@ -1,7 +1,7 @@
 """`BasicAccounts`: authentication by name and password (RFC 7617), and the accounts behind it.
 
-Both answer None where the request has no credentials of their scheme, and raise a 401 for any that
-are malformed or wrong. What a client sends can raise nothing else.
+Both return None for a request without credentials of their scheme, and raise a 401 for credentials that
+are malformed or wrong. Nothing that a client sends can make them raise anything else.
 """
 
 from __future__ import annotations
@@ -51,22 +51,22 @@ class BasicAccounts:
     Basic sends the password with every request: serve it over TLS only. Limit requests by address
     before they get here, or passwords can be guessed as fast as bcrypt goes.
 
-    Whether a user exists, is disabled or gave a wrong password cannot be told from the answer nor,
-    where all hashes have the same cost, from its time.
+    The answer does not reveal whether a user exists, is disabled or sent a wrong password; nor does its
+    time, as long as all hashes have the same cost.
 
     Args:
-        store: where the accounts are.
-        realm: stands in the challenge.
-        rounds: bcrypt's cost of the stored hashes: what an unknown user costs, too.
-        concurrency: passwords checked at the same time at most, each in a thread that keeps one core busy; all that
-            hashes slowly shares one thread less than there are cores.
-        queue: requests that may wait for that; any more are 503.
-        cache_seconds: a password found right is not checked again for so long, nor is the account
-            read. So long does a changed password, a lost role, or a disabled account still work, in
-            each process; 0 checks every request. The cache holds no password: its keys are HMACs
-            under a random key of this instance.
-        cache_size: credentials remembered.
-        clock: seconds, for the cache.
+        store: the store that keeps the accounts.
+        realm: the realm in the challenge.
+        rounds: bcrypt's cost of the stored hashes; checking an unknown user costs the same.
+        concurrency: how many passwords are checked at the same time at most, each in a thread that keeps one core
+          busy. All slow hashing shares one thread fewer than there are cores.
+        queue: how many requests may wait for a check; further ones are answered with 503.
+        cache_seconds: for how many seconds a correct password is not checked again, nor the account read
+          again. For as long, a changed password, a lost role or a disabled account still works, in
+          each process; 0 checks every request. The cache holds no passwords: its keys are HMACs
+          under a random key of this instance.
+        cache_size: how many credentials are remembered.
+        clock: returns seconds, for the cache.
 
     Raises:
         ValueError: the realm is not printable ASCII, or `concurrency` is not positive.
@@ -95,10 +95,10 @@ class BasicAccounts:
         self._cache = _Cache(cache_seconds, cache_size, clock)
 
     async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
-        """Whose name and password these are; None without Basic credentials.
+        """Return whose name and password these are; None without Basic credentials.
 
         Raises:
-            Problem: 401, malformed or wrong; 503, too many are being checked already.
+            Problem: 401, the credentials are malformed or wrong; 503, too many are being checked already.
             CouchError: the accounts cannot be read.
         """
         text = credentials_of(request, "basic")
@@ -109,7 +109,7 @@ class BasicAccounts:
         return known or await self._in_turn(name, password)
 
     def forget(self) -> None:
-        """Empty the cache of this process, so that a change to an account holds at once."""
+        """Empty the cache of this process, so that a change to an account takes effect at once."""
         self._cache.clear()
 
     def _parse(self, text: str) -> tuple[str, str]:
@@ -129,7 +129,7 @@ class BasicAccounts:
         self._waiting += 1
         try:
             async with self._turns:
-                # Who waited behind a request with the same credentials finds them checked.
+                # Another request with the same credentials may have been checked while this one waited.
                 return self._cache.get(name, password) or await self._check(name, password)
         finally:
             self._waiting -= 1
@@ -167,7 +167,7 @@ class BasicAccounts:
 
 
 class _Cache:
-    """Principals by credentials, for a short time; holds neither passwords nor what they could be found from."""
+    """Principals by credentials, for a short time; holds neither passwords nor anything that reveals them."""
 
     def __init__(self, seconds: float, size: int, clock: Callable[[], float]) -> None:
         self._seconds = seconds
@@ -201,11 +201,11 @@ class _Cache:
 
 LONGEST_NAME = 256  # characters
 
-_ANY_COST = BcryptHasher()  # verifies hashes of other costs as well
+_ANY_COST = BcryptHasher()  # also verifies hashes of other costs
 
 
 class _Password(Classification):
-    """A bcrypt hash; made before it gets here, with the cost that `create_account` is given."""
+    """A bcrypt hash, which `create_account` computes with the cost that it is given."""
 
     hidden = True
     algorithm = "bcrypt"
@@ -214,14 +214,14 @@ class _Password(Classification):
 class Account(Model, type="account_v1.0", key="name", unique=True):
     """Somebody who may log in with a name and a password.
 
-    The hash can neither be read nor written through a mounted resource. Being `unique`, an account
+    The hash can be neither read nor written through a mounted resource. Being `unique`, an account
     is found by its document's id and needs no view.
 
     Attributes:
-        name: in Unicode's form NFC; without a colon and control characters.
+        name: in Unicode's form NFC, without colons and control characters.
         password_hash: see `hash_password`.
-        roles: for policies to ask.
-        disabled: cannot log in.
+        roles: the roles that policies check.
+        disabled: whether logging in is forbidden.
     """
 
     name: Annotated[str, MinLen(1), MaxLen(LONGEST_NAME), Public()]
@@ -238,16 +238,16 @@ async def create_account(
     """Store a new account.
 
     Args:
-        store: where accounts are.
-        name: who.
-        password: of any length; what makes a good one is for the caller to say.
-        roles: what they are.
-        rounds: bcrypt's cost, as a power of two. Give `BasicAccounts` the same.
+        store: the store that keeps the accounts.
+        name: the user's name.
+        password: of any length; whether it is good enough is up to the caller.
+        roles: the user's roles.
+        rounds: bcrypt's cost, as a power of two. Pass the same to `BasicAccounts`.
 
     Raises:
-        ValueError: the name holds a colon, or either is empty, too long or has control characters
+        ValueError: the name contains a colon, or either is empty, too long or contains control characters
             (RFC 7617 §2: such a name or password could not be sent).
-        DocumentExists: there is an account of that name.
+        DocumentExists: an account with this name exists.
     """
     name = _checked_name(name)
     values = {"name": name, "password_hash": await _hashed(password, rounds), "roles": list(roles)}
@@ -255,11 +255,11 @@ async def create_account(
 
 
 async def change_password(store: Store, name: str, password: str, *, rounds: int = 12) -> Account:
-    """Give an account another password.
+    """Change the password of an account.
 
     Raises:
-        ValueError: the password is empty or has control characters.
-        DocumentNotFound: there is no such account.
+        ValueError: the password is empty or contains control characters.
+        DocumentNotFound: no account has this name.
     """
     hashed = await _hashed(password, rounds)
 
@@ -270,7 +270,7 @@ async def change_password(store: Store, name: str, password: str, *, rounds: int
 
 
 def hash_password(password: str, rounds: int = 12) -> str:
-    """The hash to store, as `BcryptHasher` makes it; takes about a quarter of a second at 12 rounds.
+    """Return the hash to store, as `BcryptHasher` computes it; takes about a quarter of a second at 12 rounds.
 
     Call it in a thread: see `run_slow`.
 
@@ -281,38 +281,38 @@ def hash_password(password: str, rounds: int = 12) -> str:
 
 
 def matches(password: str, hashed: str) -> bool:
-    """Whether a hash is that of this password; takes as long as `hash_password` in any case.
+    """Whether a hash belongs to this password; always takes as long as `hash_password`.
 
     Raises:
-        SecurityError: it is no hash of bcrypt.
+        SecurityError: the hash is not a bcrypt hash.
     """
     return _ANY_COST.verify(normalized(password), hashed)
 
 
 def hash_of_nobody(rounds: int) -> str:
-    """What no password matches, at the cost of finding that out: for users who do not exist."""
+    """Return a hash that no password matches, with the usual cost: for users who do not exist."""
     return BcryptHasher(rounds).of_nobody()
 
 
 def normalized(text: str) -> str:
-    """The one form in which names and passwords are compared (NFC, RFC 7617 §2.1)."""
+    """Return the form in which names and passwords are compared (NFC, RFC 7617 §2.1)."""
     return unicodedata.normalize("NFC", text)
 
 
 def has_control_characters(text: str) -> bool:
-    """Whether a text could not stand in Basic credentials (RFC 7617 §2)."""
+    """Whether a text has characters that Basic credentials cannot carry (RFC 7617 §2)."""
     return any(unicodedata.category(each) == "Cc" for each in text)
 
 
 def _checked_name(name: str) -> str:
     if ":" in name:
-        raise ValueError("a user name must hold no colon (RFC 7617 §2)")
+        raise ValueError("a user name must not contain a colon (RFC 7617 §2)")
     if not 0 < len(normalized(name)) <= LONGEST_NAME or has_control_characters(name):
-        raise ValueError(f"a user name must have 1 to {LONGEST_NAME} characters, and no control characters")
+        raise ValueError(f"a user name must have 1 to {LONGEST_NAME} characters, without control characters")
     return normalized(name)
 
 
 async def _hashed(password: str, rounds: int) -> str:
     if not password or has_control_characters(password):
-        raise ValueError("a password must not be empty nor have control characters")
+        raise ValueError("a password must not be empty or contain control characters")
     return await run_slow(hash_password, password, rounds)

@@ -28,24 +28,24 @@ _RSA_BITS = 2048  # RFC 7518 §3.3
 
 
 def pyjwt() -> Any:
-    """The PyJWT module, which is an extra.
+    """Return the PyJWT module, which an extra installs.
 
     Raises:
-        ImportError: saying how to install it.
+        ImportError: PyJWT is not installed; the message says how to install it.
     """
     try:
-        import jwt  # here: services without tokens do without it
+        import jwt  # imported here, so that services without tokens do not need it
     except ImportError:
         raise ImportError('BearerJWT needs PyJWT: pip install "tornado-couch[jwt]"') from None
     return jwt
 
 
 class TokenKeys:
-    """Keys by `kid`, each with those of the accepted algorithms that it is fit for.
+    """Keys by `kid`, each with the accepted algorithms that it can be used with.
 
     Raises:
-        ValueError: algorithms are missing, unknown, "none", or HMAC mixed with others; or a key is
-            fit for none of them.
+        ValueError: algorithms are missing, unknown, "none", or HMAC mixed with others; or a key
+          fits none of them.
     """
 
     def __init__(self, algorithms: Sequence[str], key: Key | None, keys: Mapping[str, Key] | JWKS | None) -> None:
@@ -63,12 +63,12 @@ class TokenKeys:
             raise ValueError(f"there is no key for {', '.join(self._algorithms)}")
 
     def find(self, header: Mapping[str, Any]) -> tuple[Any, list[str]]:
-        """The key that a token's header names, and the algorithms that it may be used with.
+        """Return the key that a token's header names, and the algorithms that it may be used with.
 
         Raises:
-            ValueError: there is none, or the header demands what is not understood.
+            ValueError: no such key exists, or the header demands an extension that we do not understand.
         """
-        if "crit" in header:  # RFC 7515 §4.1.11: we understand no extension
+        if "crit" in header:  # RFC 7515 §4.1.11: we support no extensions
             raise ValueError("critical extensions")
         kid = header.get("kid")
         if self._any_kid or (kid is None and len(self._keys) == 1):
@@ -94,7 +94,7 @@ class TokenKeys:
         return found
 
     def _bound(self, key: Key) -> tuple[Any, list[str]]:
-        """The key as PyJWT reads it, with its algorithms."""
+        """Return the key as PyJWT reads it, with its algorithms."""
         fit: dict[str, Any] = {}
         faults: list[str] = []
         for name in self._algorithms:
@@ -103,7 +103,7 @@ class TokenKeys:
             except ValueError as error:
                 faults.append(f"{name}: {error}")
         if not fit:
-            raise ValueError(f"a key is fit for none of the algorithms ({'; '.join(faults)})")
+            raise ValueError(f"a key fits none of the algorithms ({'; '.join(faults)})")
         return next(iter(fit.values())), list(fit)
 
 
@@ -113,7 +113,7 @@ def _checked(algorithms: Sequence[str]) -> list[str]:
     known = pyjwt().PyJWS().get_algorithms()
     for name in algorithms:
         if name not in known or name.lower() == "none":
-            raise ValueError(f"{name!r} is no algorithm to sign with; there are {sorted(set(known) - {'none'})}")
+            raise ValueError(f"{name!r} is not a signing algorithm; choose from {sorted(set(known) - {'none'})}")
     if len({name in _HMAC_SIZES for name in algorithms}) > 1:
         # A public key, which everybody has, must never be taken for an HMAC secret (RFC 8725 §2.1).
         raise ValueError("HMAC and public-key algorithms cannot be accepted together")
@@ -121,10 +121,10 @@ def _checked(algorithms: Sequence[str]) -> list[str]:
 
 
 def _prepared(key: Key, name: str) -> Any:
-    """The key as PyJWT's algorithm wants it: a public key, or a secret.
+    """Return the key as PyJWT's algorithm expects it: a public key, or a secret.
 
     Raises:
-        ValueError: it does not fit, or is weaker than RFC 7518 asks; without a word of the key itself.
+        ValueError: the key does not fit, or is weaker than RFC 7518 requires; the message reveals nothing of the key.
     """
     algorithm = pyjwt().PyJWS().get_algorithm_by_name(name)
     if isinstance(key, Mapping) and key.get("alg", name) != name:
@@ -144,8 +144,8 @@ def _refuse_weak(key: Any, name: str) -> None:
         raise ValueError(f"the secret must have at least {_HMAC_SIZES[name]} bytes (RFC 7518 §3.2)")
     if name.startswith(("RS", "PS")) and key.key_size < _RSA_BITS:
         raise ValueError(f"the key must have at least {_RSA_BITS} bits (RFC 7518 §3.3)")
-    if name in _CURVES and key.curve.name != _CURVES[name]:  # older PyJWT takes any curve
-        raise ValueError(f"the key is not of the curve {_CURVES[name]} (RFC 7518 §3.4)")
+    if name in _CURVES and key.curve.name != _CURVES[name]:  # older PyJWT versions accept any curve
+        raise ValueError(f"the key is not on the curve {_CURVES[name]} (RFC 7518 §3.4)")
 
 
 class BearerJWT:
@@ -154,28 +154,28 @@ class BearerJWT:
         BearerJWT(public_pem, algorithms=["ES256"], audience="https://api.example.com", issuer="https://id.example.com")
 
     A token chooses neither its algorithm nor its key: each key works with those of `algorithms` that
-    fit it. `exp` must be there, `nbf` and `iat` hold if they are, and a token for an audience is
-    refused where none is expected.
+    fit it. `exp` is required, `nbf` and `iat` are checked if present, and a token for an audience is
+    refused if no audience is configured.
 
     Args:
-        key: the one key: a PEM text, a secret as bytes, or a JWK as a dict.
-        keys: several by `kid`, so that old and new ones overlap; or a whole JWK set, `{"keys": […]}`
-            (RFC 7517), of which keys of other kinds are skipped. A token must then name its key,
-            unless there is just one.
-        algorithms: those accepted, such as ["RS256"]. HMAC and public-key algorithms exclude each other.
-        audience: one that the token must be for, or several of which it must be for one; None where
-            tokens have none, which makes a token for one service good for another.
-        issuer: who must have issued it, or several; None for anybody who has the key.
-        leeway: seconds that clocks may differ.
-        required: claims that must be there besides `exp` and the name.
+        key: the only key: a PEM text, a secret as bytes, or a JWK as a dict.
+        keys: several keys by `kid`, so that old and new ones overlap; or a whole JWK set, `{"keys": […]}`
+          (RFC 7517), of which keys of other kinds are skipped. A token must then name its key,
+          unless there is just one.
+        algorithms: the accepted algorithms, such as ["RS256"]. HMAC and public-key algorithms cannot be mixed.
+        audience: the audience that the token must be for, or several of which it must name one; None if
+          tokens have no audience, so that a token for one service is also valid for another.
+        issuer: who must have issued the token, or several; None accepts any issuer that has the key.
+        leeway: how many seconds clocks may differ.
+        required: claims that must be present besides `exp` and the name.
         name_claim: the claim that becomes the principal's name.
-        roles_claim: the claim of the roles, a list or a text separated by spaces such as `scope`; a
-            sequence of names is a path, such as ("realm_access", "roles").
-        realm: stands in the challenge.
+        roles_claim: the claim with the roles, a list or a text separated by spaces such as `scope`; a
+          sequence of names is a path, such as ("realm_access", "roles").
+        realm: the realm in the challenge.
 
     Raises:
         ImportError: PyJWT is not installed.
-        ValueError: no algorithm, an unknown one or "none", a mixture, or a key that does not fit or is weak.
+        ValueError: no algorithms, an unknown one or "none", a mixture, or a key that does not fit or is weak.
     """
 
     # For the API document (OpenAPI 3.1 §4.8.27).
@@ -196,7 +196,7 @@ class BearerJWT:
         realm: str = "api",
     ) -> None:
         if (key is None) == (keys is None):
-            raise ValueError("BearerJWT: give either `key` or `keys`")
+            raise ValueError("BearerJWT: pass either `key` or `keys`")
         self._jwt = pyjwt()
         self._algorithms = algorithms
         self._keys = TokenKeys(algorithms, key, keys)
@@ -209,15 +209,15 @@ class BearerJWT:
         self.challenge = f"Bearer realm={quoted(realm)}"
 
     def replace_keys(self, keys: Mapping[str, Key] | JWKS) -> None:
-        """Use these keys from now on: how keys rotate in a running service.
+        """Use these keys from now on, to rotate keys in a running service.
 
         Raises:
-            ValueError: a key does not fit; the keys before stay.
+            ValueError: a key does not fit; the previous keys remain in use.
         """
         self._keys = TokenKeys(self._algorithms, None, keys)
 
     async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
-        """Who the token names; None without a bearer token.
+        """Return the principal that the token names; None without a bearer token.
 
         Raises:
             Problem: 401 with `error="invalid_token"` (RFC 6750 §3.1).
@@ -228,7 +228,7 @@ class BearerJWT:
         claims = self._claims(token)
         name = claims.get(self._name_claim)
         if not isinstance(name, str) or not name:
-            raise self._refusal("The token names nobody")
+            raise self._refusal("The token does not name a user")
         return Principal(name, self._roles(claims), claims)
 
     def _claims(self, token: str) -> dict[str, Any]:
@@ -245,10 +245,10 @@ class BearerJWT:
             )
         except jwt.ExpiredSignatureError:
             raise self._refusal("The token has expired") from None
-        # PyJWT lets some of what a made-up token contains through as Python's own errors.
+        # With some made-up tokens, PyJWT raises Python's own errors.
         except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
             raise self._refusal("The token is not valid here") from None
-        # By ourselves: older PyJWT takes no more than one issuer.
+        # We check this ourselves: older PyJWT versions accept only one issuer.
         issuer = claims.get("iss")
         if self._issuers is not None and not (isinstance(issuer, str) and issuer in self._issuers):
             raise self._refusal("The token is not valid here")

@@ -4,16 +4,17 @@
 
 A handler asks a policy in this order, and the order is the contract of 401, 403 and 404:
 
-1. `authenticate(request)`: who is it? Before anything else.
-2. `authorize(principal, action, model, None)`: may they do this at all? Before anything is read.
+1. `authenticate(request)`: who sends the request? This comes before anything else.
+2. `authorize(principal, action, model, None)`: may they do this at all? This comes before anything is read.
 3. `restriction(principal, model)` for a list, `initial(principal, model)` for a new document.
 4. `authorize(principal, action, model, document)` once the document is known, before preconditions;
    for a write at *each* try, on the document as it was just read and before it is changed.
 
-Where a model keeps more than what is, there are three actions more: "versions", to see what a document was; "deleted",
-to see those that are deleted, which is asked besides "list", "retrieve" or "versions"; "restore", to bring one back.
+A model that keeps old versions or deleted documents has three more actions: "versions", to see earlier versions;
+"deleted", to see deleted documents, which is asked in addition to "list", "retrieve" or "versions"; and "restore",
+to bring a deleted document back.
 
-Policies combine: `a & b` lets through what both do, `a | b` what either does.
+Policies combine: `a & b` allows what both allow, `a | b` what either allows.
 """
 
 from __future__ import annotations
@@ -51,10 +52,10 @@ ACTIONS = READS | {"create", "replace", "patch", "destroy", "deleted", "resolve"
 
 
 class Hidden(Problem, DocumentNotFound):
-    """404: there is a document, and this caller may not know of it.
+    """404: the document exists, but this caller must not know about it.
 
-    It is a `DocumentNotFound`, so that whoever handles a missing document handles this one alike:
-    an answer that differed in anything would tell that the document exists.
+    It is a `DocumentNotFound`, so that code that handles a missing document handles this one the same way:
+    any difference in the answer would reveal that the document exists.
     """
 
     def __init__(self) -> None:
@@ -62,13 +63,13 @@ class Hidden(Problem, DocumentNotFound):
 
 
 class Policy:
-    """Says who calls and what they may do. By itself it lets everybody do everything.
+    """Says who sends a request and what they may do. This base class lets everybody do everything.
 
     Args:
-        authenticators: what finds out who calls; the first that recognises its credentials decides.
+        authenticators: they find out who sends a request; the first that recognises its credentials decides.
 
     Attributes:
-        needs_principal: somebody must log in for something, so that an authenticator is needed.
+        needs_principal: whether some action requires logging in, so that an authenticator is needed.
     """
 
     needs_principal = False
@@ -78,19 +79,19 @@ class Policy:
 
     @property
     def challenges(self) -> tuple[str, ...]:
-        """What a 401 asks for: each authenticator's challenge once."""
+        """The challenges of a 401: each authenticator's, without duplicates."""
         return tuple(dict.fromkeys(each.challenge for each in self.authenticators))
 
     @property
     def restricts(self) -> bool:
-        """Whether `restriction` may limit a list."""
+        """Whether `restriction` may limit lists."""
         return type(self).restriction is not Policy.restriction
 
     async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
-        """Who sends the request; None is anonymous.
+        """Return who sends the request; None if anonymous.
 
         Raises:
-            Problem: 401, there are credentials and they are malformed or wrong.
+            Problem: 401, the request has credentials that are malformed or wrong.
         """
         try:
             for each in self.authenticators:
@@ -103,40 +104,40 @@ class Policy:
     async def authorize(
         self, principal: Principal | None, action: str, model: type[Model], document: Model | None = None
     ) -> None:
-        """Let the action through, or raise.
+        """Let the action through, or raise a problem.
 
         Args:
-            principal: who calls; None is anonymous.
+            principal: who sends the request; None if anonymous.
             action: one of `ACTIONS`.
-            model: of the resource.
-            document: None before anything is read; then the document, as it is stored now.
+            model: the resource's model.
+            document: None before anything is read; later the document as it is stored now.
 
         Raises:
             Problem: 401, logging in could help; 403, it could not; 405, nobody can do this here.
-            Hidden: 404, the caller may not know that the document exists.
+            Hidden: 404, the caller must not know that the document exists.
         """
 
     def restriction(self, principal: Principal | None, model: type[Model]) -> tuple[str, Any] | None:  # noqa: ARG002
-        """What a list is limited to: an indexed property (its name in JSON) and its stored value; None is no limit."""
+        """Return the indexed property (its name in JSON) and stored value that limit a list; None for no limit."""
         return None
 
     def initial(self, principal: Principal | None, model: type[Model]) -> dict[str, Any]:  # noqa: ARG002
-        """Values that a new document is given, by name in JSON; they go over what the client sent."""
+        """Return values for a new document, by name in JSON; they replace those that the client sent."""
         return {}
 
     def offers(self, action: str) -> bool:  # noqa: ARG002
-        """Whether anybody at all could do this: where not, the method is 405 and not part of `Allow`."""
+        """Whether anybody at all could do this; if not, the method is answered with 405 and missing from `Allow`."""
         return True
 
     def check(self, model: type[Model]) -> None:
-        """Refuse, when the resource is mounted, what could never work. Override `check_model` to add to it.
+        """Refuse, when the resource is mounted, a policy that could never work. To add checks, override `check_model`.
 
         Raises:
-            ValueError: saying what to change.
+            ValueError: the policy could never work; the message says what to change.
         """
         if self.needs_principal and not self.authenticators:
             raise ValueError(
-                f"{type(self).__name__}: nobody could ever log in; give it an authenticator, such as"
+                f"{type(self).__name__}: nobody could ever log in; add an authenticator, such as"
                 " BasicAccounts(store), or combine it with a policy that has one"
             )
         self.check_model(model)
@@ -145,7 +146,7 @@ class Policy:
         """Refuse a model that this policy cannot work with.
 
         Raises:
-            ValueError: saying what to change.
+            ValueError: the model does not fit; the message says what to change.
         """
 
     def __and__(self, other: Policy) -> AllOf:
@@ -162,18 +163,18 @@ class Policy:
 
 
 class AllowAny(Policy):
-    """Everybody may do everything, and has to be said: a resource without a policy does not mount.
+    """Everybody may do everything. It must be explicit: a resource without a policy does not mount.
 
-    With authenticators it still finds out who calls, and refuses wrong credentials.
+    With authenticators it still finds out who sends a request, and refuses wrong credentials.
     """
 
 
 class Authenticated(Policy):
-    """Whoever has logged in may do everything.
+    """Everybody who has logged in may do everything.
 
     Args:
         authenticators: at least one.
-        read_anonymous: everybody may read.
+        read_anonymous: whether everybody may read.
     """
 
     needs_principal = True
@@ -189,23 +190,23 @@ class Authenticated(Policy):
         model: type[Model],  # noqa: ARG002
         document: Model | None = None,  # noqa: ARG002
     ) -> None:
-        """Let through those who have logged in."""
+        """Let through requests of users who have logged in."""
         if principal is None and not (self.read_anonymous and action in READS):
             raise self._anonymous()
 
 
 class Roles(Policy):
-    """An action is for those who have one of its roles.
+    """Requires one of certain roles for each action.
 
         Authenticated(accounts) & Roles({"destroy": {"admin"}, "*": None})
 
     Args:
-        roles: by action, the roles of which one is needed; None: whoever has logged in. "*" stands
-            for every action not named; without it, what is not named is refused.
-        authenticators: may be left out where it is combined with a policy that has them.
+        roles: for each action, the roles of which the user needs one; None requires only a login. "*" stands
+          for every action that is not named; without it, such actions are refused.
+        authenticators: can be left out if the policy is combined with one that has them.
 
     Raises:
-        ValueError: there is no such action.
+        ValueError: an action does not exist.
     """
 
     needs_principal = True
@@ -214,9 +215,9 @@ class Roles(Policy):
         super().__init__(*authenticators)
         unknown = sorted(roles.keys() - ACTIONS - {"*"})
         if unknown:
-            raise ValueError(f"Roles: there is no action {unknown[0]!r}; there are {sorted(ACTIONS)} and '*'")
+            raise ValueError(f"Roles: there is no action {unknown[0]!r}; the actions are {sorted(ACTIONS)} and '*'")
         for action, needed in roles.items():
-            if isinstance(needed, str):  # would be taken for its letters
+            if isinstance(needed, str):  # its letters would become the roles
                 raise ValueError(f"Roles: {action!r} needs a set of roles, not the string {needed!r}")
         self._roles = {action: None if needed is None else frozenset(needed) for action, needed in roles.items()}
 
@@ -227,28 +228,28 @@ class Roles(Policy):
         model: type[Model],  # noqa: ARG002
         document: Model | None = None,  # noqa: ARG002
     ) -> None:
-        """Let through those with a role for it."""
+        """Let through users who have a role for the action."""
         needed = self._roles.get(action, self._roles.get("*", frozenset()))
         if principal is None:
             raise self._anonymous()
         if needed is not None and needed.isdisjoint(principal.roles):
-            raise Problem(403, detail="You do not have a role that may do this.")
+            raise Problem(403, detail="None of your roles allows this.")
 
 
 class Owner(Policy):
-    """A document belongs to who created it; others cannot tell that it exists.
+    """A document belongs to the user who created it; others cannot tell that it exists.
 
         owner: Annotated[str | None, ReadOnly(), Indexed()] = None
 
-    A list is limited by the property's index, and a reduced view, which would count the documents
-    of others, is refused.
+    Lists are limited through the property's index. Reduced views are refused, because they would count the
+    documents of others.
 
     Args:
         property_name: the property (its name in JSON) that holds the principal's name.
-        authenticators: may be left out where it is combined with a policy that has them.
-        admin_role: those with this role see and change everything; what they create is theirs.
-        public_read: everybody, anonymous too, reads everything; only writing is for the owner, and
-            writing to another's document is then 403.
+        authenticators: can be left out if the policy is combined with one that has them.
+        admin_role: users with this role see and change everything; they own what they create.
+        public_read: whether everybody, anonymous users included, may read everything; only the owner may
+          write then, and writing to another's document is answered with 403.
     """
 
     needs_principal = True
@@ -267,13 +268,13 @@ class Owner(Policy):
 
     @property
     def restricts(self) -> bool:
-        """Whether lists are limited: not those that everybody may read."""
+        """Whether lists are limited; they are not if everybody may read."""
         return not self.public_read
 
     async def authorize(
         self, principal: Principal | None, action: str, model: type[Model], document: Model | None = None
     ) -> None:
-        """Let through the owner, admins, and where all may read, readers."""
+        """Let through the owner and admins, and readers if everybody may read."""
         if self.public_read and action in READS:
             return
         if principal is None:
@@ -281,26 +282,26 @@ class Owner(Policy):
         if self._is_admin(principal):
             return
         if action == "reduce":
-            raise Problem(403, detail="This counts documents of others.")
+            raise Problem(403, detail="This would count documents of other users.")
         if document is not None and self._owner_of(document) != self._name_in(model, principal):
-            raise Problem(403, detail="This document is somebody else's.") if self.public_read else Hidden()
+            raise Problem(403, detail="This document belongs to somebody else.") if self.public_read else Hidden()
 
     def restriction(self, principal: Principal | None, model: type[Model]) -> tuple[str, Any] | None:
-        """The caller's own documents; for admins, and where all may read, everything."""
+        """Return a limit to the caller's own documents; none for admins, or if everybody may read."""
         if self.public_read or (principal and self._is_admin(principal)):
             return None
-        if principal is None:  # `authorize` has refused already; a handler that forgot it must not leak
+        if principal is None:  # `authorize` has refused already; a handler that did not call it must not leak
             raise self._anonymous()
         return self.property_name, self._name_in(model, principal)
 
     def initial(self, principal: Principal | None, model: type[Model]) -> dict[str, Any]:
-        """The new document is the caller's."""
+        """Make the caller the owner of the new document."""
         if principal is None:
             raise self._anonymous()
         return {self.property_name: self._name_in(model, principal)}
 
     def check_model(self, model: type[Model]) -> None:
-        """Refuse a model whose owner property is missing, can be set by clients, or has no index or no text."""
+        """Refuse a model whose owner property is missing, settable by clients, not indexed, or not a text."""
         name, declared = self.property_name, model_info(model).properties.get(self.property_name)
         wanted = f"{name}: Annotated[str | None, ReadOnly(), Indexed()] = None"
         if declared is None:
@@ -320,12 +321,12 @@ class Owner(Policy):
         return info.stored_value(self.property_name, getattr(document, info.properties[self.property_name].attribute))
 
     def _name_in(self, model: type[Model], principal: Principal) -> Any:
-        """The name as the property stores it: its type may write it in another form."""
+        """Return the name as the property stores it, since its type may store another form."""
         info = model_info(model)
         try:
             value = info.adapters[self.property_name].validate_python(principal.name)
         except ValidationError:
-            raise Problem(403, detail="Your name cannot be that of an owner here.") from None
+            raise Problem(403, detail="Your name cannot be stored as an owner's name here.") from None
         return info.stored_value(self.property_name, value)
 
 
@@ -335,7 +336,7 @@ def _holds_text(model: type[Model], name: str) -> bool:
 
 
 class _Combined(Policy):
-    """What combinations share: they authenticate, set and check what any of their parts does."""
+    """The parts that combinations share: authenticating, initial values and checks apply every part's."""
 
     def __init__(self, *parts: Policy) -> None:
         found = dict.fromkeys(each for part in parts for each in part.authenticators)
@@ -345,11 +346,11 @@ class _Combined(Policy):
 
     @property
     def restricts(self) -> bool:
-        """Whether a part does."""
+        """Whether any part limits lists."""
         return any(part.restricts for part in self.parts)
 
     async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
-        """Who sends the request, by the first part that knows."""
+        """Return who sends the request, from the first part that knows."""
         try:
             for part in self.parts:
                 if (principal := await part.authenticate(request)) is not None:
@@ -359,26 +360,26 @@ class _Combined(Policy):
         return None
 
     def restriction(self, principal: Principal | None, model: type[Model]) -> tuple[str, Any] | None:
-        """That of the one part that restricts."""
+        """Return the limit of the one part that has one."""
         return next((each.restriction(principal, model) for each in self.parts if each.restricts), None)
 
     def initial(self, principal: Principal | None, model: type[Model]) -> dict[str, Any]:
-        """The values of every part."""
+        """Return the initial values of all parts."""
         return reduce(lambda values, part: values | part.initial(principal, model), self.parts, {})
 
     def check_model(self, model: type[Model]) -> None:
-        """Check the model for every part."""
+        """Check the model against every part."""
         for part in self.parts:
             part.check_model(model)
 
 
 class AllOf(_Combined):
-    """`a & b`: what every part lets through; the first refusal is the answer."""
+    """`a & b`: allows what all parts allow; the first refusal is the answer."""
 
     async def authorize(
         self, principal: Principal | None, action: str, model: type[Model], document: Model | None = None
     ) -> None:
-        """Let through what every part does."""
+        """Let through what all parts allow."""
         try:
             for part in self.parts:
                 await part.authorize(principal, action, model, document)
@@ -386,27 +387,27 @@ class AllOf(_Combined):
             raise self._offering(problem) from None
 
     def offers(self, action: str) -> bool:
-        """Whether every part does."""
+        """Whether all parts offer the action."""
         return all(part.offers(action) for part in self.parts)
 
     def check_model(self, model: type[Model]) -> None:
-        """Refuse two parts that limit lists: one index cannot serve both."""
+        """Refuse two parts that limit lists, because one index cannot serve both."""
         if sum(part.restricts for part in self.parts) > 1:
             raise ValueError("only one policy of a combination can limit lists; one index cannot serve two")
         super().check_model(model)
 
 
-# Of several refusals the one that helps most, or tells least.
+# Of several refusals, the answer is the one that helps the client most, or reveals least.
 _REFUSALS = (401, 404, 403, 405)
 
 
 class AnyOf(_Combined):
-    """`a | b`: what one part lets through. No part may limit lists: which limit would hold?"""
+    """`a | b`: allows what at least one part allows. No part may limit lists, as it is unclear which would apply."""
 
     async def authorize(
         self, principal: Principal | None, action: str, model: type[Model], document: Model | None = None
     ) -> None:
-        """Let through what one part does."""
+        """Let through what at least one part allows."""
         refusals: list[Problem] = []
         for part in self.parts:
             try:
@@ -417,35 +418,35 @@ class AnyOf(_Combined):
         raise self._offering(min(refusals, key=lambda problem: ranks.get(problem.status_code, -1)))
 
     def offers(self, action: str) -> bool:
-        """Whether one part does."""
+        """Whether at least one part offers the action."""
         return any(part.offers(action) for part in self.parts)
 
     def check_model(self, model: type[Model]) -> None:
         """Refuse parts that limit lists, such as Owner."""
         if self.restricts:
             raise ValueError(
-                "a policy that limits lists cannot be one of alternatives (`|`); Owner has `admin_role` and"
+                "a policy that limits lists cannot be an alternative (`|`); Owner has `admin_role` and"
                 " `public_read` for that"
             )
         super().check_model(model)
 
 
 class ReadOnly(AllOf):
-    """Nobody writes; reading is as the policy inside says, or for everybody. A write is 405.
+    """Nobody may write; the policy inside decides who reads, or everybody does. A write is answered with 405.
 
     ReadOnly()                           everybody reads
-    ReadOnly(Authenticated(accounts))    who has logged in reads
-    ReadOnly() | Authenticated(accounts) everybody reads, who has logged in also writes
+    ReadOnly(Authenticated(accounts))    users who have logged in read
+    ReadOnly() | Authenticated(accounts) everybody reads, users who have logged in also write
     """
 
     async def authorize(
         self, principal: Principal | None, action: str, model: type[Model], document: Model | None = None
     ) -> None:
-        """Let reads through to the policy inside; without one, not those of what is deleted."""
+        """Let reads through to the policy inside; without one, refuse to read deleted documents."""
         if action == "deleted" and not self.parts:
-            raise Problem(403, detail="What is deleted is not for everybody.")
+            raise Problem(403, detail="Deleted documents are not open to everybody.")
         if action not in READS and action != "deleted":
-            raise Problem(405, detail="This resource can only be read.")
+            raise Problem(405, detail="This resource is read-only.")
         await super().authorize(principal, action, model, document)
 
     def offers(self, action: str) -> bool:

@@ -1,4 +1,4 @@
-"""Who calls: the principal, and what finds out who it is."""
+"""Principals, who send requests, and authenticators, which find out who they are."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Principal:
     """Somebody who has proved who they are.
 
     Attributes:
-        name: who. The names of all authenticators of a policy are one name space: two authenticators
-            must not give one name to different people.
-        roles: what they are, for policies to ask.
-        claims: whatever else the authenticator knows; not compared, and kept out of logs.
+        name: the user's name. All authenticators of a policy share one name space: two of them
+          must not give the same name to different people.
+        roles: the roles that policies check.
+        claims: anything else that the authenticator knows; not compared, and kept out of logs.
     """
 
     name: str
@@ -30,17 +30,17 @@ class Principal:
 
 
 class Authenticator(Protocol):
-    """Finds out from a request who sends it.
+    """Finds out who sends a request.
 
     Attributes:
-        challenge: what a 401 asks for, as it stands in WWW-Authenticate (RFC 9110 §11.6.1).
+        challenge: the challenge of a 401, as it appears in WWW-Authenticate (RFC 9110 §11.6.1).
     """
 
     @property
     def challenge(self) -> str: ...
 
     async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
-        """Who sends the request; None where it has no credentials of this kind.
+        """Return who sends the request; None if it has no credentials of this kind.
 
         Raises:
             Problem: 401, the credentials are malformed or wrong.
@@ -49,13 +49,13 @@ class Authenticator(Protocol):
 
 
 def unauthenticated(detail: str, challenges: Iterable[str], kind: str = "authentication-required") -> Problem:
-    """A 401 with its challenges, which it must have (RFC 9110 §15.5.2)."""
+    """Return a 401 with its challenges, which are required (RFC 9110 §15.5.2)."""
     value = ", ".join(challenges)
     return Problem.of(kind, detail, headers={"WWW-Authenticate": value} if value else {})
 
 
 def with_challenges(problem: Problem, challenges: Iterable[str]) -> Problem:
-    """A 401 that offers these challenges too; of a scheme that it names already, none is added."""
+    """Return a 401 that offers these challenges too, except for schemes that it names already."""
     given = problem.headers.get("WWW-Authenticate", "")
     present = f", {given}".lower()
     more = [each for each in challenges if f", {_scheme(each)} " not in f"{present} "]
@@ -68,13 +68,13 @@ def _scheme(challenge: str) -> str:
 
 
 def credentials_of(request: HTTPServerRequest, scheme: str) -> str | None:
-    """What follows the scheme in Authorization (RFC 9110 §11.6.2); None where it names another scheme."""
+    """Return the credentials after the scheme in Authorization (RFC 9110 §11.6.2); None for another scheme."""
     named, _, rest = request.headers.get("Authorization", "").strip().partition(" ")
     return rest.strip() if named.lower() == scheme else None
 
 
 def quoted(text: str) -> str:
-    """A quoted-string (RFC 9110 §5.6.4)."""
+    """Return a quoted-string (RFC 9110 §5.6.4)."""
     if not text.isascii() or not text.isprintable():
         raise ValueError(f"{text!r}: a realm must be of printable ASCII characters")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,6 +1,6 @@
-"""How many requests one caller may send: a sliding window for each, and the fields that say what is left.
+"""Rate limits: a sliding window for each caller, and header fields that show what remains.
 
-The fields are those of draft-ietf-httpapi-ratelimit-headers as it stands since version 09
+The fields are those of draft-ietf-httpapi-ratelimit-headers since its version 09
 (`RateLimit-Policy` and `RateLimit`, structured fields of RFC 9651).
 """
 
@@ -18,24 +18,24 @@ from .principals import Principal
 
 __all__ = ["RateDecision", "RateLimit", "caller_identity"]
 
-# A caller's requests are remembered one by one up to this number, then in so many groups: that
+# Up to this number, a caller's requests are remembered one by one; beyond it, in as many groups. This
 # bounds memory, and frees a place up to a twentieth of the window late, never early.
 _GROUPS = 20
 
-_LONGEST_IDENTITY = 128  # a longer one is kept as its digest
+_LONGEST_IDENTITY = 128  # longer ones are stored as a digest
 
 
 @dataclass(frozen=True)
 class RateDecision:
-    """What the limit says about one request.
+    """The rate limit's decision about one request.
 
     Attributes:
-        allowed: it may go on, and has been counted.
+        allowed: whether the request may go on; if so, it has been counted.
         policy: the limit's name.
-        limit: requests in a window.
-        window: its length in seconds.
-        remaining: requests left now.
-        reset: seconds until there is at least one more, rounded up; 0 when all are there.
+        limit: the number of requests in a window.
+        window: the length of the window in seconds.
+        remaining: the number of requests that remain now.
+        reset: seconds until at least one more is available, rounded up; 0 if all are available.
     """
 
     allowed: bool
@@ -47,7 +47,7 @@ class RateDecision:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header fields of the answer, whatever its status."""
+        """Return the header fields of the answer, whatever its status."""
         found = {
             "RateLimit-Policy": f'"{self.policy}";q={self.limit};w={self.window}',
             "RateLimit": f'"{self.policy}";r={self.remaining};t={self.reset}',
@@ -57,10 +57,10 @@ class RateDecision:
         return found
 
     def problem(self) -> Problem:
-        """The 429 for a request that is over the limit; it has the header fields."""
+        """Return the 429 for a request that is over the limit, with the header fields."""
         return Problem.of(
             "quota-exceeded",
-            f"There is a limit of {self.limit} requests in {self.window} seconds. Try again in {self.reset}.",
+            f"The limit is {self.limit} requests in {self.window} seconds. Try again in {self.reset} seconds.",
             headers=self.headers,
             **{"violated-policies": [self.policy]},
         )
@@ -68,7 +68,7 @@ class RateDecision:
 
 @dataclass
 class _Group:
-    """Requests that came close to one another: they are forgotten together, when the last may be."""
+    """Requests that came close together; they are forgotten together, once the last of them may be."""
 
     first: float
     last: float
@@ -76,10 +76,10 @@ class _Group:
 
 
 class RateLimit:
-    """At most `requests` of one caller in any `seconds`, whenever these begin.
+    """Allows each caller at most `requests` in any window of `seconds`.
 
-    The count is this instance's, in this process: a service of four processes lets through up to four
-    times as many. Share one instance among resources that share a limit. Requests that are refused
+    Each instance counts on its own, in its process: a service of four processes lets through up to four
+    times as many. Share one instance among resources that share a limit. Refused requests
     are not counted.
 
         decision = limit.decide(caller_identity(principal, request.remote_ip))
@@ -87,12 +87,12 @@ class RateLimit:
             raise decision.problem()
 
     Args:
-        requests: how many.
-        seconds: the window, whole seconds since the header fields know no others.
-        name: what the header fields call the limit.
-        clock: seconds, never going back.
-        max_principals: callers remembered. When there are more, the one who has been silent for the
-            longest is forgotten, and may begin anew.
+        requests: the number of requests.
+        seconds: the length of the window; a whole number, since the header fields carry no other.
+        name: the limit's name in the header fields.
+        clock: returns seconds, and never goes back.
+        max_principals: how many callers are remembered. If there are more, the one who has been silent the
+          longest is forgotten, and may start again.
 
     Raises:
         ValueError: a number is not positive, `seconds` is not whole, or the name is not a plain word.
@@ -117,14 +117,14 @@ class RateLimit:
         self._clock = clock
         self._max_principals = max_principals
         self._span = 0.0 if requests <= _GROUPS else seconds / _GROUPS
-        # In the order of the last request, so that the first is the one to forget.
+        # In the order of their last requests, so that the first is the one to forget.
         self._callers: dict[str, list[_Group]] = {}
 
     def decide(self, identity: str) -> RateDecision:
-        """Whether this caller's request may go on; if so it is counted.
+        """Decide whether this caller's request may go on, and count it if so.
 
         Args:
-            identity: who calls; see `caller_identity`.
+            identity: the caller; see `caller_identity`.
         """
         now = self._clock()
         groups = self._recent(identity, now)
@@ -134,10 +134,10 @@ class RateLimit:
         return self._decision(allowed, groups, now)
 
     def peek(self, identity: str) -> RateDecision:
-        """What `decide` would say, with nothing counted.
+        """Return what `decide` would, without counting.
 
-        For what must be refused before it costs anything: passwords from an address that has used
-        up its requests, say.
+        For requests that must be refused before they cost anything, such as passwords from an address that
+        has used up its requests.
         """
         now = self._clock()
         groups = self._recent(identity, now)
@@ -152,11 +152,11 @@ class RateLimit:
         return RateDecision(allowed, self.name, self.requests, self.seconds, remaining, reset)
 
     def __len__(self) -> int:
-        """How many callers are remembered."""
+        """Return how many callers are remembered."""
         return len(self._callers)
 
     def _recent(self, identity: str, now: float) -> list[_Group]:
-        """The caller's requests in the window that ends now; the caller becomes the latest."""
+        """Return the caller's requests in the window that ends now; the caller becomes the latest."""
         if len(identity) > _LONGEST_IDENTITY:
             identity = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
         groups = [group for group in self._callers.pop(identity, ()) if now - group.last < self.seconds]
@@ -174,22 +174,22 @@ class RateLimit:
 
 
 def caller_identity(principal: Principal | None, remote_ip: str | None) -> str:
-    """Who is counted: the principal, or for an anonymous request where it comes from.
+    """Return the identity to count: the principal's, or for an anonymous request its address.
 
-    An IPv6 address counts as its /64 network: that is what one subscriber has (RFC 6177), with more
-    addresses than could be counted. No principal can be taken for an address.
+    An IPv6 address counts as its /64 network, because one subscriber has a whole network (RFC 6177), with
+    too many addresses to count. A principal cannot be mistaken for an address.
 
     Args:
-        principal: who calls; None is anonymous.
-        remote_ip: `request.remote_ip`. Behind a proxy it is the proxy's, unless the server was made
-            with `xheaders=True`.
+        principal: who sends the request; None if anonymous.
+        remote_ip: `request.remote_ip`. Behind a proxy this is the proxy's address, unless the server was
+          created with `xheaders=True`.
     """
     if principal is not None:
         return f"principal:{principal.name}"
     try:
         address = ipaddress.ip_address(remote_ip or "")
     except ValueError:
-        return f"address:{remote_ip}"  # a Unix socket has none
+        return f"address:{remote_ip}"  # a Unix socket has no address
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped:
             return f"address:{address.ipv4_mapped}"

@@ -1,4 +1,4 @@
-"""Request bodies: media type, content coding, size, and JSON that means one thing only."""
+"""Request bodies: media type, content coding, size, and unambiguous JSON."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..problems import Problem
 
 __all__ = ["BodyLimits", "decode", "media_type", "parse_json"]
 
-_IN_THREAD = 64 * 1024  # bytes; parsing fewer takes under a millisecond or so
+_IN_THREAD = 64 * 1024  # bytes; parsing fewer takes about a millisecond at most
 _SPACED_COLONS = (b" :", b"\n:", b"\t:", b"\r:")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class BodyLimits:
-    """What a request body may be.
+    """The limits of a request body.
 
     Attributes:
-        size: bytes, packed and unpacked.
-        depth: levels of nesting.
-        members: members of all objects and items of all arrays in it.
+        size: the largest number of bytes, both compressed and uncompressed.
+        depth: the deepest nesting.
+        members: the largest number of members in all objects, plus items in all arrays.
     """
 
     def __init__(self, size: int = 1024 * 1024, depth: int = 64, members: int = 50_000) -> None:
@@ -35,22 +35,22 @@ class BodyLimits:
 
 
 def media_type(headers: Mapping[str, str]) -> str:
-    """The media type of the body, in lower case and without parameters; empty where none is given."""
+    """Return the media type of the body, in lower case and without parameters; empty if the header has none."""
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def decode(body: bytes, headers: Mapping[str, str], limit: int) -> bytes:
-    """The body without its content coding.
+    """Return the body without its content coding.
 
     Raises:
-        Problem: 413 when it unpacks to more than `limit` bytes, 400 when it is broken, 415 for
-            another coding than gzip (RFC 9110 §15.5.16).
+        Problem: 413 if it unpacks to more than `limit` bytes, 400 if it is broken, 415 for
+          any other coding than gzip (RFC 9110 §15.5.16).
     """
     coding = headers.get("Content-Encoding", "identity").strip().lower()
     if coding in ("", "identity"):
         return body
     if coding not in ("gzip", "x-gzip"):
-        raise Problem(415, detail="The content coding must be gzip or none.", headers={"Accept-Encoding": "gzip"})
+        raise Problem(415, detail="The only supported content coding is gzip.", headers={"Accept-Encoding": "gzip"})
     unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
     try:
         unpacked = unpacker.decompress(body, limit + 1)
@@ -59,21 +59,21 @@ def decode(body: bytes, headers: Mapping[str, str], limit: int) -> bytes:
     if len(unpacked) > limit:
         raise too_large(limit)
     if not unpacker.eof:
-        raise Problem.of("malformed-body", "The gzip body is cut off.")
+        raise Problem.of("malformed-body", "The gzip body is incomplete.")
     return unpacked
 
 
 def too_large(limit: int) -> Problem:
-    """The answer to a body over the limit."""
-    return Problem(413, detail=f"The body may have {limit} bytes at most.")
+    """Return the problem for a body over the limit."""
+    return Problem(413, detail=f"The body must not have more than {limit} bytes.")
 
 
 async def parse_json(body: bytes, limits: BodyLimits) -> Any:
-    """The JSON value of a body.
+    """Return the JSON value of a body.
 
     Raises:
-        Problem: 400 when it is not UTF-8, not JSON, repeats a member, holds numbers or characters
-            that JSON cannot carry on, or is nested too deeply.
+        Problem: 400 if it is not UTF-8, not JSON, repeats a member, contains numbers or characters
+          that JSON cannot represent, or is nested too deeply; 413 if it has too many members.
     """
     if len(body) < _IN_THREAD:
         return _parse(body, limits)
@@ -85,19 +85,19 @@ def _parse(body: bytes, limits: BodyLimits) -> Any:
         value = _json.loads(body)
         members = _members_of_objects(value, limits)
     except ValueError:
-        return _parse_strictly(body, limits)  # which has words for what is wrong
-    # Before each colon between a name and its value stands a quotation mark or white space. So these are no fewer
-    # than the members of the text; and where the value has as many, the text has no name twice.
+        return _parse_strictly(body, limits)  # this one explains what is wrong
+    # A quotation mark or white space precedes each colon between a name and its value. So there are at least as many
+    # of these as members in the text; and if the value has just as many members, no name occurs twice.
     if body.count(b'":') + sum(map(body.count, _SPACED_COLONS)) != members:
         return _parse_strictly(body, limits)
     return value
 
 
 def _members_of_objects(value: Any, limits: BodyLimits) -> int:
-    """How many members all the objects of a value have.
+    """Return how many members all the objects of a value have.
 
     Raises:
-        ValueError: the value is deeper or has more members than a body may have.
+        ValueError: the value is nested deeper or has more members than the limits allow.
     """
     count, todo, depth, left = 0, [value], 0, limits.members
     while todo:
@@ -114,7 +114,7 @@ def _members_of_objects(value: Any, limits: BodyLimits) -> int:
         left -= len(inner)
         depth += nested
         if depth > limits.depth or left < 0:
-            raise ValueError("the limits are passed")
+            raise ValueError("the value exceeds the limits")
         todo = inner
     return count
 
@@ -136,15 +136,15 @@ def _parse_strictly(body: bytes, limits: BodyLimits) -> Any:
         raise Problem.of("malformed-body", str(refused)) from None
     except RecursionError:
         raise _too_deep(limits.depth) from None
-    except ValueError:  # an integer with more digits than Python takes from a text
-        raise Problem.of("malformed-body", "The body holds a number that is too long.") from None
+    except ValueError:  # an integer with more digits than Python converts
+        raise Problem.of("malformed-body", "The body contains a number with too many digits.") from None
     # Counting bytes is fast and never too low: a value has no more levels than opening brackets, and
-    # no more members than brackets and commas. Only where they are many is the value itself looked at.
+    # no more members than brackets and commas. Only if there are many do we look at the value itself.
     brackets = body.count(b"[") + body.count(b"{")
     if brackets > limits.depth and _deeper_than(value, limits.depth):
         raise _too_deep(limits.depth)
     if brackets + body.count(b",") > limits.members and _members_in(value) > limits.members:
-        raise Problem.of("too-many-members", f"The body may have {limits.members} members at most.")
+        raise Problem.of("too-many-members", f"The body must not have more than {limits.members} members.")
     return value
 
 
@@ -155,8 +155,8 @@ class _Refused(Exception):
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        # RFC 8259 §4: what a repeated name means differs between readers, so it means nothing here.
-        raise _Refused("The body has an object with the same member twice.")
+        # RFC 8259 §4: parsers disagree about the meaning of a repeated name, so we refuse it.
+        raise _Refused("The body contains an object that has the same member twice.")
     return members
 
 
@@ -167,7 +167,7 @@ def _no_number(text: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise _Refused("The body holds a number that is too large.")
+        raise _Refused("The body contains a number that is too large.")
     return number
 
 
@@ -192,4 +192,4 @@ def _members_in(value: Any) -> int:
 
 
 def _too_deep(depth: int) -> Problem:
-    return Problem.of("malformed-body", f"The body is nested more than {depth} levels deep.")
+    return Problem.of("malformed-body", f"The body must not be nested more than {depth} levels deep.")

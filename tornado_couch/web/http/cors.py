@@ -1,4 +1,4 @@
-"""Cross-origin requests from browsers: which header fields let which origins in (Fetch standard, "CORS protocol")."""
+"""Cross-origin requests from browsers: the header fields that grant access to origins (Fetch, "CORS protocol")."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from collections.abc import Collection, Iterable, Mapping
 
 __all__ = ["Cors"]
 
-# What a browser would not send, or not let a script read, without being told (Fetch §2.2.2).
+# Browsers would not send these fields, or not let a script read them, without permission (Fetch §2.2.2).
 _REQUEST_FIELDS = "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Prefer"
 _EXPOSED_FIELDS = (
     "Accept-Patch, Allow, ETag, Link, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After"
 )
 
-# An origin as browsers write it: scheme, host and a port that is not the scheme's own; all lower case.
+# An origin as browsers send it: scheme, host and a port other than the scheme's default; all lower case.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[1-9][0-9]{0,4})?")
 _DEFAULT_PORT = re.compile(r"http://.*:80|https://.*:443")
 
 
 class Cors:
-    """Which origins' scripts may call the service, and what they may read.
+    """Says which origins' scripts may call the service, and what they may read.
 
         Cors(["https://app.example.com"], credentials=True)
 
-    An origin is compared as a whole, and one that is not listed gets no permission at all: its name
-    is never sent back. Every answer needs `answer_headers`, errors too, or a script cannot read why
-    it was refused.
+    An origin is compared as a whole, and an origin that is not listed gets no permission at all: its name
+    is never sent back. Every answer needs `answer_headers`, including errors; otherwise a script cannot
+    read why it was refused.
 
     Args:
-        origins: such as "https://app.example.com" or "http://localhost:8080"; or "*" for every one.
-        max_age: seconds that a browser may remember a preflight's answer.
-        credentials: browsers send cookies and the like, and let scripts read what comes back. An
-            Authorization field that a script sets itself does not need it.
+        origins: such as "https://app.example.com" or "http://localhost:8080"; or "*" for all origins.
+        max_age: for how many seconds a browser may remember the answer to a preflight.
+        credentials: whether browsers send cookies and the like, and let scripts read the answers. An
+          Authorization field that a script sets itself does not need it.
 
     Raises:
         ValueError: "*" with credentials, which would let every page act as its visitor; "null",
-            which every sandboxed page can claim to be; or a text that is no origin.
+            which every sandboxed page can claim to be; or a text that is not an origin.
     """
 
     def __init__(self, origins: Collection[str], *, max_age: int = 600, credentials: bool = False) -> None:
@@ -45,24 +45,24 @@ class Cors:
         if isinstance(origins, str) and not self.any_origin:
             raise ValueError(f'origins must be a list, such as [{origins!r}], or "*"')
         if self.any_origin and credentials:
-            raise ValueError('"*" with credentials would let every page act as its visitor; list the origins')
+            raise ValueError('"*" with credentials would let every page act as its visitor; list the origins instead')
         self.origins = frozenset() if self.any_origin else frozenset(map(_checked, origins))
         self.max_age = max_age
         self.credentials = credentials
 
     def is_preflight(self, method: str | None, headers: Mapping[str, str]) -> bool:
-        """Whether a request asks for permission and not for the resource: it has no credentials then."""
+        """Whether a request is a preflight, which only asks for permission and has no credentials."""
         return method == "OPTIONS" and "Origin" in headers and "Access-Control-Request-Method" in headers
 
     def preflight_headers(self, headers: Mapping[str, str], methods: Iterable[str]) -> dict[str, str]:
-        """The fields of the answer to a preflight, whose status is 204 whatever the origin.
+        """Return the fields of the answer to a preflight, whose status is 204 whatever the origin.
 
         Args:
-            headers: the request's; looked up as Tornado's HTTPHeaders does, in any case.
-            methods: those that the resource has.
+            headers: the request's, with case-insensitive names as in Tornado's HTTPHeaders.
+            methods: the methods of the resource.
 
         Returns:
-            The fields. `Vary` is to be added to one that is there.
+            The fields. If the answer already has `Vary`, append to it.
         """
         found = self._permission(headers.get("Origin"))
         if "Access-Control-Allow-Origin" in found:
@@ -72,13 +72,13 @@ class Cors:
         return found
 
     def answer_headers(self, origin: str | None) -> dict[str, str]:
-        """The fields of every answer that is not a preflight's.
+        """Return the fields of every answer except a preflight's.
 
         Args:
-            origin: the request's Origin field, if it has one.
+            origin: the request's Origin field, if present.
 
         Returns:
-            The fields. `Vary` is to be added to one that is there.
+            The fields. If the answer already has `Vary`, append to it.
         """
         found = self._permission(origin)
         if "Access-Control-Allow-Origin" in found:
@@ -87,9 +87,9 @@ class Cors:
 
     def _permission(self, origin: str | None) -> dict[str, str]:
         if self.any_origin:
-            # Without Origin too: a cache may give that very answer to a browser.
+            # Needed without Origin too: a cache may give this answer to a browser.
             return {"Access-Control-Allow-Origin": "*"}
-        # Without Origin or from a stranger, too: a cache must not give that answer to a listed origin.
+        # Needed without Origin or for an unlisted one, too: a cache must not give this answer to a listed origin.
         found = {"Vary": "Origin"}
         if origin in self.origins:
             found["Access-Control-Allow-Origin"] = origin or ""
@@ -104,6 +104,6 @@ def _checked(origin: str) -> str:
     if not _ORIGIN.fullmatch(origin) or _DEFAULT_PORT.fullmatch(origin):
         raise ValueError(
             f'{origin!r} is not an origin as browsers send it, such as "https://app.example.com": lower case,'
-            " no path, no slash at the end, and no port where it is the scheme's own"
+            " no path, no slash at the end, and no port if it is the scheme's default"
         )
     return origin

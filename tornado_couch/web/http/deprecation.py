@@ -1,4 +1,4 @@
-"""Resources that should no longer be used, and when they will be gone (RFC 9745, RFC 8594)."""
+"""Header fields of resources that are deprecated or will be removed (RFC 9745, RFC 8594)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["Deprecation"]
 
 @dataclass(frozen=True)
 class Deprecation:
-    """Says of a resource that it is deprecated: `resource(…, deprecation=Deprecation(since))`.
+    """Declares that a resource is deprecated: `resource(…, deprecation=Deprecation(since))`.
 
     Attributes:
-        since: from when on; may be in the future. With a time zone.
-        sunset: when it will be gone; None where that is not known.
+        since: when the resource is or was deprecated, with a time zone; may be in the future.
+        sunset: when it will be removed; None if unknown.
 
     Raises:
-        ValueError: a time has no time zone, or it is gone before it is deprecated.
+        ValueError: a time has no time zone, or the resource is removed before it is deprecated.
     """
 
     since: datetime
@@ -27,13 +27,13 @@ class Deprecation:
     def __post_init__(self) -> None:
         for moment in (self.since, self.sunset):
             if moment is not None and moment.tzinfo is None:
-                raise ValueError("Deprecation: give times with a time zone, such as datetime(2027, 1, 1, tzinfo=UTC)")
+                raise ValueError("Deprecation: use times with a time zone, such as datetime(2027, 1, 1, tzinfo=UTC)")
         if self.sunset is not None and self.sunset < self.since:  # RFC 9745 §4
-            raise ValueError("Deprecation: what is gone before it is deprecated was never deprecated")
+            raise ValueError("Deprecation: `sunset` must not be earlier than `since`")
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header fields of each answer."""
+        """Return the header fields of each answer."""
         found = {"Deprecation": f"@{int(self.since.timestamp())}"}
         if self.sunset is not None:
             found["Sunset"] = format_datetime(self.sunset.astimezone(UTC), usegmt=True)

@@ -1,4 +1,4 @@
-"""Lines of a stream that comes in chunks: NDJSON, plain or gzip-coded; pure."""
+"""Splits a stream that arrives in chunks into lines: NDJSON, plain or gzip-coded; pure."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ __all__ = ["NDJSON", "BrokenStream", "Line", "LineReader"]
 
 NDJSON = "application/x-ndjson"
 
-_PIECE = 64 * 1024  # bytes unpacked at a time, whatever a chunk holds
+_PIECE = 64 * 1024  # bytes unpacked at a time, whatever the size of a chunk
 
 Line = tuple[int, "bytes | None"]
-"""A line's number, from 1, and its text; None where it is too long."""
+"""A line's number, from 1, and its text; None if it is too long."""
 
 
 class BrokenStream(Exception):
-    """The content coding is broken or cut off."""
+    """The stream is not valid gzip, or incomplete."""
 
 
 class LineReader:
-    """Cuts chunks into lines, holding no more than one line and one piece of a chunk.
+    """Splits chunks into lines, keeping no more than one line and one piece of a chunk in memory.
 
-    Lines end with a line feed; a carriage return before it belongs to the ending. Empty lines count
-    but do not come out.
+    Lines end with a line feed; a carriage return before it belongs to the ending. Empty lines are counted
+    but not returned.
 
     Args:
-        longest: bytes that a line may have.
-        gzip: the chunks are gzip-coded (RFC 1952), of one member or more.
+        longest: the largest number of bytes in a line.
+        gzip: whether the chunks are gzip-coded (RFC 1952), with one member or more.
     """
 
     def __init__(self, longest: int, *, gzip: bool = False) -> None:
@@ -38,10 +38,10 @@ class LineReader:
         self._number = 0
 
     def feed(self, chunk: bytes) -> Iterator[Line]:
-        """The lines that end in this chunk; take them all before the next.
+        """Yield the lines that end in this chunk; consume them all before the next chunk.
 
         Raises:
-            BrokenStream: the coding is broken.
+            BrokenStream: the chunk is not valid gzip.
         """
         for piece in self._unpacked(chunk):
             *ends, rest = piece.split(b"\n")
@@ -51,13 +51,13 @@ class LineReader:
             self._keep(rest)
 
     def end(self) -> Iterator[Line]:
-        """The last line, where the stream does not end with a line feed.
+        """Yield the last line, if the stream does not end with a line feed.
 
         Raises:
-            BrokenStream: the coding is cut off.
+            BrokenStream: the gzip stream is incomplete.
         """
         if self._unpacker is not None and not self._unpacker.eof:
-            raise BrokenStream("The gzip body is cut off.")
+            raise BrokenStream("The gzip body is incomplete.")
         yield from self._line()
 
     def _keep(self, part: bytes) -> None:
@@ -83,7 +83,7 @@ class LineReader:
             yield chunk
             return
         piece = b""
-        # Output that did not fit can be waiting though all of the input is used up.
+        # Output that did not fit can still be waiting, even if all of the input is used up.
         while chunk or len(piece) == _PIECE:
             if self._unpacker.eof:  # another member follows
                 self._unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)

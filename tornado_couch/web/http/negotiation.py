@@ -12,7 +12,7 @@ __all__ = ["accepts", "choose_coding", "compressed", "weights"]
 
 
 def weights(field: str) -> dict[str, float]:
-    """The weight of each element of an Accept or Accept-Encoding field, in lower case."""
+    """Return the weight of each element of an Accept or Accept-Encoding field, in lower case."""
     found: dict[str, float] = {}
     for part in field.split(","):
         name, *parameters = [piece.strip().lower() for piece in part.split(";")]
@@ -21,9 +21,9 @@ def weights(field: str) -> dict[str, float]:
     return found
 
 
-@lru_cache(maxsize=256)  # clients of one kind all send the same
+@lru_cache(maxsize=256)  # clients of the same kind send the same field
 def accepts(field: str, media_type: str) -> bool:
-    """Whether an Accept field takes a media type.
+    """Whether an Accept field allows a media type.
 
     The most specific range that covers it decides, and a weight of 0 excludes it. An empty field
     excludes nothing.
@@ -48,7 +48,7 @@ def _weight(parameters: list[str]) -> float:
     return 1.0
 
 
-_SMALLEST = 256  # bytes; below it a coded body is hardly shorter, or longer
+_SMALLEST = 256  # bytes; below this, a coded body is hardly shorter, or even longer
 _IN_THREAD = 64 * 1024  # bytes
 
 
@@ -60,29 +60,29 @@ def _brotli(body: bytes) -> bytes:
 
 
 def _gzip(body: bytes) -> bytes:
-    # A time of zero makes the same body the same bytes, as a strong entity tag demands.
+    # With a time of zero, the same body always gives the same bytes, as a strong entity tag requires.
     return gzip.compress(body, compresslevel=5, mtime=0)
 
 
-# In the order of preference where a client likes several equally.
+# In our order of preference, for clients that accept several equally.
 _CODINGS: Mapping[str, Callable[[bytes], bytes]] = {
     **({"br": _brotli} if find_spec("brotli") else {}),
     "gzip": _gzip,
 }
 
 
-@lru_cache(maxsize=256)  # clients of one kind all send the same
+@lru_cache(maxsize=256)  # clients of the same kind send the same field
 def choose_coding(accept_encoding: str) -> str:
-    """The coding that a client likes best of ours; empty where it takes none (RFC 9110 §12.5.3)."""
+    """Return our coding that a client prefers; empty if it accepts none of them (RFC 9110 §12.5.3)."""
     given = weights(accept_encoding)
     liked = {name: given.get(name, given.get("*", 0.0)) for name in _CODINGS}
     best = max(liked, key=lambda name: liked[name])
-    # Where the client likes the plain form better, it gets that.
+    # A client that prefers the plain form gets it.
     return best if liked[best] > 0 and liked[best] >= given.get("identity", 0.0) else ""
 
 
 async def compressed(body: bytes, coding: str) -> bytes | None:
-    """The coded body; None where it is not worth it."""
+    """Return the coded body, or None if coding it is not worth the effort."""
     if not coding or len(body) < _SMALLEST:
         return None
     if len(body) < _IN_THREAD:

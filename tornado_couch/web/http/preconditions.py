@@ -1,7 +1,7 @@
 """Entity tags and preconditions (RFC 9110 §8.8.3, §13); pure.
 
-A document's entity tag is its revision. What follows the revision after a semicolon tells
-representations of one revision apart, such as `"3-917f…;gzip"`.
+A document's entity tag is its revision. After a semicolon, a suffix distinguishes the
+representations of one revision, such as `"3-917f…;gzip"`.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ class MalformedEntityTag(ValueError):
 
 @dataclass(frozen=True)
 class EntityTag:
-    """One entity tag as a client sent it."""
+    """An entity tag as a client sent it."""
 
     opaque: str
     weak: bool = False
 
     @property
     def revision(self) -> str:
-        """The revision that the tag names, whatever the representation."""
+        """The revision that the tag names, for any representation."""
         return self.opaque.partition(";")[0]
 
 
 def entity_tag(revision: str, variant: str = "") -> str:
-    """The strong entity tag of a representation of a revision, in its double quotes."""
+    """Return the strong entity tag of a representation of a revision, in its double quotes."""
     return f'"{revision};{variant}"' if variant else f'"{revision}"'
 
 
 def parse_entity_tags(field: str) -> tuple[EntityTag, ...] | Literal["*"]:
-    """The entity tags of an If-Match or If-None-Match field, or "*".
+    """Return the entity tags of an If-Match or If-None-Match field, or "*".
 
     Raises:
-        MalformedEntityTag: it is neither.
+        MalformedEntityTag: the field is neither.
     """
     if field.strip(" \t") == "*":
         return "*"
@@ -62,14 +62,14 @@ def parse_entity_tags(field: str) -> tuple[EntityTag, ...] | Literal["*"]:
 
 @dataclass(frozen=True)
 class Preconditions:
-    """The preconditions of one request. None means that the field was not sent."""
+    """The preconditions of a request; a field that was not sent is None."""
 
     if_match: tuple[EntityTag, ...] | Literal["*"] | None = None
     if_none_match: tuple[EntityTag, ...] | Literal["*"] | None = None
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str]) -> Preconditions:
-        """Read them from a request's header.
+        """Read the preconditions from a request's header.
 
         If-Modified-Since and If-Unmodified-Since are ignored: a document has no modification date
         (RFC 9110 §13.1.3, §13.1.4).
@@ -86,16 +86,16 @@ class Preconditions:
         )
 
     def evaluate_read(self, revision: str) -> Literal[200, 304, 412]:
-        """The status that a GET or HEAD of a current representation has (RFC 9110 §13.2.2)."""
+        """Return the status for a GET or HEAD of a current representation (RFC 9110 §13.2.2)."""
         if not self._match_holds(revision):  # steps 1 and 2: If-Match first
             return 412
         return 200 if self._none_match_holds(revision) else 304  # step 3: 304 for GET and HEAD
 
     def expectation(self) -> Callable[[str], bool] | None:
-        """For a write: whether the current revision satisfies the preconditions.
+        """Return a test that the current revision must pass before a write.
 
-        None where any revision does. `If-Match: *` only asks that the document is there, so it needs
-        none either, and a conflict may be tried again.
+        None means that any revision passes. `If-Match: *` only requires that the document exists, so it needs
+        no test either, and a write can be tried again after a conflict.
         """
         if self.if_match in (None, "*") and self.if_none_match is None:
             return None
@@ -108,7 +108,7 @@ class Preconditions:
         return any(not tag.weak and tag.revision == revision for tag in self.if_match)
 
     def _none_match_holds(self, revision: str) -> bool:
-        # RFC 9110 §13.1.2: weak comparison; "*" is false when there is a current representation.
+        # RFC 9110 §13.1.2: weak comparison; "*" is false if a current representation exists.
         if self.if_none_match is None:
             return True
         return self.if_none_match != "*" and all(tag.revision != revision for tag in self.if_none_match)

@@ -1,7 +1,7 @@
-"""The Server-Timing field (https://www.w3.org/TR/server-timing/): where the time of one request went.
+"""The Server-Timing field (https://www.w3.org/TR/server-timing/), which says where the time of a request went.
 
-How long an answer took can tell what the answer does not, so that it is told only where the application has the
-setting `server_timing=True`, and only to a client that asks with `Prefer: server-timing`.
+The time of an answer can reveal what the answer itself does not. The field is therefore sent only if the
+application has the setting `server_timing=True`, and only to a client that asks with `Prefer: server-timing`.
 """
 
 from __future__ import annotations
@@ -21,44 +21,44 @@ __all__ = ["ServerTiming", "TimingObserver"]
 
 @dataclass
 class _Spent:
-    """What one request has waited for, in seconds."""
+    """The time that one request has spent waiting, in seconds."""
 
     exchanges: int = 0
     couchdb: float = 0.0
     pool: float = 0.0
 
 
-# Tasks that a handler starts have a copy of its context, and so the same object.
+# Tasks that a handler starts have a copy of its context, and therefore the same object.
 _SPENT: ContextVar[_Spent | None] = ContextVar("tornado_couch_spent", default=None)
 
 
 class TimingObserver(Observer):
-    """Adds up the exchanges of each request that wants to know."""
+    """Adds up the exchanges with CouchDB of each request that asks for it."""
 
     def request_began(self, route: str, method: str, headers: Mapping[str, str]) -> None:  # noqa: ARG002
-        """Begin to add up, if the client asks for it."""
+        """Start adding up, if the client asks for it."""
         _SPENT.set(_Spent() if asks_for(headers.get("Prefer", ""), SERVER_TIMING) else None)
 
     def exchange_ended(self, method: str, template: str, outcome: str, seconds: float) -> None:  # noqa: ARG002
-        """Count an exchange for the request whose context this is."""
+        """Add an exchange to the request of the current context."""
         spent = _SPENT.get()
         if spent is not None:
             spent.exchanges += 1
             spent.couchdb += seconds
 
     def group_awaited(self, kind: str, seconds: float) -> None:  # noqa: ARG002
-        """Count a call that left in a group for the request that made it."""
+        """Add a call that was sent in a group to the request that made it."""
         self.exchange_ended("", "", "", seconds)
 
     def pool_waited(self, seconds: float) -> None:
-        """Count the wait for a connection, which is a part of the exchange's time."""
+        """Add the wait for a connection, which is part of the exchange's time."""
         spent = _SPENT.get()
         if spent is not None:
             spent.pool += seconds
 
 
 class ServerTiming(OutputTransform):
-    """Adds the field to the answer, in milliseconds; exchanges that ran at once add up all the same."""
+    """Adds the field to the answer, in milliseconds; concurrent exchanges are simply summed up."""
 
     def __init__(self, request: HTTPServerRequest) -> None:
         self._request = request

@@ -1,4 +1,4 @@
-"""What a service says about itself: health, metrics, the API document and its viewer."""
+"""Pages about the service itself: health, metrics, the API document and its viewer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-// Starts Swagger UI. It is a file, and the page has no script in it, so that the Content-Security-Policy can say so.
+// Starts Swagger UI. This is a separate file because the Content-Security-Policy allows no inline scripts.
 "use strict";
 
 window.addEventListener("DOMContentLoaded", () => {
@@ -11,7 +11,7 @@ window.addEventListener("DOMContentLoaded", () => {
     displayRequestDuration: true,
     docExpansion: "list",
     tryItOutEnabled: true,
-    // Otherwise it would send the document to a service of its makers.
+    // Otherwise Swagger UI would send the document to a service of its makers.
     validatorUrl: null,
   });
 });

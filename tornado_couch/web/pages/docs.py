@@ -1,7 +1,7 @@
-"""`docs_routes(…)`: a page to read the API document on, and to try it: Swagger UI, from this service alone.
+"""`docs_routes(…)`: a page for reading and trying the API document: Swagger UI, served by this service alone.
 
-The page loads nothing from elsewhere, and its Content-Security-Policy lets it neither load nor send anything to
-another origin, nor run a script that is no file of this service.
+The page loads nothing from elsewhere. Its Content-Security-Policy forbids it to load or send anything from or to
+other origins, and to run scripts that are not files of this service.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..problems import Problem
 
 __all__ = ["CONTENT_SECURITY_POLICY", "DocsPage", "docs_routes", "viewer_folder"]
 
-# Swagger UI needs neither `unsafe-inline` nor `unsafe-eval`. Its style sheet has pictures in it: `data:`.
+# Swagger UI needs neither `unsafe-inline` nor `unsafe-eval`. Its style sheet embeds images as `data:` URLs.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -47,13 +47,13 @@ _INDEX = """<!doctype html>
 <script src="{base}/start.js"></script>
 </head>
 <body>
-<noscript>This page needs JavaScript; the API document itself is at <a href="{document}">{document}</a>.</noscript>
+<noscript>This page needs JavaScript; the API document is at <a href="{document}">{document}</a>.</noscript>
 <div id="docs" data-document="{document}"></div>
 </body>
 </html>
 """
 
-# The only files there are, by name: nothing of an address becomes part of a path.
+# All files that exist, by name: no part of an address becomes part of a path.
 _FILES = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
@@ -61,7 +61,7 @@ _FILES = {
     "start.js": "text/javascript; charset=utf-8",
 }
 
-# Packages that carry npm's `swagger-ui-dist`, and where in them it is. None of them is imported.
+# Packages that contain npm's `swagger-ui-dist`, and its folder in them. None of them is imported.
 _CARRIERS = (
     ("flask_swagger_ui", "dist"),
     ("drf_spectacular_sidecar", "static/drf_spectacular_sidecar/swagger-ui-dist"),
@@ -70,10 +70,10 @@ _CARRIERS = (
 
 
 def viewer_folder() -> Path:
-    """The folder of Swagger UI's files, in whichever package that carries them is installed.
+    """Return the folder of Swagger UI's files, from whichever installed package contains them.
 
     Raises:
-        ImportError: none is; saying what to install.
+        ImportError: no package contains them; the message says what to install.
     """
     for name, inner in _CARRIERS:
         spec = find_spec(name)
@@ -83,19 +83,19 @@ def viewer_folder() -> Path:
                 return folder
     raise ImportError(
         "the docs page needs Swagger UI's files: pip install 'tornado-couch[viewer]',"
-        " or name the folder of npm's swagger-ui-dist: docs_routes(assets=…)"
+        " or pass the folder of npm's swagger-ui-dist: docs_routes(assets=…)"
     )
 
 
 class _Viewer:
-    """The files of one docs page, each read when somebody first asks for it."""
+    """The files of one docs page, each read when it is first requested."""
 
     def __init__(self, index: str, folder: Path) -> None:
         self._folder = folder
         self._pages = {"": Page(index.encode(), "text/html; charset=utf-8", dict(_HEADERS))}
 
     async def page(self, name: str) -> Page | None:
-        """A file by its name, the page itself by an empty one; None if there is none."""
+        """Return a file by its name, the page itself for an empty name; None if the file does not exist."""
         if name not in self._pages and name in _FILES:
             body = await asyncio.to_thread(self._path(name).read_bytes)
             self._pages[name] = Page(body, _FILES[name], dict(_HEADERS))
@@ -106,15 +106,15 @@ class _Viewer:
 
 
 class DocsPage(PageHandler):
-    """GET of the page and of its files."""
+    """GET of the docs page and of its files."""
 
     def initialize(self, policy: Policy | None = None, **options: Any) -> None:
-        """Take what the route says."""
+        """Store the route's options."""
         super().initialize(policy)
         self._viewer: _Viewer = options["viewer"]
 
     async def page(self, *names: str) -> Page:
-        """The page, or one of its files."""
+        """Return the page, or one of its files."""
         found = await self._viewer.page("".join(names))
         if found is None:
             raise Problem(404, detail="There is nothing at this address.")
@@ -129,17 +129,17 @@ def docs_routes(
     policy: Policy | None = None,
     assets: Path | str | None = None,
 ) -> list[URLSpec]:
-    """The routes of the docs page.
+    """Return the routes of the docs page.
 
         Application([*resource(…), *openapi_routes(…), *docs_routes()], policy=…)
 
     Args:
-        path: of the page; its files are below.
-        document: where the API document is, on this service.
-        title: of the page.
-        policy: who may see it; without one the application's. A browser opens a page with Basic credentials or a
-            cookie, never with a bearer token: there say AllowAny() here. The page tells nothing; the document does.
-        assets: a folder with the files of npm's `swagger-ui-dist`; without it the one in an installed package.
+        path: the path of the page; its files are below it.
+        document: the path of the API document on this service.
+        title: the title of the page.
+        policy: who may see it; by default the application's policy. A browser opens a page with Basic credentials or a
+          cookie, never with a bearer token: pass AllowAny() for those. The page reveals nothing; the document does.
+        assets: a folder with the files of npm's `swagger-ui-dist`; by default the one in an installed package.
 
     Raises:
         ImportError: no package with those files is installed, and no folder is named.

@@ -1,6 +1,6 @@
-"""Health: for people and load balancers at `_health`, for Kubernetes at `_live` and `_ready`.
+"""Health checks: for people and load balancers at `_health`, for Kubernetes at `_live` and `_ready`.
 
-They are for everybody, and so say nothing but green or red; what is wrong is in the log.
+They are open to everybody, so they say nothing but green or red; the log says what is wrong.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ def health_routes(
     timeout: float = 5.0,
     max_age: float = 1.0,
 ) -> list[URLSpec]:
-    """The routes `_health`, `_live` and `_ready`.
+    """Return the routes `_health`, `_live` and `_ready`.
 
         Application([*resource("/v1.0/fruits", Fruit, store), *health_routes(store.database, [Fruit], prefix="/v1.0")])
 
     Args:
-        database: what the service needs.
-        models: whose design documents it needs, each with an index that has seen all but `max_pending` changes.
-        prefix: of the paths.
+        database: the database that the service needs.
+        models: the models whose design documents it needs; each index may lag by at most `max_pending` changes.
+        prefix: the prefix of the paths.
         max_pending: see `ReadinessCheck`.
-        timeout: seconds for the whole check, whose parts are done at once.
-        max_age: for how many seconds an outcome is good, so that nobody can load CouchDB by asking.
+        timeout: seconds for the whole check, whose parts run concurrently.
+        max_age: for how many seconds a result is reused, so that nobody can put load on CouchDB by asking.
     """
     check = Checked(ReadinessCheck(database, models, max_pending=max_pending, timeout=timeout), max_age)
     start = re.escape(prefix)
@@ -79,11 +79,11 @@ def health_routes(
 
 
 class Checked:
-    """A check whose outcome is remembered for a moment, and logged when it changes.
+    """A check whose result is remembered for a moment, and logged when it changes.
 
     Args:
-        check: what is asked.
-        max_age: seconds for which an outcome is good.
+        check: the check to run.
+        max_age: for how many seconds a result is reused.
     """
 
     def __init__(self, check: ReadinessCheck, max_age: float) -> None:
@@ -103,11 +103,11 @@ class Checked:
 
 
 class LiveHandler(ProblemHandler):
-    """Green, as long as there is an answer at all: a process that is red here has to be started anew."""
+    """Green whenever the process answers at all: a process that does not has to be restarted."""
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
-        """Say for the API document what it answers."""
+        """Describe the answers for the API document."""
         super().describe(operation)
         operation.says((cls.__doc__ or "").partition("\n")[0])
         operation.answers_with(200, "Green.", operation.components.put("schemas", "Health", _HEALTH))
@@ -122,7 +122,7 @@ class LiveHandler(ProblemHandler):
         await self.get()
 
     def say(self, green: bool) -> None:
-        """Answer green with 200, or red with 503."""
+        """Answer 200 for green, or 503 for red."""
         request = self.request
         query = f"?{request.query}" if request.query else ""
         href = f"{request.protocol}://{request.host}{request.path}{query}"
@@ -133,43 +133,43 @@ class LiveHandler(ProblemHandler):
 
 
 class ReadyHandler(LiveHandler):
-    """Green when the service can do its work: the database, design documents and their indexes are there.
+    """Green if the service can do its work: the database, design documents and their indexes are available.
 
-    Red while it stops, so that a load balancer sends nothing more.
+    It is red while the service stops, so that load balancers send no more requests.
     """
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
-        """Say for the API document what it answers."""
+        """Describe the answers for the API document."""
         super().describe(operation)
         operation.answers_with(503, "Red.", operation.components.put("schemas", "Health", _HEALTH))
 
     def initialize(self, check: Checked) -> None:
-        """Take what to ask."""
+        """Store the check."""
         self.check = check
 
     async def get(self) -> None:
-        """Check, and answer."""
+        """Run the check, and answer."""
         self.say(not self.settings.get(STOPPING) and await self.check.ready())
 
 
 class HealthHandler(ReadyHandler):
-    """Green when the service answers; with `quick=false`, when it can do its work."""
+    """Green if the service answers; with `quick=false`, if it can do its work."""
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
-        """Say for the API document what it takes and answers."""
+        """Describe the parameter and the answers for the API document."""
         super().describe(operation)
         operation.query(
-            "quick", {"type": "string", "enum": list(_QUICK), "default": "true"}, "Whether to ask nobody else."
+            "quick", {"type": "string", "enum": list(_QUICK), "default": "true"}, "Whether to skip asking CouchDB."
         )
         operation.fails(400)
 
     async def get(self) -> None:
-        """Check as far as it is asked, and answer."""
+        """Run the check unless it should be quick, and answer."""
         quick = _QUICK.get(self.get_query_argument("quick", "true").lower())
         if quick is None:
-            raise Problem(400, detail="`quick` is true or false.")
+            raise Problem(400, detail="`quick` must be true or false.")
         if quick:
             self.say(True)
         else:

@@ -1,6 +1,6 @@
-"""Metrics over HTTP: of the database in JSON at `_metrics`, and everything for Prometheus at `/metrics`.
+"""Metrics over HTTP: the database's as JSON at `_metrics`, and all of them for Prometheus at `/metrics`.
 
-They tell much about the data, so they have a policy as resources do.
+They reveal much about the data, so they have a policy as resources do.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _SHAPE = {"dataSize": _SIZE, "diskSize": _SIZE, "externalSize": _SIZE, "fragment
 
 
 class Exposition(Protocol):
-    """What gathers metrics for Prometheus, such as `tornado_couch.telemetry.prometheus.Metrics`."""
+    """Collects metrics for Prometheus, as `tornado_couch.telemetry.prometheus.Metrics` does."""
 
     async def expose(
         self, measured: Mapping[str, DatabaseMetrics | None], *, openmetrics: bool = False
     ) -> tuple[str, bytes]:
-        """The media type and the text, with these metrics of databases in it."""
+        """Return the media type and the text, which includes these metrics of databases."""
         ...
 
 
@@ -52,19 +52,19 @@ def metrics_routes(
     timeout: float = 5.0,
     max_age: float = 5.0,
 ) -> list[URLSpec]:
-    """The routes `_metrics` and, where there is something that gathers metrics, `/metrics`.
+    """Return the route `_metrics` and, if there is an exposition, `/metrics`.
 
         metrics = Metrics()
         Application([*metrics_routes(database, metrics, prefix="/v1.0", policy=…)], observers=[metrics])
 
     Args:
-        database: which is measured.
-        exposition: gathers metrics for Prometheus.
-        prefix: of `_metrics`.
-        path: of what is for Prometheus.
-        policy: who may read them; else the application's setting decides.
-        timeout: seconds for CouchDB to be asked in.
-        max_age: for how many seconds its answer is good, so that nobody can load CouchDB by asking.
+        database: the database to measure.
+        exposition: collects metrics for Prometheus.
+        prefix: the prefix of `_metrics`.
+        path: the path of the metrics for Prometheus.
+        policy: who may read them; by default the application's setting.
+        timeout: how many seconds CouchDB may take.
+        max_age: for how many seconds its answer is reused, so that nobody can put load on CouchDB by asking.
     """
     ask = Recent(lambda: _measured(database, timeout), max_age)
     common = {"policy": policy, "ask": ask}
@@ -80,31 +80,31 @@ async def _measured(database: Database, timeout: float) -> DatabaseMetrics:
         async with asyncio.timeout(timeout):
             return await database_metrics(database)
     except TimeoutError:
-        raise TotalTimeout(f"the database was not measured within {timeout:g} seconds") from None
+        raise TotalTimeout(f"the database did not report its metrics within {timeout:g} seconds") from None
 
 
 class DatabaseMetricsHandler(PageHandler):
-    """The database's and its views' metrics, by the original's names and some more."""
+    """The metrics of the database and its views, with the names of tor-async-couchdb and some more."""
 
     def initialize(self, policy: Policy | None = None, **options: Any) -> None:
-        """Take what the route says."""
+        """Store the route's options."""
         super().initialize(policy)
         self.ask: Recent[DatabaseMetrics] = options["ask"]
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
-        """Say for the API document what it answers."""
+        """Describe the answers for the API document."""
         super().describe(operation)
-        operation.says("The database's size and that of its views.")
+        operation.says("The sizes of the database and its views.")
         views = {"type": "object", "additionalProperties": {"type": "object", "properties": _SHAPE}}
         counts = {"docCount": {"type": "integer"}, "docDelCount": {"type": "integer"}}
         database = {"type": "object", "properties": {**counts, **_SHAPE, "views": views}}
         shape = {"type": "object", "required": ["database", "links"], "properties": {"database": database}}
-        operation.answers_with(200, "How it is now, or was a moment ago.", shape)
+        operation.answers_with(200, "The current sizes, or those of a moment ago.", shape)
         operation.problem("database-unavailable", "database-timeout")
 
     async def page(self, *_: str) -> Page:
-        """The metrics in JSON."""
+        """Return the metrics as JSON."""
         found = await self.ask()
         href = f"{self.request.protocol}://{self.request.host}{self.request.path}"
         database: dict[str, Any] = {
@@ -121,10 +121,10 @@ class DatabaseMetricsHandler(PageHandler):
 
 
 class PrometheusHandler(PageHandler):
-    """All metrics, in Prometheus' text format or OpenMetrics, as the client prefers."""
+    """All metrics, in Prometheus' text format or OpenMetrics, whichever the client prefers."""
 
     def initialize(self, policy: Policy | None = None, **options: Any) -> None:
-        """Take what the route says."""
+        """Store the route's options."""
         super().initialize(policy)
         self.ask: Recent[DatabaseMetrics] = options["ask"]
         self.name: str = options["name"]
@@ -132,14 +132,14 @@ class PrometheusHandler(PageHandler):
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
-        """Say for the API document what it answers."""
+        """Describe the answers for the API document."""
         super().describe(operation)
         operation.says("All metrics, for Prometheus.")
         for media_type in ("text/plain", _OPENMETRICS):
-            operation.answers_with(200, "How they are now.", {"type": "string"}, media_type=media_type)
+            operation.answers_with(200, "The current metrics.", {"type": "string"}, media_type=media_type)
 
     async def page(self, *_: str) -> Page:
-        """The metrics as text; a database that cannot be asked is one of them."""
+        """Return the metrics as text; an unreachable database is reported as a metric."""
         try:
             measured = await self.ask()
         except CouchError:

@@ -1,4 +1,4 @@
-"""`openapi_routes(…)`: the API document as a resource of the service that it describes."""
+"""`openapi_routes(…)`: serves the API document as a resource of the service that it describes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["DocumentPage", "mounted_info", "openapi_routes"]
 
 
 class _Made:
-    """The document of one application, once somebody has asked for it."""
+    """The API document of one application, once somebody has requested it."""
 
     def __init__(self, info: ApiInfo) -> None:
         self.info = info
@@ -29,12 +29,12 @@ class DocumentPage(PageHandler):
     """GET of the API document."""
 
     def initialize(self, policy: Policy | None = None, **options: Any) -> None:
-        """Take what the route says."""
+        """Store the route's options."""
         super().initialize(policy)
         self._made: _Made = options["made"]
 
     async def page(self, *_: str) -> Page:
-        """The document, made at the first request: by then every route is there."""
+        """Return the document, which is built at the first request: by then all routes exist."""
         made = self._made
         if made.page is None:
             made.page = await asyncio.to_thread(self._make, made.info)
@@ -47,19 +47,19 @@ class DocumentPage(PageHandler):
 def openapi_routes(
     info: ApiInfo | None = None, *, path: str = "/openapi.json", policy: Policy | None = None
 ) -> list[URLSpec]:
-    """The route of the API document.
+    """Return the route of the API document.
 
         Application([*resource(…), *openapi_routes(ApiInfo("Orchard", "1.0"))], policy=…)
 
     Args:
-        info: of the service.
-        path: of the document.
-        policy: who may read it; without one the application's.
+        info: the title, version and description of the service.
+        path: the path of the document.
+        policy: who may read it; by default the application's policy.
     """
     return [URLSpec(re.escape(path), DocumentPage, {"made": _Made(info or ApiInfo()), "policy": policy})]
 
 
 def mounted_info(application: tornado.web.Application) -> ApiInfo | None:
-    """What the first API document that is mounted says of the service; None where there is none."""
+    """Return what the first mounted API document says about the service; None if none is mounted."""
     found = (route.target["made"].info for route in routes(application) if issubclass(route.handler, DocumentPage))
     return next(found, None)

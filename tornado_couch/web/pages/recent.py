@@ -1,4 +1,4 @@
-"""An answer that may be a little old, so that asking often costs little."""
+"""Reuses an answer for a short time, so that asking often costs little."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 class Recent(Generic[T]):
-    """Asks once for all who want to know at the same time, and not again for a while.
+    """Asks once for all callers that want to know at the same time, and not again for a while.
 
     Args:
-        ask: what to ask; its exceptions go to who asked, and are not kept.
-        seconds: for how long an answer is good.
+        ask: the function to call; its exceptions are raised to the caller, and are not kept.
+        seconds: for how many seconds an answer is reused.
         clock: a monotonic clock in seconds.
     """
 
@@ -32,7 +32,7 @@ class Recent(Generic[T]):
 
     async def __call__(self) -> T:
         """The answer."""
-        # A lock and not a shared task: who is cancelled leaves it, and the next one asks.
+        # A lock and not a shared task: if a caller is cancelled, it releases the lock, and the next one asks.
         async with self._lock:
             if self._known is None or self._clock() >= self._known[1]:
                 answer = await self._ask()
