@@ -221,7 +221,7 @@ async def test_an_action_is_one_at_a_time(orchard: Database) -> None:
     """Starting it while it is under way raises; afterwards it can be done again."""
     action = AsyncFruitRetriever("1f")
     first = action.fetch()
-    with pytest.raises(RuntimeError, match="under way"):
+    with pytest.raises(RuntimeError, match="already running"):
         action.fetch()
     await first
     assert (await action.fetch())[0] is True

@@ -77,7 +77,7 @@ async def served(
     )  # fmt: skip
     service = Service(process)
     try:
-        begun = wait or (lambda: service.log.count(" serves") >= processes)
+        begun = wait or (lambda: service.log.count(" is serving") >= processes)
         await until(lambda: begun() or process.returncode is not None)
         yield service
     finally:

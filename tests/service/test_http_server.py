@@ -170,7 +170,7 @@ async def test_without_descriptors_it_waits_and_takes_connections_again(
         assert (await exchange(reader, writer, "/echo"))[0] == 200
         writer.close()
     assert calls == 1
-    assert "no connection can be taken at the moment: Too many open files" in caplog.text
+    assert "cannot accept connections at the moment: Too many open files" in caplog.text
 
 
 async def test_who_waits_in_the_queue_is_served_when_it_stops() -> None:
@@ -242,7 +242,7 @@ async def test_what_is_no_application_is_one_clear_line(caplog: pytest.LogCaptur
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-    assert caplog.messages[-1] == "what is to be served is no Tornado application but str"
+    assert caplog.messages[-1] == "the target must return a Tornado application, not str"
 
 
 def test_a_name_that_names_nothing_is_one_clear_line(caplog: pytest.LogCaptureFixture) -> None:

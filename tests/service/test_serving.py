@@ -38,7 +38,7 @@ async def test_sigterm_under_load_loses_no_request(processes: int, event_loop: s
     assert len(load.pids) == processes
     made = journal.read_text().split()
     assert made.count("made") == made.count("closed") == processes
-    assert service.log.count("all is answered") == processes
+    assert service.log.count("all requests answered") == processes
 
 
 async def test_a_killed_worker_is_replaced_under_load() -> None:
@@ -97,11 +97,11 @@ async def test_sighup_replaces_every_process_and_nobody_notices(tmp_path: Path) 
         assert (await service.ask("/echo"))[2]["greeting"] == "before"
         config.write_text('greeting = "after"\n')
         service.signal(signal.SIGHUP)
-        await until(lambda: len(set(load.pids) - old) == 2 and service.log.count("all is answered") == 2)
+        await until(lambda: len(set(load.pids) - old) == 2 and service.log.count("all requests answered") == 2)
         assert (await service.ask("/echo"))[2]["greeting"] == "after"
         config.write_text("nonsense = 1\n")
         service.signal(signal.SIGHUP)
-        await until(lambda: "the processes are not replaced" in service.log)
+        await until(lambda: "keeping the old processes" in service.log)
         assert (await service.ask("/echo"))[2]["greeting"] == "after"
         await load.stop()
         assert load.counts["lost"] == load.counts["refused"] == 0
@@ -194,7 +194,7 @@ async def test_a_worker_that_ends_by_itself_is_replaced() -> None:
         for count in (1, 2):
             with pytest.raises((OSError, asyncio.IncompleteReadError)):
                 await service.ask("/end")
-            await until(lambda count=count: service.log.count(" serves") == 2 + count)  # type: ignore[misc]
+            await until(lambda count=count: service.log.count(" is serving") == 2 + count)  # type: ignore[misc]
         assert service.log.count("ended with status 3") == 2
         service.signal(signal.SIGTERM)
         assert await service.ended() == 0
@@ -214,7 +214,7 @@ async def test_a_signal_while_it_starts_ends_it(tmp_path: Path) -> None:
     async with served("make_app", *options, wait=journal.exists) as service:
         service.signal(signal.SIGTERM)
         assert await service.ended() == 0
-        assert "serves" not in service.log
+        assert "is serving" not in service.log
 
 
 async def test_every_write_that_was_acknowledged_is_stored_once(server_url: str, database: Database) -> None:
@@ -247,7 +247,7 @@ async def test_every_write_that_was_acknowledged_is_stored_once(server_url: str,
         await until(lambda: len(created) > 50)
         phase = "killed"
         os.kill((await service.ask("/echo"))[2]["pid"], signal.SIGKILL)
-        await until(lambda: service.log.count(" serves") == 3)
+        await until(lambda: service.log.count(" is serving") == 3)
         phase = "after"
         known = len(created)
         await until(lambda: len(created) > known + 50)

@@ -1,4 +1,4 @@
-"""What the classic API of tor-async-couchdb stands on: connections, metrics, command line options."""
+"""The classic API of tor-async-couchdb: actions with callbacks, models, the installer, retries, signatures."""
 
 from __future__ import annotations
 

@@ -4,14 +4,14 @@
 
     async_model_actions.database = "http://127.0.0.1:5984/orchard"
 
-A service written for tor-async-couchdb changes its import lines and its Python 2 syntax. What an action's method is
-given as its callback is called as `callback(is_ok, [is_conflict,] result, action)`. The callback may be left out:
-each method returns a task whose result is those same arguments, and the action itself can be awaited.
+A service written for tor-async-couchdb changes its import lines and its Python 2 syntax. The callback that an
+action's method receives is called as `callback(is_ok, [is_conflict,] result, action)`. It may be left out:
+each method returns a task whose result is the same arguments, and the action itself can be awaited.
 
     is_ok, fruit, action = await AsyncFruitRetriever("1f")
 
-New services use `Store`, which this is a thin face over. What the original got wrong is right here: ids are quoted;
-a callback comes whatever happens, and `action.error` says what did; a missing document is not an outage
+New services use `Store`, on which this is a thin layer. It corrects mistakes of the original: ids are quoted;
+the callback is always called, and `action.error` holds the reason of a failure; a missing document is not an outage
 (`is_ok` is True, the model None), a tampered one is not a missing one; 202 is success; keys such as 0 and "" count.
 """
 
@@ -61,12 +61,12 @@ Document = dict[str, Any]
 Outcome = tuple[Any, ...]
 Work = Callable[[], Coroutine[Any, Any, T]]
 
-# The settings are read at each call, as a service's mainline assigns them after it imported this.
+# These settings are read at each call, because a service's main module assigns them after importing this module.
 database: str = "http://127.0.0.1:5984/database"
 """The URL of the database."""
 
 tampering_signer: Any = None
-"""A Keyczar `Signer`; with it documents are signed when they are written and verified when they are read."""
+"""A Keyczar `Signer`; if set, documents are signed when they are written and verified when they are read."""
 
 username: str | None = None
 """The user's name for CouchDB, or None."""
@@ -75,22 +75,22 @@ password: str | None = None
 """The user's password for CouchDB, or None."""
 
 validate_cert: bool = True
-"""Whether CouchDB's certificate is checked, where the URL begins with https."""
+"""Whether CouchDB's certificate is checked, if the URL begins with https."""
 
 
 class InvalidTypeInDocForStoreException(Exception):
-    """A model's `as_doc_for_store()` gave a document whose `type` is not NAME_vMAJOR.MINOR."""
+    """A model's `as_doc_for_store()` returned a document whose `type` is not NAME_vMAJOR.MINOR."""
 
     def __init__(self, model: object) -> None:
         super().__init__(f"invalid 'type' in doc for store - see '{type(model)}.as_doc_for_store()")
 
 
 class AsyncAction:
-    """The base of all actions.
+    """The base class of all actions.
 
     Attributes:
-        async_state: whatever the caller wants to find again in the callback.
-        error: why the action failed; None when it did not.
+        async_state: any value that the caller wants to find in the callback.
+        error: why the action failed; None if it did not fail.
     """
 
     def __init__(self, async_state: Any = None) -> None:
@@ -102,11 +102,11 @@ class AsyncAction:
         return self._begin().__await__()
 
     def _begin(self) -> asyncio.Task[Outcome]:
-        raise NotImplementedError("this action does nothing; derive from one that does")
+        raise NotImplementedError("this action does nothing; use or derive from one of the others")
 
     def _start(self, work: Work[Outcome], callback: Callable[..., Any] | None) -> asyncio.Task[Outcome]:
         if self._task is not None and not self._task.done():
-            raise RuntimeError("this action is under way; make another one")
+            raise RuntimeError("this action is already running; create another one")
         self._task = asyncio.get_running_loop().create_task(self._finished(work))
         if callback is not None:
             self._task.add_done_callback(functools.partial(_call_back, callback))
@@ -116,7 +116,7 @@ class AsyncAction:
         return (*await work(), self)
 
     async def _guarded(self, work: Work[T]) -> T | None:
-        """What the work gives; None when it fails, whatever the reason: the callback has to come."""
+        """Return the result of the work, or None if it fails for any reason: the callback must be called."""
         self.error = None
         try:
             return await work()
@@ -126,7 +126,7 @@ class AsyncAction:
 
     def _failed(self, error: Exception) -> None:
         self.error = error
-        # Our own messages hold no ids, keys or credentials; others need their traceback.
+        # Our own messages contain no ids, keys or credentials; other errors need their traceback.
         known = isinstance(error, TornadoCouchError)
         _logger.error("%s failed: %s", type(self).__name__, error, exc_info=None if known else error)
 
@@ -141,11 +141,11 @@ async def _database() -> Database:
 
 
 class _Reading(AsyncAction):
-    """An action that makes models of documents."""
+    """An action that creates models from documents."""
 
     def create_model_from_doc(self, doc: Document) -> Any:
-        """The model that a document holds; a subclass has to say it."""
-        raise NotImplementedError("create_model_from_doc() is for a subclass to implement")
+        """Create the model from a document; subclasses must implement this."""
+        raise NotImplementedError("a subclass must implement create_model_from_doc()")
 
     def _model_of(self, document: Document) -> Any:
         if tampering_signer is not None and not tamper.verify(tampering_signer, document):
@@ -154,14 +154,14 @@ class _Reading(AsyncAction):
 
 
 class AsyncModelRetrieverByDocumentID(_Reading):
-    """Retrieves the model whose document has an id."""
+    """Retrieves the model whose document has a given id."""
 
     def __init__(self, document_id: str, async_state: Any = None) -> None:
         super().__init__(async_state)
         self.document_id = document_id
 
     def fetch(self, callback: Callable[[bool, Any, Any], Any] | None = None) -> asyncio.Task[Outcome]:
-        """Retrieve it: `callback(is_ok, model, action)`; the model is None where there is no such document."""
+        """Retrieve the model: `callback(is_ok, model, action)`; the model is None if the document does not exist."""
         return self._start(self._fetched, callback)
 
     _begin = fetch
@@ -181,23 +181,23 @@ class AsyncModelRetrieverByDocumentID(_Reading):
 
 
 class BaseAsyncModelRetriever(_Reading):
-    """Retrieves models by a view, which has its design document's name: one view in each.
+    """Retrieves models through a view that has the same name as its design document.
 
     Attributes:
-        design_doc: the name.
+        design_doc: the name of both.
     """
 
     design_doc: str
 
     def fetch(self, callback: Callable[..., Any] | None = None) -> asyncio.Task[Outcome]:
-        """Retrieve them: `callback(is_ok, what on_rows gives, action)`."""
+        """Retrieve the models: `callback(is_ok, what on_rows returns, action)`."""
         return self._start(self._fetched, callback)
 
     _begin = fetch
 
     def get_query_string_key_value_pairs(self) -> Mapping[str, Any]:
-        """The parameters of the view's query, for a subclass to say; keys are JSON text, as they are in a URL."""
-        raise NotImplementedError("get_query_string_key_value_pairs() is for a subclass to implement")
+        """Return the parameters of the view's query, for subclasses to implement; keys are JSON text, as in a URL."""
+        raise NotImplementedError("a subclass must implement get_query_string_key_value_pairs()")
 
     async def _fetched(self) -> Outcome:
         result = await self._guarded(self._retrieved)
@@ -214,12 +214,12 @@ class BaseAsyncModelRetriever(_Reading):
 
 
 class AsyncModelRetriever(BaseAsyncModelRetriever):
-    """Retrieves the first model that a view has under a key: `callback(is_ok, model, action)`.
+    """Retrieves the first model that a view has for a key: `callback(is_ok, model, action)`.
 
     Args:
         design_doc: the name of the view and of its design document.
         key: any JSON value.
-        async_state: for the callback.
+        async_state: any value that the callback needs.
     """
 
     def __init__(self, design_doc: str, key: Any, async_state: Any = None) -> None:
@@ -228,7 +228,7 @@ class AsyncModelRetriever(BaseAsyncModelRetriever):
         self.key = key
 
     def get_query_string_key_value_pairs(self) -> Mapping[str, Any]:
-        """The key, with the documents."""
+        """Return the key, and ask for the documents."""
         return {"include_docs": "true", "key": json.dumps(self.key)}
 
     def _result(self, documents: Sequence[Document]) -> Any:
@@ -236,16 +236,16 @@ class AsyncModelRetriever(BaseAsyncModelRetriever):
 
 
 class AsyncModelsRetriever(BaseAsyncModelRetriever):
-    """Retrieves the models of a view, from a key to another: `callback(is_ok, models, action)`.
+    """Retrieves the models in a range of a view's keys: `callback(is_ok, models, action)`.
 
     Args:
         design_doc: the name of the view and of its design document.
-        start_key: any JSON value; None for the view's beginning.
-        end_key: any JSON value; None for the view's end.
-        async_state: for the callback.
+        start_key: any JSON value; None to start at the beginning.
+        end_key: any JSON value; None to go on to the end.
+        async_state: any value that the callback needs.
 
     Attributes:
-        withheld: how many documents were left out, as they do not verify or their models could not be made.
+        withheld: how many documents were left out because they do not verify or could not become models.
     """
 
     def __init__(self, design_doc: str, start_key: Any = None, end_key: Any = None, async_state: Any = None) -> None:
@@ -256,13 +256,13 @@ class AsyncModelsRetriever(BaseAsyncModelRetriever):
         self.withheld = 0
 
     def get_query_string_key_value_pairs(self) -> Mapping[str, Any]:
-        """The range, with the documents."""
+        """Return the range, and ask for the documents."""
         bounds = {"startkey": self.start_key, "endkey": self.end_key}
         given = {name: json.dumps(key) for name, key in bounds.items() if key is not None}
         return {"include_docs": "true", **given}
 
     def transform_models(self, models: list[Any]) -> Any:
-        """What the callback is given in place of the list, such as a dict by some property."""
+        """Return what the callback receives instead of the list, such as a dict by some property."""
         return models
 
     def _result(self, documents: Sequence[Document]) -> Any:
@@ -273,19 +273,19 @@ class AsyncModelsRetriever(BaseAsyncModelRetriever):
                 model = self._model_of(document)
             except Exception as error:
                 self.withheld += 1
-                _logger.error("%s leaves a document out", type(self).__name__, exc_info=error)
+                _logger.error("%s left a document out", type(self).__name__, exc_info=error)
             else:
                 models.append(model)
         return self.transform_models([each for each in models if each is not None])
 
 
 class AsyncPersister(AsyncAction):
-    """Stores a model, which gets its document's new id and revision.
+    """Stores a model, and sets its document's new id and revision on it.
 
     Args:
-        model: of any class that has `as_doc_for_store`, `_id` and `_rev`.
+        model: an object of any class that has `as_doc_for_store`, `_id` and `_rev`.
         model_as_doc_for_store_args: the arguments of `as_doc_for_store`.
-        async_state: for the callback.
+        async_state: any value that the callback needs.
     """
 
     _doc_type_reg_ex = re.compile(r"\S+_v\d+\.\d+", re.ASCII)
@@ -296,7 +296,7 @@ class AsyncPersister(AsyncAction):
         self.model_as_doc_for_store_args = model_as_doc_for_store_args
 
     def persist(self, callback: Callable[[bool, bool, Any], Any] | None = None) -> asyncio.Task[Outcome]:
-        """Store it: `callback(is_ok, is_conflict, action)`.
+        """Store the model: `callback(is_ok, is_conflict, action)`.
 
         Raises:
             InvalidTypeInDocForStoreException: the document's `type` is not NAME_vMAJOR.MINOR.
@@ -312,7 +312,7 @@ class AsyncPersister(AsyncAction):
         target = await _database()
         if tampering_signer is not None:
             document = tamper.sign(tampering_signer, document)
-        # The id comes before the write, so that a lost answer can never mean two documents.
+        # We choose the id before the write, so that a lost answer cannot lead to two documents.
         document.setdefault("_id", self.model._id or await target.server.new_id())
         result = await target.put(document)
         self.model._id, self.model._rev = result.id, result.rev
@@ -322,8 +322,8 @@ class AsyncDeleter(AsyncAction):
     """Deletes a model's document.
 
     Args:
-        model: with the `_id` and `_rev` that it was read or stored with; without them the deletion fails.
-        async_state: for the callback.
+        model: has the `_id` and `_rev` that it was read or stored with; without them the deletion fails.
+        async_state: any value that the callback needs.
     """
 
     def __init__(self, model: Any, async_state: Any = None) -> None:
@@ -331,29 +331,29 @@ class AsyncDeleter(AsyncAction):
         self.model = model
 
     def delete(self, callback: Callable[[bool, bool, Any], Any] | None = None) -> asyncio.Task[Outcome]:
-        """Delete it: `callback(is_ok, is_conflict, action)`."""
+        """Delete the document: `callback(is_ok, is_conflict, action)`."""
         return self._start(lambda: _written(self, self._deleted), callback)
 
     _begin = delete
 
     async def _deleted(self) -> None:
         if not self.model._id or not self.model._rev:
-            raise ValueError("a model without _id and _rev was never stored, so it cannot be deleted")
+            raise ValueError("cannot delete a model without _id and _rev: it was never stored")
         result = await (await _database()).delete(self.model._id, self.model._rev)
         self.model._rev = result.rev
 
 
 async def _written(action: AsyncAction, work: Work[None]) -> Outcome:
-    """Whether a write is done, and if not, whether another writer was faster."""
+    """Return whether a write succeeded, and if not, whether the reason was a conflict."""
     await action._guarded(work)
     return action.error is None, isinstance(action.error, Conflict)
 
 
 class AsyncCouchDBHealthCheck(AsyncAction):
-    """Confirms that CouchDB answers, and that the database is there."""
+    """Checks that CouchDB answers, and that the database exists."""
 
     def check(self, callback: Callable[[bool, Any], Any] | None = None) -> asyncio.Task[Outcome]:
-        """Ask: `callback(is_ok, action)`."""
+        """Run the check: `callback(is_ok, action)`."""
         return self._start(self._checked, callback)
 
     _begin = check
@@ -367,7 +367,7 @@ class AsyncCouchDBHealthCheck(AsyncAction):
 
 
 class _Measuring(AsyncAction):
-    """An action that retrieves metrics, and says by a code why it could not."""
+    """An action that retrieves metrics, and reports the reason of a failure as a code."""
 
     FFD_OK = 0x0000
     FFD_ERROR = 0x0080
@@ -378,7 +378,7 @@ class _Measuring(AsyncAction):
         self.fetch_failure_detail: int | None = None
 
     def fetch(self, callback: Callable[[bool, Any, Any], Any] | None = None) -> asyncio.Task[Outcome]:
-        """Retrieve them: `callback(is_ok, metrics, action)`; `action.fetch_failure_detail` is one of the codes."""
+        """Retrieve the metrics: `callback(is_ok, metrics, action)`; `action.fetch_failure_detail` is a code."""
         return self._start(self._fetched, callback)
 
     _begin = fetch
@@ -421,7 +421,7 @@ class AsyncAllViewMetricsRetriever(_Measuring):
         if not rows:
             self.fetch_failure_detail = self.FFD_NO_DESIGN_DOCS_IN_DATABASE
         found = []
-        # One after the other: it is not urgent, and CouchDB has better to do.
+        # One after the other: this is not urgent, and CouchDB has more important work.
         for row in rows:
             is_ok, metrics, each = await AsyncViewMetricsRetriever(str(row.id).removeprefix("_design/"))
             if not is_ok:
@@ -458,5 +458,5 @@ _ALIASES = {
 
 
 def _parameter(name: str, value: Any) -> Any:
-    """A view's parameter from the text that stands in a URL."""
+    """Convert a view's parameter from the text that appears in a URL."""
     return json.loads(value) if isinstance(value, str) and name not in _AS_TEXT else value

@@ -1,4 +1,4 @@
-"""The client behind the classic API, whose settings are a module's attributes that may change at any time."""
+"""The client behind the classic API, whose settings are module attributes that may change at any time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Settings", "database_of"]
 
 
 class Settings(NamedTuple):
-    """What the service's mainline said; the names are those of the original's module attributes.
+    """The settings of the service's main module, with the names of tor-async-couchdb's module attributes.
 
     Attributes:
         database: the URL of the database.
@@ -35,15 +35,15 @@ class _Connection(NamedTuple):
     holder: AsyncGenerator[None, None]
 
 
-# The classic API is used without ever being opened or closed, so its connections belong to the event loop.
+# Nobody opens or closes the classic API, so its connections belong to the event loop.
 _connections: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Settings, _Connection]] = WeakKeyDictionary()
 
 
 async def database_of(settings: Settings) -> Database:
-    """The database that the settings name, over connections that the event loop keeps.
+    """Return the database that the settings name, over connections that the event loop keeps.
 
     Raises:
-        ValueError: the URL is none of a database, or has credentials beside `username` and `password`.
+        ValueError: the URL does not name a database, or has credentials in addition to `username` and `password`.
     """
     server, _, name = settings.database.rstrip("/").rpartition("/")
     place = settings._replace(database=server)
@@ -51,7 +51,7 @@ async def database_of(settings: Settings) -> Database:
     known = _connections.get(loop)
     if known is None:
         known = _connections[loop] = {}
-        # A service of Tornado's old form ends with sys.exit in a signal handler; nobody closes its loop.
+        # A classic Tornado service ends with sys.exit in a signal handler, so nothing closes its loop.
         atexit.register(_close_left_over, loop, known)
     if place not in known:
         known[place] = await _connected(place)

@@ -1,4 +1,4 @@
-"""The classic installer: a command line of one's own service that makes its database, as tor-async-couchdb had it.
+"""The classic installer: a command line for a service to create its database, as in tor-async-couchdb.
 
     class CommandLineParser(installer.CommandLineParser):
         def __init__(self):
@@ -7,8 +7,8 @@
     if __name__ == "__main__":
         sys.exit(installer.main(CommandLineParser(), "design_docs", "seed_docs"))
 
-New services have `tornado-couch install`, and `Installer`, which this is a thin face over. Seed documents are stored
-once, however often it runs: one without `_id` is known by what it holds.
+New services use `tornado-couch install`, or `Installer`, on which this is a thin layer. Seed documents are stored
+only once, however often it runs: a document without `_id` is recognised by its content.
 """
 
 from __future__ import annotations
@@ -46,26 +46,26 @@ class _Credentials(NamedTuple):
 
 def _check_level(option: optparse.Option, opt: str, value: str) -> int:  # noqa: ARG001 - optparse's
     if value.upper() not in _LEVELS:
-        raise optparse.OptionValueError(f"option {opt}: should be one of {', '.join(_LEVELS)}")
+        raise optparse.OptionValueError(f"option {opt}: must be one of {', '.join(_LEVELS)}")
     return int(getattr(logging, value.upper()))
 
 
 def _check_boolean(option: optparse.Option, opt: str, value: str) -> bool:  # noqa: ARG001
     if value.lower() not in _WORDS:
-        raise optparse.OptionValueError(f"option {opt}: should be one of true, false, yes, no, 1 or 0")
+        raise optparse.OptionValueError(f"option {opt}: must be one of true, false, yes, no, 1 or 0")
     return _WORDS[value.lower()]
 
 
 def _check_host(option: optparse.Option, opt: str, value: str) -> str:  # noqa: ARG001
     if not re.fullmatch(r"https?://[^:/?#\s]+(:\d+)?/?", value.strip(), re.IGNORECASE):
-        raise optparse.OptionValueError(f"option {opt}: required format is http[s]://host:port")
+        raise optparse.OptionValueError(f"option {opt}: the format must be http[s]://host:port")
     return value.strip()
 
 
 def _check_credentials(option: optparse.Option, opt: str, value: str) -> _Credentials:  # noqa: ARG001
     user, colon, password = value.partition(":")
     if not user or not colon:
-        raise optparse.OptionValueError(f"option {opt}: required format is 'user:password', or 'user:' to be asked")
+        raise optparse.OptionValueError(f"option {opt}: use 'user:password', or 'user:' for a prompt")
     return _Credentials(user, password)
 
 
@@ -81,41 +81,41 @@ class _Option(optparse.Option):
 
 
 class CommandLineParser(optparse.OptionParser):
-    """The options of an installer; a service derives from it to name its database, and may add options.
+    """The options of an installer; a service derives from it to set the database's name, and may add options.
 
     Args:
-        description: what the installer is for.
-        default_database: the database's name, unless `--database` says another.
+        description: what the installer does.
+        default_database: the database's name, unless `--database` gives another.
     """
 
     def __init__(self, description: str, default_database: str) -> None:
         super().__init__("usage: %prog [options]", description=description, option_class=_Option)
         for name, kind, destination, default, text in (
             ("--log", "logginglevel", "logging_level", logging.ERROR, f"logging level [{','.join(_LEVELS)}]"),
-            ("--host", "schemehostport", "host", "http://127.0.0.1:5984", "where's CouchDB running"),
+            ("--host", "schemehostport", "host", "http://127.0.0.1:5984", "where CouchDB runs"),
             ("--database", "string", "database", default_database, "database"),
-            ("--creds", "usercolonpassword", "creds", None, ("user:password; 'user:' asks for the password; without it,"
+            ("--creds", "usercolonpassword", "creds", None, ("user:password; 'user:' asks for the password; by default,"
              " TORNADO_COUCH_USER and TORNADO_COUCH_PASSWORD")),
-            ("--delete", "boolean", "delete", False, "delete before creating database"),
+            ("--delete", "boolean", "delete", False, "delete the database before creating it"),
             ("--create", "boolean", "create", True, "create database"),
-            ("--createdesign", "boolean", "create_design_docs", True, "create design docs"),
-            ("--createseed", "boolean", "create_seed_docs", True, "create seed docs"),
+            ("--createdesign", "boolean", "create_design_docs", True, "create design documents"),
+            ("--createseed", "boolean", "create_seed_docs", True, "create seed documents"),
             ("--seeddocsigner", "string", "seed_doc_signer_dir_name", "", "sign seed docs with this Keyczar key set"),
-            ("--verify_host_ssl_cert", "boolean", "verify_host_ssl_cert", True, "verify host's SSL certificate"),
+            ("--verify_host_ssl_cert", "boolean", "verify_host_ssl_cert", True, "verify the host's TLS certificate"),
         ):  # fmt: skip
             self.add_option(name, type=kind, dest=destination, default=default, help=f"{text} - default = {default}")
 
 
 def main(clp: optparse.OptionParser, design_docs_module: Any = None, seeds_docs_module: Any = None) -> int:
-    """Do what the command line says.
+    """Run the installer with the options of the command line.
 
     Args:
         clp: a `CommandLineParser`.
-        design_docs_module: the folder of design documents, or None; see `ops.design_folder`.
+        design_docs_module: the folder of design documents, or None; see `installation.files`.
         seeds_docs_module: the folder of seed documents, or None: files `*.json` with a document or an array of them.
 
     Returns:
-        The exit status: 0 done, 1 failed. Wrong usage exits by itself, with 2.
+        The exit status: 0 for success, 1 for failure. Wrong usage exits directly, with 2.
     """
     options, _ = clp.parse_args()
     logging.basicConfig(level=options.logging_level)
@@ -132,7 +132,7 @@ def main(clp: optparse.OptionParser, design_docs_module: Any = None, seeds_docs_
 async def _installed(options: Any, designs: Any, seeds: Any) -> list[str]:
     signer = None
     if options.seed_doc_signer_dir_name:
-        # What the original signed with; saying so on the command line is saying that it may.
+        # tor-async-couchdb signed with such keys; choosing them on the command line allows it.
         signer = await asyncio.to_thread(keyczar.Signer.Read, options.seed_doc_signer_dir_name, allow_legacy=True)
     async with Couch(options.host, auth=_auth(options.creds), verify=options.verify_host_ssl_cert) as couch:
         installer = Installer(
@@ -170,7 +170,7 @@ def _read_seeds(folder: Path) -> list[dict[str, Any]]:
 def _listed(value: Any) -> list[dict[str, Any]]:
     values = value if isinstance(value, list) else [value]
     if not all(isinstance(each, dict) for each in values):
-        raise ValueError("a seed document is a JSON object")
+        raise ValueError("a seed document must be a JSON object")
     return values
 
 

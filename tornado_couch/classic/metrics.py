@@ -1,4 +1,4 @@
-"""Sizes of databases and views, under the names of the classic API."""
+"""Sizes of databases and views, with the names of the classic API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ViewMetrics:
 
     Attributes:
         design_doc: the name of its design document.
-        data_size: bytes that are in use.
+        data_size: bytes in use.
         disk_size: bytes of the file.
     """
 
@@ -25,7 +25,7 @@ class ViewMetrics:
 
     @property
     def fragmentation(self) -> int | None:
-        """How many per cent of the file are of no use any more; None where a size is unknown."""
+        """The percentage of the file that is no longer in use; None if a size is unknown."""
         return Sizes(file=self.disk_size, active=self.data_size).fragmentation
 
 
@@ -33,11 +33,11 @@ class DatabaseMetrics:
     """The size of a database.
 
     Attributes:
-        database: its URL.
-        doc_count: how many documents it has.
-        data_size: bytes that are in use.
+        database: the URL of the database.
+        doc_count: the number of documents.
+        data_size: bytes in use.
         disk_size: bytes of the file.
-        view_metrics: those of its views.
+        view_metrics: the metrics of its views.
     """
 
     def __init__(
@@ -56,5 +56,5 @@ class DatabaseMetrics:
 
     @property
     def fragmentation(self) -> int | None:
-        """How many per cent of the file are of no use any more; None where a size is unknown."""
+        """The percentage of the file that is no longer in use; None if a size is unknown."""
         return Sizes(file=self.disk_size, active=self.data_size).fragmentation

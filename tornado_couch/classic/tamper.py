@@ -1,6 +1,6 @@
-"""The classic tamper signature: byte for byte that of tor-async-couchdb.
+"""The classic tamper signature, byte for byte the same as in tor-async-couchdb.
 
-It binds neither id nor revision; `Store(signer=…)` writes one that does.
+It covers neither id nor revision; the signatures of `Store(signer=…)` do.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ __all__ = ["sign", "verify"]
 
 
 def sign(signer: Any, doc: dict[str, Any]) -> dict[str, Any]:
-    """Add the signature to a document that is about to be written.
+    """Add the signature to a document before it is written.
 
     Args:
-        signer: a `Signer` of `tornado_couch.security.keyczar`, or anything with Keyczar's `Sign`. A key set of
-            ours signs only when it was read with `allow_legacy=True`, since Keyczar knows no better than SHA-1.
-        doc: the document, which is changed.
+        signer: a `Signer` of `tornado_couch.security.keyczar`, or any object with Keyczar's `Sign`. Our own key sets
+          sign only if they were read with `allow_legacy=True`, since Keyczar supports nothing better than SHA-1.
+        doc: the document, which is changed in place.
 
     Returns:
         The same document.
@@ -35,7 +35,7 @@ def sign(signer: Any, doc: dict[str, Any]) -> dict[str, Any]:
 
 
 def verify(signer: Any, doc: dict[str, Any]) -> bool:
-    """Whether a document that was read bears the signature of this signer."""
+    """Whether a document that was read has a valid signature of this signer."""
     try:
         verify_document(doc, database="", verifier=signer, accept=(Scheme.CLASSIC,))
     except (SecurityError, ValueError):

@@ -1,4 +1,4 @@
-"""What a service is told from outside: a file, the environment, the command line; by pydantic-settings.
+"""A service's configuration from a file, the environment and the command line, read with pydantic-settings.
 
     class Settings(Configuration):
         greeting: str = "hello"
@@ -6,8 +6,8 @@
 
     def make_app(settings: Settings) -> Application: …
 
-`tornado-couch serve orchard.app:make_app --config orchard.toml` then reads the file's `greeting`, which the variable
-TORNADO_COUCH_GREETING outdoes, and `--set greeting=…` outdoes both.
+`tornado-couch serve orchard.app:make_app --config orchard.toml` then reads `greeting` from the file. The variable
+TORNADO_COUCH_GREETING overrides it, and `--set greeting=…` overrides both.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ __all__ = ["PREFIX", "Configuration", "ConfigurationError", "Sources", "configur
 C = TypeVar("C", bound="Configuration")
 
 PREFIX = "TORNADO_COUCH_"
-"""What the environment variables begin with."""
+"""The prefix of the environment variables."""
 
 
 class ConfigurationError(ValueError):
-    """The configuration is not valid; the message names what is wrong, and has none of its values."""
+    """The configuration is not valid; the message names what is wrong, but reveals none of its values."""
 
 
 def _separate(value: Any) -> Any:
-    """Several in one text, as an environment variable has them: separated by commas or space."""
+    """Split a text with several values, as in an environment variable: separated by commas or white space."""
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
@@ -58,19 +58,19 @@ _Seconds = Annotated[float, Field(gt=0)]
 
 
 class Configuration(BaseSettings):
-    """The settings of every service; derive from it to add a service's own.
+    """The settings of every service; derive from it to add a service's own settings.
 
     Attributes:
-        url: where CouchDB is; of a cluster several nodes. User and password in it become `user` and `password`.
+        url: the URL of CouchDB, or of several nodes of a cluster. User and password in it become `user`, `password`.
         user: CouchDB's user.
-        password: the user's.
+        password: the user's password.
         ca: a file of certificates to trust, in PEM, instead of the system's.
-        verify: False to believe any certificate.
+        verify: False to trust any certificate.
         database: the database's name.
-        max_connections: to CouchDB, of each process.
-        cookie_secret: authenticates cookies and cursors; the same wherever the service runs.
-        log_level: from which level on messages are logged.
-        access_log: log every request with its whole address, and not only those that fail with 5xx.
+        max_connections: how many connections to CouchDB each process may open.
+        cookie_secret: authenticates cookies and cursors; must be the same wherever the service runs.
+        log_level: the lowest level of messages that are logged.
+        access_log: log every request with its full address, and not only those that fail with 5xx.
         host, port, processes, xheaders, proxies, start_seconds, drain_seconds, stop_seconds, idle_seconds,
             body_seconds, event_loop: see `ServeOptions`.
     """
@@ -111,73 +111,73 @@ class Configuration(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The sources, the strongest first: command line, environment, files of secrets, the file."""
+        """Return the sources, strongest first: command line, environment, files of secrets, the file."""
         return init_settings, env_settings, file_secret_settings, TomlConfigSettingsSource(settings_cls)
 
     @model_validator(mode="before")
     @classmethod
     def _without_credentials(cls, values: Any) -> Any:
-        """Take user and password out of the URLs, so that these can be shown."""
+        """Move user and password out of the URLs, so that the URLs can be shown."""
         given = _separate(values.get("url", ())) if isinstance(values, dict) else ()
         bases = [base(each) for each in given if isinstance(each, str)]
         credentials = {each.credentials for each in bases} - {None}
         if not bases:
             return values
         if len(credentials) > 1 or (credentials and (values.get("user") or values.get("password"))):
-            raise ValueError("user and password have to be said once")
+            raise ValueError("user and password must be given only once")
         user, password = next(iter(credentials), None) or (values.get("user"), values.get("password"))
         return {**values, "url": tuple(each.url for each in bases), "user": user, "password": password}
 
     def couch(self, observer: Observer | None = None) -> Couch:
-        """A client of the server.
+        """Create a client of the CouchDB server.
 
         Raises:
-            ValueError: there is a password and no user.
+            ValueError: there is a password but no user.
             OSError: the certificates cannot be read.
         """
         if self.password is not None and self.user is None:
-            raise ConfigurationError("there is a password and no user")
+            raise ConfigurationError("there is a password but no user")
         secret = self.password.get_secret_value() if self.password else ""
         auth = None if self.user is None else BasicAuth(self.user, secret)
         options: dict[str, Any] = {"ca": self.ca, "verify": self.verify, "max_connections": self.max_connections}
         return Couch(self.url, auth=auth, observer=observer, **options)
 
     def serve_options(self) -> ServeOptions:
-        """How to serve."""
+        """Return the options for `serve`."""
         return ServeOptions(**{field.name: getattr(self, field.name) for field in fields(ServeOptions)})
 
 
 class Sources:
-    """Where a configuration comes from.
+    """The sources of a configuration.
 
     Args:
-        file: in TOML; None for none.
-        secrets: a folder of files, each named as an environment variable would be, and with its value.
-        given: what the command line says, by the settings' names, as text.
+        file: a TOML file; None for no file.
+        secrets: a folder of files, each named like an environment variable and containing its value.
+        given: the values of the command line, by the settings' names, as text.
 
     Raises:
-        ConfigurationError: there is no such file or folder, or a secret is on the command line.
+        ConfigurationError: the file or folder does not exist, or a secret is on the command line.
     """
 
     def __init__(
         self, file: Path | None = None, secrets: Path | None = None, given: Mapping[str, str] | None = None
     ) -> None:
         if file is not None and not file.is_file():
-            raise ConfigurationError(f"there is no file {file}")
+            raise ConfigurationError(f"the file {file} does not exist")
         if secrets is not None and not secrets.is_dir():
-            raise ConfigurationError(f"there is no folder {secrets}")
+            raise ConfigurationError(f"the folder {secrets} does not exist")
         self._files: Any = {"toml_file": file, "secrets_dir": secrets}
         self._given = dict(given or {})
 
     def read(self, kind: type[C], *, strict: bool = True) -> C:
-        """The configuration.
+        """Read the configuration.
 
         Args:
             kind: its class.
-            strict: False to leave out what the class does not know.
+            strict: False to ignore settings that the class does not have.
 
         Raises:
-            ConfigurationError: something is not valid; every fault is named.
+            ConfigurationError: something is not valid; the message lists every fault.
         """
         self._refuse_secrets(kind)
         try:
@@ -185,11 +185,11 @@ class Sources:
         except ValidationError as error:
             raise ConfigurationError("; ".join(map(_fault, error.errors(include_input=False)))) from None
         except (SettingsError, ValueError) as error:
-            # A file that is no TOML; its text is not quoted.
+            # The file is not valid TOML; we do not quote its text.
             raise ConfigurationError(str(error)) from None
 
     def origins(self, kind: type[Configuration]) -> dict[str, str]:
-        """Where each value comes from, by its name."""
+        """Return the source of each value, by its name."""
         located = self._located(kind, strict=True)
         found = dict.fromkeys(kind.model_fields, "default")
         for origin, source in (
@@ -214,7 +214,7 @@ class Sources:
 
 
 def configuration_class(target: Any) -> type[Configuration]:
-    """The class that a function takes as its first argument, by its annotation; else `Configuration`."""
+    """Return the class that annotates a function's first argument; by default `Configuration`."""
     if not callable(target) or inspect.isclass(target):
         return Configuration
     try:
@@ -227,7 +227,7 @@ def configuration_class(target: Any) -> type[Configuration]:
 
 
 def _decoded(kind: type[Configuration], given: Mapping[str, str]) -> dict[str, Any]:
-    """The command line's values; lists and objects in JSON."""
+    """Decode the command line's values; lists and objects are in JSON."""
     found: dict[str, Any] = {}
     for name, text in given.items():
         found[name] = text
@@ -235,7 +235,7 @@ def _decoded(kind: type[Configuration], given: Mapping[str, str]) -> dict[str, A
             try:
                 found[name] = json.loads(text)
             except ValueError:
-                raise ConfigurationError(f"{name}: this is not JSON") from None
+                raise ConfigurationError(f"{name}: the value is not valid JSON") from None
     return found
 
 

@@ -1,4 +1,4 @@
-"""`serve(…)`: a service in one process or several, that stops and is replaced without losing a request."""
+"""`serve(…)`: runs a service in one or several processes, which stop and are replaced without losing a request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["ServeOptions", "serve"]
 
 logger = logging.getLogger("tornado_couch.serving")
 
-# prometheus-client's own, and what tells the processes apart for it; see `prometheus.py`.
+# prometheus-client's variable, and the one that distinguishes our processes; see `prometheus.py`.
 _METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _WORKER_NUMBER = "TORNADO_COUCH_WORKER"
 
@@ -37,22 +37,22 @@ def serve(target: Any, *arguments: Any, **options: Any) -> int:
         if __name__ == "__main__":
             sys.exit(serve(make_app, port=8888, processes=4))
 
-    With several processes each makes the application for itself, and one that dies is replaced. SIGHUP replaces
-    them all, one after the other; of a target that is named by a string the code is then read anew.
+    With several processes, each creates the application itself, and one that dies is replaced. SIGHUP replaces
+    all of them, one after the other; if a string names the target, they load the code anew.
 
     Args:
-        target: the application; or what gives it: a function, plain or async, or an async context manager, whose
-            end is the place to close things; or the name of one of these, as `MODULE:ATTRIBUTE`.
-        arguments: for that function, where it takes any.
+        target: the application; or what returns it: a function, plain or async, or an async context manager, whose
+          exit is the place to close things; or the name of one of these, as `MODULE:ATTRIBUTE`.
+        arguments: arguments for that function, if it takes any.
         **options: the attributes of `ServeOptions`.
 
     Returns:
-        The exit status: 0; 1 where requests were cut off at the deadline, or a process could not start; 2 where
+        The exit status: 0; 1 if requests were cut off at the deadline or a process could not start; 2 if
         there is nothing to serve.
 
     Raises:
-        OSError: the address cannot be listened on.
-        TypeError: there is no such option.
+        OSError: the address is not available.
+        TypeError: an option does not exist.
         ValueError: a number is out of range.
     """
     chosen = ServeOptions(**options)
@@ -99,19 +99,19 @@ def _serve_by_several(
     shared = Path(own or os.environ[_METRICS_DIRECTORY])
 
     def work_as(worker: Worker, parent: int) -> int:
-        # Before anything of the service is imported: prometheus-client looks at it then.
+        # Set this before the service is imported: prometheus-client reads it at import.
         os.environ[_METRICS_DIRECTORY] = str(shared)
         os.environ[_WORKER_NUMBER] = str(worker.number)
         duty = Duty(secret, lambda: _say_ready(worker), parent)
         return run(work(_found(target), arguments, sockets, options, duty), options.event_loop)
 
     def ended(number: int) -> None:
-        # What it had under way is not under way any more; what it has counted stays counted.
+        # Requests in progress in the process have ended with it; its counts remain.
         for path in shared.glob(f"gauge_live*_w{number}.db"):
             path.unlink(missing_ok=True)
 
     for path in shared.glob("*_w[0-9]*.db"):
-        path.unlink()  # of an earlier run
+        path.unlink()  # left over from an earlier run
     supervisor = Supervisor(
         work_as,
         options.processes or _cpus(),
@@ -127,7 +127,7 @@ def _serve_by_several(
 
 
 def _cpus() -> int:
-    """How many CPUs this process may use."""
+    """Return how many CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

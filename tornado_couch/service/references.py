@@ -1,4 +1,4 @@
-"""What commands are given by name: `MODULE:ATTRIBUTE` in the user's own code."""
+"""Loads objects of the user's own code that commands name as `MODULE:ATTRIBUTE`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["load", "load_models"]
 
 
 def load(reference: str) -> Any:
-    """The module, or the attribute of a module, that a reference such as `orchard.app:make_app` names.
+    """Return the module, or the attribute of a module, that a reference such as `orchard.app:make_app` names.
 
-    The working directory is looked in first, as every runner of Python services does.
+    The working directory is searched first, as in other runners of Python services.
 
     Raises:
-        click.UsageError: there is no such thing; or its module cannot be imported for want of another.
-        ModelDefinitionError: a model in it is declared wrongly.
+        click.UsageError: the module or attribute does not exist, or the module cannot be imported.
+        ModelDefinitionError: a model in the module is declared incorrectly.
     """
     module_name, _, attribute = reference.partition(":")
     here = str(Path.cwd())
@@ -32,7 +32,7 @@ def load(reference: str) -> Any:
     try:
         found: Any = importlib.import_module(module_name)
     except ModelDefinitionError:
-        raise  # it is a TypeError too, and says by itself what is wrong
+        raise  # this is a TypeError too, but its message already explains what is wrong
     except (ImportError, ValueError, TypeError) as error:
         raise click.UsageError(f"{reference!r}: cannot import {module_name!r}: {error}") from None
     for part in attribute.split(".") if attribute else ():
@@ -44,10 +44,10 @@ def load(reference: str) -> Any:
 
 
 def load_models(reference: str) -> list[type[Model]]:
-    """The models that a reference names: one, several in a list or dict, or all that a module has.
+    """Return the models that a reference names: one, several in a list or dict, or all in a module.
 
     Raises:
-        click.UsageError: it names no models.
+        click.UsageError: the reference names no models.
     """
     found = load(reference)
     if isinstance(found, ModuleType):
@@ -58,10 +58,10 @@ def load_models(reference: str) -> list[type[Model]]:
     except TypeError:
         models = []
     if not models or not all(map(_is_model, models)):
-        raise click.UsageError(f"{reference!r} names no models; say MODULE, MODULE:MODEL or MODULE:LIST_OF_MODELS")
+        raise click.UsageError(f"{reference!r} names no models; use MODULE, MODULE:MODEL or MODULE:LIST_OF_MODELS")
     return models
 
 
 def _is_model(found: object) -> bool:
-    """Whether it is a model with documents of its own: one without a type is a base for others."""
+    """Whether an object is a model with documents of its own; a model without a type is only a base class."""
     return isinstance(found, type) and issubclass(found, Model) and found.__couch__ is not None

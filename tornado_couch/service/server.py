@@ -1,4 +1,4 @@
-"""`Server`: Tornado's HTTP server on sockets that were bound beforehand; it loses no request when it stops."""
+"""`Server`: Tornado's HTTP server on sockets that already exist; it loses no request when it stops."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ __all__ = ["SETTLE_SECONDS", "Server", "accept_waiting", "bind", "refuse_new", "
 
 logger = logging.getLogger("tornado_couch.serving")
 
-# Few at a time, so that of several processes that share a socket the least busy ones take most.
+# A small number, so that the least busy of several processes that share a socket accept the most.
 _ACCEPT_AT_ONCE = 4
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _ACCEPT_PAUSE_SECONDS = 0.25
 
-# What Tornado writes, by itself, where it cannot parse a request.
+# Tornado writes this itself if it cannot parse a request.
 _BARE_REFUSAL = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 _CONTINUE = b"HTTP/1.1 100"
 _LINGER_SECONDS = 1.0
@@ -45,36 +45,36 @@ _LINGER_BYTES = 1024 * 1024
 
 
 class Server(HTTPServer):
-    """An HTTP server for an application; further arguments are `tornado.httpserver.HTTPServer`'s.
+    """An HTTP server for an application; further arguments are those of `tornado.httpserver.HTTPServer`.
 
     Args:
         request_callback: the application.
-        proxies: with `xheaders`, whose word is taken for a client's address and protocol; everybody's if empty.
+        proxies: with `xheaders`, the proxies to trust for a client's address and protocol; if empty, all are trusted.
     """
 
-    def initialize(  # type: ignore[override]  # Tornado's own way to take the arguments of the constructor
+    def initialize(  # type: ignore[override]  # Tornado passes the constructor's arguments this way
         self, request_callback: Any, *, proxies: Iterable[IPv4Network | IPv6Network] = (), **options: Any
     ) -> None:
-        """Take the arguments; see the class."""
+        """Store the arguments; see the class."""
         super().initialize(request_callback, **options)
         self._believes = self.xheaders
         self._proxies = tuple(proxies)
         self._listeners: list[socket.socket] = []
         self._links: dict[object, _Link] = {}
-        self._coming = 0  # taken, and not listened to yet: that begins with the event loop's next turn
+        self._coming = 0  # accepted, but not read yet: reading starts in the loop's next turn
         self._changed = asyncio.Event()
 
     # ------------------------------------------------------------ connections come
 
     def accept_from(self, listeners: Sequence[socket.socket]) -> None:
-        """Take connections from listening sockets, which become the server's own."""
+        """Accept connections from listening sockets, which the server then owns."""
         for listener in listeners:
             listener.setblocking(False)
             self._listeners.append(listener)
             asyncio.get_running_loop().add_reader(listener, self._accept, listener, _ACCEPT_AT_ONCE)
 
     def accept_rest(self) -> None:
-        """Take all connections that wait, and close the listening sockets; with `refuse_new` before, none is lost."""
+        """Accept all waiting connections, and close the listening sockets; after `refuse_new` none is lost."""
         for listener in self._listeners:
             asyncio.get_running_loop().remove_reader(listener)
             self._accept(listener, most=65536)
@@ -100,8 +100,8 @@ class Server(HTTPServer):
         super().handle_stream(stream, address)
 
     def _pause(self, listener: socket.socket, error: OSError) -> None:
-        # The socket stays readable: without a pause the loop would do nothing else than fail.
-        logger.error("no connection can be taken at the moment: %s", error.strerror)
+        # The socket stays readable: without a pause, the loop would be busy failing again and again.
+        logger.error("cannot accept connections at the moment: %s", error.strerror)
         loop = asyncio.get_running_loop()
         loop.remove_reader(listener)
 
@@ -114,7 +114,7 @@ class Server(HTTPServer):
     # ------------------------------------------------------------ requests come
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        """What receives the next request of a connection."""
+        """Return the delegate that receives the next request of a connection."""
         link = self._links.get(server_conn)
         if link is None:
             self._coming -= 1
@@ -145,23 +145,23 @@ class Server(HTTPServer):
 
     @property
     def busy(self) -> int:
-        """How many requests are under way."""
+        """How many requests are in progress."""
         return sum(link.busy for link in self._links.values())
 
     async def drain(self, seconds: float, idle_seconds: float = 1.0) -> int:
-        """Answer what has come and let every connection end.
+        """Answer the requests that have arrived, and end all connections.
 
-        Each answer from now on says `Connection: close`. A connection without a request is closed only after a
-        while, since its client may just be sending one.
+        From now on, each answer says `Connection: close`. A connection without a request is closed only after a
+        while, because its client may just be sending one.
 
         Args:
-            seconds: the deadline; what is under way then is cut off.
-            idle_seconds: how long a connection without a request is left open.
+            seconds: the deadline, at which requests in progress are cut off.
+            idle_seconds: how long a connection without a request stays open.
 
         Returns:
-            How many requests were cut off.
+            The number of requests that were cut off.
         """
-        self.conn_params.no_keep_alive = True  # shared by all connections; looked at when a request's header is read
+        self.conn_params.no_keep_alive = True  # all connections share this, and check it at each header
         began = time.monotonic()
         while (self._links or self._coming > 0) and time.monotonic() < began + seconds:
             closing = [
@@ -179,7 +179,7 @@ class Server(HTTPServer):
 
 
 class _Link:
-    """One connection: whether a request is under way on it, and what Tornado writes where it cannot parse one."""
+    """A connection: whether a request is in progress on it, and what Tornado writes if it cannot parse one."""
 
     def __init__(self, stream: IOStream) -> None:
         self.stream = stream
@@ -188,7 +188,7 @@ class _Link:
         self._answering = False
         self._waiting_since = 0.0
         self._write: Callable[[Any], Awaitable[None]] = stream.write
-        # Tornado has no hook for it: it writes these very bytes to the stream, and nothing else does.
+        # Tornado has no hook for this: it writes exactly these bytes to the stream, and nothing else does.
         stream.write = self._written  # type: ignore[method-assign, assignment]
 
     def wait(self) -> None:
@@ -198,16 +198,16 @@ class _Link:
         self._waiting_since = time.monotonic()
 
     def begin(self, start_line: RequestStartLine) -> None:
-        """A request's header has come."""
+        """Note that a request's header has arrived."""
         self.busy = True
         self.method, self.path = start_line.method, start_line.path.partition("?")[0]
 
     def end(self) -> None:
-        """The connection is closed: leave the stream as it was, and no circle of references."""
+        """Restore the stream when the connection is closed, leaving no reference cycles."""
         vars(self.stream).pop("write", None)
 
     def idle_since(self, earliest: float) -> float:
-        """Since when it waits, or since that time; far in the future where it does not wait."""
+        """Return since when it has been waiting, at least `earliest`; a time far in the future if it is not waiting."""
         return float("inf") if self.busy else max(self._waiting_since, earliest)
 
     def _written(self, data: Any) -> Awaitable[None]:
@@ -218,14 +218,14 @@ class _Link:
         return self._write(data)
 
     async def _refuse(self) -> None:
-        """Answer with a problem, unless an answer has begun already; the caller closes the connection."""
+        """Answer with a problem, unless an answer has begun; the caller closes the connection."""
         if self._answering:
             return
         problem = {
             "type": "about:blank",
             "title": "Bad Request",
             "status": 400,
-            "detail": "The request is not HTTP.",
+            "detail": "The request is not valid HTTP.",
             "instance": self.path if self.path.startswith("/") else "",
         }
         body = _json.dumps(problem)
@@ -237,7 +237,7 @@ class _Link:
         await self._linger()
 
     async def _linger(self) -> None:
-        """Read what else the client sends: closing with bytes unread resets the connection, and our answer with it."""
+        """Read the rest of what the client sends: closing with unread bytes would reset the connection."""
         with suppress(OSError, StreamClosedError, asyncio.TimeoutError):
             self.stream.socket.shutdown(socket.SHUT_WR)
             async with asyncio.timeout(_LINGER_SECONDS):
@@ -250,7 +250,7 @@ class _Link:
 
 
 class _Followed(HTTPMessageDelegate):
-    """Passes a request on, and tells the link that it began."""
+    """Passes a request on, and notes on its link that it began."""
 
     def __init__(self, inner: HTTPMessageDelegate, link: _Link) -> None:
         self._inner = inner
@@ -274,25 +274,25 @@ class _Followed(HTTPMessageDelegate):
 
 
 SETTLE_SECONDS = 0.1
-"""How long after `refuse_new` connections that were being made still come into the queue: one way over the network."""
+"""How long connections may still reach the queue after `refuse_new`: the time of one way over the network."""
 
 _BACKLOG = 1024
-# Linux's number; Python has no name for it.
+# The number on Linux; Python has no name for it.
 _SO_ATTACH_FILTER = 26
 
-# Classic BPF, run on each TCP segment that comes to the socket: drop those that ask for a new connection.
-# Byte 13 of the TCP header has the flags (RFC 9293 §3.1); SYN without ACK begins a connection.
+# Classic BPF, run on each TCP segment that reaches the socket: drop segments that open a new connection.
+# Byte 13 of the TCP header contains the flags (RFC 9293 §3.1); SYN without ACK opens a connection.
 _DROP_SYN = (
     (0x30, 0, 0, 13),  # load byte 13
     (0x54, 0, 0, 0x12),  # keep SYN and ACK
     (0x15, 0, 1, 0x02),  # SYN alone?
-    (0x06, 0, 0, 0),  # then take nothing of it
-    (0x06, 0, 0, 0xFFFFFFFF),  # else all
+    (0x06, 0, 0, 0),  # if so, drop the segment
+    (0x06, 0, 0, 0xFFFFFFFF),  # otherwise accept all of it
 )
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen on a port of a host, one for each of its addresses; port 0 is a free one.
+    """Return sockets that listen on a port of a host, one for each of its addresses; port 0 picks a free port.
 
     Raises:
         OSError: the port is taken, or the host has no such address.
@@ -300,15 +300,15 @@ def bind(host: str, port: int) -> list[socket.socket]:
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     with contextlib.ExitStack() as opened:
         sockets: list[socket.socket] = []
-        # An address can come twice, and IPv6 without a kernel that has it.
+        # An address can occur twice, and IPv6 can occur on a kernel without it.
         for family, kind, protocol, _, address in dict.fromkeys(found):
             if family not in (socket.AF_INET, socket.AF_INET6):
                 continue
             listener = opened.enter_context(socket.socket(family, kind, protocol))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # although earlier connections linger
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # even if earlier connections linger
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            # A free port is to be the same for all.
+            # All addresses share the same free port.
             listener.bind((address[0], sockets[0].getsockname()[1] if sockets and not port else port, *address[2:]))
             listener.setblocking(False)
             listener.listen(_BACKLOG)
@@ -318,7 +318,7 @@ def bind(host: str, port: int) -> list[socket.socket]:
 
 
 def urls(sockets: Sequence[socket.socket]) -> list[str]:
-    """Where sockets listen, as URLs."""
+    """Return the URLs that sockets listen on."""
     found = []
     for each in sockets:
         host, port = each.getsockname()[:2]
@@ -327,12 +327,12 @@ def urls(sockets: Sequence[socket.socket]) -> list[str]:
 
 
 def refuse_new(sockets: Sequence[socket.socket]) -> None:
-    """Let no new connection into the queue, in any process that shares the socket; on Linux.
+    """Let no new connections into the queue, in any process that shares the socket; on Linux only.
 
-    Closing a listening socket resets the connections in its queue: to those clients they are open, and perhaps the
-    request is sent. So the queue is emptied first, and nothing may come into it after that. A client that comes now
-    gets no answer, tries again after a second by itself, and is refused then, with nothing lost. Elsewhere than on
-    Linux a connection that comes between emptying and closing is reset.
+    Closing a listening socket resets the connections in its queue, although their clients consider them open and
+    may have sent a request. So the queue is emptied first, and nothing may enter it after that. A client that connects
+    now gets no answer, tries again by itself after a second, and is then refused, so nothing is lost. On other systems,
+    a connection that arrives between emptying and closing is reset.
     """
     if sys.platform != "linux":
         return
@@ -340,19 +340,19 @@ def refuse_new(sockets: Sequence[socket.socket]) -> None:
     program = ctypes.create_string_buffer(code, len(code))
     filters = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
     for each in sockets:
-        with contextlib.suppress(OSError):  # a kernel without it: as on other systems
+        with contextlib.suppress(OSError):  # without kernel support we do the same as on other systems
             each.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filters)
 
 
 def accept_waiting(listener: socket.socket, most: int) -> Iterator[tuple[socket.socket, tuple[object, ...]]]:
-    """The connections that wait in a queue, with the addresses of their clients.
+    """Yield the connections that wait in a queue, with the addresses of their clients.
 
     Args:
-        listener: the queue; it must not block.
-        most: how many to take at most.
+        listener: the listening socket; it must not block.
+        most: how many connections to accept at most.
 
     Raises:
-        OSError: there are no file descriptors left.
+        OSError: no file descriptors are available.
     """
     for _ in range(most):
         try:
@@ -360,4 +360,4 @@ def accept_waiting(listener: socket.socket, most: int) -> Iterator[tuple[socket.
         except (BlockingIOError, InterruptedError):
             return
         except ConnectionAbortedError:
-            continue  # it went while it waited
+            continue  # the client closed it while it waited

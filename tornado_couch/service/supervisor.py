@@ -1,7 +1,7 @@
-"""Several processes that serve on the same sockets: started, watched, replaced, and stopped together.
+"""Supervises several processes that serve on the same sockets: starts, watches, replaces and stops them.
 
-All share the listening sockets that were bound before they were made, rather than have one each (SO_REUSEPORT):
-the queue of a process that dies would die with it, and so do the connections in it.
+All of them share the listening sockets, which were bound before the processes were created. If each had its own
+(SO_REUSEPORT), the queue of a process that dies would die with it, along with the connections in it.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ __all__ = ["Supervisor", "Worker"]
 
 logger = logging.getLogger("tornado_couch.serving")
 
-_STABLE_SECONDS = 5.0  # who lives so long did not die of how it starts
+_STABLE_SECONDS = 5.0  # a process that lives this long did not die of a faulty start
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 30.0
-_KILL_AFTER_SECONDS = 5.0  # beyond the time that a process has to stop by itself
+_KILL_AFTER_SECONDS = 5.0  # after the time that a process has for stopping by itself
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 Run = Callable[["Worker", int], int]
-"""Does a worker's work in its own process: given the worker and a pipe to the parent, gives the exit status."""
+"""Does a worker's work in its own process: takes the worker and a pipe to the parent, returns the exit status."""
 
 
 @dataclass
 class Worker:
-    """A process.
+    """A worker process.
 
     Attributes:
-        number: a small one that no other living process has.
+        number: a small number that no other living process has.
         pid: its process id.
-        started: when, by the monotonic clock.
-        failures: how many before it, one taking the place of the other, died young.
-        pipe: where it says that it is ready; None once it has, or has died.
-        ready: whether it has said so.
-        replaces: whom it is to take the place of, until it has.
-        until: when it is killed; None as long as it is wanted.
+        started: when it started, on the monotonic clock.
+        failures: how many predecessors in a row died young.
+        pipe: the pipe on which it reports that it is ready; None once it has done so, or has died.
+        ready: whether it has reported that it is ready.
+        replaces: the worker that it will replace; None if none, or once it has.
+        until: when it will be killed; None as long as it is wanted.
     """
 
     number: int
@@ -60,17 +60,17 @@ class Worker:
 
 
 class Supervisor:
-    """Keeps processes running; to be made before there is an event loop or a thread.
+    """Keeps worker processes running; create it before there is an event loop or a thread.
 
-    SIGTERM and SIGINT stop all, in an orderly way and a second one at once. SIGHUP replaces the processes, one
-    after the other, each when the one that takes its place serves.
+    SIGTERM and SIGINT stop all processes, the first one gracefully, a second one at once. SIGHUP replaces the
+    processes one after the other, each as soon as its successor serves.
 
     Args:
-        run: what a process does.
-        processes: how many there are to be.
-        start_seconds: how long one may take to be ready.
-        stop_seconds: how long one may take to stop.
-        ended: called with the number of a process that is gone.
+        run: the function that a process runs.
+        processes: the number of processes.
+        start_seconds: how long a process may take until it is ready.
+        stop_seconds: how long a process may take to stop.
+        ended: called with the number of a process that has ended.
     """
 
     def __init__(
@@ -87,17 +87,17 @@ class Supervisor:
         self._stop_seconds = stop_seconds
         self._ended = ended
         self._workers: dict[int, Worker] = {}
-        # When to start another, and how many died young in its place.
+        # When to start another process, and how many of its predecessors died young.
         self._due: list[tuple[float, int]] = [(0.0, 0)] * processes
         self._replace: deque[Worker] = deque()
         self._served = False
         self._stopping = False
         self._status = 0
-        # Of this process alone; its end of the second pipe closes with it, however it ends.
+        # Only this process holds it; its end of the second pipe closes when this process ends, for whatever reason.
         self._wakeup = self._wakeup_writer = self._life = self._heartbeat = -1
 
     def watch(self) -> int:
-        """Start the processes and see to them until all is over; returns the exit status."""
+        """Start the processes and supervise them until all have ended; return the exit status."""
         with self._signals():
             while self._workers or not self._stopping:
                 self._start_due()
@@ -110,7 +110,7 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Let signals be read from a pipe, so that nothing is done in the middle of something else."""
+        """Read signals from a pipe, so that a handler never interrupts other work."""
         self._wakeup, self._wakeup_writer = os.pipe()
         self._life, self._heartbeat = os.pipe()
         os.set_blocking(self._wakeup, False)
@@ -127,7 +127,7 @@ class Supervisor:
                 os.close(descriptor)
 
     def _wait(self) -> None:
-        """Wait until a signal comes, a process says that it is ready, or it is time for something."""
+        """Wait for a signal, for a process to report that it is ready, or for the next deadline."""
         pipes = {worker.pipe: worker for worker in self._workers.values() if worker.pipe is not None}
         pause = max(0.0, min([0.5, *(due - time.monotonic() for due, _ in self._due)]))
         readable, _, _ = select.select([self._wakeup, *pipes], [], [], pause)
@@ -183,7 +183,7 @@ class Supervisor:
         self._workers[worker.pid] = worker
 
     def _become(self, worker: Worker, writer: int) -> None:
-        """Be the new process; never returns."""
+        """Become the new process; never returns."""
         status = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -197,14 +197,14 @@ class Supervisor:
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else 1
         except BaseException:
-            logger.exception("process %d cannot go on", os.getpid())
+            logger.exception("process %d failed", os.getpid())
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(status)  # what the parent registered to be done at its exit is not ours
+            os._exit(status)  # the parent's exit handlers must not run here
 
     def _heard(self, worker: Worker) -> None:
-        """A process says that it is ready, or its pipe ends because it died."""
+        """Handle a process that reports that it is ready, or whose pipe ends because it died."""
         if worker.pipe is not None:
             worker.ready = bool(os.read(worker.pipe, 1))
             os.close(worker.pipe)
@@ -233,20 +233,20 @@ class Supervisor:
                 self._gone(self._workers.pop(pid), os.waitstatus_to_exitcode(status))
 
     def _gone(self, worker: Worker, status: int) -> None:
-        self._heard(worker)  # what it said last, if anything
+        self._heard(worker)  # its last report, if any
         self._ended(worker.number)
         if worker.until is not None:
-            # One that was told to stop before it could listen to that has nothing to answer.
+            # A process that was told to stop before it could handle signals has done nothing wrong.
             if self._stopping and status not in (0, -signal.SIGTERM):
                 self._status = self._status or 1
             return
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         logger.error("process %d %s", worker.pid, how)
         if worker.replaces is not None:
-            logger.error("the processes are not replaced: the new one cannot start")
+            logger.error("keeping the old processes: a new one could not start")
             self._replace.clear()
         elif not self._served:
-            self._status = status if status > 0 else 1  # it could never have worked: say so at once
+            self._status = status if status > 0 else 1  # it never worked, so we report that at once
             self._stop()
         else:
             self._start_again(worker)
@@ -258,10 +258,10 @@ class Supervisor:
         self._due.append((now + pause, failures))
 
     def _check_times(self) -> None:
-        """Kill who takes too long to be ready, or to stop."""
+        """Kill processes that take too long to be ready or to stop."""
         now = time.monotonic()
         for worker in self._workers.values():
             late = worker.pipe is not None and now > worker.started + self._start_seconds
             if late or (worker.until is not None and now > worker.until):
-                logger.error("process %d takes too long and is killed", worker.pid)
+                logger.error("process %d took too long, killing it", worker.pid)
                 self._tell(worker, signal.SIGKILL)

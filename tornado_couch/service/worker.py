@@ -1,4 +1,4 @@
-"""One process of a service: it makes the application, serves it, and stops without losing a request."""
+"""A worker process of a service: creates the application, serves it, and stops without losing a request."""
 
 from __future__ import annotations
 
@@ -24,28 +24,29 @@ __all__ = ["RETIRE", "Duty", "ServeOptions", "application_arguments", "applicati
 logger = logging.getLogger("tornado_couch.serving")
 
 RETIRE = signal.SIGUSR2
-"""Tells a worker that another has taken its place: it stops, and leaves what waits in the queue to the others."""
+"""Tells a worker that another has replaced it: it stops, and leaves waiting connections to the others."""
 
-# The application's setting under which handlers keep the key of their cursors, where it was given no secret.
+# The application's setting that holds the key of cursors, if no secret was configured.
 _CURSOR_KEY = "_tornado_couch_cursor_key"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions:
-    """How to serve; times are in seconds.
+    """Options for serving an application; times are in seconds.
 
     Attributes:
         host: the address to listen on; "" for all.
-        port: the port; 0 for a free one.
-        processes: how many; 0 for one for each CPU.
-        xheaders: take a client's address and protocol from X-Forwarded-For, X-Real-Ip and X-Forwarded-Proto.
-        proxies: whose word is taken for that, as networks; everybody's if there are none.
+        port: the port; 0 picks a free one.
+        processes: the number of processes; 0 for one for each CPU.
+        xheaders: read a client's address and protocol from X-Forwarded-For, X-Real-Ip and X-Forwarded-Proto.
+        proxies: the networks of proxies that are trusted to set these; if empty, all are trusted.
         start_seconds: how long a process may take until it serves.
-        drain_seconds: how long, once told to stop, to go on as before, but not ready: until load balancers know.
-        stop_seconds: how long after that requests may take that are under way.
-        idle_seconds: how long a connection without a request is kept, and how long a request's header may take.
+        drain_seconds: how long a process that is told to stop goes on serving while reporting that it is not ready, so
+          that load balancers notice.
+        stop_seconds: how long requests in progress may take after that.
+        idle_seconds: how long a connection without a request stays open, and how long a request's header may take.
         body_seconds: how long a request's content may take.
-        event_loop: which one, of `EventLoop`.
+        event_loop: the event loop, one of `EventLoop`.
     """
 
     host: str = "127.0.0.1"
@@ -63,12 +64,12 @@ class ServeOptions:
 
 @dataclass(frozen=True)
 class Duty:
-    """What a process is told by the one that made it.
+    """What a process receives from its parent.
 
     Attributes:
-        secret: the same for all processes, for what clients carry from one to another.
-        ready: called when connections are taken.
-        parent: a pipe whose other end closes when the parent is gone; None where there is no parent.
+        secret: the same for all processes, for data that clients carry from one to another.
+        ready: called when the process accepts connections.
+        parent: a pipe whose other end closes when the parent dies; None if there is no parent.
     """
 
     secret: bytes
@@ -77,11 +78,11 @@ class Duty:
 
 
 class _NotServable(TypeError):
-    """What was given gives no application."""
+    """The given target does not return an application."""
 
 
 class _Orders:
-    """What signals tell this process to do."""
+    """The orders that signals give to this process."""
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
@@ -91,13 +92,13 @@ class _Orders:
         self._main = asyncio.current_task()
 
     def listen(self, parent: int | None) -> None:
-        """Take orders by signals, or by the parent's end."""
+        """Receive orders from signals, or from the end of the parent."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         if parent is None:
             loop.add_signal_handler(signal.SIGINT, self._stop)
             return
-        # Ctrl-C goes to the whole group: the parent hears it too, and tells us.
+        # Ctrl-C goes to the whole process group: the parent receives it too, and tells us.
         for number in (signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, lambda: None)
         loop.add_signal_handler(RETIRE, self._retire)
@@ -108,7 +109,7 @@ class _Orders:
             self.at_once.set()
         self.stop.set()
         if not self.serving and self._main is not None:
-            self._main.cancel()  # there is nothing to answer yet, or nothing any more
+            self._main.cancel()  # no requests to answer: not yet, or no longer
 
     def _retire(self) -> None:
         self.retire = True
@@ -116,20 +117,20 @@ class _Orders:
 
     def _orphaned(self, parent: int) -> None:
         asyncio.get_running_loop().remove_reader(parent)
-        logger.error("the parent process is gone")
+        logger.error("the parent process has died")
         self._stop()
 
 
 @asynccontextmanager
 async def application_of(target: Any, *arguments: Any) -> AsyncIterator[tornado.web.Application]:
-    """The application that a target gives, for as long as it is served.
+    """Yield the application that a target returns, for as long as it is served.
 
     Args:
-        target: an application; or a function, plain, async or an async context manager, that gives one.
-        arguments: for the function, where it takes any.
+        target: an application; or a function, plain, async or an async context manager, that returns one.
+        arguments: arguments for the function, if it takes any.
 
     Raises:
-        TypeError: it gives none.
+        TypeError: the target does not return an application.
     """
     made = target
     if not isinstance(target, tornado.web.Application) and callable(target):
@@ -144,7 +145,7 @@ async def application_of(target: Any, *arguments: Any) -> AsyncIterator[tornado.
 
 
 def application_arguments(target: Any, *offered: Any) -> tuple[Any, ...]:
-    """What of the arguments offered a function takes: all, or none."""
+    """Return the arguments to pass to a function: all that are offered, or none if it takes none."""
     try:
         inspect.signature(target).bind(*offered)
     except (TypeError, ValueError):
@@ -154,7 +155,7 @@ def application_arguments(target: Any, *offered: Any) -> tuple[Any, ...]:
 
 def _checked(made: Any) -> tornado.web.Application:
     if not isinstance(made, tornado.web.Application):
-        raise _NotServable(f"what is to be served is no Tornado application but {type(made).__name__}")
+        raise _NotServable(f"the target must return a Tornado application, not {type(made).__name__}")
     return made
 
 
@@ -163,10 +164,10 @@ async def work(
 ) -> int:
     """Serve until a signal ends it.
 
-    SIGTERM and SIGINT end it in an orderly way, and a second one at once.
+    SIGTERM and SIGINT end it gracefully, a second one at once.
 
     Returns:
-        The exit status: 0; 1 where requests were cut off at the deadline; 2 where there is nothing to serve.
+        The exit status: 0; 1 if requests were cut off at the deadline; 2 if there is nothing to serve.
     """
     orders = _Orders()
     orders.listen(duty.parent)
@@ -181,7 +182,9 @@ async def work(
     except asyncio.CancelledError:
         if not orders.stop.is_set():
             raise
-    logger.info("process %d stops; %s", os.getpid(), f"{cut} requests were cut off" if cut else "all is answered")
+    logger.info(
+        "process %d stopped; %s", os.getpid(), f"{cut} requests were cut off" if cut else "all requests answered"
+    )
     return 1 if cut else 0
 
 
@@ -192,7 +195,7 @@ async def _serve(
     duty: Duty,
     orders: _Orders,
 ) -> int:
-    """Serve until it is told to stop; how many requests were cut off then."""
+    """Serve until the process is told to stop; return how many requests were cut off then."""
     server = Server(
         application,
         xheaders=options.xheaders,
@@ -204,7 +207,7 @@ async def _serve(
     server.accept_from(sockets)
     orders.serving = True
     duty.ready()
-    logger.info("process %d serves", os.getpid())
+    logger.info("process %d is serving", os.getpid())
     await orders.stop.wait()
     try:
         return await _end(server, application, sockets, options, orders)
@@ -219,7 +222,7 @@ async def _end(
     options: ServeOptions,
     orders: _Orders,
 ) -> int:
-    """Stop in an orderly way; how many requests were cut off."""
+    """Stop gracefully; return how many requests were cut off."""
     if not orders.retire:
         application.settings[STOPPING] = True
         await _unless(orders.at_once, asyncio.sleep(options.drain_seconds))
@@ -231,7 +234,7 @@ async def _end(
 
 
 async def _unless(event: asyncio.Event, waiting: Awaitable[Any]) -> Any:
-    """What is waited for; None if the event comes first."""
+    """Return what the coroutine returns, or None if the event comes first."""
     tasks = [asyncio.ensure_future(waiting), asyncio.ensure_future(event.wait())]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

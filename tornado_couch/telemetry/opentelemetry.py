@@ -1,9 +1,9 @@
-"""Spans for OpenTelemetry, by its own API: the extra `[otel]`. The service brings the SDK and an exporter.
+"""Spans for OpenTelemetry, through its API: the extra `[otel]`. The service supplies the SDK and an exporter.
 
     app = Application([*resource(…)], observers=[Tracing()])
 
-Names and attributes are those of the semantic conventions (https://opentelemetry.io/docs/specs/semconv/) for HTTP
-servers and for CouchDB's clients. Paths and keys are left out: there are routes, and CouchDB's paths without ids.
+Names and attributes follow the semantic conventions (https://opentelemetry.io/docs/specs/semconv/) for HTTP
+servers and for CouchDB clients. Paths and keys are left out: spans have routes, and CouchDB's paths without ids.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ except ImportError as error:
     raise ImportError("Tracing needs opentelemetry-api: pip install 'tornado-couch[otel]'") from error
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
-# What CouchDB answers in the ordinary course of things.
+# CouchDB's regular answers, which are not errors.
 _NO_ERRORS = frozenset({"404", "409", "412"})
 _SYSTEM = {"db.system.name": "couchdb"}
 
 
 class Tracing(Observer):
-    """Makes a span of each request and of each exchange with CouchDB; what the store meets is an event of these.
+    """Creates a span for each request and each exchange with CouchDB, and span events for what the store reports.
 
-    A request that brings `traceparent` (https://www.w3.org/TR/trace-context/) goes on with the caller's trace. All
-    that is done for a request is below its span, in tasks that its handler starts as well.
+    A request with `traceparent` (https://www.w3.org/TR/trace-context/) continues the caller's trace. Everything
+    that is done for a request is below its span, even in tasks that its handler starts.
 
     Args:
-        provider: where spans go; the global one if None.
+        provider: creates the spans; None for the global one.
     """
 
     def __init__(self, provider: TracerProvider | None = None) -> None:
         self._tracer = trace.get_tracer("tornado_couch", tracer_provider=provider)
 
     def request_began(self, route: str, method: str, headers: Mapping[str, str]) -> None:
-        """Begin a span, and make it the current one of the request's context."""
+        """Start a span, and make it the current one of the request's context."""
         known = method if method in _METHODS else "_OTHER"
         attributes = {"http.request.method": known}
         if route:
@@ -51,7 +51,7 @@ class Tracing(Observer):
         caller = propagate.extract(headers)
         name = f"{'HTTP' if known == '_OTHER' else known} {route}".strip()
         span = self._tracer.start_span(name, context=caller, kind=SpanKind.SERVER, attributes=attributes)
-        # Never detached: the context is the request's own, and goes with it.
+        # We never detach it: the context belongs to the request and ends with it.
         otel_context.attach(trace.set_span_in_context(span, caller))
 
     def request_ended(self, route: str, method: str, status: int | None, seconds: float) -> None:  # noqa: ARG002
@@ -67,7 +67,7 @@ class Tracing(Observer):
         span.end()
 
     def exchange_ended(self, method: str, template: str, outcome: str, seconds: float) -> None:
-        """Make a span of an exchange that is over."""
+        """Create a span for an exchange that has ended."""
         attributes = {**_SYSTEM, "db.operation.name": f"{method} {template}"}
         if outcome.isdecimal():
             attributes["db.response.status_code"] = outcome
@@ -75,11 +75,11 @@ class Tracing(Observer):
         self._made(f"{method} {template}", seconds, attributes, outcome if failed else "")
 
     def group_awaited(self, kind: str, seconds: float) -> None:
-        """Make a span of a call that left with others; the exchange of them all is below nobody's."""
+        """Create a span for a call that was sent in a group; the exchange of the whole group has no parent."""
         self._made(f"grouped {kind}", seconds, {**_SYSTEM, "db.operation.name": f"grouped {kind}"})
 
     def conflict_met(self, kind: str) -> None:
-        """Note it on the current span; so too the others."""
+        """Add an event to the current span; the methods below do so too."""
         _note("conflict", kind)
 
     def retried(self, kind: str, seconds: float) -> None:

@@ -1,10 +1,10 @@
-"""Metrics for Prometheus, by its own client library: the extra `[metrics]`.
+"""Metrics for Prometheus, through its own client library: the extra `[metrics]`.
 
     metrics = Metrics()
     app = Application([*resource(…), *metrics_routes(database, metrics, policy=…)], observers=[metrics])
 
-Each label has few values, whatever clients send: routes are patterns, methods those that HTTP has, and CouchDB's
-paths have no names and ids in them.
+Each label has few values, whatever clients send: routes are patterns, methods are HTTP's own, and CouchDB's
+paths contain no names or ids.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ except ImportError as error:
     raise ImportError("Metrics needs prometheus-client: pip install 'tornado-couch[metrics]'") from error
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""The environment variable with the folder in which several processes share their numbers; prometheus-client's."""
+"""prometheus-client's environment variable for the folder in which several processes share their numbers."""
 
 WORKER_VARIABLE = "TORNADO_COUCH_WORKER"
-"""The environment variable with a worker's number: a worker that takes another's place goes on with its numbers."""
+"""The environment variable with a worker's number: a worker that replaces another continues its numbers."""
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""The bounds of the histograms of times: from a request that CouchDB is not asked for to one that times out."""
+"""The bounds of the time histograms: from a request that needs no exchange with CouchDB to one that times out."""
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _BYTES = tuple(4.0**power for power in range(4, 13))  # 256 bytes to 16 MiB
@@ -48,33 +48,33 @@ class _Instruments:
     def __init__(self, prefix: str, seconds: Sequence[float]) -> None:
         self.registry = CollectorRegistry()
         self._named: dict[str, Any] = {"namespace": prefix, "registry": self.registry}
-        self.requests = self._times("request", "Requests of clients", ["resource", "method", "status"], seconds)
-        self.requests_in_flight = self._gauge("requests_in_flight", "Requests of clients under way")
+        self.requests = self._times("request", "Requests from clients", ["resource", "method", "status"], seconds)
+        self.requests_in_flight = self._gauge("requests_in_flight", "Requests from clients in progress")
         self.exchanges = self._times("couchdb_exchange", "Requests to CouchDB", ["method", "path", "outcome"], seconds)
-        self.exchanges_in_flight = self._gauge("couchdb_exchanges_in_flight", "Requests to CouchDB under way")
+        self.exchanges_in_flight = self._gauge("couchdb_exchanges_in_flight", "Requests to CouchDB in progress")
         self.pool_wait = self._times("couchdb_pool_wait", "Waits for a connection to CouchDB", [], seconds)
         self.group_sizes = Histogram(
-            "group_size", "Reads or writes in one request to CouchDB", ["kind"], buckets=_SIZES, **self._named
+            "group_size", "Reads or writes per request to CouchDB", ["kind"], buckets=_SIZES, **self._named
         )
         self.group_bytes = Histogram(
             "group_bytes", "Content of a grouped request to CouchDB", ["kind"], buckets=_BYTES, **self._named
         )
         self.group_wait = self._times("group_wait", "Grouped reads and writes", ["kind"], seconds)
         self.cache_reads = self._counter("cache_reads", "Reads that looked into the cache", "outcome")
-        self.conflicts = self._counter("conflicts", "Writes that found another writer faster", "type")
-        self.retries = self._counter("retries", "Writes tried again after a conflict", "type")
-        self.retry_seconds = self._counter("retry_delay_seconds", "Time between such tries", "type")
-        self.exhausted = self._counter("retries_exhausted", "Writes given up after conflicts at every try", "type")
+        self.conflicts = self._counter("conflicts", "Writes that met a conflict", "type")
+        self.retries = self._counter("retries", "Retries of writes after a conflict", "type")
+        self.retry_seconds = self._counter("retry_delay_seconds", "Time between retries of writes", "type")
+        self.exhausted = self._counter("retries_exhausted", "Writes given up after a conflict at every try", "type")
         self.lost_answers = self._counter("lost_answers", "Writes whose answer was lost", "type", "landed")
         self.reconciliations = self._counter("reconciliations", "Documents whose leaves were merged", "type")
         self.merged_leaves = self._counter("reconciled_leaves", "Leaves that were merged", "type")
-        self.signature_failures = self._counter("signature_failures", "Documents that did not verify", "reason")
+        self.signature_failures = self._counter("signature_failures", "Documents with an invalid signature", "reason")
 
     def _times(self, name: str, text: str, labels: list[str], seconds: Sequence[float]) -> Histogram:
         return Histogram(f"{name}_seconds", f"{text}: how long they take", labels, buckets=seconds, **self._named)
 
     def _gauge(self, name: str, text: str) -> Gauge:
-        # "live": the numbers of a process that is gone do not count.
+        # "live": numbers of processes that have ended do not count.
         return Gauge(name, text, multiprocess_mode="livesum", **self._named)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -82,14 +82,14 @@ class _Instruments:
 
 
 class Metrics(Observer):
-    """Counts what a service does, and says it in Prometheus' formats.
+    """Counts what a service does, and exports it in Prometheus' formats.
 
-    Give it to the application (`observers=[metrics]`), and to each `Couch` that no mounted resource uses. Under
-    `serve(processes=N)` every process answers with the numbers of all.
+    Pass it to the application (`observers=[metrics]`), and to each `Couch` that no mounted resource uses. Under
+    `serve(processes=N)` every process answers with the numbers of all processes.
 
     Args:
-        prefix: of every metric's name.
-        seconds: the bounds of the histograms of times.
+        prefix: the prefix of every metric's name.
+        seconds: the bounds of the time histograms.
     """
 
     def __init__(self, *, prefix: str = "tornado_couch", seconds: Sequence[float] = SECONDS) -> None:
@@ -98,13 +98,13 @@ class Metrics(Observer):
 
     @cached_property
     def _is(self) -> _Instruments:
-        # Made at first use: in a worker process, and not in the one that it was forked from.
+        # Created at first use: in the worker process, not in the one that it was forked from.
         number = os.environ.get(WORKER_VARIABLE)
         if self._shared and number is not None:
-            # prometheus-client would tell processes apart by their ids. A letter, so that it is none of these.
+            # prometheus-client identifies processes by their ids. The letter keeps ours distinct from those.
             values.ValueClass = values.MultiProcessValue(lambda: f"w{number}")  # type: ignore[no-untyped-call]
         elif self._shared and not values.ValueClass._multiprocess:
-            # It chooses when it is imported, which may have been before there was a folder.
+            # prometheus-client chooses this when it is imported, perhaps before there was a folder.
             values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
         return _Instruments(self._prefix, self._seconds)
 
@@ -114,13 +114,13 @@ class Metrics(Observer):
 
     @property
     def registry(self) -> CollectorRegistry:
-        """Where the metrics are, for metrics of the service's own; these need the same prefix in no way."""
+        """The registry of the metrics, for the service's own metrics too; these do not need the prefix."""
         return self._is.registry
 
-    # ------------------------------------------------------------ what is told
+    # ------------------------------------------------------------ observing
 
     def request_began(self, route: str, method: str, headers: Mapping[str, str]) -> None:  # noqa: ARG002
-        """Count a request as under way."""
+        """Count a request as in progress."""
         self._is.requests_in_flight.inc()
 
     def request_ended(self, route: str, method: str, status: int | None, seconds: float) -> None:
@@ -130,7 +130,7 @@ class Metrics(Observer):
         self._is.requests.labels(*labels).observe(seconds)
 
     def exchange_began(self, method: str, template: str) -> None:  # noqa: ARG002
-        """Count an exchange as under way."""
+        """Count an exchange as in progress."""
         self._is.exchanges_in_flight.inc()
 
     def exchange_ended(self, method: str, template: str, outcome: str, seconds: float) -> None:
@@ -152,7 +152,7 @@ class Metrics(Observer):
         self._is.group_wait.labels(kind).observe(seconds)
 
     def cache_asked(self, hit: bool) -> None:
-        """Count a hit or a miss."""
+        """Count a hit or a miss of the cache."""
         self._is.cache_reads.labels("hit" if hit else "miss").inc()
 
     def conflict_met(self, kind: str) -> None:
@@ -160,7 +160,7 @@ class Metrics(Observer):
         self._is.conflicts.labels(kind).inc()
 
     def retried(self, kind: str, seconds: float) -> None:
-        """Count one more try, and the pause before it."""
+        """Count one more attempt, and the pause before it."""
         self._is.retries.labels(kind).inc()
         self._is.retry_seconds.labels(kind).inc(seconds)
 
@@ -178,19 +178,19 @@ class Metrics(Observer):
         self._is.merged_leaves.labels(kind).inc(leaves)
 
     def signature_failed(self, reason: str) -> None:
-        """Count a document that did not verify."""
+        """Count a document whose signature is not valid."""
         self._is.signature_failures.labels(reason).inc()
 
-    # ------------------------------------------------------------ what is said
+    # ------------------------------------------------------------ exporting
 
     async def expose(
         self, measured: Mapping[str, DatabaseMetrics | None], *, openmetrics: bool = False
     ) -> tuple[str, bytes]:
-        """All metrics as text.
+        """Return all metrics as text.
 
         Args:
-            measured: metrics of databases by name, as they are now; None for one that could not be asked.
-            openmetrics: in the OpenMetrics 1.0 format, and not Prometheus' own.
+            measured: the current metrics of databases by name; None for a database that does not answer.
+            openmetrics: whether to use the OpenMetrics 1.0 format instead of Prometheus' own.
 
         Returns:
             The media type, and the text.
@@ -215,7 +215,7 @@ class Metrics(Observer):
 
 
 class _Family:
-    """Hands out what there is; nothing is described beforehand, so that nothing is collected twice."""
+    """Yields metrics without describing them beforehand, so that nothing is collected twice."""
 
     def __init__(self, families: Any) -> None:
         self._families = families
@@ -229,15 +229,15 @@ class _Family:
 
 
 def _database_families(prefix: str, measured: Mapping[str, DatabaseMetrics | None]) -> list[Metric]:
-    up = _gauge(prefix, "database_up", "Whether the database could be asked", "database")
-    documents = _gauge(prefix, "database_documents", "Documents, design documents among them", "database")
+    up = _gauge(prefix, "database_up", "Whether the database answers", "database")
+    documents = _gauge(prefix, "database_documents", "Documents, including design documents", "database")
     deleted = _gauge(prefix, "database_deleted_documents", "Tombstones", "database")
     sizes = _gauge(prefix, "database_bytes", "Size of the database without its views", "database", "size")
-    waste = _gauge(prefix, "database_fragmentation_ratio", "What compaction would free", "database")
+    waste = _gauge(prefix, "database_fragmentation_ratio", "The share that compaction would free", "database")
     labels = "database", "design_document"
     view_sizes = _gauge(prefix, "view_bytes", "Size of a design document's index", *labels, "size")
-    view_waste = _gauge(prefix, "view_fragmentation_ratio", "What compaction would free", *labels)
-    pending = _gauge(prefix, "view_updates_pending", "Changes that the index has not seen", *labels)
+    view_waste = _gauge(prefix, "view_fragmentation_ratio", "The share that compaction would free", *labels)
+    pending = _gauge(prefix, "view_updates_pending", "Changes that the index has not yet processed", *labels)
     for name, found in measured.items():
         up.add_metric([name], found is not None)
         if found is None:

@@ -279,9 +279,9 @@ WEAK = rsa.generate_private_key(65537, 1024)
     [
         (pem(EC), {"algorithms": []}, "must be a list"),
         (pem(EC), {"algorithms": "ES256"}, "must be a list"),
-        (pem(EC), {"algorithms": ["none"]}, "no algorithm"),
-        (pem(EC), {"algorithms": ["ES256", "none"]}, "no algorithm"),
-        (pem(EC), {"algorithms": ["ES257"]}, "no algorithm"),
+        (pem(EC), {"algorithms": ["none"]}, "not a signing algorithm"),
+        (pem(EC), {"algorithms": ["ES256", "none"]}, "not a signing algorithm"),
+        (pem(EC), {"algorithms": ["ES257"]}, "not a signing algorithm"),
         (pem(EC), {"algorithms": ["ES256", "HS256"]}, "together"),
         (pem(EC), {"algorithms": ["HS256"]}, "fits none"),
         (pem(EC), {"algorithms": ["RS256"]}, "fits none"),

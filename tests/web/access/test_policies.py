@@ -348,7 +348,7 @@ def test_a_policy_of_ones_own_that_limits_lists_is_known_to() -> None:
             return "ownedBy", "me"
 
     assert (AllowAny() & Mine()).restriction(None, Diary) == ("ownedBy", "me")
-    with pytest.raises(ValueError, match="alternatives"):
+    with pytest.raises(ValueError, match="alternative"):
         (AllowAny() | Mine()).check(Diary)
 
 
