@@ -12,6 +12,7 @@ import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from tests import oldest  # noqa: F401 - before any test
+from tests.faults import FaultProxy
 from tornado_couch import Couch, Database
 
 # How long an example takes is not what is tested; on a busy machine one in thousands takes far longer.
@@ -44,3 +45,10 @@ async def database(couch: Couch) -> AsyncIterator[Database]:
     await couch.create_database(name)
     yield couch[name]
     await couch.delete_database(name)
+
+
+@pytest.fixture
+async def proxy(server_url: str) -> AsyncIterator[FaultProxy]:
+    """A proxy before CouchDB, which sees every request and commits the faults that a test adds."""
+    async with FaultProxy(server_url) as running:
+        yield running

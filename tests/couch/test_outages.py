@@ -26,13 +26,6 @@ from tornado_couch.couch import Couch, Database, Timeout
 
 
 @pytest.fixture
-async def proxy(server_url: str) -> AsyncIterator[FaultProxy]:
-    """A proxy before the server."""
-    async with FaultProxy(server_url) as running:
-        yield running
-
-
-@pytest.fixture
 async def behind(proxy: FaultProxy, database: Database) -> AsyncIterator[Database]:
     """The database as it is seen through the proxy."""
     async with Couch(proxy.url, timeout=Timeout(read=1)) as couch:

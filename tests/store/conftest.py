@@ -1,4 +1,4 @@
-"""Two servers that replicate to each other, as two data centres do."""
+"""A key ring, and two servers that replicate to each other, as two data centres do."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ import pytest
 from tornado_couch import Couch, Database
 from tornado_couch.couch import names
 from tornado_couch.embedded.server import BackgroundCouch
+from tornado_couch.security import KeyRing
 
 SECOND = [
     "embedded",
     *(["COUCHDB_URL"] if os.environ.get("COUCHDB_URL") and os.environ.get("COUCHDB_URL_2") else []),
 ]
+
+
+@pytest.fixture(scope="module")
+def ring() -> KeyRing:
+    """Keys that sign and encrypt."""
+    return KeyRing.create()
 
 
 @pytest.fixture(scope="session", params=SECOND)

@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 
+from tests.store.models import Fruit, Note, Person, Place
 from tornado_couch import (
-    CreatedOn,
     Database,
     DocumentExists,
     DocumentNotFound,
-    Indexed,
-    Key,
-    Model,
     Retry,
     RevisionMismatch,
     Store,
-    UpdatedOn,
     install,
 )
 from tornado_couch.couch.bulk import BulkResult, BulkResults
 from tornado_couch.errors import Forbidden, InvalidDocument, OutcomeUnknown, TooLarge, Unavailable
 from tornado_couch.store import Creation, Deletion, Update
-
-
-class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
-    fruit_id: Key
-    color: Annotated[str, Indexed()]
-    created_on: CreatedOn
-    updated_on: UpdatedOn
-
-
-class Person(Model, type="person_v1.0", key="email"):
-    email: str
-    age: int = 0
-
-
-class Place(Model, type="place_v1.0", key="name", unique=True):
-    name: str
-    size: int = 0
-
-
-class Note(Model, type="note_v1.0"):
-    text: str
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ async def test_couchdb_agrees_with_jsonschema(database: Database) -> None:
     assert verdicts == {json.dumps(each): None if validator.is_valid(each) else "forbidden" for each in documents}
 
 
-class Stand(Model, type="stand_v1.0", key="name", unique=True, soft_delete=True):
+class StockedStand(Model, type="stand_v1.0", key="name", unique=True, soft_delete=True):
     name: str
     stock: Annotated[int, Merge.sum_of_changes] = 0
     created_on: CreatedOn
@@ -154,16 +154,16 @@ class Price(Model, type="price_v1.0", key="name", history=True):
 @pytest.fixture
 async def checked(database: Database) -> Store:
     """A store of models of which nothing is ever lost."""
-    installer = Installer(database.server, database=database.name, models=[Stand, Price], validate=True)  # type: ignore[arg-type]
+    installer = Installer(database.server, database=database.name, models=[StockedStand, Price], validate=True)  # type: ignore[arg-type]
     await installer.install()
     return Store(database, signer=RING)
 
 
 async def test_what_is_never_lost_is_never_refused(checked: Store) -> None:
     """Documents that are only marked as deleted, and those whose every version is kept."""
-    await checked.create(Stand(name="a"))
-    await checked.delete(Stand, "a")
-    await checked.restore(Stand, "a")
+    await checked.create(StockedStand(name="a"))
+    await checked.delete(StockedStand, "a")
+    await checked.restore(StockedStand, "a")
     await checked.create(Price(name="a"))
     await checked.update(Price, "a", lambda price: setattr(price, "amount", 2))
     await checked.delete(Price, "a")
@@ -179,6 +179,6 @@ async def test_a_merge_is_never_refused(checked: Store) -> None:
         leaf = {"_id": "stand:x", "_rev": f"1-{digest * 32}", "type": "stand_v1.0", "name": "x", "stock": 1}
         leaf |= {"created_on": moment, "updated_on": moment}
         assert await checked.database.bulk_docs([leaf], new_edits=False) == []
-    result = await unsigned.reconciliation.reconcile(Stand, "stand:x")
+    result = await unsigned.reconciliation.reconcile(StockedStand, "stand:x")
     assert (result.problems, result.merged, result.deleted) == ([], 1, 2)
-    assert (await unsigned.get(Stand, "x")).created_on.hour == 0
+    assert (await unsigned.get(StockedStand, "x")).created_on.hour == 0

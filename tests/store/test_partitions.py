@@ -45,7 +45,7 @@ class Sensor(Model, type="sensor_v1.0", key="serial", partition="site"):
     site: str
 
 
-class Note(Model, type="note_v1.0", partition="topic"):
+class PartitionedNote(Model, type="note_v1.0", partition="topic"):
     topic: str
 
 
@@ -53,7 +53,7 @@ class Note(Model, type="note_v1.0", partition="topic"):
 async def database(couch: Any) -> AsyncIterator[Database]:
     """A database with the models installed; that they have partitions makes it a partitioned one."""
     name = f"test-{uuid.uuid4().hex}"
-    await install(couch, name, [Reading, Sensor, Note])
+    await install(couch, name, [Reading, Sensor, PartitionedNote])
     yield couch[name]
     await couch.delete_database(name)
 
@@ -154,9 +154,9 @@ async def test_keys_of_the_client_s_own(store: Store) -> None:
 
 async def test_models_without_a_key(store: Store) -> None:
     """Ids that clients choose have to name the partition as well."""
-    note = Note(topic="a")
+    note = PartitionedNote(topic="a")
     assert (await store.create(note))._id.startswith("a:")
-    chosen = Note(topic="a")
+    chosen = PartitionedNote(topic="a")
     chosen._id = "b:1"
     with pytest.raises(ValidationFailed):
         await store.create(chosen)

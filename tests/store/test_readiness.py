@@ -11,7 +11,7 @@ from tornado_couch.models import design_documents
 from tornado_couch.store import Readiness, ReadinessCheck
 
 
-class Fruit(
+class CountedFruit(
     Model,
     type="fruit_v1.0",
     key="name",
@@ -34,18 +34,18 @@ async def fill(database: Database, count: int) -> None:
 
 async def test_an_installed_database_is_ready(database: Database) -> None:
     """An empty one at once."""
-    await install(database.server, database.name, [Fruit])  # type: ignore[arg-type]
-    assert await ReadinessCheck(database, [Fruit])() == Readiness()
+    await install(database.server, database.name, [CountedFruit])  # type: ignore[arg-type]
+    assert await ReadinessCheck(database, [CountedFruit])() == Readiness()
     assert await ReadinessCheck(database)() == Readiness()
 
 
 async def test_what_is_missing_is_named(couch: Couch, database: Database) -> None:
     """Each design document; of a database that is not there only that."""
-    found = await ReadinessCheck(database, [Fruit])()
-    names = [document["_id"].removeprefix("_design/") for document in design_documents(Fruit)]
+    found = await ReadinessCheck(database, [CountedFruit])()
+    names = [document["_id"].removeprefix("_design/") for document in design_documents(CountedFruit)]
     assert sorted(found.reasons) == sorted(f"the design document {name} is missing" for name in names)
     assert len(names) == 4
-    found = await ReadinessCheck(couch["no-such-database"], [Fruit])()
+    found = await ReadinessCheck(couch["no-such-database"], [CountedFruit])()
     assert len(found.reasons) == 1
     assert "no-such-database" in found.reasons[0]
     assert not found.ready
@@ -53,9 +53,9 @@ async def test_what_is_missing_is_named(couch: Couch, database: Database) -> Non
 
 async def test_an_index_that_is_not_built_gets_built_and_is_ready_then(database: Database) -> None:
     """Asking is enough; nobody has to query the views first. Mango's and reduced views too."""
-    await install(database.server, database.name, [Fruit])  # type: ignore[arg-type]
+    await install(database.server, database.name, [CountedFruit])  # type: ignore[arg-type]
     await fill(database, 60)
-    check = ReadinessCheck(database, [Fruit], max_pending=10)
+    check = ReadinessCheck(database, [CountedFruit], max_pending=10)
     first = await check()
 
     async def ready() -> bool:
@@ -68,8 +68,8 @@ async def test_an_index_that_is_not_built_gets_built_and_is_ready_then(database:
 
 async def test_an_index_that_was_built_may_lag_behind(database: Database) -> None:
     """Queries are slow then; taking the whole service away would be worse. A changed view is a new index."""
-    await install(database.server, database.name, [Fruit])  # type: ignore[arg-type]
-    check = ReadinessCheck(database, [Fruit], max_pending=10)
+    await install(database.server, database.name, [CountedFruit])  # type: ignore[arg-type]
+    check = ReadinessCheck(database, [CountedFruit], max_pending=10)
     assert (await check()).ready
     await fill(database, 60)
     assert (await check()).ready
@@ -77,13 +77,13 @@ async def test_an_index_that_was_built_may_lag_behind(database: Database) -> Non
 
 async def test_a_changed_view_is_an_index_to_build(database: Database) -> None:
     """The one that was built before does not count for it."""
-    await install(database.server, database.name, [Fruit])  # type: ignore[arg-type]
-    check = ReadinessCheck(database, [Fruit], max_pending=-1)
+    await install(database.server, database.name, [CountedFruit])  # type: ignore[arg-type]
+    check = ReadinessCheck(database, [CountedFruit], max_pending=-1)
     check._max_pending = 10**9
     assert (await check()).ready
     check._max_pending = -1  # nothing counts as built any more, but what was
     assert (await check()).ready
-    name = design_documents(Fruit)[0]["_id"]
+    name = design_documents(CountedFruit)[0]["_id"]
     document = await database.get(name)
     (view,) = document["views"].values()
     view["map"] = view["map"] + "\n"
@@ -94,7 +94,7 @@ async def test_a_changed_view_is_an_index_to_build(database: Database) -> None:
 async def test_a_couchdb_that_does_not_answer_is_not_waited_for() -> None:
     """The deadline is for all of it together, and what hangs is left."""
     async with FaultServer(stall) as server, Couch(server.url) as couch:
-        found = await asyncio.wait_for(ReadinessCheck(couch["db"], [Fruit], timeout=0.1)(), 5)
+        found = await asyncio.wait_for(ReadinessCheck(couch["db"], [CountedFruit], timeout=0.1)(), 5)
         assert found.reasons == ("CouchDB did not answer everything within 0.1 seconds",)
         assert len(server.requests) == 5
         await until(lambda: server.open == 0)
@@ -106,6 +106,6 @@ async def test_a_couchdb_that_fails_is_a_reason_without_secrets() -> None:
     async with FaultServer(failing) as server:
         url = server.url.replace("//", "//user:secret@")
         async with Couch(url) as couch:
-            found = await ReadinessCheck(couch["db"], [Fruit])()
+            found = await ReadinessCheck(couch["db"], [CountedFruit])()
     assert "broken" in found.reasons[0]
     assert "secret" not in str(found)

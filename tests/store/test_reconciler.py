@@ -26,7 +26,7 @@ FAST: dict[str, Any] = {
 }
 
 
-class Item(Model, type="item_v1.0", key="name", unique=True):
+class StockedItem(Model, type="item_v1.0", key="name", unique=True):
     name: str
     stock: Annotated[int, Merge.sum_of_changes] = 0
     verdict: Annotated[str | None, Merge.manual] = None
@@ -34,13 +34,13 @@ class Item(Model, type="item_v1.0", key="name", unique=True):
 
 @pytest.fixture
 async def store(database: Database) -> Store:
-    await install(database.server, database.name, [Item])  # type: ignore[arg-type]
+    await install(database.server, database.name, [StockedItem])  # type: ignore[arg-type]
     return Store(database)
 
 
 async def conflict(store: Store, name: str, first: dict[str, Any] | None = None, **members: Any) -> None:
     """A document with two leaves."""
-    await store.create(Item(name=name, **(first or {})))
+    await store.create(StockedItem(name=name, **(first or {})))
     leaf = {"_id": f"item:{name}", "_rev": "1-" + "f" * 32, "type": "item_v1.0", "name": name, "stock": 5, **members}
     assert not await store.database.bulk_docs([leaf], new_edits=False)
 
@@ -164,13 +164,13 @@ def test_a_lease_must_last_longer_than_it_takes_to_settle() -> None:
 async def test_what_is_and_what_comes_into_conflict_is_merged(store: Store) -> None:
     """What was before it began is in the view, what comes in the changes feed."""
     await conflict(store, "before")
-    async with Reconciler(store, [Item], **FAST) as reconciler:
+    async with Reconciler(store, [StockedItem], **FAST) as reconciler:
         await until(settled(store))
         for name in ("a", "b"):
             await conflict(store, name)
         await until(lambda: reconciler.stats.merged >= 3)
         await until(settled(store))
-        assert (await store.get(Item, "a")).stock == 5
+        assert (await store.get(StockedItem, "a")).stock == 5
         assert reconciler.stats.deleted == 3
     assert not reconciler.stats.leading
 
@@ -179,7 +179,7 @@ async def test_what_rules_leave_in_conflict_is_told_and_left(store: Store, caplo
     """Why, by id; in the log by type and property only. It is forgotten when somebody has decided."""
     await conflict(store, "a", {"verdict": "secret"}, verdict="bad")
     with caplog.at_level(logging.WARNING, "tornado_couch.store"):
-        async with Reconciler(store, [Item], **FAST) as reconciler:
+        async with Reconciler(store, [StockedItem], **FAST) as reconciler:
             await until(lambda: reconciler.stats.kept)
             assert [each["pointer"] for each in reconciler.stats.kept["item:a"]] == ["/verdict"]
             found = await store.reconciliation.read("item:a")
@@ -195,7 +195,7 @@ async def test_other_documents_are_passed_by(store: Store) -> None:
     for name in ("foreign", "_design/foreign"):
         await store.database.put({"_id": name})
         await store.database.bulk_docs([{"_id": name, "_rev": "1-" + "f" * 32}], new_edits=False)
-    async with Reconciler(store, [Item], **FAST) as reconciler:
+    async with Reconciler(store, [StockedItem], **FAST) as reconciler:
         await conflict(store, "a")
         await until(lambda: reconciler.stats.merged)
     assert len((await store.reconciliation.read("foreign")).revisions) == 2
@@ -203,7 +203,7 @@ async def test_other_documents_are_passed_by(store: Store) -> None:
 
 async def test_of_two_one_works_and_the_other_takes_over(store: Store) -> None:
     """At once when the first one is stopped, from where that was."""
-    first, second = (Reconciler(store, [Item], **FAST) for _ in range(2))
+    first, second = (Reconciler(store, [StockedItem], **FAST) for _ in range(2))
     async with second, first:
         await until(lambda: first.stats.leading or second.stats.leading)
         leader, other = (first, second) if first.stats.leading else (second, first)
@@ -254,7 +254,7 @@ async def test_another_one_takes_over_from_a_killed_process(store: Store, server
     with holder(server_url, store.database.name) as process:
         assert process.stdout is not None
         assert await asyncio.to_thread(process.stdout.readline) == "leading\n"
-        async with Reconciler(store, [Item], **FAST) as reconciler:
+        async with Reconciler(store, [StockedItem], **FAST) as reconciler:
             await conflict(store, "a")
             renewals = set()
 
@@ -279,20 +279,20 @@ async def proxied(store: Store, server_url: str) -> AsyncIterator[tuple[Store, F
 async def test_it_survives_outages(store: Store, proxied: tuple[Store, FaultProxy]) -> None:
     """Wherever they strike; and goes on where it was."""
     through, proxy = proxied
-    async with Reconciler(through, [Item], **FAST) as reconciler:
+    async with Reconciler(through, [StockedItem], **FAST) as reconciler:
         for path, times in (("_changes", 3), ("_bulk_get", 2), ("_bulk_docs", 2), ("_local", 4)):
             proxy.faults[:] = [Fault(answer_status(503), path=path, times=times)]
             await conflict(store, path)
             await until(settled(store))
         assert reconciler.stats.outages > 0
-        assert (await store.get(Item, "_changes")).stock == 5
+        assert (await store.get(StockedItem, "_changes")).stock == 5
 
 
 async def test_without_the_view_the_changes_feed_has_everything(database: Database) -> None:
     """Where the service does not install."""
     store = Store(database)
     await conflict(store, "a")
-    async with Reconciler(store, [Item], **FAST):
+    async with Reconciler(store, [StockedItem], **FAST):
 
         async def is_merged() -> bool:
             return len((await store.reconciliation.read("item:a")).revisions) == 1
@@ -302,18 +302,18 @@ async def test_without_the_view_the_changes_feed_has_everything(database: Databa
 
 async def test_what_a_read_notices_is_looked_at_soon(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Although the next look at the changes feed is long away; a store can tell it."""
-    reconciler = Reconciler(store, [Item], **{**FAST, "interval": 60.0, "lease_seconds": 4.0})
+    reconciler = Reconciler(store, [StockedItem], **{**FAST, "interval": 60.0, "lease_seconds": 4.0})
     watched = Store(store.database, on_conflict=reconciler.notice)
     async with reconciler:
         await until(lambda: reconciler.stats.since is not None)
         await conflict(store, "a")
         await until(_noticing(watched, reconciler))
-    assert (await watched.get(Item, "a")).stock == 5
+    assert (await watched.get(StockedItem, "a")).stock == 5
 
 
 async def test_it_ends_in_the_very_moment_in_which_it_is_woken(store: Store) -> None:
     """A notice and the end at once: being woken does not swallow the cancellation, which would be for good."""
-    reconciler = Reconciler(store, [Item], **{**FAST, "interval": 60.0, "lease_seconds": 4.0})
+    reconciler = Reconciler(store, [StockedItem], **{**FAST, "interval": 60.0, "lease_seconds": 4.0})
     reconciler.start()
     await until(lambda: reconciler.lease.held and reconciler.stats.since is not None)
     for _ in range(20):  # until its work has come to the pause
@@ -325,7 +325,7 @@ async def test_it_ends_in_the_very_moment_in_which_it_is_woken(store: Store) -> 
 
 def _noticing(store: Store, reconciler: Reconciler) -> Any:
     async def read() -> bool:
-        await store.get(Item, "a")
+        await store.get(StockedItem, "a")
         return reconciler.stats.merged == 1
 
     return read
@@ -344,7 +344,7 @@ async def test_a_document_that_cannot_be_dealt_with_is_tried_again(
         return await reconcile(cls, document_id)
 
     monkeypatch.setattr(store.reconciliation, "reconcile", fail_once)
-    async with Reconciler(store, [Item], **FAST) as reconciler:
+    async with Reconciler(store, [StockedItem], **FAST) as reconciler:
         await conflict(store, "a")
         await conflict(store, "b")
         await until(settled(store))
@@ -354,7 +354,7 @@ async def test_a_document_that_cannot_be_dealt_with_is_tried_again(
 async def test_a_place_in_the_feed_that_is_gone_means_the_beginning(store: Store) -> None:
     """As after the database was made anew."""
     await store.database.put({"_id": "_local/tornado_couch_lease_reconciler", "owner": None, "since": "nonsense"})
-    async with Reconciler(store, [Item], **FAST) as reconciler:
+    async with Reconciler(store, [StockedItem], **FAST) as reconciler:
         await until(lambda: reconciler.stats.leading)
         await conflict(store, "a")
         await until(settled(store))
@@ -363,7 +363,7 @@ async def test_a_place_in_the_feed_that_is_gone_means_the_beginning(store: Store
 async def test_stopping_leaves_nothing_behind(store: Store) -> None:
     """No task, and a free lease; it can be stopped twice, and started again."""
     before = asyncio.all_tasks()
-    reconciler = Reconciler(store, [Item], **FAST)
+    reconciler = Reconciler(store, [StockedItem], **FAST)
     await reconciler.stop()
     for _ in range(2):
         reconciler.start()
@@ -388,7 +388,7 @@ async def test_a_model_without_its_keys_is_refused_at_once(database: Database) -
 async def test_an_outage_at_the_end_holds_up_nobody(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the lease cannot be released, stopping succeeds all the same; the lease then expires by itself."""
     failed: list[Any] = []
-    async with Reconciler(store, [Item], **FAST) as reconciler:
+    async with Reconciler(store, [StockedItem], **FAST) as reconciler:
         await until(lambda: reconciler.stats.leading)
 
         async def fail(state: Any) -> None:

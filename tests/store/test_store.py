@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field
 
+from tests.store.models import Fruit, Person, Place
 from tornado_couch import (
-    CreatedOn,
     Database,
     DocumentExists,
     DocumentNotFound,
-    Indexed,
-    Key,
-    Model,
     RetriesExhausted,
     Retry,
     RevisionMismatch,
     Store,
-    UpdatedOn,
     install,
 )
 from tornado_couch.couch import Leaf
@@ -31,23 +26,6 @@ from tornado_couch.errors import Conflict, InvalidSignature, OutcomeUnknown, Una
 from tornado_couch.security import KeyRing
 from tornado_couch.store import Deletion
 from tornado_couch.store.protection.signatures import winner
-
-
-class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
-    fruit_id: Key
-    color: Annotated[str, Indexed()]
-    picks: Annotated[list[int], Field(default_factory=list)]
-    created_on: CreatedOn
-    updated_on: UpdatedOn
-
-
-class Person(Model, type="person_v1.0", key="email"):
-    email: str
-
-
-class Place(Model, type="place_v1.0", key="name", unique=True):
-    name: str
-    size: int = 0
 
 
 @pytest.fixture

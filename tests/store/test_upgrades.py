@@ -8,7 +8,7 @@ import pytest
 
 from tornado_couch import Database, Encrypted, Hashed, Indexed, Key, Model, Public, Store, UpdatedOn, install, upgrade
 from tornado_couch.errors import InvalidDocument, InvalidSignature, UnsupportedVersion
-from tornado_couch.security import KeyRing, Purpose, is_encrypted
+from tornado_couch.security import KeyRing, is_encrypted
 
 Properties = dict[str, Any]
 
@@ -22,7 +22,7 @@ class OldGuest(Model, type="guest_v1.0", key="guest_id"):
     updated_on: UpdatedOn
 
 
-class Guest(Model, type="guest_v2.0", key="guest_id"):
+class UpgradedGuest(Model, type="guest_v2.0", key="guest_id"):
     """`mail` has another name, `code` too, `room` is encrypted, `diary` as before, `floor` is new."""
 
     guest_id: Key
@@ -47,14 +47,9 @@ class Plain(Model, type="plain_v1.1", key="plain_id"):
     color: Annotated[str, Indexed()] = "none"
 
 
-@pytest.fixture(scope="module")
-def ring() -> KeyRing:
-    return KeyRing.create(Purpose.PROTECT)
-
-
 @pytest.fixture
 async def store(database: Database, ring: KeyRing) -> Store:
-    await install(database.server, database.name, [Guest, Plain])  # type: ignore[arg-type]
+    await install(database.server, database.name, [UpgradedGuest, Plain])  # type: ignore[arg-type]
     return Store(database, crypter=ring, signer=ring)
 
 
@@ -65,23 +60,23 @@ async def old(store: Store) -> OldGuest:
 async def test_protected_properties_are_revealed_as_their_version_classified_them(store: Store) -> None:
     """An upgrade sees the values, and can rename, change and reclassify what is encrypted or hashed."""
     created = await old(store)
-    guest = await store.get(Guest, created.guest_id)
+    guest = await store.get(UpgradedGuest, created.guest_id)
     assert (guest.email, guest.diary, guest.room, guest.floor) == ("ann@b.example", {"a": 1}, "attic", 3)
     assert await guest.verify("pin", "1234")
-    assert [each.email for each in (await store.find(Guest)).items] == ["ann@b.example"]
+    assert [each.email for each in (await store.find(UpgradedGuest)).items] == ["ann@b.example"]
 
 
 async def test_an_upgraded_document_is_written_as_its_new_version(store: Store) -> None:
     """Nothing of the old one is left but what did not change, ciphertexts included; blind indexes are of the new."""
     created = await old(store)
     before = await store.database.get(created.guest_id)
-    await store.update(Guest, created.guest_id, lambda guest: setattr(guest, "floor", 4))
+    await store.update(UpgradedGuest, created.guest_id, lambda guest: setattr(guest, "floor", 4))
     after = await store.database.get(created.guest_id)
     assert after["type"] == "guest_v2.0"
     assert not {"mail", "mail_blind_index", "code"} & after.keys()
     assert (after["diary"], after["pin"]) == (before["diary"], before["code"])
     assert is_encrypted(after["room"])
-    (found,) = (await store.find(Guest, by="email", key="ann@b.example")).items
+    (found,) = (await store.find(UpgradedGuest, by="email", key="ann@b.example")).items
     assert (found.floor, found.room) == (4, "attic")
 
 
@@ -115,7 +110,7 @@ async def test_the_signature_is_verified_before_an_upgrade(store: Store) -> None
     document = await store.database.get(created.guest_id)
     await store.database.put({**document, "room": "cellar"})
     with pytest.raises(InvalidSignature):
-        await store.get(Guest, created.guest_id)
+        await store.get(UpgradedGuest, created.guest_id)
 
 
 async def test_a_newer_minor_version_survives_a_change(store: Store) -> None:

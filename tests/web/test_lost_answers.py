@@ -13,13 +13,6 @@ from tornado_couch.models import WRITE_PROPERTY
 
 
 @pytest.fixture
-async def proxy(server_url: str) -> AsyncIterator[FaultProxy]:
-    """Stands between the service and CouchDB."""
-    async with FaultProxy(server_url) as running:
-        yield running
-
-
-@pytest.fixture
 async def behind(store: Store, serve: Serve, proxy: FaultProxy) -> AsyncIterator[Client]:
     """A client of a service that reaches CouchDB by way of the proxy."""
     async with Couch(proxy.url) as couch:

@@ -19,7 +19,7 @@ RING = KeyRing.create()
 NUMBERS = itertools.count()
 
 
-class Item(Model, type="item_v1.0", key="name", unique=True):
+class EditedItem(Model, type="item_v1.0", key="name", unique=True):
     name: str
     stock: Annotated[int, Merge.sum_of_changes] = 0
     tags: Annotated[list[str], Merge.union] = []  # noqa: RUF012 - pydantic copies it
@@ -46,38 +46,38 @@ class Ledger:
         self.overwritten: dict[str, set[str]] = {"color": set(), "email": set()}
         self.pins = ["first"]
 
-    def edit(self, kind: str, item: Item) -> Any:
+    def edit(self, kind: str, item: EditedItem) -> Any:
         """Change an item; what comes back makes the change count, once it is acknowledged."""
         number = next(self.numbers)
         return getattr(self, f"_{kind}")(item, number)
 
-    def _add(self, item: Item, number: int) -> Any:
+    def _add(self, item: EditedItem, number: int) -> Any:
         item.stock += number
         return lambda: setattr(self, "stock", self.stock + number)
 
-    def _tag(self, item: Item, number: int) -> Any:
+    def _tag(self, item: EditedItem, number: int) -> Any:
         item.tags.append(f"t{number}")
         return lambda: self.tags.add(f"t{number}")
 
-    def _untag(self, item: Item, number: int) -> Any:
+    def _untag(self, item: EditedItem, number: int) -> Any:
         gone = item.tags.pop(0) if item.tags else None
         return lambda: self.removed.add(gone or "")
 
-    def _raise(self, item: Item, number: int) -> Any:
+    def _raise(self, item: EditedItem, number: int) -> Any:
         item.best = max(item.best, number)
         return lambda: setattr(self, "best", max(self.best, number))
 
-    def _write(self, item: Item, number: int) -> Any:
+    def _write(self, item: EditedItem, number: int) -> Any:
         item.text += f"line {number}\n"
         return lambda: self.lines.add(f"line {number}")
 
-    def _paint(self, item: Item, number: int) -> Any:
+    def _paint(self, item: EditedItem, number: int) -> Any:
         return self._set("color", item, number)
 
-    def _mail(self, item: Item, number: int) -> Any:
+    def _mail(self, item: EditedItem, number: int) -> Any:
         return self._set("email", item, number)
 
-    def _set(self, name: str, item: Item, number: int) -> Any:
+    def _set(self, name: str, item: EditedItem, number: int) -> Any:
         before = getattr(item, name)
         value = f"{number} of {item.name}"
         setattr(item, name, value)
@@ -88,11 +88,11 @@ class Ledger:
 
         return count
 
-    def _lock(self, item: Item, number: int) -> Any:
+    def _lock(self, item: EditedItem, number: int) -> Any:
         item.pin = f"p{number}"
         return lambda: self.pins.append(f"p{number}")
 
-    async def check(self, store: Store, item: Item) -> None:
+    async def check(self, store: Store, item: EditedItem) -> None:
         """Hold an item against what was acknowledged."""
         assert item.stock == self.stock
         assert sorted(item.tags) == sorted(self.tags - self.removed)
@@ -101,7 +101,7 @@ class Ledger:
         for name in ("color", "email"):
             assert getattr(item, name) in self.values[name] - self.overwritten[name]
         assert any([await item.verify("pin", each) for each in self.pins])
-        assert (await store.find(Item, by="email", key=item.email)).items.count(item) == 1
+        assert (await store.find(EditedItem, by="email", key=item.email)).items.count(item) == 1
 
 
 EDITS = ["add", "tag", "untag", "raise", "write", "paint", "mail", "lock"]
@@ -117,14 +117,14 @@ STEPS = st.lists(
 @pytest.fixture
 async def stores(sites: Sites) -> list[Store]:
     for each in sites.databases:
-        await install(each.server, each.name, [Item])  # type: ignore[arg-type]
+        await install(each.server, each.name, [EditedItem])  # type: ignore[arg-type]
     return [Store(each, signer=RING, crypter=RING, verify="history") for each in sites.databases]
 
 
 async def edit(store: Store, ledger: Ledger, kind: str, name: str) -> None:
     """One acknowledged change."""
     counted: list[Any] = []
-    await store.update(Item, name, lambda latest: counted.append(ledger.edit(kind, latest)))
+    await store.update(EditedItem, name, lambda latest: counted.append(ledger.edit(kind, latest)))
     counted[-1]()  # of several tries the last one was written
 
 
@@ -136,7 +136,7 @@ async def settle(sites: Sites, stores: list[Store], document_id: str) -> None:
         if first == second and len(first) == 1:
             return
         # Replication brings leaves only: one site may have an ancestor's contents that the other one needs.
-        results = await asyncio.gather(*(each.reconciliation.reconcile(Item, document_id) for each in stores))
+        results = await asyncio.gather(*(each.reconciliation.reconcile(EditedItem, document_id) for each in stores))
         assert not all(each.problems for each in results)
     raise AssertionError("it goes on and on")
 
@@ -149,18 +149,18 @@ async def test_every_acknowledged_change_is_there_at_both_sites(
     """Under its rule, whatever was replicated or merged in between; signed, encrypted and hashed properties too."""
     name = f"item-{next(NUMBERS)}"
     ledger = Ledger(name)
-    await stores[0].create(Item(name=name, pin="first", email=f"first of {name}"))
+    await stores[0].create(EditedItem(name=name, pin="first", email=f"first of {name}"))
     await sites.replicate(0, 1)
     for kind, site in steps:
         if kind == "replicate":
             await sites.replicate(site, 1 - site)
         elif kind == "reconcile":
-            await stores[site].reconciliation.reconcile(Item, f"item:{name}")
+            await stores[site].reconciliation.reconcile(EditedItem, f"item:{name}")
         else:
             await edit(stores[site], ledger, kind, name)
     await settle(sites, stores, f"item:{name}")
     for store in stores:
-        await ledger.check(store, await store.get(Item, name))
+        await ledger.check(store, await store.get(EditedItem, name))
         assert (await store.database.view("conflicts", "conflicts")).rows == []
         (leaves,) = await store.database.bulk_get([f"item:{name}"], revs=True)
         for leaf in (each.document for each in leaves if each.document):
@@ -171,7 +171,7 @@ async def test_two_reconcilers_beside_writers_and_replication(sites: Sites, stor
     """All at once: each site has its reconciler and its writers, and everything is replicated all the time."""
     ledgers = {name: Ledger(name) for name in "ab"}
     for name in ledgers:
-        await stores[0].create(Item(name=name, pin="first", email=f"first of {name}"))
+        await stores[0].create(EditedItem(name=name, pin="first", email=f"first of {name}"))
     await sites.exchange()
     writing = True
 
@@ -185,7 +185,10 @@ async def test_two_reconcilers_beside_writers_and_replication(sites: Sites, stor
             await sites.exchange()
 
     fast: dict[str, Any] = {"interval": 0.01, "lease_seconds": 2.0, "settle": 0.05, "retry": Retry(base=0.01, cap=0.05)}
-    async with Reconciler(stores[0], [Item], **fast) as first, Reconciler(stores[1], [Item], **fast) as second:
+    async with (
+        Reconciler(stores[0], [EditedItem], **fast) as first,
+        Reconciler(stores[1], [EditedItem], **fast) as second,
+    ):
         await until(lambda: first.stats.leading and second.stats.leading)  # each site has a lease of its own
         replication = asyncio.create_task(replicate())
         await asyncio.gather(*(write(site, name) for site in (0, 1) for name in ledgers))
@@ -202,4 +205,4 @@ async def test_two_reconcilers_beside_writers_and_replication(sites: Sites, stor
         assert first.stats.merged + second.stats.merged > 0
     for name, ledger in ledgers.items():
         for store in stores:
-            await ledger.check(store, await store.get(Item, name))
+            await ledger.check(store, await store.get(EditedItem, name))

@@ -33,7 +33,7 @@ from tornado_couch.security import KeyRing, is_encrypted
 from tornado_couch.store import Creation, Deletion, Update
 
 
-class Fruit(Model, type="fruit_v1.0", key="name", history=True, indexes=[("color", "size")]):
+class VersionedFruit(Model, type="fruit_v1.0", key="name", history=True, indexes=[("color", "size")]):
     name: str
     color: Annotated[str, Indexed()] = "red"
     size: int = 0
@@ -52,24 +52,19 @@ class Counted(Model, type="counted_v1.0", key="number", history=True):
     number: int
 
 
-@pytest.fixture(scope="module")
-def ring() -> KeyRing:
-    return KeyRing.create()
-
-
 @pytest.fixture
 async def store(database: Database, ring: KeyRing) -> Store:
-    await install(database.server, database.name, [Fruit, Basket, Counted])  # type: ignore[arg-type]
+    await install(database.server, database.name, [VersionedFruit, Basket, Counted])  # type: ignore[arg-type]
     return Store(database, signer=ring, crypter=ring, retry=Retry(base=0.001))
 
 
 async def paint(store: Store, name: str, *colors: str) -> None:
     for color in colors:
-        await store.update(Fruit, name, lambda fruit, color=color: setattr(fruit, "color", color))
+        await store.update(VersionedFruit, name, lambda fruit, color=color: setattr(fruit, "color", color))
 
 
 async def names(store: Store, query: Query | None = None, **options: Any) -> list[str]:
-    return [each.name for each in (await store.find(Fruit, query, **options)).items]
+    return [each.name for each in (await store.find(VersionedFruit, query, **options)).items]
 
 
 async def documents(database: Database) -> dict[str, str]:
@@ -79,12 +74,12 @@ async def documents(database: Database) -> dict[str, str]:
 
 async def test_each_write_is_a_document_of_its_own(store: Store) -> None:
     """None is rewritten; all have the key, and say which one they follow. The latest is what is read."""
-    made = await store.create(Fruit(name="apple", grower="ann", pin="1"))
+    made = await store.create(VersionedFruit(name="apple", grower="ann", pin="1"))
     await paint(store, "apple", "green", "blue")
     stored = await documents(store.database)
     assert list(stored) == [f"fruit:apple:000000000{n}" for n in (1, 2, 3)]
     assert all(revision.startswith("1-") for revision in stored.values())
-    found = await store.get(Fruit, "apple")
+    found = await store.get(VersionedFruit, "apple")
     assert (found.color, found.grower, found.created_on) == ("blue", "ann", made.created_on)
     assert await found.verify("pin", "1")
     revisions = list(stored.values())
@@ -109,22 +104,22 @@ async def test_a_key_that_couchdb_gives_names_all_versions(store: Store) -> None
 async def test_any_text_is_a_key(store: Store, key: str) -> None:
     """Another one's versions are never taken for its own, though one text begins with the other."""
     for name in (key, key + ":", "a"):
-        await store.create(Fruit(name=name, color=name))
+        await store.create(VersionedFruit(name=name, color=name))
         await paint(store, name, f"{name}!")
     for name in (key, key + ":", "a"):
-        assert (await store.get(Fruit, name)).color == f"{name}!"
-        assert [each.color for each in (await store.versions(Fruit, name)).items] == [f"{name}!", name]
-        assert (await store.as_of(Fruit, name, datetime.now(UTC))).color == f"{name}!"
+        assert (await store.get(VersionedFruit, name)).color == f"{name}!"
+        assert [each.color for each in (await store.versions(VersionedFruit, name)).items] == [f"{name}!", name]
+        assert (await store.as_of(VersionedFruit, name, datetime.now(UTC))).color == f"{name}!"
     assert sorted(await names(store)) == sorted([key, key + ":", "a"])
 
 
 async def test_texts_that_couchdb_takes_for_equal_are_two_keys(store: Store) -> None:
     """A zero-width space makes no difference in a view."""
     for name in ("pear", "pe\u200bar"):
-        await store.create(Fruit(name=name))
+        await store.create(VersionedFruit(name=name))
     await paint(store, "pear", "green")
-    page = await store.find(Fruit, limit=1, count=True)
-    rest = await store.find(Fruit, limit=1, start=page.next)
+    page = await store.find(VersionedFruit, limit=1, count=True)
+    rest = await store.find(VersionedFruit, limit=1, start=page.next)
     assert {page.items[0].name, rest.items[0].name} == {"pear", "pe\u200bar"}
     assert (page.total, rest.next) == (2, None)
     assert len(await names(store, Query({"name": ["pear"]}))) == 1
@@ -141,50 +136,52 @@ async def test_numbers_can_be_keys(store: Store) -> None:
 async def test_a_key_exists_once(store: Store) -> None:
     """Of many who create it one does."""
     outcomes = await asyncio.gather(
-        *(store.create(Fruit(name="apple", size=n)) for n in range(8)), return_exceptions=True
+        *(store.create(VersionedFruit(name="apple", size=n)) for n in range(8)), return_exceptions=True
     )
-    assert sum(isinstance(each, Fruit) for each in outcomes) == 1
+    assert sum(isinstance(each, VersionedFruit) for each in outcomes) == 1
     assert sum(isinstance(each, DocumentExists) for each in outcomes) == 7
     assert len(await documents(store.database)) == 1
 
 
 async def test_a_deletion_is_a_version_that_says_so(store: Store) -> None:
     """The document is not found then, by nothing; a creation or a restoration is the version after."""
-    await store.create(Fruit(name="apple", size=1))
-    was = await store.delete(Fruit, "apple")
+    await store.create(VersionedFruit(name="apple", size=1))
+    was = await store.delete(VersionedFruit, "apple")
     assert (was.size, was._id) == (1, "fruit:apple:0000000001")
     for call in (
-        store.get(Fruit, "apple"),
-        store.update(Fruit, "apple", lambda fruit: None),
-        store.delete(Fruit, "apple"),
+        store.get(VersionedFruit, "apple"),
+        store.update(VersionedFruit, "apple", lambda fruit: None),
+        store.delete(VersionedFruit, "apple"),
     ):
         with pytest.raises(DocumentNotFound):
             await call
     assert await names(store) == await names(store, Query({"color": ["red"]})) == []
     assert await names(store, Query(deleted=True)) == await names(store, Query({"color": ["red"]}, deleted=True))
-    assert (await store.get(Fruit, "apple", deleted=True)).size == 1
-    back = await store.restore(Fruit, "apple", lambda fruit: setattr(fruit, "size", 2))
+    assert (await store.get(VersionedFruit, "apple", deleted=True)).size == 1
+    back = await store.restore(VersionedFruit, "apple", lambda fruit: setattr(fruit, "size", 2))
     assert (back.size, back.created_on, version_of(back._stored).number) == (2, was.created_on, 3)
     with pytest.raises(DocumentExists):
-        await store.restore(Fruit, "apple")
-    await store.delete(Fruit, "apple")
-    again = await store.create(Fruit(name="apple", size=5))
+        await store.restore(VersionedFruit, "apple")
+    await store.delete(VersionedFruit, "apple")
+    again = await store.create(VersionedFruit(name="apple", size=5))
     assert (again.created_on > was.created_on, version_of(again._stored).number) == (True, 5)
-    held = (await store.versions(Fruit, "apple")).items
+    held = (await store.versions(VersionedFruit, "apple")).items
     assert [version_of(each._stored).deleted for each in held] == [False, True, False, True, False]
     assert await names(store) == ["apple"]
 
 
 async def test_versions_are_paged_from_the_latest_to_the_first(store: Store) -> None:
     """Forward and back, however many are written meanwhile."""
-    await store.create(Fruit(name="apple", color="1"))
+    await store.create(VersionedFruit(name="apple", color="1"))
     await paint(store, "apple", *"2345")
-    first = await store.versions(Fruit, "apple", limit=2)
+    first = await store.versions(VersionedFruit, "apple", limit=2)
     await paint(store, "apple", "6")
-    second = await store.versions(Fruit, "apple", limit=2, start=first.next)
-    third = await store.versions(Fruit, "apple", limit=2, start=second.next)
-    back = await store.versions(Fruit, "apple", limit=2, start=third.previous, backward=True)
-    newer = await store.versions(Fruit, "apple", limit=2, start=first.previous or second.previous, backward=True)
+    second = await store.versions(VersionedFruit, "apple", limit=2, start=first.next)
+    third = await store.versions(VersionedFruit, "apple", limit=2, start=second.next)
+    back = await store.versions(VersionedFruit, "apple", limit=2, start=third.previous, backward=True)
+    newer = await store.versions(
+        VersionedFruit, "apple", limit=2, start=first.previous or second.previous, backward=True
+    )
     assert [[each.color for each in page.items] for page in (first, second, third, back, newer)] == [
         ["5", "4"],
         ["3", "2"],
@@ -194,24 +191,24 @@ async def test_versions_are_paged_from_the_latest_to_the_first(store: Store) -> 
     ]
     assert (first.previous, third.next) == (None, None)
     with pytest.raises(DocumentNotFound):
-        await store.versions(Fruit, "none")
+        await store.versions(VersionedFruit, "none")
 
 
 async def test_one_version_is_read_by_its_number(store: Store) -> None:
     """A deletion is none, nor is a number that there is not, or another spelling of one."""
-    await store.create(Fruit(name="apple", color="1"))
+    await store.create(VersionedFruit(name="apple", color="1"))
     await paint(store, "apple", "2")
-    await store.delete(Fruit, "apple")
-    assert (await store.version(Fruit, "apple", 1)).color == "1"
-    assert (await store.version(Fruit, "apple", "2")).color == "2"
+    await store.delete(VersionedFruit, "apple")
+    assert (await store.version(VersionedFruit, "apple", 1)).color == "1"
+    assert (await store.version(VersionedFruit, "apple", "2")).color == "2"
     for name in (3, 4, "0", "-1", "01", "1~", "1~ab", "１", "", "9" * 11, "x"):
         with pytest.raises(DocumentNotFound):
-            await store.version(Fruit, "apple", name)
+            await store.version(VersionedFruit, "apple", name)
 
 
 async def test_a_document_is_read_as_it_was_at_a_time(database: Database) -> None:
     """Of which the store's clock decides; times of day in any zone."""
-    await install(database.server, database.name, [Fruit])  # type: ignore[arg-type]
+    await install(database.server, database.name, [VersionedFruit])  # type: ignore[arg-type]
     start = datetime(2026, 1, 1, tzinfo=UTC)
     now = start
     store = Store(database, now=lambda: now)
@@ -273,11 +270,11 @@ async def test_versions_are_in_order_of_time_though_the_clock_goes_back(database
 
 async def test_a_guarded_change_is_made_by_exactly_one(store: Store) -> None:
     """Of many with one revision; the numbers have no gap."""
-    made = await store.create(Fruit(name="apple"))
+    made = await store.create(VersionedFruit(name="apple"))
     outcomes = await asyncio.gather(
         *(
             store.update(
-                Fruit,
+                VersionedFruit,
                 "apple",
                 lambda fruit, n=n: setattr(fruit, "size", n),
                 expected=lambda revision: revision == made._rev,
@@ -286,68 +283,71 @@ async def test_a_guarded_change_is_made_by_exactly_one(store: Store) -> None:
         ),
         return_exceptions=True,
     )
-    assert sum(isinstance(each, Fruit) for each in outcomes) == 1
+    assert sum(isinstance(each, VersionedFruit) for each in outcomes) == 1
     assert sum(isinstance(each, RevisionMismatch) for each in outcomes) == 7
     assert len(await documents(store.database)) == 2
     with pytest.raises(RevisionMismatch):
         await store.replace(made)
-    latest = await store.get(Fruit, "apple")
+    latest = await store.get(VersionedFruit, "apple")
     latest.color = "blue"
     await store.replace(latest)
     latest.color = "black"
     await store.replace(latest)
-    assert (await store.get(Fruit, "apple")).color == "black"
+    assert (await store.get(VersionedFruit, "apple")).color == "black"
 
 
 async def test_unguarded_changes_are_all_made(store: Store) -> None:
     """Each is a version of its own."""
-    await store.create(Fruit(name="apple"))
+    await store.create(VersionedFruit(name="apple"))
     await asyncio.gather(
-        *(store.update(Fruit, "apple", lambda fruit: setattr(fruit, "size", fruit.size + 1)) for _ in range(12))
+        *(
+            store.update(VersionedFruit, "apple", lambda fruit: setattr(fruit, "size", fruit.size + 1))
+            for _ in range(12)
+        )
     )
-    held = (await store.versions(Fruit, "apple")).items
+    held = (await store.versions(VersionedFruit, "apple")).items
     assert [(version_of(each._stored).number, each.size) for each in held] == [(n + 1, n) for n in range(12, -1, -1)]
 
 
 async def test_another_process_s_versions_are_seen_at_once(store: Store, ring: KeyRing) -> None:
     """Though the last number that this one knows is an older one, or of a database that was made anew."""
     other = Store(store.database, signer=ring, crypter=ring)
-    await store.create(Fruit(name="apple"))
+    await store.create(VersionedFruit(name="apple"))
     await paint(other, "apple", "green", "blue", "black")
-    assert (await store.get(Fruit, "apple")).color == "black"
+    assert (await store.get(VersionedFruit, "apple")).color == "black"
     await paint(store, "apple", "white")
-    assert (await other.get(Fruit, "apple")).color == "white"
+    assert (await other.get(VersionedFruit, "apple")).color == "white"
     couch, name = store.database.server, store.database.name
     await couch.delete_database(name)  # type: ignore[attr-defined]
-    await install(couch, name, [Fruit])  # type: ignore[arg-type]
+    await install(couch, name, [VersionedFruit])  # type: ignore[arg-type]
     with pytest.raises(DocumentNotFound):
-        await store.get(Fruit, "apple")
-    await store.create(Fruit(name="apple", color="new"))
-    assert (await store.get(Fruit, "apple")).color == "new"
+        await store.get(VersionedFruit, "apple")
+    await store.create(VersionedFruit(name="apple", color="new"))
+    assert (await store.get(VersionedFruit, "apple")).color == "new"
 
 
 class TestLists:
     @pytest.fixture
     async def grown(self, store: Store) -> Store:
         for number in range(12):
-            await store.create(Fruit(name=f"f{number:02}", color="red", size=number))
+            await store.create(VersionedFruit(name=f"f{number:02}", color="red", size=number))
         for number in range(0, 12, 2):
             await paint(store, f"f{number:02}", "green", "red", "green")
         for number in (3, 4):
-            await store.delete(Fruit, f"f{number:02}")
+            await store.delete(VersionedFruit, f"f{number:02}")
         return store
 
     async def walked(self, store: Store, query: Query, limit: int) -> list[str]:
         """Page by page to the end, and back again."""
-        forward, page = [], await store.find(Fruit, query, limit=limit)
+        forward, page = [], await store.find(VersionedFruit, query, limit=limit)
         while True:
             forward.append([each.name for each in page.items])
             if page.next is None:
                 break
-            page = await store.find(Fruit, query, limit=limit, start=page.next)
+            page = await store.find(VersionedFruit, query, limit=limit, start=page.next)
         back = [[each.name for each in page.items]]
         while page.previous is not None:
-            page = await store.find(Fruit, query, limit=limit, start=page.previous, backward=True)
+            page = await store.find(VersionedFruit, query, limit=limit, start=page.previous, backward=True)
             back.insert(0, [each.name for each in page.items])
         found = [name for page in forward for name in page]
         assert [name for page in back for name in page] == found
@@ -379,10 +379,10 @@ class TestLists:
 
     async def test_documents_are_counted_by_key_alone(self, grown: Store) -> None:
         """Of another index only the versions could be counted."""
-        assert (await grown.find(Fruit, limit=1, count=True)).total == 10
-        assert (await grown.find(Fruit, Query(deleted=True), limit=1, count=True)).total == 2
+        assert (await grown.find(VersionedFruit, limit=1, count=True)).total == 10
+        assert (await grown.find(VersionedFruit, Query(deleted=True), limit=1, count=True)).total == 2
         with pytest.raises(NoIndex):
-            await grown.find(Fruit, Query({"color": ["red"]}), count=True)
+            await grown.find(VersionedFruit, Query({"color": ["red"]}), count=True)
 
     async def test_a_page_of_what_changed_often_comes_back_short(
         self, grown: Store, monkeypatch: pytest.MonkeyPatch
@@ -390,7 +390,7 @@ class TestLists:
         """Rather than look at all versions at once; the next one goes on behind them."""
         monkeypatch.setattr("tornado_couch.store.reading.version_lists._MOST_ROWS", 0)
         monkeypatch.setattr("tornado_couch.store.reading.version_lists._ROWS_AN_ITEM", 2)
-        page = await grown.find(Fruit, Query({"color": ["red"]}), limit=2)
+        page = await grown.find(VersionedFruit, Query({"color": ["red"]}), limit=2)
         assert len(page.items) < 2
         assert page.next is not None
         assert len(await self.walked(grown, Query({"color": ["red"]}), 2)) == 5
@@ -399,26 +399,26 @@ class TestLists:
 async def test_a_list_shows_what_was_written_since_its_index_was_read(store: Store) -> None:
     """A document that was changed meanwhile is there as it is now; one that was deleted is not."""
     for name in ("a", "b", "c"):
-        await store.create(Fruit(name=name))
+        await store.create(VersionedFruit(name=name))
     lists = store._lifecycles._versioned._reader._lists
     real = lists._pairs
 
     async def late(rows: Any) -> Any:
         lists._pairs = real  # type: ignore[method-assign]
         await paint(store, "a", "green", "blue")
-        await store.delete(Fruit, "b")
+        await store.delete(VersionedFruit, "b")
         return await real(rows)
 
     lists._pairs = late  # type: ignore[method-assign]
-    page = await store.find(Fruit)
+    page = await store.find(VersionedFruit)
     assert [(each.name, each.color) for each in page.items] == [("a", "blue"), ("c", "red")]
 
 
 async def test_encrypted_properties_are_found_by_equality_in_the_latest_version(store: Store) -> None:
     """By the blind index."""
-    await store.create(Fruit(name="a", grower="ann"))
-    await store.create(Fruit(name="b", grower="ann"))
-    await store.update(Fruit, "a", lambda fruit: setattr(fruit, "grower", "bob"))
+    await store.create(VersionedFruit(name="a", grower="ann"))
+    await store.create(VersionedFruit(name="b", grower="ann"))
+    await store.update(VersionedFruit, "a", lambda fruit: setattr(fruit, "grower", "bob"))
     assert await names(store, by="grower", key="ann") == ["b"]
     assert await names(store, by="grower", key="bob") == ["a"]
 
@@ -426,35 +426,39 @@ async def test_encrypted_properties_are_found_by_equality_in_the_latest_version(
 class TestTampering:
     async def test_an_altered_version_is_not_served(self, store: Store) -> None:
         """Nor is the document, if it is the latest; it is counted as withheld, in filtered lists, too."""
-        await store.create(Fruit(name="a"))
-        await store.create(Fruit(name="b"))
+        await store.create(VersionedFruit(name="a"))
+        await store.create(VersionedFruit(name="b"))
         held = await store.database.get("fruit:a:0000000001")
         await store.database.put({**held, "size": 9})
-        for call in (store.get(Fruit, "a"), store.version(Fruit, "a", 1), store.update(Fruit, "a", lambda _: None)):
+        for call in (
+            store.get(VersionedFruit, "a"),
+            store.version(VersionedFruit, "a", 1),
+            store.update(VersionedFruit, "a", lambda _: None),
+        ):
             with pytest.raises(InvalidSignature):
                 await call
         for query in (Query(), Query({"color": ["red"]})):
-            page = await store.find(Fruit, query)
+            page = await store.find(VersionedFruit, query)
             assert ([each.name for each in page.items], page.withheld) == (["b"], 1)
-        assert (await store.versions(Fruit, "b")).withheld == 0
+        assert (await store.versions(VersionedFruit, "b")).withheld == 0
 
     async def test_a_version_added_or_taken_away_past_the_service_is_found(self, store: Store) -> None:
         """One without a signature after the latest; the latest itself deleted."""
-        await store.create(Fruit(name="a"))
+        await store.create(VersionedFruit(name="a"))
         await paint(store, "a", "green")
         held = await store.database.get("fruit:a:0000000001")
         forged = {name: value for name, value in held.items() if name != "_rev"}
         await store.database.put({**forged, "_id": "fruit:a:0000000003"})
         with pytest.raises(InvalidSignature):
-            await store.get(Fruit, "a")
-        page = await store.find(Fruit)
+            await store.get(VersionedFruit, "a")
+        page = await store.find(VersionedFruit)
         assert (page.items, page.withheld) == ([], 1)
-        await store.create(Fruit(name="b"))
+        await store.create(VersionedFruit(name="b"))
         await paint(store, "b", "green")
         last = await store.database.get("fruit:b:0000000002")
         await store.database.delete(last["_id"], last["_rev"])
         with pytest.raises(InvalidSignature):
-            await store.get(Fruit, "b")
+            await store.get(VersionedFruit, "b")
 
 
 async def test_a_document_that_only_has_such_an_id_is_no_version(database: Database) -> None:
@@ -485,32 +489,44 @@ async def test_a_document_that_only_has_such_an_id_is_no_version(database: Datab
 
 async def test_foreign_documents_between_the_versions_do_no_harm(store: Store) -> None:
     """Whatever their ids; the latest is found all the same."""
-    await store.create(Fruit(name="a"))
+    await store.create(VersionedFruit(name="a"))
     await paint(store, "a", "green")
     foreign = ["fruit:a:00000000019", "fruit:a:5", "fruit:a:9999999999x", "fruit:a:9", "fruit:a:0000000002~xyz"]
     await store.database.bulk_docs([{"_id": each} for each in foreign])
     fresh = Store(store.database, signer=store._guard.keys, crypter=store._guard.keys)  # type: ignore[attr-defined]
-    assert (await fresh.get(Fruit, "a")).color == "green"
-    assert len((await fresh.versions(Fruit, "a")).items) == 2
+    assert (await fresh.get(VersionedFruit, "a")).color == "green"
+    assert len((await fresh.versions(VersionedFruit, "a")).items) == 2
 
 
 async def test_many_writes_at_once_are_versions_in_order(store: Store) -> None:
     """As single ones."""
-    made = await store.create_many(Fruit, [Fruit(name=str(n)) for n in range(3)] + [Fruit(name="0")])
-    assert [type(each) for each in made] == [Fruit, Fruit, Fruit, DocumentExists]
+    made = await store.create_many(
+        VersionedFruit, [VersionedFruit(name=str(n)) for n in range(3)] + [VersionedFruit(name="0")]
+    )
+    assert [type(each) for each in made] == [VersionedFruit, VersionedFruit, VersionedFruit, DocumentExists]
     done = await store.write_many(
-        Fruit,
+        VersionedFruit,
         [
             Update("0", lambda fruit: setattr(fruit, "size", fruit.size + 1)),
             Update("0", lambda fruit: setattr(fruit, "size", fruit.size + 1)),
             Deletion("1"),
-            Creation(Fruit(name="1", size=4)),
+            Creation(VersionedFruit(name="1", size=4)),
             Update("none", lambda fruit: None),
         ],
     )
-    assert [type(each) for each in done] == [Fruit, Fruit, Fruit, Fruit, DocumentNotFound]
-    assert [(each.name, each.size) for each in (await store.find(Fruit)).items] == [("0", 2), ("1", 4), ("2", 0)]
-    assert len((await store.versions(Fruit, "0")).items) == 3
+    assert [type(each) for each in done] == [
+        VersionedFruit,
+        VersionedFruit,
+        VersionedFruit,
+        VersionedFruit,
+        DocumentNotFound,
+    ]
+    assert [(each.name, each.size) for each in (await store.find(VersionedFruit)).items] == [
+        ("0", 2),
+        ("1", 4),
+        ("2", 0),
+    ]
+    assert len((await store.versions(VersionedFruit, "0")).items) == 3
 
 
 async def test_what_a_newer_version_encrypted_is_kept_readable(store: Store, ring: KeyRing) -> None:
@@ -529,12 +545,12 @@ async def test_what_a_newer_version_encrypted_is_kept_readable(store: Store, rin
 
 async def test_a_database_that_checks_its_documents_refuses_no_version(store: Store) -> None:
     """Nor a deletion or a restoration."""
-    await store.database.put(database_check([Fruit]).design_document)
-    await store.create(Fruit(name="apple", grower="ann", pin="1"))
+    await store.database.put(database_check([VersionedFruit]).design_document)
+    await store.create(VersionedFruit(name="apple", grower="ann", pin="1"))
     await paint(store, "apple", "green")
-    await store.delete(Fruit, "apple")
-    await store.restore(Fruit, "apple")
-    assert len((await store.versions(Fruit, "apple")).items) == 4
+    await store.delete(VersionedFruit, "apple")
+    await store.restore(VersionedFruit, "apple")
+    assert len((await store.versions(VersionedFruit, "apple")).items) == 4
 
 
 async def test_a_known_document_is_read_with_one_request(
@@ -543,18 +559,18 @@ async def test_a_known_document_is_read_with_one_request(
     """An unknown one with two; a change is one request more; and concurrent ones join theirs."""
     async with FaultProxy(server_url) as proxy, Couch(proxy.url) as behind:
         watched = Store(behind[database.name], signer=ring, crypter=ring)
-        await store.create(Fruit(name="a"))
+        await store.create(VersionedFruit(name="a"))
         counts = []
         for call in (
-            lambda: watched.get(Fruit, "a"),
-            lambda: watched.get(Fruit, "a"),
-            lambda: watched.update(Fruit, "a", lambda fruit: None),
-            lambda: watched.get(Fruit, "a"),
+            lambda: watched.get(VersionedFruit, "a"),
+            lambda: watched.get(VersionedFruit, "a"),
+            lambda: watched.update(VersionedFruit, "a", lambda fruit: None),
+            lambda: watched.get(VersionedFruit, "a"),
         ):
             before = len(proxy.requests)
             await call()
             counts.append(len(proxy.requests) - before)
         assert counts == [2, 1, 2, 1]
         before = len(proxy.requests)
-        await asyncio.gather(*(watched.get(Fruit, "a") for _ in range(20)))
+        await asyncio.gather(*(watched.get(VersionedFruit, "a") for _ in range(20)))
         assert len(proxy.requests) - before < 5

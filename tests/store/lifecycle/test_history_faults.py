@@ -45,16 +45,9 @@ EFFECTS: dict[str, Effect] = {
 }
 
 
-class Tree(Model, type="tree_v1.0", key="name", history=True):
+class VersionedTree(Model, type="tree_v1.0", key="name", history=True):
     name: str
     picked: int = 0
-
-
-@pytest.fixture
-async def proxy(server_url: str) -> AsyncIterator[FaultProxy]:
-    """Stands between the store and CouchDB."""
-    async with FaultProxy(server_url) as running:
-        yield running
 
 
 @pytest.fixture
@@ -74,7 +67,7 @@ async def store(
     proxy: FaultProxy, couch: Couch, database: Database, guarded: bool, patience: float
 ) -> AsyncIterator[Store]:
     """A store behind the proxy."""
-    await install(couch, database.name, [Tree])
+    await install(couch, database.name, [VersionedTree])
     signer = KeyRing.create() if guarded else None
     async with Couch(proxy.url, timeout=Timeout(read=patience)) as behind:
         hurry_writes(behind, 0.2)
@@ -93,11 +86,11 @@ async def test_each_kind_of_write_is_one_version(
 ) -> None:
     """Whatever becomes of its answer: creating, changing, deleting, restoring, and creating again."""
     for call in (
-        lambda: store.create(Tree(name="a")),
-        lambda: store.update(Tree, "a", lambda tree: setattr(tree, "picked", 1)),
-        lambda: store.delete(Tree, "a"),
-        lambda: store.restore(Tree, "a"),
-        lambda: store.delete(Tree, "a"),
+        lambda: store.create(VersionedTree(name="a")),
+        lambda: store.update(VersionedTree, "a", lambda tree: setattr(tree, "picked", 1)),
+        lambda: store.delete(VersionedTree, "a"),
+        lambda: store.restore(VersionedTree, "a"),
+        lambda: store.delete(VersionedTree, "a"),
     ):
         proxy.faults[:] = [Fault(EFFECTS[effect], method="PUT")]
         await call()
@@ -105,7 +98,7 @@ async def test_each_kind_of_write_is_one_version(
     assert await numbers(database) == [1, 2, 3, 4, 5]
     # The first request is refused, since there is a first version; it is the second that is spoilt.
     proxy.faults[:] = [Fault(EFFECTS[effect], method="PUT", after=1)]
-    await store.create(Tree(name="a"))
+    await store.create(VersionedTree(name="a"))
     assert await numbers(database) == [1, 2, 3, 4, 5, 6]
 
 
@@ -126,7 +119,7 @@ async def test_behind_a_spoiling_proxy_history_has_no_gap_and_no_double(
     store: Store, proxy: FaultProxy, database: Database, guarded: bool
 ) -> None:
     """Of six writers: each acknowledged change is a version, once, upon the one before; none is there unclaimed."""
-    await store.create(Tree(name="a"))
+    await store.create(VersionedTree(name="a"))
     proxy.faults.append(Fault(Weather(random.Random(7)), times=None))
     done: list[int] = []
     unknown: list[int] = []
@@ -137,9 +130,9 @@ async def test_behind_a_spoiling_proxy_history_has_no_gap_and_no_double(
             try:
                 expected = None
                 if guarded:
-                    revision = (await store.get(Tree, "a"))._rev
+                    revision = (await store.get(VersionedTree, "a"))._rev
                     expected = lambda given: given == revision  # noqa: E731, B023
-                await store.update(Tree, "a", lambda tree: setattr(tree, "picked", entry), expected=expected)
+                await store.update(VersionedTree, "a", lambda tree: setattr(tree, "picked", entry), expected=expected)
             except OutcomeUnknown:
                 unknown.append(entry)
                 return

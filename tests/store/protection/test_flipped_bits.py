@@ -23,7 +23,7 @@ JSON = {"Content-Type": "application/json"}
 BATCH = 128
 
 
-class Guest(Model, type="guest_v1.0", key="name", unique=True):
+class UniqueGuest(Model, type="guest_v1.0", key="name", unique=True):
     name: str
     visits: int = 0
     weight: float = 1.5
@@ -35,7 +35,7 @@ class Guest(Model, type="guest_v1.0", key="name", unique=True):
 
 @pytest.fixture
 async def store(database: Database) -> Store:
-    await install(database.server, database.name, [Guest])  # type: ignore[arg-type]
+    await install(database.server, database.name, [UniqueGuest])  # type: ignore[arg-type]
     return Store(database, signer=RING, crypter=RING)
 
 
@@ -78,9 +78,9 @@ async def test_every_flipped_bit_is_found(store: Store, server_url: str) -> None
     out, which is not part of what is written: CouchDB makes it.
     """
     database = store.database
-    await store.create(Guest(name="é", visits=7, pin="1234", token="t", email="a@b", notes=[None]))
-    await store.update(Guest, "é", lambda guest: setattr(guest, "visits", 8))
-    ((true,),) = await database.bulk_get([Guest.__couch__.document_id("é")], revs=True)  # type: ignore[union-attr]
+    await store.create(UniqueGuest(name="é", visits=7, pin="1234", token="t", email="a@b", notes=[None]))
+    await store.update(UniqueGuest, "é", lambda guest: setattr(guest, "visits", 8))
+    ((true,),) = await database.bulk_get([UniqueGuest.__couch__.document_id("é")], revs=True)  # type: ignore[union-attr]
     held: Document = true.document or {}
     history = held.pop("_revisions")
     del held["_rev"]

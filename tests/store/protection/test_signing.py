@@ -10,23 +10,14 @@ from typing import Any
 import pytest
 
 from tests.security.kinds import KEYCZAR, key_set
-from tornado_couch import Couch, Database, DocumentNotFound, Key, Model, RevisionMismatch, Store, install
+from tests.store.models import Fruit, Place
+from tornado_couch import Couch, Database, DocumentNotFound, Model, RevisionMismatch, Store, install
 from tornado_couch.errors import Conflict, InvalidSignature, NotFound, OutcomeUnknown, Unavailable
 from tornado_couch.security import KeyRing, Scheme, as_keys, keyczar, sign_document, verify_document
 from tornado_couch.security.signing import CLASSIC_PROPERTY
 from tornado_couch.store import Creation, Deletion, Update
 
 RING = KeyRing.create()
-
-
-class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
-    fruit_id: Key
-    color: str
-
-
-class Place(Model, type="place_v1.0", key="name", unique=True):
-    name: str
-    size: int = 0
 
 
 @pytest.fixture(params=["content", "history"])

@@ -7,20 +7,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from pydantic import Field
 
 from tests.faults import Fault, FaultProxy, reset, until
-from tornado_couch import Couch, CreatedOn, Database, DocumentNotFound, Key, Model, Observer, Store, UpdatedOn, install
+from tests.store.models import Fruit
+from tornado_couch import Couch, Database, DocumentNotFound, Observer, Store, install
 from tornado_couch.store import ReadCache
 from tornado_couch.store.reading.cache import CachedAccess
-
-
-class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
-    fruit_id: Key
-    color: str
-    more: dict[str, Any] = Field(default_factory=dict)
-    created_on: CreatedOn
-    updated_on: UpdatedOn
 
 
 class Asked(Observer):
@@ -43,12 +35,6 @@ class Asked(Observer):
 @pytest.fixture
 async def asked() -> Asked:
     return Asked()
-
-
-@pytest.fixture
-async def proxy(server_url: str) -> AsyncIterator[FaultProxy]:
-    async with FaultProxy(server_url) as running:
-        yield running
 
 
 @pytest.fixture

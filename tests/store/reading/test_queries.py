@@ -22,7 +22,7 @@ from tornado_couch.store.reading.scan import Collator
 COLORS = ["", " ", "1", "a", "A", "aa", "B", "b", "é", "e", "ß", "z", "Z", "東", "null", "-", "_", "~"]
 
 
-class Item(
+class QueriedItem(
     Model,
     type="item_v1.0",
     key="name",
@@ -51,20 +51,20 @@ class Other(Model, type="itemx_v1.0"):
 @pytest.fixture
 async def store(database: Database) -> Store:
     """A store of items, some documents of another model in it."""
-    await install(database.server, database.name, [Item, Other])  # type: ignore[arg-type]
+    await install(database.server, database.name, [QueriedItem, Other])  # type: ignore[arg-type]
     await database.bulk_docs([{"_id": f"other{n}", "type": "itemx_v1.0", "color": "a", "size": n} for n in range(5)])
     return Store(database)
 
 
-async def add(store: Store, **values: Any) -> Item:
-    return await store.create(Item(**{"color": "a", "size": 1, **values}))
+async def add(store: Store, **values: Any) -> QueriedItem:
+    return await store.create(QueriedItem(**{"color": "a", "size": 1, **values}))
 
 
 async def walk(store: Store, query: Query, limit: int) -> list[str]:
     """All names, page by page forward; then backward from the end, which must give the same pages' items."""
     pages, start = [], None
     while True:
-        page = await store.find(Item, query, limit=limit, start=start)
+        page = await store.find(QueriedItem, query, limit=limit, start=start)
         pages.append([item.name for item in page.items])
         if page.next is None:
             break
@@ -72,7 +72,7 @@ async def walk(store: Store, query: Query, limit: int) -> list[str]:
         start = page.next
     backward, last = [], page
     while last.previous is not None:
-        last = await store.find(Item, query, limit=limit, start=last.previous, backward=True)
+        last = await store.find(QueriedItem, query, limit=limit, start=last.previous, backward=True)
         backward.insert(0, [item.name for item in last.items])
         assert last.next is not None
     assert [*backward, pages[-1]] == pages
@@ -84,8 +84,8 @@ async def test_several_properties_are_found_by_an_index_of_mango(store: Store) -
     for number in range(6):
         await add(store, name=f"n{number}", color="ab"[number % 2], size=number)
     query = Query({"color": ["a"]}, {"size": Bounds(gte=2)})
-    assert plan(Item, query).index.view == "item_by_color_and_size"
-    assert [item.name for item in (await store.find(Item, query)).items] == ["n2", "n4"]
+    assert plan(QueriedItem, query).index.view == "item_by_color_and_size"
+    assert [item.name for item in (await store.find(QueriedItem, query)).items] == ["n2", "n4"]
     selector = {"color": "a", "size": {"$gte": 2}}
     explained = await store.database.explain(selector, use_index=["item_by_color_and_size"], allow_fallback=False)
     assert explained["index"]["name"] == "item_by_color_and_size"
@@ -110,7 +110,7 @@ async def test_several_properties_are_found_by_an_index_of_mango(store: Store) -
 def test_a_query_without_an_index_is_refused_and_says_which_would_serve_it(query: Query, declaration: str) -> None:
     """Nothing is read; where no index could serve it there is no such advice."""
     with pytest.raises(NoIndex) as caught:
-        plan(Item, query)
+        plan(QueriedItem, query)
     assert caught.value.declaration == declaration
 
 
@@ -121,7 +121,7 @@ async def test_a_missing_property_has_its_default_or_null_in_the_index(store: St
     await add(store, name="heavy", weight=2.0, ripe=True)
 
     async def names(query: Query) -> list[str]:
-        page = await store.find(Item, query, count=True)
+        page = await store.find(QueriedItem, query, count=True)
         assert page.total == len(page.items) + page.withheld
         return [item.name for item in page.items]
 
@@ -137,7 +137,7 @@ async def test_text_that_couchdb_takes_for_equal_is_not_found(store: Store) -> N
         await add(store, name=name, color=color)
     for color, names in (("ab", ["1", "3"]), ("a\u200bb", ["2"])):
         for query in (Query({"color": [color]}), Query({"color": [color]}, sort=["size"])):
-            page = await store.find(Item, query, count=True)
+            page = await store.find(QueriedItem, query, count=True)
             assert ([item.name for item in page.items], page.total) == (names, len(names))
     assert await walk(store, Query({"color": ["ab", "ab\u200b"]}), 1) == ["1", "3", "4"]
 
@@ -147,7 +147,7 @@ async def test_a_restricted_query_stays_within_its_restriction(store: Store) -> 
     await add(store, name="mine", color="a")
     await add(store, name="theirs", color="b")
     for asked, names in ((Query(), ["mine"]), (Query({"color": ["b"]}), []), (Query({"color": ["b", "a"]}), ["mine"])):
-        page = await store.find(Item, asked.restricted("color", "a"), count=True)
+        page = await store.find(QueriedItem, asked.restricted("color", "a"), count=True)
         assert ([item.name for item in page.items], page.total) == (names, len(names))
 
 
@@ -161,10 +161,10 @@ async def test_a_document_that_changes_while_it_is_found_is_not_shown_as_what_it
             return getattr(store.database, name)
 
         async def bulk_get(self, ids: list[str], **options: Any) -> Any:
-            await store.update(Item, "given away", lambda latest: setattr(latest, "color", "b"))
+            await store.update(QueriedItem, "given away", lambda latest: setattr(latest, "color", "b"))
             return await store.database.bulk_get(ids, **options)
 
-    found = await Store(Slow()).find(Item, Query().restricted("color", "a"))  # type: ignore[arg-type]
+    found = await Store(Slow()).find(QueriedItem, Query().restricted("color", "a"))  # type: ignore[arg-type]
     assert [item.name for item in found.items] == ["kept"]
 
 
@@ -203,20 +203,22 @@ async def test_what_a_cursor_stands_on_can_go_and_everything_with_it(store: Stor
     """The pages around an empty one lead back to what is left."""
     for name in "abcd":
         await add(store, name=name)
-    first = await store.find(Item, limit=2)
+    first = await store.find(QueriedItem, limit=2)
     for name in "cd":
-        await store.delete(Item, name)
-    empty = await store.find(Item, limit=2, start=first.next)
+        await store.delete(QueriedItem, name)
+    empty = await store.find(QueriedItem, limit=2, start=first.next)
     assert (empty.items, empty.next) == ([], None)
-    back = await store.find(Item, limit=2, start=empty.previous, backward=True)
+    back = await store.find(QueriedItem, limit=2, start=empty.previous, backward=True)
     assert [item.name for item in back.items] == ["a", "b"]
     assert back.previous is None
     for name in "ab":
-        await store.delete(Item, name)
-    gone = await store.find(Item, limit=2, start=first.next and Position(first.next.key, first.next.id), backward=True)
+        await store.delete(QueriedItem, name)
+    gone = await store.find(
+        QueriedItem, limit=2, start=first.next and Position(first.next.key, first.next.id), backward=True
+    )
     assert (gone.items, gone.previous) == ([], None)
     await add(store, name="b")
-    assert [item.name for item in (await store.find(Item, limit=2, start=gone.next)).items] == ["b"]
+    assert [item.name for item in (await store.find(QueriedItem, limit=2, start=gone.next)).items] == ["b"]
 
 
 async def test_reductions_agree_with_python(store: Store) -> None:
@@ -226,7 +228,7 @@ async def test_reductions_agree_with_python(store: Store) -> None:
     async def groups(name: str, query: Query | None = None, **options: Any) -> dict[str, Any]:
         found, start = {}, None
         while True:
-            page = await reduced(store.database, Item, name, query, limit=2, start=start, **options)
+            page = await reduced(store.database, QueriedItem, name, query, limit=2, start=start, **options)
             found |= {json.dumps(group.key): group.value for group in page.items}
             if page.last is None:
                 return found
@@ -264,22 +266,22 @@ class World:
     """Documents that are stored, and the places of their values in CouchDB's order."""
 
     store: Store
-    items: list[Item]
+    items: list[QueriedItem]
     ranks: dict[str, dict[str, int]]
 
     def rank(self, name: str, value: Any) -> int:
         return self.ranks[name][json.dumps(value)]
 
-    def expected(self, query: Query) -> list[Item]:
+    def expected(self, query: Query) -> list[QueriedItem]:
         found = [each for each in self.items if self._fits(each, query)]
-        order = [*query.sort, *(name for name in plan(Item, query).index.properties if name not in query.sort)]
+        order = [*query.sort, *(name for name in plan(QueriedItem, query).index.properties if name not in query.sort)]
         if query.sort:  # values that are given come last, since they order nothing
             order = [*query.sort, *sorted(order[len(query.sort) :], key=lambda name: name in query.among)]
         found.sort(key=lambda each: each._id.encode(), reverse=query.descending)  # type: ignore[union-attr]
         found.sort(key=lambda each: [self.rank(name, getattr(each, name)) for name in order], reverse=query.descending)
         return found
 
-    def _fits(self, item: Item, query: Query) -> bool:
+    def _fits(self, item: QueriedItem, query: Query) -> bool:
         among = all(getattr(item, name) in given for name, given in query.among.items())
         return among and all(self._within(name, getattr(item, name), each) for name, each in query.ranges.items())
 
@@ -296,17 +298,17 @@ class World:
 
 
 async def make_world(store: Store, drawn: Iterable[dict[str, Any]]) -> World:
-    items = [Item(name=f"n{number}", **each) for number, each in enumerate(drawn)]
-    for item, created in zip(items, await store.create_many(Item, items), strict=True):
+    items = [QueriedItem(name=f"n{number}", **each) for number, each in enumerate(drawn)]
+    for item, created in zip(items, await store.create_many(QueriedItem, items), strict=True):
         assert created is item
     # Every value that a filter may name has to be in the view once, to have a place.
     ranks: dict[str, dict[str, int]] = {}
-    probes = [Item(name=f"probe{n}", color=c, size=0) for n, c in enumerate(COLORS)]
-    await store.create_many(Item, probes)
+    probes = [QueriedItem(name=f"probe{n}", color=c, size=0) for n, c in enumerate(COLORS)]
+    await store.create_many(QueriedItem, probes)
     rows = (await store.database.view("item_by_color", "item_by_color", group=True, reduce=True)).rows
     ranks["color"] = {json.dumps(row.key): place for place, row in enumerate(rows)}
     for probe in probes:
-        await store.delete(Item, probe.name)
+        await store.delete(QueriedItem, probe.name)
     names = (await store.database.view("item_by_name", "item_by_name", reduce=False)).rows
     ranks["name"] = {json.dumps(row.key): place for place, row in enumerate(names)}
     for name, known in (
@@ -338,7 +340,7 @@ def queries(draw: st.DrawFn) -> Query:
 
 def is_served(query: Query) -> bool:
     try:
-        plan(Item, query)
+        plan(QueriedItem, query)
     except NoIndex:
         return False
     return True
@@ -360,7 +362,9 @@ async def test_every_query_that_an_index_serves_agrees_with_python(store: Store)
     documents = [{name: chance.choice(known) for name, known in pick.items()} for _ in range(200)]
     # Each index at least once, those too that are rarely drawn.
     drawn += [
-        (Query(sort=index.properties), 7) for index in model_info(Item).indexes if "weight" not in index.properties
+        (Query(sort=index.properties), 7)
+        for index in model_info(QueriedItem).indexes
+        if "weight" not in index.properties
     ]
     drawn.append((Query({"color": ["a", "B", "é"], "ripe": [True, False]}, {"weight": Bounds(gte=0.0)}), 7))
     drawn.append((Query(sort=["weight"]), 9))
@@ -368,11 +372,11 @@ async def test_every_query_that_an_index_serves_agrees_with_python(store: Store)
     used = set()
     for query, limit in drawn:
         expected = [item.name for item in world.expected(query)]
-        used.add(plan(Item, query).index.view)
+        used.add(plan(QueriedItem, query).index.view)
         # Names in the URL may be of no document; a rank is needed for those that are bounds.
         assert await walk(store, query, max(limit, len(expected) // 6 + 1)) == expected, query
-        assert (await store.find(Item, query, limit=1, count=True)).total == len(expected), query
-    assert used == {index.view for index in model_info(Item).indexes}
+        assert (await store.find(QueriedItem, query, limit=1, count=True)).total == len(expected), query
+    assert used == {index.view for index in model_info(QueriedItem).indexes}
 
 
 async def test_pages_are_stable_under_writes_in_both_directions(store: Store) -> None:
@@ -381,13 +385,13 @@ async def test_pages_are_stable_under_writes_in_both_directions(store: Store) ->
     for number in range(40):
         await add(store, name=f"n{number:02}", color="abc"[number % 3], size=number // 4)
     for query in (Query(sort=["size"]), Query({"color": ["c", "a", "b"]}, sort=["size"]), Query({"color": ["a"]})):
-        expected = {item.name for item in (await store.find(Item, query, limit=1000)).items} & untouched
+        expected = {item.name for item in (await store.find(QueriedItem, query, limit=1000)).items} & untouched
         for backward in (False, True):
             seen, number = [], 0
-            page: Page[Item] = await store.find(Item, query, limit=5)
+            page: Page[QueriedItem] = await store.find(QueriedItem, query, limit=5)
             if backward:
                 while page.next:
-                    page = await store.find(Item, query, limit=5, start=page.next)
+                    page = await store.find(QueriedItem, query, limit=5, start=page.next)
             while True:
                 seen += [item.name for item in page.items if item.name in untouched]
                 start = page.previous if backward else page.next
@@ -395,19 +399,19 @@ async def test_pages_are_stable_under_writes_in_both_directions(store: Store) ->
                     break
                 number += 1
                 await disturb(store, page, untouched, f"x{backward}{number}{len(query.among)}{query.sort}")
-                page = await store.find(Item, query, limit=5, start=start, backward=backward)
+                page = await store.find(QueriedItem, query, limit=5, start=start, backward=backward)
             assert sorted(seen) == sorted(expected)
 
 
-async def disturb(store: Store, page: Page[Item], untouched: set[str], name: str) -> None:
+async def disturb(store: Store, page: Page[QueriedItem], untouched: set[str], name: str) -> None:
     """Insert around, and move what is not watched."""
     await add(store, name=name, color="a", size=len(name) % 10)
     for item in page.items:
         if item.name not in untouched:
             if item.size % 2:
-                await store.delete(Item, item.name)
+                await store.delete(QueriedItem, item.name)
             else:
-                await store.update(Item, item.name, lambda latest: setattr(latest, "size", 9 - latest.size))
+                await store.update(QueriedItem, item.name, lambda latest: setattr(latest, "size", 9 - latest.size))
 
 
 async def test_an_index_that_is_not_installed_is_an_error_of_the_database(couch: Couch, database: Database) -> None:
@@ -416,4 +420,4 @@ async def test_an_index_that_is_not_installed_is_an_error_of_the_database(couch:
 
     for query in (Query({"color": ["a"], "size": [1]}), Query(sort=["size"])):
         with pytest.raises(NotFound):
-            await Store(database).find(Item, query)
+            await Store(database).find(QueriedItem, query)

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from pydantic import Field
 
 from tests.faults import (
     Call,
@@ -29,19 +28,16 @@ from tests.faults import (
     until,
 )
 from tests.security.kinds import key_set
+from tests.store.models import Fruit, Place
 from tornado_couch import (
     Couch,
-    CreatedOn,
     Database,
     DocumentExists,
     DocumentNotFound,
-    Key,
-    Model,
     Retry,
     RevisionMismatch,
     Store,
     Timeout,
-    UpdatedOn,
     install,
 )
 from tornado_couch.couch import Observer
@@ -49,19 +45,6 @@ from tornado_couch.errors import CouchError, OutcomeUnknown, ReadTimeout, Unavai
 from tornado_couch.models import WRITE_PROPERTY
 from tornado_couch.security import KeyRing, Scheme, keyczar
 from tornado_couch.store import Creation, Deletion, Update
-
-
-class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
-    fruit_id: Key
-    picks: list[int] = Field(default_factory=list)
-    created_on: CreatedOn
-    updated_on: UpdatedOn
-
-
-class Place(Model, type="place_v1.0", key="name", unique=True):
-    name: str
-    size: int = 0
-
 
 EFFECTS: dict[str, Effect] = {
     "request lost": lose_request,
@@ -79,13 +62,6 @@ STORES: dict[str, dict[str, Any]] = {
     "alone": {"grouping": False},
     "signed": {"signer": KeyRing.create()},
 }
-
-
-@pytest.fixture
-async def proxy(server_url: str) -> AsyncIterator[FaultProxy]:
-    """Stands between the store and CouchDB."""
-    async with FaultProxy(server_url) as running:
-        yield running
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -134,11 +134,10 @@ class Writer:
 
 
 @pytest.fixture
-async def proxy(server_url: str) -> AsyncIterator[FaultProxy]:
-    """Spoils one exchange in ten."""
-    async with FaultProxy(server_url) as running:
-        running.faults.append(Weather(seed=5))
-        yield running
+async def proxy(proxy: FaultProxy) -> FaultProxy:
+    """A proxy that spoils one exchange in ten."""
+    proxy.faults.append(Weather(seed=5))
+    return proxy
 
 
 @pytest.mark.slow

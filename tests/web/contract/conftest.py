@@ -132,13 +132,6 @@ async def serve(serve: Serve, server_url: str, database: Database) -> Callable[[
 
 
 @pytest.fixture
-async def proxy(server_url: str) -> AsyncIterator[FaultProxy]:
-    """Stands between the service and CouchDB, and sees every request."""
-    async with FaultProxy(server_url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 async def store(proxy: FaultProxy, couch: Couch, database: Database) -> AsyncIterator[Store]:
     """A store that reaches CouchDB by way of the proxy."""
     await install(couch, database.name, [Fruit, Note, Stand])
