@@ -266,6 +266,7 @@ class ResourceHandler(AdmissionMixin, AnswerMixin):
     """
 
     _actions: ClassVar[dict[str, str]] = {}  # by method
+    _gathering: Any = None  # the store's stand-in, within a request for many
 
     # By method: the field that tells them, and the media types of a body.
     BODY_TYPES: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {
@@ -412,6 +413,12 @@ class ResourceHandler(AdmissionMixin, AnswerMixin):
 
     # ------------------------------------------------------------ what actions need
 
+    @property
+    def store(self) -> Any:
+        """The store that the `perform_…` hooks write to; within a request for many it gathers what they write."""
+        return self.resource.store if self._gathering is None else self._gathering
+
+
     def parse_key(self, text: str) -> Any:
         """The key in the URL.
 
@@ -461,4 +468,5 @@ def _method(action: str) -> Callable[..., Awaitable[None]]:
         await getattr(self, action)(*[self.parse_key(text) for text in arguments])
 
     run.__doc__ = f"Run `{action}`."
+    run.runs = action  # type: ignore[attr-defined]  # a bulk request looks at it
     return run

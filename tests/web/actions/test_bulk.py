@@ -450,8 +450,8 @@ async def test_the_address_of_bulk_requests_is_no_document(ask: Client) -> None:
     assert (await ask("GET", "/places/_bulky")).status == 200
 
 
-async def test_handlers_of_ones_own_have_no_bulk_requests_round_them(store: Store, serve: Serve) -> None:
-    """A collection that can only be read and added to has no `_bulk` that replaces and deletes."""
+async def test_a_bulk_request_has_the_operations_of_its_handlers(store: Store, serve: Serve) -> None:
+    """A collection that can only be read and added to takes no operation that replaces or deletes."""
 
     class Added(ListMixin, CreateMixin):
         pass
@@ -461,6 +461,23 @@ async def test_handlers_of_ones_own_have_no_bulk_requests_round_them(store: Stor
 
     ask = await serve(application(store, *resource("/log", Place, store, collection=Added, document=Read)))
     reply = await ask("POST", "/log/_bulk", bulk({"action": "delete", "key": "a"}))
+    assert (reply.status, reply.json["errors"][0]["detail"]) == (422, "Must be one of create.")
+    reply = await ask("POST", "/log/_bulk", bulk({"action": "create", "document": {"name": "a"}}))
+    assert [each["status"] for each in reply.json["items"]] == [201]
+
+
+async def test_an_action_that_is_written_anew_has_no_bulk_requests(store: Store, serve: Serve) -> None:
+    """What it does instead could not be kept to; neither is there an address without any operation."""
+
+    class Own(CollectionHandler):
+        async def create(self) -> None:
+            raise Problem(403, detail="Not here.")
+
+    class Read(RetrieveMixin):
+        pass
+
+    ask = await serve(application(store, *resource("/log", Place, store, collection=Own, document=Read)))
+    reply = await ask("POST", "/log/_bulk", bulk({"action": "create", "document": {"name": "a"}}))
     assert (reply.status, reply.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
 
 

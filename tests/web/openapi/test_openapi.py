@@ -200,6 +200,7 @@ def test_what_is_mounted_is_described_and_nothing_else(nowhere: Store) -> None:
     reduced = {f"{base}/{name}": read for base in ("/few", "/read") for name in ("by-color", "weights", "spread")}
     assert found == {
         "/few": {*read, "post"},
+        "/few/_bulk": {"post", "options"},
         "/few/{key}": {*read, "put", "patch", "delete"},
         "/read": read,
         "/read/{key}": read,

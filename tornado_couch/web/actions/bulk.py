@@ -14,18 +14,25 @@ nothing done. Operations on one document are done in the order given, each on wh
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ... import _json
 from ...errors import DocumentNotFound, ValidationFailed
-from ...models import Model, replaced
-from ...store import Creation, Deletion, Operation, Update
+from ...models import Model
+from ...store import Expectation
+from ..handler import ResourceHandler
 from ..http import MalformedEntityTag, Preconditions, parse_entity_tags
 from ..openapi.bulk import describe_bulk
 from ..problems import Problem
-from .create import Creator
-from .documents import Rewriter
+from ..resources import Resource
+from .documents import CreateMixin, DestroyMixin, ReplaceMixin
+from .gathering import Gathering, attempted
 from .idempotency import refuse_key
 from .results import OutcomeMixin, breathe
 
@@ -38,46 +45,89 @@ _ACTIONS = {"create": "create", "replace": "replace", "delete": "destroy"}  # as
 _STATUS = {"create": 201, "replace": 200, "delete": 204}
 _NEEDED = {"create": {"document"}, "replace": {"key", "document"}, "delete": {"key"}}
 _MEMBERS = {"create": {"document"}, "replace": {"key", "document", "if_match"}, "delete": {"key", "if_match"}}
-_EACH = "each"  # the action that stands for any of the three
+_RUN_BY: dict[str, tuple[str, type[ResourceHandler], str]] = {
+    "create": ("post", CreateMixin, "create"),
+    "replace": ("put", ReplaceMixin, "replace"),
+    "delete": ("delete", DestroyMixin, "destroy"),
+}
+_EACH = "each"  # the action that stands for any of them
 
 
-class BulkHandler(OutcomeMixin, Creator, Rewriter):
+@dataclass
+class _Item:
+    """One operation, on its way."""
+
+    index: int
+    asked: dict[str, Any]
+    handler: Any = None
+    key: Any = None
+    run: Callable[[], Awaitable[Any]] | None = None
+    outcome: Any = None
+    created: bool = False
+
+
+class BulkHandler(OutcomeMixin):
     """The address that takes bulk requests.
 
-    It does not call the `perform_…` methods of the collection's and the document's own handlers; where
-    those are overridden, derive from this class as well and mount it with `bulk=`.
+    Each operation runs in a handler of the mounted collection or document class and calls its `perform_…` hook, so
+    that what a service overrides there holds here as well. An operation is offered where the class runs it by the
+    package's own action, such as `CreateMixin.create`: one that is written anew may do anything.
     """
+
+    @classmethod
+    def operations(cls, collection: type[ResourceHandler], document: type[ResourceHandler]) -> list[str]:
+        """The operations that these classes have."""
+        classes = {"create": collection, "replace": document, "delete": document}
+        return [name for name, handler in classes.items() if _runs(handler, *_RUN_BY[name])]
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
         """Say for the API document what bulk requests are."""
         super().describe(operation)
-        describe_bulk(operation)
+        target = operation.target
+        describe_bulk(operation, cls.operations(target["collection"], target["document"]))
+
+    def initialize(  # type: ignore[override]  # only its own route mounts it
+        self, resource: Resource[Any], collection: type[ResourceHandler], document: type[ResourceHandler]
+    ) -> None:
+        """Take what the route says."""
+        super().initialize(resource)
+        self._classes = {"create": collection, "replace": document, "delete": document}
+        self._offered = self.operations(collection, document)
+        self._handlers: dict[str, Any] = {}
+        self._refusals: dict[str, Exception] = {}
 
     async def post(self) -> None:
         """Carry out the operations."""
-        self._refusals: dict[str, Exception] = {}
-        self._made: set[int] = set()
         await self.admit(_EACH)
         refuse_key(self.request.headers)
         asked = await self._asked()
-        outcomes: list[Any] = [None] * len(asked)
-        ready: dict[int, Operation[Any]] = {}
-        for index, each in enumerate(asked):
+        gathering = Gathering(self.resource.store, self.resource.model)
+        items = [_Item(index, each) for index, each in enumerate(asked)]
+        for item in items:
             try:
-                ready[index] = await self._operation(index, each)
+                await self._make_ready(item, gathering)
             except Exception as error:  # noqa: BLE001 - it is this item's outcome
-                outcomes[index] = error
-            await breathe(index)
-        done = await self.resource.store.write_many(self.resource.model, list(ready.values()))
-        for index, outcome in zip(ready, done, strict=True):
-            outcomes[index] = self._missing(asked[index], outcome)
-        await self.answer_results([await self._result(n, asked[n], outcome) for n, outcome in enumerate(outcomes)])
+                item.outcome = error
+            await breathe(item.index)
+        ready = [item for item in items if item.run is not None]
+        await asyncio.gather(*(_run_in_order(chain) for chain in self._chains(ready)))
+        gathering.raise_outage([item.outcome for item in ready])
+        await self.answer_results([await self._result(item) for item in items])
 
-    async def _result(self, index: int, asked: dict[str, Any], outcome: Any) -> dict[str, Any]:
-        action = asked["action"]
-        status = _STATUS["create" if index in self._made else action]
-        return await self.outcome(_ACTIONS[action], outcome, status, self._instance(asked))
+    def _chains(self, items: list[_Item]) -> list[list[_Item]]:
+        """The operations on each document, in the order in which they were sent."""
+        chains: dict[object, list[_Item]] = {}
+        for item in items:
+            place = item.index if item.key is None else _json.dumps(self.resource.info.key_value(item.key))
+            chains.setdefault(place, []).append(item)
+        return list(chains.values())
+
+    async def _result(self, item: _Item) -> dict[str, Any]:
+        action = item.asked["action"]
+        show = None if item.handler is None else item.handler.show
+        status = 201 if item.created else _STATUS[action]
+        return await self.outcome(_ACTIONS[action], item.outcome, status, self._instance(item.asked), show)
 
     def _instance(self, asked: dict[str, Any]) -> str:
         """Where the request for an operation alone would have gone."""
@@ -85,13 +135,13 @@ class BulkHandler(OutcomeMixin, Creator, Rewriter):
         return f"{path}/{quote(str(asked['key']), safe='')}" if "key" in asked else path
 
     def allowed_methods(self) -> list[str]:
-        """POST, where the policy lets anybody do any of the three."""
+        """POST, where the policy lets anybody do any of the operations."""
         policy = self.option("policy")
-        offered = not policy or any(policy.offers(action) for action in _ACTIONS.values())
+        offered = not policy or any(policy.offers(_ACTIONS[name]) for name in self._offered)
         return ["POST", "OPTIONS"] if offered else ["OPTIONS"]
 
     async def authorize(self, action: str, document: Model | None = None) -> None:
-        """Ask the policy; before the body is read, whether the caller may do any of the three.
+        """Ask the policy; before the body is read, whether the caller may do any of the operations.
 
         Raises:
             Problem: 401, 403, 404 or 405.
@@ -99,13 +149,24 @@ class BulkHandler(OutcomeMixin, Creator, Rewriter):
         if action != _EACH:
             await super().authorize(action, document)
             return
-        for each in _ACTIONS.values():
+        for name in self._offered:
             try:
-                await super().authorize(each)
+                self._handlers[name] = await self._handler(self._classes[name])
+                await self._handlers[name].authorize(_ACTIONS[name])
             except Problem as refusal:
-                self._refusals[each] = refusal
-        if len(self._refusals) == len(_ACTIONS):
+                self._refusals[name] = refusal
+        if len(self._refusals) == len(self._offered):
             raise next(iter(self._refusals.values()))
+
+    async def _handler(self, cls: type[ResourceHandler]) -> Any:
+        """A handler of this request, made as the route of its class makes one; it never answers."""
+        made = cls(self.application, self.request, resource=self.resource)
+        self.request.connection.set_close_callback(self.on_connection_close)  # type: ignore[union-attr]
+        made.principal = self.principal
+        prepared = made.prepare()
+        if prepared is not None:
+            await prepared
+        return made
 
     # ------------------------------------------------------------ reading the request
 
@@ -122,49 +183,66 @@ class BulkHandler(OutcomeMixin, Creator, Rewriter):
             detail = 'Must be an object with an array, `{"operations": […]}`, and nothing else.'
             raise ValidationFailed([{"pointer": "", "keyword": "type", "detail": detail}])
         self.check_count(len(operations))
-        problems = [fault for index, each in enumerate(operations) for fault in _faults(f"/operations/{index}", each)]
+        problems = [
+            fault
+            for index, each in enumerate(operations)
+            for fault in _faults(f"/operations/{index}", each, self._offered)
+        ]
         if problems:
             raise ValidationFailed(problems)
         return operations
 
-    async def _operation(self, index: int, asked: dict[str, Any]) -> Operation[Any]:
-        """What the store is to do.
+    async def _make_ready(self, item: _Item, gathering: Gathering) -> None:
+        """Say what an item is to do.
 
         Raises:
             Exception: what the single request would have been answered with already.
         """
+        asked = item.asked
         action = asked["action"]
-        if _ACTIONS[action] in self._refusals:
-            raise self._refusals[_ACTIONS[action]]
+        if action in self._refusals:
+            raise self._refusals[action]
+        # A copy for each, since a request of its own would have a handler of its own, with its own preconditions.
+        handler = item.handler = copy.copy(self._handlers[action])
+        handler._gathering, handler._preconditions = gathering, Preconditions()
         if action == "create":
-            return Creation(await self.admitted(self.new_model(self.validated("create", asked["document"]))))
-        key, given = self.parse_key(str(asked["key"])), _preconditions(asked)
-        expected = self.expectation(given)
+            model = await handler.admitted(handler.new_model(handler.validated("create", asked["document"])))
+            item.key, item.run = model._key, partial(handler.perform_create, model)
+            return
+        item.key, handler._preconditions = handler.parse_key(str(asked["key"])), _preconditions(asked)
+        expected = handler.expectation()
         if action == "delete":
-            return Deletion(key, self.checked("destroy"), expected, self.confirmed)
-        body = self.validated("replace", asked["document"])
-        self.check_key_in_body(key, body)
-        change = self.hooked("replace", lambda current: replaced(current, body))
-        absent = self._absent(index, key, body, given)
-        return Update(key, change, self.checked("replace"), expected, absent)
+            item.run = partial(self._destroyed, item, expected)
+            return
+        body = handler.validated("replace", asked["document"])
+        handler.check_key_in_body(item.key, body)
+        item.run = partial(self._replaced, item, body, expected)
 
-    def _absent(
-        self, index: int, key: Any, body: dict[str, Any], given: Preconditions
-    ) -> Callable[[], Awaitable[Any]] | None:
-        restorable = self.resource.info.restorable
-        if not restorable and (not self.resource.create_by_put or given.if_match is not None):
-            return None
-
-        async def create() -> Any:
-            model = await self.put_missing(key, body, given)
-            self._made.add(index)
+    async def _replaced(self, item: _Item, body: dict[str, Any], expected: Expectation | None) -> Any:
+        try:
+            return await item.handler.perform_replace(item.key, body, expected)
+        except DocumentNotFound:
+            model = await item.handler.put_missing(item.key, body)
+            item.created = True
             return model
 
-        return create
+    async def _destroyed(self, item: _Item, expected: Expectation | None) -> Any:
+        try:
+            return await item.handler.perform_destroy(item.key, expected)
+        except DocumentNotFound:
+            raise item.handler.missing() from None
 
-    def _missing(self, asked: dict[str, Any], outcome: Any) -> Any:
-        """The outcome, where a document that is not there is also a precondition that does not hold."""
-        return self.missing(_preconditions(asked)) if isinstance(outcome, DocumentNotFound) else outcome
+
+async def _run_in_order(chain: list[_Item]) -> None:
+    for item in chain:
+        if item.run is not None:
+            item.outcome = await attempted(item.run())
+
+
+def _runs(cls: type[ResourceHandler], method: str, mixin: type[ResourceHandler], action: str) -> bool:
+    """Whether a class runs an action as its mixin has it."""
+    own = getattr(cls, action, None) is getattr(mixin, action)
+    return own and getattr(getattr(cls, method), "runs", None) == action
 
 
 def _preconditions(asked: dict[str, Any]) -> Preconditions:
@@ -176,13 +254,13 @@ def _preconditions(asked: dict[str, Any]) -> Preconditions:
         raise Problem.of("malformed-entity-tag", f"{error}.") from None
 
 
-def _faults(pointer: str, asked: Any) -> list[dict[str, str]]:
+def _faults(pointer: str, asked: Any, offered: Sequence[str]) -> list[dict[str, str]]:
     """What is wrong with the form of one operation."""
     if not isinstance(asked, dict):
         return [_fault(pointer, "type", "Must be of type object.")]
     action = asked.get("action")
-    if not isinstance(action, str) or action not in _ACTIONS:
-        return [_fault(f"{pointer}/action", "enum", f"Must be one of {', '.join(_ACTIONS)}.")]
+    if not isinstance(action, str) or action not in offered:
+        return [_fault(f"{pointer}/action", "enum", f"Must be one of {', '.join(offered)}.")]
     found = [
         _fault(f"{pointer}/{name}", "required", "This member is required.")
         for name in sorted(_NEEDED[action] - asked.keys())

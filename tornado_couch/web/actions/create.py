@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from ...errors import ValidationFailed
@@ -11,6 +12,7 @@ from ...models import Model, ModelInfo, validated
 from ..handler import ResourceHandler
 from ..problem_kinds import KINDS
 from ..problems import Problem, problem_of
+from .gathering import Gathering
 from .results import OutcomeMixin, breathe
 
 __all__ = ["ArrayMixin", "Creator", "check_key"]
@@ -77,22 +79,18 @@ class Creator(ResourceHandler):
 
     async def perform_create(self, model: Any) -> Any:
         """Store the new model; what is returned is shown to the client."""
-        return await self.resource.store.create(model)
+        return await self.store.create(model)
 
     async def perform_create_many(self, models: Sequence[Any]) -> list[Any]:
         """Store new models; for each, in order, what is shown to the client, or the exception.
 
-        Where `perform_create` is overridden it is called for each, so that it cannot be got round.
+        It calls `perform_create` for all of them at once, and what these calls write leaves together.
         """
-        if type(self).perform_create is Creator.perform_create:
-            return list(await self.resource.store.create_many(self.resource.model, models))
-        return [await self._created(model) for model in models]
-
-    async def _created(self, model: Any) -> Any:
+        gathering = self._gathering = Gathering(self.resource.store, self.resource.model)
         try:
-            return await self.perform_create(model)
-        except Exception as error:  # noqa: BLE001 - it is this item's outcome
-            return error
+            return await gathering.run([partial(self.perform_create, model) for model in models])
+        finally:
+            self._gathering = None
 
 
 class ArrayMixin(OutcomeMixin, Creator):

@@ -116,8 +116,7 @@ class WriteMixin(ResourceHandler):
 
     async def update(self, action: str, key: Any, change: Callable[[Any], Any], expected: Expectation | None) -> Any:
         """Apply a change to the latest document: policy, preconditions, change, hook, in that order."""
-        store = self.resource.store
-        return await store.update(
+        return await self.store.update(
             self.resource.model, key, self.hooked(action, change), check=self.checked(action), expected=expected
         )
 
@@ -196,7 +195,7 @@ class Rewriter(WriteMixin):
         await self.authorize("create", model)
         model = await self.resource.hooks.before(self.event("create"), model) or model
         try:
-            return await self.resource.store.create(model)
+            return await self.store.create(model)
         except DocumentExists:
             # Somebody created it since it was looked for.
             if (given or self.preconditions()).if_none_match is not None:
@@ -283,6 +282,6 @@ class DestroyMixin(Rewriter):
 
     async def perform_destroy(self, key: Any, expected: Expectation | None) -> Any:
         """Delete it from the store; what was deleted is returned."""
-        return await self.resource.store.delete(
+        return await self.store.delete(
             self.resource.model, key, check=self.checked("destroy"), expected=expected, confirm=self.confirmed
         )

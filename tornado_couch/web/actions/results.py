@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ... import _json
@@ -35,7 +35,9 @@ class OutcomeMixin(ResourceHandler):
     the `document`; otherwise there is `problem`, a problem details object (RFC 9457).
     """
 
-    async def outcome(self, action: str, result: Any, status: int, instance: str = "") -> dict[str, Any]:
+    async def outcome(
+        self, action: str, result: Any, status: int, instance: str = "", show: Callable[[Any], Any] | None = None
+    ) -> dict[str, Any]:
         """The result of an item.
 
         Args:
@@ -43,6 +45,7 @@ class OutcomeMixin(ResourceHandler):
             result: the model, or the exception.
             status: what a success is answered with.
             instance: where a request for the item alone would have gone; without it, where this one went.
+            show: makes the document that the client sees; without it, this handler's `show`.
         """
         if isinstance(result, Exception):
             return self.failure(result, instance)
@@ -51,7 +54,7 @@ class OutcomeMixin(ResourceHandler):
         if action != "destroy":
             found["_etag"] = entity_tag(result._rev or "")
             if self.preferences().representation == "representation":
-                shown = found["document"] = self.show(result)
+                shown = found["document"] = (show or self.show)(result)
         try:
             await self.resource.hooks.after(self.event(action), result, shown)
         except Exception as error:  # noqa: BLE001 - it is this item's outcome, whatever a hook raised

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .components import Schema
 from .operation import ApiOperation
 from .problem_schemas import any_problem
@@ -37,15 +39,16 @@ def or_refused(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"description": "Anything else has a problem as its result, and changes nothing."}]}
 
 
-def describe_bulk(operation: ApiOperation) -> None:
-    """Describe `POST {path}/_bulk`."""
+def describe_bulk(operation: ApiOperation, actions: Sequence[str]) -> None:
+    """Describe `POST {path}/_bulk`, which takes operations with these actions."""
     schemas = operation.of_model()
     operation.says(
-        f"Create, replace and delete several of {operation.tag}",
+        f"{_listed(actions).capitalize()} several of {operation.tag}",
         "Each operation has its own precondition and its own result. Those on one document are done in order.",
     )
     operation.takes("Prefer")
-    operation.takes_body(schemas.other("Bulk", lambda: _operations(operation)))
+    name = "Bulk" if len(actions) == 3 else "".join(["Bulk", *(each.capitalize() for each in actions)])
+    operation.takes_body(schemas.other(name, lambda: _operations(operation, actions)))
     results = results_schema(operation)
     fields = ("Preference-Applied", "Cache-Control", "Vary")
     operation.answers_with(200, "A result for each operation, in order.", results, *fields)
@@ -55,7 +58,11 @@ def describe_bulk(operation: ApiOperation) -> None:
     operation.fails(415, fields=["Accept-Post", "Accept-Encoding"])
 
 
-def _operations(operation: ApiOperation) -> Schema:
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _operations(operation: ApiOperation, actions: Sequence[str]) -> Schema:
     schemas = operation.of_model()
     key = {"type": ["string", "integer"], "description": "What stands in the document's address, unquoted."}
     if_match = {"type": "string", "description": "What If-Match would say."}
@@ -72,6 +79,7 @@ def _operations(operation: ApiOperation) -> Schema:
             "additionalProperties": False,
         }
         for action, found in members.items()
+        if action in actions
     ]
     most = operation.resource.max_bulk
     items = {"type": "array", "items": {"oneOf": each}, "minItems": 1, "maxItems": most}
