@@ -25,7 +25,7 @@ from .documents import (
     validated,
 )
 from .merger import Merging, merge_rule
-from .merging.ancestry import MERGE_PROPERTY, Ancestry, Join, MergedBy, Plan, merge_record, rank
+from .merging.ancestry import MERGE_PROPERTY, Ancestry, Join, MergedBy, Plan, merge_record
 from .merging.rules import Merge, MergeRule
 from .model import DocumentType, Model, ModelInfo, model_info
 from .properties import (
@@ -132,7 +132,6 @@ __all__ = [
     "partition_problem",
     "partition_view",
     "property_view",
-    "rank",
     "reduction_view",
     "replaced",
     "representation",

@@ -15,8 +15,9 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import Unmergeable
+from ..revision import rank
 from ..security import RESERVED_PROPERTIES
-from .merging.ancestry import MERGE_PROPERTY, Plan, rank
+from .merging.ancestry import MERGE_PROPERTY, Plan
 from .merging.rules import ABSENT, KEPT, UNKNOWN, Gap, Merge, MergeRule, Parse, Side, ThreeWay, Undecided, weight_of
 from .model import Model, ModelInfo, model_info
 from .pointers import json_pointer

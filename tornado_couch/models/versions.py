@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from .. import revision
 from ..errors import InvalidDocument
 from .timestamps import format_timestamp
 
@@ -106,7 +107,7 @@ def beside(document: Mapping[str, Any]) -> dict[str, Any]:
 
     The same wherever it is made, so that CouchDB gives it the same revision everywhere.
     """
-    digest = str(document["_rev"]).partition("-")[2]
+    digest = revision.digest(str(document["_rev"]))
     body = {name: value for name, value in document.items() if not name.startswith("_")}
     return {"_id": f"{document['_id']}~{digest}", **body}
 

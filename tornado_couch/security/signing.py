@@ -35,6 +35,7 @@ from enum import StrEnum
 from typing import Any, TypeGuard
 
 from ..errors import InvalidSignature, KeySetError, SecurityError, SignatureFault
+from ..revision import generation
 from .encoding import canonical
 from .keyczar_keys import plain_signers, verify_plain
 from .keys import Signer
@@ -178,14 +179,8 @@ def _check_parent(parent: str | None, revision: str | None, revisions: Mapping[s
         revision = f"{start}-{ids[0]}"
         if len(ids) > 1 and parent != f"{start - 1}-{ids[1]}":
             raise InvalidSignature("the document was signed as another revision", SignatureFault.ROLLED_BACK)
-    if revision is not None and _generation(revision) != _generation(parent) + 1:
+    if revision is not None and generation(revision) != (generation(parent) if parent else 0) + 1:
         raise InvalidSignature("the document was signed as another revision", SignatureFault.ROLLED_BACK)
-
-
-def _generation(revision: str | None) -> int:
-    """The number that a revision begins with; 0 where there is none."""
-    digits = (revision or "0").partition("-")[0]
-    return int(digits) if digits.isdecimal() and digits.isascii() and len(digits) <= 18 else -1
 
 
 def _verify_classic(document: Mapping[str, Any], verifier: Signer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .ancestry import MERGE_PROPERTY, Ancestry, Join, MergedBy, Plan, merge_record, rank
+from .ancestry import MERGE_PROPERTY, Ancestry, Join, MergedBy, Plan, merge_record
 from .rules import ABSENT, KEPT, UNKNOWN, Gap, Merge, MergeRule, Parse, Side, ThreeWay, Undecided, weight_of
 
 __all__ = [
@@ -22,6 +22,5 @@ __all__ = [
     "ThreeWay",
     "Undecided",
     "merge_record",
-    "rank",
     "weight_of",
 ]

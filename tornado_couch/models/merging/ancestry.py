@@ -23,9 +23,10 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, TypeGuard
 
+from ...revision import is_revision, rank
 from .rules import ABSENT, UNKNOWN, Gap
 
-__all__ = ["MERGE_PROPERTY", "Ancestry", "Join", "MergedBy", "Plan", "merge_record", "rank"]
+__all__ = ["MERGE_PROPERTY", "Ancestry", "Join", "MergedBy", "Plan", "merge_record"]
 
 MERGE_PROPERTY = "tornado_couch_merge"
 """The member of a stored document that names what was merged into it; no model's property."""
@@ -35,12 +36,6 @@ _DEEPEST = 16  # merges of ancestors of ancestors
 
 Document = Mapping[str, Any]
 MergedBy = Literal["rules", "leaves", "hand"]
-
-
-def rank(revision: str) -> tuple[int, str]:
-    """By what leaves are ordered: the greatest one wins (CouchDB documentation, "Replication and conflict model")."""
-    generation, _, digest = revision.partition("-")
-    return int(generation), digest
 
 
 @dataclass(frozen=True)
@@ -101,12 +96,7 @@ def _recorded(document: Document) -> _Record | None:
 
 
 def _are_revisions(value: object) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and all(isinstance(each, str) and _is_revision(each) for each in value)
-
-
-def _is_revision(text: str) -> bool:
-    generation, dash, digest = text.partition("-")
-    return bool(dash and digest) and generation.isdecimal() and generation.isascii() and len(generation) <= 18
+    return isinstance(value, list) and all(isinstance(each, str) and is_revision(each) for each in value)
 
 
 def merge_record(leaves: Sequence[Document], deleted: Iterable[Document], *, by: MergedBy) -> dict[str, Any]:

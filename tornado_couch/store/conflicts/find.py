@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from ...couch import Database, Leaf
-from ...models import CONFLICTS_VIEW, DocumentType, rank
+from ...models import CONFLICTS_VIEW, DocumentType
+from ...revision import rank
 
 __all__ = ["ConflictPage", "Conflicted", "conflicts_among", "conflicts_in_view", "conflicts_since"]
 

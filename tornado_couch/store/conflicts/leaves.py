@@ -9,7 +9,8 @@ from typing import Any
 
 from ...couch import Database
 from ...errors import DocumentNotFound, InvalidSignature
-from ...models import Ancestry, MergedBy, Model, collection_view, is_of, merge_record, model_info, rank
+from ...models import Ancestry, MergedBy, Model, collection_view, is_of, merge_record, model_info
+from ...revision import rank
 from ..protection.signatures import Guard
 
 __all__ = ["LeafReader", "LeafSet", "as_stored"]

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 from ...couch import Database, Leaf
 from ...errors import InvalidSignature
 from ...models import WRITE_PROPERTY
+from ...revision import generation, rank
 from ...security import SIGNATURE_PROPERTY, Scheme, as_keys, sign_document, verify_document
 
 __all__ = ["Guard", "NoGuard", "SignatureGuard", "Verification", "winner", "winning_tombstone"]
@@ -155,7 +156,7 @@ class SignatureGuard:
         if self.scheme is Scheme.CLASSIC:
             return True
         parent = document[SIGNATURE_PROPERTY]["parent"]
-        return _rank(revision)[0] == (_rank(parent)[0] if parent else 0) + 1
+        return generation(revision) == (generation(parent) if parent else 0) + 1
 
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
         """The winning document, or why it is not to be served; a deletion has to be signed as well."""
@@ -225,9 +226,5 @@ def winning_tombstone(leaves: Sequence[Leaf]) -> Document | None:
 
 
 def _first(documents: Sequence[Document]) -> Document | None:
-    return max(documents, key=lambda document: _rank(document["_rev"]), default=None)
+    return max(documents, key=lambda document: rank(document["_rev"]), default=None)
 
-
-def _rank(revision: str) -> tuple[int, str]:
-    generation, _, digest = revision.partition("-")
-    return int(generation), digest

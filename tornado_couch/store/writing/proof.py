@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 
 from ...couch import Leaf
 from ...models import WRITE_PROPERTY
+from ...revision import generation
 
-__all__ = ["Evidence", "Standing", "Verdict", "created_mark", "generation", "history", "marked", "unmarked"]
+__all__ = ["Evidence", "Standing", "Verdict", "created_mark", "history", "marked", "unmarked"]
 
 Document = dict[str, Any]
 
@@ -163,12 +164,6 @@ def _successor(path: Sequence[str], base: str) -> str | None:
         place = path.index(base)
         return path[place - 1] if place else None
     return path[-1] if generation(path[-1]) == generation(base) + 1 else None
-
-
-def generation(revision: str) -> int:
-    """The number that a revision begins with; -1 where that is none."""
-    digits = revision.partition("-")[0]
-    return int(digits) if digits.isdecimal() else -1
 
 
 def _token(document: Mapping[str, Any]) -> str:

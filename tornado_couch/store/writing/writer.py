@@ -19,7 +19,8 @@ from ...couch import Access, Leaf, Observer, WriteResult
 from ...couch.bulk import failure
 from ...errors import BadRequest, Conflict, CouchError, InvalidReply, OutcomeUnknown, Refused, TooLarge, Unavailable
 from ...models import WRITE_PROPERTY, DocumentType
-from .proof import Evidence, Standing, Verdict, generation, marked, unmarked
+from ...revision import generation
+from .proof import Evidence, Standing, Verdict, marked, unmarked
 from .retry import Retry
 
 __all__ = ["Writer"]

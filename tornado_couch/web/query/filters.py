@@ -138,7 +138,7 @@ def _value(cls: type[Model], parameter: str, name: str, text: str) -> Any:
         value = info.stored_value(name, parsed)
         _json.dumps(value)  # a float may be infinite
     except (ValueError, OverflowError):  # the latter from a time near the end of the calendar
-        raise bad_parameter(parameter, f"That is no value of `{name}`.") from None
+        raise bad_parameter(parameter, f"Not a valid value for `{name}`.") from None
     return value
 
 
