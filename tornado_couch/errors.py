@@ -1,16 +1,16 @@
-"""The one error tree. Storage errors know no HTTP status of ours: `web/problems` maps them.
+"""All exceptions of this package. Those of the storage know nothing of HTTP answers: `web/problems` maps them.
 
 TornadoCouchError
-├── CouchError                  a call to CouchDB did not give what was asked for
+├── CouchError                  a call to CouchDB failed
 │   ├── Unavailable             an outage: no connection, connection lost, or a 5xx answer
-│   │   ├── OutcomeUnknown      a write may have been carried out or not: nothing tells
+│   │   ├── OutcomeUnknown      a write may or may not have been carried out
 │   │   └── TimedOut            no (whole) answer in time
 │   │       ├── ConnectTimeout
 │   │       ├── ReadTimeout
 │   │       ├── PoolTimeout
 │   │       └── TotalTimeout
-│   ├── InvalidReply            nonsense: not HTTP, not JSON, or not of the documented shape
-│   └── Refused                 CouchDB understood and said no (4xx); has status, error, reason
+│   ├── InvalidReply            the answer is not HTTP, not JSON, or not of the documented shape
+│   └── Refused                 CouchDB refused the request (4xx); has `status`, `error`, `reason`
 │       ├── BadRequest          400, and any 4xx that has no class of its own
 │       ├── Unauthorized        401
 │       ├── Forbidden           403
@@ -20,25 +20,25 @@ TornadoCouchError
 │       ├── TooLarge            413
 │       └── TooManyRequests     429
 ├── ModelError                  about models and their documents
-│   ├── ModelDefinitionError    the class statement is wrong: raised when it is defined
+│   ├── ModelDefinitionError    a model class is not valid: raised when it is defined
 │   ├── ValidationFailed        values given for a model are not valid; has `problems`
 │   ├── PatchTestFailed         a JSON Patch's `test` does not hold for the document
 │   ├── Unmergeable             a document's conflicting leaves cannot be merged by rules; has `problems`
 │   └── InvalidDocument         a stored document does not fit its model
-│       └── UnsupportedVersion  it is of a version this application does not know
+│       └── UnsupportedVersion  its version is unknown to this application
 ├── StoreError                  about one document of the store
 │   ├── DocumentNotFound        no (undeleted) document of that model and key
-│   ├── DocumentExists          a document of that key is there already
+│   ├── DocumentExists          a document of that key exists already
 │   ├── RevisionMismatch        the caller's precondition does not hold; has `current`
-│   ├── RetriesExhausted        every try met a conflict; nothing was written
-│   └── NoIndex                 no index of the model serves a query; says which would
-├── InstallError                what is to be installed is wrong: a file, a name, what is there already
+│   ├── RetriesExhausted        every attempt met a conflict; nothing was written
+│   └── NoIndex                 no index of the model serves a query; names one that would
+├── InstallError                something to install is wrong, or clashes with what exists
 └── SecurityError               about keys, and about what they protect
     ├── KeySetError             keys cannot be read, or are not for this use
-    ├── InvalidSignature        what was signed is not what is there; has `reason`
+    ├── InvalidSignature        signed data was changed or moved; has `reason`
     ├── DecryptionFailed        nothing was decrypted; has `unknown_key`
-    │   └── NotProtected        a value is stored in the clear that has to be protected
-    └── LegacyAlgorithm         an algorithm only fit for reading was asked to write
+    │   └── NotProtected        a value that must be protected is stored in the clear
+    └── LegacyAlgorithm         an algorithm that is only for reading was asked to write
 """
 
 from __future__ import annotations
@@ -91,18 +91,18 @@ __all__ = [
 
 
 class TornadoCouchError(Exception):
-    """The root of every error that this package raises on purpose."""
+    """The base class of every error that this package raises on purpose."""
 
 
 class CouchError(TornadoCouchError):
-    """A call to CouchDB did not give what was asked for."""
+    """A call to CouchDB failed."""
 
 
 class Unavailable(CouchError):
     """An outage: CouchDB cannot be reached, the connection was lost, or it answered 5xx.
 
     Attributes:
-        status: CouchDB's status where it answered, else None.
+        status: the HTTP status of CouchDB's answer; None without an answer.
         sent: False when the request certainly never reached CouchDB, so that sending it again is safe.
     """
 
@@ -113,39 +113,39 @@ class Unavailable(CouchError):
 
 
 class OutcomeUnknown(Unavailable):
-    """Whether a write was carried out could not be found out; every other error of a store's write says that not.
+    """A write may or may not have been carried out; after any other error of a store's write, it was not.
 
-    It may even be carried out later, when a request that was held up reaches CouchDB after all. Its `__cause__`
-    is what kept the answer away.
+    The write may even happen later, if a delayed request still reaches CouchDB. The `__cause__` says why no
+    answer came.
     """
 
 
 class TimedOut(Unavailable):
-    """No whole answer came in time."""
+    """No complete answer came in time."""
 
 
 class ConnectTimeout(TimedOut):
-    """No connection came about in time."""
+    """No connection could be made in time."""
 
 
 class ReadTimeout(TimedOut):
-    """The connection stayed silent for too long."""
+    """No data arrived on the connection for too long."""
 
 
 class PoolTimeout(TimedOut):
-    """Every pooled connection stayed busy for too long."""
+    """All pooled connections stayed busy for too long."""
 
 
 class TotalTimeout(TimedOut):
-    """The whole exchange took too long."""
+    """The whole request took too long."""
 
 
 class InvalidReply(CouchError):
-    """CouchDB, or what answered in its place, sent nonsense."""
+    """CouchDB, or something in between, sent an answer that makes no sense."""
 
 
 class Refused(CouchError):
-    """CouchDB understood the request and said no.
+    """CouchDB understood the request and refused it.
 
     Attributes:
         status: the HTTP status of the answer.
@@ -165,19 +165,19 @@ class BadRequest(Refused):
 
 
 class Unauthorized(Refused):
-    """401: credentials are missing, wrong or out of date."""
+    """401: the credentials are missing, wrong or expired."""
 
 
 class Forbidden(Refused):
-    """403: the credentials do not permit it, or `validate_doc_update` refused."""
+    """403: the user may not do this, or `validate_doc_update` refused the write."""
 
 
 class NotFound(Refused):
-    """404: there is no such document, database, design document or view."""
+    """404: the document, database, design document or view does not exist."""
 
 
 class Conflict(Refused):
-    """409: the revision given is not the current one."""
+    """409: the given revision is not the current one."""
 
 
 class AlreadyExists(Refused):
@@ -189,7 +189,7 @@ class TooLarge(Refused):
 
 
 class TooManyRequests(Refused):
-    """429: the rate limit, as Cloudant has one."""
+    """429: a rate limit was reached, such as Cloudant's."""
 
 
 _BY_STATUS: dict[int, type[Refused]] = {
@@ -209,18 +209,18 @@ def refusal(status: int, error: str, reason: str) -> Refused:
 
 
 class ModelError(TornadoCouchError):
-    """About a model or a document of it."""
+    """An error about a model or one of its documents."""
 
 
 class ModelDefinitionError(ModelError, TypeError):
-    """A model class is declared wrongly."""
+    """The definition of a model class is not valid."""
 
 
 class ValidationFailed(ModelError):
     """Values given for a model are not valid.
 
     Attributes:
-        problems: every fault, each a dict of `pointer` (RFC 6901), `keyword` and `detail`.
+        problems: everything that is wrong, each a dict of `pointer` (RFC 6901), `keyword` and `detail`.
     """
 
     def __init__(self, problems: list[dict[str, str]]) -> None:
@@ -233,10 +233,10 @@ class PatchTestFailed(ModelError):
 
 
 class Unmergeable(ModelError):
-    """The conflicting leaves of a document cannot be merged by its model's rules: somebody has to decide.
+    """The conflicting leaves of a document cannot be merged by its model's rules, so that somebody has to decide.
 
     Attributes:
-        problems: why, each a dict of `pointer` and `detail`; no value of the document is in it.
+        problems: the reasons, each a dict of `pointer` and `detail`, without values of the document.
     """
 
     def __init__(self, problems: list[dict[str, str]]) -> None:
@@ -259,26 +259,26 @@ class InvalidDocument(ModelError):
 
 
 class UnsupportedVersion(InvalidDocument):
-    """A stored document is of a version of its type that this application does not know."""
+    """A stored document has a version that this application does not know."""
 
 
 class StoreError(TornadoCouchError):
-    """About one document of the store."""
+    """An error about one document of the store."""
 
 
 class DocumentNotFound(StoreError):
-    """No document of that model and key is there, or it is deleted."""
+    """No document of that model and key exists, or it is deleted."""
 
 
 class DocumentExists(StoreError):
-    """A document with that key is there already."""
+    """A document with that key exists already."""
 
 
 class RevisionMismatch(StoreError):
     """The caller's precondition does not hold for the current revision.
 
     Attributes:
-        current: the current revision; None where there is no document, or where it was not read.
+        current: the current revision; None if there is no document, or if it was not read.
     """
 
     def __init__(self, message: str, current: str | None) -> None:
@@ -287,7 +287,7 @@ class RevisionMismatch(StoreError):
 
 
 class RetriesExhausted(StoreError):
-    """Every try met a conflict. Nothing was written by the last one."""
+    """Every attempt met a conflict. The last one wrote nothing."""
 
     def __init__(self, message: str, attempts: int) -> None:
         super().__init__(message)
@@ -295,10 +295,10 @@ class RetriesExhausted(StoreError):
 
 
 class NoIndex(StoreError, ValueError):
-    """No index of the model serves a query: nothing was read, since it would have been everything.
+    """No index of the model serves a query, and nothing was read: the query would have read every document.
 
     Attributes:
-        declaration: what the model could declare to have such an index; empty where none could serve.
+        declaration: what the model could declare to get such an index; empty if no index could serve the query.
     """
 
     def __init__(self, message: str, declaration: str = "") -> None:
@@ -307,19 +307,19 @@ class NoIndex(StoreError, ValueError):
 
 
 class InstallError(TornadoCouchError):
-    """What is to be installed is wrong: a file, a name, or what is there already."""
+    """Something to install is wrong, such as a file or a name, or it clashes with what exists."""
 
 
 class SecurityError(TornadoCouchError):
-    """About keys, and about what they protect. No message holds a secret or a protected value."""
+    """An error about keys or what they protect. No message holds a secret or a protected value."""
 
 
 class KeySetError(SecurityError):
-    """Keys are missing, cannot be read, are open to others, or are not for this use."""
+    """Keys are missing, cannot be read, can be read by others, or are not for this use."""
 
 
 class SignatureFault(StrEnum):
-    """What a signature shows to have happened."""
+    """Why a signature does not verify."""
 
     UNSIGNED = "unsigned"
     ALTERED = "altered"
@@ -330,10 +330,10 @@ class SignatureFault(StrEnum):
 
 
 class InvalidSignature(SecurityError):
-    """What was signed is not what is there.
+    """Signed data is not what was signed: it was changed, moved or replaced.
 
     Attributes:
-        reason: what seems to have happened.
+        reason: what probably happened.
     """
 
     def __init__(self, message: str, reason: SignatureFault = SignatureFault.ALTERED) -> None:
@@ -342,10 +342,10 @@ class InvalidSignature(SecurityError):
 
 
 class DecryptionFailed(SecurityError):
-    """Nothing was decrypted: wrong bytes, another place than where it was encrypted for, or another key.
+    """A value cannot be decrypted: its bytes are wrong, it was encrypted for another place, or with another key.
 
     Attributes:
-        unknown_key: no key of the one asked made it; another key set may have.
+        unknown_key: no key of this key set encrypted it; another key set may have.
     """
 
     def __init__(self, message: str, *, unknown_key: bool = False) -> None:
@@ -354,8 +354,8 @@ class DecryptionFailed(SecurityError):
 
 
 class NotProtected(DecryptionFailed):
-    """A value is stored in the clear: since before its property was classified, or written past the service."""
+    """A value is stored in the clear: from before its property was classified, or written by something else."""
 
 
 class LegacyAlgorithm(SecurityError):
-    """An algorithm that is only fit for reading old data was asked to write new data."""
+    """An algorithm that is only for reading old data was asked to write new data."""

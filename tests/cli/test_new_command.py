@@ -127,7 +127,7 @@ def test_a_name_that_cannot_be_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     status, told = make("--", name)
     assert status == 2
-    assert "cannot be the name" in told
+    assert "is not a valid name" in told
     assert list(tmp_path.iterdir()) == []
 
 
@@ -137,7 +137,7 @@ def test_nothing_is_overwritten(project: Path) -> None:
     for arguments in (("my-orchard",), ("other", "--directory", str(project))):
         status, told = make(*arguments)
         assert status == 2
-        assert "is there already" in told
+        assert "exists already" in told
     assert (project / "README.md").read_text() == "mine"
     empty = project.parent / "empty"
     empty.mkdir()

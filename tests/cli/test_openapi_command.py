@@ -95,7 +95,7 @@ def test_it_is_what_the_service_serves() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("wrong", "gives no application"),
+        ("wrong", "does not give an application"),
         ("nothing", "has no 'nothing'"),
         ("asking", "Name a function that only makes the application."),
     ],

@@ -154,9 +154,9 @@ def _listen(client: Client) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--bind", "0.0.0.0", "--memory"], "needs --admin"),
-        (["--bind", "::", "--memory"], "needs --admin"),
-        (["--memory", "--dir", "x"], "exclude each other"),
+        (["--bind", "0.0.0.0", "--memory"], "--admin is required"),
+        (["--bind", "::", "--memory"], "--admin is required"),
+        (["--memory", "--dir", "x"], "cannot be used together"),
         (["--memory", "--admin", "nocolon"], "USER:PASSWORD"),
         (["--memory", "--port", "70000"], "70000"),
     ],
@@ -176,5 +176,5 @@ def test_a_taken_port_is_said_plainly() -> None:
         process = run("--memory", "--port", url.rpartition(":")[2])
         _, err = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "cannot listen" in err
+    assert "Cannot listen" in err
     assert "Traceback" not in err

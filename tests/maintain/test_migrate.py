@@ -259,7 +259,7 @@ async def test_the_command_says_what_it_could_not_do(store: Store, command: Comm
 async def test_an_indexer_is_not_passed_over(command: Command) -> None:
     """Without the keys that it belongs to it is wrong usage, and no migration of a store without keys."""
     found = await command("--indexer", "ring")
-    assert (found.exit_code, "Say --keys" in found.output) == (2, True)
+    assert (found.exit_code, "Give --keys" in found.output) == (2, True)
 
 
 async def test_an_interrupted_command_tells_where_to_go_on(store: Store, command: Command, server_url: str) -> None:

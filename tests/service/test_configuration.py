@@ -146,8 +146,8 @@ def test_json_without_what_it_shows_is_wrong_usage() -> None:
     ("options", "said"),
     [
         (["--port", "many"], "port: Input should be a valid integer"),
-        (["--set", "greeting"], "say NAME=VALUE"),
-        (["--set", "=x"], "say NAME=VALUE"),
+        (["--set", "greeting"], "does not have the form NAME=VALUE"),
+        (["--set", "=x"], "does not have the form NAME=VALUE"),
         (["--set", "api_key=hidden"], "api_key is a secret"),
         (["--config", "/does/not/exist"], "does not exist"),
     ],
@@ -168,4 +168,4 @@ def test_a_port_that_is_taken_is_one_clear_sentence() -> None:
         port = str(other.getsockname()[1])
         outcome = CliRunner().invoke(main, ["serve", "tests.service.service:plain", "--port", port])
     assert outcome.exit_code == 1
-    assert f"127.0.0.1:{port} cannot be listened on: Address already in use" in outcome.output
+    assert f"Cannot listen on 127.0.0.1:{port}: Address already in use" in outcome.output

@@ -1,4 +1,4 @@
-"""Commands that need more than one of the floors below: the API document, a new project, completion."""
+"""The command line: commands to run, set up, maintain and load-test a service, and to manage its keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tornado-couch cluster`: makes one cluster of CouchDB nodes that have started, each by itself."""
+"""`tornado-couch cluster`: joins CouchDB nodes that run separately into one cluster."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ _PAUSE_SECONDS = 0.2
 
 
 class _NodesMissing(TornadoCouchError):
-    """Some nodes did not come."""
+    """Some nodes did not join in time."""
 
 
 def _silent(_count: int, _pending: int | None) -> None:
-    """Report nothing."""
+    """Ignore the progress."""
 
 
 async def set_up_cluster(
     couch: Couch, nodes: Sequence[str], *, patience: float = 60.0, report: Advance = _silent
 ) -> list[str]:
-    """Take nodes into a server's cluster and create what every cluster has; it can run again at any time.
+    """Add nodes to a server's cluster and create the system databases; this can be repeated at any time.
 
     Args:
-        couch: one of the nodes, with the credentials of an admin.
-        nodes: the names of the others, such as "couchdb@couchdb2.example".
+        couch: a client of one of the nodes, with an admin's credentials.
+        nodes: the names of the other nodes, such as "couchdb@couchdb2.example".
         patience: seconds to wait for them.
-        report: is told each time it looks how many nodes more have connected, and how many are missing.
+        report: called after each check with how many more nodes have connected and how many are missing.
 
     Returns:
-        What was done, a sentence each.
+        What was done, one sentence for each step.
 
     Raises:
-        TornadoCouchError: a node did not come in time.
-        ValueError: one is no node's name; nothing was done.
+        TornadoCouchError: a node did not join in time.
+        ValueError: a node's name is not valid; nothing was done.
     """
     for name in nodes:
         names.node(name)  # before anything is done
@@ -73,8 +73,8 @@ async def _all_connected(couch: Couch, patience: float, report: Advance) -> None
             return
         if asyncio.get_running_loop().time() > ends:
             raise _NodesMissing(
-                f"{', '.join(missing)} did not connect. Do they run, under these names, with the same Erlang cookie,"
-                " and do their hosts reach each other at ports 4369 and 9100?"
+                f"{', '.join(missing)} did not connect. Check that they run under these names with the same Erlang"
+                " cookie, and that their hosts can reach each other on ports 4369 and 9100."
             )
         await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -82,16 +82,16 @@ async def _all_connected(couch: Couch, patience: float, report: Advance) -> None
 @click.command()
 @server_options
 @click.argument("nodes", nargs=-1, metavar="[NAME@HOST]...")
-@click.option("--patience", default=60.0, show_default=True, help="Seconds to wait for the nodes.")
+@click.option("--patience", default=60.0, show_default=True, help="How many seconds to wait for the nodes.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @told
 def cluster(host: str, nodes: tuple[str, ...], patience: float, as_json: bool, **options: Any) -> None:
-    """Make a cluster of the node at --host and of others by name, and create the system databases.
+    """Join the node at --host and the nodes named into a cluster, and create the system databases.
 
-    NAME@HOST is what a node calls itself, such as couchdb@couchdb2.example. Every node has started with the same
-    Erlang cookie and the same admin. Running it again does no harm.
+    NAME@HOST is a node's own name, such as couchdb@couchdb2.example. Every node must run with the same Erlang
+    cookie and the same admin. It is safe to run this command again.
 
-    The exit status is 0 where the cluster is complete, 2 where a node did not come or the work could not be done.
+    The exit status is 0 if the cluster is complete, and 2 if a node did not join or the command failed.
     """
     connection = connection_of(options)
 

@@ -1,4 +1,4 @@
-"""`tornado-couch completion`: the script that makes a shell complete this command line."""
+"""`tornado-couch completion`: prints a script for completing commands in a shell."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _FILES = {
 
 
 @click.command(
-    help="Print the script that makes a shell complete this command line.\n\n"
-    "Put this into the shell's own file:\n\n\b\n" + "\n".join(_FILES.values())
+    help="Print the script that lets a shell complete tornado-couch commands.\n\n"
+    "Add the line for your shell to the file named before it:\n\n\b\n" + "\n".join(_FILES.values())
 )
 @click.argument("shell", type=click.Choice(list(_FILES)))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script for a shell."""
+    """Print the completion script for a shell."""
     found = get_completion_class(shell)
     if found is None:  # click's own three are always there
-        raise click.UsageError(f"there is no completion for {shell}")
+        raise click.UsageError(f"Completion is not available for {shell}.")
     click.echo(found(context.find_root().command, {}, _PROGRAM, _VARIABLE).source())

@@ -1,4 +1,4 @@
-"""`tornado-couch couchdb`: the embedded server as a process of its own."""
+"""`tornado-couch couchdb`: runs the embedded server in its own process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FOLDER = ".couchdb"
 
 
 def is_loopback(bind: str) -> bool:
-    """Whether an address is reached from this machine alone."""
+    """Whether an address can be reached from this machine only."""
     if bind == "localhost":
         return True
     try:
@@ -28,7 +28,7 @@ def is_loopback(bind: str) -> bool:
 
 
 def raise_file_limit() -> None:
-    """Allow as many open files as the system lets: each open database has a handful."""
+    """Raise the limit of open files as far as the system allows: each open database needs several."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = hard if hard != resource.RLIM_INFINITY else _FILES
     if soft < min(wanted, _FILES):
@@ -56,27 +56,29 @@ async def serve(folder: Path | None, bind: str, port: int, admin: str | None) ->
 
 
 @click.command("couchdb")
-@click.option("--port", default=5984, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.option(
+    "--port", default=5984, show_default=True, type=click.IntRange(0, 65535), help="The port; 0 for a free one."
+)
 @click.option("--bind", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="The address to listen on.")
 @click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path),
               help=f"The folder for the databases.  [default: {_FOLDER}]")  # fmt: skip
-@click.option("--memory", is_flag=True, help="Keep everything in memory; it is gone at the end.")
+@click.option("--memory", is_flag=True, help="Keep all data in memory; it is lost on exit.")
 @click.option("--admin", metavar="USER:PASSWORD", envvar="TORNADO_COUCH_ADMIN",
-              show_envvar=True, help="The server admin. Without one everyone is admin.")  # fmt: skip
+              show_envvar=True, help="The server's admin; without one, everyone is an admin.")  # fmt: skip
 def couchdb(port: int, bind: str, folder: Path | None, memory: bool, admin: str | None) -> None:
-    """Run a small CouchDB-protocol server, for development and tests. It prints its URL when it listens."""
+    """Run a small CouchDB-protocol server, for development and tests. It prints its URL once it listens."""
     if memory and folder:
-        raise click.UsageError("--dir and --memory exclude each other.")
+        raise click.UsageError("--dir and --memory cannot be used together.")
     if not memory and folder is None:
         folder = Path(_FOLDER)
     folder = folder and folder.resolve()
     if admin is not None and (":" not in admin or admin.startswith(":") or admin.endswith(":")):
-        raise click.UsageError("--admin is USER:PASSWORD.")
+        raise click.UsageError("--admin must have the form USER:PASSWORD.")
     if admin is None and not is_loopback(bind):
-        raise click.UsageError(f"--bind {bind} can be reached from elsewhere: that needs --admin.")
+        raise click.UsageError(f"--bind {bind} can be reached from other machines, so --admin is required.")
     raise_file_limit()
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(serve(folder, "127.0.0.1" if bind == "localhost" else bind, port, admin))
     except OSError as error:
-        raise click.ClickException(f"cannot listen on {bind} port {port}: {error.strerror}") from None
+        raise click.ClickException(f"Cannot listen on {bind} port {port}: {error.strerror}") from None

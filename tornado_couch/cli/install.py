@@ -1,4 +1,4 @@
-"""`tornado-couch install`."""
+"""`tornado-couch install`: creates a service's database, accounts, design documents and seed documents."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error", "critical"], case_s
 
 
 def _database_options(command: F) -> F:
-    """What becomes of the database."""
+    """Add the options about the database itself."""
     for option in (
         click.option("--partitioned", is_flag=True, help="Create it partitioned."),
-        click.option("--n", type=click.IntRange(min=1), help="Create it with this many copies."),
+        click.option("--n", type=click.IntRange(min=1), help="Create it with this many copies of each shard."),
         click.option("--q", type=click.IntRange(min=1), help="Create it with this many shards."),
-        click.option("--yes", is_flag=True, help="Do not ask before deleting."),
+        click.option("--yes", is_flag=True, help="Delete without asking first."),
         click.option("--delete", is_flag=True, help="Delete the database first, with everything in it."),
         click.option("--create/--no-create", default=True, show_default=True, help="Create what is missing."),
         click.option(
@@ -52,17 +52,17 @@ def _database_options(command: F) -> F:
 
 
 def _access_options(command: F) -> F:
-    """Who may use the database."""
+    """Add the options about who may use the database."""
     for option in (
-        click.option("--ask-app-password", is_flag=True, help="Ask for that user's password."),
-        click.option("--app-password-file", type=_FOLDER, help="The file (mode 0600) with that user's password."),
+        click.option("--ask-app-password", is_flag=True, help="Prompt for the service user's password."),
+        click.option("--app-password-file", type=_FOLDER, help="The file (mode 0600) with this password."),
         click.option(
             "--app-password-env",
             metavar="NAME",
-            help=f"The environment variable with that user's password; {_APP_PASSWORD} if none is named.",
+            help=f"The environment variable with the service user's password; {_APP_PASSWORD} by default.",
         ),
-        click.option("--app-role", default="", help="That user's role; the database's name if none is given."),
-        click.option("--app-user", help="The service's own user: made where it is missing, and made a member."),
+        click.option("--app-role", default="", help="The service user's role; the database's name by default."),
+        click.option("--app-user", help="The service's own user: created if missing, and made a member."),
         *(
             click.option(f"--{part}-{kind}", multiple=True, metavar="NAME", help=f"Set the {kind}s of the {part}s.")
             for part in ("member", "admin")
@@ -74,12 +74,14 @@ def _access_options(command: F) -> F:
 
 
 def _document_options(command: F) -> F:
-    """Which documents are installed."""
+    """Add the options about the documents to install."""
     for option in (
         click.option("--classic", is_flag=True, help="Sign seed documents as tor-async-couchdb did."),
         click.option("--prune", is_flag=True, help="Remove design documents that are no longer wanted."),
         click.option(
-            "--validate/--no-validate", default=None, help="Have CouchDB check each write, or stop that.  [as it is]"
+            "--validate/--no-validate",
+            default=None,
+            help="Have CouchDB validate each write, or not.  [default: leave unchanged]",
         ),
         click.option("--create-seed/--no-create-seed", default=True, show_default=True, help="Store seed documents."),
         click.option("--create-design/--no-create-design", default=True, show_default=True, help="Design documents."),
@@ -97,17 +99,23 @@ def _document_options(command: F) -> F:
 @_access_options
 @_document_options
 @rotation_key_options
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@click.option("--log", type=_LEVELS, default="error", show_default=True, help="What is logged to standard error.")
+@click.option(
+    "--log",
+    type=_LEVELS,
+    default="error",
+    show_default=True,
+    help="The level from which messages are logged to standard error.",
+)
 @told_as(click.ClickException)
 def install(models: tuple[str, ...], host: str, dry_run: bool, as_json: bool, log: str, **options: Any) -> None:
-    """Put in place what a service needs: its database, who may use it, design and seed documents.
+    """Set up what a service needs: its database, its members, and its design and seed documents.
 
-    MODULE[:MODELS] names the models whose design documents are wanted: all of a module, one, or a list of some.
+    MODULE[:MODELS] names the models whose design documents to install: all of a module, one, or a list.
 
-    It can run again at any time, and several at once: what is there already is left. --keys sign the seed documents,
-    and --crypter encrypts in them. The exit status is 0 where all is done, 1 where it failed, 2 for wrong usage.
+    It is safe to repeat, and to run several times at once: whatever exists already stays. --keys signs the seed
+    documents, and --crypter encrypts their values. The exit status is 0 on success, 1 on failure, 2 for wrong usage.
     """
     connection, delete_unasked = connection_of(options), options.pop("yes")
     known = list(dict.fromkeys(each for reference in models for each in load_models(reference)))
@@ -131,7 +139,7 @@ def install(models: tuple[str, ...], host: str, dry_run: bool, as_json: bool, lo
 
 @contextmanager
 def _logging(level: str) -> Iterator[None]:
-    """Log what this package does to standard error, for the time of a block."""
+    """Log this package's messages to standard error for the duration of a block."""
     logger, handler = logging.getLogger("tornado_couch"), logging.StreamHandler()
     before = logger.level
     logger.addHandler(handler)
@@ -144,7 +152,7 @@ def _logging(level: str) -> Iterator[None]:
 
 
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:
-    """The installer's arguments, as the options say them."""
+    """The installer's arguments, taken from the options."""
     kept = (
         "database",
         "q",
@@ -181,7 +189,7 @@ def _user(options: dict[str, Any]) -> ApplicationUser | None:
     if name is None:
         return None
     ask = options["ask_app_password"]
-    # One that is there already needs none.
+    # A user that exists already needs no password.
     password = secret_if_given(f"Password of {name}", variable, path, ask=ask, default_variable=_APP_PASSWORD)
     return ApplicationUser(name, password, options["app_role"])
 

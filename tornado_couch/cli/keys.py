@@ -1,4 +1,4 @@
-"""`tornado-couch keys …`: key rings on disk."""
+"""`tornado-couch keys …`: manages key rings on disk."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 
 @click.group()
 def keys() -> None:
-    """Create and change key rings. A new key comes in active; promote it once every instance has it.
+    """Create and change key rings. A new key starts as active; promote it once every instance has it.
 
-    PATH is the key ring's file, KEY_ID a key's id as `list` shows it. Passphrases are no arguments, since every user
-    of a machine can read those.
+    PATH is the key ring's file, and KEY_ID a key's id as `list` shows it. A passphrase is never passed as an
+    argument, since every user of the machine could read it there.
     """
 
 
@@ -45,16 +45,16 @@ def keys() -> None:
     default=Purpose.PROTECT.value,
     show_default=True,
     type=click.Choice([each.value for each in Purpose]),
-    help="What its keys may do.",
+    help="What the ring's keys may do.",
 )
 @_ALGORITHM
 @_JSON
 @secret_options
 @told
 def create(path: Path, purpose: str, algorithm: str, as_json: bool, **options: Any) -> None:
-    """Create a key ring, the file PATH, with a primary key; prints its id."""
+    """Create a key ring with a primary key in the file PATH, and print the key's id."""
     if path.exists():
-        raise KeySetError(f"{path} is there already; a key ring that is lost takes its data along")
+        raise KeySetError(f"{path} exists already; overwriting a key ring would make its data unreadable")
     secrets = secrets_of(options, confirm=True)
     ring = KeyRing.create(Purpose(purpose), algorithm=Algorithm(algorithm))
     secrets.save(ring, path)
@@ -68,7 +68,7 @@ def create(path: Path, purpose: str, algorithm: str, as_json: bool, **options: A
 @secret_options
 @told
 def add(path: Path, algorithm: str, as_json: bool, **options: Any) -> None:
-    """Add an active key to the key ring at PATH; prints its id."""
+    """Add an active key to the key ring at PATH, and print the key's id."""
     ring, secrets = _opened(path, options)
     key_id = ring.add(algorithm=Algorithm(algorithm))
     secrets.save(ring, path)
@@ -104,9 +104,9 @@ def demote(path: Path, key_id: str, as_json: bool, **options: Any) -> None:
 @secret_options
 @told
 def revoke(path: Path, key_id: str, as_json: bool, **options: Any) -> None:
-    """Destroy an inactive key for ever: what it made can no longer be read. Rotate before.
+    """Destroy an inactive key for good. Rotate first: data that it protects can no longer be read.
 
-    KEY_ID is one of the ring at PATH.
+    KEY_ID is the id of a key of the ring at PATH.
     """
     _changed(path, key_id, options, KeyRing.destroy, as_json=as_json)
 
@@ -134,11 +134,11 @@ def list_keys(path: Path, as_json: bool, **options: Any) -> None:
 @secret_options
 @told
 def import_keyczar(path: Path, directory: Path, keyczar_crypter: Path | None, as_json: bool, **options: Any) -> None:
-    """Add keys derived from those of a Keyczar key set (HMAC or AES): the same ones in every ring.
+    """Add keys derived from those of a Keyczar key set (HMAC or AES); every ring derives the same keys.
 
-    PATH is the key ring's file, DIRECTORY the Keyczar key set's; the new keys' ids are printed, one a line.
+    PATH is the key ring's file, and DIRECTORY the Keyczar key set's. The new keys' ids are printed, one per line.
 
-    The ring reads nothing that Keyczar made: give `--keys RING --keys DIRECTORY` until all is rotated.
+    The ring cannot read data written with Keyczar: use `--keys RING --keys DIRECTORY` until everything is rotated.
     """
     ring, secrets = _opened(path, options)
     added = [ring.add(material) for material in _materials(directory, keyczar_crypter)]
@@ -169,7 +169,7 @@ def _shown(ring: KeyRing) -> list[dict[str, Any]]:
 
 
 def _tell(ring: KeyRing, ids: list[str], as_json: bool, text: str | None = None) -> None:
-    """Print the keys that a command made or changed: as `list --json` does, else their ids or a text."""
+    """Print the keys that a command made or changed: in the form of `list --json`, or as ids or a text."""
     if as_json:
         found = [each for each in _shown(ring) if each["id"] in ids]
         click.echo(_json.dumps({"purpose": ring.purpose.value, "keys": found}).decode())
@@ -187,10 +187,10 @@ def _materials(directory: Path, crypter: Path | None) -> list[bytes]:
     ]
     if kept and not materials:
         raise KeySetError(
-            f"keys of type {found.metadata.type.value} are not imported: they come in pairs, of which others may have"
-            " the public half, and a key ring's keys follow from one secret. Go on reading with the key set itself:"
+            f"keys of type {found.metadata.type.value} cannot be imported: they are key pairs whose public half"
+            " others may have, while a key ring derives its keys from one secret. Keep reading with the key set itself:"
             f" --keys RING --keys {directory}"
         )
     if not materials:
-        raise KeySetError(f"there are no keys in {directory}")
+        raise KeySetError(f"{directory} contains no keys")
     return materials

@@ -1,6 +1,7 @@
-"""Keys for commands: files by name, their passphrases from a prompt, a file or the environment.
+"""The options that name a command's keys, and where their passphrases come from.
 
-A passphrase is never an argument: every user of the machine can read those of a running process.
+A passphrase comes from a prompt, a file or the environment. It is never an argument, since every user of the
+machine can read the arguments of a running process.
 """
 
 from __future__ import annotations
@@ -45,18 +46,18 @@ class Secrets:
     outer: bytes | None = None
 
     def load(self, path: Path) -> KeyRing:
-        """The ring in a file."""
+        """Read the key ring from a file."""
         return KeyRing.load(path, passphrase=self.passphrase, outer=self.outer)
 
     def save(self, ring: KeyRing, path: Path) -> None:
-        """Write the ring, wrapped as it is opened."""
+        """Write the key ring, wrapped the same way in which it was opened."""
         ring.save(path, passphrase=self.passphrase, outer=self.outer)
 
 
 def secret_options(command: F) -> F:
-    """Add the options that say where the passphrase or outer key is."""
+    """Add the options that say where to find the passphrase or outer key."""
     for option in (
-        click.option("--prompt", is_flag=True, help="Ask for the key ring's passphrase."),
+        click.option("--prompt", is_flag=True, help="Prompt for the key ring's passphrase."),
         click.option("--passphrase-env", metavar="NAME", help="The environment variable with the passphrase."),
         click.option(
             "--passphrase-file", type=click.Path(path_type=Path), help="The file (mode 0600) with the passphrase."
@@ -72,30 +73,28 @@ _PATH = click.Path(path_type=Path)
 
 
 def keyczar_options(command: F) -> F:
-    """Add the option that says what encrypted Keyczar key sets are read with."""
+    """Add the option that names the key set for reading encrypted Keyczar key sets."""
     return click.option(
-        "--keyczar-crypter", type=_DIRECTORY, help="The Keyczar key set that others given here are encrypted with."
+        "--keyczar-crypter", type=_DIRECTORY, help="The Keyczar key set with which the other key sets are encrypted."
     )(command)
 
 
 def key_set_options(command: F) -> F:
-    """Add `--keys`, and what opens them; `audit_keys` reads them."""
+    """Add `--keys` and the options that unlock them; `audit_keys` reads these options."""
     return keyczar_options(secret_options(_keys_option(required=True)(command)))
 
 
 def rotation_key_options(command: F) -> F:
-    """Add `--keys`, `--crypter` and `--indexer`, and what opens them; `rotation_keys` reads them."""
+    """Add `--keys`, `--crypter`, `--indexer` and the options that unlock them; `rotation_keys` reads these options."""
     for option in (
-        click.option("--allow-legacy", is_flag=True, help="Let Keyczar key sets write: they do so with SHA-1."),
+        click.option("--allow-legacy", is_flag=True, help="Also write with Keyczar key sets, which use SHA-1."),
         click.option(
             "--indexer",
             multiple=True,
             type=_PATH,
-            help="The keys of blind indexes, where they are others than those that encrypt.",
+            help="The keys for blind indexes, if they differ from those that encrypt.",
         ),
-        click.option(
-            "--crypter", multiple=True, type=_PATH, help="The keys that encrypt, where they are others than --keys."
-        ),
+        click.option("--crypter", multiple=True, type=_PATH, help="The keys that encrypt, if they differ from --keys."),
         _keys_option(required=False),
     ):
         command = option(command)
@@ -110,22 +109,21 @@ def _keys_option(*, required: bool) -> Callable[[F], F]:
         type=_PATH,
         help=(
             "A key ring's file, a Keyczar key set's directory, or MODULE:NAME of your own code. The first one writes;"
-            " give others to read with."
+            " further ones are for reading."
         ),
     )
 
 
 def secrets_of(options: dict[str, Any], *, confirm: bool = False) -> Secrets:
-    """Take the options of `secret_options` out of a command's, and read what they name.
+    """Remove the options of `secret_options` from a command's options, and read what they name.
 
     Raises:
-        click.UsageError: more than one is given.
-        KeySetError: it cannot be read.
-    """
+        click.UsageError: more than one source is given.
+        KeySetError: the secret cannot be read."""
     names = ("prompt", "passphrase_env", "passphrase_file", "outer_key_env")
     given = {name: value for name in names if (value := options.pop(name))}
     if len(given) > 1:
-        raise click.UsageError("Say once where the passphrase or outer key is.")
+        raise click.UsageError("Give only one source for the passphrase or outer key.")
     if "prompt" in given:
         return Secrets(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))
     if "passphrase_env" in given:
@@ -138,17 +136,17 @@ def secrets_of(options: dict[str, Any], *, confirm: bool = False) -> Secrets:
 
 def _passphrase(text: str, where: str) -> str:
     if not text:
-        raise KeySetError(f"there is no passphrase in {where}")
+        raise KeySetError(f"no passphrase found in {where}")
     return text
 
 
 class RotationKeys(NamedTuple):
-    """What a rotation works with.
+    """The keys that a rotation uses.
 
     Attributes:
-        signer: None for a database without signatures.
-        crypter: what encrypts.
-        indexer: what makes blind indexes; the crypter if None.
+        signer: signs documents; None for a database without signatures.
+        crypter: encrypts values.
+        indexer: makes blind indexes; None to use the crypter.
     """
 
     signer: Keys | None
@@ -157,26 +155,26 @@ class RotationKeys(NamedTuple):
 
 
 def audit_keys(options: dict[str, Any]) -> Keys:
-    """Take the options of `key_set_options` out of a command's, and open what they name.
+    """Remove the options of `key_set_options` from a command's options, and open what they name.
 
     Raises:
-        click.UsageError: they do not go together.
+        click.UsageError: the options cannot be combined.
         KeySetError: something cannot be read.
     """
     return _Opener.of(options).opened(options.pop("keys"))
 
 
 def rotation_keys(options: dict[str, Any]) -> RotationKeys:
-    """Take the options of `rotation_key_options` out of a command's, and open what they name.
+    """Remove the options of `rotation_key_options` from a command's options, and open what they name.
 
     Raises:
-        click.UsageError: there are no keys at all, or the options do not go together.
+        click.UsageError: no keys are given, or the options cannot be combined.
         KeySetError: something cannot be read.
     """
     paths, crypter, indexer = (options.pop(name) for name in ("keys", "crypter", "indexer"))
     opener = _Opener.of(options)
     if not (paths or crypter):
-        raise click.UsageError("Say --keys, or --crypter alone where nothing is signed.")
+        raise click.UsageError("Give --keys, or only --crypter if nothing is signed.")
     signer = opener.opened(paths) if paths else None
     return RotationKeys(
         signer, opener.opened(crypter) if crypter else opener.opened(paths), opener.opened(indexer) if indexer else None
@@ -184,10 +182,10 @@ def rotation_keys(options: dict[str, Any]) -> RotationKeys:
 
 
 def store_keys(options: dict[str, Any]) -> dict[str, Any]:
-    """The same, as arguments for a store; without keys a store of nothing signed or encrypted.
+    """The same keys as arguments for a store; without keys, the store neither signs nor encrypts.
 
     Raises:
-        click.UsageError, KeySetError: as `rotation_keys` does; there is an indexer and no other key.
+        click.UsageError, KeySetError: as for `rotation_keys`; or an indexer is given without any other key.
     """
     if any(options[name] for name in ("keys", "crypter", "indexer")):
         return rotation_keys(options)._asdict()
@@ -196,7 +194,7 @@ def store_keys(options: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Opener:
-    """Opens files of key rings and directories of Keyczar key sets."""
+    """Opens key ring files and Keyczar key set directories."""
 
     secrets: Secrets
     keyczar_crypter: Path | None
@@ -207,7 +205,7 @@ class _Opener:
         return cls(secrets_of(options), options.pop("keyczar_crypter"), options.pop("allow_legacy", False))
 
     def opened(self, paths: Sequence[Path]) -> Keys:
-        """The keys of all; the first one writes."""
+        """Open all keys; the first one writes."""
         found = [self._opened(path) for path in paths]
         return KeyChain(*found) if len(found) > 1 else found[0]
 
@@ -215,7 +213,7 @@ class _Opener:
         if path.is_dir():
             return self._keyczar(path)
         if ":" in path.name and not path.exists():
-            # Keys of a KMS, say, are no file: the service's own code makes them.
+            # Some keys are not in files, such as those of a KMS: the service's own code creates them.
             given = load(str(path))
             return as_keys(given() if inspect.isroutine(given) else given)
         return self.secrets.load(path)
@@ -226,23 +224,23 @@ class _Opener:
 
 
 def read_keyczar(path: Path, crypter: Path | None, *, allow_legacy: bool = False) -> keyczar.Keyczar:
-    """The Keyczar key set in a directory, for all that its purpose allows.
+    """Open the Keyczar key set in a directory, for everything that its purpose allows.
 
     Args:
         path: the directory.
-        crypter: that of the key set that it is encrypted with, if it is encrypted; others are read without.
-        allow_legacy: let it write.
+        crypter: decrypts the key set if it is encrypted; other key sets are read without it.
+        allow_legacy: let the key set write, too.
 
     Raises:
-        KeySetError: it cannot be read, or is encrypted and there is no crypter.
+        KeySetError: the key set cannot be read, or is encrypted and no crypter is given.
     """
     reader = keyczar.readers.FileReader(path)
     metadata = KeyMetadata.parse(reader.GetMetadata())
     if metadata.encrypted and crypter is None:
-        raise KeySetError(f"the key set {path} is encrypted: name the one that it is encrypted with, --keyczar-crypter")
+        raise KeySetError(f"the key set {path} is encrypted: name the key set that decrypts it with --keyczar-crypter")
     kinds: tuple[type[keyczar.Keyczar], ...] = (keyczar.Signer, keyczar.Verifier, keyczar.Crypter)
     kind = next((each for each in kinds if metadata.purpose in each.purposes), None)
     if kind is None:
-        raise KeySetError(f"the key set {path} only encrypts: nothing can be read with it")
+        raise KeySetError(f"the key set {path} can only encrypt, so it cannot read anything")
     outer = keyczar.Crypter.Read(crypter) if crypter is not None and metadata.encrypted else None
     return kind.Read(path, allow_legacy=allow_legacy, crypter=outer)

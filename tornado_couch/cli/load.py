@@ -1,4 +1,4 @@
-"""`tornado-couch load`: puts load on a service and shows how it bears it."""
+"""`tornado-couch load`: puts load on a service and reports how it copes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .report import Advance, progress
 
 __all__ = ["load"]
 
-# What the example's fruits are made of.
+# The fields of the example's fruits.
 _BODIES = [{"color": color} for color in ("red", "orange", "blue", "brown", "yellow", "pink", "white", "black")]
 
 
@@ -27,27 +27,32 @@ _BODIES = [{"color": color} for color in ("red", "orange", "blue", "brown", "yel
 @click.option("--get", default=80.0, show_default=True, help="The weight of reads.")
 @click.option("--put", default=20.0, show_default=True, help="The weight of replacements.")
 @click.option("--post", default=0.0, show_default=True, help="The weight of creations.")
-@click.option("--connections", default=10, show_default=True, help="How many requests at once.")
+@click.option("--connections", default=10, show_default=True, help="How many requests to send at once.")
 @click.option("--seconds", default=10.0, show_default=True, help="How long.")
 @click.option(
-    "--rate", type=float, help="Requests a second, whatever the service does; without it, as many as it takes."
+    "--rate",
+    type=float,
+    help="Requests per second, however fast the service answers; by default, as many as it can handle.",
 )
 @click.option(
-    "--documents", default=50, show_default=True, help="How many to read and replace: the fewer, the more conflicts."
+    "--documents",
+    default=50,
+    show_default=True,
+    help="How many documents to read and replace; fewer documents cause more conflicts.",
 )
 @click.option("--guarded", is_flag=True, help="Replace with If-Match, so that conflicts are answered 412.")
 @click.option(
-    "--body", "bodies", multiple=True, help="A JSON body for documents, or @FILE with one or an array of them."
+    "--body", "bodies", multiple=True, help="A JSON body for documents, or @FILE with one body or an array of bodies."
 )
-@click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="Sent with every request.")
+@click.option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="A header to send with every request.")
 @click.option(
     "--header-env",
     "env_headers",
     multiple=True,
     metavar="NAME:VARIABLE",
-    help="The same, its value from the environment.",
+    help="A header whose value is in an environment variable.",
 )
-@click.option("--seed", type=int, help="Make the same random choices again.")
+@click.option("--seed", type=int, help="The seed of the random choices, to repeat a run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Also write the result as JSON here.")
 @click.option(
@@ -59,8 +64,8 @@ _BODIES = [{"color": color} for color in ("red", "orange", "blue", "brown", "yel
 def load(url: str, as_json: bool, output: Path | None, plot: Path | None, **options: Any) -> None:
     """Put load on the collection at URL, such as http://127.0.0.1:8888/v1.0/fruits.
 
-    Documents are created beforehand and deleted afterwards. The exit status is 1 where requests failed: without an
-    answer, or with one of 5xx. Conflicts (409 and 412) are counted, and no failures.
+    Documents are created beforehand and deleted afterwards. The exit status is 1 if requests failed, which means
+    that they got no answer or a 5xx. Conflicts (409 and 412) are counted, but do not count as failures.
     """
     work = _load(url, options)
     drawing = _plotting() if plot else None
@@ -99,13 +104,13 @@ def _bodies(text: str) -> list[Any]:
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon or not name.strip() or "\n" in text or "\r" in text:
-        raise click.UsageError(f"--header {text!r} is not NAME:VALUE")
+        raise click.UsageError(f"--header {text!r} does not have the form NAME:VALUE.")
     return name.strip(), value.strip()
 
 
 def _of_environment(variable: str) -> str:
     if variable not in os.environ:
-        raise click.UsageError(f"--header-env: there is no variable {variable}")
+        raise click.UsageError(f"--header-env: the environment variable {variable} is not set.")
     return os.environ[variable]
 
 
@@ -124,7 +129,7 @@ def _plotting() -> Callable[[dict[str, Any], Path], None]:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise click.UsageError("--plot needs matplotlib: pip install matplotlib") from None
+        raise click.UsageError("--plot needs matplotlib: run `pip install matplotlib`.") from None
 
     def draw(result: dict[str, Any], path: Path) -> None:
         seconds = [each["second"] for each in result["by_second"]]
@@ -144,7 +149,7 @@ def _plotting() -> Callable[[dict[str, Any], Path], None]:
 
 
 def _advancing(advance: Advance, seconds: float) -> Callable[[int], None]:
-    """Tell the progress bar, whose unit is a second, as time passes."""
+    """Advance the progress bar by one every second."""
     began, told = time.monotonic(), 0
 
     def count(_requests: int) -> None:

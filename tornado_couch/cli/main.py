@@ -8,7 +8,7 @@ import click
 
 __all__ = ["main"]
 
-# Where each command is. They are imported when they are used, so that each starts as fast as it can.
+# The module of each command. A command is imported only when it runs, so that every command starts fast.
 _COMMANDS = {
     "audit": "tornado_couch.cli.maintain:audit",
     "cluster": "tornado_couch.cli.cluster:cluster",
@@ -35,7 +35,7 @@ class _Commands(click.Group):
         return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as click has it
-        """One command; None where there is none of this name."""
+        """Import a command; None if there is no command of this name."""
         if cmd_name not in _COMMANDS:
             return None
         module, _, name = _COMMANDS[cmd_name].partition(":")

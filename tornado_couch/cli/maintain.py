@@ -28,24 +28,22 @@ __all__ = ["audit", "migrate", "policy_report_command", "reconcile", "rotate"]
 @click.command()
 @click.argument("database_url", envvar="TORNADO_COUCH_DATABASE_URL")
 @connection_options
-@click.option(
-    "--models", required=True, metavar="MODULE[:MODELS]", help="The models whose documents are to be migrated."
-)
+@click.option("--models", required=True, metavar="MODULE[:MODELS]", help="The models whose documents to migrate.")
 @rotation_key_options
-@click.option("--dry-run", is_flag=True, help="Write nothing; say how many documents would be migrated.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; only count the documents that would be migrated.")
 @click.option("--since", default="0", show_default=True, help="Where to begin: what a run printed.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @told
 def migrate(database_url: str, models: str, dry_run: bool, since: str, as_json: bool, **options: Any) -> None:
-    """Write documents of older versions in their model's own version; readers and writers may go on meanwhile.
+    """Rewrite documents of older versions in their model's current version, while the service may keep running.
 
     DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
 
     With --keys documents are verified and signed, without it the database is one without signatures. Values are
     encrypted with --crypter, or with --keys where that is not given.
 
-    What cannot be migrated is reported and left as it is. The exit status is 0 where all is well, 1 where something
-    could not be migrated, 2 where the migration could not be done. An interrupted run tells where to go on.
+    Documents that cannot be migrated are reported and left unchanged. The exit status is 0 on success, 1 if some
+    documents could not be migrated, and 2 if the command failed. An interrupted run prints where to resume.
     """
     connection = connection_of(options)
     keys = store_keys(options)
@@ -67,22 +65,24 @@ def migrate(database_url: str, models: str, dry_run: bool, since: str, as_json: 
 @click.command()
 @click.argument("database_url", envvar="TORNADO_COUCH_DATABASE_URL")
 @connection_options
-@click.option("--models", required=True, metavar="MODULE[:MODELS]", help="The models whose documents are to be merged.")
+@click.option("--models", required=True, metavar="MODULE[:MODELS]", help="The models whose documents to merge.")
 @rotation_key_options
-@click.option("--dry-run", is_flag=True, help="Write nothing; say what the rules can merge, and what they cannot.")
+@click.option(
+    "--dry-run", is_flag=True, help="Write nothing; only report what the rules can merge and what they cannot."
+)
 @click.option("--since", default="0", show_default=True, help="Where to begin: what a run printed.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @told
 def reconcile(database_url: str, models: str, dry_run: bool, since: str, as_json: bool, **options: Any) -> None:
-    """Merge the documents in conflict by their models' rules; readers and writers may go on meanwhile.
+    """Merge conflicting documents by their models' rules, while the service may keep running.
 
     DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
 
-    With --keys documents are verified and signed, without it the database is one without signatures. Values that
-    are encrypted need --crypter, or --keys where that is not given; what is merged is never encrypted anew.
+    With --keys, documents are verified and signed; without it, the database has no signatures. Encrypted values
+    are read with --crypter, or with --keys if --crypter is not given; merging never encrypts values anew.
 
-    What the rules leave in conflict is reported. The exit status is 0 where no conflict is left, 1 where one is,
-    2 where the work could not be done. An interrupted run tells where to go on.
+    Conflicts that the rules cannot resolve are reported. The exit status is 0 if no conflicts remain, 1 if some
+    remain, and 2 if the command failed. An interrupted run prints where to resume.
     """
     connection = connection_of(options)
     keys = store_keys(options)
@@ -104,7 +104,7 @@ def reconcile(database_url: str, models: str, dry_run: bool, since: str, as_json
 
 
 class _Work:
-    """What became of one page of documents in conflict."""
+    """The results for one page of conflicting documents."""
 
     def __init__(self, store: Store, models: list[type[Model]], dry_run: bool) -> None:
         self._store = store
@@ -114,7 +114,7 @@ class _Work:
         self.findings: list[Finding] = []
 
     async def through(self, page: ConflictPage) -> None:
-        """Merge, or see what could be merged."""
+        """Merge the conflicts, or only find out which could be merged."""
         self.counts["passed by"] += sum(each.type_name not in self._models for each in page.conflicts)
         if self._dry_run:
             await self._look(page.conflicts)
@@ -152,7 +152,7 @@ class _Work:
 _URL = click.argument("database_url", envvar="TORNADO_COUCH_DATABASE_URL")
 _SINCE = click.option("--since", default="0", show_default=True, help="Where to begin: what a run printed.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
-_CLASSIC = click.option("--classic", is_flag=True, help="Also take the signatures of tor-async-couchdb.")
+_CLASSIC = click.option("--classic", is_flag=True, help="Also accept the signatures of tor-async-couchdb.")
 
 
 @click.command()
@@ -164,11 +164,11 @@ _CLASSIC = click.option("--classic", is_flag=True, help="Also take the signature
 @_JSON
 @told
 def audit(database_url: str, since: str, classic: bool, as_json: bool, **options: Any) -> None:
-    """Verify every document of a database, tombstones and conflicts included.
+    """Verify every document of a database, including tombstones and conflicts.
 
     DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
 
-    The exit status is 0 where all is well, 1 where something was found, 2 where the audit could not be done.
+    The exit status is 0 if every document verifies, 1 if some do not, and 2 if the command failed.
     """
     connection = connection_of(options)
     keys, accept = audit_keys(options), _schemes(classic)
@@ -188,13 +188,17 @@ def audit(database_url: str, since: str, classic: bool, as_json: bool, **options
 @_URL
 @connection_options
 @rotation_key_options
-@click.option("--models", metavar="MODULE[:MODELS]", help="The models of what is there: for classes of your own.")
-@click.option("--sign-only", is_flag=True, help="Leave encrypted values as they are.")
-@click.option("--adopt", is_flag=True, help="Also sign what bears no signature, believing it: to begin with, only.")
+@click.option(
+    "--models", metavar="MODULE[:MODELS]", help="The models of the documents; needed for classes of your own."
+)
+@click.option("--sign-only", is_flag=True, help="Leave encrypted values unchanged.")
+@click.option(
+    "--adopt", is_flag=True, help="Also sign unsigned documents, trusting their content; only for the first run."
+)
 @click.option(
     "--protect-plaintext",
     is_flag=True,
-    help="Also hash and encrypt what is older than its property's class, believing it; needs --models.",
+    help="Also hash and encrypt values stored before their property was classified, trusting them; needs --models.",
 )
 @_SINCE
 @_CLASSIC
@@ -203,19 +207,19 @@ def audit(database_url: str, since: str, classic: bool, as_json: bool, **options
 def rotate(
     database_url: str, models: str | None, sign_only: bool, since: str, as_json: bool, classic: bool, **options: Any
 ) -> None:
-    """Sign and encrypt anew what the current primary keys did not make; writers may go on meanwhile.
+    """Re-sign and re-encrypt what older keys protect, while the service may keep running.
 
     DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
 
-    With --keys documents are signed, without it the database is one without signatures. Values are encrypted with
-    --crypter, or with --keys where that is not given. Hashes stay as they are.
+    With --keys, documents are signed; without it, the database has no signatures. Values are encrypted with
+    --crypter, or with --keys if --crypter is not given. Hashes stay unchanged.
 
-    What does not verify is reported and left as it is, and so are values that do not decrypt; the exit status is
-    that of `audit`. Run it until it has nothing left to do, then demote and revoke the old key.
+    Documents that do not verify and values that do not decrypt are reported and left unchanged. The exit status has
+    the same meaning as for `audit`. Run it until nothing is left to do, then demote and revoke the old key.
     """
     connection, adopt, plaintext = connection_of(options), options.pop("adopt"), options.pop("protect_plaintext")
     if plaintext and models is None:
-        raise click.UsageError("--protect-plaintext needs --models: only they say what is to be protected.")
+        raise click.UsageError("--protect-plaintext needs --models, since only models say what to protect.")
     found = rotation_keys(options)
     protect = None
     if not sign_only:
@@ -240,20 +244,20 @@ def _schemes(classic: bool) -> tuple[Scheme, ...]:
 
 @click.command("policy-report")
 @click.argument("models", metavar="MODULE[:MODELS]")
-@click.option("--strict", is_flag=True, help="Every property has to be classified, whatever the models demand.")
+@click.option("--strict", is_flag=True, help="Require every property to be classified, even if its model does not.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @told
 def policy_report_command(models: str, strict: bool, as_json: bool) -> None:
-    """Show how each property of each model is protected where it is stored.
+    """Show how each property of each model is protected in storage.
 
-    MODULE[:MODELS] is a module with models, one model of it, or a list of some.
+    MODULE[:MODELS] is a module with models, one of its models, or a list of models.
 
-    The exit status is 1 where a property is not classified though its model demands it, or --strict does.
+    The exit status is 1 if a property is not classified although its model or --strict requires it.
     """
     try:
         rows = policy_report(load_models(models))
     except ModelDefinitionError as error:
-        # The models refuse to be defined so: there is nothing to report but that.
+        # Such models cannot even be defined, so this error is the whole report.
         click.echo(str(error), err=True)
         raise SystemExit(FINDINGS) from None
     click.echo(policy_json(rows).decode() if as_json else policy_table(rows), nl=as_json)

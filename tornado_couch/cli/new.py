@@ -1,4 +1,4 @@
-"""`tornado-couch new`: a small project to begin with, which runs and passes its own tests at once."""
+"""`tornado-couch new`: creates a small project that runs and passes its own tests at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["new"]
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 _TAKEN = frozenset({"tests", "tornado", "tornado_couch", "pytest"})
 _LONGEST = 60
-# With a dash: setuptools takes a folder within a package for a package where its name could be one.
+# The dash keeps setuptools from taking the folder for a package.
 _TEMPLATE = Path(__file__).parent / "new-project"
 
 
@@ -25,18 +25,19 @@ _TEMPLATE = Path(__file__).parent / "new-project"
 @click.option(
     "--directory",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where to make it; else a folder of that name, here.",
+    help="The folder to create; by default, NAME in the current folder.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Say as JSON what was made.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was created as JSON.")
 def new(name: str, directory: Path | None, as_json: bool) -> None:
-    """Make a small project: a model, a service, its tests, and how to run it.
+    """Create a small project: a model, a service, its tests, and a README that says how to run it.
 
-    NAME is of lower-case letters, digits and single dashes; with underscores for dashes it is also the package.
+    NAME consists of lower-case letters, digits and single dashes. With underscores instead of dashes, it also names
+    the package.
     """
     package = _package(name)
     target = directory or Path(name)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise click.UsageError(f"{target} is there already; name another with --directory, or remove it.")
+        raise click.UsageError(f"{target} exists already; remove it, or name another folder with --directory.")
     written = _write(_TEMPLATE, target, {"@name@": name, "@package@": package})
     if as_json:
         files = [str(path) for path in written]
@@ -44,23 +45,23 @@ def new(name: str, directory: Path | None, as_json: bool) -> None:
         return
     for path in written:
         click.echo(f"wrote {path}")
-    click.echo(f"\nNow: cd {target}, and see README.md. Its tests: python -m pytest")
+    click.echo(f"\nNow run `cd {target}` and see README.md. To run its tests: python -m pytest")
 
 
 def _package(name: str) -> str:
     package = name.replace("-", "_")
     if not _NAME.fullmatch(name) or len(name) > _LONGEST:
         raise click.UsageError(
-            f"{name!r} cannot be the name: it is of lower-case letters, digits and single dashes, begins with a"
-            f" letter and has {_LONGEST} characters at most, such as my-orchard."
+            f"{name!r} is not a valid name: use lower-case letters, digits and single dashes, begin with a"
+            f" letter, and use at most {_LONGEST} characters, as in my-orchard."
         )
     if keyword.iskeyword(package) or package in sys.stdlib_module_names or package in _TAKEN:
-        raise click.UsageError(f"{name!r} cannot be the name: it means something else to Python. Choose another.")
+        raise click.UsageError(f"{name!r} is not a valid name: it means something else to Python. Choose another.")
     return package
 
 
 def _write(source: Path, target: Path, words: dict[str, str]) -> list[Path]:
-    """Copy a folder, with these words replaced in names and texts; `.tmpl` at the end of a name goes."""
+    """Copy a folder, replacing words in names and texts, and dropping `.tmpl` from the ends of names."""
     target.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for each in sorted(source.iterdir(), key=lambda found: found.name):

@@ -1,4 +1,4 @@
-"""`tornado-couch openapi`: the API document of an application, without serving it."""
+"""`tornado-couch openapi`: prints the API document of an application without serving it."""
 
 from __future__ import annotations
 
@@ -23,33 +23,35 @@ from .options import told
 
 __all__ = ["openapi"]
 
-_NOWHERE = "http://127.0.0.1:5984"  # nothing is asked of it
+_NOWHERE = "http://127.0.0.1:5984"  # no request is sent to it
 
 
 @click.command()
 @click.argument("app", metavar="MODULE:APP")
 @click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), help="The file to write; else it is printed."
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file to write, instead of printing the document.",
 )
-@click.option("--title", help="What the service is called; else what openapi_routes() says.")
-@click.option("--api-version", help="The API's version; else what openapi_routes() says.")
+@click.option("--title", help="The service's title; by default, the one given to openapi_routes().")
+@click.option("--api-version", help="The API's version; by default, the one given to openapi_routes().")
 @told
 def openapi(app: str, output: Path | None, title: str | None, api_version: str | None) -> None:
-    """Print the API document (OpenAPI 3.1, in JSON) of an application.
+    """Print the API document of an application (OpenAPI 3.1, as JSON).
 
-    MODULE:APP is a Tornado application, or a function that makes one, as for `serve`; it may also take a Couch.
-    No CouchDB has to be there, unless the function itself asks it for something.
+    MODULE:APP is a Tornado application, or a function that makes one, as for `serve`; the function may also take a
+    Couch. No CouchDB needs to run, unless the function itself sends it requests.
     """
     try:
         found = asyncio.run(_document(load(app), title, api_version))
     except TypeError as error:
         raise click.UsageError(
-            f"{app!r} gives no application ({error}); name one, or a function that takes nothing, a Couch, or a"
-            " Configuration."
+            f"{app!r} does not give an application ({error}); name an application, or a function that takes no"
+            " arguments, a Couch, or a Configuration."
         ) from None
     except CouchError as error:
         raise click.ClickException(
-            f"{app!r} asks CouchDB for something ({error}). Name a function that only makes the application."
+            f"{app!r} sends requests to CouchDB ({error}). Name a function that only makes the application."
         ) from None
     text = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
     if output is None:
@@ -66,7 +68,7 @@ async def _document(target: Any, title: str | None, version: str | None) -> dict
 
 
 def _arguments(target: Any, couch: Couch) -> tuple[Any, ...]:
-    """What a function takes as its only needed argument: the settings, where it says so, else a client."""
+    """The value for a function's only required argument: the settings if it is annotated so, else a client."""
     if isinstance(target, tornado.web.Application) or not callable(target):
         return ()
     needed = [each for each in inspect.signature(target).parameters.values() if _is_needed(each)]

@@ -1,4 +1,4 @@
-"""Options that commands share: where the server is, who asks, and how a command fails.
+"""Options that commands share: the server's address, the credentials, and how a command fails.
 
     @click.command()
     @server_options
@@ -7,8 +7,8 @@
         ...
         async with connection.server(host) as couch: ...
 
-A password need not be an argument, since every user of the machine can read those of a running process: it comes
-from the environment, a private file or a prompt.
+A password comes from the environment, a private file or a prompt. It is never an argument, since every user of the
+machine can read the arguments of a running process.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ _PASSWORD = "TORNADO_COUCH_PASSWORD"  # noqa: S105 - the name of a variable
 
 @dataclass(frozen=True)
 class Connection:
-    """Who asks, and whom to believe.
+    """The credentials of a command, and the certificates that it trusts.
 
     Attributes:
-        user: CouchDB's user; None for the one in the URL, or nobody.
+        user: the CouchDB user; None for the one in the URL, or for no user.
         password: the user's.
         ca: a file of certificates to trust instead of the system's.
-        verify: False to believe any certificate.
+        verify: False to accept any certificate.
     """
 
     user: str | None = None
@@ -66,7 +66,7 @@ class Connection:
         """A client of the server at a URL.
 
         Raises:
-            click.UsageError: the URL is none of CouchDB's, it names a user too, or the certificates cannot be read.
+            click.UsageError: the URL is not valid for CouchDB or also names a user, or the certificates cannot be read.
         """
         auth = None if self.user is None else BasicAuth(self.user, self.password or "")
         try:
@@ -81,30 +81,32 @@ class Connection:
         """The database that a URL names, such as `http://127.0.0.1:5984/orchard`.
 
         Raises:
-            click.UsageError: the URL names none; and as `server` does.
+            click.UsageError: the URL does not name a database; and as for `server`.
         """
         server, _, name = url.rstrip("/").rpartition("/")
         async with self.server(server) as couch:
             try:
                 found = couch[name]
             except ValueError as error:
-                raise click.UsageError(f"DATABASE_URL is none of a database: {error}") from None
+                raise click.UsageError(f"DATABASE_URL is not the URL of a database: {error}") from None
             yield found
 
 
 def connection_options(command: F) -> F:
-    """Add the options that say who asks and whom to believe; `connection_of` reads them."""
+    """Add the options for credentials and certificates; `connection_of` reads them."""
     for option in (
-        click.option("--insecure", is_flag=True, help="Believe any certificate."),
-        click.option("--ca", type=click.Path(path_type=Path, dir_okay=False), help="Certificates to trust, in PEM."),
-        click.option("--ask-password", is_flag=True, help="Ask for the user's password."),
+        click.option("--insecure", is_flag=True, help="Accept any certificate."),
+        click.option(
+            "--ca", type=click.Path(path_type=Path, dir_okay=False), help="A PEM file of certificates to trust."
+        ),
+        click.option("--ask-password", is_flag=True, help="Prompt for the user's password."),
         click.option(
             "--password-file", type=click.Path(path_type=Path), help="The file (mode 0600) with the user's password."
         ),
         click.option(
             "--password-env",
             metavar="NAME",
-            help=f"The environment variable with the user's password; {_PASSWORD} if none is named.",
+            help=f"The environment variable with the user's password; {_PASSWORD} by default.",
         ),
         click.option("--username", envvar="TORNADO_COUCH_USER", show_envvar=True, help="CouchDB's user."),
     ):
@@ -122,26 +124,26 @@ def server_options(command: F) -> F:
         show_envvar=True,
         default="http://127.0.0.1:5984",
         show_default=True,
-        help="Where CouchDB is.",
+        help="The URL of CouchDB.",
     )
     return host(connection_options(command))
 
 
 def connection_of(options: dict[str, Any]) -> Connection:
-    """Take the options of `connection_options` out of a command's, and read what they name.
+    """Remove the options of `connection_options` from a command's options, and read what they name.
 
-    Without any source named, the password is that of TORNADO_COUCH_PASSWORD, or asked for.
+    If no source is named, the password is taken from TORNADO_COUCH_PASSWORD or prompted for.
 
     Raises:
-        click.UsageError: there is a password and no user, or more than one password.
-        KeySetError: it cannot be read.
+        click.UsageError: a password is given without a user, or more than one password.
+        KeySetError: the password cannot be read.
     """
     user, ca, insecure = options.pop("username"), options.pop("ca"), options.pop("insecure")
     variable, path, ask = options.pop("password_env"), options.pop("password_file"), options.pop("ask_password")
     if user is None and (variable or path or ask):
-        raise click.UsageError("There is a password and no user: say --username, too.")
+        raise click.UsageError("A password needs a user: give --username, too.")
     if ca and insecure:
-        raise click.UsageError("Either --ca or --insecure.")
+        raise click.UsageError("--ca and --insecure cannot be used together.")
     password = None
     if user is not None:
         password = given_secret(f"Password of {user}", variable, path, ask=ask, default_variable=_PASSWORD)
@@ -151,18 +153,18 @@ def connection_of(options: dict[str, Any]) -> Connection:
 def given_secret(
     what: str, variable: str | None, path: Path | None, *, ask: bool = False, default_variable: str
 ) -> str:
-    """A secret from the environment, a file or, where neither has one, a prompt.
+    """A secret from the environment, from a file or, if neither has one, from a prompt.
 
     Args:
-        what: it is, for the prompt.
-        variable: the environment variable that has it.
-        path: the file that has it, which nobody else may read; a line break at its end does not count.
-        ask: prompt for it, whatever the environment has.
-        default_variable: the environment variable that is looked at where nothing is said.
+        what: the secret's name, for the prompt.
+        variable: the environment variable that holds it.
+        path: the file that holds it, which nobody else may read; a line break at its end does not count.
+        ask: prompt for it, whatever the environment holds.
+        default_variable: the environment variable to use if no source is named.
 
     Raises:
-        click.UsageError: more than one place is named.
-        KeySetError: there is none in the place named.
+        click.UsageError: more than one source is named.
+        KeySetError: the source named has no secret.
     """
     found = secret_if_given(what, variable, path, ask=ask, default_variable=default_variable)
     return found if found is not None else _asked(what)
@@ -171,9 +173,9 @@ def given_secret(
 def secret_if_given(
     what: str, variable: str | None, path: Path | None, *, ask: bool = False, default_variable: str
 ) -> str | None:
-    """As `given_secret`, but None where no place is named and the environment has none."""
+    """Like `given_secret`, but None if no source is named and the environment has no secret."""
     if sum(map(bool, (variable, path, ask))) > 1:
-        raise click.UsageError(f"{what}: say once where it is.")
+        raise click.UsageError(f"{what}: give only one source.")
     if path is not None:
         return _present(read_private(path).decode("utf-8", "replace").rstrip("\r\n"), str(path))
     if variable is not None:
@@ -188,7 +190,7 @@ def _asked(what: str) -> str:
 
 def _present(text: str, where: str) -> str:
     if not text:
-        raise KeySetError(f"there is no password in {where}")
+        raise KeySetError(f"no password found in {where}")
     return text
 
 
@@ -196,20 +198,20 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FINDINGS = 1
-"""The exit status of a command that found what should not be."""
+"""The exit status of a command that found problems."""
 
 
 class _NotDone(click.ClickException):
-    exit_code = 2  # as click's own for wrong usage: 1 is for what a command found
+    exit_code = 2  # the same as click's for wrong usage; 1 is for problems that a command found
 
 
 def told(command: Callable[P, R]) -> Callable[P, R]:
-    """End a command with one line, not a traceback, at errors of ours; none holds a secret."""
+    """End a command with one line instead of a traceback for this package's errors; no message holds a secret."""
     return told_as(_NotDone)(command)
 
 
 def told_as(failure: type[click.ClickException]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """As `told`, with a failure of another exit status; that of click's own `ClickException` is 1."""
+    """Like `told`, with the exit status of a given exception; click's own `ClickException` has 1."""
 
     def guarding(command: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(command)
@@ -229,9 +231,9 @@ def database_at(url: str, connection: Connection | None = None) -> AbstractAsync
 
     Args:
         url: the URL, with or without a user and password.
-        connection: who asks, and whom to believe.
+        connection: the credentials, and the certificates to trust.
 
     Raises:
-        click.UsageError: the URL names none.
+        click.UsageError: the URL does not name a database.
     """
     return (connection or Connection()).database(url)

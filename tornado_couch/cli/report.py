@@ -1,4 +1,4 @@
-"""What a command that walks through a database prints: a progress bar, counts, and its exit code."""
+"""The output of commands that go through a whole database: a progress bar, counts and an exit status."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["Advance", "Tally", "progress", "run_tallied"]
 
 
 class Tally:
-    """What a run has come to: shown at its end, an interrupted one's too, so that it can go on from there.
+    """The results of a run, shown even if it is interrupted, so that another run can resume it.
 
     Args:
-        since: where the run begins.
+        since: the sequence from which the run starts.
     """
 
     def __init__(self, since: str) -> None:
@@ -29,12 +29,12 @@ class Tally:
         self.since: str | int = since
 
     def add(self, since: str | int, findings: list[Finding], **counts: int) -> None:
-        """Add a part of the walk.
+        """Add the results of one page.
 
         Args:
-            since: where to go on.
-            findings: what was found that should not be.
-            counts: how many documents, by what was done.
+            since: the sequence from which to resume.
+            findings: the problems found.
+            counts: the number of documents for each outcome.
         """
         self.since = since
         self.findings += findings
@@ -42,7 +42,7 @@ class Tally:
             self.counts[name] = self.counts.get(name, 0) + count
 
     def show(self, as_json: bool) -> None:
-        """Print it."""
+        """Print the report."""
         if as_json:
             found = [each._asdict() for each in self.findings]
             click.echo(_json.dumps({**self.counts, "findings": found, "last_seq": self.since}).decode())
@@ -54,10 +54,10 @@ class Tally:
 
 
 def run_tallied(work: Callable[[], Any], tally: Tally, as_json: bool) -> None:
-    """Run a command's coroutine, and show what it came to, however it ends.
+    """Run a command's coroutine, and show its report however it ends.
 
     Raises:
-        SystemExit: with the status for findings, where there are any.
+        SystemExit: with the status for findings, if there are any.
     """
     try:
         asyncio.run(work())
@@ -68,15 +68,15 @@ def run_tallied(work: Callable[[], Any], tally: Tally, as_json: bool) -> None:
 
 
 Advance = Callable[[int, "int | None"], None]
-"""Is given how many were done since the last call, and how many are still to do; None where nobody knows."""
+"""Called with how many documents were done since the last call and how many remain; None if that is unknown."""
 
 
 @contextlib.contextmanager
 def progress(what: str = "documents") -> Iterator[Advance]:
-    """A bar for the time of a block.
+    """Show a progress bar for the duration of a block.
 
     Args:
-        what: is done.
+        what: a label that says what is being done.
     """
     try:
         from rich.console import Console

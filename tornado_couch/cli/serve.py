@@ -1,4 +1,4 @@
-"""`tornado-couch serve`: a service from the command line."""
+"""`tornado-couch serve`: runs a service from the command line."""
 
 from __future__ import annotations
 
@@ -28,18 +28,20 @@ __all__ = ["serve"]
     type=click.Path(path_type=Path),
     envvar="TORNADO_COUCH_CONFIG",
     show_envvar=True,
-    help="A file in TOML.",
+    help="The configuration file, in TOML.",
 )
 @click.option(
-    "--secrets", type=click.Path(path_type=Path), help="A folder with a file for each secret, as containers have it."
+    "--secrets",
+    type=click.Path(path_type=Path),
+    help="A folder with one file for each secret, as containers mount them.",
 )
-@click.option("--host", help="The address to listen on; 0.0.0.0 or :: for all.")
-@click.option("--port", help="The port; 0 for a free one.")
-@click.option("--processes", help="How many; 0 for one for each CPU.")
-@click.option("--xheaders", is_flag=True, help="Stand behind a proxy, and believe its X-Forwarded-… fields.")
+@click.option("--host", help="The address to listen on; 0.0.0.0 or :: for all addresses.")
+@click.option("--port", help="The port to listen on; 0 for a free one.")
+@click.option("--processes", help="How many processes to run; 0 for one per CPU.")
+@click.option("--xheaders", is_flag=True, help="Trust the X-Forwarded-… headers of a proxy in front of the service.")
 @click.option("--set", "more", multiple=True, metavar="NAME=VALUE", help="Any other setting; can be repeated.")
-@click.option("--print-config", is_flag=True, help="Show the settings, without secrets, and stop.")
-@click.option("--json", "as_json", is_flag=True, help="Show them as JSON; with --print-config.")
+@click.option("--print-config", is_flag=True, help="Print the settings, without secrets, and exit.")
+@click.option("--json", "as_json", is_flag=True, help="With --print-config: print the settings as JSON.")
 @told
 def serve(
     app: str,
@@ -55,11 +57,11 @@ def serve(
     The function may be plain, async or an async context manager, and may take the configuration. Settings come from
     the command line, from environment variables TORNADO_COUCH_…, and from a file, in this order.
 
-    SIGTERM and SIGINT stop the service when all requests under way are answered; SIGHUP replaces its processes, if
-    there are several, one after the other.
+    SIGTERM and SIGINT stop the service once all requests under way are answered. SIGHUP replaces its processes, if
+    it has several, one after another.
     """
     if as_json and not print_config:
-        raise click.UsageError("--json says how --print-config shows the settings: give both.")
+        raise click.UsageError("--json can only be used with --print-config.")
     given = {name: str(value) for name, value in options.items() if value not in (None, False)}
     sources = _sources(config, secrets, {**given, **dict(map(_pair, more))})
     if print_config:
@@ -69,17 +71,17 @@ def serve(
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
     )
-    # Addresses hold what clients ask for, which may be nobody else's business.
+    # Request URLs may contain private data.
     logging.getLogger("tornado.access").setLevel(logging.NOTSET if settings.access_log else logging.ERROR)
     try:
         status = serve_application(_Late(app, sources), **asdict(settings.serve_options()))
     except OSError as error:
-        raise click.ClickException(f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}") from None
+        raise click.ClickException(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
     sys.exit(status)
 
 
 class _Late:
-    """Makes the application where it is served, so that each process reads code and settings anew."""
+    """Makes the application in each serving process, so that each process reads code and settings anew."""
 
     def __init__(self, reference: str, sources: Sources) -> None:
         self._reference = reference
@@ -114,7 +116,7 @@ def _read(sources: Sources, kind: type[Configuration], *, strict: bool = True) -
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise click.UsageError(f"--set {name}: say NAME=VALUE.")
+        raise click.UsageError(f"--set {name} does not have the form NAME=VALUE.")
     return name, value
 
 
