@@ -120,7 +120,8 @@ async def test_the_other_python_blocks_run(
     store = Store(database)
     from tornado_couch import resource
 
-    assert len(resource("/x", fruit_class, store, collection=names["FruitsHandler"])) == 2
+    routes = resource("/x", fruit_class, store, collection=names["FruitsHandler"])
+    assert [route.regex.pattern for route in routes] == ["/x$", "/x/_bulk$", "/x/([^/]+)$"]
     fruit = await store.create(fruit_class(color="green"))
     assert (await names["ripen"](store, fruit.fruit_id)).color == "red"
     await names["colors"](couch)
