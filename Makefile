@@ -4,11 +4,23 @@ VENV := .venv
 # How many processes the tests run in.
 WORKERS ?= 2
 BIN := $(VENV)/bin
+# uv installs several times faster than pip, where it is there.
+INSTALL = $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+FAILED = "Installing failed: a package index that pip can reach is needed (see the message above)."
 
-.PHONY: run test check bench docs tox clean
+.PHONY: help run test check bench docs tox clean
 
-run: $(VENV)/.installed
-	@$(BIN)/python -m example_app
+help:
+	@echo "make run    start the example; options go into ARGS, such as make run ARGS='--port 9000'"
+	@echo "make test   run linter, type checker and tests"
+	@echo "make check  run linter and type checker"
+	@echo "make docs   build the documentation in build/docs"
+	@echo "make bench  run the benchmark; options go into ARGS"
+	@echo "make tox    run the tests on every installed Python"
+	@echo "make clean  remove the virtual environment and what was built"
+
+run: $(VENV)/.run
+	@$(BIN)/python -m example_app $(ARGS)
 
 test: $(VENV)/.installed
 	@$(BIN)/ruff check --quiet .
@@ -34,13 +46,21 @@ tox: $(VENV)/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'tox >= 4.20'
 	@PATH="$$PATH$$(printf ':%s' $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.*/bin)" $(BIN)/python -m tox $(ARGS)
 
-$(VENV)/.installed: setup.cfg pyproject.toml setup.py
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "Python 3.11 or later is needed; '$(PYTHON)' is missing or older. Name one: make PYTHON=python3.12 …" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing (Debian: apt-get install python3-venv)." >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' || \
-	  { echo "Installing failed: a package index that pip can reach is needed (see pip's message above)." >&2; exit 1; }
+
+# What the example needs alone, which is a quarter of what the tests need.
+$(VENV)/.run: setup.cfg pyproject.toml setup.py | $(BIN)/python
+	@echo "Installing what the example needs; this takes about a minute, once."
+	@$(INSTALL) --editable '.[embedded,example]' || { echo $(FAILED) >&2; exit 1; }
 	@touch $@
+
+$(VENV)/.installed: setup.cfg pyproject.toml setup.py | $(BIN)/python
+	@echo "Installing what the tests need; this takes some minutes, once."
+	@$(INSTALL) --editable '.[dev]' || { echo $(FAILED) >&2; exit 1; }
+	@touch $@ $(VENV)/.run
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
