@@ -156,7 +156,7 @@ def _check_exact(info: ModelInfo, document: Document) -> None:
     Raises:
         ValidationFailed: an indexed property has an integer beyond 2^53.
     """
-    for name in {each for index in info.indexes for each in index.properties}:
+    for name in info.indexed:
         value = document.get(name)
         if isinstance(value, int) and abs(value) > _EXACT:
             detail = f"Must lie between -{_EXACT} and {_EXACT}, since documents are found by it."
@@ -181,8 +181,9 @@ def _carry_unknown(model: BaseModel, written: Document, stored: Document) -> Non
     """Keep the members that nested models do not declare, as at the top; within lists and dictionaries as well."""
     for attribute, field in type(model).model_fields.items():
         name = field.alias or attribute
-        if name in stored and name in written:
-            _carry_within(getattr(model, attribute), written[name], stored[name])
+        after = written.get(name)
+        if isinstance(after, dict | list) and name in stored:  # only there can be models
+            _carry_within(getattr(model, attribute), after, stored[name])
 
 
 def _carry_within(inner: Any, after: Any, before: Any) -> None:

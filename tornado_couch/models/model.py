@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as with_default
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, NamedTuple, cast
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, PrivateAttr, TypeAdapter
@@ -63,6 +64,11 @@ class ModelInfo:
     history: bool = False
     soft_delete: bool = False
     partition: Property | None = None
+
+    @cached_property
+    def indexed(self) -> frozenset[str]:
+        """The names in JSON of all properties that documents are found by; looked at for each write."""
+        return frozenset(name for index in self.indexes for name in index.properties)
 
     @property
     def restorable(self) -> bool:
