@@ -1,4 +1,4 @@
-"""What the package's own actions take and answer: the HTTP contract, as an API document tells of it; pure."""
+"""Describes what the package's own actions take and answer, that is the HTTP contract, in an API document."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _JSON_PATCH = "application/json-patch+json"
 
 _WITHHELD: dict[str, Any] = {
     "type": "object",
-    "description": "The last line, where documents could not be verified.",
+    "description": "The last line, if some documents could not be verified.",
     "required": ["withheld"],
     "properties": {"withheld": {"type": "integer", "minimum": 1}},
 }
@@ -30,14 +30,14 @@ _POINTER: dict[str, Any] = {"type": "string", "format": "json-pointer"}
 
 
 def _patch_operation(names: list[str], **members: dict[str, Any]) -> dict[str, Any]:
-    """The schema of operations of a JSON patch (RFC 6902 §4) that have these members besides `op` and `path`."""
+    """The schema of the operations of a JSON patch (RFC 6902 §4) that have these members besides `op` and `path`."""
     found = {"op": {"type": "string", "enum": names}, "path": _POINTER, **members}
     return {"type": "object", "required": list(found), "properties": found}
 
 
 _PATCH_SCHEMA: dict[str, Any] = {
     "type": "array",
-    "description": "A JSON patch (RFC 6902); its pointers are into what a GET shows.",
+    "description": "A JSON patch (RFC 6902); its pointers refer to the document as GET shows it.",
     "examples": [[{"op": "test", "path": "/name", "value": "old"}, {"op": "replace", "path": "/name", "value": "new"}]],
     "items": {
         "oneOf": [
@@ -50,19 +50,19 @@ _PATCH_SCHEMA: dict[str, Any] = {
 
 
 def describe_common(operation: ApiOperation) -> None:
-    """Describe what every request to a resource can be answered with."""
+    """Describe the answers that every request to a resource can get."""
     operation.fails(406)
     operation.fails(500)
-    operation.fails(400)  # of Tornado itself: what is no UTF-8, say
+    operation.fails(400)  # from Tornado itself, for instance for invalid UTF-8
     operation.problem("malformed-path", "bad-preference", "database-unavailable", "database-timeout")
     operation.answers[503].fields["Retry-After"] = True
     operation.answers[504].fields["Retry-After"] = True
 
 
 def _describe_reading(operation: ApiOperation, description: str, schema: dict[str, Any], *fields: str) -> Answer:
-    """Describe what GETs have in common."""
+    """Describe what all GETs have in common."""
     operation.takes("If-None-Match", "If-Match")
-    words = "It is still what `If-None-Match` names."
+    words = "The document still has an entity tag that `If-None-Match` names."
     operation.answers_with(304, words, None, "ETag", "Cache-Control", "Vary", *fields)
     operation.problem("malformed-entity-tag", "revision-mismatch", "bad-parameter")
     operation.answers[412].fields["ETag"] = None
@@ -71,17 +71,17 @@ def _describe_reading(operation: ApiOperation, description: str, schema: dict[st
 
 def _list(operation: ApiOperation) -> None:
     model = operation.resource.model
-    operation.says(f"List {operation.tag}", "A parameter that is not described, or that no index serves, is 400.")
+    operation.says(f"List {operation.tag}", "Unknown parameters and filters without an index get 400.")
     describe_page(operation)
     describe_sort(operation)
     describe_fields(operation)
-    operation.query("count", {"type": "boolean"}, "Whether to count all there are, as `total`.")
+    operation.query("count", {"type": "boolean"}, "Whether to count all documents, as `total`.")
     describe_filters(operation, filterable(model))
-    describe_deleted(operation, "Those that are deleted and can be restored, instead of those that are not.")
+    describe_deleted(operation, "List the deleted documents that can be restored, instead of the others.")
     page = _describe_reading(operation, "A page of the collection.", operation.of_model().page(), "Link")
-    page.fields["ETag"] = False  # lines have none
+    page.fields["ETag"] = False  # an answer of lines has none
     items = {"anyOf": [operation.of_model().item(), operation.of_model().item_part(), _WITHHELD]}
-    page.content[NDJSON] = {"type": "array", "items": items, "description": "All of it, a line for each item."}
+    page.content[NDJSON] = {"type": "array", "items": items, "description": "The whole collection, one item a line."}
     operation.problem("no-index")
 
 
@@ -91,7 +91,7 @@ def _reduce(operation: ApiOperation) -> None:
     operation.says(words, "One value for each group of documents.")
     describe_page(operation)
     levels = {"type": "integer", "minimum": 0, "maximum": len(reduction.by), "default": len(reduction.by)}
-    operation.query("level", levels, "By how many of the properties to group; 0: one value of everything.")
+    operation.query("level", levels, "By how many of the properties to group; 0 gives one value for everything.")
     names = {name: has_ranges(operation.resource.model, name) for name in reduction.by}
     describe_filters(operation, names, several=False)
     suffix = "".join(each.capitalize() for each in operation.target["name"].replace("-", "_").split("_"))
@@ -141,7 +141,7 @@ def _versions(operation: ApiOperation) -> None:
 
 
 def _describe_stored(operation: ApiOperation) -> None:
-    """Describe what a document that is read can be wrong in."""
+    """Describe the problems of a document that is read."""
     operation.problem("unreadable-document", "unsupported-version", "tampered-document")
 
 
@@ -153,13 +153,13 @@ def _describe_body(operation: ApiOperation) -> None:
 
 
 def _describe_writing(operation: ApiOperation) -> None:
-    """Describe what the writes have in common."""
+    """Describe what all writes have in common."""
     operation.problem("contended", "outcome-unknown", "refused-by-database")
-    operation.fails(504, "outcome-unknown")  # where the database was too slow to say it
+    operation.fails(504, "outcome-unknown")  # if the database was too slow to answer
 
 
 def _describe_change(operation: ApiOperation) -> None:
-    """Describe what the writes to one document have in common."""
+    """Describe what all writes to one document have in common."""
     operation.takes("If-Match", "If-None-Match")
     operation.problem("malformed-entity-tag", "revision-mismatch")
     operation.answers[412].fields["ETag"] = False
@@ -171,16 +171,16 @@ def _describe_change(operation: ApiOperation) -> None:
 
 
 def _answer_minimal(operation: ApiOperation) -> None:
-    """Describe the answer without the document."""
+    """Describe the answer that does not contain the document."""
     operation.takes("Prefer")
-    words = "Done; `Prefer: return=minimal` asked for no document."
+    words = "Done; because of `Prefer: return=minimal` the answer has no body."
     operation.answers_with(204, words, None, "ETag", "Preference-Applied")
 
 
 def _prefer_document(operation: ApiOperation) -> None:
-    """Describe Prefer where a 201 may follow; its example is not `return=minimal`, since then a 201 has no body.
+    """Describe Prefer if a 201 is possible; its example is not `return=minimal`, since a 201 then has no body.
 
-    OpenAPI cannot say that a body depends on a field of the request, so whoever tries examples would miss it.
+    OpenAPI cannot say that a body depends on a field of the request, so a client that tries examples would miss it.
     """
     operation.takes("Prefer")
     found = operation.parameters["header", "Prefer"]
@@ -190,26 +190,26 @@ def _prefer_document(operation: ApiOperation) -> None:
 def _create(operation: ApiOperation) -> None:
     schemas = operation.of_model()
     several = {"type": "array", "items": schemas.create(), "minItems": 1, "maxItems": operation.resource.max_bulk}
-    operation.says(f"Create one of {operation.tag}", "From an array, or from lines of JSON, many with one request.")
+    operation.says(f"Create one of {operation.tag}", "An array or lines of JSON create many at once.")
     operation.takes("Idempotency-Key")
     _prefer_document(operation)
     operation.takes_body({"anyOf": [schemas.create(), several]})
-    # A sequence of values is described as an array would be, as OpenAPI 3.2 has it (§4.14.4).
+    # A sequence of values is described like an array, as in OpenAPI 3.2 (§4.14.4).
     lines = {"type": "array", "items": or_refused(schemas.create()), "minItems": 1}
-    operation.takes_body({**lines, "description": "A line of JSON for each new document."}, NDJSON)
+    operation.takes_body({**lines, "description": "One line of JSON for each new document."}, NDJSON)
     words = "Created; with `Prefer: return=minimal`, without a body."
     created = operation.answers_with(201, words, schemas.shown(), "Location", "ETag", "Cache-Control", "Vary")
     created.fields |= {"Preference-Applied": False, "Idempotent-Replayed": False}
-    many = operation.answers_with(200, "A result for each document of an array, in order.", results_schema(operation))
+    many = operation.answers_with(200, "The result for each document of an array, in order.", results_schema(operation))
     many.fields["Preference-Applied"] = False
-    words = "A result for each line, as it is stored."
+    words = "The result for each line, sent as soon as it is stored."
     many.content[NDJSON] = {"type": "array", "items": {"type": "object"}, "description": words}
     _describe_body(operation)
     operation.problem("validation", "exists", "empty-bulk", "too-many-items")
     operation.problem("malformed-idempotency-key", "idempotency-key-for-many", "idempotency-key-reused")
     operation.problem("idempotent-request-running", "idempotent-result-gone")
     operation.answers[409].fields["Retry-After"] = False
-    # What was created before can have been altered since, or have become somebody else's.
+    # The document that was created before may have been altered since, or may now belong to somebody else.
     _describe_stored(operation)
     operation.fails(404)
     _describe_writing(operation)
@@ -219,8 +219,8 @@ def _replace(operation: ApiOperation) -> None:
     schemas = operation.of_model()
     operation.says(
         f"Replace one of {operation.tag}",
-        "An optional property that is left out is gone; read-only ones are kept."
-        " Without If-Match it is done on the latest revision, again at each conflict.",
+        "Optional properties that are left out are removed; read-only ones are kept."
+        " Without If-Match it replaces the latest revision, and is tried again after a conflict.",
     )
     operation.takes_body(schemas.replace())
     operation.answers_with(200, "Replaced.", schemas.shown(), "ETag", "Cache-Control", "Vary")
@@ -266,4 +266,4 @@ ACTIONS: dict[str, Callable[[ApiOperation], None]] = {
     "conflicts": describe_conflicts,
     "resolve": describe_resolution,
 }
-"""By action: what describes it."""
+"""The function that describes each action, by the action's name."""

@@ -1,4 +1,4 @@
-"""Requests for many documents and their results, as an API document tells of them; pure."""
+"""Describes requests for many documents and their results in an API document."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["describe_bulk", "or_refused", "results_schema"]
 
 
 def results_schema(operation: ApiOperation) -> Schema:
-    """The results of a request for many documents."""
+    """The schema of the results of a request for many documents."""
     schemas = operation.of_model()
     problem = any_problem(operation.components)
 
@@ -21,7 +21,7 @@ def results_schema(operation: ApiOperation) -> Schema:
             "type": "object",
             "required": ["status"],
             "properties": {
-                "status": {"type": "integer", "description": "Of a request for this document alone."},
+                "status": {"type": "integer", "description": "The status of a request for it alone."},
                 "_href": {"type": "string", "description": "The document's address."},
                 "_etag": {"type": "string", "description": "Its entity tag."},
                 "document": schemas.shown(),
@@ -35,8 +35,8 @@ def results_schema(operation: ApiOperation) -> Schema:
 
 
 def or_refused(schema: Schema) -> Schema:
-    """What one of many should be, whatever it is: the request as such is good, and its result says what is wrong."""
-    return {"anyOf": [schema, {"description": "Anything else has a problem as its result, and changes nothing."}]}
+    """Allow anything besides the schema: a wrong item does not fail the request, but gets a problem as its result."""
+    return {"anyOf": [schema, {"description": "Anything else gets a problem as its result, and changes nothing."}]}
 
 
 def describe_bulk(operation: ApiOperation, actions: Sequence[str]) -> None:
@@ -44,14 +44,14 @@ def describe_bulk(operation: ApiOperation, actions: Sequence[str]) -> None:
     schemas = operation.of_model()
     operation.says(
         f"{_listed(actions).capitalize()} several of {operation.tag}",
-        "Each operation has its own precondition and its own result. Those on one document are done in order.",
+        "Each operation has its own precondition and its own result. Those on the same document are done in order.",
     )
     operation.takes("Prefer")
     name = "Bulk" if len(actions) == 3 else "".join(["Bulk", *(each.capitalize() for each in actions)])
     operation.takes_body(schemas.other(name, lambda: _operations(operation, actions)))
     results = results_schema(operation)
     fields = ("Preference-Applied", "Cache-Control", "Vary")
-    operation.answers_with(200, "A result for each operation, in order.", results, *fields)
+    operation.answers_with(200, "The result for each operation, in order.", results, *fields)
     operation.problem("malformed-body", "too-many-members", "empty-bulk", "too-many-items", "validation")
     operation.problem("idempotency-key-for-many")
     operation.fails(413)
@@ -64,8 +64,8 @@ def _listed(words: Sequence[str]) -> str:
 
 def _operations(operation: ApiOperation, actions: Sequence[str]) -> Schema:
     schemas = operation.of_model()
-    key = {"type": ["string", "integer"], "description": "What stands in the document's address, unquoted."}
-    if_match = {"type": "string", "description": "What If-Match would say."}
+    key = {"type": ["string", "integer"], "description": "The key as in the document's address, but not quoted."}
+    if_match = {"type": "string", "description": "The entity tags that If-Match would contain."}
     members: dict[str, dict[str, Schema]] = {
         "create": {"document": or_refused(schemas.create())},
         "replace": {"key": key, "document": or_refused(schemas.replace()), "if_match": if_match},

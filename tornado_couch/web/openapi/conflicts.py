@@ -1,4 +1,4 @@
-"""The conflicts of a document, as an API document tells of them; pure."""
+"""Describes the conflicts of a document in an API document."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["describe_conflicts", "describe_resolution"]
 
 _FAULTS: Schema = {
     "type": "array",
-    "description": "Why the rules cannot decide.",
+    "description": "The reasons why the merge rules cannot decide.",
     "items": {
         "type": "object",
         "required": ["pointer", "detail"],
@@ -22,12 +22,12 @@ _FAULTS: Schema = {
 
 def describe_conflicts(operation: ApiOperation) -> None:
     """Describe `GET {path}/{key}/conflicts`."""
-    words = "Its leaves, the winning one first, each with its entity tag; and what the merge rules make of them."
-    operation.says("List the conflicting leaves of a document", words)
+    words = "Its leaves with their entity tags, the winning one first, and the result of the merge rules."
+    operation.says("List the conflicting revisions of a document", words)
     operation.takes("If-None-Match", "If-Match")
     schema = operation.of_model().other("Conflicts", lambda: _conflicts(operation))
-    operation.answers_with(200, "The leaves.", schema, "ETag", "Cache-Control", "Vary")
-    operation.answers_with(304, "It is still what `If-None-Match` names.", None, "ETag", "Cache-Control", "Vary")
+    operation.answers_with(200, "The leaves of the document.", schema, "ETag", "Cache-Control", "Vary")
+    operation.answers_with(304, "`If-None-Match` names their entity tag.", None, "ETag", "Cache-Control", "Vary")
     operation.fails(404)
     operation.problem("malformed-entity-tag", "revision-mismatch")
     operation.answers[412].fields["ETag"] = None
@@ -41,10 +41,10 @@ def _conflicts(operation: ApiOperation) -> Schema:
         "required": ["_etag", "document"],
         "properties": {"_etag": {"type": "string", "description": "Its entity tag."}, "document": shown},
     }
-    withheld = "Leaves that cannot be read or verified, or are not for the caller."
+    withheld = "The number of leaves that cannot be read or verified, or that the caller may not see."
     merge = {
         "type": "object",
-        "description": "What the rules make of the leaves; not there where there is one leaf.",
+        "description": "The document that the rules merge the leaves into; missing if there is only one leaf.",
         "properties": {"document": shown, "errors": _FAULTS},
     }
     return {
@@ -62,15 +62,15 @@ def describe_resolution(operation: ApiOperation) -> None:
     """Describe `POST {path}/{key}/conflicts`."""
     schemas = operation.of_model()
     operation.says(
-        "Decide between the conflicting leaves of a document",
-        "By the merge rules, for one of the leaves, or for a document that takes the place of all.",
+        "Resolve the conflicting revisions of a document",
+        "Merge them by the rules, choose one of them, or send a document that replaces all of them.",
     )
     operation.takes("If-Match", "Prefer")
-    operation.parameters["header", "If-Match"]["required"] = True  # 428 without
+    operation.parameters["header", "If-Match"]["required"] = True  # without it the answer is 428
     operation.takes_body(schemas.other("Decision", lambda: _decision(schemas.replace())))
     fields = ("ETag", "Content-Location", "Cache-Control", "Vary")
     operation.answers_with(200, "The document as it is now.", schemas.shown(), *fields)
-    words = "Done; `Prefer: return=minimal` asked for no document."
+    words = "Done; because of `Prefer: return=minimal` the answer has no body."
     operation.answers_with(204, words, None, "ETag", "Content-Location", "Preference-Applied")
     operation.problem("malformed-body", "too-many-members", "key-mismatch")
     operation.problem("malformed-entity-tag", "revision-mismatch", "if-match-required", "unmergeable", "validation")

@@ -1,4 +1,4 @@
-"""What is kept of a document besides what it is, as an API document tells of it: versions, and deleted ones; pure."""
+"""Describes earlier versions and deleted documents in an API document."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ _TIME: Schema = {"type": "string", "format": "date-time"}
 
 
 def describe_deleted(operation: ApiOperation, words: str) -> None:
-    """Describe `deleted`, where the model keeps what is deleted."""
+    """Describe the parameter `deleted`, if the model keeps deleted documents."""
     if model_info(operation.resource.model).restorable:
         operation.query("deleted", {"type": "boolean", "default": False}, words)
 
 
 def describe_retrieval(operation: ApiOperation) -> None:
-    """Describe how a GET asks for what a document was."""
-    describe_deleted(operation, "The document that is deleted and can be restored, instead of one that is not.")
+    """Describe how a GET asks for an earlier version or a deleted document."""
+    describe_deleted(operation, "The deleted document, which can be restored, instead of another.")
     if model_info(operation.resource.model).history:
         describe_version(operation)
 
 
 def describe_version(operation: ApiOperation) -> None:
-    """Describe `version` and `at`, which exclude each other, and what the answer says besides."""
+    """Describe `version` and `at`, which exclude each other, and the header fields that the answer then has."""
     version = {"type": "string", "pattern": "^[1-9][0-9]{0,9}(~[0-9a-f]+)?$", "examples": ["1"]}
-    operation.query("version", version, "The version of this number.")
-    operation.query("at", _TIME, "The version that was the latest at this time; a plus sign is written `%2B`.")
+    operation.query("version", version, "Return the version with this number.")
+    operation.query("at", _TIME, "Return the version that was the latest at this time; write a plus sign as `%2B`.")
     for status in (200, 304):
         operation.answers[status].fields |= {"Link": False, "Content-Location": False}
 
@@ -46,7 +46,7 @@ def _versions(operation: ApiOperation) -> Schema:
     told = {"_version": number, "_written_on": {**_TIME, "description": "When it was written."}}
     gone: dict[str, Any] = {
         "type": "object",
-        "description": "A version that says that the document was deleted.",
+        "description": "A version that marks the deletion of the document.",
         "required": ["_href", "_etag", "_deleted_on", *told],
         "properties": {"_href": {"type": "string"}, "_etag": {"type": "string"}, "_deleted_on": _TIME, **told},
     }

@@ -1,4 +1,4 @@
-"""HEAD, OPTIONS and the links between operations, which follow from the other methods of an address; pure."""
+"""Describes HEAD, OPTIONS and the links between operations, which follow from the other methods of an address."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _CORS = (
 
 
 def describe_head(operation: ApiOperation) -> None:
-    """Make HEAD of an operation that is described as GET."""
+    """Turn an operation that is described as GET into HEAD."""
     operation.method = "HEAD"
     operation.id = f"head_{operation.id}" if operation.id else None
-    operation.says(f"{operation.summary}: the header alone", "As GET, without a body (RFC 9110 §9.3.2).")
+    operation.says(f"{operation.summary}: only the header", "As GET, without a body (RFC 9110 §9.3.2).")
 
 
 def describe_options(
@@ -34,11 +34,11 @@ def describe_options(
     """Describe OPTIONS.
 
     Args:
-        operation: what is described.
-        methods: the other ones at this address.
-        bodies: by method: the field that tells the media types of its body, if one does, and the media types.
+        operation: the operation to describe.
+        methods: the other methods of this address.
+        bodies: by method, the header field that lists the media types of its body, if there is one, and the types.
     """
-    operation.says("Ask what can be done here", "Every method that `Allow` does not name is answered with 405.")
+    operation.says("List the allowed methods", "Every method that `Allow` does not name is answered with 405.")
     answer = operation.answers_with(204, "The methods, and the media types of their bodies.", None, "Allow")
     answer.fields |= {field: True for method, (field, _) in bodies.items() if field and method in methods}
     own = getattr(operation.resource, "cors", None)
@@ -49,9 +49,9 @@ def describe_options(
 
 
 def describe_other_methods(operation: ApiOperation) -> None:
-    """Keep the answer to the methods that an address does not have: it is no operation's, so none can refer to it."""
+    """Describe the answer to methods that an address does not have; no operation refers to it."""
     found: dict[str, Any] = {
-        "description": "There is no such method at this address.",
+        "description": "This address does not have this method.",
         "headers": {"Allow": answer_field(operation.components, "Allow")},
         "content": {PROBLEM: {"schema": problem_schema(operation.components, 405, "")}},
     }
@@ -63,14 +63,14 @@ _READS = ("retrieve", "conflicts")
 
 
 def link_operations(operations: Iterable[ApiOperation]) -> None:
-    """Link the answers that hold a document to what can be done with it.
+    """Link the answers that contain a document to the operations on it.
 
-    A model whose documents are named by their ids alone has no links: an id is not part of the body, and
-    no runtime expression takes it out of Location.
+    A model whose documents are identified by their ids alone has no links: an id is not part of the body, and a
+    runtime expression cannot take it out of Location.
     """
     by_resource: dict[int, dict[str, ApiOperation]] = {}
     for each in operations:
-        if each.resource is not None and each.method != "HEAD":  # whose action is that of GET
+        if each.resource is not None and each.method != "HEAD":  # it has the same action as GET
             by_resource.setdefault(id(each.resource), {})[each.action] = each
     for found in by_resource.values():
         _link(found)
@@ -84,7 +84,7 @@ def _link(found: dict[str, ApiOperation]) -> None:
     for action, each in found.items():
         for status in (200, 201):
             answer = each.answers.get(status)
-            # The 200 of a creation is for many: there is no one document to go on with.
+            # The 200 of a creation is for many documents: there is no single one to link to.
             if answer is None or (action == "create" and status == 200):
                 continue
             if action in ("create", "replace", "patch"):
@@ -94,7 +94,7 @@ def _link(found: dict[str, ApiOperation]) -> None:
             elif action == "list":
                 answer.links |= _links(found, f"$response.body#/items/0/{_token(key.name)}", tagged=False)
             elif action == "conflicts" and "resolve" in found:
-                # Its entity tag stands for all leaves, so it is good for nothing else.
+                # Its entity tag stands for all leaves, so no other operation can use it.
                 answer.links |= _link_to(found["resolve"], "$request.path.key", tagged=True)
 
 
