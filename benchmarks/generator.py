@@ -1,9 +1,9 @@
 # ruff: noqa: T201  (its output is its result)
-"""A closed-loop load generator over kept HTTP/1.1 connections: one process, one thread, `epoll`, raw sockets.
+"""A closed-loop load generator over persistent HTTP/1.1 connections: one process, one thread, `epoll`, raw sockets.
 
-It reads a job as JSON on its standard input and writes what it saw as JSON on its standard output. It does so little
-for each request (some 40 µs, the operating system's part included) that it is not what limits a server written in
-Python. Each connection has one request under way: no pipelining.
+It reads a job as JSON from standard input and writes its measurements as JSON to standard output. It does so little for
+each request (about 40 µs, including the operating system) that it is not what limits a server written in Python. Each
+connection has one request under way, without pipelining.
 
 usage: python -m benchmarks.generator < job.json
 """
@@ -29,18 +29,18 @@ _END = b"\r\n\r\n"
 
 @dataclass
 class Job:
-    """What to send.
+    """The requests to send.
 
     Attributes:
-        url: of the server: scheme, host, port.
-        requests: for each connection in turn, the requests that it repeats: [head and body] as text. `@ETAG@` in
-            one stands for the entity tag of the last answer on its connection, `@COUNT@` for a number of its own.
-        tags: the entity tags that the connections begin with.
-        connections: how many.
-        seconds: how long, after the warming up.
+        url: the URL of the server: scheme, host, port.
+        requests: for each connection in turn, the requests that it repeats: [head and body] as text. `@ETAG@` stands
+            for the entity tag of the last answer on its connection, `@COUNT@` for a unique number.
+        tags: the entity tags with which the connections begin.
+        connections: the number of connections.
+        seconds: how long to measure, after the warm-up.
         warmup: seconds of load that are not counted.
         status: the statuses that are right; any other ends the run.
-        prefix: what the numbers of `@COUNT@` begin with.
+        prefix: the beginning of the numbers for `@COUNT@`.
     """
 
     url: str
@@ -55,14 +55,14 @@ class Job:
 
 @dataclass
 class Seen:
-    """What came of it.
+    """The measurements of a job.
 
     Attributes:
-        requests: how many were answered within the seconds counted.
+        requests: how many requests were answered in the counted time.
         seconds: how long that was.
-        all_requests: how many were answered, warming up included.
+        all_requests: how many were answered, including the warm-up.
         p50, p99: milliseconds.
-        received: bytes of all the answers counted.
+        received: the size in bytes of all counted answers.
         error: what went wrong; empty if nothing did.
     """
 
@@ -106,7 +106,7 @@ class _Connection:
         self.unsent = self.unsent[sent:]
 
     def receive(self, statuses: frozenset[bytes]) -> int:
-        """The size of the answer, once it is whole; else 0."""
+        """The size of the answer once it is complete, otherwise 0."""
         data = self.sock.recv(262144)
         if not data:
             raise _WrongAnswer("the server closed a connection")
@@ -117,7 +117,7 @@ class _Connection:
             self.buffer = data
             return 0
         if size != len(data):
-            raise _WrongAnswer("more came than one answer")
+            raise _WrongAnswer("more than one answer came")
         if self.templates:
             self.tag = _tag(data[:end]) or self.tag
         self.buffer = b""
@@ -125,10 +125,10 @@ class _Connection:
 
 
 def _size(data: bytes, end: int, statuses: frozenset[bytes]) -> int:
-    """How many bytes an answer has; -1 while that is not known."""
+    """The size of an answer in bytes; -1 while that is unknown."""
     status = data[9:12]
     if status not in statuses:
-        raise _WrongAnswer(f"an answer of {data[9:300]!r}")
+        raise _WrongAnswer(f"an unexpected answer: {data[9:300]!r}")
     if status in (b"304", b"204"):
         return end + 4
     head = data[:end].lower()
@@ -192,7 +192,7 @@ class _Run:
                 busy -= self.handle(number, event, counted_from, end)
 
     def handle(self, number: int, event: int, counted_from: float, end: float) -> bool:
-        """True where the connection is done."""
+        """Handle an event; True if the connection is done."""
         connection = self.connections[number]
         if event & select.EPOLLOUT:
             connection.flush()
@@ -211,7 +211,7 @@ class _Run:
             self.latencies.append(now - connection.started)
             self.seen.received += size
             self.seen.seconds = now - counted_from
-        # On a machine that has other things to do, a short time may pass without an answer.
+        # On a machine that also does other work, a short time may pass without an answer.
         self.over = now >= end and len(self.latencies) >= len(self.connections)
         if self.over:
             return True
@@ -228,7 +228,7 @@ class _Run:
 
 
 def run(job: Job) -> Seen:
-    """Send a job's requests, and say what came of it."""
+    """Send a job's requests, and return the measurements."""
     load = _Run(job)
     try:
         load.go()
@@ -241,7 +241,7 @@ def run(job: Job) -> Seen:
 
 
 def main() -> None:
-    """Do the job on standard input."""
+    """Run the job that is read from standard input."""
     job: dict[str, Any] = json.load(sys.stdin)
     print(json.dumps(vars(run(Job(**job)))))
 
