@@ -164,7 +164,7 @@ class Mango:
         """Plan the change for `DELETE /db/_index/design/kind/name`; `design` is given with or without `_design/`.
 
         Raises:
-            Problem: 404, there is no such index.
+            Problem: 404, the index does not exist.
         """
         design_id = f"_design/{design.removeprefix('_design/')}"
         held = [index for index in indexes_of(designs) if index.design is not None and index.design.id == design_id]

@@ -245,7 +245,7 @@ def _since_text(since: Any) -> str:
 
 
 def _common(source: dict[str, Any], target: dict[str, Any]) -> Any:
-    """The last sequence number that both ends' logs contain; 0 if there is none."""
+    """The last sequence number that both ends' logs contain, or 0."""
     # The protocol compares the logs: first the last session, if it is the same, then the newest that both contain.
     if source.get("session_id") and source.get("session_id") == target.get("session_id"):
         return source.get("source_last_seq", 0)

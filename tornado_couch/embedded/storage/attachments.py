@@ -92,7 +92,7 @@ def load_attachments(text: str | None) -> list[Attachment]:
 
 
 def dump_attachments(attachments: list[Attachment]) -> str | None:
-    """Write the attachments of a revision as text; None if there are none."""
+    """Write the attachments of a revision as text, or None."""
     return json.dumps(attachments, ensure_ascii=False, separators=(",", ":")) if attachments else None
 
 

@@ -284,7 +284,7 @@ class Database:
         return int(str(row[0])) if row else 0
 
     def rows_of(self, keys: Iterable[str]) -> list[Row | None]:
-        """One row for each id, in the given order; None if there is no such document."""
+        """One row for each id, in the given order; None if the document does not exist."""
         found: list[Row | None] = []
         with self.connections.read() as connection:
             for key in keys:

@@ -127,7 +127,7 @@ class Databases:
         """Find an existing database, and open it if necessary.
 
         Raises:
-            Problem: 404, there is no such database.
+            Problem: 404, the database does not exist.
         """
         found = self._open.get(name)
         if found is None:
@@ -163,7 +163,7 @@ class Databases:
         """Delete a database, and return the folder to which its files were moved; None in memory.
 
         Raises:
-            Problem: 404, there is no such database.
+            Problem: 404, the database does not exist.
         """
         gone = self.get(name)
         self._names.discard(name)

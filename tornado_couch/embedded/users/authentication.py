@@ -34,7 +34,7 @@ class Authenticator:
     Args:
         admins: names and passwords of the server admins; if empty, everyone is an admin.
         secret: the secret that signs cookies.
-        read_user: returns the JSON text of a user document by its name; None if there is none.
+        read_user: returns the JSON text of a user document by its name, or None.
         executor: the threads in which passwords are hashed.
     """
 
@@ -52,7 +52,7 @@ class Authenticator:
 
     @property
     def party(self) -> bool:
-        """Whether there is no admin, so that everyone is one."""
+        """Whether no admin exists, so that everyone is one."""
         return not self._admins
 
     @property
@@ -98,7 +98,7 @@ class Authenticator:
         """The user with this name and password.
 
         Raises:
-            Problem: 401, there is no such user.
+            Problem: 401, the name or the password is wrong.
         """
         digest = self._digest(password)
         # A server admin hides a user with the same name, and a wrong password does not fall back to that user.

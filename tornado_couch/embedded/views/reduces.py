@@ -66,7 +66,7 @@ def reducer(source: str, view: str, program: Program, scripts: Scripts) -> Reduc
         scripts: runs JavaScript.
 
     Raises:
-        Problem: 400 invalid_design_doc, there is no such built-in function.
+        Problem: 400 invalid_design_doc, the built-in function is unknown.
     """
     return built_in(source) or _Script(scripts, program, view)
 
@@ -326,7 +326,7 @@ def built_in(source: str) -> Reducer | None:
     """The built-in reduce function with a name; None if the source is JavaScript.
 
     Raises:
-        Problem: 400 invalid_design_doc, there is no such built-in function.
+        Problem: 400 invalid_design_doc, the built-in function is unknown.
     """
     if not source.startswith("_"):
         return None

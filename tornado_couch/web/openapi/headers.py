@@ -85,7 +85,7 @@ def answer_field(components: Components, name: str, *, required: bool | None = N
         required: whether each such answer has the field; None for the field's default.
 
     Raises:
-        KeyError: there is no such field; describe it where it is set.
+        KeyError: the field is unknown; describe it where it is set.
     """
     schema, description = _FIELDS[name]
     needed = name in _ALWAYS if required is None else required

@@ -51,7 +51,7 @@ class RangeQuery(NamedTuple):
         return self._within_prefix(parts, values)
 
     def before(self) -> tuple[str, list[object]] | None:
-        """The condition on the ids before `startkey`; None if there are none."""
+        """The condition on the ids before `startkey`, or None."""
         if self.startkey is None:
             return None
         return self._within_prefix(["id > ?" if self.descending else "id < ?"], [self.startkey])

@@ -49,7 +49,7 @@ def _existing(
     """Find the record of an attachment.
 
     Raises:
-        Problem: 404, there is no such document, revision or attachment.
+        Problem: 404, the document, revision or attachment does not exist.
     """
     stored, rev = find_revision(request, database, doc_id, connection)
     found = database.revision(stored.tree, rev, connection)
@@ -184,7 +184,7 @@ def _base(database: Database, doc_id: str, rev: str | None) -> tuple[Draft, list
     """A draft that repeats a revision, and that revision's attachments; without a revision, a new document.
 
     Raises:
-        Problem: 409, there is no such revision.
+        Problem: 409, the revision does not exist.
     """
     if rev is None:
         return Draft(doc_id), []
