@@ -25,17 +25,30 @@ from ... import _json
 from ...errors import Conflict, DecryptionFailed, InvalidDocument, RevisionMismatch, Unmergeable, ValidationFailed
 from ...models import Model, body_problems, is_deleted, is_of, replaced, representation
 from ...store import LeafSet, changed
+from ..handler import ResourceHandler
 from ..http import EntityTag, entity_tag
+from ..openapi.components import Schema
+from ..openapi.operation import ApiOperation
 from ..problems import Problem
-from .documents import Rewriter
+from .documents import check_key_in_body
 
 __all__ = ["ConflictsHandler"]
+
+_FAULTS: Schema = {
+    "type": "array",
+    "description": "Why the rules cannot decide.",
+    "items": {
+        "type": "object",
+        "required": ["pointer", "detail"],
+        "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+    },
+}
 
 _CHOICES = ("document", "leaf", "merge")
 _DIGEST = 16  # characters of what tells representations of the same leaves apart
 
 
-class ConflictsHandler(Rewriter):
+class ConflictsHandler(ResourceHandler):
     """The conflicts of a document: list them, and decide."""
 
     async def conflicts(self, key: Any) -> None:
@@ -51,8 +64,8 @@ class ConflictsHandler(Rewriter):
         text = _json.dumps(body)
         # What the rules make can change while the leaves do not: an ancestor is forgotten, a rule is another.
         tag = f"{found.tag}-{hashlib.sha256(text).hexdigest()[:_DIGEST]}"
-        if not self.answered_from_cache(tag):
-            await self._answer(200, text, tag)
+        if not self.answers.unchanged(tag):
+            await self.answers.json(200, text, tag)
 
     async def resolve(self, key: Any) -> None:
         """Write what the client decided; answer with the document."""
@@ -69,7 +82,7 @@ class ConflictsHandler(Rewriter):
         except Conflict:
             raise await self._mismatch(key) from None
         self.set_header("Content-Location", self.resource.href(key))  # what the entity tag belongs to
-        await self.answer_document(model, "resolve")
+        await self.answers.document(model, "resolve")
 
     # ------------------------------------------------------------ reading
 
@@ -190,7 +203,7 @@ class ConflictsHandler(Rewriter):
     async def _given(self, key: Any, found: LeafSet, leaves: dict[str, Model], document: dict[str, Any]) -> Model:
         """The model that a document stands for: read-only properties are those of the merge, or of the winning leaf."""
         body = {name: value for name, value in document.items() if name not in ("_href", "_etag")}
-        self.check_key_in_body(key, body)
+        check_key_in_body(self, key, body)
         store, model = self.resource.store, self.resource.model
         base = next(iter(leaves.values()))
         with contextlib.suppress(Unmergeable):
@@ -202,7 +215,84 @@ class ConflictsHandler(Rewriter):
                 del body[name]
         return replaced(base, body)
 
+    # ------------------------------------------------------------ the API document
+
+    @staticmethod
+    def describe_conflicts(operation: ApiOperation) -> None:
+        """Describe `GET {path}/{key}/conflicts`."""
+        words = "Its leaves, the winning one first, each with its entity tag; and what the merge rules make of them."
+        operation.says("List the conflicting leaves of a document", words)
+        operation.takes("If-None-Match", "If-Match")
+        schema = operation.of_model().other("Conflicts", lambda: _conflicts_schema(operation))
+        operation.answers_with(200, "The leaves.", schema, "ETag", "Cache-Control", "Vary")
+        operation.answers_with(304, "It is still what `If-None-Match` names.", None, "ETag", "Cache-Control", "Vary")
+        operation.fails(404)
+        operation.problem("malformed-entity-tag", "revision-mismatch")
+        operation.answers[412].fields["ETag"] = None
+        operation.problem("unreadable-document", "unsupported-version", "tampered-document")
+
+    @staticmethod
+    def describe_resolve(operation: ApiOperation) -> None:
+        """Describe `POST {path}/{key}/conflicts`."""
+        schemas = operation.of_model()
+        operation.says(
+            "Decide between the conflicting leaves of a document",
+            "By the merge rules, for one of the leaves, or for a document that takes the place of all.",
+        )
+        operation.takes("If-Match", "Prefer")
+        operation.parameters["header", "If-Match"]["required"] = True  # 428 without
+        operation.takes_body(schemas.other("Decision", lambda: _decision_schema(schemas.replace())))
+        fields = ("ETag", "Content-Location", "Cache-Control", "Vary")
+        operation.answers_with(200, "The document as it is now.", schemas.shown(), *fields)
+        words = "Done; `Prefer: return=minimal` asked for no document."
+        operation.answers_with(204, words, None, "ETag", "Content-Location", "Preference-Applied")
+        operation.problem("malformed-body", "too-many-members", "key-mismatch")
+        operation.problem("malformed-entity-tag", "revision-mismatch", "if-match-required", "unmergeable", "validation")
+        operation.answers[412].fields["ETag"] = False
+        operation.problem("unreadable-document", "unsupported-version", "tampered-document")
+        operation.problem("contended", "outcome-unknown", "refused-by-database")
+        operation.fails(404)
+        operation.fails(413)
+        operation.fails(415, fields=["Accept-Post", "Accept-Encoding"])
+
 
 def _names(tag: EntityTag, found: LeafSet) -> bool:
     """Whether an entity tag is of these leaves (RFC 9110 §13.1.1: a weak one never is)."""
     return not tag.weak and tag.revision.partition("-")[0] == found.tag
+
+
+def _conflicts_schema(operation: ApiOperation) -> Schema:
+    shown = operation.of_model().shown()
+    leaf = {
+        "type": "object",
+        "required": ["_etag", "document"],
+        "properties": {"_etag": {"type": "string", "description": "Its entity tag."}, "document": shown},
+    }
+    withheld = "Leaves that cannot be read or verified, or are not for the caller."
+    merge = {
+        "type": "object",
+        "description": "What the rules make of the leaves; not there where there is one leaf.",
+        "properties": {"document": shown, "errors": _FAULTS},
+    }
+    return {
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "items": {"type": "array", "items": leaf, "minItems": 1},
+            "withheld": {"type": "integer", "minimum": 1, "description": withheld},
+            "merge": merge,
+        },
+    }
+
+
+def _decision_schema(document: Schema) -> Schema:
+    members: dict[str, Any] = {
+        "merge": {"type": "boolean", "const": True},
+        "leaf": {"type": "string", "description": "A leaf's entity tag, or its revision."},
+        "document": document,
+    }
+    choices = [
+        {"type": "object", "required": [name], "properties": {name: each}, "additionalProperties": False}
+        for name, each in members.items()
+    ]
+    return {"oneOf": choices}

@@ -26,14 +26,16 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import Conflict, DocumentExists, DocumentNotFound, NotFound
 from ...models import is_deleted
 from ..problems import Problem
-from .create import Creator
 
-__all__ = ["PROPERTY", "Mark", "OnceMixin", "idempotency_key", "refuse_key"]
+if TYPE_CHECKING:
+    from .create import CreateMixin
+
+__all__ = ["PROPERTY", "Mark", "Once", "idempotency_key", "refuse_key"]
 
 PROPERTY = "tornado_couch:idempotency"
 """The member of a stored document that holds the fingerprint; no model's property, so never shown."""
@@ -98,10 +100,18 @@ class Mark:
         return cls(_hmac(own, b"id", b"").hex()[:32], _hmac(own, b"body", _canonical(body)).hex())
 
 
-class OnceMixin(Creator):
-    """Creates a document once for each key."""
+class Once:
+    """Creates a document once for each key.
 
-    async def create_once(self, key: str, body: Any) -> tuple[Any, bool]:
+    Args:
+        handler: the handler of the request.
+    """
+
+    def __init__(self, handler: CreateMixin) -> None:
+        self._handler = handler
+        self._resource = handler.resource
+
+    async def create(self, key: str, body: Any) -> tuple[Any, bool]:
         """Create the document that a body describes, or find the one that it made before.
 
         Args:
@@ -116,9 +126,10 @@ class OnceMixin(Creator):
                 422, the key was used with another body.
             ValidationFailed, DocumentExists: as without a key.
         """
-        valid = self.validated("create", body)
-        name = self.principal.name if self.principal else None
-        mark = Mark.of(self._secret(), [name, self.resource.path], key, body)
+        handler = self._handler
+        valid = handler.validated("create", body)
+        name = handler.principal.name if handler.principal else None
+        mark = Mark.of(self._resource.secret(handler.settings), [name, self._resource.path], key, body)
         with self._claimed(mark):
             earlier = await self._earlier(mark, valid)
             if earlier is None:
@@ -129,14 +140,8 @@ class OnceMixin(Creator):
                     earlier = await self._earlier(mark, valid)
                     if earlier is None:
                         raise
-            await self.authorize("create", earlier)  # as it is now it may be nothing for this caller
+            await handler.authorize("create", earlier)  # as it is now it may be nothing for this caller
             return earlier, True
-
-    def _secret(self) -> bytes:
-        secret = self.resource.cursor_key or self.settings.get("cookie_secret") or b""
-        if isinstance(secret, dict):  # Tornado's form for key rotation: version -> secret
-            secret = secret[self.settings.get("key_version", max(secret))]
-        return secret.encode() if isinstance(secret, str) else bytes(secret)
 
     @contextmanager
     def _claimed(self, mark: Mark) -> Iterator[None]:
@@ -145,7 +150,7 @@ class OnceMixin(Creator):
         Raises:
             Problem: 409.
         """
-        running: set[str] = self.settings.setdefault("_tornado_couch_running", set())
+        running: set[str] = self._handler.settings.setdefault("_tornado_couch_running", set())
         if mark.id in running:
             detail = "The first request with this Idempotency-Key is still running. Send it again later."
             raise Problem.of("idempotent-request-running", detail, headers={"Retry-After": "1"})
@@ -156,19 +161,20 @@ class OnceMixin(Creator):
             running.discard(mark.id)
 
     async def _create_marked(self, mark: Mark, valid: dict[str, Any]) -> Any:
-        model = await self.admitted(self.new_model(valid))
-        if self.resource.info.unique:
+        handler = self._handler
+        model = await handler.admitted(handler.new_model(valid))
+        if self._resource.info.unique:
             await self._reserve(mark)
         else:
             model._id = mark.id
         model._stored = {**model._stored, PROPERTY: mark.fingerprint}
-        return await self.perform_create(model)
+        return await handler.perform_create(model)
 
     async def _reserve(self, mark: Mark) -> None:
         """Write down that the key is used, where it does not decide the document's id."""
         reservation = {"_id": mark.id, "type": "idempotency_v1.0", PROPERTY: mark.fingerprint}
         try:
-            await self.resource.store.store_new(reservation)
+            await self._resource.store.store_new(reservation)
         except Conflict:
             _refuse_other(await self._document(mark.id) or {}, mark)
 
@@ -178,7 +184,7 @@ class OnceMixin(Creator):
         Raises:
             Problem: 410, 422.
         """
-        info = self.resource.info
+        info = self._resource.info
         if info.history and not info.unique:
             return await self._kept(mark.id, mark)
         document = await self._document(mark.id)
@@ -186,7 +192,7 @@ class OnceMixin(Creator):
             return None
         _refuse_other(document, mark)
         if info.unique:  # that was the reservation
-            key = self.new_model(valid)._key
+            key = self._handler.new_model(valid)._key
             if info.history:
                 return await self._kept(key, mark)
             document = await self._document(info.document_id(key) or "")
@@ -194,7 +200,7 @@ class OnceMixin(Creator):
                 return None  # nothing yet, or somebody else's
         if is_deleted(info, document):
             raise _gone()
-        return await self.resource.store.load(self.resource.model, document)
+        return await self._resource.store.load(self._resource.model, document)
 
     async def _kept(self, key: Any, mark: Mark) -> Any:
         """The model whose versions bear the mark, which each takes over from the one before; None if there is none.
@@ -203,14 +209,14 @@ class OnceMixin(Creator):
             Problem: 410, 422.
         """
         try:
-            latest = await self.resource.store.get(self.resource.model, key, deleted=None)
+            latest = await self._resource.store.get(self._resource.model, key, deleted=None)
         except DocumentNotFound:
             return None
-        if not self.resource.info.unique:
+        if not self._resource.info.unique:
             _refuse_other(latest._stored, mark)
         elif latest._stored.get(PROPERTY) != mark.fingerprint:
             return None
-        if is_deleted(self.resource.info, latest._stored):
+        if is_deleted(self._resource.info, latest._stored):
             raise _gone()
         return latest
 
@@ -221,7 +227,7 @@ class OnceMixin(Creator):
             Problem: 410.
         """
         try:
-            return await self.resource.store.stored(document_id)
+            return await self._resource.store.stored(document_id)
         except NotFound as error:
             if error.reason == "missing":
                 return None
