@@ -9,9 +9,10 @@ list of all ids comes from a node that has not heard of it, or the number rememb
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+
+from cachetools import LRUCache
 
 from ...couch import Database
 from ...errors import InvalidSignature
@@ -43,7 +44,7 @@ class Versions:
         self._database = database
         self.read = read
         self._read_few = read_few
-        self._numbers: OrderedDict[str, int] = OrderedDict()
+        self._numbers: LRUCache[str, int] = LRUCache(_REMEMBERED)
 
     async def latest(self, cls: type[Model], key: Any) -> Document | None:
         """The most recent version of the document with this key, be it one that says deleted; None if it has none.
@@ -154,9 +155,6 @@ class Versions:
     def remember(self, prefix: str, number: int) -> None:
         """Note that a document has a version of this number."""
         self._numbers[prefix] = number
-        self._numbers.move_to_end(prefix)
-        if len(self._numbers) > _REMEMBERED:
-            self._numbers.popitem(last=False)
 
 
 def _verified(found: Found) -> Document | None:
