@@ -200,6 +200,7 @@ async def test_the_order_of_text_is_the_one_that_views_have(store: Store) -> Non
     )
     view = await store.database.view("item_by_color", "item_by_color", reduce=False)
     ordered = [row.key for row in view.rows]
+    assert sorted(ordered) == sorted(texts)
     collator = Collator(store.database, "item_by_color")
     for left, right in itertools.pairwise(ordered):
         assert await collator.compare([left], [right]) < 0, (left, right)
