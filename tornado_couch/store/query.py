@@ -46,6 +46,9 @@ class Query:
     descending: bool = False
     deleted: bool = False
 
+    # What `Store.plan` made of it. Not a parameter, so that a copy with other values, as `replace` makes it, has none.
+    _planned: Any = field(default=None, init=False, repr=False, compare=False)
+
     def restricted(self, name: str, value: Any) -> Query:
         """The same query among those documents alone whose property has this value."""
         given = self.among.get(name)

@@ -63,8 +63,9 @@ class Conversion:
             DecryptionFailed: a property was changed, or encrypted for another place or by other keys.
             KeySetError: the model needs keys, and the store has none.
         """
-        model = from_document(cls, self.protection.revealed(cls, document))
-        model._stored = document
+        stored = self.protection.opened(cls, document)
+        model = from_document(cls, self.protection.revealed(cls, stored))
+        model._stored = stored
         return model
 
     def to_query(self, cls: type[Model], query: Query) -> Query:

@@ -28,6 +28,7 @@ from ...models import (
 )
 from ...security import as_keys, is_encrypted
 from ..query import Query
+from .opened import OpenedDocument
 
 __all__ = ["Protection", "check_protected", "classified", "is_nothing"]
 
@@ -99,6 +100,10 @@ class Protection:
             # Not `setattr`, which would have the model's own validators judge a hash.
             model.__dict__[declared.attribute] = found.reveal(document[name], place)
 
+    def opened(self, cls: type[Model], document: Document) -> Document:
+        """The document, able to remember what is decrypted of it where its model has it encrypted."""
+        return document if _has_nothing_classified(cls) else OpenedDocument(document)
+
     def revealed(self, cls: type[Model], document: Document) -> Document:
         """A stored document with the values that its model has.
 
@@ -161,7 +166,10 @@ class Protection:
             try:
                 place = self._place(info, name, bound_id(document))
                 check_protected(place, found, document[name])
-                values[name] = found.reveal(document[name], place)
+                if found.needs_keys and isinstance(document, OpenedDocument):
+                    values[name] = document.reveal(found, place)
+                else:
+                    values[name] = found.reveal(document[name], place)
             except DecryptionFailed:
                 if not tolerant:
                     raise

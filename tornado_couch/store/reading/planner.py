@@ -1,4 +1,4 @@
-"""Which index serves a query, and which parts of it. What no index serves is refused, never scanned for; pure."""
+"""Which index serves a query, and which parts of it. What no index serves is refused, never scanned for; no I/O."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 from ...couch import UNSET
 from ...errors import NoIndex
 from ...models import Index, Model, ModelInfo, deleted_view, model_info, partition_problem
+from ..protection.conversion import Conversion
 from ..query import Bounds, Query
 
-__all__ = ["Edge", "Interval", "Plan", "indexed_properties", "plan"]
+__all__ = ["Edge", "Interval", "Plan", "Planned", "carrying_plan", "indexed_properties", "plan", "planned"]
 
 # In CouchDB's order, an object comes after every other value, and this one after those that properties have.
 _HIGHEST: Any = {"\ufff0": {}}
@@ -89,6 +90,43 @@ class Plan:
     def after(self, columns: Sequence[Any]) -> Edge:
         """The edge just after every row whose key begins with these values."""
         return Edge([*columns, _HIGHEST] if self.index.composite else columns[0], _HIGHEST_ID)
+
+
+class Planned(NamedTuple):
+    """A plan, and what it was made for.
+
+    Attributes:
+        conversion: knows how the store's indexes hold protected values.
+        cls: the model.
+        query: the query with the values that the indexes hold.
+        plan: how an index serves that query.
+    """
+
+    conversion: Conversion
+    cls: type[Model]
+    query: Query
+    plan: Plan
+
+
+def planned(conversion: Conversion, cls: type[Model], query: Query) -> Planned:
+    """The plan that a query carries for this model and this store's keys, or else a new one.
+
+    Raises:
+        NoIndex: no index serves the query.
+        KeySetError: the query is for protected values, and there are no keys.
+    """
+    carried: Planned | None = query._planned
+    if carried is not None and carried.conversion is conversion and carried.cls is cls:
+        return carried
+    converted = conversion.to_query(cls, query)
+    return Planned(conversion, cls, converted, plan(cls, converted))
+
+
+def carrying_plan(conversion: Conversion, cls: type[Model], query: Query) -> Query:
+    """A copy of a query that carries its plan; see `planned`."""
+    copy = replace(query)
+    object.__setattr__(copy, "_planned", planned(conversion, cls, query))
+    return copy
 
 
 def indexed_properties(cls: type[Model]) -> list[str]:

@@ -15,7 +15,7 @@ from ..protection.conversion import Conversion
 from ..protection.signatures import Guard
 from ..query import Query, same
 from .key_memory import KeyMemory
-from .planner import plan
+from .planner import planned
 from .scan import Position, Walk, count_rows
 
 __all__ = ["Page", "Reader", "is_absent", "neighbours"]
@@ -202,15 +202,14 @@ class Reader:
         Raises:
             NoIndex: the model has no index for the query.
         """
-        query = self._conversion.to_query(cls, query)
-        planned = plan(cls, query)
-        rows = await Walk(self._database, planned, start, backward).rows(limit + 1)
+        found = planned(self._conversion, cls, query)
+        rows = await Walk(self._database, found.plan, start, backward).rows(limit + 1)
         more, rows = len(rows) > limit, rows[:limit]
         if backward:
             rows.reverse()
         previous, following = neighbours(rows, start, backward, more)
-        items, withheld = await self.models(cls, query, await self.by_ids([row.id for row in rows]))
-        total = await count_rows(self._database, planned) if count else None
+        items, withheld = await self.models(cls, found.query, await self.by_ids([row.id for row in rows]))
+        total = await count_rows(self._database, found.plan) if count else None
         return Page(items, following, withheld, previous, total)
 
     async def models(

@@ -92,7 +92,7 @@ def parse_list_query(
     parameter = next((name for name in given if name not in known), "sort")
     query = ListQuery(
         parameters=_pairs(given),
-        query=served(resource.model, wanted, parameter),
+        query=served(resource.store, resource.model, wanted, parameter),
         limit=parse_limit(own.get("limit"), resource.page_size, resource.max_page_size),
         projection=parse_fields(resource.model, given.get("fields")),
         count=flag("count", own.get("count")),
