@@ -78,6 +78,6 @@ QUESTIONS = frozenset({*ACTIONS, *(each for row in ACTIONS.values() for each in 
 
 
 def is_read(name: str) -> bool:
-    """Whether an action changes nothing; what is no action of the table, such as "deleted", counts as a write."""
+    """Whether an action changes nothing; a question that is not an action, such as "deleted", counts as a write."""
     row = ACTIONS.get(name)
     return row is not None and row.reads

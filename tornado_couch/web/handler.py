@@ -97,7 +97,7 @@ class ResourceHandler(RequestHandler):
             describe(operation)
 
     def initialize(self, resource: Resource[Any]) -> None:
-        """Take what the route says."""
+        """Store the route's options."""
         self.resource = resource
         self.admission = Admission(self, resource)
         self.answers = Answers(self)
@@ -277,7 +277,7 @@ class ResourceHandler(RequestHandler):
             await self.resource.hooks.after(self.event(action), model, shown)
         return shown
 
-    # ------------------------------------------------------------ answers that are no action's
+    # ------------------------------------------------------------ answers outside of actions
 
     def options(self, *_: str) -> None:
         """Answer with the methods that are allowed here; for a browser, whether a script may use them."""

@@ -16,7 +16,7 @@ _FAULT: dict[str, Any] = {
     "required": ["pointer", "keyword", "detail"],
     "properties": {
         "pointer": {**_TEXT, "description": "The place in the body, as a JSON Pointer (RFC 6901)."},
-        "keyword": {**_TEXT, "description": "What it violates: a keyword of JSON dict[str, Any], or the like."},
+        "keyword": {**_TEXT, "description": "What it violates: a keyword of JSON Schema, or a word like one."},
         "detail": {**_TEXT, "description": "A sentence that says what would be valid."},
     },
 }

@@ -28,12 +28,12 @@ logger = logging.getLogger("tornado_couch.web")
 
 _RETRY_AFTER = "1"  # seconds
 
-# What is said where nobody said more: of Tornado's own errors, say, whose messages can hold anything.
+# The details of problems that come without one, such as Tornado's own errors, whose messages can hold anything.
 _DETAILS = {
     400: "The request is malformed.",
-    405: "There is no such method at this address; see `Allow`.",
+    405: "This address does not support the method; see `Allow`.",
     412: "The document has another revision; GET it again.",
-    500: "The service failed. Whoever runs it can find out why.",
+    500: "The service failed. Its log says why.",
 }
 
 
@@ -42,7 +42,7 @@ class Problem(HTTPError):
 
     Args:
         status: the HTTP status.
-        kind: the last part of the problem's `type`; empty for "about:blank", where the status says it all.
+        kind: the last part of the problem's `type`; empty for "about:blank", where the status is enough.
         detail: a sentence for the client; it must hold no secret.
         headers: header fields of the answer.
         members: further members of the problem.

@@ -6,10 +6,10 @@
         {"action": "delete", "key": "8b1c…", "if_match": "\\"1-23aa…\\""}
     ]}
 
-`key` is what stands in the document's URL, unquoted; `if_match` is what If-Match would say. The answer
+`key` is the document's key as in its URL, but unquoted; `if_match` has the value of an If-Match field. The answer
 is 200 with a result for each operation, in order, whose `status` is that of the single request: see
-`Results`. Only a request that cannot be understood is refused as a whole (400, 413, 422), with
-nothing done. Operations on one document are done in the order given, each on what the one before left.
+`Results`. Only a request that cannot be understood is refused as a whole (400, 413, 422), and then nothing is
+done. Operations on one document are carried out in the order given, each on the result of the one before.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class BulkHandler(ResourceHandler):
 
     @classmethod
     def operations(cls, collection: type[ResourceHandler], document: type[ResourceHandler]) -> list[str]:
-        """The operations that these classes have."""
+        """Return the operations that these classes have."""
         classes = {"create": collection, "replace": document, "delete": document}
         return [name for name, handler in classes.items() if _runs(handler, *_RUN_BY[name])]
 
@@ -98,7 +98,7 @@ class BulkHandler(ResourceHandler):
     def initialize(  # type: ignore[override]  # only its own route mounts it
         self, resource: Resource[Any], collection: type[ResourceHandler], document: type[ResourceHandler]
     ) -> None:
-        """Take what the route says."""
+        """Store the route's options."""
         super().initialize(resource)
         self._classes = {"create": collection, "replace": document, "delete": document}
         self._offered = self.operations(collection, document)
@@ -123,7 +123,7 @@ class BulkHandler(ResourceHandler):
         await self.answers.results([await self._result(item) for item in items])
 
     def _chains(self, items: list[_Item]) -> list[list[_Item]]:
-        """The operations on each document, in the order in which they were sent."""
+        """Return the operations on each document, in the order in which they were sent."""
         chains: dict[object, list[_Item]] = {}
         for item in items:
             place = item.index if item.key is None else _json.dumps(self.resource.info.key_value(item.key))
@@ -137,12 +137,12 @@ class BulkHandler(ResourceHandler):
         return await Results(self).of(_ACTIONS[action], item.outcome, status, self._instance(item.asked), show)
 
     def _instance(self, asked: dict[str, Any]) -> str:
-        """Where the request for an operation alone would have gone."""
+        """Return the path of the request that would do the operation alone."""
         path = self.resource.path
         return f"{path}/{quote(str(asked['key']), safe='')}" if "key" in asked else path
 
     def allowed_methods(self) -> list[str]:
-        """POST, where the policy lets anybody do any of the operations."""
+        """Return POST if the policy lets anybody do any of the operations."""
         policy = self.admission.option("policy")
         offered = not policy or any(policy.offers(_ACTIONS[name]) for name in self._offered)
         return ["POST", "OPTIONS"] if offered else ["OPTIONS"]
@@ -166,7 +166,7 @@ class BulkHandler(ResourceHandler):
             raise next(iter(self._refusals.values()))
 
     async def _handler(self, cls: type[ResourceHandler]) -> Any:
-        """A handler of this request, made as the route of its class makes one; it never answers."""
+        """Return a handler of this request, made as the route of its class makes one; it never answers."""
         made = cls(self.application, self.request, resource=self.resource)
         self.request.connection.set_close_callback(self.on_connection_close)  # type: ignore[union-attr]
         made.principal = self.principal
@@ -178,11 +178,11 @@ class BulkHandler(ResourceHandler):
     # ------------------------------------------------------------ reading the request
 
     async def _asked(self) -> list[dict[str, Any]]:
-        """The operations as they were sent.
+        """Return the operations as they were sent.
 
         Raises:
             Problem: 400, 413, 415.
-            ValidationFailed: they are not of the form above; with all faults.
+            ValidationFailed: they do not have the form above; with all faults.
         """
         body = await self.read_json()
         operations = body.get("operations") if isinstance(body, dict) else None
@@ -200,10 +200,10 @@ class BulkHandler(ResourceHandler):
         return operations
 
     async def _make_ready(self, item: _Item, gathering: Gathering) -> None:
-        """Say what an item is to do.
+        """Prepare an item's work.
 
         Raises:
-            Exception: what the single request would have been answered with already.
+            Exception: the single request would have been refused with it.
         """
         asked = item.asked
         action = asked["action"]
@@ -250,7 +250,7 @@ def _preconditions(asked: dict[str, Any]) -> Preconditions:
 
 
 def _faults(pointer: str, asked: Any, offered: Sequence[str]) -> list[dict[str, str]]:
-    """What is wrong with the form of one operation."""
+    """Return the faults in the form of one operation."""
     if not isinstance(asked, dict):
         return [_fault(pointer, "type", "Must be of type object.")]
     action = asked.get("action")
@@ -262,7 +262,7 @@ def _faults(pointer: str, asked: Any, offered: Sequence[str]) -> list[dict[str, 
     ]
     if asked.keys() - _MEMBERS[action] - {"action"}:
         allowed = ", ".join(sorted(_MEMBERS[action]))
-        found.append(_fault(pointer, "additionalProperties", f"To {action}, there are: action, {allowed}."))
+        found.append(_fault(pointer, "additionalProperties", f"The members for {action} are: action, {allowed}."))
     if not isinstance(asked.get("key", ""), str | int) or isinstance(asked.get("key"), bool):
         found.append(_fault(f"{pointer}/key", "type", "Must be of type string or integer."))
     if not isinstance(asked.get("if_match", ""), str):
@@ -283,8 +283,8 @@ def _listed(words: Sequence[str]) -> str:
 
 def _operations_schema(operation: ApiOperation, actions: Sequence[str]) -> Schema:
     schemas = operation.of_model()
-    key = {"type": ["string", "integer"], "description": "What stands in the document's address, unquoted."}
-    if_match = {"type": "string", "description": "What If-Match would say."}
+    key = {"type": ["string", "integer"], "description": "The document's key, as in its address but unquoted."}
+    if_match = {"type": "string", "description": "The value of an If-Match field."}
     members: dict[str, dict[str, Schema]] = {
         "create": {"document": or_refused(schemas.create())},
         "replace": {"key": key, "document": or_refused(schemas.replace()), "if_match": if_match},

@@ -23,7 +23,7 @@ from .results import Results, breathe, results_schema
 
 __all__ = ["CreateMixin", "check_key"]
 
-# `{path}/_bulk` is no document's.
+# `{path}/_bulk` is the address of bulk requests, so no document can have it.
 _RESERVED = ("", ".", "..", "_bulk")
 
 

@@ -146,7 +146,7 @@ class ReplaceMixin(ResourceHandler):
         """Replace, restore or create the document; return it with the status of the answer.
 
         Raises:
-            DocumentNotFound, RevisionMismatch: there is no such document, and none is created.
+            DocumentNotFound, RevisionMismatch: the document does not exist and is not created.
         """
         check_key_in_body(self, key, body)
         writing = Writing(self)
@@ -163,7 +163,7 @@ class ReplaceMixin(ResourceHandler):
         """Restore or create the document that a PUT did not find.
 
         Raises:
-            DocumentNotFound, RevisionMismatch: there is none to restore, and none is created.
+            DocumentNotFound, RevisionMismatch: it can be neither restored nor created.
         """
         preconditions, creating = writing.preconditions, self.resource.create_by_put
         # `If-Match: *` fails where no document is shown; `If-None-Match: *` asks for a creation.
@@ -182,7 +182,7 @@ class ReplaceMixin(ResourceHandler):
         """Bring back the deleted document as the body has it.
 
         Raises:
-            DocumentNotFound: there is none, or the caller may not restore it, and then must not know about it.
+            DocumentNotFound: it does not exist, or the caller may not restore it and so must not know about it.
             DocumentExists: it is not deleted.
         """
         if not self.resource.info.restorable:
@@ -264,8 +264,8 @@ class PatchMixin(ResourceHandler):
     def _merged(self, current: Model, patch: Any) -> Model:
         body = merge_patch(representation(current), patch)
         if isinstance(patch, dict) and isinstance(body, dict):
-            # A write-only property is not part of what is merged into; null removes it all the same. A
-            # read-only one cannot be removed, and must not look as if it were.
+            # A write-only property is not in the representation, and null must remove it all the same. A
+            # read-only property cannot be removed, and must not look as if it were.
             kept = [name for name, each in self.resource.info.properties.items() if each.write_only or each.read_only]
             body.update({name: None for name in kept if name in patch and patch[name] is None})
         return self._result(current, body)
@@ -274,7 +274,7 @@ class PatchMixin(ResourceHandler):
         return self._result(current, json_patch(representation(current), patch))
 
     def _result(self, current: Model, body: Any) -> Model:
-        """The model that a patched representation makes of the current one, which is valid as a whole."""
+        """Return the model that a patched representation makes of the current one, validated as a whole."""
         info = self.resource.info
         valid = self.validated("replace", body)
         if info.key and valid.get(info.key.name) != info.key_value(current._key):
@@ -310,7 +310,7 @@ class DestroyMixin(ResourceHandler):
         """Delete the document under the request's preconditions; return what was deleted.
 
         Raises:
-            DocumentNotFound, RevisionMismatch: there is no such document.
+            DocumentNotFound, RevisionMismatch: the document does not exist.
         """
         writing = Writing(self)
         try:

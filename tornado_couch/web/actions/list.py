@@ -96,7 +96,7 @@ class ListMixin(ResourceHandler):
         return [query.projection.apply_to_item(item) for item in items] if query.projection else items
 
     async def _pages(self, query: ListQuery) -> AsyncGenerator[tuple[Any, int], None]:
-        """The items of each page to the end, and how many documents were withheld from it."""
+        """Yield the items of each page to the end, and how many documents were withheld from it."""
         query = replace(query, limit=self.EXPORT_PAGE)
         while True:
             page = await self.perform_list(query)
@@ -106,7 +106,7 @@ class ListMixin(ResourceHandler):
             query = replace(query, start=page.next)
 
     def _links(self, page: Page[Any], query: ListQuery) -> dict[str, str]:
-        """The addresses of the pages around, by their relation."""
+        """Return the addresses of the next and the previous page, by their relation."""
         path, codec = self.resource.path, self.cursors()
         around: dict[str, tuple[Position | None, bool]] = {"next": (page.next, False), "prev": (page.previous, True)}
         return {
@@ -116,7 +116,7 @@ class ListMixin(ResourceHandler):
         }
 
     def get_query(self) -> ListQuery:
-        """What the client asks for, within what the policy limits the caller to; override to add to it."""
+        """Return the client's query, limited as the policy says; override this to add to it."""
         return parse_list_query(self.resource, self.request.query_arguments, self.cursors(), self.restriction())
 
     async def perform_list(self, query: ListQuery) -> Page[Any]:

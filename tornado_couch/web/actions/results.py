@@ -89,7 +89,7 @@ class Results:
         """Refuse too few or too many items.
 
         Raises:
-            Problem: 400 when there are none; 413 when there are more than `max_bulk`.
+            Problem: 400 when there are no items; 413 when there are more than `max_bulk`.
         """
         if count == 0:
             raise Problem.of("empty-bulk", "The request contains nothing to do.")

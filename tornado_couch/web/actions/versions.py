@@ -5,8 +5,8 @@
     GET …/{key}/versions                    all of them, the latest first
     GET …/{key}?deleted=true                one that is deleted and can be restored
 
-The policy is asked for "versions" and "deleted" besides. Of a document that is deleted, versions are for those alone
-who may see deleted ones; for others there is no such document.
+The policy is also asked about "versions" and "deleted". The versions of a deleted document are only for callers
+who may see deleted documents; for others the document does not exist.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _TIME: Schema = {"type": "string", "format": "date-time"}
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What a GET of one document asks for.
+    """The state of a document that a GET asks for.
 
     Attributes:
-        projection: the properties that are wanted; None for all.
+        projection: the properties that the client wants; None for all.
         version: the name of the version; None for the latest.
         at: the time at which the version was the latest.
         deleted: the document is one that is deleted.
@@ -64,7 +64,7 @@ class Retrieval:
 
 
 def retrieval_parameters(resource: Resource[Any]) -> list[str]:
-    """Every parameter of a GET of one document."""
+    """Return the names of all parameters of a GET of one document."""
     info = resource.info
     return ["fields", *(["version", "at"] if info.history else []), *(["deleted"] if info.restorable else [])]
 
@@ -73,12 +73,12 @@ def parse_retrieval(resource: Resource[Any], arguments: Mapping[str, list[bytes]
     """Read the query string of a GET of one document.
 
     Raises:
-        Problem: 400, naming the parameter: it is unknown, its value is none, or it does not go with another.
+        Problem: 400, naming the parameter: it is unknown, its value is not valid, or another parameter excludes it.
     """
     own = _own_parameters(arguments, retrieval_parameters(resource))
     states = [name for name in ("version", "at", "deleted") if name in own]
     if len(states) > 1:
-        raise bad_parameter(states[1], f"`{states[0]}` says already which state of the document is meant.")
+        raise bad_parameter(states[1], f"`{states[0]}` already names the state of the document.")
     return Retrieval(
         parse_fields(resource.model, arguments.get("fields")),
         _version(own["version"]) if "version" in own else None,
@@ -92,14 +92,14 @@ def _own_parameters(arguments: Mapping[str, list[bytes]], allowed: list[str]) ->
     for name in given:
         if name not in allowed:
             choices = ", ".join(f"`{each}`" for each in allowed)
-            detail = f"There is no parameter of that name. Allowed are {choices}."
+            detail = f"This parameter does not exist. Allowed are {choices}."
             raise Problem.of("bad-parameter", detail, parameter=name, allowed=allowed)
     return {name: decode_parameter(name, values) for name, values in given.items()}
 
 
 def _version(text: str) -> str:
     if _VERSION.fullmatch(text) is None:
-        raise bad_parameter("version", "`version` is the number of one, as `versions` has it.")
+        raise bad_parameter("version", "`version` must be the number of a version, as the list of versions shows it.")
     return text
 
 
@@ -107,9 +107,11 @@ def _moment(text: str) -> datetime:
     try:
         if is_timestamp(text):
             return _AWARE.validate_python(text).astimezone(UTC)
-    except (ValueError, OverflowError):  # there is no such day, or none in UTC
+    except (ValueError, OverflowError):  # the day does not exist, at all or in UTC
         pass
-    raise bad_parameter("at", "`at` is a time with its zone, such as 2026-01-01T00:00:00Z; a plus sign is written %2B.")
+    raise bad_parameter(
+        "at", "`at` must be a time with its zone, such as 2026-01-01T00:00:00Z; write a plus sign as %2B."
+    )
 
 
 class Versions:
@@ -127,7 +129,7 @@ class Versions:
 
         Raises:
             Problem: 401, 403, 404.
-            DocumentNotFound: there is no such state.
+            DocumentNotFound: the document never had this state.
         """
         if wanted.deleted:
             return await self._deleted(key)
@@ -179,14 +181,14 @@ class Versions:
 class VersionsHandler(ResourceHandler):
     """GET of the versions of a document, the latest first; with `limit`, `cursor` and `fields` as a collection.
 
-    Each item has `_version`, its number, and `_written_on`; one that says that the document was deleted has
+    Each item has `_version`, its number, and `_written_on`. A version that records a deletion has
     `_deleted_on` and no properties.
     """
 
     URL_NAMES = ("key",)
 
     async def versions(self, key: Any) -> None:
-        """Answer with a page of them."""
+        """Answer with a page of versions."""
         own = _own_parameters(self.request.query_arguments, list(_PAGE))
         path = f"{self.resource.href(key)}/versions"
         limit = parse_limit(own.get("limit"), self.resource.page_size, self.resource.max_page_size)
@@ -208,7 +210,7 @@ class VersionsHandler(ResourceHandler):
         await self.answers.items(body)
 
     async def version_item(self, model: Model) -> dict[str, Any]:
-        """A version as an item of the list."""
+        """Return a version as an item of the list."""
         version = version_of(model._stored)
         item: dict[str, Any] = {
             "_href": _address(self.resource.href(model._key), model),
@@ -235,7 +237,7 @@ class VersionsHandler(ResourceHandler):
         describe_stored(operation)
 
     def _links(self, path: str, page: Page[Any], parameters: list[tuple[str, str]]) -> dict[str, str]:
-        """The addresses of the pages around, by their relation."""
+        """Return the addresses of the next and the previous page, by their relation."""
         around: dict[str, tuple[Position | None, bool]] = {"next": (page.next, False), "prev": (page.previous, True)}
         return {
             relation: page_link(
@@ -272,10 +274,10 @@ def _describe_version(operation: ApiOperation) -> None:
 def _versions_schema(operation: ApiOperation) -> Schema:
     schemas = operation.of_model()
     number = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}], "description": "The version's number."}
-    dated = {"_version": number, "_written_on": {**_TIME, "description": "When it was written."}}
+    dated = {"_version": number, "_written_on": {**_TIME, "description": "The time at which the version was written."}}
     gone: dict[str, Any] = {
         "type": "object",
-        "description": "A version that says that the document was deleted.",
+        "description": "A version that records a deletion.",
         "required": ["_href", "_etag", "_deleted_on", *dated],
         "properties": {"_href": {"type": "string"}, "_etag": {"type": "string"}, "_deleted_on": _TIME, **dated},
     }
