@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -157,11 +158,24 @@ def _check_exact(info: ModelInfo, document: Document) -> None:
         ValidationFailed: an indexed property has an integer beyond 2^53.
     """
     for name in info.indexed:
-        value = document.get(name)
-        if isinstance(value, int) and abs(value) > _EXACT:
-            detail = f"Must lie between -{_EXACT} and {_EXACT}, since documents are found by it."
-            keyword = "maximum" if value > 0 else "minimum"
-            raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": keyword, "detail": detail}])
+        for value in _numbers(document.get(name)):
+            if abs(value) > _EXACT:
+                detail = f"Must lie between -{_EXACT} and {_EXACT}, since documents are found by it."
+                keyword = "maximum" if value > 0 else "minimum"
+                raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": keyword, "detail": detail}])
+    for name, each in info.sort_keys.items():
+        if name in info.indexed and document.get(name) is not None and not each.fits(document[name]):
+            detail = "Is too large or too near to zero, since documents are found by it."
+            raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": "maximum", "detail": detail}])
+
+
+def _numbers(value: Any) -> Iterator[int]:
+    """The integers of a value, within containers as well."""
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(each)
 
 
 def _written_type(info: ModelInfo, stored: Document) -> str:
