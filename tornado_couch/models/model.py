@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as with_default
 from datetime import datetime
+from enum import Enum
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, NamedTuple, cast
 
@@ -32,6 +35,8 @@ from .views.reductions import Reduction, check_reductions
 from .views.sort_keys import SortKey, as_javascript, sort_key_of
 
 __all__ = ["DocumentType", "Model", "ModelInfo", "model_info"]
+
+_SCALAR = re.compile(r"true|false|-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,18 @@ class ModelInfo:
         Raises:
             ValueError: the text is no value of this property.
         """
-        return self.adapters[name].validate_strings(text)
+        try:
+            return self.adapters[name].validate_strings(text)
+        except ValueError:
+            # Pydantic reads no number from text where it is a member of an enum or a literal.
+            if not _SCALAR.fullmatch(text):
+                raise
+            scalar = json.loads(text)
+            value = self.adapters[name].validate_python(scalar)
+            plain = value.value if isinstance(value, Enum) else value
+            if type(plain) is not type(scalar) or plain != scalar:
+                raise
+            return value
 
     def parse_key(self, text: str) -> Any:
         """The key that stands in a URL; None when the text cannot be a key of this model."""

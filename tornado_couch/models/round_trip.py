@@ -278,7 +278,12 @@ _PLAIN: dict[str, tuple[object, ...]] = {
     "decimal": (decimal.Decimal("9.50"), decimal.Decimal("9.5"), decimal.Decimal(10), decimal.Decimal("-0.25")),
     "bytes": (b"\xff", b"text", b"0000", b"AAAA"),
     "date": (dt.date(2020, 2, 3),),
-    "time": (dt.time(1, 2, 3, 4), dt.time(1, 2, 3, tzinfo=_UTC), dt.time(2, tzinfo=dt.timezone(dt.timedelta(hours=2))), dt.time(0, tzinfo=_UTC)),
+    "time": (
+        dt.time(1, 2, 3, 4),
+        dt.time(1, 2, 3, tzinfo=_UTC),
+        dt.time(2, tzinfo=dt.timezone(dt.timedelta(hours=2))),
+        dt.time(0, tzinfo=_UTC),
+    ),
     "datetime": (dt.datetime(2020, 2, 3, 4, 5, 6, 7, _UTC),),
     "timedelta": (dt.timedelta(days=1, seconds=2, microseconds=3), dt.timedelta(hours=20)),
     "uuid": (uuid.UUID("8e03978e-40d5-43dd-9f0e-5c2d6a1f7b30"),),
