@@ -182,7 +182,7 @@ class BulkWriter(Generic[M]):
 
     async def _rows(self, keys: Sequence[Any]) -> Sequence[Any]:
         view = collection_view(self._cls)
-        wanted = [self._info.key_value(key) for key in keys]
+        wanted = [self._info.view_key(key) for key in keys]
         return (await self._database.view(view, view, keys=wanted, reduce=False)).rows
 
     async def _new_ids(self, models: Sequence[M]) -> list[str]:
@@ -314,7 +314,7 @@ def _waves(info: ModelInfo, operations: Sequence[Operation[Any]]) -> Iterator[li
 
 
 def _text(info: ModelInfo, key: Any) -> bytes:
-    return _json.dumps(info.key_value(key))
+    return _json.dumps(info.view_key(key))
 
 
 _AT_ONCE = 32

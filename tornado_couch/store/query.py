@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..couch import UNSET
+from ..models import Model, model_info
 
 __all__ = ["Bounds", "Query"]
 
@@ -30,7 +31,9 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Query:
-    """Which documents, and in which order. Values are as they are stored; see `ModelInfo.stored_value`.
+    """Which documents, and in which order.
+
+    Values are of the property's own type, such as an `Enum`, a `date` or a `Decimal`, or as they are stored.
 
     Attributes:
         among: by property (its name in JSON), the values of which a document must have one.
@@ -54,6 +57,21 @@ class Query:
         given = self.among.get(name)
         values = [value] if given is None or any(same(each, value) for each in given) else []
         return replace(self, among={**self.among, name: values})
+
+
+def as_stored(cls: type[Model], query: Query) -> Query:
+    """The same query with all values as they are stored."""
+    info = model_info(cls)
+
+    def stored(name: str, value: Any) -> Any:
+        return info.stored_value(name, value) if name in info.properties and value is not UNSET else value
+
+    among = {name: [stored(name, each) for each in values] for name, values in query.among.items()}
+    ranges = {
+        name: Bounds(*(stored(name, each) for each in (found.gt, found.gte, found.lt, found.lte)))
+        for name, found in query.ranges.items()
+    }
+    return replace(query, among=among, ranges=ranges)
 
 
 def same(one: Any, other: Any) -> bool:

@@ -103,7 +103,10 @@ KINDS: dict[str, Kind] = {
     "validation": Kind(
         422,
         "The values do not satisfy the schema; see `errors`.",
-        {"errors": {"type": "array", "items": _FAULT}},
+        {
+            "errors": {"type": "array", "items": _FAULT, "maxItems": 100},
+            "more_errors": {"type": "integer", "description": "How many errors there are beyond those listed."},
+        },
         ("errors",),
     ),
 }

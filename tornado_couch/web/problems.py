@@ -113,6 +113,7 @@ _STATUSES_OF_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.TooLarge, 413, "The document is larger than the database accepts."),
 )
 
+_MOST_ERRORS = 100  # that one answer lists
 _FOR_OPERATORS = (errors.CouchError, errors.InvalidDocument, errors.RetriesExhausted, errors.SecurityError)
 
 
@@ -136,7 +137,9 @@ def _with_members(problem: Problem, error: BaseException) -> Problem:
     if problem.status_code in (503, 504):
         problem.headers["Retry-After"] = _RETRY_AFTER
     if isinstance(error, errors.ValidationFailed | errors.Unmergeable):
-        problem.members["errors"] = error.problems
+        problem.members["errors"] = error.problems[:_MOST_ERRORS]
+    if isinstance(error, errors.ValidationFailed) and len(error.problems) > _MOST_ERRORS:
+        problem.members["more_errors"] = len(error.problems) - _MOST_ERRORS
     if isinstance(error, errors.RevisionMismatch) and error.current:
         problem.headers["ETag"] = f'"{error.current}"'
     return problem

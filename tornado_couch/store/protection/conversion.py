@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from ...models import Model, from_document, model_info, partition_of, partition_problem
-from ..query import Query
+from ..query import Query, as_stored
 from .properties import Protection
 
 __all__ = ["Conversion", "in_partition"]
@@ -69,5 +69,5 @@ class Conversion:
         return model
 
     def to_query(self, cls: type[Model], query: Query) -> Query:
-        """A query for protected values as the indexes know them."""
-        return self.protection.lookup(cls, query)
+        """A query with its values as they are stored, and protected ones as the indexes know them."""
+        return self.protection.lookup(cls, as_stored(cls, query))

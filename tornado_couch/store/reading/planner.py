@@ -13,7 +13,17 @@ from ...models import Index, Model, ModelInfo, deleted_view, model_info, partiti
 from ..protection.conversion import Conversion
 from ..query import Bounds, Query
 
-__all__ = ["Edge", "Interval", "Plan", "Planned", "carrying_plan", "indexed_properties", "plan", "planned"]
+__all__ = [
+    "Edge",
+    "Interval",
+    "Plan",
+    "Planned",
+    "carrying_plan",
+    "indexed_properties",
+    "plan",
+    "planned",
+    "with_view_values",
+]
 
 # In CouchDB's order, an object comes after every other value, and this one after those that properties have.
 _HIGHEST: Any = {"\ufff0": {}}
@@ -145,10 +155,30 @@ def plan(cls: type[Model], query: Query) -> Plan:
         raise NoIndex(f"what is deleted of {info.type.name} is gone; there is no index of it")
     partition, rest = _of_partition(info, query)
     if partition is not None and (found := _found(info, rest)):
-        return replace(_kept(cls, found, rest), partition=partition)
+        return replace(_kept(cls, found, _in_index(info, found, rest)), partition=partition)
     if found := _found(info, query):
-        return _kept(cls, found, query)
+        return _kept(cls, found, _in_index(info, found, query))
     raise _no_index(cls, query)
+
+
+def _in_index(info: ModelInfo, index: Index, query: Query) -> Query:
+    """The query with its stored values as they stand in an index; those of Mango have what is stored."""
+    return with_view_values(info, query) if index.scripted else query
+
+
+def with_view_values(info: ModelInfo, query: Query) -> Query:
+    """The query with its stored values as they stand in JavaScript views."""
+    among = {name: [info.view_value(name, each) for each in values] for name, values in query.among.items()}
+    ranges = {
+        name: Bounds(
+            *(
+                each if each is UNSET else info.view_value(name, each)
+                for each in (found.gt, found.gte, found.lt, found.lte)
+            )
+        )
+        for name, found in query.ranges.items()
+    }
+    return replace(query, among=among, ranges=ranges)
 
 
 def _kept(cls: type[Model], index: Index, query: Query) -> Plan:

@@ -105,7 +105,7 @@ class Versions:
             InvalidSignature: it is not what a holder of the keys wrote.
         """
         info, view = model_info(cls), collection_view(cls)
-        start = [info.key_value(key), version_prefix(info, key)]
+        start = [info.view_key(key), version_prefix(info, key)]
         rows = await self._database.view(
             view, view, startkey=[*start, moment], endkey=start, descending=True, limit=1, reduce=False
         )

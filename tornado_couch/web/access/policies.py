@@ -114,7 +114,7 @@ class Policy:
         """
 
     def restriction(self, principal: Principal | None, model: type[Model]) -> tuple[str, Any] | None:  # noqa: ARG002
-        """Return the indexed property (its name in JSON) and stored value that limit a list; None for no limit."""
+        """Return the indexed property (its name in JSON) and its value that limit a list; None for no limit."""
         return None
 
     def initial(self, principal: Principal | None, model: type[Model]) -> dict[str, Any]:  # noqa: ARG002

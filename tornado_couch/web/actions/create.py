@@ -207,7 +207,8 @@ def _refuse_invalid(items: list[Any]) -> None:
     problems: list[dict[str, str]] = []
     for index, each in enumerate(items):
         if isinstance(each, Exception) and (problem := problem_of(500, each)).status_code == KINDS["validation"].status:
-            problems += [{**fault, "pointer": f"/{index}{fault['pointer']}"} for fault in _faults(problem)]
+            faults = each.problems if isinstance(each, ValidationFailed) else _faults(problem)
+            problems += [{**fault, "pointer": f"/{index}{fault['pointer']}"} for fault in faults]
     if problems:
         raise ValidationFailed(problems)
 
