@@ -3,6 +3,22 @@
 CouchDB knows no transaction over several documents: `_bulk_docs` writes each by itself, and some may
 be refused while others are stored. So every function here gives an outcome for each item, in order:
 the model as it is stored now (of a deletion: as it was), or the exception that the single call raises.
+
+Why both `BulkWriter` and `Singly`: the single calls of `Singly` are joined into groups as well, and for 10 documents
+they take no longer. For more they do, whatever the size of the groups. Milliseconds for 100 and 1,000 documents whose
+key makes the id, on CouchDB 3.5 (in brackets the processor time of this side), the best of several runs:
+
+=========================  =======  ===========  =========  =============
+way                        100 new  100 changed  1,000 new  1,000 changed
+=========================  =======  ===========  =========  =============
+`BulkWriter`               9 (3)    23 (6)       111 (25)   247 (63)
+`Singly`, 32 at once       25 (8)   47 (15)      369 (138)  524 (165)
+`Singly`, 512 at once      24 (8)   30 (12)      350 (142)  534 (175)
+`Singly`, groups of 1,000  22 (8)   30 (15)      324 (82)   837 (230)
+=========================  =======  ===========  =========  =============
+
+Where the key is found in a view, `Singly` takes 4 to 10 times as long for 1,000 new documents. So `BulkWriter` writes
+plain models. `Singly` writes those that keep versions or deleted documents, for which each write takes several steps.
 """
 
 from __future__ import annotations
