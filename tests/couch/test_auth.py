@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.clocks import Clock
 from tests.faults import Behaviour, Call, FaultServer, answer, until
 from tornado_couch import errors
 from tornado_couch.couch import (
@@ -31,16 +32,6 @@ from tornado_couch.couch import (
 from tornado_couch.embedded import EmbeddedCouch
 
 UP = b'{"status":"ok"}'
-
-
-class Clock:
-    """A clock that stands still until it is told otherwise."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Sessions:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from tests.installation.installing import Fruit, Place, Stand, write
+from tests.installation.installing import Fruit, Place, Stand, design_ids, write
 from tornado_couch import (
     ApplicationUser,
     BasicAuth,
@@ -39,11 +39,6 @@ async def name(couch: Couch) -> AsyncIterator[str]:
     yield found
     if await couch[found].exists():
         await couch.delete_database(found)
-
-
-async def design_ids(database: Database) -> list[str]:
-    rows = (await database.all_docs(startkey="_design/", endkey="_design0")).rows
-    return [str(row.id).removeprefix("_design/") for row in rows]
 
 
 @pytest.fixture

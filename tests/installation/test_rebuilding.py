@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.faults import Fault, FaultProxy, lose_answer
-from tests.installation.installing import folder_of, write
+from tests.installation.installing import design_ids, folder_of, write
 from tornado_couch import Couch, Database, Installer
 from tornado_couch.couch import Observer
 from tornado_couch.installation.design_documents import DesignDocuments, _one_of_each_shard
@@ -51,11 +51,6 @@ async def populated(couch: Couch, database: Database, folder: Path) -> Database:
 def installer(database: Database, folder: Path, couch: Couch | None = None, **options: Any) -> Installer:
     server: Any = couch or database.server
     return Installer(server, database=database.name, design_docs=folder, **options)
-
-
-async def design_ids(database: Database) -> list[str]:
-    rows = (await database.all_docs(startkey="_design/", endkey="_design0")).rows
-    return [str(row.id).removeprefix("_design/") for row in rows]
 
 
 async def keys(database: Database, *, update: bool) -> list[Any]:

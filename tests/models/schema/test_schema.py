@@ -9,16 +9,13 @@ from annotated_types import Ge, MinLen
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from tests.models.models import Address
 from tornado_couch.models import CreatedOn, Key, Model, WriteOnly, body_problems, body_schema
 
 
-class Address(BaseModel):
-    city: str
-
-
-class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
+class BodyFruit(Model, type="fruit_v1.0", key="fruit_id"):
     fruit_id: Key
     color: Annotated[str, MinLen(1)]
     count: Annotated[int, Ge(0)] = 0
@@ -30,22 +27,22 @@ class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
 
 
 def pointers(body: object, action: str = "create") -> set[tuple[str, str]]:
-    return {(each["pointer"], each["keyword"]) for each in body_problems(Fruit, action, body)}  # type: ignore[arg-type]
+    return {(each["pointer"], each["keyword"]) for each in body_problems(BodyFruit, action, body)}  # type: ignore[arg-type]
 
 
 def test_the_schemas_are_valid_json_schema_2020_12() -> None:
     """The meta-schema accepts both."""
     for action in ("create", "replace"):
-        schema = body_schema(Fruit, action)  # type: ignore[arg-type]
+        schema = body_schema(BodyFruit, action)  # type: ignore[arg-type]
         Draft202012Validator.check_schema(schema)
         assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
 def test_read_only_properties_are_no_part_of_creating_and_optional_in_replacing() -> None:
     """What was read can be put back; nothing read-only can be posted."""
-    assert "created_on" not in body_schema(Fruit, "create")["properties"]
-    assert body_schema(Fruit, "replace")["properties"]["created_on"]["readOnly"] is True
-    assert body_schema(Fruit, "replace")["required"] == ["color"]
+    assert "created_on" not in body_schema(BodyFruit, "create")["properties"]
+    assert body_schema(BodyFruit, "replace")["properties"]["created_on"]["readOnly"] is True
+    assert body_schema(BodyFruit, "replace")["required"] == ["color"]
     assert pointers({"color": "x", "created_on": "2020-01-01T00:00:00Z", "fruit_id": "x"}) == {
         ("/created_on", "readOnly"),
         ("/fruit_id", "readOnly"),
@@ -79,7 +76,7 @@ def test_what_a_collection_adds_to_items_is_accepted() -> None:
 
 def test_a_fault_never_repeats_the_value() -> None:
     """Values may be secret; the sentence says what is wanted."""
-    found = body_problems(Fruit, "create", {"color": "x", "pin": "hunter2"})
+    found = body_problems(BodyFruit, "create", {"color": "x", "pin": "hunter2"})
     assert "hunter2" not in str(found)
 
 
@@ -107,15 +104,15 @@ BODIES = st.fixed_dictionaries(
 
 def test_there_is_a_fault_if_and_only_if_the_schema_says_so() -> None:
     """The list is empty exactly for valid bodies, and what the schema accepts the model accepts, too."""
-    validator = Draft202012Validator(body_schema(Fruit, "create"))
+    validator = Draft202012Validator(body_schema(BodyFruit, "create"))
     valid = Counter[bool]()
 
     @given(VALUES | BODIES)
     def law(body: object) -> None:
         valid[validator.is_valid(body)] += 1
-        assert bool(body_problems(Fruit, "create", body)) != validator.is_valid(body)
+        assert bool(body_problems(BodyFruit, "create", body)) != validator.is_valid(body)
         if validator.is_valid(body):
-            Fruit.model_validate(body)
+            BodyFruit.model_validate(body)
 
     law()
     assert min(valid[True], valid[False]) > 5
