@@ -96,7 +96,7 @@ async def test_parts_can_be_left_out(server_url: str, couch: Couch, name: str, f
         folder / "seeds",
     ]
     missing = await run(*words, "--no-create")
-    assert (missing.exit_code, missing.stderr) == (1, f"Error: there is no database {name}\n")
+    assert (missing.exit_code, missing.stderr) == (1, f"Error: the database {name} does not exist\n")
     done = await run(*words, "--no-create-design", "--no-create-seed")
     assert done.stdout == f"created database {name}\n"
     assert (await run(*words, "--no-create", "--no-create-seed")).exit_code == 0
@@ -165,7 +165,7 @@ async def test_warnings_are_told_beside_what_is_done(server_url: str, couch: Cou
     await run(MODELS, "--host", server_url, "--database", name)
     done = await run(MODELS, "--host", server_url, "--database", name, "--q", "7")
     assert done.stdout == "nothing to do\n"
-    assert re.fullmatch(r"warning: the database has q=\d and not q=7; only a new one could have that\n", done.stderr)
+    assert re.fullmatch(r"warning: the database has q=\d instead of q=7; .* have that\n", done.stderr)
 
 
 async def test_credentials_need_not_be_in_the_url(server_url: str, name: str) -> None:

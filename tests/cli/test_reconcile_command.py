@@ -126,7 +126,7 @@ class TestCommand:
         await store.database.bulk_docs([forged], new_edits=False)
         result = await run(server_url, store)
         assert result.exit_code == 1
-        assert "A leaf does not verify: unsigned." in result.stdout
+        assert "The signature of a conflicting revision does not verify: unsigned." in result.stdout
         assert len((await store.reconciliation.read("item:a")).revisions) == 2
 
     async def test_an_outage_is_status_2(self, store: Store, server_url: str) -> None:

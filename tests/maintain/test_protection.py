@@ -240,9 +240,9 @@ class TestCommands:
             ("missing", "is missing"),
             ("open to others", "chmod 600"),
             ("cut off", "not a JSON object"),
-            ("no key ring", "no key ring"),
+            ("no key ring", "not a key ring"),
             ("for another purpose", "its purpose is to encrypt"),
-            ("wrapped", "wrapped by a passphrase"),
+            ("wrapped", "encrypted with a passphrase"),
         ],
     )
     async def test_keys_that_cannot_be_used_are_one_clear_line(

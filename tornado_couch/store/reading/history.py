@@ -74,7 +74,7 @@ class HistoryReader:
 
 
 def _behind(rows: Sequence[Position], start: Position | None) -> Position | None:
-    """Where what comes before a page ends, in the direction in which it was read."""
+    """Where the rows before a page end, in the direction in which it was read."""
     if start is None:
         return None
     return rows[0] if rows else start._replace(inclusive=not start.inclusive)
