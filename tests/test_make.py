@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,3 +95,16 @@ def test_make_alone_lists_the_targets() -> None:
     with making() as process:
         out, _ = process.communicate(timeout=30)
     assert {line.split()[1] for line in out.splitlines()} == {"run", "test", "check", "docs", "bench", "tox", "clean"}
+
+
+def test_the_tests_say_what_they_skip_and_how_to_get_it() -> None:
+    """A test that needs a CouchDB, and all that could run on one too; by pytest's summary, as `make test` shows it."""
+    environment = {name: value for name, value in os.environ.items() if name != "COUCHDB_URL"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/conformance", "-k", "real_one"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    how = "needs a CouchDB: COUCHDB_URL=http://USER:PASSWORD@127.0.0.1:5984 make test"
+    skipped, alone = [line for line in done.stdout.splitlines() if line.endswith(how)]
+    assert skipped.startswith("SKIPPED [1]")
+    assert alone.startswith("Functional tests ran on the embedded server alone")
