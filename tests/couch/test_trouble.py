@@ -13,7 +13,7 @@ from tornado_couch import Couch
 from tornado_couch.couch import Timeout
 from tornado_couch.couch.trouble import advice
 from tornado_couch.embedded import EmbeddedCouch
-from tornado_couch.errors import CouchError, NotFound
+from tornado_couch.errors import CouchError, Forbidden, NotFound
 
 
 async def told(url: str) -> str:
@@ -77,4 +77,5 @@ async def test_what_is_not_couchdb_is_said_to_be_so() -> None:
 
 def test_other_errors_are_not_about_the_address() -> None:
     """They have a message of their own."""
-    assert advice(NotFound(404, "not_found", "missing"), "http://x", address="--url", user="--username") is None
+    for error in (NotFound(404, "not_found", "missing"), Forbidden(403, "forbidden", "fruit /color: minLength")):
+        assert advice(error, "http://x", address="--url", user="--username") is None

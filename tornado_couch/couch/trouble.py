@@ -20,8 +20,9 @@ def advice(error: CouchError, url: str, *, address: str, user: str) -> str | Non
         A sentence without a full stop; None if the error is about something else.
     """
     match error:
-        case Unauthorized() | Forbidden():
-            reason = error.reason.rstrip(".")
+        # A function in the database that refuses a write answers 403 as well, with a reason of its own.
+        case Unauthorized(reason=reason) | Forbidden(reason=reason) if reason.startswith(("You are not", "Name or")):
+            reason = reason.rstrip(".")
             return f"CouchDB at {url} refused this ({reason}); give the name and password of an admin with {user}"
         case Unavailable(status=None):
             hint = ""
