@@ -29,7 +29,7 @@ FLOORS: dict[str, list[str]] = {
         "__main__",
     ],
     "tornado_couch.couch": [
-        "names observer sizes",
+        "names observer sizes trouble",
         "scheduler transport",
         "auth",
         "exchange",

@@ -345,7 +345,7 @@ def test_what_is_missing_is_named(own_sets: Sets, file: str) -> None:
         own_sets.verifier("hmac")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root is denied nothing")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root is denied nothing: run the tests as another user")
 def test_what_may_not_be_read_is_named(own_sets: Sets) -> None:
     """With the system's reason."""
     path = own_sets.path("hmac") / "1"
