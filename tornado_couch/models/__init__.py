@@ -14,6 +14,7 @@ from .design_document import (
 )
 from .documents import (
     classes_of,
+    computed_values,
     from_document,
     is_of,
     is_outdated,
@@ -30,6 +31,7 @@ from .merging.rules import Merge, MergeRule
 from .model import DocumentType, Model, ModelInfo, model_info
 from .properties import (
     WRITE_PROPERTY,
+    Computed,
     CreatedOn,
     Generated,
     Indexed,
@@ -75,6 +77,7 @@ __all__ = [
     "Action",
     "Ancestry",
     "Classification",
+    "Computed",
     "Count",
     "CreatedOn",
     "DatabaseCheck",
@@ -112,6 +115,7 @@ __all__ = [
     "bound_id",
     "classes_of",
     "collection_view",
+    "computed_values",
     "conflicts_design_document",
     "database_check",
     "deleted_on",

@@ -10,12 +10,13 @@ from ..errors import InvalidDocument, UnsupportedVersion, ValidationFailed
 from .classification import Classification, StoredHash
 from .model import DocumentType, Model, ModelInfo, model_info
 from .pointers import json_pointer
-from .properties import blind_index_member
+from .properties import Property, blind_index_member
 from .timestamps import utc_now
 from .upgrades import Upgrade, apply_upgrades, classes_before, upgrades_between
 
 __all__ = [
     "classes_of",
+    "computed_values",
     "from_document",
     "is_of",
     "is_outdated",
@@ -50,7 +51,7 @@ def from_document(cls: type[M], document: Document) -> M:
         InvalidDocument: it is of another type, its properties do not fit the model, or an upgrade failed.
     """
     current = upgraded(cls, document)
-    known = {name: current[name] for name in model_info(cls).properties if name in current}
+    known = {name: current[name] for name in model_info(cls).given if name in current}
     try:
         model = cls.model_validate(known)
     except ValidationError as error:
@@ -145,7 +146,9 @@ def to_document(model: Model, stored: Document | None = None) -> Document:
     _carry_unknown(model, document, stored)
     for name, value in stored.items():
         # Of CouchDB's own members only the attachments are part of what is written.
-        if name not in info.properties and name != "type" and (not name.startswith("_") or name == "_attachments"):
+        if name in info.properties or name in info.shown or name == "type":
+            continue
+        if not name.startswith("_") or name == "_attachments":
             document[name] = value
     return document
 
@@ -171,10 +174,19 @@ def _written_type(info: ModelInfo, stored: Document) -> str:
 
 
 def _properties(model: Model, info: ModelInfo) -> Document:
-    values = model.model_dump(mode="json", by_alias=True, warnings=False)
-    return {
-        name: values[name] for name, each in info.properties.items() if not (each.optional and values[name] is None)
-    }
+    return _present(info.write(model), info.properties)
+
+
+def _present(values: Document, properties: dict[str, Property]) -> Document:
+    """The values of some properties, without what is None by default."""
+    return {name: values[name] for name, each in properties.items() if not (each.optional and values[name] is None)}
+
+
+def computed_values(model: Model) -> Document:
+    """The values of the computed properties that are stored, by their names in JSON."""
+    info = model_info(type(model))
+    computed = {name: each for name, each in info.properties.items() if each.computed}
+    return _present(info.write(model), computed) if computed else {}
 
 
 def _carry_unknown(model: BaseModel, written: Document, stored: Document) -> None:
@@ -192,6 +204,7 @@ def _carry_within(inner: Any, after: Any, before: Any) -> None:
         if isinstance(before, dict) and isinstance(after, dict):
             _carry_unknown(inner, after, before)
             known = {each.alias or name for name, each in type(inner).model_fields.items()}
+            known |= {each.alias or name for name, each in type(inner).model_computed_fields.items()}
             after.update({name: value for name, value in before.items() if name not in known})
     elif isinstance(inner, dict) and isinstance(before, dict) and isinstance(after, dict):
         for value, name in zip(inner.values(), after, strict=False):  # a dictionary is written in its own order
@@ -234,9 +247,9 @@ def _agree(item: Any, other: Any) -> bool:
 
 
 def representation(model: Model) -> Document:
-    """What a client may see: the model's properties without the write-only ones."""
+    """What a client may see: the model's properties, computed ones included, without the write-only ones."""
     info = model_info(type(model))
-    return {name: value for name, value in _properties(model, info).items() if not info.properties[name].write_only}
+    return _present(info.show(model), info.visible)
 
 
 def validated(cls: type[M], values: Document) -> M:
@@ -256,19 +269,20 @@ def replaced(current: M, body: Document) -> M:
 
     What is omitted is gone; kept are the identity, the key, read-only properties, and write-only
     ones that the body leaves out: who sends back what was read cannot have seen them. Where a model keeps its
-    history, what was read may be an earlier version: its time stamps are ignored.
+    history, what was read may be an earlier version: its time stamps are ignored. So are computed properties, whose
+    values follow from the others.
 
     Raises:
         ValidationFailed: a read-only property has another value than now, or values do not fit.
     """
     info = model_info(type(current))
     now = _properties(current, info)
-    read_only = [name for name, each in info.properties.items() if each.read_only and name in body]
+    read_only = [name for name, each in info.given.items() if each.read_only and name in body]
     changed = [name for name in read_only if body[name] != now.get(name) and not _is_earlier(info, name)]
     if changed:
         raise ValidationFailed([_read_only(name) for name in changed])
-    values = {name: body[name] for name in info.properties if name in body}
-    for name, each in info.properties.items():
+    values = {name: body[name] for name in info.given if name in body}
+    for name, each in info.given.items():
         if name in now and (each.read_only or each == info.key or (each.write_only and name not in body)):
             held = getattr(current, each.attribute)
             values[name] = held if isinstance(held, StoredHash) else now[name]
