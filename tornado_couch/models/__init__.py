@@ -25,6 +25,7 @@ from .documents import (
     upgraded,
     validated,
 )
+from .forms import check_repaired, reading_partially
 from .merger import Merging, merge_rule
 from .merging.ancestry import MERGE_PROPERTY, Ancestry, Join, MergedBy, Plan, merge_record
 from .merging.rules import Merge, MergeRule
@@ -113,6 +114,7 @@ __all__ = [
     "body_problems",
     "body_schema",
     "bound_id",
+    "check_repaired",
     "classes_of",
     "collection_view",
     "computed_values",
@@ -136,6 +138,7 @@ __all__ = [
     "partition_problem",
     "partition_view",
     "property_view",
+    "reading_partially",
     "reduction_view",
     "replaced",
     "representation",

@@ -177,6 +177,8 @@ class Model(BaseModel):
     _rev: str | None = PrivateAttr(default=None)
     # The stored document this was read from: what the model does not know is written back from it.
     _stored: dict[str, Any] = PrivateAttr(default_factory=dict)
+    # Set while some of what is stored does not fit; see `forms.partial`.
+    _unfit: Any = PrivateAttr(default=None)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # Pydantic hands the class arguments to both hooks; only the later one sees the fields.
@@ -255,7 +257,7 @@ def _private(name: str) -> property:
     return property(lambda model: model.__pydantic_private__[name])
 
 
-for _name in ("_id", "_rev", "_stored"):
+for _name in ("_id", "_rev", "_stored", "_unfit"):
     setattr(Model, _name, _private(_name))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from ...errors import InvalidDocument
 from ...models import Model, from_document, model_info, partition_of, partition_problem
 from ..query import Query
 from .properties import Protection
@@ -63,7 +64,12 @@ class Conversion:
             DecryptionFailed: a property was changed, or encrypted for another place or by other keys.
             KeySetError: the model needs keys, and the store has none.
         """
-        model = from_document(cls, self.protection.revealed(cls, document))
+        try:
+            model = from_document(cls, self.protection.revealed(cls, document))
+        except InvalidDocument as error:
+            if error.partial is not None:
+                error.partial._stored = document
+            raise
         model._stored = document
         return model
 

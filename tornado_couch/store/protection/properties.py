@@ -84,7 +84,7 @@ class Protection:
     ) -> None:
         """Put what is to be stored in the place of one property's value."""
         name, value = declared.name, document[declared.name]
-        if isinstance(held := getattr(model, declared.attribute), StoredHash):
+        if isinstance(held := getattr(model, declared.attribute, None), StoredHash):
             document[name] = str(held)
             return
         if found.blind_index is not None:

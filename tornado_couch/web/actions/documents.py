@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
-from ...errors import DocumentExists, DocumentNotFound, RevisionMismatch, ValidationFailed
-from ...models import Model, json_patch, merge_patch, replaced, representation, validated
+from ...errors import DocumentExists, DocumentNotFound, InvalidDocument, RevisionMismatch, ValidationFailed
+from ...models import Model, json_patch, merge_patch, reading_partially, replaced, representation, validated
 from ...store import Change, Check, Expectation
 from ..access import Hidden
 from ..handler import JSON, ResourceHandler
@@ -63,7 +63,13 @@ class RetrieveMixin(VersionReader):
         elif wanted.version is not None or wanted.at is not None:
             model = await self.earlier(key, wanted)
         else:
-            model = await self.perform_retrieve(key)
+            try:
+                model = await self.perform_retrieve(key)
+            except InvalidDocument as error:
+                if error.partial is not None:  # who may not see the document is told nothing of it
+                    with reading_partially(error.partial._unfit):
+                        await self.authorize("retrieve", error.partial)
+                raise
             await self.authorize("retrieve", model)
         if not self.answered_from_cache(model._rev):
             await self.answer_document(model, "retrieve")

@@ -142,7 +142,7 @@ def _versions(operation: ApiOperation) -> None:
 
 def _describe_stored(operation: ApiOperation) -> None:
     """Describe what a document that is read can be wrong in."""
-    operation.problem("unreadable-document", "unsupported-version", "tampered-document")
+    operation.problem("invalid-document", "unreadable-document", "unsupported-version", "tampered-document")
 
 
 def _describe_body(operation: ApiOperation) -> None:

@@ -31,7 +31,7 @@ def describe_conflicts(operation: ApiOperation) -> None:
     operation.fails(404)
     operation.problem("malformed-entity-tag", "revision-mismatch")
     operation.answers[412].fields["ETag"] = None
-    operation.problem("unreadable-document", "unsupported-version", "tampered-document")
+    operation.problem("invalid-document", "unreadable-document", "unsupported-version", "tampered-document")
 
 
 def _conflicts(operation: ApiOperation) -> Schema:
@@ -75,7 +75,7 @@ def describe_resolution(operation: ApiOperation) -> None:
     operation.problem("malformed-body", "too-many-members", "key-mismatch")
     operation.problem("malformed-entity-tag", "revision-mismatch", "if-match-required", "unmergeable", "validation")
     operation.answers[412].fields["ETag"] = False
-    operation.problem("unreadable-document", "unsupported-version", "tampered-document")
+    operation.problem("invalid-document", "unreadable-document", "unsupported-version", "tampered-document")
     operation.problem("contended", "outcome-unknown", "refused-by-database")
     operation.fails(404)
     operation.fails(413)
