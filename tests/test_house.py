@@ -46,6 +46,7 @@ FLOORS: dict[str, list[str]] = {
     "tornado_couch.models": [
         "classification document_type merging pointers timestamps",
         "properties upgrades versions",
+        "forms",
         "declaration round_trip views",
         "model",
         "design_document documents merger schema",

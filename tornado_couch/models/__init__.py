@@ -13,6 +13,7 @@ from .design_document import (
 )
 from .documents import (
     classes_of,
+    computed_values,
     from_document,
     is_of,
     is_outdated,
@@ -23,12 +24,14 @@ from .documents import (
     upgraded,
     validated,
 )
+from .forms import check_repaired, reading_partially
 from .merger import Merging, merge_rule
 from .merging.ancestry import MERGE_PROPERTY, Ancestry, Join, MergedBy, Plan, merge_record
 from .merging.rules import Merge, MergeRule
 from .model import DocumentType, Model, ModelInfo, model_info
 from .properties import (
     WRITE_PROPERTY,
+    Computed,
     CreatedOn,
     Generated,
     Indexed,
@@ -74,6 +77,7 @@ __all__ = [
     "Action",
     "Ancestry",
     "Classification",
+    "Computed",
     "Count",
     "CreatedOn",
     "DatabaseCheck",
@@ -109,8 +113,10 @@ __all__ = [
     "body_problems",
     "body_schema",
     "bound_id",
+    "check_repaired",
     "classes_of",
     "collection_view",
+    "computed_values",
     "conflicts_design_document",
     "database_check",
     "deleted_on",
@@ -130,6 +136,7 @@ __all__ = [
     "partition_of",
     "partition_problem",
     "partition_view",
+    "reading_partially",
     "reduction_view",
     "replaced",
     "representation",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ...errors import DocumentExists, DocumentNotFound, RevisionMismatch, ValidationFailed
-from ...models import Model, json_patch, merge_patch, replaced, representation, validated
+from ...errors import DocumentExists, DocumentNotFound, InvalidDocument, RevisionMismatch, ValidationFailed
+from ...models import Model, json_patch, merge_patch, reading_partially, replaced, representation, validated
 from ...store import Change, Check, Expectation
 from ..access import Hidden
 from ..action import JSON_PATCH, MERGE_PATCH
@@ -39,12 +39,21 @@ class RetrieveMixin(ResourceHandler):
         self.projection = wanted.projection
         self.preconditions()  # a malformed one is 400 whether or not the document is there
         if wanted.current:
-            model = await self.perform_retrieve(key)
+            model = await self._found(key)
             await self.authorize("retrieve", model)
         else:
             model = await Versions(self).wanted(key, wanted)
         if not self.answers.unchanged(model._rev):
             await self.answers.document(model, "retrieve")
+
+    async def _found(self, key: Any) -> Any:
+        try:
+            return await self.perform_retrieve(key)
+        except InvalidDocument as error:
+            if error.partial is not None:  # a caller who may not see the document must not learn what is wrong with it
+                with reading_partially(error.partial._unfit):
+                    await self.authorize("retrieve", error.partial)
+            raise
 
     async def perform_retrieve(self, key: Any) -> Any:
         """Find the model."""
