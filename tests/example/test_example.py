@@ -16,6 +16,7 @@ import pytest
 from tornado.httpserver import HTTPServer
 
 from example_app import app
+from example_app.fruits import FRUITS, plant
 from example_app.languages import count, counts, entries, load
 from tornado_couch import Couch, Database, install
 
@@ -85,6 +86,14 @@ def test_a_couchdb_that_is_not_there_is_one_clear_sentence() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("example_app: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+async def test_the_page_begins_with_some_fruits(url: str) -> None:
+    """They are created once, and not again where there are others by then."""
+    assert await plant(url) == len(FRUITS)
+    _, page = await get(f"{url}/v1.0/fruits?fields=name,color,weight")
+    assert sorted(each["name"] for each in page["items"]) == sorted(each["name"] for each in FRUITS)
+    assert await plant(url) == 0
 
 
 @pytest.mark.slow
