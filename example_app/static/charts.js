@@ -34,7 +34,7 @@ function drawHistory() {
   document.getElementById("documents-text").textContent = `${number(counts.at(-1))} documents now.`;
 }
 
-/** Draw a line for each thing: its name, its value in words, and a bar for each of its parts. */
+/** Draw a line for each thing: its name, which may be broken at underscores, its value, and a bar for each part. */
 function drawBars(id, things, words) {
   const greatest = Math.max(1, ...things.flatMap(({ parts }) => Object.values(parts)));
   const items = things.map(({ name, value, parts }) => {
@@ -44,7 +44,7 @@ function drawBars(id, things, words) {
       const width = Math.max(0.5, (100 * part) / greatest).toFixed(2);
       svg.append(make("rect", { class: `bar ${kind}`, x: 0, y: index * height, width, height: height - 0.5 }));
     });
-    return make("li", {}, make("span", { class: "name" }, name), svg, make("span", { class: "value" }, value));
+    return make("li", {}, make("span", { class: "name" }, name.replaceAll("_", "_\u200b")), svg, make("span", { class: "value" }, value));
   });
   document.getElementById(`${id}-chart`).replaceChildren(...items);
   document.getElementById(`${id}-text`).textContent = words;

@@ -171,7 +171,7 @@ async function create(event) {
     tell(status, `${named(made.body)} was added.`);
     form.querySelector("input").focus();
   } catch (problem) {
-    tell(status, show(form, problem) || "The fruit is not complete.", true);
+    tell(status, show(form, problem) || "The fruit was not added.", true);
   }
   await refresh();
 }
