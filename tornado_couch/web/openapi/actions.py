@@ -122,7 +122,7 @@ def _groups(reduction: Reduction) -> dict[str, Any]:
 
 def _retrieve(operation: ApiOperation) -> None:
     schemas = operation.of_model()
-    operation.says(f"Get one of {operation.tag}")
+    operation.says(f"Get {operation.one}")
     describe_fields(operation)
     both = {"anyOf": [schemas.shown(), schemas.part()]}
     _describe_reading(operation, "The document; with `fields`, a part of it.", both)
@@ -132,7 +132,7 @@ def _retrieve(operation: ApiOperation) -> None:
 
 
 def _versions(operation: ApiOperation) -> None:
-    operation.says(f"List the versions of one of {operation.tag}", "The latest first; a deletion is one of them.")
+    operation.says(f"List the versions of {operation.one}", "The latest first; a deletion is one of them.")
     describe_page(operation)
     describe_fields(operation)
     _describe_reading(operation, "A page of versions.", versions_schema(operation), "Link")
@@ -190,7 +190,7 @@ def _prefer_document(operation: ApiOperation) -> None:
 def _create(operation: ApiOperation) -> None:
     schemas = operation.of_model()
     several = {"type": "array", "items": schemas.create(), "minItems": 1, "maxItems": operation.resource.max_bulk}
-    operation.says(f"Create one of {operation.tag}", "From an array, or from lines of JSON, many with one request.")
+    operation.says(f"Create {operation.one}", "From an array, or from lines of JSON, many with one request.")
     operation.takes("Idempotency-Key")
     _prefer_document(operation)
     operation.takes_body({"anyOf": [schemas.create(), several]})
@@ -218,7 +218,7 @@ def _create(operation: ApiOperation) -> None:
 def _replace(operation: ApiOperation) -> None:
     schemas = operation.of_model()
     operation.says(
-        f"Replace one of {operation.tag}",
+        f"Replace {operation.one}",
         "An optional property that is left out is gone; read-only ones are kept."
         " Without If-Match it is done on the latest revision, again at each conflict.",
     )
@@ -238,7 +238,7 @@ def _replace(operation: ApiOperation) -> None:
 
 def _patch(operation: ApiOperation) -> None:
     schemas = operation.of_model()
-    operation.says(f"Change one of {operation.tag}", "By a merge patch (RFC 7396) or a JSON patch (RFC 6902).")
+    operation.says(f"Change {operation.one}", "By a merge patch (RFC 7396) or a JSON patch (RFC 6902).")
     operation.takes_body(schemas.merge_patch(), _MERGE)
     operation.takes_body(operation.components.put("schemas", "JsonPatch", _PATCH_SCHEMA), _JSON_PATCH)
     operation.answers_with(200, "Changed.", schemas.shown(), "ETag", "Cache-Control", "Vary")
@@ -249,7 +249,7 @@ def _patch(operation: ApiOperation) -> None:
 
 
 def _destroy(operation: ApiOperation) -> None:
-    operation.says(f"Delete one of {operation.tag}")
+    operation.says(f"Delete {operation.one}")
     operation.answers_with(204, "Deleted.")
     _describe_change(operation)
 

@@ -43,7 +43,7 @@ def describe_bulk(operation: ApiOperation, actions: Sequence[str]) -> None:
     """Describe `POST {path}/_bulk`, which takes operations with these actions."""
     schemas = operation.of_model()
     operation.says(
-        f"{_listed(actions).capitalize()} several of {operation.tag}",
+        f"{_listed(actions).capitalize()} several {operation.tag}",
         "Each operation has its own precondition and its own result. Those on one document are done in order.",
     )
     operation.takes("Prefer")

@@ -23,7 +23,7 @@ _FAULTS: Schema = {
 def describe_conflicts(operation: ApiOperation) -> None:
     """Describe `GET {path}/{key}/conflicts`."""
     words = "Its leaves, the winning one first, each with its entity tag; and what the merge rules make of them."
-    operation.says("List the conflicting leaves of a document", words)
+    operation.says(f"List the conflicting leaves of {operation.one}", words)
     operation.takes("If-None-Match", "If-Match")
     schema = operation.of_model().other("Conflicts", lambda: _conflicts(operation))
     operation.answers_with(200, "The leaves.", schema, "ETag", "Cache-Control", "Vary")
@@ -62,7 +62,7 @@ def describe_resolution(operation: ApiOperation) -> None:
     """Describe `POST {path}/{key}/conflicts`."""
     schemas = operation.of_model()
     operation.says(
-        "Decide between the conflicting leaves of a document",
+        f"Decide between the conflicting leaves of {operation.one}",
         "By the merge rules, for one of the leaves, or for a document that takes the place of all.",
     )
     operation.takes("If-Match", "Prefer")
