@@ -39,6 +39,18 @@ def test_every_block_says_its_language(name: str) -> None:
     assert {each for each in found if not each.startswith("{")} <= {"python", *OTHERS}
 
 
+def test_the_index_lists_each_page_once() -> None:
+    """By what one wants to do; the pages of the API are listed by its own."""
+    listed = [
+        re.sub(r"^.*<(.+)>$", r"\1", line)
+        for block in re.findall(r"^```\{toctree\}\n(.*?)^```", TEXTS["index"], re.DOTALL | re.MULTILINE)
+        for line in block.splitlines()
+        if line and not line.startswith(":")
+    ]
+    pages = {name for name in TEXTS if name != "index" and not name.startswith("reference/")}
+    assert sorted(listed) == sorted({*pages, "reference/commands", "reference/api"})
+
+
 def free_port() -> int:
     """A port that nobody listens at."""
     with socket.socket() as found:
