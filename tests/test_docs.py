@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import inspect
+import io
 import re
 import shlex
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
+from tests.test_readme import shape
 from tornado_couch import Couch, Database
 from tornado_couch.cli.main import main
 
@@ -39,6 +44,18 @@ def test_every_block_says_its_language(name: str) -> None:
     assert {each for each in found if not each.startswith("{")} <= {"python", *OTHERS}
 
 
+def test_the_index_lists_each_page_once() -> None:
+    """By what one wants to do; the pages of the API are listed by its own."""
+    listed = [
+        re.sub(r"^.*<(.+)>$", r"\1", line)
+        for block in re.findall(r"^```\{toctree\}\n(.*?)^```", TEXTS["index"], re.DOTALL | re.MULTILINE)
+        for line in block.splitlines()
+        if line and not line.startswith(":")
+    ]
+    pages = {name for name in TEXTS if name != "index" and not name.startswith("reference/")}
+    assert sorted(listed) == sorted({*pages, "reference/commands", "reference/api"})
+
+
 def free_port() -> int:
     """A port that nobody listens at."""
     with socket.socket() as found:
@@ -47,24 +64,37 @@ def free_port() -> int:
         return port
 
 
-async def run(block: str, names: dict[str, Any], where: str) -> None:
-    """Run a block, with `await` at the top level as in `python -m asyncio`."""
+async def run(block: str, names: dict[str, Any], where: str) -> str:
+    """Run a block, with `await` at the top level as in `python -m asyncio`; return what it printed."""
     code = compile(block, where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    result = eval(code, names)
-    if inspect.isawaitable(result):
-        await result
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        result = eval(code, names)
+        if inspect.isawaitable(result):
+            await result
+    return printed.getvalue()
+
+
+def shown(name: str) -> dict[str, str]:
+    """What a page says that its blocks print: the text that follows a block of Python directly."""
+    pattern = r"^```python\n((?:(?!^```).)*)^```\n\n```text\n(.*?)^```"
+    return dict(re.findall(pattern, TEXTS[name], re.DOTALL | re.MULTILINE))
 
 
 async def run_page(name: str, names: dict[str, Any], database: Database, url: str) -> None:
     # Ports that a page listens at are free ones here.
     ports = {f":{port}": f":{free_port()}" for port in ("8888", "8889")}
     ports |= {f"listen{old.replace(':', '(')}": f"listen{new.replace(':', '(')}" for old, new in ports.items()}
+    printing = shown(name)
+    if "created database orchard" in TEXTS[name]:
+        await database.server.delete_database(database.name)
     for number, block in enumerate(blocks(name, "python"), 1):
         text = block.replace('"orchard"', repr(database.name)).replace('"http://127.0.0.1:5984"', repr(url))
         text = text.replace('"http://127.0.0.1:5984/orchard"', repr(f"{url}/{database.name}"))
         for old, new in ports.items():
             text = text.replace(old, new)
-        await run(text, names, f"docs/{name}.md, block {number}")
+        printed = await run(text, names, f"docs/{name}.md, block {number}")
+        if block in printing:
+            assert shape(printing[block]) == shape(printed.replace(database.name, "orchard"))
 
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if blocks(name, "python")])
@@ -86,6 +116,22 @@ async def test_the_resources_work(couch: Couch, database: Database, server_url: 
     assert len(names["app"].wildcard_router.rules) > 4
     fruit = await names["store"].create(names["Fruit"](color="red"))
     assert (await names["store"].get(names["Fruit"], fruit.fruit_id)).color == "red"
+
+
+async def test_the_tutorials_audit_finds_what_it_shows(
+    database: Database, server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six documents from before there were keys, and the one that was altered."""
+    monkeypatch.chdir(tmp_path)
+    await run_page("tutorial", {"__name__": "docs"}, database, server_url)
+    (audit,) = (text for text in blocks("tutorial", "console") if " audit " in text)
+    command, _, told = audit.partition("\n")
+    command = command.replace("http://127.0.0.1:5984/orchard", f"{server_url}/{database.name}")
+    line = [sys.executable, "-m", "tornado_couch", *shlex.split(command.removeprefix("$ "))[1:]]
+    done = await asyncio.to_thread(subprocess.run, line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    sequence = re.compile(r"--since \S+")
+    assert sequence.sub("", shape(done.stdout)) == sequence.sub("", shape(told))
 
 
 def command_lines() -> list[tuple[str, str]]:

@@ -179,6 +179,29 @@ def test_operation_ids_are_unique_names_of_functions(nowhere: Store) -> None:
     }
 
 
+class OldTree(Model, type="tree_v1.0", key="tree_id", history=True):
+    """A name of two words that begins with a vowel."""
+
+    tree_id: Key
+
+
+def test_summaries_are_english(nowhere: Store) -> None:
+    """One document is named for its model, with its article; many are named for the path."""
+    paths = openapi_document(Application(resource("/trees", OldTree, nowhere), policy=AllowAny()))["paths"]
+    found = {each["summary"] for path in paths.values() for method, each in path.items() if method != "options"}
+    found = {summary for summary in found if not summary.endswith(": headers only")}
+    assert found == {
+        "List trees",
+        "Create an old tree",
+        "Create, replace and delete several trees",
+        "Get an old tree",
+        "Replace an old tree",
+        "Change an old tree",
+        "Delete an old tree",
+        "List the versions of an old tree",
+    }
+
+
 def test_what_is_mounted_is_described_and_nothing_else(nowhere: Store) -> None:
     """The actions that a handler has, without those that the policy lets nobody use."""
 

@@ -84,7 +84,7 @@ class BulkHandler(ResourceHandler):
         target, schemas = operation.target, operation.of_model()
         offered = cls.operations(target["collection"], target["document"])
         operation.says(
-            f"{_listed(offered).capitalize()} several of {operation.tag}",
+            f"{_listed(offered).capitalize()} several {operation.tag}",
             "Each operation has its own precondition and its own result. Operations on one document are done in order.",
         )
         operation.takes("Prefer")

@@ -132,7 +132,7 @@ class CreateMixin(ResourceHandler):
         """Describe POST of a collection."""
         schemas = operation.of_model()
         several = {"type": "array", "items": schemas.create(), "minItems": 1, "maxItems": operation.resource.max_bulk}
-        operation.says(f"Create one of {operation.tag}", "From an array, or from lines of JSON, many with one request.")
+        operation.says(f"Create {operation.one}", "From an array, or from lines of JSON, many with one request.")
         operation.takes("Idempotency-Key")
         prefer_document(operation)
         operation.takes_body({"anyOf": [schemas.create(), several]})

@@ -63,7 +63,7 @@ class RetrieveMixin(ResourceHandler):
     def describe_retrieve(operation: ApiOperation) -> None:
         """Describe GET of a document."""
         schemas = operation.of_model()
-        operation.says(f"Get one of {operation.tag}")
+        operation.says(f"Get {operation.one}")
         describe_fields(operation)
         both = {"anyOf": [schemas.shown(), schemas.part()]}
         describe_reading(operation, "The document; with `fields`, a part of it.", both)
@@ -233,7 +233,7 @@ class ReplaceMixin(ResourceHandler):
         """Describe PUT of a document."""
         schemas = operation.of_model()
         operation.says(
-            f"Replace one of {operation.tag}",
+            f"Replace {operation.one}",
             "An optional property that is left out is removed; read-only properties are kept."
             " Without If-Match, the latest revision is replaced, and conflicts are tried again.",
         )
@@ -295,7 +295,7 @@ class PatchMixin(ResourceHandler):
     def describe_patch(operation: ApiOperation) -> None:
         """Describe PATCH of a document."""
         schemas = operation.of_model()
-        operation.says(f"Change one of {operation.tag}", "By a merge patch (RFC 7396) or a JSON patch (RFC 6902).")
+        operation.says(f"Change {operation.one}", "By a merge patch (RFC 7396) or a JSON patch (RFC 6902).")
         operation.takes_body(schemas.merge_patch(), MERGE_PATCH)
         operation.takes_body(operation.components.put("schemas", "JsonPatch", JSON_PATCH_SCHEMA), JSON_PATCH)
         operation.answers_with(200, "Changed.", schemas.shown(), "ETag", "Cache-Control", "Vary")
@@ -340,6 +340,6 @@ class DestroyMixin(ResourceHandler):
     @staticmethod
     def describe_destroy(operation: ApiOperation) -> None:
         """Describe DELETE of a document."""
-        operation.says(f"Delete one of {operation.tag}")
+        operation.says(f"Delete {operation.one}")
         operation.answers_with(204, "Deleted.")
         describe_change(operation)

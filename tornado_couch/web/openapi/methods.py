@@ -27,7 +27,7 @@ def describe_head(operation: ApiOperation) -> None:
     """Make HEAD of an operation that is described as GET."""
     operation.method = "HEAD"
     operation.id = f"head_{operation.id}" if operation.id else None
-    operation.says(f"{operation.summary}: the header alone", "As GET, without a body (RFC 9110 §9.3.2).")
+    operation.says(f"{operation.summary}: headers only", "As GET, without a body (RFC 9110 §9.3.2).")
 
 
 def describe_options(operation: ApiOperation, methods: Collection[str]) -> None:

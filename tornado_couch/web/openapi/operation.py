@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,6 +102,12 @@ class ApiOperation:
         if self.schemas is None:
             raise ValueError(f"{self.method} {self.path} has no resource, so there is no model to describe")
         return self.schemas
+
+    @property
+    def one(self) -> str:
+        """A document of the resource, in the words of its model's name: "a fruit" for `Fruit`."""
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", self.resource.model.__name__).lower()
+        return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
     # ------------------------------------------------------------ what goes in
 
