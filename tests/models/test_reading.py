@@ -93,7 +93,7 @@ def test_what_was_let_in_once_is_read_for_ever(annotation: Any, value: Any, stri
     assert (changed.x, changed.note) == (model.x, "other")  # type: ignore[attr-defined]
     if annotation is not dt.date:
         other = [] if isinstance(value, list) else "zzz"
-        with pytest.raises(Exception, match="."):
+        with pytest.raises(Exception, match=r"/x|valid"):
             replaced(again, {"x": other or [{"article": "b"}], "note": "n"})
 
 
@@ -134,6 +134,8 @@ def test_types_are_checked_on_reading() -> None:
 
 class Tags(str):
     """Text of another class."""
+
+    __slots__ = ()
 
 
 def _numbers(value: Any) -> Any:
