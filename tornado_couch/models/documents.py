@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -9,10 +10,11 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import InvalidDocument, UnsupportedVersion, ValidationFailed
 from .classification import Classification, StoredHash
-from .forms import Unfit, partial_model
+from .forms import Held, Unfit, partial_model
 from .model import DocumentType, Model, ModelInfo, model_info
 from .pointers import json_pointer, path_within, shortened
 from .properties import Property, blind_index_member
+from .round_trip import same
 from .timestamps import utc_now
 from .upgrades import Upgrade, apply_upgrades, classes_before, upgrades_between
 
@@ -55,7 +57,7 @@ def from_document(cls: type[M], document: Document) -> M:
     current = upgraded(cls, document)
     known = {name: current[name] for name in model_info(cls).given if name in current}
     try:
-        model = cls.model_validate(known)
+        model: M = model_info(cls).reading.read(known)
     except ValidationError as error:
         # No `from error`: its text holds the document's values.
         raise _invalid(cls, error, document, current) from None
@@ -78,7 +80,7 @@ def _invalid(cls: type[Model], error: ValidationError, document: Document, curre
     )
     values = {name: current[name] for name in info.properties if name in current}
     faulty = {each["loc"][0] for each in error.errors(include_url=False, include_input=False) if each["loc"]}
-    model, wrong = partial_model(cls, info.given, info.adapters, values, faulty)
+    model, wrong = partial_model(cls, info.given, info.reading.fields, values, faulty)
     model._unfit = Unfit(invalid, values, wrong)
     invalid.partial = _identified(model, document)
     return invalid
@@ -326,6 +328,14 @@ def replaced(current: M, body: Document) -> M:
         if name in now and (each.read_only or each == info.key or (each.write_only and name not in body)):
             held = getattr(current, each.attribute, None)
             values[name] = held if isinstance(held, StoredHash) else now[name]
+    unchanged = [name for name in values if name in now and same(values[name], now[name])]
+    if info.reading.judged_whole and unfit is None and len(unchanged) == len(values) == len(now.keys() & info.given):
+        return current.model_copy(deep=True)
+    # Validators judge what comes in, and this was judged when it came.
+    for name in unchanged:
+        attribute = info.given[name].attribute
+        if attribute in info.reading.judged and attribute in current.__dict__:
+            values[name] = Held(copy.deepcopy(current.__dict__[attribute]))
     new = validated(type(current), values)
     new._id, new._rev, new._stored = current._id, current._rev, current._stored
     return new
