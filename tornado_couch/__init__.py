@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Timestamp,
         UpdatedOn,
         WriteOnly,
+        assigned,
         upgrade,
     )
     from .service import Configuration, serve
@@ -129,6 +130,7 @@ __all__ = [
     "UpdatedOn",
     "WriteOnly",
     "__version__",
+    "assigned",
     "docs_routes",
     "health_routes",
     "install",
@@ -150,7 +152,7 @@ _HOME = {
     ),
     "models": (
         "Classification Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum Timestamp"
-        " UpdatedOn WriteOnly upgrade"
+        " UpdatedOn WriteOnly assigned upgrade"
     ),
     "installation": "ApplicationUser Installer install",
     "service": "Configuration serve",

@@ -10,9 +10,9 @@ from dataclasses import field as with_default
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, NamedTuple, cast
+from typing import Annotated, Any, ClassVar, NamedTuple, cast, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, PrivateAttr, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr, TypeAdapter
 from pydantic_core import CoreSchema, PydanticUndefined
 
 from ..errors import ModelDefinitionError
@@ -25,7 +25,7 @@ from .declaration import (
     without_secrets,
 )
 from .document_type import DocumentType
-from .properties import Property
+from .properties import Property, assigned
 from .round_trip import check_options, check_order, check_round_trip
 from .timestamps import format_timestamp, with_sortable_datetimes
 from .upgrades import Upgrade, collect_upgrades, is_hidden
@@ -167,6 +167,7 @@ class ModelInfo:
         return key if self.key_text(key) == text else None
 
 
+@dataclass_transform(kw_only_default=True, field_specifiers=(Field, PrivateAttr, assigned))
 class Model(BaseModel):
     """The base of a user's models.
 
