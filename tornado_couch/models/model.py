@@ -172,10 +172,10 @@ class Model(BaseModel):
     """The base of a user's models.
 
         class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
-            fruit_id: Key
+            fruit_id: Key = assigned()
             color: Annotated[str, MinLen(1), Indexed()]
-            created_on: CreatedOn
-            updated_on: UpdatedOn
+            created_on: CreatedOn = assigned()
+            updated_on: UpdatedOn = assigned()
 
     Class arguments:
         type: NAME_vMAJOR.MINOR. A class without one is a base for others and cannot be stored.
