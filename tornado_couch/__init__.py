@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .installation import ApplicationUser, Installer, install
     from .models import (
         Classification,
+        Computed,
         Count,
         CreatedOn,
         Encrypted,
@@ -78,6 +79,7 @@ __all__ = [
     "Bounds",
     "Classification",
     "CollectionHandler",
+    "Computed",
     "Configuration",
     "CookieAuth",
     "Couch",
@@ -151,8 +153,8 @@ _HOME = {
         " TornadoCouchError"
     ),
     "models": (
-        "Classification Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum Timestamp"
-        " UpdatedOn WriteOnly assigned upgrade"
+        "Classification Computed Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum"
+        " Timestamp UpdatedOn WriteOnly assigned upgrade"
     ),
     "installation": "ApplicationUser Installer install",
     "service": "Configuration serve",

@@ -23,7 +23,6 @@ __all__ = [
     "conflicts_design_document",
     "deleted_view",
     "design_documents",
-    "property_view",
     "reduction_view",
 ]
 
@@ -50,11 +49,6 @@ _CONFLICTS_MAP = """function (doc) {
     emit(typeof doc.type === "string" ? doc.type : null, null);
   }
 }"""
-
-
-def property_view(cls: type[Model], name: str) -> str:
-    """The name of the view, and of its design document, by a property (its name in JSON)."""
-    return f"{model_info(cls).type.name}_by_{name}"
 
 
 def collection_view(cls: type[Model]) -> str:

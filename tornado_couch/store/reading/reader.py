@@ -15,7 +15,7 @@ from ..protection.conversion import Conversion
 from ..protection.signatures import Guard
 from ..query import Query, same
 from .key_memory import KeyMemory
-from .planner import plan
+from .planner import planned
 from .scan import Position, Walk, count_rows
 
 __all__ = ["Page", "Reader", "is_absent", "neighbours"]
@@ -202,15 +202,14 @@ class Reader:
         Raises:
             NoIndex: the model has no index for the query.
         """
-        query = self._conversion.to_query(cls, query)
-        planned = plan(cls, query)
-        rows = await Walk(self._database, planned, start, backward).rows(limit + 1)
+        found = planned(self._conversion, cls, query)
+        rows = await Walk(self._database, found.plan, start, backward).rows(limit + 1)
         more, rows = len(rows) > limit, rows[:limit]
         if backward:
             rows.reverse()
         previous, following = neighbours(rows, start, backward, more)
-        items, withheld = await self.models(cls, query, await self.by_ids([row.id for row in rows]))
-        total = await count_rows(self._database, planned) if count else None
+        items, withheld = await self.models(cls, found.query, await self.by_ids([row.id for row in rows]))
+        total = await count_rows(self._database, found.plan) if count else None
         return Page(items, following, withheld, previous, total)
 
     async def models(
@@ -240,7 +239,10 @@ class Reader:
                 items.append(await load(cls, document))
             except (InvalidDocument, DecryptionFailed) as error:
                 # One unreadable document must neither hide the rest of a list nor vanish silently.
-                logger.warning("left a %s out of a list: %s", model_info(cls).type.name, type(error).__name__)
+                places = " and ".join(each["pointer"] for each in getattr(error, "problems", ()))
+                logger.warning(
+                    "left a %s out of a list: %s %s", model_info(cls).type.name, type(error).__name__, places
+                )
                 withheld += 1
         return items, withheld
 
