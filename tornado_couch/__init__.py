@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Timestamp,
         UpdatedOn,
         WriteOnly,
+        assigned,
         upgrade,
     )
     from .service import Configuration, serve
@@ -131,6 +132,7 @@ __all__ = [
     "UpdatedOn",
     "WriteOnly",
     "__version__",
+    "assigned",
     "docs_routes",
     "health_routes",
     "install",
@@ -152,7 +154,7 @@ _HOME = {
     ),
     "models": (
         "Classification Computed Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum"
-        " Timestamp UpdatedOn WriteOnly upgrade"
+        " Timestamp UpdatedOn WriteOnly assigned upgrade"
     ),
     "installation": "ApplicationUser Installer install",
     "service": "Configuration serve",

@@ -41,6 +41,7 @@ from .properties import (
     Timestamp,
     UpdatedOn,
     WriteOnly,
+    assigned,
     blind_index_member,
 )
 from .schema.at_rest import schema_at_rest
@@ -108,6 +109,7 @@ __all__ = [
     "UpdatedOn",
     "Version",
     "WriteOnly",
+    "assigned",
     "beside",
     "blind_index_member",
     "body_problems",

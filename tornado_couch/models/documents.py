@@ -17,6 +17,7 @@ from .properties import Property, blind_index_member
 from .round_trip import same
 from .timestamps import utc_now
 from .upgrades import Upgrade, apply_upgrades, classes_before, upgrades_between
+from .views.sort_keys import EXACT
 
 __all__ = [
     "classes_of",
@@ -34,7 +35,6 @@ __all__ = [
 
 M = TypeVar("M", bound=Model)
 
-_EXACT = 2**53 - 1  # the largest integer that a JavaScript number holds exactly
 _MOST_COMPARED = 40_000  # pairs of items in one list
 Document = dict[str, Any]
 
@@ -182,8 +182,8 @@ def _check_exact(info: ModelInfo, document: Document) -> None:
     """
     for name in info.indexed:
         for value in _numbers(document.get(name)):
-            if abs(value) > _EXACT:
-                detail = f"Must lie between -{_EXACT} and {_EXACT}, since documents are found by it."
+            if abs(value) > EXACT:
+                detail = f"Must lie between -{EXACT} and {EXACT}, since documents are found by it."
                 keyword = "maximum" if value > 0 else "minimum"
                 raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": keyword, "detail": detail}])
     for name, each in info.sort_keys.items():

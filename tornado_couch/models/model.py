@@ -10,9 +10,9 @@ from dataclasses import field as with_default
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, NamedTuple, cast
+from typing import Annotated, Any, ClassVar, NamedTuple, cast, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, PrivateAttr, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr, TypeAdapter
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticUndefined
 
@@ -27,7 +27,7 @@ from .declaration import (
 )
 from .document_type import DocumentType
 from .forms import Fields, Write, computed_properties, fields_of, shower, writer
-from .properties import Property
+from .properties import Property, assigned
 from .reading import Reading, check_whole, reading
 from .round_trip import check_described, check_options, check_order, check_round_trip
 from .timestamps import format_timestamp, with_sortable_datetimes
@@ -188,14 +188,15 @@ class ModelInfo:
         return key if self.key_text(key) == text else None
 
 
+@dataclass_transform(kw_only_default=True, field_specifiers=(Field, PrivateAttr, assigned))
 class Model(BaseModel):
     """The base of a user's models.
 
         class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
-            fruit_id: Key
+            fruit_id: Key = assigned()
             color: Annotated[str, MinLen(1), Indexed()]
-            created_on: CreatedOn
-            updated_on: UpdatedOn
+            created_on: CreatedOn = assigned()
+            updated_on: UpdatedOn = assigned()
 
     Class arguments:
         type: NAME_vMAJOR.MINOR. A class without one is a base for others and cannot be stored.

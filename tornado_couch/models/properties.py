@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, PlainSerializer
 
@@ -29,6 +29,7 @@ __all__ = [
     "Timestamp",
     "UpdatedOn",
     "WriteOnly",
+    "assigned",
     "blind_index_member",
 ]
 
@@ -88,6 +89,18 @@ else:
     CreatedOn = Annotated[Timestamp, Stamp(once=True), Field(default=None)]
     UpdatedOn = Annotated[Timestamp, Stamp(once=False), Field(default=None)]
     Key = Annotated[str, Generated(), Field(default=None)]
+
+
+def assigned(*, init: Literal[False] = False) -> Any:  # noqa: ARG001 - read by type checkers (PEP 681)
+    """The default of a property that the store sets when it writes the document: a generated key, or a time stamp.
+
+        fruit_id: Key = assigned()
+        created_on: CreatedOn = assigned()
+
+    It tells type checkers that the constructor does not take the property. Without it everything works in the same
+    way, but a checker misses the property in `Fruit(color="red")`.
+    """
+    return Field(default=None)
 
 
 def blind_index_member(name: str) -> str:

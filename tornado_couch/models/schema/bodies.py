@@ -17,6 +17,7 @@ from jsonschema.exceptions import ValidationError as SchemaError
 from ..model import Model, model_info
 from ..pointers import json_pointer, shortened
 from ..timestamps import is_timestamp
+from ..views.sort_keys import EXACT
 
 __all__ = ["Action", "body_problems", "body_schema", "quick_check"]
 
@@ -57,6 +58,7 @@ def body_schema(cls: type[Model], action: Action) -> dict[str, Any]:
             schema["properties"][name].pop("default", None)
         elif each.write_only:
             schema["properties"][name].update(writeOnly=True)
+    _limit_integers([schema["properties"][name] for name in info.indexed & schema["properties"].keys()])
     ignored = (*_IGNORED, *(_IGNORED_OF_KEPT if info.restorable else ()))
     schema["properties"] |= {name: {"readOnly": True} for name in ignored}
     if action == "replace":
@@ -66,6 +68,16 @@ def body_schema(cls: type[Model], action: Action) -> dict[str, Any]:
         optional |= {each.name for each in info.properties.values() if each == info.key or each.write_only}
     schema["required"] = [name for name in schema.get("required", []) if name not in optional]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _limit_integers(found: list[dict[str, Any]]) -> None:
+    """Say of properties that documents are found by which integers views hold exactly; no others are stored."""
+    for branch in [branch for schema in found for branch in (schema, *schema.get("anyOf", ()))]:
+        if branch.get("type") == "integer":
+            if "exclusiveMaximum" not in branch:
+                branch["maximum"] = min(branch.get("maximum", EXACT), EXACT)
+            if "exclusiveMinimum" not in branch:
+                branch["minimum"] = max(branch.get("minimum", -EXACT), -EXACT)
 
 
 def _ignore_computed(cls: type[Model], schema: dict[str, Any]) -> None:
