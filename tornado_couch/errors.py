@@ -16,7 +16,9 @@ TornadoCouchError
 │       ├── Forbidden           403
 │       ├── NotFound            404: missing or deleted document, database, design document
 │       ├── Conflict            409
-│       ├── AlreadyExists       412: the database exists
+│       ├── PreconditionFailed  412
+│       │   ├── AlreadyExists   the database that was to be created exists
+│       │   └── MissingStub     the document names an attachment that CouchDB does not have for it
 │       ├── TooLarge            413
 │       └── TooManyRequests     429
 ├── ModelError                  about models and their documents
@@ -61,6 +63,7 @@ __all__ = [
     "InvalidSignature",
     "KeySetError",
     "LegacyAlgorithm",
+    "MissingStub",
     "ModelDefinitionError",
     "ModelError",
     "NoIndex",
@@ -69,6 +72,7 @@ __all__ = [
     "OutcomeUnknown",
     "PatchTestFailed",
     "PoolTimeout",
+    "PreconditionFailed",
     "ReadTimeout",
     "Refused",
     "RetriesExhausted",
@@ -95,7 +99,14 @@ class TornadoCouchError(Exception):
 
 
 class CouchError(TornadoCouchError):
-    """A call to CouchDB failed."""
+    """A call to CouchDB failed.
+
+    Attributes:
+        in_doubt: the ids of the documents that may be stored although the call failed, where it wrote several at
+            once. Each shard stores its documents by itself, so that a refusal proves nothing about the others.
+    """
+
+    in_doubt: tuple[str, ...] = ()
 
 
 class Unavailable(CouchError):
@@ -180,8 +191,16 @@ class Conflict(Refused):
     """409: the given revision is not the current one."""
 
 
-class AlreadyExists(Refused):
-    """412: the database exists already."""
+class PreconditionFailed(Refused):
+    """412: something that the request relies on is not so."""
+
+
+class AlreadyExists(PreconditionFailed):
+    """412 `file_exists`: the database that was to be created exists already."""
+
+
+class MissingStub(PreconditionFailed):
+    """412 `missing_stub`: the document names an attachment that CouchDB does not have for this document."""
 
 
 class TooLarge(Refused):
@@ -192,12 +211,16 @@ class TooManyRequests(Refused):
     """429: a rate limit was reached, such as Cloudant's."""
 
 
+_BY_ERROR: dict[tuple[int, str], type[Refused]] = {
+    (412, "file_exists"): AlreadyExists,
+    (412, "missing_stub"): MissingStub,
+}
 _BY_STATUS: dict[int, type[Refused]] = {
     401: Unauthorized,
     403: Forbidden,
     404: NotFound,
     409: Conflict,
-    412: AlreadyExists,
+    412: PreconditionFailed,
     413: TooLarge,
     429: TooManyRequests,
 }
@@ -205,7 +228,8 @@ _BY_STATUS: dict[int, type[Refused]] = {
 
 def refusal(status: int, error: str, reason: str) -> Refused:
     """The exception for CouchDB's 4xx answer."""
-    return _BY_STATUS.get(status, BadRequest)(status, error, reason)
+    kind = _BY_ERROR.get((status, error)) or _BY_STATUS.get(status, BadRequest)
+    return kind(status, error, reason)
 
 
 class ModelError(TornadoCouchError):

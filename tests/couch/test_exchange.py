@@ -25,7 +25,7 @@ def client(*answers: Reply | Exception) -> Couch:
         (404, errors.NotFound),
         (405, errors.BadRequest),
         (409, errors.Conflict),
-        (412, errors.AlreadyExists),
+        (412, errors.PreconditionFailed),
         (413, errors.TooLarge),
         (417, errors.BadRequest),
         (429, errors.TooManyRequests),

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from .. import _json
-from ..errors import CouchError, InvalidReply, Unavailable, refusal
+from ..errors import CouchError, InvalidReply, Refused, Unavailable, refusal
 from .endpoint import Endpoint
 from .exchange import expect
 
@@ -29,6 +30,7 @@ _STATUS = {
     "forbidden": 403,
     "not_found": 404,
     "conflict": 409,
+    "missing_stub": 412,
     "document_too_large": 413,
     "too_large": 413,
 }
@@ -93,20 +95,24 @@ class Bulk(Endpoint):
             One result per document, in order. With `new_edits=False` only those that were refused.
 
         Raises:
-            BadRequest: CouchDB takes none of them, as one has an id that no document can have.
-            TooLarge: one is over CouchDB's limit; none was written.
+            BadRequest: one has an id that no document can have.
+            MissingStub: one names an attachment that CouchDB does not have for it.
+            TooLarge: one is over CouchDB's limit.
             InvalidReply: the answer does not fit the request.
+            CouchError: any other one. Whichever it is, its `in_doubt` has the ids of those documents that may be
+                stored: CouchDB refuses the whole request for one document, and other shards store theirs.
             ValueError: a document cannot be JSON.
         """
         if not documents:
             return BulkResults()
         tail = b"]}" if new_edits else b'],"new_edits":false}'
         body = b'{"docs":[' + await _listed(documents) + tail
-        answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
-        where = answer.request
-        results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
-        if new_edits:
-            _fit(results, documents, where)
+        with _doubting([str(each.get("_id", "")) for each in documents]):
+            answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
+            where = answer.request
+            results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
+            if new_edits:
+                _fit(results, documents, where)
         return BulkResults(results, accepted=answer.accepted)
 
     async def bulk_get(self, wanted: Sequence[str | tuple[str, str]], *, revs: bool = False) -> list[list[Leaf]]:
@@ -154,14 +160,15 @@ class Bulk(Endpoint):
             texts: the documents.
 
         Raises:
-            BadRequest, TooLarge, InvalidReply: as `bulk_docs` does.
+            BadRequest, MissingStub, TooLarge, InvalidReply, CouchError: as `bulk_docs` does.
         """
         body = b'{"docs":[' + b",".join(texts) + b"]}"
-        answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
-        where = answer.request
-        results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
-        if [each.id for each in results] != list(ids):
-            raise InvalidReply(f"{where}: the results are not those of the documents sent")
+        with _doubting(ids):
+            answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
+            where = answer.request
+            results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
+            if [each.id for each in results] != list(ids):
+                raise InvalidReply(f"{where}: the results are not those of the documents sent")
         return BulkResults(results, accepted=answer.accepted)
 
 
@@ -176,6 +183,19 @@ def failure(error: str | None, reason: str | None) -> CouchError:
     if error not in _STATUS:
         return Unavailable(f"CouchDB could not do it for one document: {error}: {reason}")
     return refusal(_STATUS[error], error, reason)
+
+
+@contextmanager
+def _doubting(ids: Sequence[str]) -> Iterator[None]:
+    """Note in an error which of these documents may be stored; "" stands for one that has no id yet."""
+    try:
+        yield
+    except CouchError as error:
+        unsent = isinstance(error, Unavailable) and not error.sent
+        # A refusal of a single document is its own.
+        if not unsent and (len(ids) > 1 or not isinstance(error, Refused)):
+            error.in_doubt = tuple(ids)
+        raise
 
 
 async def _listed(documents: Sequence[Mapping[str, Any]]) -> bytes:

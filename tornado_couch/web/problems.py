@@ -105,6 +105,7 @@ _KINDS_OF_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.Unauthorized, "database-unavailable", ""),
     (errors.NotFound, "database-unavailable", ""),
     (errors.TooManyRequests, "database-unavailable", ""),
+    (errors.Refused, "refused-by-database", ""),
 )
 
 # Errors for which the status says it all.
@@ -146,9 +147,9 @@ def send_problem(handler: RequestHandler, status_code: int = 500, **kwargs: Any)
     """Send the problem that an exception stands for: the `send_error` of a handler."""
     error = (kwargs.get("exc_info") or (None, None))[1]
     problem = problem_of(status_code, error)
-    if isinstance(error, errors.Forbidden) and handler.request.method in ("GET", "HEAD"):
+    if problem.kind == "refused-by-database" and handler.request.method in ("GET", "HEAD"):
         # No change was refused: the service's own account may not read.
-        problem = problem_of(503, errors.Unauthorized(error.status, error.error, error.reason))
+        problem = Problem.of("database-unavailable", headers={"Retry-After": _RETRY_AFTER})
     RequestHandler.send_error(handler, problem.status_code, problem=problem, **kwargs)
 
 
