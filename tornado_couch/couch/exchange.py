@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from .. import _json, errors
 from . import names
-from .auth import Auth
+from .auth import Auth, as_anonymous, completed, is_anonymous, refused_part
 from .observer import Observers
 from .transport.base import Reply, Request, Timeout, Transport
 
@@ -168,13 +168,26 @@ class Exchange:
     async def _authenticated(self, request: Request) -> Reply:
         proof = await self._auth.headers(self._log_in)
         reply = await self._sent(request.with_headers(proof))
-        if reply.status == HTTPStatus.UNAUTHORIZED and self._auth.renewable(proof):
-            # 401 means that nothing was done, so any request can be sent again.
+        if await self._is_forgotten(request, reply, proof) and self._auth.renewable(proof):
+            # What was refused was not done, so it can be sent again.
             proof = await self._auth.headers(self._log_in)
-            reply = await self._sent(request.with_headers(proof))
+            part = refused_part(request, reply)
+            reply = completed(reply, part, await self._sent(part.with_headers(proof)))
         # CouchDB sends a fresh cookie with any answer once a session is a tenth of its time old.
         self._auth.learn(reply)
         return reply
+
+    async def _is_forgotten(self, request: Request, reply: Reply, proof: Mapping[str, str]) -> bool:
+        """Whether an answer shows that CouchDB does not know a session any more."""
+        if reply.status == HTTPStatus.UNAUTHORIZED:
+            return True
+        if "Cookie" not in proof or not as_anonymous(request, reply):
+            return False
+        if reply.status == HTTPStatus.BAD_REQUEST or request.template == "/_session":
+            return True
+        # A user who is known may be refused as well, and need not log in for that.
+        question = self._request("GET", names.server("/_session"), None, None, safe=True)
+        return is_anonymous(await self._sent(question.with_headers(proof)))
 
     async def _log_in(self, user: str, password: str) -> Reply:
         body = {"name": user, "password": password}
