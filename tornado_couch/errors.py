@@ -13,6 +13,8 @@ TornadoCouchError
 │   └── Refused                 CouchDB refused the request (4xx); has `status`, `error`, `reason`
 │       ├── BadRequest          400, and any 4xx that has no class of its own
 │       ├── Unauthorized        401
+│       │   └── UnauthorizedWrite   `validate_doc_update` refused a document with `unauthorized`
+│       ├── CheckFailed         500: `validate_doc_update` itself failed, so that the document was not written
 │       ├── Forbidden           403
 │       ├── NotFound            404: missing or deleted document, database, design document
 │       ├── Conflict            409
@@ -45,11 +47,14 @@ TornadoCouchError
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
+from typing import Any
 
 __all__ = [
     "AlreadyExists",
     "BadRequest",
+    "CheckFailed",
     "Conflict",
     "ConnectTimeout",
     "CouchError",
@@ -86,6 +91,7 @@ __all__ = [
     "TornadoCouchError",
     "TotalTimeout",
     "Unauthorized",
+    "UnauthorizedWrite",
     "Unavailable",
     "Unmergeable",
     "UnsupportedVersion",
@@ -161,11 +167,13 @@ class Refused(CouchError):
     Attributes:
         status: the HTTP status of the answer.
         error: CouchDB's `error` member, such as "not_found".
-        reason: CouchDB's `reason` member, such as "missing" or "deleted".
+        reason: CouchDB's `reason` member, such as "missing" or "deleted". It is text, unless a function
+            `validate_doc_update` throws another JSON value.
     """
 
-    def __init__(self, status: int, error: str, reason: str) -> None:
-        super().__init__(f"CouchDB answered {status} {error}: {reason}")
+    def __init__(self, status: int, error: str, reason: Any) -> None:
+        text = reason if isinstance(reason, str) else json.dumps(reason, ensure_ascii=False)
+        super().__init__(f"CouchDB answered {status} {error}: {text}")
         self.status = status
         self.error = error
         self.reason = reason
@@ -177,6 +185,17 @@ class BadRequest(Refused):
 
 class Unauthorized(Refused):
     """401: the credentials are missing, wrong or expired."""
+
+
+class UnauthorizedWrite(Unauthorized):
+    """401 `validate_doc_update` refused a document with `unauthorized`: the credentials themselves are in order."""
+
+
+class CheckFailed(Refused):
+    """500: a function `validate_doc_update` raised an exception, so that the document was not written.
+
+    Sending the document again would not help; somebody has to mend the function.
+    """
 
 
 class Forbidden(Refused):
@@ -223,11 +242,12 @@ _BY_STATUS: dict[int, type[Refused]] = {
     412: PreconditionFailed,
     413: TooLarge,
     429: TooManyRequests,
+    500: CheckFailed,
 }
 
 
-def refusal(status: int, error: str, reason: str) -> Refused:
-    """The exception for CouchDB's 4xx answer."""
+def refusal(status: int, error: str, reason: Any) -> Refused:
+    """The exception for CouchDB's 4xx answer, or for a 500 that is a function's failure."""
     kind = _BY_ERROR.get((status, error)) or _BY_STATUS.get(status, BadRequest)
     return kind(status, error, reason)
 

@@ -35,7 +35,7 @@ async def test_each_refusal_has_its_class_and_couchdbs_reason(status: int, error
     """Status, error and reason come from CouchDB's answer."""
     couch = client(FakeTransport.reply(status, b'{"error":"word","reason":"Because."}'))
     with pytest.raises(errors.Refused) as caught:
-        await couch["db"].put({"_id": "a"})
+        await couch["db"].delete("a", "1-a")
     assert type(caught.value) is error
     assert (caught.value.status, caught.value.error, caught.value.reason) == (status, "word", "Because.")
 

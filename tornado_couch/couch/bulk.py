@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from .. import _json
-from ..errors import CouchError, InvalidReply, Refused, Unavailable, refusal
+from ..errors import CouchError, InvalidReply, Refused, UnauthorizedWrite, Unavailable, refusal
 from .endpoint import Endpoint
-from .exchange import expect
+from .exchange import expect, is_exception
 
 __all__ = ["Bulk", "BulkResult", "BulkResults", "Leaf", "failure", "live"]
 
@@ -43,13 +43,13 @@ class BulkResult(NamedTuple):
         id: the document's id.
         rev: the new revision; None where it was not written.
         error: CouchDB's error, such as "conflict" or "forbidden"; None where it was written.
-        reason: CouchDB's reason for the error.
+        reason: CouchDB's reason for the error: text, or what a function `validate_doc_update` threw.
     """
 
     id: str
     rev: str | None = None
     error: str | None = None
-    reason: str | None = None
+    reason: Any = None
 
 
 class BulkResults(list[BulkResult]):
@@ -177,9 +177,13 @@ def live(leaves: Sequence[Leaf]) -> list[dict[str, Any]]:
     return [each.document for each in leaves if each.document is not None and not each.document.get("_deleted")]
 
 
-def failure(error: str | None, reason: str | None) -> CouchError:
+def failure(error: str | None, reason: Any) -> CouchError:
     """What a single request would have raised for what CouchDB says of one document of a bulk request."""
-    error, reason = error or "unknown_error", reason or ""
+    error = error or ""
+    if error == "unauthorized":
+        return UnauthorizedWrite(401, error, reason)  # the request itself was not refused
+    if is_exception(error):
+        return refusal(500, error, reason)
     if error not in _STATUS:
         return Unavailable(f"CouchDB could not do it for one document: {error}: {reason}")
     return refusal(_STATUS[error], error, reason)
@@ -216,7 +220,7 @@ def _bulk_result(value: object, where: str) -> BulkResult:
     document_id = expect(item.get("id"), str, where)
     # The status is 201 for all of them; only the item says whether it was written.
     if "error" in item:
-        return BulkResult(document_id, None, str(item["error"]), str(item.get("reason")))
+        return BulkResult(document_id, None, str(item["error"]), item.get("reason"))
     return BulkResult(document_id, expect(item.get("rev"), str, where))
 
 

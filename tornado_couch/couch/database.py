@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from .. import _json
-from ..errors import InvalidReply, NotFound
+from ..errors import InvalidReply, NotFound, Unauthorized
 from . import names
-from .bulk import Bulk
+from .bulk import Bulk, failure
 from .changes import ChangesFeed
 from .endpoint import DEFAULT_QUORUM, Quorum
 from .exchange import Answer, Exchange, expect
@@ -158,7 +158,8 @@ class Database(Bulk, Views, Mango, ChangesFeed):
 
         Raises:
             Conflict: `_rev` is not the current revision, or is absent and the document is there.
-            Forbidden: `validate_doc_update` refused it.
+            Forbidden, UnauthorizedWrite: `validate_doc_update` refused it.
+            CheckFailed: `validate_doc_update` itself failed.
             TooLarge: it is over CouchDB's limit.
             ValueError: it has no `_id`, or one that no document can have, or cannot be JSON.
         """
@@ -176,10 +177,24 @@ class Database(Bulk, Views, Mango, ChangesFeed):
             ValueError: the id can be no document's.
         """
         address = names.document(self.name, document_id)
-        answer = await self._exchange.call("PUT", address, self._quorum.writing, text)
+        try:
+            answer = await self._exchange.call("PUT", address, self._quorum.writing, text)
+        except Unauthorized:
+            return await self._put_as_bulk(document_id, text)
         if answer.member("id", str) != document_id:
             raise InvalidReply(f"{answer.request}: the result is not that of the document sent")
         return _written(answer)
+
+    async def _put_as_bulk(self, document_id: str, text: bytes) -> WriteResult:
+        """Write a document that was refused with 401.
+
+        In `_bulk_docs`, what CouchDB says to the document stands apart from what it says to the user: whether
+        `validate_doc_update` threw `unauthorized`, or the credentials are wrong.
+        """
+        results = await self.write_texts([document_id], [text])
+        if results[0].rev is None:
+            raise failure(results[0].error, results[0].reason)
+        return WriteResult(document_id, results[0].rev, results.accepted)
 
     async def delete(self, document_id: str, rev: str) -> WriteResult:
         """Deletes a document; what is left is a tombstone, whose revision comes back.

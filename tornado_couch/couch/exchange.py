@@ -7,7 +7,8 @@ A status is judged thus:
 - 4xx is a refusal. One without CouchDB's JSON is believed from a proxy as well, except where it would say
   something about a document or database (404, 409, 412): that is nonsense unless CouchDB itself says it.
 - 5xx is an outage. CouchDB also answers 500 for a few requests that are wrong themselves, such as a view
-  whose reduce function fails; its reason is in the message.
+  whose reduce function fails; its reason is in the message. That a `validate_doc_update` function failed is
+  told from an outage by its words (`is_exception`).
 - Anything else, redirects included, is nonsense.
 """
 
@@ -27,7 +28,7 @@ from .auth import Auth, as_anonymous, completed, is_anonymous, refused_part
 from .observer import Observers
 from .transport.base import Reply, Request, Timeout, Transport
 
-__all__ = ["SUCCESS", "Answer", "Exchange", "expect"]
+__all__ = ["SUCCESS", "Answer", "Exchange", "expect", "is_exception"]
 
 logger = logging.getLogger("tornado_couch.couch")
 
@@ -250,6 +251,8 @@ async def _decoded(request: Request, reply: Reply) -> Any:
 
 def _failure(request: Request, reply: Reply) -> errors.CouchError:
     error, reason, is_couchdb = _explanation(request, reply)
+    if is_couchdb and _is_failed_check(request, reply, error, reason):
+        return errors.refusal(reply.status, error, reason)
     if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         message = f"{_named(request)}: CouchDB answered {reply.status} {error}: {reason}"
         return errors.Unavailable(message, status=reply.status)
@@ -259,7 +262,27 @@ def _failure(request: Request, reply: Reply) -> errors.CouchError:
     return errors.InvalidReply(f"{_named(request)}: {reply.status} is no answer of CouchDB's")
 
 
-def _explanation(request: Request, reply: Reply) -> tuple[str, str, bool]:
+# Erlang's words for a value that no code is made for, such as `throw({})`: it would be the same the next time.
+_SENSELESS = ("function_clause", "badarg")
+
+
+def _is_failed_check(request: Request, reply: Reply, error: str, reason: Any) -> bool:
+    """Whether CouchDB says that a `validate_doc_update` function failed at a document."""
+    if reply.status != HTTPStatus.INTERNAL_SERVER_ERROR or request.template != "/{db}/{id}" or request.safe:
+        return False
+    # What breaks in CouchDB itself has a reference to its log; but so has what it cannot make anything of.
+    return is_exception(error) and (reason in _SENSELESS or b'"ref"' not in reply.body)
+
+
+def is_exception(error: str) -> bool:
+    """Whether CouchDB's word for an error is that of an exception in a JavaScript function.
+
+    These are named as in JavaScript, such as "TypeError"; what is thrown without a name is "unknown_error".
+    """
+    return error[:1].isupper() or error == "unknown_error"
+
+
+def _explanation(request: Request, reply: Reply) -> tuple[str, Any, bool]:
     """CouchDB's error and reason, and whether it was CouchDB that answered."""
     phrase = _PHRASES.get(reply.status, "unknown_status")
     if request.method == "HEAD":
@@ -270,7 +293,7 @@ def _explanation(request: Request, reply: Reply) -> tuple[str, str, bool]:
         value = None
     if not isinstance(value, dict) or "error" not in value:
         return phrase, "no reason given", False
-    return str(value["error"]), str(value.get("reason")), True
+    return str(value["error"]), value.get("reason"), True
 
 
 _PHRASES = {status.value: status.phrase.lower().replace(" ", "_") for status in HTTPStatus}

@@ -101,6 +101,7 @@ _KINDS_OF_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.Unavailable, "database-unavailable", ""),
     (errors.InvalidReply, "database-unavailable", ""),
     (errors.Forbidden, "refused-by-database", ""),
+    (errors.UnauthorizedWrite, "refused-by-database", ""),
     # The service's own account, database or design documents are not in order: for the client an outage.
     (errors.Unauthorized, "database-unavailable", ""),
     (errors.NotFound, "database-unavailable", ""),
@@ -113,6 +114,9 @@ _STATUSES_OF_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.DocumentNotFound, 404, "There is no such document."),
     (errors.TooLarge, 413, "The document is larger than the database accepts."),
 )
+
+# What a function `validate_doc_update` has thrown is meant for whoever sent the document.
+_WITH_REASON = (errors.Forbidden, errors.UnauthorizedWrite, errors.CheckFailed)
 
 _FOR_OPERATORS = (errors.CouchError, errors.InvalidDocument, errors.RetriesExhausted, errors.SecurityError)
 
@@ -129,6 +133,8 @@ def problem_of(status: int, error: BaseException | None) -> Problem:
             problem = Problem.of(kind, detail)
             if isinstance(error, errors.OutcomeUnknown) and isinstance(error.__cause__, errors.TimedOut):
                 problem.status_code = 504
+            if isinstance(error, errors.UnauthorizedWrite):
+                problem.status_code = 401
             return _with_members(problem, error)
     return Problem(status)
 
@@ -138,6 +144,8 @@ def _with_members(problem: Problem, error: BaseException) -> Problem:
         problem.headers["Retry-After"] = _RETRY_AFTER
     if isinstance(error, errors.ValidationFailed | errors.Unmergeable):
         problem.members["errors"] = error.problems
+    if isinstance(error, _WITH_REASON):
+        problem.members["reason"] = error.reason
     if isinstance(error, errors.RevisionMismatch) and error.current:
         problem.headers["ETag"] = f'"{error.current}"'
     return problem
@@ -150,6 +158,8 @@ def send_problem(handler: RequestHandler, status_code: int = 500, **kwargs: Any)
     if problem.kind == "refused-by-database" and handler.request.method in ("GET", "HEAD"):
         # No change was refused: the service's own account may not read.
         problem = Problem.of("database-unavailable", headers={"Retry-After": _RETRY_AFTER})
+    if isinstance(error, errors.UnauthorizedWrite) and (policy := getattr(handler, "policy", None)):
+        problem.headers["WWW-Authenticate"] = ", ".join(policy.challenges)  # RFC 9110 §15.5.2
     RequestHandler.send_error(handler, problem.status_code, problem=problem, **kwargs)
 
 
