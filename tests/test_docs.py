@@ -126,8 +126,8 @@ async def test_the_tutorials_audit_finds_what_it_shows(
     await run_page("tutorial", {"__name__": "docs"}, database, server_url)
     (audit,) = (text for text in blocks("tutorial", "console") if " audit " in text)
     command, _, told = audit.partition("\n")
-    command = command.replace("http://127.0.0.1:5984/orchard", f"{server_url}/{database.name}")
-    line = [sys.executable, "-m", "tornado_couch", *shlex.split(command.removeprefix("$ "))[1:]]
+    command = command.removeprefix("$ tornado-couch ").replace("orchard ", f"{database.name} ")
+    line = [sys.executable, "-m", "tornado_couch", *shlex.split(command), "--url", server_url]
     done = await asyncio.to_thread(subprocess.run, line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
     sequence = re.compile(r"--since \S+")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from ..errors import InvalidDocument, UnsupportedVersion, ValidationFailed
 from .classification import Classification, StoredHash
 from .model import DocumentType, Model, ModelInfo, model_info
-from .pointers import json_pointer
+from .pointers import json_pointer, path_within, shortened
 from .properties import blind_index_member
 from .timestamps import utc_now
 from .upgrades import Upgrade, apply_upgrades, classes_before, upgrades_between
@@ -54,7 +55,7 @@ def from_document(cls: type[M], document: Document) -> M:
     try:
         model = cls.model_validate(known)
     except ValidationError as error:
-        problems = _faults(error)
+        problems = _faults(error, known)
         # No `from error`: its text holds the document's values.
         raise InvalidDocument(
             f"a stored document does not fit {cls.__name__}: {problems}", document.get("_id", ""), problems
@@ -157,11 +158,24 @@ def _check_exact(info: ModelInfo, document: Document) -> None:
         ValidationFailed: an indexed property has an integer beyond 2^53.
     """
     for name in info.indexed:
-        value = document.get(name)
-        if isinstance(value, int) and abs(value) > _EXACT:
-            detail = f"Must lie between -{_EXACT} and {_EXACT}, since documents are found by it."
-            keyword = "maximum" if value > 0 else "minimum"
-            raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": keyword, "detail": detail}])
+        for value in _numbers(document.get(name)):
+            if abs(value) > _EXACT:
+                detail = f"Must lie between -{_EXACT} and {_EXACT}, since documents are found by it."
+                keyword = "maximum" if value > 0 else "minimum"
+                raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": keyword, "detail": detail}])
+    for name, each in info.sort_keys.items():
+        if name in info.indexed and document.get(name) is not None and not each.fits(document[name]):
+            detail = "Is too large or too near to zero, since documents are found by it."
+            raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": "maximum", "detail": detail}])
+
+
+def _numbers(value: Any) -> Iterator[int]:
+    """The integers of a value, within containers as well."""
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(each)
 
 
 def _written_type(info: ModelInfo, stored: Document) -> str:
@@ -248,7 +262,7 @@ def validated(cls: type[M], values: Document) -> M:
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        raise ValidationFailed(_faults(error)) from None
+        raise ValidationFailed(_faults(error, values)) from None
 
 
 def replaced(current: M, body: Document) -> M:
@@ -287,10 +301,14 @@ def _read_only(name: str) -> dict[str, str]:
     return {"pointer": json_pointer([name]), "keyword": "readOnly", "detail": detail}
 
 
-def _faults(error: ValidationError) -> list[dict[str, str]]:
+def _faults(error: ValidationError, body: Document) -> list[dict[str, str]]:
     """Pydantic's faults without the values, which must reach neither log nor client."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    return [{"pointer": json_pointer(each["loc"]), "keyword": each["type"], "detail": each["msg"]} for each in found]
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for each in error.errors(include_url=False, include_context=False):
+        path = path_within(body, each["loc"], each["input"], missing=each["type"] == "missing")
+        fault = {"pointer": json_pointer(path), "keyword": each["type"], "detail": shortened(each["msg"])}
+        found.setdefault(tuple(fault.values()), fault)
+    return list(found.values())
 
 
 def stamped(model: M, *, new: bool, now: Any = utc_now) -> M:
