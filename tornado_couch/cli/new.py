@@ -29,7 +29,9 @@ _TEMPLATE = Path(__file__).parent / "new-project"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was created as JSON.")
 def new(name: str, directory: Path | None, as_json: bool) -> None:
-    """Create a small project: a model, a service, its tests, and a README that says how to run it.
+    """Create a small project that runs and passes its tests.
+
+    It has a model, a service, tests, and a README that says how to run it.
 
     NAME consists of lower-case letters, digits and single dashes. With underscores instead of dashes, it also names
     the package.
