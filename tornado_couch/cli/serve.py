@@ -14,11 +14,13 @@ from typing import Any
 import click
 import tornado.web
 
+from ..couch.trouble import advice
+from ..errors import CouchError
 from ..service.configuration import Configuration, ConfigurationError, Sources, configuration_class
 from ..service.processes import serve as serve_application
 from ..service.references import load
 from ..service.worker import application_arguments, application_of, wants_couch
-from .options import told
+from .options import ServerUnusable, told
 
 __all__ = ["serve"]
 
@@ -114,8 +116,16 @@ class _Late:
 @asynccontextmanager
 async def _connected(target: Any, settings: Configuration) -> AsyncIterator[tornado.web.Application]:
     """Call a function with a client, which lives as long as the application."""
-    async with settings.couch() as couch, application_of(target, couch) as application:
-        yield application
+    async with settings.couch() as couch:
+        try:
+            async with application_of(target, couch) as application:
+                yield application
+        except CouchError as error:
+            user = "--username and TORNADO_COUCH_PASSWORD"
+            found = advice(error, couch.url, address="--url", user=user)
+            if found is None:
+                raise
+            raise ServerUnusable(found) from None
 
 
 def _sources(config: Path | None, secrets: Path | None, given: dict[str, str]) -> Sources:
