@@ -68,7 +68,7 @@ class Leaf(NamedTuple):
     """One revision that `bulk_get` found, or the reason why it found none.
 
     Attributes:
-        document: the document, even if deleted (`_deleted`); None if there is none.
+        document: the document, even if deleted (`_deleted`), or None.
         rev: the revision; None if there is no document and none was requested.
         error: CouchDB's error, such as "not_found"; None if there is a document.
         reason: CouchDB's reason, such as "missing".

@@ -116,9 +116,9 @@ class Database(Bulk, Views, Mango, ChangesFeed):
             options: CouchDB's further query parameters.
 
         Raises:
-            NotFound: there is no such document or revision ("missing"), or it is deleted ("deleted").
+            NotFound: the document or revision does not exist ("missing"), or the document is deleted ("deleted").
             ValueError: a document cannot have this id.
-            TypeError: there is no such option.
+            TypeError: an option is unknown.
         """
         unknown = options.keys() - GetOptions.__annotations__.keys()
         if unknown:
@@ -202,7 +202,7 @@ class Database(Bulk, Views, Mango, ChangesFeed):
 
         Raises:
             Conflict: `rev` is not the current revision.
-            NotFound: there is no such document, or it is already deleted.
+            NotFound: the document does not exist, or it is already deleted.
             ValueError: a document cannot have this id.
         """
         address = names.document(self.name, document_id)

@@ -1,4 +1,4 @@
-"""Writing documents for a user: everything that is asked before a draft reaches the database."""
+"""Writes documents for a user, after all checks that a draft needs before it reaches the database."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["user_context", "write_draft", "write_drafts"]
 
 
 async def write_draft(couch: Couch, user: User, opened: OpenDatabase, draft: Draft, *, new_edits: bool = True) -> str:
-    """Write one draft; its revision.
+    """Write one draft and return its revision.
 
     Raises:
-        Problem: it was refused.
+        Problem: the draft was refused.
     """
     outcome = (await write_drafts(couch, user, opened, [draft], new_edits=new_edits))[0]
     if isinstance(outcome, Problem):
@@ -36,7 +36,7 @@ async def write_draft(couch: Couch, user: User, opened: OpenDatabase, draft: Dra
 async def write_drafts(
     couch: Couch, user: User, opened: OpenDatabase, drafts: Sequence[Draft], *, new_edits: bool
 ) -> list[Outcome]:
-    """Write drafts in one transaction; for each its revision or why it was refused.
+    """Write drafts in one transaction, and return for each its revision or the reason of its refusal.
 
     Raises:
         Problem: one is too large, and none was written; or one names an attachment that is not there, and the
@@ -94,12 +94,12 @@ def _shard(draft: Draft) -> int:
 
 
 def _weight(draft: Draft) -> int:
-    """About how many bytes a draft costs to write."""
+    """Estimate how many bytes a draft costs to write."""
     return len(draft.text) + 500 + sum(max(item.stored, 0) for item in draft.attachments)
 
 
 async def _judge(couch: Couch, user: User, opened: OpenDatabase, draft: Draft) -> None:
-    """Refuse a draft for what it is, whatever the database holds.
+    """Check everything about a draft that does not depend on what the database contains.
 
     Raises:
         Problem: 400, 401, 403 or 413.
@@ -139,14 +139,14 @@ def _check_partition(doc_id: str) -> None:
 
 
 def user_context(user: User, database: Database) -> dict[str, Any]:
-    """The `userCtx` that functions of design documents get."""
+    """The `userCtx` that functions of design documents receive."""
     return {"db": database.name, "name": user.name, "roles": list(user.roles)}
 
 
 def _validate(
     couch: Couch, user: User, opened: OpenDatabase, drafts: Sequence[Draft], new_edits: bool
 ) -> dict[int, Problem]:
-    """Ask the functions `validate_doc_update`; the refusals by the drafts' places."""
+    """Call the functions `validate_doc_update`; returns the refusals by the index of the draft."""
     refused: dict[int, Problem] = {}
     database = opened.database
     context = user_context(user, database)
@@ -154,11 +154,12 @@ def _validate(
         if is_local(draft.id) or is_design(draft.id):
             continue
         try:
-            # Read before, not around, the functions: they may take their time, and memory has one connection for all.
+            # Read before calling the functions, not during: they may take long, and a database in memory has one
+            # connection.
             with database.connections.read() as connection:
                 new, old = _versions(database, connection, draft, new_edits)
         except Problem:
-            continue  # a conflict: the writer says so
+            continue  # it is a conflict, which the writer reports
         try:
             couch.functions.validate(opened.validators(), new, old, context, database.security)
         except Problem as problem:
@@ -169,10 +170,10 @@ def _validate(
 def _versions(
     database: Database, connection: sqlite3.Connection, draft: Draft, new_edits: bool
 ) -> tuple[str, str | None]:
-    """The new and the old document, as the functions see them.
+    """The new and the old document as the functions receive them.
 
     Raises:
-        Problem: 409, the draft follows no leaf.
+        Problem: 409, the draft does not follow a leaf.
     """
     stored = database.stored(draft.id, connection)
     tree = stored.tree if stored else {}
@@ -191,8 +192,8 @@ def _versions(
         }  # fmt: skip
     new = document_text(draft.id, path[0], draft.text, deleted=draft.deleted, extra=extra)
     old = None
-    # Seen with CouchDB 3.5: a replicated revision is compared with its own ancestor, a deleted one too, or with none;
-    # an edit begins anew where the document is deleted.
+    # Seen with CouchDB 3.5: a replicated revision is compared with its own ancestor, even a deleted one, or with none;
+    # an edit of a deleted document is compared with none.
     if stored is not None and parent is not None and not (new_edits and tree[parent].deleted):
         old = database.text(stored, parent, PLAIN, connection)
     return new, old
