@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from tests.installation.installing import Fruit, Place, Stand, write
+from tests.installation.installing import Fruit, Place, Stand, design_ids, write
 from tornado_couch import (
     ApplicationUser,
     BasicAuth,
@@ -39,11 +39,6 @@ async def name(couch: Couch) -> AsyncIterator[str]:
     yield found
     if await couch[found].exists():
         await couch.delete_database(found)
-
-
-async def design_ids(database: Database) -> list[str]:
-    rows = (await database.all_docs(startkey="_design/", endkey="_design0")).rows
-    return [str(row.id).removeprefix("_design/") for row in rows]
 
 
 @pytest.fixture
@@ -430,7 +425,7 @@ async def test_what_is_no_longer_wanted_goes_when_that_is_said(
     stale = ["_design/fruit_by_color", "_design/fruit_by_color_and_created_on", "_design/sized"]
     plan = await Installer(couch, database=name, models=[Renamed], design_docs=design).plan()
     assert [each.split()[0] for each in plan.warnings] == stale
-    assert all(each.action == "create" for each in plan.steps)
+    assert [(each.action, each.name) for each in plan.steps] == [("create", "_design/fruit_by_taste")]
     done = await Installer(couch, database=name, models=[Renamed], design_docs=design, prune=True).install()
     assert done == ["wrote _design/fruit_by_taste", *(f"removed {each}" for each in stale)]
     kept = ["by_length", "checks", "conflicts", "fruit_by_fruit_id", "fruit_by_hand", "fruit_by_taste"]

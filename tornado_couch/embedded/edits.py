@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +39,8 @@ async def write_drafts(
     """Write drafts in one transaction, and return for each its revision or the reason of its refusal.
 
     Raises:
-        Problem: nothing was written: a draft is too large, or refers to an attachment that does not exist.
+        Problem: one is too large, and none was written; or one names an attachment that is not there, and the
+            other shard's were written all the same.
     """
     outcomes: dict[int, Outcome] = {}
     for place, draft in enumerate(drafts):
@@ -62,14 +65,32 @@ async def _store(
 ) -> list[Outcome]:
     """Write the drafts that have no outcome yet."""
     left = [place for place in range(len(drafts)) if place not in outcomes]
-    size = sum(_weight(drafts[place]) for place in left)
 
-    def work(transaction: Transaction) -> list[Outcome]:
-        return transaction.write_all([drafts[place] for place in left], new_edits=new_edits)
+    async def write(some: Sequence[Draft]) -> list[Outcome]:
+        def work(transaction: Transaction) -> list[Outcome]:
+            return transaction.write_all(some, new_edits=new_edits)
 
-    written: list[Outcome] = await opened.writer.run(work, size) if left else []
+        written: list[Outcome] = await opened.writer.run(work, sum(map(_weight, some))) if some else []
+        return written
+
+    try:
+        written = await write([drafts[place] for place in left])
+    except Problem:
+        # In CouchDB, each shard stores its part of the documents, and one of them refuses the whole request.
+        for shard in range(_SHARDS):
+            with contextlib.suppress(Problem):
+                await write([drafts[place] for place in left if _shard(drafts[place]) == shard])
+        raise
     outcomes.update(zip(left, written, strict=True))
     return [outcomes[place] for place in range(len(drafts))]
+
+
+_SHARDS = 2  # CouchDB's default `q`
+
+
+def _shard(draft: Draft) -> int:
+    """The shard in which CouchDB would have a document: by the CRC-32 of its id (`mem3_hash`)."""
+    return zlib.crc32(draft.id.encode()) * _SHARDS >> 32
 
 
 def _weight(draft: Draft) -> int:

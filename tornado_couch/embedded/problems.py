@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tornado_couch.errors import TornadoCouchError
 
 __all__ = [
@@ -27,11 +29,11 @@ class Problem(TornadoCouchError):
     Attributes:
         status: the HTTP status.
         error: the `error` member.
-        reason: the `reason` member.
+        reason: the `reason` member: text, or what a function threw.
         headers: further headers of the answer.
     """
 
-    def __init__(self, status: int, error: str, reason: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, status: int, error: str, reason: Any, headers: dict[str, str] | None = None) -> None:
         super().__init__(f"{status} {error}: {reason}")
         self.status = status
         self.error = error

@@ -33,11 +33,12 @@ def couch_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def couch_database(couch_url: str) -> Iterator[str]:
-    """The URL of a fresh, empty database, which is deleted after the test."""
-    url = f"{couch_url}/test-{uuid.uuid4().hex}"
+    """The name of a fresh, empty database at `couch_url`, which is deleted after the test."""
+    name = f"test-{uuid.uuid4().hex}"
+    url = f"{couch_url}/{name}"
     _ask("PUT", url, (201, 202))
     try:
-        yield url
+        yield name
     finally:
         _ask("DELETE", url, (200, 202, 404))
 

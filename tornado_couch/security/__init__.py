@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from .encoding import canonical
 from .encryption import blind_index, blind_indexes, ciphertext_of, decrypt_value, encrypt_value, is_encrypted
-from .hashing import BcryptHasher, Hasher, Sha3Hasher, is_hash
+from .hashing import BcryptHasher, Sha3Hasher, is_hash
 from .key_file import ScryptCost, outer_key
 from .key_ring import Algorithm, KeyInfo, KeyRing, KeyState, Purpose
 from .keyczar_keys import KeyczarKeys, as_keys
@@ -33,7 +33,6 @@ __all__ = [
     "Algorithm",
     "BcryptHasher",
     "Crypter",
-    "Hasher",
     "Indexer",
     "KeyChain",
     "KeyInfo",

@@ -18,14 +18,13 @@ import binascii
 import hashlib
 import hmac
 import re
-from typing import Protocol
 
 import bcrypt
 
 from ..errors import SecurityError
 from .encoding import b64_encode
 
-__all__ = ["BcryptHasher", "Hasher", "Sha3Hasher", "is_hash"]
+__all__ = ["BcryptHasher", "Sha3Hasher", "is_hash"]
 
 _BCRYPT = re.compile(r"(bcrypt-hmac-sha256:)?(\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53})", re.ASCII)
 _BCRYPT_TAG = "bcrypt-hmac-sha256:"
@@ -41,28 +40,6 @@ _SHA3_FORM = re.compile(r"(sha3-512:|hmac-sha3-512:[0-9a-f]{8}:)[A-Za-z0-9_-]{86
 def is_hash(stored: object) -> bool:
     """Whether a stored value has one of the forms above, so that it can be considered a hash."""
     return isinstance(stored, str) and (_BCRYPT.fullmatch(stored) or _SHA3_FORM.fullmatch(stored)) is not None
-
-
-class Hasher(Protocol):
-    """A way to hash the values of a property.
-
-    Attributes:
-        slow: whether hashing takes long on purpose; call it in a thread then.
-    """
-
-    slow: bool
-
-    def hash(self, value: str | bytes) -> str:
-        """Make the hash to store; text is hashed as UTF-8."""
-        ...
-
-    def verify(self, value: str | bytes, stored: str) -> bool:
-        """Whether a stored hash belongs to this value."""
-        ...
-
-    def needs_rehash(self, stored: str) -> bool:
-        """Whether `hash` would now make another kind of hash, so that the stored one should be replaced."""
-        ...
 
 
 class BcryptHasher:

@@ -14,20 +14,7 @@ from .encoding import b64_decode, header_of
 from .keyczar import Signer, Verifier
 from .keys import KeyChain, Keys, framed
 
-__all__ = ["KeyczarCrypter", "KeyczarKeys", "KeyczarSigner", "as_keys", "plain_signers", "verify_plain"]
-
-
-@runtime_checkable
-class KeyczarSigner(Protocol):
-    """The methods of Keyczar's Signer."""
-
-    def Sign(self, data: bytes, /) -> Any:  # noqa: N802  (Keyczar's name)
-        """Make the signature, as base64url text."""
-        ...
-
-    def Verify(self, data: bytes, signature: str, /) -> Any:  # noqa: N802  (Keyczar's name)
-        """Whether the signature belongs to this data."""
-        ...
+__all__ = ["KeyczarCrypter", "KeyczarKeys", "as_keys", "plain_signers", "verify_plain"]
 
 
 @runtime_checkable

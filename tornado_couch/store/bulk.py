@@ -3,7 +3,12 @@
 CouchDB has no transactions over several documents: `_bulk_docs` writes each document by itself, and it may refuse
 some and store the others. So every function here returns one outcome per item, in order: the model as it is now
 stored (for a deletion, as it was), or the exception that the single call would raise.
-"""
+
+Why both `BulkWriter` and `Singly`: the single calls of `Singly` are joined into groups as well, and for 10 documents
+they take no longer. For more they do, whatever the size of the groups. Milliseconds for 100 and 1,000 documents whose
+key makes the id, on CouchDB 3.5 (in brackets the processor time of this side), the best of several runs:
+
+=========================  =======  ===========  =========  ======"""
 
 from __future__ import annotations
 
@@ -26,7 +31,7 @@ from ..errors import (
     ValidationFailed,
 )
 from ..models import Model, ModelInfo, collection_view, is_of, model_info, stamped
-from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, called, changed
+from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, called, changed, partially
 from .protection.conversion import Conversion, in_partition
 from .protection.signatures import Guard
 from .reading.reader import Reader
@@ -134,7 +139,7 @@ class BulkWriter(Generic[M]):
                 raise document
             if document is None:
                 raise DocumentNotFound(f"there is no {self._info.type.name} with that key")
-            current = await self._conversion.from_store(self._cls, document)
+            current = await partially(self._conversion.from_store(self._cls, document))
             await called(operation.check, current)
             if operation.expected is not None and not operation.expected(current._rev or ""):
                 raise RevisionMismatch("the document has another revision", current._rev)
@@ -182,7 +187,7 @@ class BulkWriter(Generic[M]):
 
     async def _rows(self, keys: Sequence[Any]) -> Sequence[Any]:
         view = collection_view(self._cls)
-        wanted = [self._info.key_value(key) for key in keys]
+        wanted = [self._info.view_key(key) for key in keys]
         return (await self._database.view(view, view, keys=wanted, reduce=False)).rows
 
     async def _new_ids(self, models: Sequence[M]) -> list[str]:
@@ -314,7 +319,7 @@ def _waves(info: ModelInfo, operations: Sequence[Operation[Any]]) -> Iterator[li
 
 
 def _text(info: ModelInfo, key: Any) -> bytes:
-    return _json.dumps(info.key_value(key))
+    return _json.dumps(info.view_key(key))
 
 
 _AT_ONCE = 32

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..couch import UNSET
+from ..models import Model, model_info
 
 __all__ = ["Bounds", "Query"]
 
@@ -30,7 +31,9 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Query:
-    """Which documents to find, and in which order. Values are written as they are stored; see `ModelInfo.stored_value`.
+    """Which documents, and in which order.
+
+    Values are of the property's own type, such as an `Enum`, a `date` or a `Decimal`, or as they are stored.
 
     Attributes:
         among: for each property (by its name in JSON), values of which a document must have one.
@@ -46,11 +49,29 @@ class Query:
     descending: bool = False
     deleted: bool = False
 
+    # What `Store.plan` made of it. Not a parameter, so that a copy with other values, as `replace` makes it, has none.
+    _planned: Any = field(default=None, init=False, repr=False, compare=False)
+
     def restricted(self, name: str, value: Any) -> Query:
         """The same query, limited to documents whose property has this value."""
         given = self.among.get(name)
         values = [value] if given is None or any(same(each, value) for each in given) else []
         return replace(self, among={**self.among, name: values})
+
+
+def as_stored(cls: type[Model], query: Query) -> Query:
+    """The same query with all values as they are stored."""
+    info = model_info(cls)
+
+    def stored(name: str, value: Any) -> Any:
+        return info.stored_value(name, value) if name in info.properties and value is not UNSET else value
+
+    among = {name: [stored(name, each) for each in values] for name, values in query.among.items()}
+    ranges = {
+        name: Bounds(*(stored(name, each) for each in (found.gt, found.gte, found.lt, found.lte)))
+        for name, found in query.ranges.items()
+    }
+    return replace(query, among=among, ranges=ranges)
 
 
 def same(one: Any, other: Any) -> bool:

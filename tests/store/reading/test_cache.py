@@ -189,7 +189,7 @@ async def test_the_cache_keeps_to_its_limit(proxy: FaultProxy, couch: Couch, dat
     assert keys[0] in cache._entries
     assert keys[1] not in cache._entries
     assert large.fruit_id not in cache._entries
-    assert cache._bytes == sum(len(each.text) for each in cache._entries.values()) <= 4000
+    assert cache._entries.currsize == sum(len(each.text) for each in cache._entries.values()) <= 4000
     await store.close()
 
 

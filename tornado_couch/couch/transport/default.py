@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import select
+import socket
 import ssl
 import time
 from collections import deque
@@ -84,8 +86,15 @@ def _translated(request: Request) -> Iterator[None]:
 
 
 def _detail(error: BaseException) -> str:
-    # Only errors about the connection are quoted: other texts contain the URL or the answer.
-    return f" ({error})" if isinstance(error, aiohttp.ClientConnectorError) else ""
+    # Only errors about the connection are quoted: the others' texts hold the URL or the answer.
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f": {getattr(error.certificate_error, 'verify_message', error.certificate_error)}"
+    if not isinstance(error, aiohttp.ClientConnectorError):
+        return ""
+    cause = error.os_error
+    if isinstance(cause, ssl.SSLError | socket.gaierror) or not cause.errno:
+        return f": {cause.strerror or cause}"
+    return f": {os.strerror(cause.errno)}"  # asyncio puts the address in place of the reason
 
 
 class _Slots:

@@ -133,12 +133,15 @@ def _refusal(verdict: Any) -> Problem:
     """The error for an exception of a `validate_doc_update` function."""
     if isinstance(verdict, str):
         return Problem(500, "unknown_error", verdict)
+    if isinstance(verdict, list) and len(verdict) == 3 and verdict[0] == "error":
+        return Problem(500, str(verdict[1]), str(verdict[2]))
     if not isinstance(verdict, dict) or len(verdict) != 1:
         return Problem(500, "unknown_error", "function_clause")
     ((name, reason),) = verdict.items()
-    text = reason if isinstance(reason, str) else dumps(reason)
+    if isinstance(reason, list) and all(isinstance(each, str) for each in reason):
+        reason = "".join(reason)  # in Erlang, a list of texts is a text
     statuses = {"forbidden": 403, "unauthorized": 401}
-    return Problem(statuses[name], name, text) if name in statuses else Problem(500, "unknown_error", text)
+    return Problem(statuses[name], name, reason) if name in statuses else Problem(500, "unknown_error", reason)
 
 
 def _response(answer: Any) -> Response:

@@ -118,8 +118,8 @@ class LeafReader:
         if certain is not None:
             return [] if certain.startswith("_") else [certain]
         view = collection_view(cls)
-        rows = (await self._database.view(view, view, key=info.key_value(key), limit=1, reduce=False)).rows
-        # A generated key is the id, except in documents that another program wrote.
+        rows = (await self._database.view(view, view, key=info.view_key(key), limit=1, reduce=False)).rows
+        # A generated key is the id, but for documents from elsewhere.
         first = [str(key)] if info.key and info.key.generated and not str(key).startswith("_") else []
         return [*first, *(row.id for row in rows if row.id and row.id not in first)]
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from ...errors import InvalidDocument
 from ...models import Model, from_document, model_info, partition_of, partition_problem
-from ..query import Query
+from ..query import Query, as_stored
 from .properties import Protection
 
 __all__ = ["Conversion", "in_partition"]
@@ -63,10 +64,16 @@ class Conversion:
             DecryptionFailed: a property was changed, or was encrypted for another place or with other keys.
             KeySetError: the model needs keys, and the store has none.
         """
-        model = from_document(cls, self.protection.revealed(cls, document))
-        model._stored = document
+        stored = self.protection.opened(cls, document)
+        try:
+            model = from_document(cls, self.protection.revealed(cls, stored))
+        except InvalidDocument as error:
+            if error.partial is not None:
+                error.partial._stored = stored
+            raise
+        model._stored = stored
         return model
 
     def to_query(self, cls: type[Model], query: Query) -> Query:
-        """A query for protected values, in the form that the indexes contain."""
-        return self.protection.lookup(cls, query)
+        """A query with its values as they are stored, and protected ones as the indexes know them."""
+        return self.protection.lookup(cls, as_stored(cls, query))

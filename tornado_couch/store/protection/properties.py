@@ -28,6 +28,7 @@ from ...models import (
 )
 from ...security import as_keys, is_encrypted
 from ..query import Query
+from .opened import OpenedDocument
 
 __all__ = ["Protection", "check_protected", "classified", "is_nothing"]
 
@@ -84,7 +85,7 @@ class Protection:
     ) -> None:
         """Replace one property's value in the document by the form that is stored."""
         name, value = declared.name, document[declared.name]
-        if isinstance(held := getattr(model, declared.attribute), StoredHash):
+        if isinstance(held := getattr(model, declared.attribute, None), StoredHash):
             document[name] = str(held)
             return
         if found.blind_index is not None:
@@ -98,6 +99,10 @@ class Protection:
         if found.hidden:
             # Not with `setattr`, or the model's own validators would judge a hash.
             model.__dict__[declared.attribute] = found.reveal(document[name], place)
+
+    def opened(self, cls: type[Model], document: Document) -> Document:
+        """The document, able to remember what is decrypted of it where its model has it encrypted."""
+        return document if _has_nothing_classified(cls) else OpenedDocument(document)
 
     def revealed(self, cls: type[Model], document: Document) -> Document:
         """A stored document with its values in the clear, as the model has them.
@@ -161,7 +166,10 @@ class Protection:
             try:
                 place = self._place(info, name, bound_id(document))
                 check_protected(place, found, document[name])
-                values[name] = found.reveal(document[name], place)
+                if found.needs_keys and isinstance(document, OpenedDocument):
+                    values[name] = document.reveal(found, place)
+                else:
+                    values[name] = found.reveal(document[name], place)
             except DecryptionFailed:
                 if not tolerant:
                     raise

@@ -14,11 +14,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from cachetools import LRUCache
 
 from ... import _json
 from ...couch import Access, BulkResults, Database, Leaf, WriteResult
@@ -81,9 +82,8 @@ class CachedAccess:
         self._database = database
         self._limits = limits
         self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._bytes = 0
-        self._reading: dict[str, object] = {}  # the reads under way, without documents that changed meanwhile
+        self._entries: LRUCache[str, _Entry] = LRUCache(limits.content_bytes, lambda entry: len(entry.text))
+        self._reading: dict[str, object] = {}  # what is being read, unless it changed since that began
         self._follower: asyncio.Task[None] | None = None
         self._confirmed = float("-inf")  # when the latest poll that was answered in time began
         self._used = float("-inf")
@@ -120,6 +120,14 @@ class CachedAccess:
         finally:
             self.forget(document.get("_id"))
 
+    async def put_alone(self, document: Mapping[str, Any], /) -> WriteResult:
+        """Writes a document; see `Access.put_alone`."""
+        self.forget(document.get("_id"))
+        try:
+            return await self.inner.put_alone(document)
+        finally:
+            self.forget(document.get("_id"))
+
     async def bulk_docs(self, documents: Sequence[Mapping[str, Any]], /) -> BulkResults:
         """Write documents; see `Access.bulk_docs`."""
         try:
@@ -137,15 +145,12 @@ class CachedAccess:
         if document_id is None:
             return
         self._reading.pop(document_id, None)
-        entry = self._entries.pop(document_id, None)
-        if entry is not None:
-            self._bytes -= len(entry.text)
+        self._entries.pop(document_id, None)
 
     def clear(self) -> None:
         """Drop all documents."""
         self._entries.clear()
         self._reading.clear()
-        self._bytes = 0
         self._confirmed = float("-inf")
 
     async def close(self) -> None:
@@ -166,7 +171,6 @@ class CachedAccess:
         if self._clock() - entry.read_at > self._limits.age:
             self.forget(document_id)
             return None
-        self._entries.move_to_end(document_id)
         return [Leaf(_json.loads(entry.text), entry.rev)]
 
     async def _read(self, document_id: str) -> list[Leaf]:
@@ -189,11 +193,7 @@ class CachedAccess:
         text = _json.dumps(document)
         if len(text) > self._limits.content_bytes // 8:
             return
-        self.forget(document_id)
         self._entries[document_id] = _Entry(text, document["_rev"], read_at)
-        self._bytes += len(text)
-        while self._bytes > self._limits.content_bytes:
-            self._bytes -= len(self._entries.popitem(last=False)[1].text)
 
     # ------------------------------------------------------------ the feed
 

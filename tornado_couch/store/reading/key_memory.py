@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any
+
+from cachetools import LRUCache
 
 from ... import _json
 from ...models import Model, model_info
@@ -22,27 +23,19 @@ class KeyMemory:
     """
 
     def __init__(self, size: int = 100_000) -> None:
-        self._size = size
-        self._ids: OrderedDict[tuple[str, bytes], str] = OrderedDict()
+        self._ids: LRUCache[tuple[str, bytes], str] = LRUCache(size)
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def recall(self, cls: type[Model], key: Any) -> str | None:
         """The id of the document that had this key."""
-        place = _place(cls, key)
-        found = self._ids.get(place)
-        if found is not None:
-            self._ids.move_to_end(place)
-        return found
+        return self._ids.get(_place(cls, key))
 
     def learn(self, cls: type[Model], key: Any, document_id: str) -> None:
         """Remember which document has this key."""
-        place = _place(cls, key)
-        self._ids[place] = document_id
-        self._ids.move_to_end(place)
-        while len(self._ids) > self._size:
-            self._ids.popitem(last=False)
+        if self._ids.maxsize:
+            self._ids[_place(cls, key)] = document_id
 
     def forget(self, cls: type[Model], key: Any) -> None:
         """Forget the document of this key."""

@@ -10,9 +10,20 @@ from typing import Any, NamedTuple
 from ...couch import UNSET
 from ...errors import NoIndex
 from ...models import Index, Model, ModelInfo, deleted_view, model_info, partition_problem
+from ..protection.conversion import Conversion
 from ..query import Bounds, Query
 
-__all__ = ["Edge", "Interval", "Plan", "indexed_properties", "plan"]
+__all__ = [
+    "Edge",
+    "Interval",
+    "Plan",
+    "Planned",
+    "carrying_plan",
+    "indexed_properties",
+    "plan",
+    "planned",
+    "with_view_values",
+]
 
 # In CouchDB's order objects come after all other values, and this one comes after those that properties can have.
 _HIGHEST: Any = {"\ufff0": {}}
@@ -91,6 +102,43 @@ class Plan:
         return Edge([*columns, _HIGHEST] if self.index.composite else columns[0], _HIGHEST_ID)
 
 
+class Planned(NamedTuple):
+    """A plan, and what it was made for.
+
+    Attributes:
+        conversion: knows how the store's indexes hold protected values.
+        cls: the model.
+        query: the query with the values that the indexes hold.
+        plan: how an index serves that query.
+    """
+
+    conversion: Conversion
+    cls: type[Model]
+    query: Query
+    plan: Plan
+
+
+def planned(conversion: Conversion, cls: type[Model], query: Query) -> Planned:
+    """The plan that a query carries for this model and this store's keys, or else a new one.
+
+    Raises:
+        NoIndex: no index serves the query.
+        KeySetError: the query is for protected values, and there are no keys.
+    """
+    carried: Planned | None = query._planned
+    if carried is not None and carried.conversion is conversion and carried.cls is cls:
+        return carried
+    converted = conversion.to_query(cls, query)
+    return Planned(conversion, cls, converted, plan(cls, converted))
+
+
+def carrying_plan(conversion: Conversion, cls: type[Model], query: Query) -> Query:
+    """A copy of a query that carries its plan; see `planned`."""
+    copy = replace(query)
+    object.__setattr__(copy, "_planned", planned(conversion, cls, query))
+    return copy
+
+
 def indexed_properties(cls: type[Model]) -> list[str]:
     """The names of the properties that an index covers."""
     return [each.name for each in model_info(cls).properties.values() if each.indexed]
@@ -107,10 +155,30 @@ def plan(cls: type[Model], query: Query) -> Plan:
         raise NoIndex(f"the model {info.type.name} keeps no deleted documents, so none can be listed")
     partition, rest = _of_partition(info, query)
     if partition is not None and (found := _found(info, rest)):
-        return replace(_kept(cls, found, rest), partition=partition)
+        return replace(_kept(cls, found, _in_index(info, found, rest)), partition=partition)
     if found := _found(info, query):
-        return _kept(cls, found, query)
+        return _kept(cls, found, _in_index(info, found, query))
     raise _no_index(cls, query)
+
+
+def _in_index(info: ModelInfo, index: Index, query: Query) -> Query:
+    """The query with its stored values as they stand in an index; those of Mango have what is stored."""
+    return with_view_values(info, query) if index.scripted else query
+
+
+def with_view_values(info: ModelInfo, query: Query) -> Query:
+    """The query with its stored values as they stand in JavaScript views."""
+    among = {name: [info.view_value(name, each) for each in values] for name, values in query.among.items()}
+    ranges = {
+        name: Bounds(
+            *(
+                each if each is UNSET else info.view_value(name, each)
+                for each in (found.gt, found.gte, found.lt, found.lte)
+            )
+        )
+        for name, found in query.ranges.items()
+    }
+    return replace(query, among=among, ranges=ranges)
 
 
 def _kept(cls: type[Model], index: Index, query: Query) -> Plan:

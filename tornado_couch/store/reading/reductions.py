@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from ...couch import Database
 from ...errors import NoIndex
-from ...models import Index, Model, model_info, reduction_view
-from ..query import Bounds, Query
-from .planner import Plan
+from ...models import Index, Model, ModelInfo, model_info, reduction_view
+from ..query import Bounds, Query, as_stored
+from .planner import Plan, with_view_values
 from .scan import read_rows
 
 __all__ = ["Group", "Groups", "reduced"]
@@ -67,7 +67,8 @@ async def reduced(
     Raises:
         NoIndex: the query uses other properties, or uses them in another way.
     """
-    reduction, wanted = model_info(cls).reductions[name], query or Query()
+    info = model_info(cls)
+    reduction, wanted = info.reductions[name], with_view_values(info, as_stored(cls, query or Query()))
     index = Index(reduction_view(cls, name), reduction.by, composite=len(reduction.by) > 1)
     plan = _plan(index, wanted)
     interval = plan.interval(plan.prefixes[0])
@@ -79,7 +80,14 @@ async def reduced(
         grouping["limit"] = limit + 1
     rows = await read_rows(database, plan, interval, descending=False, reduce=True, **grouping)
     last = plan.columns(rows[limit - 1].key) if depth and len(rows) > limit else None
-    return Groups([Group(row.key, row.value) for row in rows[:limit]], last)
+    return Groups([Group(_stored(info, index, row.key), row.value) for row in rows[:limit]], last)
+
+
+def _stored(info: ModelInfo, index: Index, key: Any) -> Any:
+    """A group's key, or the part of it that there is, with its values as they are stored."""
+    if not index.composite:
+        return info.value_in_view(index.properties[0], key)
+    return key and [info.value_in_view(name, each) for name, each in zip(index.properties, key, strict=False)]
 
 
 def _plan(index: Index, query: Query) -> Plan:

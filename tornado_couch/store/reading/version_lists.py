@@ -16,7 +16,7 @@ from ...couch import Database
 from ...errors import InvalidSignature, NoIndex
 from ...models import Model, model_info, version_id
 from ..query import Query
-from .planner import Plan, plan
+from .planner import Plan, Planned
 from .scan import Position, Walk, read_rows
 from .versions import Found, Versions
 
@@ -63,30 +63,24 @@ class HistoryPages:
         self._database = database
         self._versions = versions
 
-    async def read(
-        self, cls: type[Model], query: Query, *, limit: int, start: Position | None, backward: bool
-    ) -> Listed:
-        """Read the documents that a query selects, each in its latest version.
+    async def read(self, planned: Planned, *, limit: int, start: Position | None, backward: bool) -> Listed:
+        """The documents that a query means, as they are now.
 
         Args:
-            cls: the model.
-            query: selects the documents; its values are in the form that the indexes contain.
-            limit: read at most this many documents.
+            planned: the query and its plan.
+            limit: how many at most.
             start: where to begin.
-            backward: read against the query's order.
-
-        Raises:
-            NoIndex: no index serves the query.
+            backward: against the query's order.
         """
-        planned = plan(cls, query)
+        _, cls, query, plan = planned
         grouped = _is_grouped(cls, query)
         found: list[_Current] = []
         at, looked_at, more = start, 0, True
         while more and len(found) <= limit and looked_at < _MOST_ROWS + _ROWS_AN_ITEM * limit:
             if grouped:
-                positions, rows = await self._groups(planned, query, at, backward, limit + 1)
+                positions, rows = await self._groups(plan, query, at, backward, limit + 1)
             else:
-                positions = await Walk(self._database, planned, at, backward).rows(limit + 1)
+                positions = await Walk(self._database, plan, at, backward).rows(limit + 1)
                 rows = _latest_of_each(positions)
             more, looked_at = len(positions) > limit, looked_at + len(positions)
             at = positions[-1] if positions else at
@@ -95,34 +89,34 @@ class HistoryPages:
             return Listed(found[:limit], found[limit - 1][0])
         return Listed(found, at if more else None)
 
-    async def count(self, cls: type[Model], query: Query) -> int:
-        """Count the documents that a query selects, with one row for each group.
+    async def count(self, planned: Planned) -> int:
+        """How many documents a query means, of those that are counted group by group: one row for each.
 
         Raises:
             NoIndex: the query uses other properties than the key; only versions could be counted by those.
         """
-        planned = plan(cls, query)
+        _, cls, query, plan = planned
         if not _is_grouped(cls, query):
             raise NoIndex("documents that keep their history can only be counted by their key")
         total, at, more = 0, None, True
         while more:
-            positions, rows = await self._groups(planned, query, at, False, _COUNTED_AT_ONCE)
+            positions, rows = await self._groups(plan, query, at, False, _COUNTED_AT_ONCE)
             total, more = total + len(rows), len(positions) == _COUNTED_AT_ONCE
             at = positions[-1] if positions else None
         return total
 
     async def _groups(
-        self, planned: Plan, query: Query, at: Position | None, backward: bool, limit: int
+        self, plan: Plan, query: Query, at: Position | None, backward: bool, limit: int
     ) -> tuple[list[Position], list[_Row]]:
-        """The places of the next documents, and the latest versions of those that the query selects."""
-        interval, descending = planned.interval(()), planned.descending != backward
+        """The places of the next documents, and the latest versions of those that are wanted."""
+        interval, descending = plan.interval(()), plan.descending != backward
         if at is not None:
             # The place of a group is that of its first two columns; it ends after them.
             ends = at.inclusive != descending
-            edge = planned.before(at.key) if ends else planned.after(at.key)
+            edge = plan.before(at.key) if ends else plan.after(at.key)
             interval = interval._replace(upper=edge) if descending else interval._replace(lower=edge)
         rows = await read_rows(
-            self._database, planned, interval, descending=descending, reduce=True, group_level=2, limit=limit
+            self._database, plan, interval, descending=descending, reduce=True, group_level=2, limit=limit
         )
         positions = [Position(row.key, "") for row in rows]
         values = [int(row.value["max"]) for row in rows]

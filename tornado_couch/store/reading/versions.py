@@ -9,9 +9,10 @@ all ids comes from a node that does not have it yet, or if the remembered number
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+
+from cachetools import LRUCache
 
 from ...couch import Database
 from ...errors import InvalidSignature
@@ -43,7 +44,7 @@ class Versions:
         self._database = database
         self.read = read
         self._read_few = read_few
-        self._numbers: OrderedDict[str, int] = OrderedDict()
+        self._numbers: LRUCache[str, int] = LRUCache(_REMEMBERED)
 
     async def latest(self, cls: type[Model], key: Any) -> Document | None:
         """Find the latest version of a document by its key, which may be one that marks a deletion.
@@ -107,7 +108,7 @@ class Versions:
             InvalidSignature: the version does not verify.
         """
         info, view = model_info(cls), collection_view(cls)
-        start = [info.key_value(key), version_prefix(info, key)]
+        start = [info.view_key(key), version_prefix(info, key)]
         rows = await self._database.view(
             view, view, startkey=[*start, moment], endkey=start, descending=True, limit=1, reduce=False
         )
@@ -157,9 +158,6 @@ class Versions:
     def remember(self, prefix: str, number: int) -> None:
         """Remember that a document has a version with this number."""
         self._numbers[prefix] = number
-        self._numbers.move_to_end(prefix)
-        if len(self._numbers) > _REMEMBERED:
-            self._numbers.popitem(last=False)
 
 
 def _verified(found: Found) -> Document | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,7 +103,13 @@ class ApiOperation:
             raise ValueError(f"{self.method} {self.path} has no resource, so it has no model to describe")
         return self.schemas
 
-    # ------------------------------------------------------------ the request
+    @property
+    def one(self) -> str:
+        """A document of the resource, in the words of its model's name: "a fruit" for `Fruit`."""
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", self.resource.model.__name__).lower()
+        return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+    # ------------------------------------------------------------ what goes in
 
     def says(self, summary: str, description: str = "") -> None:
         """Set the summary and the description."""

@@ -12,7 +12,7 @@ from .components import Components, Schema
 from .operation import ApiOperation
 from .schemas import property_schema
 
-__all__ = ["describe_fields", "describe_filters", "describe_page", "describe_sort", "key_schema"]
+__all__ = ["describe_deleted", "describe_fields", "describe_filters", "describe_page", "describe_sort", "key_schema"]
 
 _OPERATORS = {"gt": "greater than", "gte": "at least", "lt": "less than", "lte": "at most"}
 
@@ -41,9 +41,8 @@ def describe_page(operation: ApiOperation) -> None:
 
 
 def describe_fields(operation: ApiOperation) -> None:
-    """Describe `fields` by a pattern: clients that do not know `explode` would repeat a list."""
-    properties = model_info(operation.resource.model).properties.values()
-    one = "|".join(_literal(each.name) for each in properties if not each.secret)
+    """Describe `fields`, by a pattern: a list would be repeated by clients that do not know `explode`."""
+    one = "|".join(map(_literal, model_info(operation.resource.model).visible))
     schema = {"type": "string", "pattern": f"^({one})(,({one}))*$"}
     operation.query("fields", schema, "The properties to return, separated by commas.")
 
@@ -93,4 +92,10 @@ def describe_filters(operation: ApiOperation, names: dict[str, bool], *, several
         else:
             operation.query(name, schema, f"Only documents whose `{name}` is this.")
         for operator, words in _OPERATORS.items() if ranges else ():
-            operation.query(f"{name}[{operator}]", schema, f"Only documents whose `{name}` is {words} this.")
+            operation.query(f"{name}[{operator}]", schema, f"Only those whose `{name}` is {words} this.")
+
+
+def describe_deleted(operation: ApiOperation, words: str) -> None:
+    """Describe `deleted`, where the model keeps what is deleted."""
+    if model_info(operation.resource.model).restorable:
+        operation.query("deleted", {"type": "boolean", "default": False}, words)

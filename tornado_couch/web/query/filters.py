@@ -21,7 +21,7 @@ from pydantic import PydanticUserError
 from ... import _json
 from ...errors import NoIndex
 from ...models import Model, is_timestamp, model_info
-from ...store import Bounds, Query, plan
+from ...store import Bounds, Query, Store
 from ..problems import Problem
 from .decoding import bad_parameter, decode_parameter
 
@@ -184,17 +184,16 @@ def parse_sort(cls: type[Model], text: str | None) -> tuple[tuple[str, ...], boo
     return names, downward == {True}
 
 
-def served(cls: type[Model], query: Query, parameter: str) -> Query:
-    """The query, if there is an index for it.
+def served(store: Store, cls: type[Model], query: Query, parameter: str) -> Query:
+    """The query with its plan, if there is an index for it.
 
     Raises:
         Problem: 400, saying which index the model would have to declare.
     """
     try:
-        plan(cls, query)
+        return store.plan(cls, query)
     except NoIndex as error:
         raise no_index(query, error, parameter) from None
-    return query
 
 
 def no_index(query: Query, error: NoIndex, parameter: str) -> Problem:

@@ -79,7 +79,7 @@ def parse_list_query(
         resource: the collection.
         arguments: the query string's parameters.
         cursors: reads the cursor.
-        restriction: the property and its stored value that the caller is limited to.
+        restriction: the property and its value that the caller is limited to.
 
     Raises:
         Problem: 400, naming the parameter: it is unknown, its value is not valid, or no index serves it.
@@ -88,11 +88,12 @@ def parse_list_query(
     known = own_parameters(resource)
     own = {name: decode_parameter(name, given[name]) for name in known if name in given}
     wanted = _query(resource, {name: values for name, values in given.items() if name not in known}, own.get("sort"))
-    wanted = replace(restricted(wanted, restriction), deleted=flag("deleted", own.get("deleted")))
+    wanted = restricted(wanted, _as_asked(resource, wanted, restriction))
+    wanted = replace(wanted, deleted=flag("deleted", own.get("deleted")))
     parameter = next((name for name in given if name not in known), "sort")
     query = ListQuery(
         parameters=_pairs(given),
-        query=served(resource.model, wanted, parameter),
+        query=served(resource.store, resource.model, wanted, parameter),
         limit=parse_limit(own.get("limit"), resource.page_size, resource.max_page_size),
         projection=parse_fields(resource.model, given.get("fields")),
         count=flag("count", own.get("count")),
@@ -124,6 +125,19 @@ def _check_countable(resource: Resource[Any], query: Query) -> None:
     if info.history and (query.among or {*query.ranges, *query.sort} - {*info.indexes[0].properties}):
         detail = "The index contains every version, so only all documents, or those in a range of keys, can be counted."
         raise Problem.of("no-index", detail, parameter="count")
+
+
+def _as_asked(
+    resource: Resource[Any], query: Query, restriction: tuple[str, Any] | None
+) -> tuple[str, Any] | None:
+    """The restriction with its value as it is stored; of equal ones that which the client asks for."""
+    if restriction is None or restriction[0] not in resource.info.properties:
+        return restriction
+    info, (name, value) = resource.info, restriction
+    stored = info.stored_value(name, value)
+    seen = info.view_value(name, stored)
+    equal = (each for each in query.among.get(name, ()) if info.view_value(name, each) == seen)
+    return name, next(equal, stored)
 
 
 def restricted(query: Query, restriction: tuple[str, Any] | None) -> Query:
