@@ -29,7 +29,7 @@ __all__ = ["Load", "LoadFailed", "Measured", "run_load"]
 
 METHODS = ("GET", "PUT", "POST")
 _PERCENTILES = (50.0, 90.0, 99.0, 99.9)
-_IN_PATHS = "/%:@!$&'()*+,;=~"  # what RFC 3986 allows there, and what is encoded already
+_IN_PATHS = "/%:@!$&'()*+,;=~"  # the characters that RFC 3986 allows there, and those of encoded ones
 _CONFLICTS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED})
 
 
@@ -129,13 +129,13 @@ class _Service:
             **_authorization(parts),
             **load.headers,
         }
-        self.random = random.Random(load.seed)  # noqa: S311 - which document is no secret
+        self.random = random.Random(load.seed)  # noqa: S311 - the choice of a document is not a secret
         self.connections = [HTTPConnection(load.url) for _ in range(load.connections)]
         self.paths: list[str] = []
         self.tags: dict[str, str] = {}
 
     async def send(self, connection: HTTPConnection, method: str) -> Answer:
-        """One request of the mix."""
+        """Send one request of the mix."""
         if method == "POST" or not self.paths:
             return await self._sent(connection, "POST", self._path, self._body())
         path = self.random.choice(self.paths)
@@ -154,13 +154,13 @@ class _Service:
         location = answer.header("Location")
         if answer.status != HTTPStatus.CREATED or not location:
             text = answer.body[:500].decode("utf-8", "replace")
-            raise LoadFailed(f"POST was answered {answer.status}; give --body what the resource takes. {text}")
+            raise LoadFailed(f"POST was answered {answer.status}; pass a valid document with --body. {text}")
         path = urlsplit(urljoin(self._load.url, location)).path
         self.paths.append(path)
         self._note(path, answer)
 
     async def delete(self, path: str) -> None:
-        """Delete one of them again, if it is still there."""
+        """Delete one of these documents, if it still exists."""
         await self._sent(self.connections[0], "DELETE", path)
 
     async def _sent(
@@ -189,7 +189,7 @@ class _Service:
 
 
 def _authorization(parts: SplitResult) -> dict[str, str]:
-    """The header of the credentials that a URL has, if it has any."""
+    """The header for the credentials in a URL, if it has any."""
     if parts.username is None:
         return {}
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -267,7 +267,7 @@ async def _open(
     due = iter(range(int(rate * load.seconds)))
 
     async def work(connection: HTTPConnection) -> None:
-        for number in due:  # shared: the next request is whichever connection's that is free
+        for number in due:  # shared: whichever connection is free takes the next request
             moment = began + number / rate
             await asyncio.sleep(max(0.0, moment - time.monotonic()))
             await _measure(load, service, connection, measured, began, moment, advance)
