@@ -123,7 +123,10 @@ def test_a_new_project_serves_at_once(project: Path, number: signal.Signals) -> 
     [
         ({"PORT": "web"}, "Port web cannot be used (invalid literal for int() with base 10: 'web'); set PORT"),
         ({"PORT": "70000"}, "Port 70000 cannot be used"),
-        ({"COUCHDB_URL": "http://ann:secret@127.0.0.1:9"}, "COUCHDB_URL cannot be used: GET /{db}: no connection"),
+        (
+            {"COUCHDB_URL": "http://ann:secret@127.0.0.1:9"},
+            "COUCHDB_URL cannot be used: GET /{db}: the connection could not be opened",
+        ),
         ({"COUCHDB_URL": "nowhere"}, "COUCHDB_URL cannot be used: the CouchDB URL must be of the form"),
         ({"DATA": "foreign"}, "contains other files, such as thesis.txt"),
     ],
