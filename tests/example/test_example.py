@@ -16,6 +16,7 @@ import pytest
 from tornado.httpserver import HTTPServer
 
 from example_app import app
+from example_app.fruits import FRUITS, plant
 from example_app.languages import count, counts, entries, load
 from tornado_couch import Couch, Database, install
 
@@ -67,24 +68,12 @@ def test_the_tour_takes_the_couchdb_that_it_is_given(server_url: str) -> None:
         assert server_url.split("//")[1].split("@")[0] not in done.stdout + done.stderr
 
 
-def test_a_port_that_is_taken_is_one_clear_sentence(tmp_path: Path) -> None:
-    """It says what to do, and there is no stack trace."""
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = str(other.getsockname()[1])
-        done = run("--tour", "--port", port, "--data", str(tmp_path / "data"), couchdb_url=None)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"example_app: port {port} cannot be used")
-    assert len(done.stderr.splitlines()) == 1
-
-
-def test_a_couchdb_that_is_not_there_is_one_clear_sentence() -> None:
-    """Nothing listens at COUCHDB_URL."""
-    done = run("--tour", "--port", "0", couchdb_url="http://127.0.0.1:9")
-    assert done.returncode == 1
-    assert done.stderr.startswith("example_app: ")
-    assert len(done.stderr.splitlines()) == 1
+async def test_the_page_begins_with_some_fruits(url: str) -> None:
+    """They are created once, and not again where there are others by then."""
+    assert await plant(url) == len(FRUITS)
+    _, page = await get(f"{url}/v1.0/fruits?fields=name,color,weight")
+    assert sorted(each["name"] for each in page["items"]) == sorted(each["name"] for each in FRUITS)
+    assert await plant(url) == 0
 
 
 @pytest.mark.slow

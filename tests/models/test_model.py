@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
+from tests.models.models import Address
 from tornado_couch.errors import InvalidDocument, ModelDefinitionError, UnsupportedVersion, ValidationFailed
 from tornado_couch.models import (
     CreatedOn,
@@ -30,10 +31,6 @@ from tornado_couch.models import (
     stamped,
     to_document,
 )
-
-
-class Address(BaseModel):
-    city: str
 
 
 class Fruit(Model, type="fruit_v1.2", key="fruit_id"):
@@ -165,11 +162,7 @@ def test_every_time_is_stored_with_six_decimals_in_utc() -> None:
     assert {stored["at"], stored["ends"], stored["inner"]["at"]} == {"2026-01-01T10:00:00.000000+00:00"}
 
 
-@given(
-    st.lists(
-        st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-7))])), min_size=2, max_size=2
-    )
-)
+@given(st.lists(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-7))])), min_size=2, max_size=2))
 def test_time_stamps_sort_as_strings(moments: list[datetime]) -> None:
     """Text order is time order."""
     try:

@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import enum
 import ipaddress
+import json
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -31,10 +32,12 @@ from pydantic import (
 
 from tornado_couch.errors import ModelDefinitionError, ValidationFailed
 from tornado_couch.models import (
+    Encrypted,
     Indexed,
     Model,
     Timestamp,
     body_problems,
+    body_schema,
     from_document,
     representation,
     to_document,
@@ -102,7 +105,8 @@ def test_a_type_that_does_not_read_back_is_refused(annotation: Any, advice: str)
 
 
 UNSORTED: list[Any] = [
-    decimal.Decimal, dt.timedelta, dt.time, ipaddress.IPv4Address, set[int], frozenset[str],
+    dt.time, ipaddress.IPv4Address, set[int], frozenset[str], Base64Bytes, list[decimal.Decimal],
+    dict[str, dt.timedelta], Annotated[decimal.Decimal, Field(allow_inf_nan=True)], tuple[dt.time, int],
 ]  # fmt: skip
 
 
@@ -120,6 +124,23 @@ def test_an_index_that_would_sort_wrongly_is_refused(annotation: Any) -> None:
             type="made_v1.0",
             indexes=[("y", "x")],
         )
+
+
+@pytest.mark.parametrize("annotation", [decimal.Decimal, dt.timedelta])
+def test_what_has_several_texts_or_another_order_names_no_document(annotation: Any) -> None:
+    """Such a property can be indexed, and can be neither the key nor the partition."""
+    assert declare(annotation, indexed=True) is not None
+    for option in ({"key": "x"}, {"key": "x", "unique": True}, {"partition": "x"}):
+        with pytest.raises(ModelDefinitionError, match="property 'x' cannot be the key or partition"):
+            declare(annotation, **option)
+
+
+@pytest.mark.parametrize("annotation", [decimal.Decimal, set[int], dt.time])
+def test_what_has_several_texts_has_no_blind_index(annotation: Any) -> None:
+    """Equal values would have different blind indexes, and one would not find the other."""
+    declare(Annotated[annotation, Encrypted()])
+    with pytest.raises(ModelDefinitionError, match="property 'x' cannot be searched by"):
+        declare(Annotated[annotation, Encrypted(searchable=True)])
 
 
 @pytest.mark.parametrize("annotation", [str, int, float, bool, dt.date, dt.datetime, uuid.UUID, Color, list[str]])
@@ -256,6 +277,14 @@ def test_an_integer_that_no_view_could_find_is_refused(number: int) -> None:
             to_document(made(x=number))
         assert to_document(made(x=2**53 - 1))["x"] == 2**53 - 1
     assert to_document(declare(int)(x=number))["x"] == number
+
+
+@pytest.mark.parametrize("annotation", [int, int | None, Annotated[int, Field(gt=3)], list[int]])
+def test_the_schema_says_which_integers_are_found(annotation: Any) -> None:
+    """A client learns the limits from the API document; where documents are not found by the property, it has none."""
+    found = json.dumps(body_schema(declare(annotation, indexed=True), "create"))
+    assert ('"maximum": 9007199254740991' in found) == (annotation != list[int])
+    assert "900719" not in json.dumps(body_schema(declare(annotation), "create"))
 
 
 # ---- what other programs put into nested models

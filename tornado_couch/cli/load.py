@@ -62,7 +62,9 @@ _BODIES = [{"color": color} for color in ("red", "orange", "blue", "brown", "yel
 )
 @told
 def load(url: str, as_json: bool, output: Path | None, plot: Path | None, **options: Any) -> None:
-    """Put load on the collection at URL, such as http://127.0.0.1:8888/v1.0/fruits.
+    """Put load on a collection, and report how it copes.
+
+    URL is the collection's, such as http://127.0.0.1:8888/v1.0/fruits.
 
     Documents are created beforehand and deleted afterwards. The exit status is 1 if requests failed, which means
     that they got no answer or a 5xx. Conflicts (409 and 412) are counted, but do not count as failures.

@@ -1,4 +1,4 @@
-"""Many documents with one request: `_bulk_docs` and `_bulk_get`.
+"""Reads and writes many documents with one request: `_bulk_docs` and `_bulk_get`.
 
 CouchDB's page: https://docs.couchdb.org/en/stable/api/database/bulk-api.html
 """
@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from .. import _json
-from ..errors import CouchError, InvalidReply, Unavailable, refusal
+from ..errors import CouchError, InvalidReply, Refused, UnauthorizedWrite, Unavailable, refusal
 from .endpoint import Endpoint
-from .exchange import expect
+from .exchange import expect, is_exception
 
 __all__ = ["Bulk", "BulkResult", "BulkResults", "Leaf", "failure", "live"]
 
-# Encoding holds up the event loop; after this many bytes others get a turn.
+# Encoding blocks the event loop; after this many bytes, other tasks get a turn.
 _PAUSE_BYTES = 256 * 1024
 
 
-# CouchDB's words for a document of a bulk request that it refuses, as the status that a single request has.
+# CouchDB's errors for a document of a bulk request, with the status that a single request would have.
 _STATUS = {
     "bad_request": 400,
     "illegal_docid": 400,
@@ -29,32 +30,33 @@ _STATUS = {
     "forbidden": 403,
     "not_found": 404,
     "conflict": 409,
+    "missing_stub": 412,
     "document_too_large": 413,
     "too_large": 413,
 }
 
 
 class BulkResult(NamedTuple):
-    """What became of one document of `bulk_docs`.
+    """The outcome for one document of `bulk_docs`.
 
     Attributes:
         id: the document's id.
         rev: the new revision; None where it was not written.
         error: CouchDB's error, such as "conflict" or "forbidden"; None where it was written.
-        reason: CouchDB's reason for the error.
+        reason: CouchDB's reason for the error: text, or what a function `validate_doc_update` threw.
     """
 
     id: str
     rev: str | None = None
     error: str | None = None
-    reason: str | None = None
+    reason: Any = None
 
 
 class BulkResults(list[BulkResult]):
-    """What became of each document, in order.
+    """The outcomes for all documents of `bulk_docs`, in order.
 
     Attributes:
-        accepted: True when at least one document has fewer copies than the write quorum so far (202).
+        accepted: whether at least one document has fewer copies than the write quorum so far (202).
     """
 
     def __init__(self, results: Iterable[BulkResult] = (), *, accepted: bool = False) -> None:
@@ -63,12 +65,12 @@ class BulkResults(list[BulkResult]):
 
 
 class Leaf(NamedTuple):
-    """One revision that `bulk_get` found, or why it found none.
+    """One revision that `bulk_get` found, or the reason why it found none.
 
     Attributes:
-        document: the document, deleted ones (`_deleted`) included; None if there is none.
-        rev: the revision; None where there is no document and none was asked for.
-        error: CouchDB's error, such as "not_found"; None where there is a document.
+        document: the document, even if deleted (`_deleted`), or None.
+        rev: the revision; None if there is no document and none was requested.
+        error: CouchDB's error, such as "not_found"; None if there is a document.
         reason: CouchDB's reason, such as "missing".
     """
 
@@ -82,42 +84,47 @@ class Bulk(Endpoint):
     """The part of `Database` that reads and writes many documents at once."""
 
     async def bulk_docs(self, documents: Sequence[Mapping[str, Any]], *, new_edits: bool = True) -> BulkResults:
-        """Writes documents, each by itself: some may fail while others are written.
+        """Write documents, each by itself: some may fail while others are written.
 
         Args:
-            documents: the documents; with `_rev` to replace, with `_deleted` to delete, without `_id` to get
-                one from CouchDB.
+            documents: the documents; a document with `_rev` replaces that revision, one with `_deleted` deletes it,
+                and one without `_id` gets an id from CouchDB.
             new_edits: False to store the revisions as they are, as replication does.
 
         Returns:
-            One result per document, in order. With `new_edits=False` only those that were refused.
+            One result per document, in order; with `new_edits=False`, only those that were refused.
 
         Raises:
-            BadRequest: CouchDB takes none of them, as one has an id that no document can have.
-            TooLarge: one is over CouchDB's limit; none was written.
+            BadRequest: one has an id that no document can have.
+            MissingStub: one names an attachment that CouchDB does not have for it.
+            TooLarge: one is over CouchDB's limit.
             InvalidReply: the answer does not fit the request.
+            CouchError: any other one. Whichever it is, its `in_doubt` has the ids of those documents that may be
+                stored: CouchDB refuses the whole request for one document, and other shards store theirs.
             ValueError: a document cannot be JSON.
         """
         if not documents:
             return BulkResults()
         tail = b"]}" if new_edits else b'],"new_edits":false}'
         body = b'{"docs":[' + await _listed(documents) + tail
-        answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
-        where = answer.request
-        results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
-        if new_edits:
-            _fit(results, documents, where)
+        with _doubting([str(each.get("_id", "")) for each in documents]):
+            answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
+            where = answer.request
+            results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
+            if new_edits:
+                _fit(results, documents, where)
         return BulkResults(results, accepted=answer.accepted)
 
     async def bulk_get(self, wanted: Sequence[str | tuple[str, str]], *, revs: bool = False) -> list[list[Leaf]]:
-        """Reads documents with all their leaves: conflicting and deleted ones as well.
+        """Read documents with all their leaves, including conflicting and deleted ones.
 
         Args:
-            wanted: ids, for every leaf revision, or pairs of id and revision.
-            revs: also give each document's `_revisions`.
+            wanted: ids, to read every leaf, or pairs of id and revision.
+            revs: also return the `_revisions` of each document.
 
         Returns:
-            For each one wanted, in order, its leaves; at least one, which then says that there is none.
+            A list of leaves for each wanted document, in order. It has at least one item, which says so if there is
+            no document.
 
         Raises:
             InvalidReply: the answer does not fit the request.
@@ -130,12 +137,12 @@ class Bulk(Endpoint):
         return found
 
     async def leaves_of(self, ids: list[str], content: bytes, *, revs: bool) -> tuple[list[list[Leaf]], int]:
-        """What `bulk_get` gives for content that is made already, and how many bytes brought it.
+        """Do what `bulk_get` does for content that is encoded already, and also return the size of the answer in bytes.
 
         Args:
-            ids: the documents that the content asks for.
-            content: of the request.
-            revs: also give each document's `_revisions`.
+            ids: the ids of the requested documents.
+            content: the content of the request.
+            revs: also return the `_revisions` of each document.
 
         Raises:
             InvalidReply: the answer does not fit the request.
@@ -147,35 +154,53 @@ class Bulk(Endpoint):
         return _in_order(ids, found, where), answer.size
 
     async def write_texts(self, ids: Sequence[str], texts: Sequence[bytes]) -> BulkResults:
-        """What `bulk_docs` does for documents that are JSON already.
+        """Do what `bulk_docs` does for documents that are encoded as JSON already.
 
         Args:
-            ids: of the documents, in order.
+            ids: the ids of the documents, in order.
             texts: the documents.
 
         Raises:
-            BadRequest, TooLarge, InvalidReply: as `bulk_docs` does.
+            BadRequest, MissingStub, TooLarge, InvalidReply, CouchError: as `bulk_docs` does.
         """
         body = b'{"docs":[' + b",".join(texts) + b"]}"
-        answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
-        where = answer.request
-        results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
-        if [each.id for each in results] != list(ids):
-            raise InvalidReply(f"{where}: the results are not those of the documents sent")
+        with _doubting(ids):
+            answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
+            where = answer.request
+            results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
+            if [each.id for each in results] != list(ids):
+                raise InvalidReply(f"{where}: the results are not those of the documents sent")
         return BulkResults(results, accepted=answer.accepted)
 
 
 def live(leaves: Sequence[Leaf]) -> list[dict[str, Any]]:
-    """The documents of those leaves that are not deleted; of several, the document is in conflict."""
+    """The documents of those leaves that are not deleted; if there are several, the document is in conflict."""
     return [each.document for each in leaves if each.document is not None and not each.document.get("_deleted")]
 
 
-def failure(error: str | None, reason: str | None) -> CouchError:
+def failure(error: str | None, reason: Any) -> CouchError:
     """What a single request would have raised for what CouchDB says of one document of a bulk request."""
-    error, reason = error or "unknown_error", reason or ""
+    error = error or ""
+    if error == "unauthorized":
+        return UnauthorizedWrite(401, error, reason)  # the request itself was not refused
+    if is_exception(error):
+        return refusal(500, error, reason)
     if error not in _STATUS:
-        return Unavailable(f"CouchDB could not do it for one document: {error}: {reason}")
+        return Unavailable(f"CouchDB could not process a document: {error}: {reason}")
     return refusal(_STATUS[error], error, reason)
+
+
+@contextmanager
+def _doubting(ids: Sequence[str]) -> Iterator[None]:
+    """Note in an error which of these documents may be stored; "" stands for one that has no id yet."""
+    try:
+        yield
+    except CouchError as error:
+        unsent = isinstance(error, Unavailable) and not error.sent
+        # A refusal of a single document is its own.
+        if not unsent and (len(ids) > 1 or not isinstance(error, Refused)):
+            error.in_doubt = tuple(ids)
+        raise
 
 
 async def _listed(documents: Sequence[Mapping[str, Any]]) -> bytes:
@@ -194,9 +219,9 @@ async def _listed(documents: Sequence[Mapping[str, Any]]) -> bytes:
 def _bulk_result(value: object, where: str) -> BulkResult:
     item = expect(value, dict, where)
     document_id = expect(item.get("id"), str, where)
-    # The status is 201 for all of them; only the item says whether it was written.
+    # The status is 201 for all of them; only the item says whether its document was written.
     if "error" in item:
-        return BulkResult(document_id, None, str(item["error"]), str(item.get("reason")))
+        return BulkResult(document_id, None, str(item["error"]), item.get("reason"))
     return BulkResult(document_id, expect(item.get("rev"), str, where))
 
 
@@ -205,7 +230,7 @@ def _fit(results: list[BulkResult], documents: Sequence[Mapping[str, Any]], wher
         raise InvalidReply(f"{where}: {len(results)} results for {len(documents)} documents")
     for result, document in zip(results, documents, strict=True):
         if document.get("_id", result.id) != result.id:
-            raise InvalidReply(f"{where}: the results are not those of the documents sent")
+            raise InvalidReply(f"{where}: the results do not belong to the documents that were sent")
 
 
 def _found(value: object, where: str) -> tuple[str, list[Leaf]]:
@@ -221,7 +246,7 @@ def _leaf(value: object, where: str) -> Leaf:
         return Leaf(document, expect(document.get("_rev"), str, where))
     failure = expect(item.get("error"), dict, where)
     revision = failure.get("rev")
-    # CouchDB has the word "undefined" where no revision was asked for.
+    # CouchDB sends the text "undefined" if no revision was requested.
     known = isinstance(revision, str) and revision != "undefined"
     return Leaf(None, revision if known else None, str(failure.get("error")), str(failure.get("reason")))
 
@@ -234,8 +259,8 @@ def _in_order(ids: list[str], found: list[tuple[str, list[Leaf]]], where: str) -
     for document_id, leaves in found:
         by_id[document_id].append(leaves)
     if len(found) != len(ids) or any(not by_id[each] for each in ids):
-        raise InvalidReply(f"{where}: the results are not those of the documents asked for")
+        raise InvalidReply(f"{where}: the results do not belong to the requested documents")
     try:
         return [by_id[each].popleft() for each in ids]
     except IndexError:
-        raise InvalidReply(f"{where}: the results are not those of the documents asked for") from None
+        raise InvalidReply(f"{where}: the results do not belong to the requested documents") from None

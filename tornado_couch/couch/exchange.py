@@ -1,13 +1,14 @@
-"""One request to CouchDB and its answer, stage by stage: bounded, authenticated, sent, judged, decoded.
+"""Sends one request to CouchDB, stage by stage: it is limited in time, authenticated, sent, judged and decoded.
 
-A status is judged thus:
+A status is judged like this:
 
 - 200, 201 and 202 are success; `Answer.accepted` tells 202 from the others: fewer copies than the write
   quorum are stored, and CouchDB goes on storing them.
 - 4xx is a refusal. One without CouchDB's JSON is believed from a proxy as well, except where it would say
   something about a document or database (404, 409, 412): that is nonsense unless CouchDB itself says it.
 - 5xx is an outage. CouchDB also answers 500 for a few requests that are wrong themselves, such as a view
-  whose reduce function fails; its reason is in the message.
+  whose reduce function fails; its reason is in the message. That a `validate_doc_update` function failed is
+  told from an outage by its words (`is_exception`).
 - Anything else, redirects included, is nonsense.
 """
 
@@ -23,20 +24,20 @@ from typing import Any, TypeVar
 
 from .. import _json, errors
 from . import names
-from .auth import Auth
+from .auth import Auth, as_anonymous, completed, is_anonymous, refused_part
 from .observer import Observers
 from .transport.base import Reply, Request, Timeout, Transport
 
-__all__ = ["SUCCESS", "Answer", "Exchange", "expect"]
+__all__ = ["SUCCESS", "Answer", "Exchange", "expect", "is_exception"]
 
 logger = logging.getLogger("tornado_couch.couch")
 
 T = TypeVar("T")
 
 SUCCESS = frozenset({200, 201, 202})
-"""The statuses of CouchDB that are success."""
+"""The statuses with which CouchDB reports success."""
 
-# Longer JSON is decoded in a thread: this much takes 2 to 3 ms, for which the event loop may well stand still.
+# Longer JSON is decoded in a thread: this much takes 2 to 3 ms, for which blocking the event loop is acceptable.
 _LONG_BYTES = 1024 * 1024
 _NEEDS_COUCHDB = frozenset({404, 409, 412})
 
@@ -49,8 +50,8 @@ class Answer:
         status: 200, 201 or 202.
         value: the decoded JSON; None for HEAD.
         headers: the header fields; case is ignored.
-        request: what was asked, for messages: method and path template.
-        size: how many bytes the content had.
+        request: the method and path template of the request, for messages.
+        size: the size of the content in bytes.
     """
 
     status: int
@@ -61,27 +62,27 @@ class Answer:
 
     @property
     def accepted(self) -> bool:
-        """True when CouchDB stored fewer copies than its write quorum so far (202)."""
+        """Whether CouchDB has stored fewer copies than its write quorum so far (202)."""
         return self.status == HTTPStatus.ACCEPTED
 
     def member(self, name: str, kind: type[T]) -> T:
-        """A member of the JSON object that came.
+        """A member of the JSON object in the answer.
 
         Raises:
-            InvalidReply: the answer is no object, or the member is absent or of another kind.
+            InvalidReply: the answer is not an object, or the member is missing or has another type.
         """
         return expect(expect(self.value, dict, self.request).get(name), kind, f"{self.request}: {name!r}")
 
 
 def expect(value: object, kind: type[T], where: str) -> T:
-    """The value, if it is of the kind that CouchDB documents.
+    """Return a value if it has the type that CouchDB documents.
 
     Raises:
-        InvalidReply: it is of another kind.
+        InvalidReply: the value has another type.
     """
-    # bool is a subclass of int in Python, and none in JSON.
+    # In Python bool is a subclass of int; in JSON it is another type.
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise errors.InvalidReply(f"{where} should be {kind.__name__}, and is {type(value).__name__}")
+        raise errors.InvalidReply(f"{where} should be {kind.__name__} but is {type(value).__name__}")
     return value
 
 
@@ -90,10 +91,10 @@ class Exchange:
 
     Args:
         transport: carries the requests.
-        auth: proves who sends them.
+        auth: authenticates them.
         timeout: the time limits, unless a call has its own.
         clock: a monotonic clock in seconds, for the log and the observers.
-        observers: are told of each exchange.
+        observers: receive a report of each exchange.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class Exchange:
         self._clock = clock
 
     def within(self, timeout: Timeout) -> Exchange:
-        """The same connections and session, with other time limits."""
+        """The same exchange, with the same connections and session but other time limits."""
         return Exchange(self.transport, self._auth, timeout, self._clock, self.observers)
 
     async def call(
@@ -124,21 +125,21 @@ class Exchange:
         safe: bool = False,
         success: frozenset[int] = SUCCESS,
     ) -> Answer:
-        """CouchDB's answer to one request.
+        """Send one request and return CouchDB's answer.
 
         Args:
             method: the HTTP method.
             address: the path.
-            query: the query parameters, as text.
-            body: bytes of JSON, or a value to encode; None for no content.
-            safe: the request changes nothing, whatever its method; GET and HEAD never do.
-            success: the statuses that are success.
+            query: the query parameters, as texts.
+            body: JSON as bytes, or a value to encode; None for no content.
+            safe: whether the request changes nothing, whatever its method; GET and HEAD never do.
+            success: the statuses that count as success.
 
         Raises:
-            Unavailable: an outage, or its subclasses for time limits.
-            InvalidReply: the answer is nonsense.
-            Refused: CouchDB said no; see its subclasses.
-            ValueError: the body cannot be JSON.
+            Unavailable: an outage; its subclasses stand for time limits.
+            InvalidReply: the answer makes no sense.
+            Refused: CouchDB refused the request; see the subclasses.
+            ValueError: the body cannot be encoded as JSON.
         """
         request = self._request(method, address, query, body, safe)
         reply = await self._bounded(request)
@@ -168,13 +169,26 @@ class Exchange:
     async def _authenticated(self, request: Request) -> Reply:
         proof = await self._auth.headers(self._log_in)
         reply = await self._sent(request.with_headers(proof))
-        if reply.status == HTTPStatus.UNAUTHORIZED and self._auth.renewable(proof):
-            # 401 means that nothing was done, so any request can be sent again.
+        if await self._is_forgotten(request, reply, proof) and self._auth.renewable(proof):
+            # What was refused was not done, so it can be sent again.
             proof = await self._auth.headers(self._log_in)
-            reply = await self._sent(request.with_headers(proof))
+            part = refused_part(request, reply)
+            reply = completed(reply, part, await self._sent(part.with_headers(proof)))
         # CouchDB sends a fresh cookie with any answer once a session is a tenth of its time old.
         self._auth.learn(reply)
         return reply
+
+    async def _is_forgotten(self, request: Request, reply: Reply, proof: Mapping[str, str]) -> bool:
+        """Whether an answer shows that CouchDB does not know a session any more."""
+        if reply.status == HTTPStatus.UNAUTHORIZED:
+            return True
+        if "Cookie" not in proof or not as_anonymous(request, reply):
+            return False
+        if reply.status == HTTPStatus.BAD_REQUEST or request.template == "/_session":
+            return True
+        # A user who is known may be refused as well, and need not log in for that.
+        question = self._request("GET", names.server("/_session"), None, None, safe=True)
+        return is_anonymous(await self._sent(question.with_headers(proof)))
 
     async def _log_in(self, user: str, password: str) -> Reply:
         body = {"name": user, "password": password}
@@ -184,7 +198,7 @@ class Exchange:
         return reply
 
     async def _sent(self, request: Request) -> Reply:
-        """The transport's answer; nothing is measured unless somebody wants to know."""
+        """Send the request with the transport; nothing is measured unless there is an observer or a log."""
         if self.observers or logger.isEnabledFor(logging.DEBUG):
             return await self._measured(request)
         return await self.transport.send(request)
@@ -207,7 +221,7 @@ class Exchange:
         return reply
 
 
-# Without Accept, CouchDB's content type for JSON is text/plain in old versions, and HEAD has nothing else to show.
+# Without Accept, old versions of CouchDB label JSON as text/plain, and HEAD has nothing else to recognise it by.
 _JSON_ACCEPTED = {"Accept": "application/json"}
 _JSON_BOTH_WAYS = {"Accept": "application/json", "Content-Type": "application/json"}
 
@@ -219,7 +233,7 @@ async def _judged(request: Request, reply: Reply, success: frozenset[int]) -> An
     if request.method != "HEAD":
         value = await _decoded(request, reply)
     elif not _is_json(reply):
-        raise errors.InvalidReply(f"{_named(request)}: the answer is not CouchDB's")
+        raise errors.InvalidReply(f"{_named(request)}: the answer does not come from CouchDB")
     return Answer(reply.status, value, reply.headers, _named(request), len(reply.body))
 
 
@@ -229,7 +243,7 @@ async def _decoded(request: Request, reply: Reply) -> Any:
             return await asyncio.to_thread(_json.loads, reply.body, pausing=True)
         return _json.loads(reply.body)
     except ValueError:
-        # Not chained, and not quoted: the text may be a document.
+        # It is neither chained nor quoted: the text may be a document.
         kind = reply.headers.get("Content-Type", "no content type")
         message = f"{_named(request)}: {reply.status} with {len(reply.body)} bytes of {kind} that are not JSON"
         raise errors.InvalidReply(message) from None
@@ -237,27 +251,49 @@ async def _decoded(request: Request, reply: Reply) -> Any:
 
 def _failure(request: Request, reply: Reply) -> errors.CouchError:
     error, reason, is_couchdb = _explanation(request, reply)
+    if is_couchdb and _is_failed_check(request, reply, error, reason):
+        return errors.refusal(reply.status, error, reason)
     if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         message = f"{_named(request)}: CouchDB answered {reply.status} {error}: {reason}"
         return errors.Unavailable(message, status=reply.status)
     refused = reply.status >= HTTPStatus.BAD_REQUEST
     if refused and (is_couchdb or reply.status not in _NEEDS_COUCHDB):
         return errors.refusal(reply.status, error, reason)
-    return errors.InvalidReply(f"{_named(request)}: {reply.status} is no answer of CouchDB's")
+    return errors.InvalidReply(f"{_named(request)}: {reply.status} is not an answer of CouchDB")
 
 
-def _explanation(request: Request, reply: Reply) -> tuple[str, str, bool]:
+# Erlang's words for a value that no code is made for, such as `throw({})`: it would be the same the next time.
+_SENSELESS = ("function_clause", "badarg")
+
+
+def _is_failed_check(request: Request, reply: Reply, error: str, reason: Any) -> bool:
+    """Whether CouchDB says that a `validate_doc_update` function failed at a document."""
+    if reply.status != HTTPStatus.INTERNAL_SERVER_ERROR or request.template != "/{db}/{id}" or request.safe:
+        return False
+    # What breaks in CouchDB itself has a reference to its log; but so has what it cannot make anything of.
+    return is_exception(error) and (reason in _SENSELESS or b'"ref"' not in reply.body)
+
+
+def is_exception(error: str) -> bool:
+    """Whether CouchDB's word for an error is that of an exception in a JavaScript function.
+
+    These are named as in JavaScript, such as "TypeError"; what is thrown without a name is "unknown_error".
+    """
+    return error[:1].isupper() or error == "unknown_error"
+
+
+def _explanation(request: Request, reply: Reply) -> tuple[str, Any, bool]:
     """CouchDB's error and reason, and whether it was CouchDB that answered."""
     phrase = _PHRASES.get(reply.status, "unknown_status")
     if request.method == "HEAD":
-        return phrase, "no reason is given to HEAD", _is_json(reply)
+        return phrase, "an answer to HEAD gives no reason", _is_json(reply)
     try:
         value = _json.loads(reply.body)
     except ValueError:
         value = None
     if not isinstance(value, dict) or "error" not in value:
         return phrase, "no reason given", False
-    return str(value["error"]), str(value.get("reason")), True
+    return str(value["error"]), value.get("reason"), True
 
 
 _PHRASES = {status.value: status.phrase.lower().replace(" ", "_") for status in HTTPStatus}

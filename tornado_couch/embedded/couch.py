@@ -1,14 +1,11 @@
-"""The server's state that handlers share: databases, users, settings, threads, the view engine."""
+"""The state that all handlers of a server share: databases, users, settings, threads, the view engine."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import secrets
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tornado_couch.embedded.messages import User
 from tornado_couch.embedded.problems import Problem, bad_request, no_database, not_implemented
 from tornado_couch.embedded.storage.databases import Databases, OpenDatabase
+from tornado_couch.embedded.storage.folder import DataFolder
 from tornado_couch.embedded.users.authentication import Authenticator
 from tornado_couch.embedded.users.security import need_member
 from tornado_couch.embedded.views.engine import IndexUpdates, Turns
@@ -31,14 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["VERSION", "Couch", "Settings"]
 
 VERSION = "3.5.0"
-"""The CouchDB whose answers this server gives."""
+"""The version of CouchDB whose answers this server imitates."""
 
 _THREADS = 8
 _Result = TypeVar("_Result")
 
 
 class Settings:
-    """The settings that this server honours, by CouchDB's sections and names."""
+    """The settings that this server supports, by CouchDB's sections and names."""
 
     def __init__(self) -> None:
         self.values: dict[str, dict[str, str]] = {
@@ -52,14 +50,14 @@ class Settings:
         return int(self.values[section][name])
 
     def check(self, section: str, name: str, value: str) -> None:
-        """Refuse a value that the setting cannot have.
+        """Refuse a value that is not valid for a setting.
 
         Raises:
             Problem: 400.
         """
         now = self.values[section][name]
         if (now in ("true", "false") and value not in ("true", "false")) or (now.isdigit() and not value.isdigit()):
-            raise bad_request(f"{value} is no value for {section}/{name}")
+            raise bad_request(f"{value} is not a valid value for {section}/{name}")
         if name == "algorithm" and value != now:
             raise not_implemented(f"the setting {section}/{name} {value}")
 
@@ -69,13 +67,13 @@ class Settings:
 
 
 class Uuids:
-    """Ids as CouchDB's algorithm "sequential" makes them: a common beginning, then growing numbers."""
+    """Makes ids like CouchDB's algorithm "sequential": a common beginning, then growing numbers."""
 
     def __init__(self) -> None:
         self._prefix, self._number = secrets.token_hex(13), 0
 
     def take(self) -> str:
-        """One more id: 32 hexadecimal digits."""
+        """The next id: 32 hexadecimal digits."""
         self._number += secrets.randbelow(0xFFD) + 1
         if self._number > 0xFFF000:
             self._prefix, self._number = secrets.token_hex(13), secrets.randbelow(0xFFD)
@@ -86,17 +84,21 @@ class Couch:
     """One server.
 
     Args:
-        folder: where everything is kept; None for memory.
+        folder: the folder for all files; None to keep everything in memory.
         admins: names and passwords of the server admins.
+
+    Raises:
+        DataFolderError: the folder cannot be used.
     """
 
     def __init__(self, folder: Path | None, admins: dict[str, str]) -> None:
+        self._folder = DataFolder(folder)
+        self.uuid = self._folder.uuid
         self.executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="embedded-couch")
         self.turns = Turns()
         self.updates = IndexUpdates(self.turns)
-        self.uuid, secret = _identity(folder)
         self.databases = Databases(folder, self.executor)
-        self.auth = Authenticator(admins, secret, self._read_user, self.executor)
+        self.auth = Authenticator(admins, self._folder.secret, self._read_user, self.executor)
         self.settings = Settings()
         self.uuids = Uuids()
         self.url = ""
@@ -116,11 +118,11 @@ class Couch:
         return self.databases.get("_users").database.read(f"org.couchdb.user:{name}")
 
     async def in_thread(self, work: Callable[..., _Result], *arguments: Any) -> _Result:
-        """The result of what takes its time but no user's code in it, run beside the event loop."""
+        """Run a function that takes long, but runs no user's code, in a thread, and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self.executor, work, *arguments)
 
     def open(self, name: str, user: User) -> OpenDatabase:
-        """A database that a user may read.
+        """Open a database that a user may read.
 
         Raises:
             Problem: 404, 401 or 403.
@@ -130,7 +132,7 @@ class Couch:
             need_member(user, opened.database.security)
         return opened
 
-    # ------------------------------------------------------------ the view engine, made when first needed
+    # ------------------------------------------------------------ the view engine, created when it is first needed
 
     @property
     def scripts(self) -> Scripts:
@@ -163,7 +165,7 @@ class Couch:
 
     @property
     def replications(self) -> Replications:
-        """The replications that run."""
+        """The replications that are running."""
         if self._replications is None:
             from tornado_couch.embedded.replication.replication import Replications
 
@@ -171,7 +173,7 @@ class Couch:
         return self._replications
 
     def watch_replicator(self) -> None:
-        """Run what the documents of `_replicator` ask for, when there is that database."""
+        """Run the replications that the documents of `_replicator` ask for, if that database exists."""
         if self.replicator is None and "_replicator" in self.databases:
             from tornado_couch.embedded.replication.replicator import Replicator
 
@@ -179,14 +181,14 @@ class Couch:
             self.background(self.replicator.watch())
 
     def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something that nobody has to wait for, to its end or the server's."""
+        """Run a coroutine that nobody waits for, until it or the server ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
 
     def active_tasks(self) -> list[dict[str, Any]]:
-        """What `_active_tasks` tells: the replications that run."""
+        """The entries of `_active_tasks`: the running replications."""
         return self._replications.tasks() if self._replications is not None else []
 
     async def delete_database(self, name: str) -> None:
@@ -198,7 +200,7 @@ class Couch:
         if name == "_replicator":
             self.replicator = None
         cleared = self.background(self._clear(opened, self.databases.delete(name)))
-        # An index is closed when the step of its update is done, for which a map function may take its time.
+        # An index is closed when the current step of its update is done, which may take long in a map function.
         if views is None or not views[1].updating:
             await asyncio.shield(cleared)
 
@@ -211,13 +213,13 @@ class Couch:
             await self.in_thread(shutil.rmtree, folder, True)
 
     async def close(self) -> None:
-        """End everything that runs, and close the files."""
+        """Stop everything that runs, and close the files."""
         if self._replications is not None:
             await self._replications.close()
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        # Scripts first: threads that wait for a script are let go.
+        # Scripts are closed first, so that threads that wait for one can end.
         if self._scripts is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._scripts.close)
         await self.updates.close()
@@ -226,6 +228,7 @@ class Couch:
         for _, views in self._views.values():
             views.close()
         self.databases.close()
+        self._folder.close()
 
 
 def _new_views(opened: OpenDatabase, scripts: Scripts) -> DatabaseViews:
@@ -239,17 +242,3 @@ def _new_views(opened: OpenDatabase, scripts: Scripts) -> DatabaseViews:
 def _no_extra(error: ImportError) -> Problem:
     return Problem(501, "not_implemented", f"Views need the extra 'embedded' ({error}).")
 
-
-def _identity(folder: Path | None) -> tuple[str, bytes]:
-    """The server's uuid and the secret of its cookies, kept in the folder."""
-    made = {"uuid": uuid.uuid4().hex, "secret": secrets.token_hex(32)}
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "server.json"
-        if path.exists():
-            made = json.loads(path.read_text(encoding="utf-8"))
-        else:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(made, file)
-    return made["uuid"], bytes.fromhex(made["secret"])

@@ -16,7 +16,7 @@ _FAULT: dict[str, Any] = {
     "required": ["pointer", "keyword", "detail"],
     "properties": {
         "pointer": {**_TEXT, "description": "The place in the body, as a JSON Pointer (RFC 6901)."},
-        "keyword": {**_TEXT, "description": "What it violates: a keyword of JSON dict[str, Any], or the like."},
+        "keyword": {**_TEXT, "description": "What it violates: a keyword of JSON Schema, or a word like one."},
         "detail": {**_TEXT, "description": "A sentence that says what would be valid."},
     },
 }
@@ -66,6 +66,11 @@ KINDS: dict[str, Kind] = {
     ),
     "if-match-required": Kind(428, "If-Match must name the revision that the change is meant for."),
     "invalid-credentials": Kind(401, "The credentials are malformed, wrong or expired."),
+    "invalid-document": Kind(
+        502,
+        "The stored document does not fit its model; see `errors`. It can be replaced and deleted.",
+        {"errors": {"type": "array", "items": _FAULT}},
+    ),
     "key-mismatch": Kind(400, "The key in the body differs from the key in the URL."),
     "malformed-body": Kind(400, "The body is not JSON, or is ambiguous JSON."),
     "malformed-entity-tag": Kind(400, "If-Match or If-None-Match is not a list of entity tags."),
@@ -85,7 +90,11 @@ KINDS: dict[str, Kind] = {
     "quota-exceeded": Kind(
         429, "Too many requests.", {"violated-policies": {"type": "array", "items": _TEXT}}, ("violated-policies",)
     ),
-    "refused-by-database": Kind(403, "The database refused this change."),
+    "refused-by-database": Kind(
+        403,
+        "The database refused this change.",
+        {"reason": {"description": "What the database's own check says, as JSON."}},
+    ),
     "revision-mismatch": Kind(412, "The document has another revision; GET it again."),
     "tampered-document": Kind(502, "The stored document is not what this service wrote."),
     "too-many-items": Kind(
@@ -98,12 +107,15 @@ KINDS: dict[str, Kind] = {
         {"errors": {"type": "array", "items": {**_FAULT, "required": ["pointer", "detail"]}}},
         ("errors",),
     ),
-    "unreadable-document": Kind(502, "The stored document does not fit its model."),
+    "unreadable-document": Kind(502, "The stored document cannot be decrypted."),
     "unsupported-version": Kind(502, "The stored document is of a version that this service does not know."),
     "validation": Kind(
         422,
         "The values do not satisfy the schema; see `errors`.",
-        {"errors": {"type": "array", "items": _FAULT}},
+        {
+            "errors": {"type": "array", "items": _FAULT, "maxItems": 100},
+            "more_errors": {"type": "integer", "description": "How many errors there are beyond those listed."},
+        },
         ("errors",),
     ),
 }

@@ -217,5 +217,5 @@ async def test_old_entries_are_read_again_and_an_idle_cache_ends(couch: Couch, d
 @pytest.mark.parametrize("name", ["content_bytes", "staleness", "age", "idle"])
 def test_a_limit_that_keeps_nothing_is_refused(name: str) -> None:
     """It would be a slow way to have no cache."""
-    with pytest.raises(ValueError, match="more than 0"):
+    with pytest.raises(ValueError, match="greater than 0"):
         ReadCache(**{name: 0})

@@ -60,7 +60,7 @@ class Clock:
         return self.now
 
 
-class Named(Policy):
+class OwnItems(Policy):
     """Whoever names themselves sees their own."""
 
     async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
@@ -84,7 +84,7 @@ async def items(database: Database) -> Store:
 @pytest.fixture
 async def ask(items: Store, serve: Serve) -> Client:
     """A client of the service."""
-    routes = [*resource("/items", Item, items), *resource("/own", Item, items, policy=Named())]
+    routes = [*resource("/items", Item, items), *resource("/own", Item, items, policy=OwnItems())]
     return await serve(Application(routes, policy=AllowAny()))
 
 
@@ -454,7 +454,7 @@ async def test_a_count_is_of_all_that_the_filters_leave(ask: Client) -> None:
         assert first["total"] == total, query
         if "next" in first:
             assert (await ask("GET", first["next"])).json["total"] == total
-        assert "total" not in (await ask("GET", f"/items?{query}&count=false")).json
+        assert (await ask("GET", f"/items?{query}&count=false")).json.keys() <= {"items", "next"}
 
 
 # ------------------------------------------------------------ limits of who may see what

@@ -1,8 +1,9 @@
-"""Writes of single documents, those of concurrent callers joined into `_bulk_docs`.
+"""Joins concurrent writes of single documents into `_bulk_docs`.
 
-Each keeps its own outcome: CouchDB writes the documents of one request each by itself. What it refuses as a whole
-because of one document is sent again in parts, until that document is alone. What became of a group whose answer was
-lost is not known of any of its documents, so each caller is told just that.
+Each keeps its own outcome: CouchDB writes the documents of one request each by itself. If it refuses a whole group
+because of one document, or if the answer is lost, nothing is known of any of the documents: some shards may have
+stored theirs. Each caller then gets that error with all of them `in_doubt`. Whoever can tell what is stored may send
+what is not with `Access.put_alone`.
 """
 
 from __future__ import annotations
@@ -15,38 +16,37 @@ from .. import names
 from ..bulk import failure
 from ..database import Database, WriteResult
 from ..scheduler import Grouping, GroupLimits, told
-from .reads import apart
 
 __all__ = ["GroupedWrites"]
 
 
 class _Text(NamedTuple):
-    """A document on its way."""
+    """A document that is being written, as JSON."""
 
     id: str
     content: bytes
 
 
 class GroupedWrites:
-    """Writes one document at a time; what is written meanwhile goes along.
+    """Writes one document at a time; concurrent writes share a request.
 
     Args:
-        database: where to write.
-        limits: how large groups become.
+        database: the database to write to.
+        limits: how large groups may become.
     """
 
     def __init__(self, database: Database, limits: GroupLimits) -> None:
         self._database = database
         # Two writes to one document never share a group: which of them came first would be CouchDB's choice.
-        self._grouping: Grouping[_Text, WriteResult] = Grouping(self._carry_out, limits, seconds=database.seconds)
+        self._grouping: Grouping[_Text, WriteResult] = Grouping(self._write, limits, seconds=database.seconds)
 
     async def put(self, document: Mapping[str, Any]) -> WriteResult:
-        """Creates a document, replaces the revision that it names, or with `_deleted` deletes it.
+        """Create a document, replace the revision that it names, or delete it if it has `_deleted`.
 
         Raises:
             Conflict: `_rev` is not the current revision, or is absent and the document is there.
             ValueError: it has no `_id`, or one that no document can have, or cannot be JSON.
-            CouchError: those of `Database.put`.
+            CouchError: those of `Database.put`; with `in_doubt` where it is about the whole group.
         """
         document_id = document.get("_id")
         if not isinstance(document_id, str):
@@ -58,15 +58,12 @@ class GroupedWrites:
         observer = self._database.server.observer
         return await (told(observer, "write", asked) if observer else asked)
 
-    async def _carry_out(self, texts: list[_Text]) -> Sequence[WriteResult | Exception]:
-        return await apart(texts, self._write)
-
-    async def _write(self, texts: list[_Text]) -> list[WriteResult | Exception]:
+    async def _write(self, texts: list[_Text]) -> Sequence[WriteResult | Exception]:
         contents = [each.content for each in texts]
         if observer := self._database.server.observer:
             observer.grouped("write", len(texts), sum(map(len, contents)))
         if len(texts) == 1 and len(texts[0].id) <= names.LONG_TEXT:
-            # What has no company goes as a plain PUT, which is quicker than a `_bulk_docs` of one.
+            # A lone document goes as a plain PUT, which is quicker than a `_bulk_docs` of one.
             return [await self._database.put_text(*texts[0])]
         results = await self._database.write_texts([each.id for each in texts], contents)
         return [

@@ -1,4 +1,4 @@
-"""Which document has which key: remembered, since a key never changes, and checked at each use."""
+"""Remembers which document has which key; a key never changes, but each use is checked."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["KeyMemory"]
 
 
 class KeyMemory:
-    """Ids of documents by model and key; what was used least recently is forgotten first.
+    """Remembers the ids of documents by model and key, and forgets first what was used least recently.
 
-    What it says is only where to look: the document can have been deleted, and its key given to another. So who
-    asks it reads the document, and asks the view where that does not bear the key any more.
+    A remembered id is only a hint: the document may have been deleted, and another one may have its key now. So the
+    caller reads the document, and asks the view if it no longer has the key.
 
     Args:
-        size: how many keys are remembered; one takes some 300 bytes. 0 remembers none.
+        size: how many keys to remember, of about 300 bytes each; 0 for none.
     """
 
     def __init__(self, size: int = 100_000) -> None:
@@ -38,7 +38,7 @@ class KeyMemory:
             self._ids[_place(cls, key)] = document_id
 
     def forget(self, cls: type[Model], key: Any) -> None:
-        """Do not look there any more."""
+        """Forget the document of this key."""
         self._ids.pop(_place(cls, key), None)
 
 

@@ -42,11 +42,16 @@ _INDEX = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <link rel="stylesheet" href="{base}/swagger-ui.css">
+<link rel="stylesheet" href="{base}/page.css">
 <link rel="icon" href="{base}/favicon-32x32.png">
 <script src="{base}/swagger-ui-bundle.js"></script>
 <script src="{base}/start.js"></script>
 </head>
 <body>
+<header>
+<a href="{home}">← {title}</a>
+<label><input type="checkbox" id="all-methods" autocomplete="off"> Show HEAD and OPTIONS</label>
+</header>
 <noscript>This page needs JavaScript; the API document is at <a href="{document}">{document}</a>.</noscript>
 <div id="docs" data-document="{document}"></div>
 </body>
@@ -58,8 +63,12 @@ _FILES = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "favicon-32x32.png": "image/png",
+    "page.css": "text/css; charset=utf-8",
     "start.js": "text/javascript; charset=utf-8",
 }
+
+# The files that are ours; the others come with Swagger UI.
+_OWN = {"page.css": "docs.css", "start.js": "docs.js"}
 
 # Packages that contain npm's `swagger-ui-dist`, and its folder in them. None of them is imported.
 _CARRIERS = (
@@ -102,7 +111,7 @@ class _Viewer:
         return self._pages.get(name)
 
     def _path(self, name: str) -> Path:
-        return Path(__file__).with_suffix(".js") if name == "start.js" else self._folder / name
+        return Path(__file__).with_name(_OWN[name]) if name in _OWN else self._folder / name
 
 
 class DocsPage(PageHandler):
@@ -126,6 +135,7 @@ def docs_routes(
     path: str = "/docs",
     document: str = "/openapi.json",
     title: str = "API",
+    home: str = "/",
     policy: Policy | None = None,
     assets: Path | str | None = None,
 ) -> list[URLSpec]:
@@ -137,6 +147,7 @@ def docs_routes(
         path: the path of the page; its files are below it.
         document: the path of the API document on this service.
         title: the title of the page.
+        home: the path on this service that the title links to.
         policy: who may see it; by default the application's policy. A browser opens a page with Basic credentials or a
           cookie, never with a bearer token: pass AllowAny() for those. The page reveals nothing; the document does.
         assets: a folder with the files of npm's `swagger-ui-dist`; by default the one in an installed package.
@@ -147,8 +158,8 @@ def docs_routes(
     folder = viewer_folder() if assets is None else Path(assets)
     parent, base = posixpath.split(path)
     # Relative, so that it works behind a proxy that puts the service below another path.
-    relative = posixpath.relpath(document, parent)
-    index = _INDEX.format(title=html.escape(title), base=html.escape(base), document=html.escape(relative))
+    places = {"base": base, "document": posixpath.relpath(document, parent), "home": posixpath.relpath(home, parent)}
+    index = _INDEX.format(title=html.escape(title), **{name: html.escape(place) for name, place in places.items()})
     options = {"viewer": _Viewer(index, folder), "policy": policy}
     return [
         URLSpec(re.escape(path), DocsPage, options),
