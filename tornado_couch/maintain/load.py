@@ -129,13 +129,13 @@ class _Service:
             **_authorization(parts),
             **load.headers,
         }
-        self.random = random.Random(load.seed)  # noqa: S311 - which document is no secret
+        self.random = random.Random(load.seed)  # noqa: S311 - the choice of a document is not a secret
         self.connections = [HTTPConnection(load.url) for _ in range(load.connections)]
         self.paths: list[str] = []
         self.tags: dict[str, str] = {}
 
     async def send(self, connection: HTTPConnection, method: str) -> Answer:
-        """One request of the mix."""
+        """Send one request of the mix."""
         if method == "POST" or not self.paths:
             return await self._sent(connection, "POST", self._path, self._body())
         path = self.random.choice(self.paths)
@@ -154,13 +154,13 @@ class _Service:
         location = answer.header("Location")
         if answer.status != HTTPStatus.CREATED or not location:
             text = answer.body[:500].decode("utf-8", "replace")
-            raise LoadFailed(f"POST was answered {answer.status}; give --body what the resource takes. {text}")
+            raise LoadFailed(f"POST was answered {answer.status}; pass a valid document with --body. {text}")
         path = urlsplit(urljoin(self._load.url, location)).path
         self.paths.append(path)
         self._note(path, answer)
 
     async def delete(self, path: str) -> None:
-        """Delete one of them again, if it is still there."""
+        """Delete one of these documents, if it still exists."""
         await self._sent(self.connections[0], "DELETE", path)
 
     async def _sent(
