@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import Field
 
-from tornado_couch import Count, CreatedOn, Indexed, Key, Model, UpdatedOn
+from tornado_couch import Count, CreatedOn, Indexed, Key, Model, UpdatedOn, assigned
 
 __all__ = ["Fruit", "Language"]
 
@@ -15,12 +15,12 @@ __all__ = ["Fruit", "Language"]
 class Fruit(Model, type="fruit_v1.0", key="fruit_id", indexes=[("color", "created_on")]):
     """A fruit; its key is the id that CouchDB assigns."""
 
-    fruit_id: Key
+    fruit_id: Key = assigned()
     name: Annotated[str, MaxLen(80)] = ""
     color: Annotated[str, MinLen(1), Indexed(), Field(examples=["green"])]
     weight: Annotated[int | None, Ge(0), Le(100_000)] = None  # grams
-    created_on: Annotated[CreatedOn, Indexed()]
-    updated_on: UpdatedOn
+    created_on: Annotated[CreatedOn, Indexed()] = assigned()
+    updated_on: UpdatedOn = assigned()
 
 
 class Language(

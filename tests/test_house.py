@@ -46,7 +46,9 @@ FLOORS: dict[str, list[str]] = {
     "tornado_couch.models": [
         "classification document_type merging pointers timestamps",
         "properties upgrades versions",
+        "forms",
         "declaration round_trip views",
+        "reading",
         "model",
         "design_document documents merger schema",
     ],

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .installation import ApplicationUser, Installer, install
     from .models import (
         Classification,
+        Computed,
         Count,
         CreatedOn,
         Encrypted,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         Timestamp,
         UpdatedOn,
         WriteOnly,
+        assigned,
         upgrade,
     )
     from .service import Configuration, serve
@@ -77,6 +79,7 @@ __all__ = [
     "Bounds",
     "Classification",
     "CollectionHandler",
+    "Computed",
     "Configuration",
     "CookieAuth",
     "Couch",
@@ -129,6 +132,7 @@ __all__ = [
     "UpdatedOn",
     "WriteOnly",
     "__version__",
+    "assigned",
     "docs_routes",
     "health_routes",
     "install",
@@ -149,8 +153,8 @@ _HOME = {
         " TornadoCouchError"
     ),
     "models": (
-        "Classification Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum Timestamp"
-        " UpdatedOn WriteOnly upgrade"
+        "Classification Computed Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum"
+        " Timestamp UpdatedOn WriteOnly assigned upgrade"
     ),
     "installation": "ApplicationUser Installer install",
     "service": "Configuration serve",

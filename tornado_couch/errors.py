@@ -44,6 +44,7 @@ TornadoCouchError
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 __all__ = [
     "AlreadyExists",
@@ -254,8 +255,12 @@ class InvalidDocument(ModelError):
 
     Attributes:
         document_id: the document's `_id`.
-        problems: what is wrong, each a dict of `pointer` and `detail`.
+        problems: what is wrong, each a dict of `pointer`, `keyword` and `detail`, without values of the document.
+        partial: the model with those properties that do fit, where it could be read so far; it has no attributes
+            for the others. What replaces or deletes the document works with it.
     """
+
+    partial: Any = None
 
     def __init__(self, message: str, document_id: str, problems: list[dict[str, str]] | None = None) -> None:
         super().__init__(message)

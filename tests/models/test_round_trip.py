@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import enum
 import ipaddress
+import json
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ from tornado_couch.models import (
     Model,
     Timestamp,
     body_problems,
+    body_schema,
     from_document,
     representation,
     to_document,
@@ -275,6 +277,14 @@ def test_an_integer_that_no_view_could_find_is_refused(number: int) -> None:
             to_document(made(x=number))
         assert to_document(made(x=2**53 - 1))["x"] == 2**53 - 1
     assert to_document(declare(int)(x=number))["x"] == number
+
+
+@pytest.mark.parametrize("annotation", [int, int | None, Annotated[int, Field(gt=3)], list[int]])
+def test_the_schema_says_which_integers_are_found(annotation: Any) -> None:
+    """A client learns the limits from the API document; where documents are not found by the property, it has none."""
+    found = json.dumps(body_schema(declare(annotation, indexed=True), "create"))
+    assert ('"maximum": 9007199254740991' in found) == (annotation != list[int])
+    assert "900719" not in json.dumps(body_schema(declare(annotation), "create"))
 
 
 # ---- what other programs put into nested models

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
@@ -13,6 +12,7 @@ from typing import Any
 import click
 
 from ..maintain.load import Load, run_load
+from ..service.event_loop import run
 from .options import FINDINGS, told
 from .report import Advance, progress
 
@@ -73,7 +73,7 @@ def load(url: str, as_json: bool, output: Path | None, plot: Path | None, **opti
     drawing = _plotting() if plot else None
     try:
         with progress("seconds") as advance:
-            result = asyncio.run(run_load(work, _advancing(advance, work.seconds)))
+            result = run(run_load(work, _advancing(advance, work.seconds)))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if output:

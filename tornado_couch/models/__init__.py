@@ -13,6 +13,7 @@ from .design_document import (
 )
 from .documents import (
     classes_of,
+    computed_values,
     from_document,
     is_of,
     is_outdated,
@@ -23,12 +24,14 @@ from .documents import (
     upgraded,
     validated,
 )
+from .forms import check_repaired, reading_partially
 from .merger import Merging, merge_rule
 from .merging.ancestry import MERGE_PROPERTY, Ancestry, Join, MergedBy, Plan, merge_record
 from .merging.rules import Merge, MergeRule
 from .model import DocumentType, Model, ModelInfo, model_info
 from .properties import (
     WRITE_PROPERTY,
+    Computed,
     CreatedOn,
     Generated,
     Indexed,
@@ -38,6 +41,7 @@ from .properties import (
     Timestamp,
     UpdatedOn,
     WriteOnly,
+    assigned,
     blind_index_member,
 )
 from .schema.at_rest import schema_at_rest
@@ -74,6 +78,7 @@ __all__ = [
     "Action",
     "Ancestry",
     "Classification",
+    "Computed",
     "Count",
     "CreatedOn",
     "DatabaseCheck",
@@ -104,13 +109,16 @@ __all__ = [
     "UpdatedOn",
     "Version",
     "WriteOnly",
+    "assigned",
     "beside",
     "blind_index_member",
     "body_problems",
     "body_schema",
     "bound_id",
+    "check_repaired",
     "classes_of",
     "collection_view",
+    "computed_values",
     "conflicts_design_document",
     "database_check",
     "deleted_on",
@@ -130,6 +138,7 @@ __all__ = [
     "partition_of",
     "partition_problem",
     "partition_view",
+    "reading_partially",
     "reduction_view",
     "replaced",
     "representation",

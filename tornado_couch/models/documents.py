@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -9,14 +10,18 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import InvalidDocument, UnsupportedVersion, ValidationFailed
 from .classification import Classification, StoredHash
+from .forms import Held, Unfit, partial_model
 from .model import DocumentType, Model, ModelInfo, model_info
 from .pointers import json_pointer, path_within, shortened
-from .properties import blind_index_member
+from .properties import Property, blind_index_member
+from .round_trip import same
 from .timestamps import utc_now
 from .upgrades import Upgrade, apply_upgrades, classes_before, upgrades_between
+from .views.sort_keys import EXACT
 
 __all__ = [
     "classes_of",
+    "computed_values",
     "from_document",
     "is_of",
     "is_outdated",
@@ -30,7 +35,6 @@ __all__ = [
 
 M = TypeVar("M", bound=Model)
 
-_EXACT = 2**53 - 1  # the largest integer that a JavaScript number holds exactly
 _MOST_COMPARED = 40_000  # pairs of items in one list
 Document = dict[str, Any]
 
@@ -51,19 +55,35 @@ def from_document(cls: type[M], document: Document) -> M:
         InvalidDocument: it is of another type, its properties do not fit the model, or an upgrade failed.
     """
     current = upgraded(cls, document)
-    known = {name: current[name] for name in model_info(cls).properties if name in current}
+    known = {name: current[name] for name in model_info(cls).given if name in current}
     try:
-        model = cls.model_validate(known)
+        model: M = model_info(cls).reading.read(known)
     except ValidationError as error:
-        problems = _faults(error, known)
         # No `from error`: its text holds the document's values.
-        raise InvalidDocument(
-            f"a stored document does not fit {cls.__name__}: {problems}", document.get("_id", ""), problems
-        ) from None
+        raise _invalid(cls, error, document, current) from None
+    return _identified(model, document)
+
+
+def _identified(model: M, document: Document) -> M:
     model._id = document.get("_id")
     model._rev = document.get("_rev")
     model._stored = document
     return model
+
+
+def _invalid(cls: type[Model], error: ValidationError, document: Document, current: Document) -> InvalidDocument:
+    """The error for a document that does not fit, with what can be read of it all the same."""
+    info, problems = model_info(cls), _faults(error, current)
+    places = " and ".join(sorted({each["pointer"] or "the whole of it" for each in problems}))
+    invalid = InvalidDocument(
+        f"a stored document does not fit {cls.__name__}: {places}", document.get("_id", ""), problems
+    )
+    values = {name: current[name] for name in info.properties if name in current}
+    faulty = {each["loc"][0] for each in error.errors(include_url=False, include_input=False) if each["loc"]}
+    model, wrong = partial_model(cls, info.given, info.reading.fields, values, faulty)
+    model._unfit = Unfit(invalid, values, wrong)
+    invalid.partial = _identified(model, document)
+    return invalid
 
 
 def upgraded(cls: type[Model], document: Document) -> Document:
@@ -143,10 +163,13 @@ def to_document(model: Model, stored: Document | None = None) -> Document:
     document["type"] = _written_type(info, stored)
     document.update(_properties(model, info))
     _check_exact(info, document)
-    _carry_unknown(model, document, stored)
+    if model._unfit is None:  # otherwise the properties are as they are stored
+        _carry_unknown(model, document, stored)
     for name, value in stored.items():
         # Of CouchDB's own members only the attachments are part of what is written.
-        if name not in info.properties and name != "type" and (not name.startswith("_") or name == "_attachments"):
+        if name in info.properties or name in info.shown or name == "type":
+            continue
+        if not name.startswith("_") or name == "_attachments":
             document[name] = value
     return document
 
@@ -159,8 +182,8 @@ def _check_exact(info: ModelInfo, document: Document) -> None:
     """
     for name in info.indexed:
         for value in _numbers(document.get(name)):
-            if abs(value) > _EXACT:
-                detail = f"Must lie between -{_EXACT} and {_EXACT}, since documents are found by it."
+            if abs(value) > EXACT:
+                detail = f"Must lie between -{EXACT} and {EXACT}, since documents are found by it."
                 keyword = "maximum" if value > 0 else "minimum"
                 raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": keyword, "detail": detail}])
     for name, each in info.sort_keys.items():
@@ -185,10 +208,21 @@ def _written_type(info: ModelInfo, stored: Document) -> str:
 
 
 def _properties(model: Model, info: ModelInfo) -> Document:
-    values = model.model_dump(mode="json", by_alias=True, warnings=False)
-    return {
-        name: values[name] for name, each in info.properties.items() if not (each.optional and values[name] is None)
-    }
+    if model._unfit is not None:
+        return dict(model._unfit.values)
+    return _present(info.write(model), info.properties)
+
+
+def _present(values: Document, properties: dict[str, Property]) -> Document:
+    """The values of some properties, without what is None by default."""
+    return {name: values[name] for name, each in properties.items() if not (each.optional and values[name] is None)}
+
+
+def computed_values(model: Model) -> Document:
+    """The values of the computed properties that are stored, by their names in JSON."""
+    info = model_info(type(model))
+    computed = {name: each for name, each in info.properties.items() if each.computed}
+    return _present(info.write(model), computed) if computed else {}
 
 
 def _carry_unknown(model: BaseModel, written: Document, stored: Document) -> None:
@@ -206,6 +240,7 @@ def _carry_within(inner: Any, after: Any, before: Any) -> None:
         if isinstance(before, dict) and isinstance(after, dict):
             _carry_unknown(inner, after, before)
             known = {each.alias or name for name, each in type(inner).model_fields.items()}
+            known |= {each.alias or name for name, each in type(inner).model_computed_fields.items()}
             after.update({name: value for name, value in before.items() if name not in known})
     elif isinstance(inner, dict) and isinstance(before, dict) and isinstance(after, dict):
         for value, name in zip(inner.values(), after, strict=False):  # a dictionary is written in its own order
@@ -248,9 +283,11 @@ def _agree(item: Any, other: Any) -> bool:
 
 
 def representation(model: Model) -> Document:
-    """What a client may see: the model's properties without the write-only ones."""
+    """What a client may see: the model's properties, computed ones included, without the write-only ones."""
     info = model_info(type(model))
-    return {name: value for name, value in _properties(model, info).items() if not info.properties[name].write_only}
+    if model._unfit is not None:
+        return {name: value for name, value in model._unfit.values.items() if name in info.visible}
+    return _present(info.show(model), info.visible)
 
 
 def validated(cls: type[M], values: Document) -> M:
@@ -270,22 +307,35 @@ def replaced(current: M, body: Document) -> M:
 
     What is omitted is gone; kept are the identity, the key, read-only properties, and write-only
     ones that the body leaves out: who sends back what was read cannot have seen them. Where a model keeps its
-    history, what was read may be an earlier version: its time stamps are ignored.
+    history, what was read may be an earlier version: its time stamps are ignored. So are computed properties, whose
+    values follow from the others.
 
     Raises:
         ValidationFailed: a read-only property has another value than now, or values do not fit.
     """
-    info = model_info(type(current))
+    info, unfit = model_info(type(current)), current._unfit
     now = _properties(current, info)
-    read_only = [name for name, each in info.properties.items() if each.read_only and name in body]
+    read_only = [name for name, each in info.given.items() if each.read_only and name in body]
     changed = [name for name in read_only if body[name] != now.get(name) and not _is_earlier(info, name)]
     if changed:
         raise ValidationFailed([_read_only(name) for name in changed])
-    values = {name: body[name] for name in info.properties if name in body}
-    for name, each in info.properties.items():
+    values = {name: body[name] for name in info.given if name in body}
+    for name, each in info.given.items():
+        if unfit is not None and each.attribute in unfit.wrong and each != info.key:
+            if each.read_only:
+                values.pop(name, None)  # nobody could send another value
+            continue
         if name in now and (each.read_only or each == info.key or (each.write_only and name not in body)):
-            held = getattr(current, each.attribute)
+            held = getattr(current, each.attribute, None)
             values[name] = held if isinstance(held, StoredHash) else now[name]
+    unchanged = [name for name in values if name in now and same(values[name], now[name])]
+    if info.reading.judged_whole and unfit is None and len(unchanged) == len(values) == len(now.keys() & info.given):
+        return current.model_copy(deep=True)
+    # Validators judge what comes in, and this was judged when it came.
+    for name in unchanged:
+        attribute = info.given[name].attribute
+        if attribute in info.reading.judged and attribute in current.__dict__:
+            values[name] = Held(copy.deepcopy(current.__dict__[attribute]))
     new = validated(type(current), values)
     new._id, new._rev, new._stored = current._id, current._rev, current._stored
     return new
@@ -322,5 +372,7 @@ def stamped(model: M, *, new: bool, now: Any = utc_now) -> M:
     moment = now()
     for each in model_info(type(model)).properties.values():
         if each.stamp and (new or not each.stamp.once):
-            setattr(model, each.attribute, moment)
+            # Not by `setattr`, which would run the model's validators on what is there already.
+            model.__dict__[each.attribute] = moment
+            model.__pydantic_fields_set__.add(each.attribute)
     return model

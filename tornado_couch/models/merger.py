@@ -110,8 +110,8 @@ class Merging:
     def _units(self) -> dict[str, _Unit]:
         """What is merged, by the first name of each; what the model does not know goes by the rule of all."""
         found: dict[str, _Unit] = {}
-        taken: set[str] = set()
-        for name, each in self._info.properties.items():
+        taken = {*self._info.properties, *self._info.shown}  # what is computed is not merged
+        for name, each in self._info.given.items():
             names = (name, each.index_member) if each.blind else (name,)
             found[name] = _Unit(names, merge_rule(self._info, each), self._info.adapters[name].validate_python)
             taken.update(names)

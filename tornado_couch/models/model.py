@@ -10,9 +10,10 @@ from dataclasses import field as with_default
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, NamedTuple, cast
+from typing import Annotated, Any, ClassVar, NamedTuple, cast, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, PrivateAttr, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr, TypeAdapter
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticUndefined
 
 from ..errors import ModelDefinitionError
@@ -25,8 +26,10 @@ from .declaration import (
     without_secrets,
 )
 from .document_type import DocumentType
-from .properties import Property
-from .round_trip import check_options, check_order, check_round_trip
+from .forms import Fields, Write, computed_properties, fields_of, shower, writer
+from .properties import Property, assigned
+from .reading import Reading, check_whole, reading
+from .round_trip import check_described, check_options, check_order, check_round_trip
 from .timestamps import format_timestamp, with_sortable_datetimes
 from .upgrades import Upgrade, collect_upgrades, is_hidden
 from .views.indexes import Index, make_indexes
@@ -45,7 +48,7 @@ class ModelInfo:
 
     Attributes:
         type: the `type` its documents are written with.
-        properties: by the name in JSON, in the order of declaration.
+        properties: those that documents hold, by the name in JSON, in the order of declaration; computed ones last.
         key: the property that names a document in a URL; None where the document id does.
         unique: the document id is a function of the key, so that no two documents share one.
         adapters: read and write single properties, by the name in JSON.
@@ -57,6 +60,10 @@ class ModelInfo:
         soft_delete: a deletion only marks a document.
         partition: the property whose value every document's id begins with.
         sort_keys: what stands in the views for values that do not sort as they are stored.
+        shown: computed properties that clients see and documents do not hold, by the name in JSON.
+        reading: makes a model of stored values.
+        write: turns a model into the values that are stored, by the name in JSON.
+        show: turns a model into the values that it has in Python, those that are computed included.
     """
 
     type: DocumentType
@@ -64,6 +71,9 @@ class ModelInfo:
     key: Property | None
     unique: bool
     adapters: dict[str, TypeAdapter[Any]]
+    reading: Reading
+    write: Write
+    show: Write
     defaults: dict[str, Any] = with_default(default_factory=dict)
     indexes: tuple[Index, ...] = ()
     reductions: dict[str, Reduction] = with_default(default_factory=dict)
@@ -72,12 +82,23 @@ class ModelInfo:
     soft_delete: bool = False
     partition: Property | None = None
     sort_keys: dict[str, SortKey] = with_default(default_factory=dict)
+    shown: dict[str, Property] = with_default(default_factory=dict)
 
     @cached_property
     def indexed(self) -> frozenset[str]:
         """The names in JSON of all properties that stand in views; looked at for each write."""
         grouped = [name for each in self.reductions.values() for name in (*each.by, each.of) if name]
         return frozenset([*grouped, *(name for index in self.indexes for name in index.properties)])
+
+    @cached_property
+    def given(self) -> dict[str, Property]:
+        """The properties that are read from documents and bodies, by the name in JSON: those that are not computed."""
+        return {name: each for name, each in self.properties.items() if not each.computed}
+
+    @cached_property
+    def visible(self) -> dict[str, Property]:
+        """The properties that clients see, by the name in JSON."""
+        return {**{name: each for name, each in self.properties.items() if not each.write_only}, **self.shown}
 
     @property
     def restorable(self) -> bool:
@@ -167,14 +188,15 @@ class ModelInfo:
         return key if self.key_text(key) == text else None
 
 
+@dataclass_transform(kw_only_default=True, field_specifiers=(Field, PrivateAttr, assigned))
 class Model(BaseModel):
     """The base of a user's models.
 
         class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
-            fruit_id: Key
+            fruit_id: Key = assigned()
             color: Annotated[str, MinLen(1), Indexed()]
-            created_on: CreatedOn
-            updated_on: UpdatedOn
+            created_on: CreatedOn = assigned()
+            updated_on: UpdatedOn = assigned()
 
     Class arguments:
         type: NAME_vMAJOR.MINOR. A class without one is a base for others and cannot be stored.
@@ -211,6 +233,8 @@ class Model(BaseModel):
     _rev: str | None = PrivateAttr(default=None)
     # The stored document this was read from: what the model does not know is written back from it.
     _stored: dict[str, Any] = PrivateAttr(default_factory=dict)
+    # Set while some of what is stored does not fit; see `forms.partial`.
+    _unfit: Any = PrivateAttr(default=None)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # Pydantic hands the class arguments to both hooks; only the later one sees the fields.
@@ -289,7 +313,7 @@ def _private(name: str) -> property:
     return property(lambda model: model.__pydantic_private__[name])
 
 
-for _name in ("_id", "_rev", "_stored"):
+for _name in ("_id", "_rev", "_stored", "_unfit"):
     setattr(Model, _name, _private(_name))
 
 
@@ -324,28 +348,30 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
     document_type = DocumentType.parse(type_text)
     if document_type is None:
         raise ModelDefinitionError(f'{cls.__name__}: type {type_text!r} is not NAME_vMAJOR.MINOR, such as "fruit_v1.0"')
-    properties, reductions = _properties(cls), declared.reductions
+    fields, reductions = fields_of(cls), declared.reductions
+    properties, shown = _properties(cls, fields)
     named = _key_property(cls, properties, declared.key, declared.unique)
     _check_keeping(cls, declared)
-    adapters = {name: _adapter(cls, each) for name, each in properties.items()}
+    adapters = {name: _adapter(fields[each.attribute]) for name, each in (properties | shown).items()}
     composites = [columns if isinstance(columns, str) else tuple(columns) for columns in declared.indexes]
     grouped = [*composites, *((*each.by, each.of or "") for each in reductions.values())]
     check_classifications(
         cls.__name__,
         properties,
-        cls.model_fields,
+        fields,
         adapters,
         key=named,
         grouped=grouped,
         demanded=cls.__classified__,
     )
-    hidden = [name for name in properties if is_hidden(name)]
+    hidden = [name for name in (*properties, *shown) if is_hidden(name)]
     if hidden:
         raise ModelDefinitionError(
             f"{cls.__name__}: a property cannot be called {hidden[0]!r} in JSON: names that begin so are this"
             " package's own. Give it another name or alias."
         )
-    check_round_trip(cls.__name__, properties, cls.model_fields, adapters, cls.model_config)
+    write = writer(cls, [each.attribute for each in properties.values() if each.computed])
+    read = _reading(cls, properties, fields, adapters, write)
     sort_keys = {
         name: found
         for name, each in properties.items()
@@ -354,14 +380,17 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
     identifying = {declared.partition, named.name if named else None}
     _check_order(cls, properties, adapters, identifying, grouped, sort_keys)
     check_reductions(cls.__name__, reductions, properties, adapters)
-    check_merge_rules(cls.__name__, properties, cls.model_fields, adapters, named)
+    check_merge_rules(cls.__name__, properties, fields, adapters, named)
     return ModelInfo(
         document_type,
         properties,
         named,
         declared.unique or (declared.history and named is not None and not named.generated),
         adapters,
-        _defaults(cls, properties, adapters),
+        read,
+        write,
+        shower(cls),
+        _defaults(fields, properties, adapters),
         make_indexes(cls.__name__, document_type.name, properties, named, composites, sort_keys),
         dict(reductions),
         collect_upgrades(cls, document_type, declared.upgrades),
@@ -369,6 +398,7 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         declared.soft_delete,
         check_partition(cls.__name__, declared.partition, properties, unique=declared.unique, history=declared.history),
         sort_keys,
+        shown,
     )
 
 
@@ -393,6 +423,30 @@ def _check_order(
     check_order(cls.__name__, adapters, protected, use="cannot be searched by", equality_only=True)
 
 
+def _reading(
+    cls: type[Model],
+    properties: Mapping[str, Property],
+    fields: Mapping[str, FieldInfo],
+    adapters: Mapping[str, TypeAdapter[Any]],
+    write: Write,
+) -> Reading:
+    """How a model is read, once it is certain that it reads back as it was stored."""
+    given = {name: each for name, each in properties.items() if not each.computed}
+    own = Fields(cls, cls.__pydantic_core_schema__, write)
+    if own.written_whole:
+        raise ModelDefinitionError(
+            f"{cls.__name__}: with a model_serializer documents would not hold what the properties say; write a"
+            " computed_field for what is to be shown besides, and override the handler's show() for another form"
+        )
+    singly = {name: own[each.attribute] for name, each in given.items()}
+    check_round_trip(cls.__name__, properties, fields, adapters, singly, cls.model_config)
+    check_described(cls, given, singly)
+    found = reading(cls, given, write)
+    if found.judged_whole:
+        check_whole(cls, given, found, write)
+    return found
+
+
 def _check_keeping(cls: type[Model], declared: _Declared) -> None:
     """Refuse what cannot go together with `history`."""
     if not declared.history:
@@ -410,10 +464,10 @@ def _check_keeping(cls: type[Model], declared: _Declared) -> None:
 
 
 def _defaults(
-    cls: type[Model], properties: Mapping[str, Property], adapters: Mapping[str, TypeAdapter[Any]]
+    fields: Mapping[str, FieldInfo], properties: Mapping[str, Property], adapters: Mapping[str, TypeAdapter[Any]]
 ) -> dict[str, Any]:
     """The defaults that are the same for every document; one that is made anew each time is none."""
-    values = {name: cls.model_fields[each.attribute].default for name, each in properties.items()}
+    values = {name: fields[each.attribute].default for name, each in properties.items()}
     return {
         name: adapters[name].dump_python(value, mode="json", warnings=False)
         for name, value in values.items()
@@ -421,27 +475,31 @@ def _defaults(
     }
 
 
-def _adapter(cls: type[Model], declared: Property) -> TypeAdapter[Any]:
-    field = cls.model_fields[declared.attribute]
+def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
     annotation: Any = field.annotation
     annotated: Any = Annotated  # for a type checker its parts must be written out
     parts = (annotation, *field.metadata)
     return TypeAdapter(annotated[parts] if field.metadata else annotation)
 
 
-def _properties(cls: type[Model]) -> dict[str, Property]:
-    found: dict[str, Property] = {}
-    for attribute, field in cls.model_fields.items():
-        each = Property.declared(attribute, field.alias, field.metadata, field.default)
+def _properties(cls: type[Model], fields: Mapping[str, FieldInfo]) -> tuple[dict[str, Property], dict[str, Property]]:
+    """The properties that documents hold, and those that are only shown, by the name in JSON."""
+    declared = [
+        Property.declared(attribute, field.alias, field.metadata, field.default)
+        for attribute, field in cls.model_fields.items()
+    ]
+    stored: dict[str, Property] = {}
+    shown: dict[str, Property] = {}
+    for each in (*declared, *computed_properties(cls, fields)):
         if each.name == "type" or each.name.startswith("_"):
             raise ModelDefinitionError(
                 f"{cls.__name__}: a property cannot be called {each.name!r} in JSON: `type` holds the document's"
                 " type, and names with a leading underscore are CouchDB's. Give it another name or alias."
             )
-        if each.name in found:
+        if each.name in stored or each.name in shown:
             raise ModelDefinitionError(f"{cls.__name__}: two properties are called {each.name!r} in JSON")
-        found[each.name] = each
-    return found
+        (stored if each.stored else shown)[each.name] = each
+    return stored, shown
 
 
 def _key_property(cls: type[Model], properties: dict[str, Property], key: str | None, unique: bool) -> Property | None:
@@ -456,4 +514,8 @@ def _key_property(cls: type[Model], properties: dict[str, Property], key: str | 
         raise ModelDefinitionError(f"{cls.__name__}: there is no property called {key!r} to be the key")
     if unique and properties[key].generated:
         raise ModelDefinitionError(f"{cls.__name__}: a key that CouchDB gives is unique already; drop `unique`")
+    if properties[key].computed:
+        raise ModelDefinitionError(
+            f"{cls.__name__}: the key {key!r} names a document for good, so it cannot be computed"
+        )
     return properties[key]

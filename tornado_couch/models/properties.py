@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, PlainSerializer
 
@@ -18,6 +18,7 @@ from .timestamps import format_timestamp
 
 __all__ = [
     "WRITE_PROPERTY",
+    "Computed",
     "CreatedOn",
     "Generated",
     "Indexed",
@@ -28,6 +29,7 @@ __all__ = [
     "Timestamp",
     "UpdatedOn",
     "WriteOnly",
+    "assigned",
     "blind_index_member",
 ]
 
@@ -38,6 +40,15 @@ WRITE_PROPERTY = "tornado_couch_write"
 @dataclass(frozen=True)
 class Indexed:
     """The property has a view of its own, so that documents can be found and sorted by it."""
+
+
+@dataclass(frozen=True)
+class Computed:
+    """The value of a `computed_field` is stored, anew at each write, so that an index can have it.
+
+    It belongs into the return type: `def total(self) -> Annotated[int, Computed(), Indexed()]`. Without it clients
+    see the value, and the database does not hold it.
+    """
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,18 @@ else:
     Key = Annotated[str, Generated(), Field(default=None)]
 
 
+def assigned(*, init: Literal[False] = False) -> Any:  # noqa: ARG001 - read by type checkers (PEP 681)
+    """The default of a property that the store sets when it writes the document: a generated key, or a time stamp.
+
+        fruit_id: Key = assigned()
+        created_on: CreatedOn = assigned()
+
+    It tells type checkers that the constructor does not take the property. Without it everything works in the same
+    way, but a checker misses the property in `Fruit(color="red")`.
+    """
+    return Field(default=None)
+
+
 def blind_index_member(name: str) -> str:
     """The member of a stored document that holds the blind index of a property."""
     return f"{name}_blind_index"
@@ -100,6 +123,8 @@ class Property:
         optional: its default is None; None is then not stored at all.
         classification: how it is protected where it is stored; None where nobody said.
         merge: what becomes of it where several leaves changed it; None where nobody said.
+        computed: the model computes it from its other properties.
+        stored: documents hold it, which only a computed property may not be.
     """
 
     attribute: str
@@ -112,6 +137,8 @@ class Property:
     optional: bool
     classification: Classification | None = None
     merge: MergeRule | None = None
+    computed: bool = False
+    stored: bool = True
 
     @property
     def blind(self) -> bool:
@@ -139,7 +166,9 @@ class Property:
         return self.write_only
 
     @classmethod
-    def declared(cls, attribute: str, alias: str | None, metadata: list[Any], default: object) -> Property:
+    def declared(
+        cls, attribute: str, alias: str | None, metadata: list[Any], default: object, *, computed: bool = False
+    ) -> Property:
         """The property that a pydantic field declares with these `Annotated` markers."""
         kinds = {type(marker): marker for marker in metadata}
         classification = next((each for each in metadata if isinstance(each, Classification)), None)
@@ -148,7 +177,7 @@ class Property:
         return cls(
             attribute=attribute,
             name=alias or attribute,
-            read_only=ReadOnly in kinds or generated or stamp is not None,
+            read_only=ReadOnly in kinds or generated or stamp is not None or computed,
             write_only=WriteOnly in kinds or (classification is not None and classification.hidden),
             indexed=Indexed in kinds or (classification is not None and classification.blind_index is not None),
             generated=generated,
@@ -156,4 +185,6 @@ class Property:
             optional=default is None,
             classification=classification,
             merge=next((each for each in metadata if isinstance(each, MergeRule)), None),
+            computed=computed,
+            stored=not computed or Computed in kinds,
         )

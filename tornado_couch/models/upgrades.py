@@ -1,7 +1,7 @@
 """Upgrades: functions that make a document of one version of its type one of a later version; pure.
 
     class Fruit(Model, type="fruit_v2.0", key="fruit_id"):
-        fruit_id: Key
+        fruit_id: Key = assigned()
         color: str
 
         @upgrade("fruit_v1.0", to="fruit_v1.1")

@@ -31,7 +31,7 @@ from ..errors import (
     ValidationFailed,
 )
 from ..models import Model, ModelInfo, collection_view, is_of, model_info, stamped
-from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, called, changed
+from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, called, changed, partially
 from .protection.conversion import Conversion, in_partition
 from .protection.signatures import Guard
 from .reading.reader import Reader
@@ -139,7 +139,7 @@ class BulkWriter(Generic[M]):
                 raise document
             if document is None:
                 raise DocumentNotFound(f"there is no {self._info.type.name} with that key")
-            current = await self._conversion.from_store(self._cls, document)
+            current = await partially(self._conversion.from_store(self._cls, document))
             await called(operation.check, current)
             if operation.expected is not None and not operation.expected(current._rev or ""):
                 raise RevisionMismatch("the document has another revision", current._rev)

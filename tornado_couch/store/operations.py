@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ..errors import RevisionMismatch
-from ..models import Model
+from ..errors import InvalidDocument, RevisionMismatch
+from ..models import Model, check_repaired, reading_partially
 
 __all__ = [
     "Change",
@@ -21,6 +21,7 @@ __all__ = [
     "called",
     "changed",
     "expect",
+    "partially",
 ]
 
 M = TypeVar("M", bound=Model)
@@ -90,11 +91,27 @@ class Deletion(Generic[M]):
 Operation = Creation[M] | Update[M] | Deletion[M]
 
 
+async def partially(read: Awaitable[M]) -> M:
+    """What is read, or as much of it as fits the model: enough to replace or delete the document.
+
+    Raises:
+        InvalidDocument: nothing of it can be read, since it is of a version that is not known.
+    """
+    try:
+        return await read
+    except InvalidDocument as error:
+        if error.partial is None:
+            raise
+        model: M = error.partial
+        return model
+
+
 async def called(check: Check[M] | None, model: M) -> None:
     """Call a check, if there is one; what it raises is passed on."""
-    result = check(model) if check else None
-    if inspect.isawaitable(result):
-        await result
+    with reading_partially(model._unfit):
+        result = check(model) if check else None
+        if inspect.isawaitable(result):
+            await result
 
 
 def expect(expected: Expectation | None, current: Model) -> None:
@@ -112,10 +129,15 @@ async def changed(change: Change[M], current: M) -> M:
 
     Raises:
         ValueError: the change gave the model another key.
+        InvalidDocument: the stored document does not fit the model, and the change did not mend that.
     """
-    identity, key, stored = (current._id, current._rev), current._key, current._stored
-    made = change(current)
-    result = (await made if inspect.isawaitable(made) else made) or current
+    with reading_partially(current._unfit):
+        identity, key, stored = (current._id, current._rev), current._key, current._stored
+        made = change(current)
+        result = (await made if inspect.isawaitable(made) else made) or current
+    if result._unfit is not None:
+        check_repaired(result, result._unfit)
+        result._unfit = None
     if result._key != key:
         raise ValueError("a change cannot give a document another key; create another document")
     result._id, result._rev = identity

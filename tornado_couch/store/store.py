@@ -14,7 +14,7 @@ from ..models import Model, is_deleted, model_info, utc_now
 from ..security import Scheme
 from .conflicts.reconcile import Reconciliation
 from .lifecycle import Lifecycles
-from .operations import Change, Check, Expectation, Operation, called, changed, expect
+from .operations import Change, Check, Expectation, Operation, called, changed, expect, partially
 from .protection.conversion import Conversion
 from .protection.properties import Protection
 from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification
@@ -451,18 +451,18 @@ class Store:
         """
 
         async def attempt() -> M:
-            current = await self._lifecycles.of(cls).get(cls, key, deleted=None, fresh=True)
+            current = await partially(self._lifecycles.of(cls).get(cls, key, deleted=None, fresh=True))
             if not is_deleted(model_info(cls), current._stored):
                 raise DocumentExists(f"the {model_info(cls).type.name} with that key is not deleted")
             await called(check, current)
             expect(expected, current)
-            model = current if change is None else await changed(change, current)
+            model = await changed(change or _as_it_was, current)
             return await self._lifecycles.of(cls).restore(model)
 
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
 
     async def _latest(self, cls: type[M], key: Any, *, conflicts: bool = False) -> M:
-        return await self._lifecycles.of(cls).get(cls, key, fresh=True, conflicts=conflicts)
+        return await partially(self._lifecycles.of(cls).get(cls, key, fresh=True, conflicts=conflicts))
 
     async def _checked(
         self, cls: type[M], key: Any, check: Check[M] | None, expected: Expectation | None, *, conflicts: bool = False
@@ -492,3 +492,7 @@ class Store:
         raise RetriesExhausted(
             f"every one of {self.retry.attempts} tries met a conflict; nothing was written", self.retry.attempts
         )
+
+
+def _as_it_was(_: Model) -> None:
+    """Change nothing."""

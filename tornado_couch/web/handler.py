@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from tornado.web import RequestHandler, stream_request_body
 
 from ..errors import ValidationFailed
 from ..models import Action as Write
 from ..models import Model, body_problems, deleted_on, representation
+from ..store import Store
 from .access import Policy, Principal
 from .action import ACTIONS, Action
 from .admission import Admission
@@ -29,7 +30,7 @@ from .http import (
 )
 from .problems import Problem, implemented_methods, log_problem, send_problem, write_problem
 from .query import CursorCodec, Projection
-from .resources import Resource
+from .resources import M, Resource
 
 if TYPE_CHECKING:
     from .openapi.operation import ApiOperation
@@ -41,8 +42,11 @@ _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @stream_request_body
-class ResourceHandler(RequestHandler):
+class ResourceHandler(RequestHandler, Generic[M]):
     """The base of the handlers of a mounted resource. Mixins add the actions.
+
+    The model can be named, as in `ResourceHandler[Fruit]` and `CreateMixin[Fruit]`: type checkers then know what the
+    `perform_…` methods take and return.
 
     A class that has an action, which is a method of the name that the table in `web/action.py` has for it, answers
     the HTTP method that the action stands for: `list` and `retrieve` answer GET and HEAD, `create` answers POST, and
@@ -62,7 +66,7 @@ class ResourceHandler(RequestHandler):
 
     _actions: ClassVar[dict[str, Action]] = {}  # by HTTP method
 
-    resource: Resource[Any]
+    resource: Resource[M]
     principal: Principal | None = None
     projection: Projection | None = None
     admission: Admission = None  # type: ignore[assignment]  # only until `initialize`
@@ -96,7 +100,7 @@ class ResourceHandler(RequestHandler):
         if describe is not None:
             describe(operation)
 
-    def initialize(self, resource: Resource[Any]) -> None:
+    def initialize(self, resource: Resource[M]) -> None:
         """Store the route's options."""
         self.resource = resource
         self.admission = Admission(self, resource)
@@ -253,19 +257,20 @@ class ResourceHandler(RequestHandler):
     # ------------------------------------------------------------ what actions use
 
     @property
-    def store(self) -> Any:
+    def store(self) -> Store:
         """The store that the `perform_…` hooks write to; in a request for many, writes to it leave together."""
-        return self.resource.store if self._gathering is None else self._gathering
+        gathering: Store | None = self._gathering
+        return self.resource.store if gathering is None else gathering
 
     def event(self, action: str) -> Event:
         """Return the event that the hooks are called with."""
         return Event(action, self.resource.model, self.resource.store, self.principal, self.request)
 
-    def show(self, model: Model) -> dict[str, Any]:
+    def show(self, model: M, /) -> dict[str, Any]:
         """Return a model as a client sees it; override this to add what is computed."""
         return representation(model)
 
-    async def item(self, model: Model, action: str = "list") -> dict[str, Any]:
+    async def item(self, model: M, action: str = "list") -> dict[str, Any]:
         """Return a model as an item of a collection."""
         shown = {
             "_href": self.resource.href(model._key),
@@ -309,7 +314,7 @@ class ResourceHandler(RequestHandler):
         log_problem(self, typ, value, tb)
 
 
-def _plain_body(handler: ResourceHandler) -> Body:
+def _plain_body(handler: Any) -> Body:
     return Body(handler, handler.resource.limits)
 
 

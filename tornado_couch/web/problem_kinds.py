@@ -66,6 +66,11 @@ KINDS: dict[str, Kind] = {
     ),
     "if-match-required": Kind(428, "If-Match must name the revision that the change is meant for."),
     "invalid-credentials": Kind(401, "The credentials are malformed, wrong or expired."),
+    "invalid-document": Kind(
+        502,
+        "The stored document does not fit its model; see `errors`. It can be replaced and deleted.",
+        {"errors": {"type": "array", "items": _FAULT}},
+    ),
     "key-mismatch": Kind(400, "The key in the body differs from the key in the URL."),
     "malformed-body": Kind(400, "The body is not JSON, or is ambiguous JSON."),
     "malformed-entity-tag": Kind(400, "If-Match or If-None-Match is not a list of entity tags."),
@@ -98,7 +103,7 @@ KINDS: dict[str, Kind] = {
         {"errors": {"type": "array", "items": {**_FAULT, "required": ["pointer", "detail"]}}},
         ("errors",),
     ),
-    "unreadable-document": Kind(502, "The stored document does not fit its model."),
+    "unreadable-document": Kind(502, "The stored document cannot be decrypted."),
     "unsupported-version": Kind(502, "The stored document is of a version that this service does not know."),
     "validation": Kind(
         422,

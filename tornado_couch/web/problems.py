@@ -93,8 +93,8 @@ _KINDS_OF_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.RevisionMismatch, "revision-mismatch", ""),
     (errors.RetriesExhausted, "contended", ""),
     (errors.UnsupportedVersion, "unsupported-version", ""),
-    (errors.InvalidDocument, "unreadable-document", ""),
-    (errors.DecryptionFailed, "unreadable-document", "The stored document cannot be decrypted."),
+    (errors.InvalidDocument, "invalid-document", ""),
+    (errors.DecryptionFailed, "unreadable-document", ""),
     (errors.InvalidSignature, "tampered-document", ""),
     (errors.OutcomeUnknown, "outcome-unknown", ""),
     (errors.TimedOut, "database-timeout", ""),
@@ -136,10 +136,12 @@ def problem_of(status: int, error: BaseException | None) -> Problem:
 def _with_members(problem: Problem, error: BaseException) -> Problem:
     if problem.status_code in (503, 504):
         problem.headers["Retry-After"] = _RETRY_AFTER
-    if isinstance(error, errors.ValidationFailed | errors.Unmergeable):
-        problem.members["errors"] = error.problems[:_MOST_ERRORS]
-    if isinstance(error, errors.ValidationFailed) and len(error.problems) > _MOST_ERRORS:
-        problem.members["more_errors"] = len(error.problems) - _MOST_ERRORS
+    listed = isinstance(error, errors.ValidationFailed | errors.Unmergeable)
+    if listed or (isinstance(error, errors.InvalidDocument) and error.problems):
+        problems = error.problems  # type: ignore[attr-defined]
+        problem.members["errors"] = problems[:_MOST_ERRORS]
+        if isinstance(error, errors.ValidationFailed) and len(problems) > _MOST_ERRORS:
+            problem.members["more_errors"] = len(problems) - _MOST_ERRORS
     if isinstance(error, errors.RevisionMismatch) and error.current:
         problem.headers["ETag"] = f'"{error.current}"'
     return problem

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 from urllib.parse import quote
+
+from typing_extensions import TypeVar
 
 from ..models import Model, ModelInfo, model_info
 from ..store import Store
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Resource"]
 
-M = TypeVar("M", bound=Model)
+M = TypeVar("M", bound=Model, default=Any)  # handlers whose model nobody names take any
 
 
 @dataclass(frozen=True)

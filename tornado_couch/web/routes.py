@@ -22,16 +22,16 @@ from .actions import (
     VersionsHandler,
 )
 from .handler import ResourceHandler
-from .resources import Resource
+from .resources import M, Resource
 
 __all__ = ["CollectionHandler", "DocumentHandler", "resource"]
 
 
-class CollectionHandler(ListMixin, CreateMixin):
+class CollectionHandler(ListMixin[M], CreateMixin[M]):
     """A collection: list and create."""
 
 
-class DocumentHandler(RetrieveMixin, ReplaceMixin, PatchMixin, DestroyMixin):
+class DocumentHandler(RetrieveMixin[M], ReplaceMixin[M], PatchMixin[M], DestroyMixin[M]):
     """A document: retrieve, replace, patch and delete."""
 
 

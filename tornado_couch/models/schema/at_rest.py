@@ -50,7 +50,8 @@ def schema_at_rest(cls: type[Model]) -> dict[str, Any]:
     read, written, definitions = _both_ways(cls)
     properties: dict[str, Schema] = {"type": {"const": str(info.type)}}
     for name, each in info.properties.items():
-        properties[name] = _stored(each, read["properties"][name], written["properties"][name])
+        output = written["properties"][name]
+        properties[name] = _stored(each, read["properties"].get(name, output), output)
         if each.blind:
             properties[each.index_member] = {"type": "string"}
     schema = {

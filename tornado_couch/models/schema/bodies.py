@@ -17,6 +17,7 @@ from jsonschema.exceptions import ValidationError as SchemaError
 from ..model import Model, model_info
 from ..pointers import json_pointer, shortened
 from ..timestamps import is_timestamp
+from ..views.sort_keys import EXACT
 
 __all__ = ["Action", "body_problems", "body_schema", "quick_check"]
 
@@ -49,7 +50,7 @@ def body_schema(cls: type[Model], action: Action) -> dict[str, Any]:
         # An unknown member that was silently dropped would be a client's typing error unseen.
         if "properties" in part:
             part.setdefault("additionalProperties", False)
-    for name, each in info.properties.items():
+    for name, each in info.given.items():
         if each.read_only and action == "create":
             del schema["properties"][name]
         elif each.read_only:
@@ -57,13 +58,38 @@ def body_schema(cls: type[Model], action: Action) -> dict[str, Any]:
             schema["properties"][name].pop("default", None)
         elif each.write_only:
             schema["properties"][name].update(writeOnly=True)
+    _limit_integers([schema["properties"][name] for name in info.indexed & schema["properties"].keys()])
     ignored = (*_IGNORED, *(_IGNORED_OF_KEPT if info.restorable else ()))
     schema["properties"] |= {name: {"readOnly": True} for name in ignored}
+    if action == "replace":
+        _ignore_computed(cls, schema)
     optional = {each.name for each in info.properties.values() if each.read_only}
     if action == "replace":  # the URL says the key, and write-only properties cannot have been seen
         optional |= {each.name for each in info.properties.values() if each == info.key or each.write_only}
     schema["required"] = [name for name in schema.get("required", []) if name not in optional]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _limit_integers(found: list[dict[str, Any]]) -> None:
+    """Say of properties that documents are found by which integers views hold exactly; no others are stored."""
+    for branch in [branch for schema in found for branch in (schema, *schema.get("anyOf", ()))]:
+        if branch.get("type") == "integer":
+            if "exclusiveMaximum" not in branch:
+                branch["maximum"] = min(branch.get("maximum", EXACT), EXACT)
+            if "exclusiveMinimum" not in branch:
+                branch["minimum"] = max(branch.get("minimum", -EXACT), -EXACT)
+
+
+def _ignore_computed(cls: type[Model], schema: dict[str, Any]) -> None:
+    """Let a body have what is computed, in nested models as well: it was shown, and follows from the rest anyway."""
+    info, shown = model_info(cls), cls.model_json_schema(by_alias=True, mode="serialization")
+    computed = [*info.shown, *(each.name for each in info.properties.values() if each.computed)]
+    schema["properties"] |= {name: {"readOnly": True} for name in computed}
+    for name, part in schema.get("$defs", {}).items():
+        written = shown.get("$defs", {}).get(name, {}).get("properties", {})
+        if "properties" in part:
+            more = [each for each in written if written[each].get("readOnly") and each not in part["properties"]]
+            part["properties"] |= {each: {"readOnly": True} for each in more}
 
 
 @cache
@@ -122,7 +148,8 @@ def body_problems(cls: type[Model], action: Action, body: Any) -> list[Problem]:
     is_valid = _quick_check(cls, action)
     if is_valid is not None and is_valid(body):
         return []
-    read_only = {each.name for each in model_info(cls).properties.values() if each.read_only}
+    info = model_info(cls)
+    read_only = {each.name for each in (*info.properties.values(), *info.shown.values()) if each.read_only}
     found: dict[tuple[str, str], Problem] = {}
     for error in _leaves(_validator(cls, action).iter_errors(body)):
         for problem in _problems(error, read_only):

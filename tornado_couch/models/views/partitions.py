@@ -43,7 +43,7 @@ def check_partition(
     if name not in properties:
         raise ModelDefinitionError(f"{cls_name}: there is no property called {name!r} in JSON to be the partition")
     found = properties[name]
-    if found.protected or found.generated or found.stamp is not None:
+    if found.protected or found.generated or found.computed or found.stamp is not None:
         raise ModelDefinitionError(f"{cls_name}: {name!r} cannot be the partition, which stands in every document's id")
     return found
 

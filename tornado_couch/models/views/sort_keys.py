@@ -16,7 +16,11 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-__all__ = ["SortKey", "as_javascript", "sort_key_of"]
+__all__ = ["EXACT", "SortKey", "as_javascript", "sort_key_of"]
+
+
+EXACT = 2**53 - 1
+"""The largest integer that a JavaScript number, and so a key of a view, holds exactly."""
 
 
 @dataclass(frozen=True)

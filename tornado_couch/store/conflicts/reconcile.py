@@ -34,7 +34,18 @@ from ...errors import (
     Unmergeable,
     refusal,
 )
-from ...models import MERGE_PROPERTY, WRITE_PROPERTY, MergedBy, Merging, Model, beside, is_of, model_info, stamped
+from ...models import (
+    MERGE_PROPERTY,
+    WRITE_PROPERTY,
+    MergedBy,
+    Merging,
+    Model,
+    beside,
+    computed_values,
+    is_of,
+    model_info,
+    stamped,
+)
 from ..protection.conversion import Conversion
 from ..protection.signatures import Guard
 from ..writing.proof import created_mark
@@ -127,8 +138,7 @@ class Reconciliation(LeafReader):
         members = await asyncio.to_thread(Merging(cls, bodies).merged, plan)
         sure = isinstance(plan, str) or (plan.is_sure and plan.ancestors <= bodies.keys())
         document = self._assembled(found, heads, version, members, by="rules" if sure else "leaves")
-        await self._check_result(cls, document)
-        return document
+        return {**document, **await self._computed(cls, document)}
 
     def _check(self, cls: type[Model], found: LeafSet) -> None:
         if found.unverified:
@@ -196,14 +206,20 @@ class Reconciliation(LeafReader):
         document = {"_id": found.id, "_rev": heads[0], "type": version}
         return {**document, **dict(sorted(members.items())), **{name: each for name, each in more.items() if each}}
 
-    async def _check_result(self, cls: type[Model], document: Document) -> None:
+    async def _computed(self, cls: type[Model], document: Document) -> Document:
+        """The computed properties of a merged document, which follow from the others.
+
+        Raises:
+            Unmergeable: it does not fit the model.
+        """
         try:
-            await self._conversion.from_store(cls, document)
+            model = await self._conversion.from_store(cls, document)
         except InvalidDocument as error:
             problems = error.problems or [{"pointer": "", "detail": "The merged document does not fit the model."}]
             raise Unmergeable([{"pointer": each["pointer"], "detail": each["detail"]} for each in problems]) from None
         except DecryptionFailed:
             raise _unmergeable("", "A property of the merged document cannot be decrypted.") from None
+        return computed_values(model)
 
     # ------------------------------------------------------------ writing
 

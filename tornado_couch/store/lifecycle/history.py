@@ -25,6 +25,7 @@ from ...models import (
     version_of,
     version_prefix,
 )
+from ..operations import partially
 from ..query import Query
 from ..reading.history import HistoryReader
 from ..reading.reader import Page
@@ -111,7 +112,7 @@ class Versioned(Lifecycle):
 
     async def versions(self, cls: type[M], key: Any, *, limit: int, start: Position | None, backward: bool) -> Page[M]:
         """A page of the versions of a document, the latest first; see `Store.versions`."""
-        await self.get(cls, key, deleted=None, fresh=True)
+        await partially(self.get(cls, key, deleted=None, fresh=True))
         return await self._reader.page_of_versions(cls, key, limit=limit, start=start, backward=backward)
 
     async def version(self, cls: type[M], key: Any, name: str) -> M:

@@ -8,6 +8,7 @@ from ...couch import Database
 from ...errors import Conflict, DocumentNotFound
 from ...models import Model, model_info
 from ..bulk import BulkWriter, Calls, Singly
+from ..operations import partially
 from ..protection.conversion import in_partition
 from ..query import Query
 from ..reading.reader import Page, Reader
@@ -82,7 +83,7 @@ class Plain(Lifecycle):
 
     async def _refuse_known_key(self, model: Model) -> None:
         try:
-            await self.get(type(model), model._key, fresh=True)
+            await partially(self.get(type(model), model._key, fresh=True))
         except DocumentNotFound:
             return
         raise exists(type(model))

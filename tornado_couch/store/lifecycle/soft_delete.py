@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from ...errors import Conflict, DocumentNotFound
 from ...models import DELETED_PROPERTY, Model, format_timestamp, model_info
+from ..operations import partially
 from ..query import Query
 from ..reading.reader import Page, Reader
 from ..reading.scan import Position
@@ -68,7 +69,7 @@ class SoftDeleting(Lifecycle):
         Otherwise the key would have two documents as soon as the deleted one is restored.
         """
         try:
-            gone = await self.get(type(model), model._key, deleted=True, fresh=True)
+            gone = await partially(self.get(type(model), model._key, deleted=True, fresh=True))
         except DocumentNotFound:
             return None
         model._id, model._rev = gone._id, gone._rev

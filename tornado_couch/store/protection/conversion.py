@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from ...errors import InvalidDocument
 from ...models import Model, from_document, model_info, partition_of, partition_problem
 from ..query import Query, as_stored
 from .properties import Protection
@@ -64,7 +65,12 @@ class Conversion:
             KeySetError: the model needs keys, and the store has none.
         """
         stored = self.protection.opened(cls, document)
-        model = from_document(cls, self.protection.revealed(cls, stored))
+        try:
+            model = from_document(cls, self.protection.revealed(cls, stored))
+        except InvalidDocument as error:
+            if error.partial is not None:
+                error.partial._stored = stored
+            raise
         model._stored = stored
         return model
 

@@ -85,7 +85,7 @@ class Protection:
     ) -> None:
         """Replace one property's value in the document by the form that is stored."""
         name, value = declared.name, document[declared.name]
-        if isinstance(held := getattr(model, declared.attribute), StoredHash):
+        if isinstance(held := getattr(model, declared.attribute, None), StoredHash):
             document[name] = str(held)
             return
         if found.blind_index is not None:

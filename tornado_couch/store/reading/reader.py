@@ -239,7 +239,10 @@ class Reader:
                 items.append(await load(cls, document))
             except (InvalidDocument, DecryptionFailed) as error:
                 # One unreadable document must neither hide the rest of a list nor vanish silently.
-                logger.warning("left a %s out of a list: %s", model_info(cls).type.name, type(error).__name__)
+                places = " and ".join(each["pointer"] for each in getattr(error, "problems", ()))
+                logger.warning(
+                    "left a %s out of a list: %s %s", model_info(cls).type.name, type(error).__name__, places
+                )
                 withheld += 1
         return items, withheld
 

@@ -23,7 +23,7 @@ from pydantic import Field
 from tornado.httputil import HTTPServerRequest
 
 from ...errors import DocumentNotFound, InvalidDocument, InvalidSignature, SecurityError
-from ...models import Classification, CreatedOn, Model, Public, ReadOnly, UpdatedOn, run_slow, validated
+from ...models import Classification, CreatedOn, Model, Public, ReadOnly, UpdatedOn, assigned, run_slow, validated
 from ...security import BcryptHasher
 from ...store import Store
 from ..problems import Problem
@@ -218,8 +218,8 @@ class Account(Model, type="account_v1.0", key="name", unique=True):
     password_hash: Annotated[str, ReadOnly(), _Password()]
     roles: Annotated[list[str], Public(), Field(default_factory=list)]
     disabled: Annotated[bool, Public()] = False
-    created_on: CreatedOn
-    updated_on: UpdatedOn
+    created_on: CreatedOn = assigned()
+    updated_on: UpdatedOn = assigned()
 
 
 async def create_account(

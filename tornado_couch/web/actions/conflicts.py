@@ -231,7 +231,7 @@ class ConflictsHandler(ResourceHandler):
         operation.fails(404)
         operation.problem("malformed-entity-tag", "revision-mismatch")
         operation.answers[412].fields["ETag"] = None
-        operation.problem("unreadable-document", "unsupported-version", "tampered-document")
+        operation.problem("invalid-document", "unreadable-document", "unsupported-version", "tampered-document")
 
     @staticmethod
     def describe_resolve(operation: ApiOperation) -> None:
@@ -251,7 +251,7 @@ class ConflictsHandler(ResourceHandler):
         operation.problem("malformed-body", "too-many-members", "key-mismatch")
         operation.problem("malformed-entity-tag", "revision-mismatch", "if-match-required", "unmergeable", "validation")
         operation.answers[412].fields["ETag"] = False
-        operation.problem("unreadable-document", "unsupported-version", "tampered-document")
+        operation.problem("invalid-document", "unreadable-document", "unsupported-version", "tampered-document")
         operation.problem("contended", "outcome-unknown", "refused-by-database")
         operation.fails(404)
         operation.fails(413)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from ...errors import ValidationFailed
-from ...models import Model, ModelInfo, validated
+from ...models import ModelInfo, validated
 from ..action import NDJSON
 from ..body import Body
 from ..handler import ResourceHandler
@@ -16,6 +16,7 @@ from ..openapi.descriptions import describe_body, describe_stored, describe_writ
 from ..openapi.operation import ApiOperation
 from ..problem_kinds import KINDS
 from ..problems import Problem, problem_of
+from ..resources import M
 from .gathering import Gathering
 from .idempotency import Once, idempotency_key, refuse_key
 from .ndjson import Lines, receive_body
@@ -52,7 +53,7 @@ def check_key(info: ModelInfo, key: Any) -> None:
     raise ValidationFailed([{"pointer": pointer, "keyword": "key", "detail": detail}])
 
 
-class CreateMixin(ResourceHandler):
+class CreateMixin(ResourceHandler[M]):
     """POST to a collection: a new document, or many.
 
     Attributes:
@@ -95,7 +96,7 @@ class CreateMixin(ResourceHandler):
         """
         return {}
 
-    def new_model(self, body: dict[str, Any]) -> Any:
+    def new_model(self, body: dict[str, Any], /) -> M:
         """Return the model that a valid body describes, with what the policy and the service add.
 
         Raises:
@@ -106,17 +107,18 @@ class CreateMixin(ResourceHandler):
         check_key(self.resource.info, model._key)
         return model
 
-    async def admitted(self, model: Model) -> Any:
+    async def admitted(self, model: M, /) -> M:
         """Return the new model, once the policy and the hook before a creation have let it through."""
         await self.authorize("create", model)
         hooks = self.resource.hooks
-        return (await hooks.before(self.event("create"), model) if hooks.has_before else None) or model
+        other = await hooks.before(self.event("create"), model) if hooks.has_before else None
+        return cast("M", other) if other else model
 
-    async def perform_create(self, model: Any) -> Any:
+    async def perform_create(self, model: M, /) -> M:
         """Store the new model; what is returned is shown to the client."""
         return await self.store.create(model)
 
-    async def perform_create_many(self, models: Sequence[Any]) -> list[Any]:
+    async def perform_create_many(self, models: Sequence[M], /) -> list[M | Exception]:
         """Store new models; for each, in order, return what is shown to the client, or the exception.
 
         This calls `perform_create` for all of them at once, and what these calls write leaves together.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
-from ...errors import DocumentExists, DocumentNotFound, RevisionMismatch, ValidationFailed
-from ...models import Model, json_patch, merge_patch, replaced, representation, validated
+from ...errors import DocumentExists, DocumentNotFound, InvalidDocument, RevisionMismatch, ValidationFailed
+from ...models import Model, json_patch, merge_patch, reading_partially, replaced, representation, validated
 from ...store import Change, Check, Expectation
 from ..access import Hidden
 from ..action import JSON_PATCH, MERGE_PATCH
@@ -24,13 +24,14 @@ from ..openapi.descriptions import (
 from ..openapi.operation import ApiOperation
 from ..openapi.parameters import describe_fields
 from ..problems import Problem
+from ..resources import M
 from .create import check_key
 from .versions import Versions, describe_retrieval, parse_retrieval
 
 __all__ = ["DestroyMixin", "PatchMixin", "ReplaceMixin", "RetrieveMixin", "check_key_in_body"]
 
 
-class RetrieveMixin(ResourceHandler):
+class RetrieveMixin(ResourceHandler[M]):
     """GET of a document."""
 
     async def retrieve(self, key: Any) -> None:
@@ -39,14 +40,23 @@ class RetrieveMixin(ResourceHandler):
         self.projection = wanted.projection
         self.preconditions()  # a malformed one is 400 whether or not the document is there
         if wanted.current:
-            model = await self.perform_retrieve(key)
+            model = await self._found(key)
             await self.authorize("retrieve", model)
         else:
             model = await Versions(self).wanted(key, wanted)
         if not self.answers.unchanged(model._rev):
             await self.answers.document(model, "retrieve")
 
-    async def perform_retrieve(self, key: Any) -> Any:
+    async def _found(self, key: Any) -> Any:
+        try:
+            return await self.perform_retrieve(key)
+        except InvalidDocument as error:
+            if error.partial is not None:  # a caller who may not see the document must not learn what is wrong with it
+                with reading_partially(error.partial._unfit):
+                    await self.authorize("retrieve", error.partial)
+            raise
+
+    async def perform_retrieve(self, key: Any, /) -> M:
         """Find the model."""
         return await self.resource.store.get(self.resource.model, key)
 
@@ -103,9 +113,9 @@ class Writing:
 
         return with_hook
 
-    async def update(self, action: str, key: Any, change: Callable[[Any], Any], expected: Expectation | None) -> Any:
+    async def update(self, action: str, key: Any, change: Callable[[M], M], expected: Expectation | None) -> M:
         """Apply a change to the latest document: policy, preconditions, change, hook, in that order."""
-        store, model = self._handler.store, self._handler.resource.model
+        store, model = self._handler.store, cast("type[M]", self._handler.resource.model)
         return await store.update(
             model, key, self.hooked(action, change), check=self.checked(action), expected=expected
         )
@@ -132,7 +142,7 @@ def check_key_in_body(handler: ResourceHandler, key: Any, body: dict[str, Any]) 
         raise Problem.of("key-mismatch", f"`{info.key.name}` differs from the key in the URL.")
 
 
-class ReplaceMixin(ResourceHandler):
+class ReplaceMixin(ResourceHandler[M]):
     """PUT to a document: replace it, or create it where the resource allows that."""
 
     async def replace(self, key: Any) -> None:
@@ -155,7 +165,7 @@ class ReplaceMixin(ResourceHandler):
         except DocumentNotFound:
             return await self._put_missing(key, body, writing), 201
 
-    async def perform_replace(self, key: Any, body: dict[str, Any], expected: Expectation | None) -> Any:
+    async def perform_replace(self, key: Any, body: dict[str, Any], expected: Expectation | None, /) -> M:
         """Replace the latest document by the body; what is returned is shown to the client."""
         return await Writing(self).update("replace", key, lambda current: replaced(current, body), expected)
 
@@ -210,7 +220,7 @@ class ReplaceMixin(ResourceHandler):
         if info.key is None:
             model._id = key
         await self.authorize("create", model)
-        model = await self.resource.hooks.before(self.event("create"), model) or model
+        model = cast("M", await self.resource.hooks.before(self.event("create"), model) or model)
         try:
             return await self.store.create(model)
         except DocumentExists:
@@ -242,7 +252,7 @@ class ReplaceMixin(ResourceHandler):
         describe_change(operation)
 
 
-class PatchMixin(ResourceHandler):
+class PatchMixin(ResourceHandler[M]):
     """PATCH of a document, by merge patch (RFC 7396) or JSON patch (RFC 6902)."""
 
     async def patch_document(self, key: Any) -> None:
@@ -257,11 +267,11 @@ class PatchMixin(ResourceHandler):
             raise writing.missing() from None
         await self.answers.document(model, "patch")
 
-    async def perform_patch(self, key: Any, change: Callable[[Any], Any], expected: Expectation | None) -> Any:
+    async def perform_patch(self, key: Any, change: Callable[[M], M], expected: Expectation | None, /) -> M:
         """Apply the patch to the latest document; what is returned is shown to the client."""
         return await Writing(self).update("patch", key, change, expected)
 
-    def _merged(self, current: Model, patch: Any) -> Model:
+    def _merged(self, current: M, patch: Any) -> M:
         body = merge_patch(representation(current), patch)
         if isinstance(patch, dict) and isinstance(body, dict):
             # A write-only property is not in the representation, and null must remove it all the same. A
@@ -270,10 +280,10 @@ class PatchMixin(ResourceHandler):
             body.update({name: None for name in kept if name in patch and patch[name] is None})
         return self._result(current, body)
 
-    def _patched(self, current: Model, patch: Any) -> Model:
+    def _patched(self, current: M, patch: Any) -> M:
         return self._result(current, json_patch(representation(current), patch))
 
-    def _result(self, current: Model, body: Any) -> Model:
+    def _result(self, current: M, body: Any) -> M:
         """Return the model that a patched representation makes of the current one, validated as a whole."""
         info = self.resource.info
         valid = self.validated("replace", body)
@@ -296,7 +306,7 @@ class PatchMixin(ResourceHandler):
         describe_change(operation)
 
 
-class DestroyMixin(ResourceHandler):
+class DestroyMixin(ResourceHandler[M]):
     """DELETE of a document."""
 
     async def destroy(self, key: Any) -> None:
@@ -318,7 +328,7 @@ class DestroyMixin(ResourceHandler):
         except DocumentNotFound:
             raise writing.missing() from None
 
-    async def perform_destroy(self, key: Any, expected: Expectation | None) -> Any:
+    async def perform_destroy(self, key: Any, expected: Expectation | None, /) -> M:
         """Delete it from the store; what was deleted is returned."""
         return await self.store.delete(
             self.resource.model, key, check=Writing(self).checked("destroy"), expected=expected, confirm=self._confirmed

@@ -21,6 +21,7 @@ from ..openapi.operation import ApiOperation
 from ..openapi.parameters import describe_deleted, describe_fields, describe_filters, describe_page, describe_sort
 from ..problems import Problem
 from ..query import Cursor, ListQuery, filterable, parse_list_query
+from ..resources import M
 from .ndjson import LineWriter
 
 __all__ = ["ListMixin"]
@@ -33,7 +34,7 @@ _WITHHELD: dict[str, Any] = {
 }
 
 
-class ListMixin(ResourceHandler):
+class ListMixin(ResourceHandler[M]):
     """GET of a collection: a page of it, or all of it as lines.
 
     Attributes:
@@ -119,7 +120,7 @@ class ListMixin(ResourceHandler):
         """Return the client's query, limited as the policy says; override this to add to it."""
         return parse_list_query(self.resource, self.request.query_arguments, self.cursors(), self.restriction())
 
-    async def perform_list(self, query: ListQuery) -> Page[Any]:
+    async def perform_list(self, query: ListQuery, /) -> Page[M]:
         """Find the page."""
         return await self.resource.store.find(
             self.resource.model,

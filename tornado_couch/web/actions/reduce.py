@@ -76,7 +76,7 @@ class ReductionHandler(ResourceHandler):
             parameter = next(iter([*query.among, *query.ranges]), "")
             raise Problem.of("no-index", f"{str(error).capitalize()}.", parameter=parameter) from None
 
-    async def perform_reduce(self, query: Query, level: int, limit: int, start: list[Any] | None) -> Groups:
+    async def perform_reduce(self, query: Query, level: int, limit: int, start: list[Any] | None, /) -> Groups:
         """Read the groups."""
         database, model = self.resource.store.database, self.resource.model
         return await reduced(database, model, self.name, query, level=level, limit=limit, start=start)

@@ -66,7 +66,7 @@ def describe_reading(operation: ApiOperation, description: str, schema: dict[str
 
 def describe_stored(operation: ApiOperation) -> None:
     """Describe the problems of a stored document that cannot be read."""
-    operation.problem("unreadable-document", "unsupported-version", "tampered-document")
+    operation.problem("invalid-document", "unreadable-document", "unsupported-version", "tampered-document")
 
 
 def describe_body(operation: ApiOperation) -> None:

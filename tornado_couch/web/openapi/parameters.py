@@ -42,8 +42,7 @@ def describe_page(operation: ApiOperation) -> None:
 
 def describe_fields(operation: ApiOperation) -> None:
     """Describe `fields`, by a pattern: a list would be repeated by clients that do not know `explode`."""
-    properties = model_info(operation.resource.model).properties.values()
-    one = "|".join(_literal(each.name) for each in properties if not each.secret)
+    one = "|".join(map(_literal, model_info(operation.resource.model).visible))
     schema = {"type": "string", "pattern": f"^({one})(,({one}))*$"}
     operation.query("fields", schema, "The properties that are wanted, separated by commas.")
 

@@ -78,11 +78,12 @@ class ModelSchemas:
         schema = self._model.model_json_schema(by_alias=True, mode="serialization")
         typed = self._model.model_json_schema(by_alias=True, mode="validation")["properties"]
         found: dict[str, Schema] = {}
-        for name, each in self._info.properties.items():
-            if not each.write_only:
-                found[name] = _shown_property(each, schema["properties"][name], typed[name])
+        for name, each in self._info.visible.items():
+            # What is computed is never read, so that its type has to be asked by itself.
+            of = self._info.adapters[name].json_schema(mode="validation") if each.computed else typed[name]
+            found[name] = _shown_property(each, schema["properties"][name], of)
         # None where that is the default is not stored, and so not shown; a key is what a document is named by.
-        needed = [name for name in found if name == self._key_name() or not self._info.properties[name].optional]
+        needed = [name for name, each in self._info.visible.items() if name == self._key_name() or not each.optional]
         # Properties may be added by a hook, or by a handler's `show`.
         return self._root({**schema, "properties": found, "required": needed}, "Output", closed=False)
 
@@ -121,7 +122,9 @@ class ModelSchemas:
         return {**_top(found, self._model), "properties": {n: _stripped(n, s) for n, s in found["properties"].items()}}
 
     def _unremovable(self) -> Iterable[str]:
-        return [each.name for each in self._info.properties.values() if each.read_only or each == self._info.key]
+        info = self._info
+        fixed = [each.name for each in info.properties.values() if each.read_only or each == info.key]
+        return [*fixed, *info.shown]
 
     def _root(self, schema: Schema, suffix: str, *, closed: bool) -> Schema:
         names = self._keep_definitions(schema.get("$defs", {}), suffix, lambda each: _definition(each, closed=closed))

@@ -55,7 +55,7 @@ def parse_fields(cls: type[Model], values: Sequence[bytes] | None) -> Projection
     if not values:
         return None
     names = decode_parameter("fields", values).split(",")
-    allowed = [each.name for each in model_info(cls).properties.values() if not each.secret]
+    allowed = list(model_info(cls).visible)
     unknown = [name for name in names if name not in allowed]
     if unknown:
         detail = "`fields` takes property names separated by commas; see `allowed`."
