@@ -31,18 +31,18 @@ _PATIENCE = 10.0  # seconds beyond those of the job
 
 @dataclass
 class Job:
-    """What to send.
+    """The requests to send.
 
     Attributes:
-        url: of the server: scheme, host, port.
-        requests: for each connection in turn, the requests that it repeats: [head and body] as text. `@ETAG@` in
-            one stands for the entity tag of the last answer on its connection, `@COUNT@` for a number of its own.
-        tags: the entity tags that the connections begin with.
-        connections: how many.
-        seconds: how long, after the warming up.
+        url: the URL of the server: scheme, host, port.
+        requests: for each connection in turn, the requests that it repeats: [head and body] as text. `@ETAG@` stands
+            for the entity tag of the last answer on its connection, `@COUNT@` for a unique number.
+        tags: the entity tags with which the connections begin.
+        connections: the number of connections.
+        seconds: how long to measure, after the warm-up.
         warmup: seconds of load that are not counted.
         status: the statuses that are right; any other ends the run.
-        prefix: what the numbers of `@COUNT@` begin with.
+        prefix: the beginning of the numbers for `@COUNT@`.
     """
 
     url: str
@@ -57,12 +57,12 @@ class Job:
 
 @dataclass
 class Seen:
-    """What came of it.
+    """The measurements of a job.
 
     Attributes:
-        requests: how many were answered within the seconds counted.
+        requests: how many requests were answered in the counted time.
         seconds: how long that was.
-        all_requests: how many were answered, warming up included.
+        all_requests: how many were answered, including the warm-up.
         p50, p99: milliseconds.
         error: what went wrong; empty if nothing did.
     """
@@ -142,7 +142,7 @@ class _Run:
 
 
 def run(job: Job) -> Seen:
-    """Send a job's requests, and say what came of it."""
+    """Send a job's requests, and return the measurements."""
     load = _Run(job)
     try:
         run_loop(load.go())
@@ -152,7 +152,7 @@ def run(job: Job) -> Seen:
 
 
 def main() -> None:
-    """Do the job on standard input."""
+    """Run the job that is read from standard input."""
     job: dict[str, Any] = json.load(sys.stdin)
     print(json.dumps(vars(run(Job(**job)))))
 

@@ -314,7 +314,7 @@ def test_a_write_has_its_parameters_bodies_and_answers(nowhere: Store) -> None:
     assert set(create["responses"]["201"]["headers"]) >= {"Location", "ETag", "Preference-Applied"}
     assert set(patch["requestBody"]["content"]) == {"application/merge-patch+json", "application/json-patch+json"}
     assert {each["name"] for each in patch["parameters"]} == {"key", "Prefer", "If-Match", "If-None-Match"}
-    statuses = {"200", "204", "400", "403", "404", "406", "409", "412", "413", "415", "422", "428"}
+    statuses = {"200", "204", "400", "401", "403", "404", "406", "409", "412", "413", "415", "422", "428"}
     assert patch["responses"].keys() == statuses | {"500", "502", "503", "504"}
     problem = patch["responses"]["428"]["content"]["application/problem+json"]["schema"]
     assert found.resolved(problem)["properties"]["type"]["const"] == "urn:tornado-couch:problem:if-match-required"

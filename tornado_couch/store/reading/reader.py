@@ -93,7 +93,7 @@ class Reader:
         return [self._guard.judged(leaves) for leaves in found]
 
     async def document(self, cls: type[Model], key: Any, *, conflicts: bool = False) -> Document | None:
-        """The document with this key; None if there is no such document.
+        """The document with this key; None if it does not exist.
 
         Args:
             cls: the class of the model.
