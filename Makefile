@@ -8,6 +8,13 @@ BIN := $(VENV)/bin
 INSTALL = $(if $(shell command -v uv 2>/dev/null),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 FAILED = "Installing failed: a package index that pip can reach is needed (see the message above)."
 
+# In the background, so that a signal ends the installer as well, and no message about the index follows.
+define install
+	@$(INSTALL) --editable '.[$(EXTRAS)]' & pid=$$!; \
+	  trap "kill $$pid; exit 130" INT; trap "kill $$pid; exit 143" TERM; \
+	  wait $$pid || { echo $(FAILED) >&2; exit 1; }
+endef
+
 .PHONY: help run test check bench docs tox clean
 
 help:
@@ -20,7 +27,7 @@ help:
 	@echo "make clean  remove the virtual environment and what was built"
 
 run: $(VENV)/.run
-	@$(BIN)/python -m example_app $(ARGS)
+	@exec $(BIN)/python -m example_app $(ARGS)
 
 test: $(VENV)/.installed
 	@$(BIN)/ruff check --quiet .
@@ -52,14 +59,16 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing (Debian: apt-get install python3-venv)." >&2; exit 1; }
 
 # What the example needs alone, which is a quarter of what the tests need.
+$(VENV)/.run: EXTRAS = embedded,example
 $(VENV)/.run: setup.cfg pyproject.toml setup.py | $(BIN)/python
 	@echo "Installing what the example needs; this takes about a minute, once."
-	@$(INSTALL) --editable '.[embedded,example]' || { echo $(FAILED) >&2; exit 1; }
+	$(install)
 	@touch $@
 
+$(VENV)/.installed: EXTRAS = dev
 $(VENV)/.installed: setup.cfg pyproject.toml setup.py | $(BIN)/python
 	@echo "Installing what the tests need; this takes some minutes, once."
-	@$(INSTALL) --editable '.[dev]' || { echo $(FAILED) >&2; exit 1; }
+	$(install)
 	@touch $@ $(VENV)/.run
 
 clean:

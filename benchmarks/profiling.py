@@ -34,7 +34,7 @@ RATE = 250  # samples per second
 # The first of these that a stack holds, from the top, says which part of a request it is.
 PARTS = {
     "write the answer": ("RequestHandler.finish (tornado",),
-    "make the answer": ("AnswerMixin.answer_document (tornado_couch", "AnswerMixin.answered_from_cache (tornado_couch"),
+    "make the answer": ("Answers.document (tornado_couch", "Answers.unchanged (tornado_couch"),
     "read from CouchDB, for a group": ("Grouping._run (tornado_couch",),
     "the document: wait for it, make a model of it": ("Store.get (tornado_couch", "Store.create (tornado_couch"),
     "the rest of our handler": ("RequestHandler._execute (tornado",),

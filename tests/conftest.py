@@ -20,6 +20,9 @@ set_hypothesis_home_dir(Path(__file__).parent.parent / "build" / "cache" / "hypo
 hypothesis.settings.register_profile("timeless", deadline=None)
 hypothesis.settings.load_profile("timeless")
 
+REAL_COUCHDB = "needs a CouchDB: COUCHDB_URL=http://USER:PASSWORD@127.0.0.1:5984 make test"
+"""Why a test is skipped, and how to run it."""
+
 SERVERS = ["embedded", *(["COUCHDB_URL"] if os.environ.get("COUCHDB_URL") else [])]
 
 
@@ -52,3 +55,11 @@ async def proxy(server_url: str) -> AsyncIterator[FaultProxy]:
     """A proxy before CouchDB, which sees every request and commits the faults that a test adds."""
     async with FaultProxy(server_url) as running:
         yield running
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what is not even listed as skipped; for the rest, `-ra` gives the reasons."""
+    if "COUCHDB_URL" not in os.environ:
+        terminalreporter.write_line(
+            f"Functional tests ran on the embedded server alone; on another one: {REAL_COUCHDB}"
+        )

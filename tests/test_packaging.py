@@ -103,6 +103,8 @@ def test_the_extras_are_there() -> None:
     assert {"embedded", "fast", "tink", "metrics", "docs", "dev", "viewer", "jwt", "brotli"} <= set(extras)
     for name, text in extras.items():
         assert set(re.findall(r"%\((\w+)\)s", text)) <= set(extras), name
+    assert "%(test)s" in extras["dev"]
+    assert "%(embedded)s" in extras["test"]
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:

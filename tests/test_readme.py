@@ -35,12 +35,12 @@ def test_no_block_is_left_out() -> None:
 def test_the_two_commands_are_targets_of_the_makefile() -> None:
     """make knows them, and what each starts is there; the example's own tests and this run show the rest."""
     (commands,) = blocks("sh")
-    for command in commands.split("\n"):
-        if command:
-            plan = subprocess.run(
-                [*shlex.split(command), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True
-            )
-            assert "python -m" in plan.stdout
+    plans = [
+        subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
+        for command in commands.split("\n")
+        if command
+    ]
+    assert ["python -m" in plan.stdout for plan in plans] == [True, True]
 
 
 @pytest.fixture

@@ -91,6 +91,9 @@ __all__ = [
 ]
 
 
+_MOST_NAMED = 20  # faults that the text of an error names
+
+
 class TornadoCouchError(Exception):
     """The base class of every error that this package raises on purpose."""
 
@@ -225,7 +228,9 @@ class ValidationFailed(ModelError):
     """
 
     def __init__(self, problems: list[dict[str, str]]) -> None:
-        super().__init__("; ".join(f"{each['pointer'] or '/'}: {each['detail']}" for each in problems))
+        more = [f"and {len(problems) - _MOST_NAMED} more"] if len(problems) > _MOST_NAMED else []
+        named = [f"{each['pointer'] or '/'}: {each['detail']}" for each in problems[:_MOST_NAMED]]
+        super().__init__("; ".join([*named, *more]))
         self.problems = problems
 
 

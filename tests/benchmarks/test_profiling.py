@@ -7,7 +7,7 @@ from benchmarks.profiling import package, part, report
 LOOP = "run_forever (asyncio/base_events.py:607)"
 SERVER = "HTTP1ServerConnection._server_request_loop (tornado/http1connection.py:850)"
 EXECUTE = "RequestHandler._execute (tornado/web.py:1790)"
-ANSWER = "AnswerMixin.answer_document (tornado_couch/web/answers.py:80)"
+ANSWER = "Answers.document (tornado_couch/web/answers.py:80)"
 FINISH = "RequestHandler.finish (tornado/web.py:1200)"
 SELECT = "EpollSelector.select (selectors.py:468)"
 

@@ -100,11 +100,11 @@ async def test_the_command() -> None:
     async with FaultServer(behave) as server:
         run = lambda *arguments: asyncio.to_thread(CliRunner().invoke, main, ["cluster", *arguments])  # noqa: E731
         url = server.url
-        first = await run("--host", server.url, "couchdb@two")
-        again = await run("--host", server.url, "couchdb@two")
-        as_json = await run("--host", server.url, "couchdb@two", "couchdb@three", "--json")
-        wrong = await run("--host", server.url, "two")
-    gone = await run("--host", url, "couchdb@two")
+        first = await run("--url", server.url, "couchdb@two")
+        again = await run("--url", server.url, "couchdb@two")
+        as_json = await run("--url", server.url, "couchdb@two", "couchdb@three", "--json")
+        wrong = await run("--url", server.url, "two")
+    gone = await run("--url", url, "couchdb@two")
     assert (first.exit_code, first.output.splitlines()[0]) == (0, "added node couchdb@two")
     assert (again.exit_code, again.output) == (0, "nothing to do\n")
     assert (as_json.exit_code, json.loads(as_json.output)) == (0, {"done": ["added node couchdb@three"]})

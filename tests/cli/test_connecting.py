@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import uuid
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,17 +16,19 @@ from click.testing import CliRunner, Result
 
 from tests.faults import FaultServer, answer
 from tornado_couch import Couch
-from tornado_couch.cli.options import Connection, connection_of, database_at, server_options
+from tornado_couch.cli.options import Connection, ServerUnusable, connection_of, server_options
+from tornado_couch.embedded import EmbeddedCouch
+from tornado_couch.errors import NotFound
 from tornado_couch.service.references import load
 
 
 @click.command()
 @server_options
-def show(host: str, **options: Any) -> None:
+def show(url: str, **options: Any) -> None:
     """Print what the options come to."""
     found = connection_of(options)
     assert not options
-    click.echo(json.dumps([host, found.user, found.password, str(found.ca), found.verify]))
+    click.echo(json.dumps([url, found.user, found.password, str(found.ca), found.verify]))
 
 
 def run(*args: object, text: str = "", env: dict[str, str] | None = None) -> Result:
@@ -83,11 +86,37 @@ async def test_credentials_reach_the_server(couch: Couch, server_url: str) -> No
 
 
 async def test_a_users_name_is_not_said_twice() -> None:
-    """In the URL and beside it: wrong usage, as are URLs that are none."""
-    for url in ("http://bob:x@127.0.0.1:5984/orchard", "ftp://127.0.0.1/orchard", "http://127.0.0.1:5984/_wrong"):
-        with pytest.raises(click.UsageError):
-            async with database_at(url, Connection("ann", "secret")):
+    """In the URL and beside it: wrong usage, as are URLs and names that are not valid."""
+    for url, name in (
+        ("http://bob:x@127.0.0.1:5984", "orchard"),
+        ("ftp://127.0.0.1", "orchard"),
+        ("http://127.0.0.1:5984", "_wrong"),
+    ):
+        with pytest.raises(click.UsageError, match=r"^--(url|database): "):
+            async with Connection("ann", "secret").database(url, name):
                 pass
+
+
+async def test_a_server_that_cannot_be_used_is_said_with_the_option(couch: Couch, server_url: str) -> None:
+    """Its address, the user, the database's name; an error in it that is about something else stays as it is."""
+    with pytest.raises(ServerUnusable, match=r"start it, or correct --url$"):
+        async with Connection().server("http://127.0.0.1:9") as down:
+            await down.info()
+    async with EmbeddedCouch(admin="ann:secret") as url:
+        with pytest.raises(ServerUnusable, match=r"of an admin with --username$"):
+            async with Connection("ann", "wrong").server(url.replace("ann:secret@", "")) as guarded:
+                await guarded.info()
+    with pytest.raises(ServerUnusable, match=r"^there is no database none at http\S+; correct --database$"):
+        async with Connection().database(server_url, "none") as missing:
+            await missing.info()
+    name = f"test-{uuid.uuid4().hex}"
+    await couch.create_database(name)
+    try:
+        with pytest.raises(NotFound):
+            async with Connection().database(server_url, name) as database:
+                await database.get("missing")
+    finally:
+        await couch.delete_database(name)
 
 
 async def test_certificates_are_verified_unless_told_otherwise(tmp_path: Path) -> None:
@@ -105,10 +134,10 @@ async def test_certificates_are_verified_unless_told_otherwise(tmp_path: Path) -
             pass
 
 
-@pytest.mark.parametrize("command", ["audit", "rotate"])
+@pytest.mark.parametrize("command", ["audit", "migrate", "reconcile", "rotate"])
 def test_commands_that_reach_a_server_take_these_options(command: str) -> None:
-    """Those that were there before this, too."""
+    """Each in the same words."""
     found = load(f"tornado_couch.cli.maintain:{command}")
-    assert {"username", "password_env", "password_file", "ask_password", "ca", "insecure"} <= {
+    assert {"url", "database", "username", "password_env", "password_file", "ask_password", "ca", "insecure"} <= {
         each.name for each in found.params
     }

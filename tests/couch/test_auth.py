@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.clocks import Clock
+from tests.conftest import REAL_COUCHDB
 from tests.faults import Behaviour, Call, FaultServer, answer, until
 from tornado_couch import errors
 from tornado_couch.couch import (
@@ -31,16 +33,6 @@ from tornado_couch.couch import (
 from tornado_couch.embedded import EmbeddedCouch
 
 UP = b'{"status":"ok"}'
-
-
-class Clock:
-    """A clock that stands still until it is told otherwise."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Sessions:
@@ -289,7 +281,7 @@ async def test_couchdb_takes_a_cookie_session(guarded_url: str) -> None:
     """The server says that it was the cookie by which it knew the user; a wrong one is refused."""
     parts = urlsplit(guarded_url)
     if not parts.username:
-        pytest.skip("COUCHDB_URL has no user")
+        pytest.skip(REAL_COUCHDB)
     url = f"{parts.scheme}://{parts.hostname}:{parts.port}"
     user, password = unquote(parts.username), unquote(parts.password or "")
     async with Couch(guarded_url) as couch:

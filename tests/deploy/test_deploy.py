@@ -25,7 +25,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 
 
-@pytest.mark.skipif(not shutil.which("haproxy"), reason="haproxy checks its own configuration (Debian: haproxy)")
+@pytest.mark.skipif(not shutil.which("haproxy"), reason="needs HAProxy: Debian has it (apt-get install haproxy)")
 def test_haproxy_takes_its_configuration() -> None:
     """`haproxy -c` finds nothing wrong with it."""
     done = subprocess.run(["haproxy", "-c", "-f", DEPLOY / "haproxy.cfg"], capture_output=True, text=True, check=False)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tornado_couch.embedded.javascript.pool import Scripts
 from tornado_couch.embedded.problems import Problem
 from tornado_couch.embedded.storage.source import Change
@@ -91,6 +93,8 @@ def design(map: str, reduce: str | None = None, **members: Any) -> str:  # noqa:
     return json.dumps({"_id": "_design/d", "views": {"v": view}, **members})
 
 
-def failure(problem: Problem) -> tuple[int, str, str]:
-    """Status, error and reason."""
-    return problem.status, problem.error, problem.reason
+def refusal(act: Any, *arguments: Any, **members: Any) -> tuple[int, str, str]:
+    """Status, error and reason of the problem that a call raises."""
+    with pytest.raises(Problem) as caught:
+        act(*arguments, **members)
+    return caught.value.status, caught.value.error, caught.value.reason

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.embedded.engine import failure
+from tests.embedded.engine import refusal
 from tornado_couch.embedded.javascript.pool import Scripts
-from tornado_couch.embedded.problems import Problem
 from tornado_couch.embedded.views.functions import Functions, check_design
 
 MAP = "function (doc) { emit(1) }"
@@ -32,12 +31,6 @@ def functions(scripts: Scripts) -> Functions:
 
 def document(**members: Any) -> str:
     return json.dumps({"_id": "_design/d", **members})
-
-
-def refusal(act: Any, *arguments: Any, **members: Any) -> tuple[int, str, str]:
-    with pytest.raises(Problem) as caught:
-        act(*arguments, **members)
-    return failure(caught.value)
 
 
 # ---- validate_doc_update

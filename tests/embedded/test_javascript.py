@@ -7,13 +7,13 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.embedded.engine import failure
+from tests.embedded.engine import refusal
 from tornado_couch.embedded.javascript.pool import Program, Scripts
 from tornado_couch.embedded.problems import Problem
 
@@ -31,12 +31,6 @@ def emitted(scripts: Scripts, source: str, document: Any = None, **members: Any)
     program = Program(json.dumps({"views": {"v": {"map": source}, **members}}))
     (texts,) = json.loads(scripts.call(program, "map", '["v"]', json.dumps(document or {"_id": "a"})))
     return [(json.loads(key), json.loads(value)) for key, value in zip(texts[::2], texts[1::2], strict=True)]
-
-
-def refused(act: Callable[[], object]) -> tuple[int, str, str]:
-    with pytest.raises(Problem) as caught:
-        act()
-    return failure(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +64,7 @@ def test_what_couchdb_takes_is_a_function(scripts: Scripts, source: str, keys: l
 )
 def test_what_couchdb_refuses_is_none(scripts: Scripts, source: str) -> None:
     """A named function, no function, and a syntax error are compilation errors."""
-    assert refused(lambda: emitted(scripts, source))[:2] == (500, "compilation_error")
+    assert refusal(lambda: emitted(scripts, source))[:2] == (500, "compilation_error")
 
 
 def test_a_document_is_frozen(scripts: Scripts) -> None:
@@ -111,7 +105,7 @@ def test_a_module_that_is_not_there_is_an_error(scripts: Scripts, path: str, err
 def test_an_endless_function_ends_within_its_limit(scripts: Scripts) -> None:
     """CouchDB's answer to a function that takes too long; the worker serves the next call."""
     for body in ("while (1);", "try { while (1); } finally { while (1); }", "/(a+)+$/.test('a'.repeat(50) + 'b')"):
-        words = refused(lambda body=body: emitted(scripts, f"function (doc) {{ {body} }}"))
+        words = refusal(lambda body=body: emitted(scripts, f"function (doc) {{ {body} }}"))
         assert words == (500, "os_process_error", "OS process timed out.")
     assert emitted(scripts, "(doc) => emit(1)") == [(1, None)]
 
@@ -119,7 +113,7 @@ def test_an_endless_function_ends_within_its_limit(scripts: Scripts) -> None:
 def test_a_call_that_the_engine_cannot_interrupt_is_killed(scripts: Scripts) -> None:
     """A built-in that runs for minutes does not hold its worker's caller: the process is killed."""
     source = "function (doc) { new Array(4e8).fill(0).sort().join('x'.repeat(100)) }"
-    status, error, _ = refused(lambda: emitted(scripts, source))
+    status, error, _ = refusal(lambda: emitted(scripts, source))
     assert (status, error in ("os_process_error", "InternalError")) == (500, True)
     assert emitted(scripts, "(doc) => emit(1)") == [(1, None)]
 
@@ -129,7 +123,7 @@ def test_everyone_else_is_served_meanwhile(scripts: Scripts) -> None:
     failures: list[tuple[int, str, str]] = []
 
     def run() -> None:
-        failures.append(refused(lambda: emitted(scripts, "(doc) => { while (1); }")))
+        failures.append(refusal(lambda: emitted(scripts, "(doc) => { while (1); }")))
 
     threads = [threading.Thread(target=run) for _ in range(3)]
     for thread in threads:
@@ -144,10 +138,10 @@ def test_everyone_else_is_served_meanwhile(scripts: Scripts) -> None:
 def test_greed_costs_only_its_own_call(scripts: Scripts) -> None:
     """A function that fills its memory, and one that recurses for ever, get an error; the next call works."""
     greedy = "function (doc) { var a = []; while (1) a.push('x'.repeat(1e6) + a.length) }"
-    assert refused(lambda: emitted(scripts, greedy)) == (500, "InternalError", "out of memory")
-    assert refused(lambda: emitted(scripts, "(doc) => { let f = () => f() + 1; f() }"))[:2] == (500, "InternalError")
+    assert refusal(lambda: emitted(scripts, greedy)) == (500, "InternalError", "out of memory")
+    assert refusal(lambda: emitted(scripts, "(doc) => { let f = () => f() + 1; f() }"))[:2] == (500, "InternalError")
     huge = "(doc) => { for (let i = 0; i < 60; i++) emit('x'.repeat(1e7)) }"
-    assert refused(lambda: emitted(scripts, huge))[0] == 500
+    assert refusal(lambda: emitted(scripts, huge))[0] == 500
     assert emitted(scripts, "(doc) => emit(1)") == [(1, None)]
 
 
@@ -168,7 +162,7 @@ def test_functions_reach_no_host(scripts: Scripts, tmp_path: Path) -> None:
     for text in (f"(doc) => {{ import('{tmp_path}/m.js'); emit(typeof stolen) }}",
                  f"(doc) => {{ new Function(\"import('{tmp_path}/m.js')\")(); emit(typeof stolen) }}"):
         assert emitted(scripts, text) == [("undefined", None)]
-    assert refused(lambda: emitted(scripts, f"import '{tmp_path}/m.js'; (doc) => emit(1)"))[1] == "compilation_error"
+    assert refusal(lambda: emitted(scripts, f"import '{tmp_path}/m.js'; (doc) => emit(1)"))[1] == "compilation_error"
 
 
 def test_a_function_that_breaks_its_tools_harms_itself_alone(scripts: Scripts) -> None:
@@ -201,13 +195,13 @@ def children() -> set[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 def test_close_leaves_no_process() -> None:
-    """After close, and while a call runs, every worker is gone; a later call is refused."""
+    """After close, and while a call runs, every worker is gone; a later call is refusal."""
     before = children()
     pool = Scripts(seconds=30)
     assert emitted(pool, "(doc) => emit(1)") == [(1, None)]
     problems: list[tuple[int, str, str]] = []
     thread = threading.Thread(
-        target=lambda: problems.append(refused(lambda: emitted(pool, "(doc) => { while (1); }")))
+        target=lambda: problems.append(refusal(lambda: emitted(pool, "(doc) => { while (1); }")))
     )
     thread.start()
     while not pool._busy:
@@ -215,7 +209,7 @@ def test_close_leaves_no_process() -> None:
     pool.close()
     thread.join(20)
     assert (children() - before, [error for _, error, _ in problems]) == (set(), ["os_process_error"])
-    assert refused(lambda: emitted(pool, "(doc) => emit(1)"))[0] == 503
+    assert refusal(lambda: emitted(pool, "(doc) => emit(1)"))[0] == 503
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")

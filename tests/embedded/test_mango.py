@@ -10,10 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.embedded.engine import Engine, engine, failure
+from tests.embedded.engine import Engine, engine, refusal
 from tornado_couch.embedded.collation import sort_key
 from tornado_couch.embedded.mango.mango import Mango
-from tornado_couch.embedded.problems import Problem
 
 NO_INDEX = "No matching index found, create an index to optimize query time."
 
@@ -73,12 +72,6 @@ def thirty() -> Iterator[Database]:
         made.index("o.x", ddoc="io", name="io")
         made.index({"c": "desc"}, ddoc="ic", name="ic")
         yield made
-
-
-def refusal(act: Any, *arguments: Any, **members: Any) -> tuple[int, str, str]:
-    with pytest.raises(Problem) as caught:
-        act(*arguments, **members)
-    return failure(caught.value)
 
 
 # ---- which index serves

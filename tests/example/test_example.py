@@ -67,26 +67,6 @@ def test_the_tour_takes_the_couchdb_that_it_is_given(server_url: str) -> None:
         assert server_url.split("//")[1].split("@")[0] not in done.stdout + done.stderr
 
 
-def test_a_port_that_is_taken_is_one_clear_sentence(tmp_path: Path) -> None:
-    """It says what to do, and there is no stack trace."""
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = str(other.getsockname()[1])
-        done = run("--tour", "--port", port, "--data", str(tmp_path / "data"), couchdb_url=None)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"example_app: port {port} cannot be used")
-    assert len(done.stderr.splitlines()) == 1
-
-
-def test_a_couchdb_that_is_not_there_is_one_clear_sentence() -> None:
-    """Nothing listens at COUCHDB_URL."""
-    done = run("--tour", "--port", "0", couchdb_url="http://127.0.0.1:9")
-    assert done.returncode == 1
-    assert done.stderr.startswith("example_app: ")
-    assert len(done.stderr.splitlines()) == 1
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_every_language_is_loaded_paged_and_counted(url: str) -> None:

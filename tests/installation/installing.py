@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from annotated_types import MinLen
 
-from tornado_couch import Count, CreatedOn, Encrypted, Hashed, Indexed, Key, Model, UpdatedOn
+from tornado_couch import Count, CreatedOn, Database, Encrypted, Hashed, Indexed, Key, Model, UpdatedOn
 
-__all__ = ["Fruit", "Place", "Stand", "folder_of", "write"]
+__all__ = ["Fruit", "Place", "Stand", "design_ids", "folder_of", "write"]
 
 
 class Fruit(Model, type="fruit_v1.0", key="fruit_id", indexes=[("color", "created_on")]):
@@ -44,3 +44,9 @@ def write(folder: Path, **files: Any) -> Path:
 def folder_of(path: Path, map_function: str) -> Path:
     """A folder of one view, called `by_length`."""
     return write(path, by_length__js=map_function, by_length__reduce__js="_count\n")
+
+
+async def design_ids(database: Database) -> list[str]:
+    """The names of the design documents that there are."""
+    rows = (await database.all_docs(startkey="_design/", endkey="_design0")).rows
+    return [str(row.id).removeprefix("_design/") for row in rows]

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from tests.installation.installing import Fruit, Place, Stand, write
+from tests.installation.installing import Fruit, Place, Stand, design_ids, write
 from tornado_couch import (
     ApplicationUser,
     BasicAuth,
@@ -39,11 +39,6 @@ async def name(couch: Couch) -> AsyncIterator[str]:
     yield found
     if await couch[found].exists():
         await couch.delete_database(found)
-
-
-async def design_ids(database: Database) -> list[str]:
-    rows = (await database.all_docs(startkey="_design/", endkey="_design0")).rows
-    return [str(row.id).removeprefix("_design/") for row in rows]
 
 
 @pytest.fixture
@@ -100,7 +95,7 @@ async def test_a_plan_says_what_would_be_done_and_does_nothing(
         "create seed documents fruit_v1.0",
         "create seed documents place_v1.2",
         "create seed documents stand_v1.0",
-        "create seed documents of no model",
+        "create seed documents without a model",
     ]
     assert sorted(shown[2:-4]) == [f"create design document _design/{each}" for each in EVERYTHING]
     for line in (name, "create   database", "(admins: roles gardener)", "_design/fruit_by_color", "(2 of 2)"):
@@ -296,7 +291,7 @@ async def test_a_database_has_the_shape_that_is_asked_for(couch: Couch, name: st
     assert [each.color for each in (await store.find(Fruit, by="color")).items] == ["red"]
     plan = await Installer(couch, database=name, q=4, models=[Fruit]).plan()
     assert not plan
-    assert plan.warnings == (f"the database has q={q} and not q=4; only a new one could have that",)
+    assert plan.warnings == (f"the database has q={q} instead of q=4; only a new database can have that",)
 
 
 async def test_a_database_can_be_deleted_first(couch: Couch, name: str) -> None:
@@ -311,7 +306,7 @@ async def test_a_database_can_be_deleted_first(couch: Couch, name: str) -> None:
     only = Installer(couch, database=name, models=[Fruit], delete=True, create=False)
     assert await only.install() == [f"deleted database {name}"]
     assert await only.install() == []
-    with pytest.raises(InstallError, match="there is no database"):
+    with pytest.raises(InstallError, match="does not exist"):
         await Installer(couch, database=name, create=False).install()
 
 
@@ -392,7 +387,9 @@ async def test_a_user_is_given_what_it_lacks(couch: Couch, name: str, user: Appl
     await Installer(couch, database=name, user=user).install()
     other = ApplicationUser(user.name, "changed", role="picker")
     plan = await Installer(couch, database=name, user=other).plan()
-    assert [each.detail for each in plan.steps if each.kind == "user"] == ["the role picker is added; another password"]
+    assert [each.detail for each in plan.steps if each.kind == "user"] == [
+        "adds the role picker; sets another password"
+    ]
     assert plan.warnings == (f"the user {user.name} has other roles too: {name}",)
     await Installer(couch, database=name, user=other).apply(plan)
     assert not await Installer(couch, database=name, user=other).plan()
@@ -428,7 +425,7 @@ async def test_what_is_no_longer_wanted_goes_when_that_is_said(
     stale = ["_design/fruit_by_color", "_design/fruit_by_color_and_created_on", "_design/sized"]
     plan = await Installer(couch, database=name, models=[Renamed], design_docs=design).plan()
     assert [each.split()[0] for each in plan.warnings] == stale
-    assert all(each.action == "create" for each in plan.steps)
+    assert [(each.action, each.name) for each in plan.steps] == [("create", "_design/fruit_by_taste")]
     done = await Installer(couch, database=name, models=[Renamed], design_docs=design, prune=True).install()
     assert done == ["wrote _design/fruit_by_taste", *(f"removed {each}" for each in stale)]
     kept = ["by_length", "checks", "conflicts", "fruit_by_fruit_id", "fruit_by_hand", "fruit_by_taste"]
@@ -478,14 +475,14 @@ async def test_the_check_of_writes_is_kept_as_it_was_chosen(couch: Couch, name: 
 async def test_what_the_check_leaves_out_is_told(couch: Couch, name: str) -> None:
     """As a warning of the plan."""
     plan = await Installer(couch, database=name, models=[Strict], validate=True).plan()
-    assert [each.partition("/word")[0] for each in plan.warnings] == ["not checked by the database: fruit_v1.0 "]
+    assert [each.partition("/word")[0] for each in plan.warnings] == ["the database does not check this: fruit_v1.0 "]
 
 
 async def test_another_services_check_is_not_taken_away_unsaid(couch: Couch, name: str) -> None:
     """Where two services share a database, one that does not ask for checks leaves those of the other."""
     await Installer(couch, database=name, models=[Fruit, Place], validate=True).install()
     plan = await Installer(couch, database=name, models=[Fruit]).plan()
-    assert plan.warnings == (f"{VALIDATION_DOCUMENT} also checks place: it is left as it is",)
+    assert plan.warnings == (f"{VALIDATION_DOCUMENT} also checks place, so it is left as it is",)
     plan = await Installer(couch, database=name, models=[Fruit], validate=True).plan()
     assert plan.warnings == (f"{VALIDATION_DOCUMENT} no longer checks place",)
 

@@ -212,7 +212,8 @@ class Command:
         self.url, self.folder = url, folder
 
     async def __call__(self, *arguments: str, url: str = "") -> Result:
-        call = ["migrate", url or self.url, "--models", "fruits_to_migrate:Fruit", *arguments]
+        server, _, name = (url or self.url).rpartition("/")
+        call = ["migrate", "--url", server, "--database", name, "--models", "fruits_to_migrate:Fruit", *arguments]
         return await asyncio.to_thread(CliRunner().invoke, main, call)
 
 
@@ -288,7 +289,7 @@ async def test_control_c_tells_where_to_go_on(store: Store, command: Command, se
     async with FaultProxy(server_url) as proxy:
         stalled = Fault(never_answer, path="_changes", after=1, times=None)
         proxy.faults.append(stalled)
-        call = ["migrate", f"{proxy.url}/{store.database.name}", "--models", "fruits_to_migrate:Fruit"]
+        call = ["migrate", "--url", proxy.url, "--database", store.database.name, "--models", "fruits_to_migrate:Fruit"]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tornado_couch", *call, "--keys", "ring"),
             stdout=asyncio.subprocess.PIPE,

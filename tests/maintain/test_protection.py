@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -195,16 +196,16 @@ class TestCommands:
     ) -> None:
         """A table or JSON; status 1 for findings, 0 where there are none."""
         wanted = await forge(store)
-        url = f"{server_url.rstrip('/')}/{store.database.name}"
-        found = await self.run("audit", url, "--keys", ring_file)
+        where = ("--url", server_url, "--database", store.database.name)
+        found = await self.run("audit", *where, "--keys", ring_file)
         assert found.exit_code == 1
         *rows, _ = found.stdout.splitlines()
         assert {row[14:].split("  ")[0]: row[:12].rstrip() for row in rows} == wanted
-        as_json = await self.run("audit", url, "--keys", ring_file, "--json")
+        as_json = await self.run("audit", *where, "--keys", ring_file, "--json")
         report = json.loads(as_json.stdout)
         assert {each["id"]: each["reason"] for each in report["findings"]} == wanted
         assert report["checked"] == 7
-        later = await self.run("audit", url, "--keys", ring_file, "--since", str(report["last_seq"]))
+        later = await self.run("audit", *where, "--keys", ring_file, "--since", str(report["last_seq"]))
         assert later.exit_code == 0
 
     async def test_rotate_signs_with_the_first_keys(
@@ -214,22 +215,28 @@ class TestCommands:
         await store.create(Place(name="a"))
         new = KeyRing.create()
         new.save(tmp_path / "new")
-        url = f"{server_url.rstrip('/')}/{store.database.name}"
-        done = await self.run("rotate", url, "--keys", str(tmp_path / "new"), "--keys", ring_file, "--json")
+        where = ("--url", server_url, "--database", store.database.name)
+        done = await self.run("rotate", *where, "--keys", str(tmp_path / "new"), "--keys", ring_file, "--json")
         assert done.exit_code == 0
         assert json.loads(done.stdout)["renewed"] == 1
         assert await findings(store.database, new) == []
 
+    async def test_a_missing_database_is_one_error_alone(self, server_url: str, ring_file: str) -> None:
+        """No report of nothing beside it, in JSON neither."""
+        for more in ((), ("--json",)):
+            found = await self.run("audit", "--url", server_url, "--database", "none", "--keys", ring_file, *more)
+            bare = re.sub("//.*@", "//", server_url.rstrip("/"))
+            assert found.output == f"Error: there is no database none at {bare}; correct --database\n"
+
     async def test_what_cannot_be_done_is_status_2(self, server_url: str, ring_file: str, tmp_path: Path) -> None:
         """No keys, no such file, no such database, no URL: a line, and no traceback."""
-        base = server_url.rstrip("/")
         for args in (
-            ["audit", f"{base}/x"],
-            ["audit", f"{base}/x", "--keys", str(tmp_path / "none")],
-            ["audit", f"{base}/no-such-database", "--keys", ring_file],
-            ["audit", "orchard", "--keys", ring_file],
+            ["--database", "x"],
+            ["--database", "x", "--keys", str(tmp_path / "none")],
+            ["--database", "no-such-database", "--keys", ring_file],
+            ["--keys", ring_file],
         ):
-            found = await self.run(*args)
+            found = await self.run("audit", "--url", server_url, *args)
             assert found.exit_code == 2
             assert "Error" in found.output
             assert "Traceback" not in found.output
@@ -240,9 +247,9 @@ class TestCommands:
             ("missing", "is missing"),
             ("open to others", "chmod 600"),
             ("cut off", "not a JSON object"),
-            ("no key ring", "no key ring"),
+            ("no key ring", "not a key ring"),
             ("for another purpose", "its purpose is to encrypt"),
-            ("wrapped", "wrapped by a passphrase"),
+            ("wrapped", "encrypted with a passphrase"),
         ],
     )
     async def test_keys_that_cannot_be_used_are_one_clear_line(
@@ -262,7 +269,7 @@ class TestCommands:
             path.write_bytes(text[:-20])
         elif fault == "no key ring":
             path.write_bytes(b"{}")
-        found = await self.run("audit", f"{server_url.rstrip('/')}/{store.database.name}", "--keys", str(path))
+        found = await self.run("audit", "--url", server_url, "--database", store.database.name, "--keys", str(path))
         assert found.exit_code == 2
         (line,) = [each for each in found.stderr.splitlines() if each]
         assert words in line

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
+from tests.models.models import Address
 from tornado_couch.errors import InvalidDocument, ModelDefinitionError, UnsupportedVersion, ValidationFailed
 from tornado_couch.models import (
     CreatedOn,
@@ -30,10 +31,6 @@ from tornado_couch.models import (
     stamped,
     to_document,
 )
-
-
-class Address(BaseModel):
-    city: str
 
 
 class Fruit(Model, type="fruit_v1.2", key="fruit_id"):

@@ -31,6 +31,7 @@ from pydantic import (
 
 from tornado_couch.errors import ModelDefinitionError, ValidationFailed
 from tornado_couch.models import (
+    Encrypted,
     Indexed,
     Model,
     Timestamp,
@@ -102,7 +103,8 @@ def test_a_type_that_does_not_read_back_is_refused(annotation: Any, advice: str)
 
 
 UNSORTED: list[Any] = [
-    decimal.Decimal, dt.timedelta, dt.time, ipaddress.IPv4Address, set[int], frozenset[str],
+    dt.time, ipaddress.IPv4Address, set[int], frozenset[str], Base64Bytes, list[decimal.Decimal],
+    dict[str, dt.timedelta], Annotated[decimal.Decimal, Field(allow_inf_nan=True)], tuple[dt.time, int],
 ]  # fmt: skip
 
 
@@ -120,6 +122,23 @@ def test_an_index_that_would_sort_wrongly_is_refused(annotation: Any) -> None:
             type="made_v1.0",
             indexes=[("y", "x")],
         )
+
+
+@pytest.mark.parametrize("annotation", [decimal.Decimal, dt.timedelta])
+def test_what_has_several_texts_or_another_order_names_no_document(annotation: Any) -> None:
+    """Such a property can be indexed, and can be neither the key nor the partition."""
+    assert declare(annotation, indexed=True) is not None
+    for option in ({"key": "x"}, {"key": "x", "unique": True}, {"partition": "x"}):
+        with pytest.raises(ModelDefinitionError, match="property 'x' cannot be the key or partition"):
+            declare(annotation, **option)
+
+
+@pytest.mark.parametrize("annotation", [decimal.Decimal, set[int], dt.time])
+def test_what_has_several_texts_has_no_blind_index(annotation: Any) -> None:
+    """Equal values would have different blind indexes, and one would not find the other."""
+    declare(Annotated[annotation, Encrypted()])
+    with pytest.raises(ModelDefinitionError, match="property 'x' cannot be searched by"):
+        declare(Annotated[annotation, Encrypted(searchable=True)])
 
 
 @pytest.mark.parametrize("annotation", [str, int, float, bool, dt.date, dt.datetime, uuid.UUID, Color, list[str]])

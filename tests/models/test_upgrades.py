@@ -20,7 +20,7 @@ def count_in_grams(fruit: Properties) -> Properties:
     return fruit
 
 
-class Fruit(Model, type="fruit_v2.1", key="fruit_id", upgrades=[count_in_grams]):
+class UpgradedFruit(Model, type="fruit_v2.1", key="fruit_id", upgrades=[count_in_grams]):
     fruit_id: Key
     color: str
     grams: int = 0
@@ -45,7 +45,7 @@ def test_upgrades_are_applied_in_a_chain() -> None:
         stored("2.0", color="red", grams=2000),
         stored("2.1", color="red", grams=2000),
     ):
-        fruit = from_document(Fruit, document)
+        fruit = from_document(UpgradedFruit, document)
         assert (fruit.color, fruit.grams, fruit._rev) == ("red", 2000, "1-a")
         written = to_document(fruit)
         assert written == stored("2.1", color="red", grams=2000)
@@ -92,7 +92,7 @@ def test_what_an_upgrade_passes_on_is_kept_and_what_it_leaves_out_is_gone() -> N
 def test_a_newer_minor_version_is_read_and_keeps_its_version_and_properties() -> None:
     """It is never written with a lower number."""
     document = stored("2.7", color="red", grams=1, later={"a": 1})
-    fruit = from_document(Fruit, document)
+    fruit = from_document(UpgradedFruit, document)
     fruit.color = "blue"
     assert to_document(fruit) == {**document, "color": "blue"}
 
@@ -100,14 +100,14 @@ def test_a_newer_minor_version_is_read_and_keeps_its_version_and_properties() ->
 def test_a_newer_major_version_is_a_clear_error() -> None:
     """That names both versions, and the document."""
     with pytest.raises(UnsupportedVersion, match=r"fruit_v3\.0 .* fruit_v2\.1: a newer major version") as caught:
-        from_document(Fruit, stored("3.0", color="red"))
+        from_document(UpgradedFruit, stored("3.0", color="red"))
     assert caught.value.document_id == "f1"
 
 
 def test_a_missing_link_is_a_clear_error() -> None:
     """Of the one document: from version 0 nothing leads on."""
     with pytest.raises(UnsupportedVersion, match=r"no upgrade from fruit_v0\.9") as caught:
-        from_document(Fruit, stored("0.9", color="red"))
+        from_document(UpgradedFruit, stored("0.9", color="red"))
     assert caught.value.document_id == "f1"
 
 

@@ -171,7 +171,7 @@ class TestFaults:
 
     def test_the_history_of_another_document_is_a_mistake(self, fruit: dict[str, Any]) -> None:
         """Revisions that do not end in the document's own are not compared at all."""
-        with pytest.raises(ValueError, match="not those of the document"):
+        with pytest.raises(ValueError, match="not belong to the document"):
             verify_document(fruit, database="orchard", verifier=RING, revisions={"start": 5, "ids": ["x"]})
 
     def test_unknown_key(self, fruit: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import pytest
 
+from tests.clocks import Clock
 from tests.faults import Fault, FaultProxy, answer_status, until
 from tornado_couch import Couch, Database, Encrypted, Merge, Model, Reconciler, Retry, Store, install
 from tornado_couch.errors import KeySetError, Unavailable
@@ -65,14 +66,8 @@ def lease(database: Database, **options: Any) -> Lease:
     return Lease(database, "test", **{"seconds": 1.0, "settle": 0.1, **options})
 
 
-class Clock:
+class WaitingClock(Clock):
     """A clock that goes when somebody waits."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
@@ -96,7 +91,7 @@ async def test_one_of_many_gets_the_lease(database: Database) -> None:
 
 async def test_a_lease_that_is_renewed_is_never_taken(database: Database) -> None:
     """However often another one asks; what it would go on from is what was left last."""
-    clock = Clock()
+    clock = WaitingClock()
     first, second = (lease(database, clock=clock, sleep=clock.sleep, seconds=30, settle=2) for _ in range(2))
     assert await first.acquire() == {}
     for round_ in range(5):
@@ -110,7 +105,7 @@ async def test_a_lease_that_is_renewed_is_never_taken(database: Database) -> Non
 
 async def test_a_lease_runs_out_for_who_saw_it_unchanged_for_so_long(database: Database) -> None:
     """By the observer's own clock, whatever the holder's says; the holder then knows, too."""
-    own, other = Clock(), Clock()
+    own, other = WaitingClock(), WaitingClock()
     own.now = 1_000_000.0
     first = lease(database, clock=own, sleep=own.sleep, seconds=30, settle=2)
     second = lease(database, clock=other, sleep=other.sleep, seconds=30, settle=2)
@@ -129,7 +124,7 @@ async def test_a_lease_runs_out_for_who_saw_it_unchanged_for_so_long(database: D
 
 async def test_the_holder_trusts_its_lease_for_less_than_it_lasts(database: Database) -> None:
     """So it has stopped before another one begins."""
-    clock = Clock()
+    clock = WaitingClock()
     first = lease(database, clock=clock, sleep=clock.sleep, seconds=30, settle=2)
     assert await first.acquire() is not None
     assert first.held
@@ -140,7 +135,7 @@ async def test_the_holder_trusts_its_lease_for_less_than_it_lasts(database: Data
 
 async def test_a_claim_that_took_too_long_does_not_count(database: Database) -> None:
     """Others may have looked before it was written, and wait no longer for it."""
-    clock = Clock()
+    clock = WaitingClock()
     put = database.put
 
     class Slow(Database):

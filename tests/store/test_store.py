@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.store.models import Fruit, Person, Place
+from tests.store.models import Contended, Fruit, Person, Place
 from tornado_couch import (
     Database,
     DocumentExists,
@@ -22,7 +22,7 @@ from tornado_couch import (
     install,
 )
 from tornado_couch.couch import Leaf
-from tornado_couch.errors import Conflict, InvalidSignature, OutcomeUnknown, Unavailable
+from tornado_couch.errors import InvalidSignature, OutcomeUnknown, Unavailable
 from tornado_couch.security import KeyRing
 from tornado_couch.store import Deletion
 from tornado_couch.store.protection.signatures import winner
@@ -327,16 +327,9 @@ async def test_retries_wait_longer_each_time_and_end(installed: Database) -> Non
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    class Contended:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(installed, name)
-
-        async def put(self, document: Any) -> Any:
-            raise Conflict(409, "conflict", "Document update conflict.")
-
     fruit = await Store(installed).create(Fruit(color="red"))
     retry = Retry(attempts=6, base=0.1, cap=0.5, random=lambda: 0.5)
-    store = Store(Contended(), retry=retry, sleep=sleep, grouping=False)  # type: ignore[arg-type]
+    store = Store(Contended(installed), retry=retry, sleep=sleep, grouping=False)  # type: ignore[arg-type]
     with pytest.raises(RetriesExhausted) as caught:
         await store.update(Fruit, fruit.fruit_id, lambda _: None)
     assert slept == [0.05, 0.1, 0.2, 0.25, 0.25]
@@ -364,17 +357,7 @@ async def test_a_cancelled_update_writes_nothing_more(installed: Database) -> No
         asleep.set()
         await asyncio.Event().wait()
 
-    class Contended:
-        puts = 0
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(installed, name)
-
-        async def put(self, document: Any) -> Any:
-            self.puts += 1
-            raise Conflict(409, "conflict", "Document update conflict.")
-
-    fruit, contended = await Store(installed).create(Fruit(color="red")), Contended()
+    fruit, contended = await Store(installed).create(Fruit(color="red")), Contended(installed)
     store = Store(contended, sleep=sleep, grouping=False)  # type: ignore[arg-type]
     task = asyncio.create_task(store.update(Fruit, fruit.fruit_id, lambda _: None))
     await asyncio.wait_for(asleep.wait(), 10)

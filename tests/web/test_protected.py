@@ -28,16 +28,45 @@ class Guest(Model, type="guest_v1.0", key="guest_id"):
     notes: Annotated[Any, Encrypted()] = None
 
 
+class Kept(Model, type="kept_v1.0", key="kept_id", soft_delete=True):
+    kept_id: Key
+    notes: Annotated[Any, Encrypted()]
+
+
+class Versioned(Model, type="versioned_v1.0", key="versioned_id", history=True):
+    versioned_id: Key
+    notes: Annotated[Any, Encrypted()]
+
+
 @pytest.fixture
 async def kept(database: Database) -> Store:
-    await install(database.server, database.name, [Guest])  # type: ignore[arg-type]
+    await install(database.server, database.name, [Guest, Kept, Versioned])  # type: ignore[arg-type]
     return Store(database, crypter=KeyRing.create())
 
 
 @pytest.fixture
 async def guests(kept: Store, serve: Serve) -> Client:
-    """A client of a service with a resource of guests."""
-    return await serve(Application(resource("/guests", Guest, kept), policy=AllowAny()))
+    """A client of a service with a resource of guests, and of models with another lifecycle."""
+    routes = [
+        *resource("/guests", Guest, kept),
+        *resource("/kept", Kept, kept),
+        *resource("/versioned", Versioned, kept),
+    ]
+    return await serve(Application(routes, policy=AllowAny()))
+
+
+@pytest.fixture
+def decrypted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the keys have decrypted."""
+    texts: list[str] = []
+    original = KeyRing.decrypt
+
+    def decrypt(self: KeyRing, ciphertext: str, *, context: bytes) -> bytes:
+        texts.append(ciphertext)
+        return original(self, ciphertext, context=context)
+
+    monkeypatch.setattr(KeyRing, "decrypt", decrypt)
+    return texts
 
 
 BODY = {"email": "ann@b", "pin": "1234", "floor": 3, "notes": {"a": [None, 1.5]}}
@@ -124,6 +153,37 @@ async def test_what_does_not_decrypt_is_502_and_withheld_in_a_list(guests: Clien
     assert (reply.status, reply.json["type"]) == (502, "urn:tornado-couch:problem:unreadable-document")
     listed = (await guests("GET", "/guests")).json
     assert ([each["email"] for each in listed["items"]], listed["withheld"]) == (["bob@b"], 1)
+
+
+@pytest.mark.parametrize("change", [{}, {"floor": 4}, {"email": "c@d", "floor": None, "notes": {"a": [None, 2]}}])
+async def test_a_put_decrypts_each_property_once(
+    guests: Client, kept: Store, decrypted: list[str], change: dict[str, Any]
+) -> None:
+    """To read it; whether the ciphertext can stay as it is, is then known. The same for a PATCH."""
+    created = await guests("POST", "/guests", BODY)
+    path = created.headers["Location"]
+    before = await stored(kept, created)
+    ciphertexts = sorted(before[name].partition(":")[2] for name in ("email", "floor", "notes"))
+    decrypted.clear()
+    reply = await guests("PUT", path, {**BODY, **change})
+    assert (reply.status, sorted(decrypted)) == (200, ciphertexts)
+    after = await stored(kept, created)
+    assert {name for name in ("email", "floor", "notes") if after.get(name) != before[name]} == change.keys()
+    decrypted.clear()
+    count = 2 if change.get("floor", 3) is None else 3
+    assert (await guests("PATCH", path, change, Content_Type="application/merge-patch+json")).status == 200
+    assert len(set(decrypted)) == len(decrypted) == count
+
+
+@pytest.mark.parametrize("path", ["/kept", "/versioned"])
+async def test_other_lifecycles_decrypt_once_as_well(guests: Client, decrypted: list[str], path: str) -> None:
+    """A PUT to a document that is there, and one that brings back what was deleted."""
+    location = (await guests("POST", path, {"notes": [1]})).headers["Location"]
+    for status in (200, 201):
+        decrypted.clear()
+        assert (await guests("PUT", location, {"notes": [1]})).status == status
+        assert len(decrypted) == 1
+        assert (await guests("DELETE", location)).status == 204
 
 
 async def test_many_at_once_are_protected_as_well(guests: Client, kept: Store) -> None:

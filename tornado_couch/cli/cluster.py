@@ -85,8 +85,10 @@ async def _all_connected(couch: Couch, patience: float, report: Advance) -> None
 @click.option("--patience", default=60.0, show_default=True, help="How many seconds to wait for the nodes.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @told
-def cluster(host: str, nodes: tuple[str, ...], patience: float, as_json: bool, **options: Any) -> None:
-    """Join the node at --host and the nodes named into a cluster, and create the system databases.
+def cluster(url: str, nodes: tuple[str, ...], patience: float, as_json: bool, **options: Any) -> None:
+    """Join CouchDB nodes into a cluster, and create its system databases.
+
+    These are the node at --url and those that are named.
 
     NAME@HOST is a node's own name, such as couchdb@couchdb2.example. Every node must run with the same Erlang
     cookie and the same admin. It is safe to run this command again.
@@ -96,7 +98,7 @@ def cluster(host: str, nodes: tuple[str, ...], patience: float, as_json: bool, *
     connection = connection_of(options)
 
     async def run() -> list[str]:
-        async with connection.server(host) as couch:
+        async with connection.server(url) as couch:
             with progress("nodes") as advance:
                 return await set_up_cluster(couch, nodes, patience=patience, report=advance)
 

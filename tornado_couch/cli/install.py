@@ -18,7 +18,7 @@ from ..installation.plan import Plan
 from ..security import Scheme
 from ..service.references import load_models
 from .keys_options import rotation_key_options, store_keys
-from .options import connection_of, secret_if_given, server_options, told_as
+from .options import connection_of, database_options, secret_if_given, told_as
 from .report import progress
 
 __all__ = ["install"]
@@ -30,8 +30,8 @@ _FOLDER = click.Path(path_type=Path)
 _LEVELS = click.Choice(["debug", "info", "warning", "error", "critical"], case_sensitive=False)
 
 
-def _database_options(command: F) -> F:
-    """Add the options about the database itself."""
+def _creation_options(command: F) -> F:
+    """Add the options about how the database is created."""
     for option in (
         click.option("--partitioned", is_flag=True, help="Create it partitioned."),
         click.option("--n", type=click.IntRange(min=1), help="Create it with this many copies of each shard."),
@@ -39,13 +39,6 @@ def _database_options(command: F) -> F:
         click.option("--yes", is_flag=True, help="Delete without asking first."),
         click.option("--delete", is_flag=True, help="Delete the database first, with everything in it."),
         click.option("--create/--no-create", default=True, show_default=True, help="Create what is missing."),
-        click.option(
-            "--database",
-            envvar="TORNADO_COUCH_DATABASE",
-            show_envvar=True,
-            required=True,
-            help="The database's name.",
-        ),
     ):
         command = option(command)
     return command
@@ -94,8 +87,8 @@ def _document_options(command: F) -> F:
 
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODULE[:MODELS]]...")
-@server_options
-@_database_options
+@database_options
+@_creation_options
 @_access_options
 @_document_options
 @rotation_key_options
@@ -109,7 +102,7 @@ def _document_options(command: F) -> F:
     help="The level from which messages are logged to standard error.",
 )
 @told_as(click.ClickException)
-def install(models: tuple[str, ...], host: str, dry_run: bool, as_json: bool, log: str, **options: Any) -> None:
+def install(models: tuple[str, ...], url: str, dry_run: bool, as_json: bool, log: str, **options: Any) -> None:
     """Set up what a service needs: its database, its members, and its design and seed documents.
 
     MODULE[:MODELS] names the models whose design documents to install: all of a module, one, or a list.
@@ -123,7 +116,7 @@ def install(models: tuple[str, ...], host: str, dry_run: bool, as_json: bool, lo
     arguments = _arguments(options)
 
     async def run() -> tuple[Plan, list[str] | None]:
-        async with connection.server(host) as couch:
+        async with connection.server(url) as couch:
             with progress("changes indexed") as advance:
                 installer = Installer(couch, models=known, report=advance, **arguments)
                 plan = await installer.plan()

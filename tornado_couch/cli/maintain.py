@@ -19,25 +19,24 @@ from ..security import Scheme
 from ..service.references import load_models
 from ..store import Conflicted, ConflictPage, ReconcileResult, Reprotection, Store, conflicts_since, reconcile_all
 from .keys_options import audit_keys, key_set_options, rotation_key_options, rotation_keys, store_keys
-from .options import FINDINGS, connection_of, connection_options, database_at, told
+from .options import FINDINGS, connection_of, database_options, told
 from .report import Tally, progress, run_tallied
 
 __all__ = ["audit", "migrate", "policy_report_command", "reconcile", "rotate"]
 
 
 @click.command()
-@click.argument("database_url", envvar="TORNADO_COUCH_DATABASE_URL")
-@connection_options
+@database_options
 @click.option("--models", required=True, metavar="MODULE[:MODELS]", help="The models whose documents to migrate.")
 @rotation_key_options
 @click.option("--dry-run", is_flag=True, help="Write nothing; only count the documents that would be migrated.")
 @click.option("--since", default="0", show_default=True, help="Where to begin: what a run printed.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @told
-def migrate(database_url: str, models: str, dry_run: bool, since: str, as_json: bool, **options: Any) -> None:
-    """Rewrite documents of older versions in their model's current version, while the service may keep running.
+def migrate(url: str, database: str, models: str, dry_run: bool, since: str, as_json: bool, **options: Any) -> None:
+    """Rewrite documents in their model's current version.
 
-    DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
+    The service may keep running meanwhile.
 
     With --keys documents are verified and signed, without it the database is one without signatures. Values are
     encrypted with --crypter, or with --keys where that is not given.
@@ -50,8 +49,8 @@ def migrate(database_url: str, models: str, dry_run: bool, since: str, as_json: 
     known, tally = load_models(models), Tally(since)
 
     async def run() -> None:
-        async with database_at(database_url, connection) as database:
-            store = Store(database, **keys)
+        async with connection.database(url, database) as opened:
+            store = Store(opened, **keys)
             migration = Migration(store, known, dry_run=dry_run)
             with progress() as advance:
                 async for page in migration.run(since=since):
@@ -63,8 +62,7 @@ def migrate(database_url: str, models: str, dry_run: bool, since: str, as_json: 
 
 
 @click.command()
-@click.argument("database_url", envvar="TORNADO_COUCH_DATABASE_URL")
-@connection_options
+@database_options
 @click.option("--models", required=True, metavar="MODULE[:MODELS]", help="The models whose documents to merge.")
 @rotation_key_options
 @click.option(
@@ -73,10 +71,10 @@ def migrate(database_url: str, models: str, dry_run: bool, since: str, as_json: 
 @click.option("--since", default="0", show_default=True, help="Where to begin: what a run printed.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @told
-def reconcile(database_url: str, models: str, dry_run: bool, since: str, as_json: bool, **options: Any) -> None:
-    """Merge conflicting documents by their models' rules, while the service may keep running.
+def reconcile(url: str, database: str, models: str, dry_run: bool, since: str, as_json: bool, **options: Any) -> None:
+    """Merge conflicting documents by their models' rules.
 
-    DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
+    The service may keep running meanwhile.
 
     With --keys, documents are verified and signed; without it, the database has no signatures. Encrypted values
     are read with --crypter, or with --keys if --crypter is not given; merging never encrypts values anew.
@@ -89,12 +87,12 @@ def reconcile(database_url: str, models: str, dry_run: bool, since: str, as_json
     known, tally = load_models(models), Tally(since)
 
     async def run() -> None:
-        async with database_at(database_url, connection) as database:
-            store = Store(database, **keys)
+        async with connection.database(url, database) as opened:
+            store = Store(opened, **keys)
             for cls in known:
                 store.check(cls)
             with progress() as advance:
-                async for page in conflicts_since(database, since):
+                async for page in conflicts_since(opened, since):
                     work = _Work(store, known, dry_run)
                     await work.through(page)
                     tally.add(page.since or since, work.findings, examined=len(page.examined), **work.counts)
@@ -149,24 +147,22 @@ class _Work:
         self.findings.append(Finding(document_id, revision or "", reason))
 
 
-_URL = click.argument("database_url", envvar="TORNADO_COUCH_DATABASE_URL")
 _SINCE = click.option("--since", default="0", show_default=True, help="Where to begin: what a run printed.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 _CLASSIC = click.option("--classic", is_flag=True, help="Also accept the signatures of tor-async-couchdb.")
 
 
 @click.command()
-@_URL
-@connection_options
+@database_options
 @key_set_options
 @_SINCE
 @_CLASSIC
 @_JSON
 @told
-def audit(database_url: str, since: str, classic: bool, as_json: bool, **options: Any) -> None:
-    """Verify every document of a database, including tombstones and conflicts.
+def audit(url: str, database: str, since: str, classic: bool, as_json: bool, **options: Any) -> None:
+    """Verify the signatures of every document of a database.
 
-    DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
+    Tombstones and conflicting revisions are verified as well.
 
     The exit status is 0 if every document verifies, 1 if some do not, and 2 if the command failed.
     """
@@ -175,9 +171,9 @@ def audit(database_url: str, since: str, classic: bool, as_json: bool, **options
     tally = Tally(since)
 
     async def run() -> None:
-        async with database_at(database_url, connection) as database:
+        async with connection.database(url, database) as opened:
             with progress() as advance:
-                async for page in audit_database(database, keys, accept=accept, since=since):
+                async for page in audit_database(opened, keys, accept=accept, since=since):
                     tally.add(page.since, page.findings, checked=page.checked)
                     advance(page.checked, page.pending)
 
@@ -185,8 +181,7 @@ def audit(database_url: str, since: str, classic: bool, as_json: bool, **options
 
 
 @click.command()
-@_URL
-@connection_options
+@database_options
 @rotation_key_options
 @click.option(
     "--models", metavar="MODULE[:MODELS]", help="The models of the documents; needed for classes of your own."
@@ -205,11 +200,18 @@ def audit(database_url: str, since: str, classic: bool, as_json: bool, **options
 @_JSON
 @told
 def rotate(
-    database_url: str, models: str | None, sign_only: bool, since: str, as_json: bool, classic: bool, **options: Any
+    url: str,
+    database: str,
+    models: str | None,
+    sign_only: bool,
+    since: str,
+    as_json: bool,
+    classic: bool,
+    **options: Any,
 ) -> None:
-    """Re-sign and re-encrypt what older keys protect, while the service may keep running.
+    """Re-sign and re-encrypt what older keys protect.
 
-    DATABASE_URL is such as http://127.0.0.1:5984/orchard; where none is given, TORNADO_COUCH_DATABASE_URL has it.
+    The service may keep running meanwhile.
 
     With --keys, documents are signed; without it, the database has no signatures. Values are encrypted with
     --crypter, or with --keys if --crypter is not given. Hashes stay unchanged.
@@ -228,8 +230,8 @@ def rotate(
     tally = Tally(since)
 
     async def run() -> None:
-        async with database_at(database_url, connection) as database:
-            rotation = Rotation(database, found.signer, accept=_schemes(classic), adopt=adopt, protect=protect)
+        async with connection.database(url, database) as opened:
+            rotation = Rotation(opened, found.signer, accept=_schemes(classic), adopt=adopt, protect=protect)
             with progress() as advance:
                 async for page in rotation.run(since=since):
                     tally.add(page.since, page.findings, renewed=page.renewed, current=page.current)

@@ -2,10 +2,10 @@
 
     @click.command()
     @server_options
-    def command(host: str, **options: Any) -> None:
+    def command(url: str, **options: Any) -> None:
         connection = connection_of(options)
         ...
-        async with connection.server(host) as couch: ...
+        async with connection.server(url) as couch: ...
 
 A password comes from the environment, a private file or a prompt. It is never an argument, since every user of the
 machine can read the arguments of a running process.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -24,15 +24,17 @@ from typing import Any, ParamSpec, TypeVar
 import click
 
 from ..couch import BasicAuth, Couch, Database
-from ..errors import KeySetError, TornadoCouchError
+from ..couch.trouble import advice
+from ..errors import CouchError, KeySetError, NotFound, TornadoCouchError
 from ..security.key_file import read_private
 
 __all__ = [
     "FINDINGS",
     "Connection",
+    "ServerUnusable",
     "connection_of",
     "connection_options",
-    "database_at",
+    "database_options",
     "given_secret",
     "secret_if_given",
     "server_options",
@@ -43,6 +45,10 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 _PASSWORD = "TORNADO_COUCH_PASSWORD"  # noqa: S105 - the name of a variable
+
+
+class ServerUnusable(TornadoCouchError):
+    """The address, the credentials or the database's name are wrong; the message says which option to change."""
 
 
 @dataclass(frozen=True)
@@ -67,29 +73,51 @@ class Connection:
 
         Raises:
             click.UsageError: the URL is not valid for CouchDB or also names a user, or the certificates cannot be read.
+            ServerUnusable: in the block a call failed because of the address or the credentials.
         """
         auth = None if self.user is None else BasicAuth(self.user, self.password or "")
         try:
             couch = Couch(url, auth=auth, ca=self.ca, verify=self.verify)
-        except (ValueError, OSError) as error:
-            raise click.UsageError(str(error)) from None
+        except OSError as error:
+            raise click.UsageError(f"--ca {self.ca} cannot be read: {error.strerror or error}") from None
+        except ValueError as error:
+            raise click.UsageError(f"--url: {error}") from None
         async with couch:
-            yield couch
+            try:
+                yield couch
+            except CouchError as error:
+                found = advice(error, couch.url, address="--url", user="--username")
+                if found is None:
+                    raise
+                raise ServerUnusable(found) from None
 
     @asynccontextmanager
-    async def database(self, url: str) -> AsyncIterator[Database]:
-        """The database that a URL names, such as `http://127.0.0.1:5984/orchard`.
+    async def database(self, url: str, name: str) -> AsyncIterator[Database]:
+        """A database of the server at a URL.
 
         Raises:
-            click.UsageError: the URL does not name a database; and as for `server`.
+            click.UsageError: the name is not valid; and as for `server`.
+            ServerUnusable: in the block it turned out that there is no such database; and as for `server`.
         """
-        server, _, name = url.rstrip("/").rpartition("/")
-        async with self.server(server) as couch:
+        async with self.server(url) as couch:
             try:
                 found = couch[name]
             except ValueError as error:
-                raise click.UsageError(f"DATABASE_URL is not the URL of a database: {error}") from None
-            yield found
+                raise click.UsageError(f"--database: {error}") from None
+            try:
+                yield found
+            except NotFound as error:
+                if not await _is_missing(found):
+                    raise
+                raise ServerUnusable(f"there is no database {name} at {couch.url}; correct --database") from error
+
+
+async def _is_missing(database: Database) -> bool:
+    try:
+        await database.info()
+    except NotFound:
+        return True
+    return False
 
 
 def connection_options(command: F) -> F:
@@ -115,18 +143,24 @@ def connection_options(command: F) -> F:
 
 
 def server_options(command: F) -> F:
-    """Add `--host` and `connection_options`."""
-    host = click.option(
-        "--host",
+    """Add `--url` and `connection_options`."""
+    url = click.option(
         "--url",
-        "host",
         envvar="TORNADO_COUCH_URL",
         show_envvar=True,
         default="http://127.0.0.1:5984",
         show_default=True,
         help="The URL of CouchDB.",
     )
-    return host(connection_options(command))
+    return url(connection_options(command))
+
+
+def database_options(command: F) -> F:
+    """Add `--database` and `server_options`."""
+    name = click.option(
+        "--database", envvar="TORNADO_COUCH_DATABASE", show_envvar=True, required=True, help="The database's name."
+    )
+    return server_options(name(command))
 
 
 def connection_of(options: dict[str, Any]) -> Connection:
@@ -224,16 +258,3 @@ def told_as(failure: type[click.ClickException]) -> Callable[[Callable[P, R]], C
         return guarded
 
     return guarding
-
-
-def database_at(url: str, connection: Connection | None = None) -> AbstractAsyncContextManager[Database]:
-    """The database that a URL names, such as `http://127.0.0.1:5984/orchard`.
-
-    Args:
-        url: the URL, with or without a user and password.
-        connection: the credentials, and the certificates to trust.
-
-    Raises:
-        click.UsageError: the URL does not name a database.
-    """
-    return (connection or Connection()).database(url)

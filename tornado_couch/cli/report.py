@@ -54,15 +54,18 @@ class Tally:
 
 
 def run_tallied(work: Callable[[], Any], tally: Tally, as_json: bool) -> None:
-    """Run a command's coroutine, and show its report however it ends.
+    """Run a command's coroutine, and show its report however it ends, unless it ends before the first page.
 
     Raises:
         SystemExit: with the status for findings, if there are any.
     """
     try:
         asyncio.run(work())
-    finally:
-        tally.show(as_json)
+    except BaseException:
+        if tally.counts:  # else the error is all that there is to say
+            tally.show(as_json)
+        raise
+    tally.show(as_json)
     if tally.findings:
         raise SystemExit(FINDINGS)
 

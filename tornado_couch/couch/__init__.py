@@ -1,4 +1,4 @@
-"""CouchDB over HTTP: an async client that knows no models and is good by itself."""
+"""CouchDB over HTTP: an async client that does not depend on models and can be used by itself."""
 
 from .auth import Auth, BasicAuth, BearerAuth, CookieAuth, NoAuth, ProxyAuth
 from .bulk import BulkResult, BulkResults, Leaf, live

@@ -1,4 +1,4 @@
-"""Who the client says it is: nobody, Basic, cookie session, JSON Web Token, or a trusted proxy.
+"""How the client authenticates: not at all, with Basic, a cookie session, a JSON Web Token or a trusted proxy.
 
 CouchDB's page: https://docs.couchdb.org/en/stable/api/server/authn.html
 """
@@ -21,44 +21,44 @@ from .transport.base import Reply
 __all__ = ["Auth", "BasicAuth", "BearerAuth", "CookieAuth", "Login", "NoAuth", "ProxyAuth"]
 
 Login = Callable[[str, str], Awaitable[Reply]]
-"""Opens a session for a user and password at CouchDB, and gives the answer."""
+"""A function that opens a session for a user and password at CouchDB, and returns the answer."""
 
-# CouchDB's [chttpd_auth] timeout, where the cookie does not say how long it holds.
+# CouchDB's [chttpd_auth] timeout, for cookies that do not say how long they are valid.
 _SESSION_SECONDS = 600.0
 _UNFIT_FOR_HEADER = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Auth(Protocol):
-    """What proves to CouchDB who sends a request."""
+    """Proves to CouchDB who sends a request."""
 
     async def headers(self, login: Login) -> Mapping[str, str]:
-        """The header fields for the next request; `login` opens a cookie session where that is needed."""
+        """The header fields for the next request; `login` opens a cookie session if one is needed."""
         ...
 
     def learn(self, reply: Reply) -> None:
-        """Takes what an answer says about the session."""
+        """Take up what an answer says about the session."""
         ...
 
     def renewable(self, used: Mapping[str, str]) -> bool:
-        """Whether a request that got 401 with these header fields is worth another try with new ones."""
+        """Whether a request that got 401 with these header fields should be tried again with new ones."""
         ...
 
 
 class NoAuth:
-    """No credentials."""
+    """Sends no credentials."""
 
     def __init__(self) -> None:
         self._headers: dict[str, str] = {}
 
-    async def headers(self, login: Login) -> Mapping[str, str]:  # noqa: ARG002 - the protocol's
+    async def headers(self, login: Login) -> Mapping[str, str]:  # noqa: ARG002 - required by the protocol
         """The same header fields every time."""
         return self._headers
 
     def learn(self, reply: Reply) -> None:
-        """Nothing to learn."""
+        """Do nothing, since there is no session."""
 
-    def renewable(self, used: Mapping[str, str]) -> bool:  # noqa: ARG002 - the protocol's
-        """Never: the next try would be the same."""
+    def renewable(self, used: Mapping[str, str]) -> bool:  # noqa: ARG002 - required by the protocol
+        """Always false: the next try would be the same."""
         return False
 
     def __repr__(self) -> str:
@@ -66,16 +66,16 @@ class NoAuth:
 
 
 class BasicAuth(NoAuth):
-    """User and password with every request (RFC 7617).
+    """Sends user and password with every request (RFC 7617).
 
     Raises:
-        ValueError: the user holds a colon, or one of them a control character.
+        ValueError: the user contains a colon, or one of the two a control character.
     """
 
     def __init__(self, user: str, password: str) -> None:
         super().__init__()
         if ":" in user:
-            raise ValueError("a user name for Basic authentication must hold no colon (RFC 7617 §2)")
+            raise ValueError("a user name for Basic authentication must not contain a colon (RFC 7617 §2)")
         pair = _header_text(f"{user}:{password}", "user and password").encode()
         self._user = user
         self._headers = {"Authorization": f"Basic {base64.b64encode(pair).decode('ascii')}"}
@@ -85,13 +85,13 @@ class BasicAuth(NoAuth):
 
 
 class BearerAuth(NoAuth):
-    """A JSON Web Token with every request (CouchDB's `jwt_authentication_handler`).
+    """Sends a JSON Web Token with every request (CouchDB's `jwt_authentication_handler`).
 
     Args:
-        token: the token, or a function (plain or async) that gives one for each request.
+        token: the token, or a function (plain or async) that returns one for each request.
 
     Raises:
-        ValueError: the token is empty or holds characters that no header field can.
+        ValueError: the token is empty or contains characters that a header field cannot have.
     """
 
     def __init__(self, token: str | Callable[[], str | Awaitable[str]]) -> None:
@@ -100,8 +100,8 @@ class BearerAuth(NoAuth):
         if isinstance(token, str):
             self._headers = _bearer(token)
 
-    async def headers(self, login: Login) -> Mapping[str, str]:  # noqa: ARG002 - the protocol's
-        """The token's header field; the function, if it is one, is asked each time."""
+    async def headers(self, login: Login) -> Mapping[str, str]:  # noqa: ARG002 - required by the protocol
+        """The token's header field; if the token is a function, it is called each time."""
         if isinstance(self._token, str):
             return self._headers
         token = self._token()
@@ -109,16 +109,16 @@ class BearerAuth(NoAuth):
 
 
 class ProxyAuth(NoAuth):
-    """The user that a trusted proxy vouches for (CouchDB's `proxy_authentication_handler`).
+    """Sends a user that a trusted proxy vouches for (CouchDB's `proxy_authentication_handler`).
 
     Args:
         user: the user's name.
         roles: the user's roles.
         secret: CouchDB's `[chttpd_auth] secret`; without it no token is sent (`proxy_use_secret = false`).
-        digest: what the token is hashed with; CouchDB before 3.3 knows only sha1.
+        digest: the hash function for the token; CouchDB before 3.3 knows only sha1.
 
     Raises:
-        ValueError: a role holds a comma, or anything a character that no header field can hold.
+        ValueError: a role contains a comma, or something contains a character that a header field cannot have.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class ProxyAuth(NoAuth):
         super().__init__()
         names = tuple(roles)
         if any("," in name for name in names):
-            raise ValueError("a role must hold no comma: CouchDB separates roles with it")
+            raise ValueError("a role must not contain a comma: CouchDB separates roles with commas")
         self._user = user
         self._headers = {
             "X-Auth-CouchDB-UserName": _header_text(user, "the user"),
@@ -147,7 +147,7 @@ class ProxyAuth(NoAuth):
 
 
 class CookieAuth:
-    """A cookie session: the password is sent once, and again only when the session has to be renewed.
+    """Opens a cookie session: the password is sent once, and again only when the session has to be renewed.
 
     A session is renewed when half its time is over, when CouchDB itself sends a fresh cookie, and once when a
     request gets 401. Concurrent requests share one log-in.
@@ -167,21 +167,21 @@ class CookieAuth:
         self._renew_at = 0.0
 
     async def headers(self, login: Login) -> Mapping[str, str]:
-        """The session's cookie, after logging in where there is no session or an old one."""
+        """The session's cookie, after a log-in if there is no session or only an old one."""
         if not self._fresh():
-            # A lock, not a shared task: whoever is cancelled leaves it, and the next in line logs in.
+            # A lock, not a shared task: a caller that is cancelled gives it up, and the next in line logs in.
             async with self._lock:
                 if not self._fresh():
                     await self._log_in(login)
         return self._headers
 
     def learn(self, reply: Reply) -> None:
-        """Takes the cookie that CouchDB sends by itself when a session grows old."""
+        """Take up the cookie that CouchDB sends by itself when a session grows old."""
         for line in reply.cookies:
             self._take(line)
 
     def renewable(self, used: Mapping[str, str]) -> bool:
-        """Always; the session that was refused is forgotten unless another took its place already."""
+        """Always true; the session that was refused is dropped unless another has already replaced it."""
         if used.get("Cookie") == self._headers.get("Cookie"):
             self._headers = {}
         return True
@@ -217,7 +217,7 @@ def _bearer(token: str) -> dict[str, str]:
 
 
 def _header_text(text: str, what: str) -> str:
-    """The text, if no character of it could end or split a header field (RFC 9110 §5.5)."""
+    """The text, if none of its characters could end or split a header field (RFC 9110 §5.5)."""
     if _UNFIT_FOR_HEADER.search(text):
-        raise ValueError(f"{what} must hold no line breaks or other control characters")
+        raise ValueError(f"{what} must not contain line breaks or other control characters")
     return text

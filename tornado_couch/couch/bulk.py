@@ -1,4 +1,4 @@
-"""Many documents with one request: `_bulk_docs` and `_bulk_get`.
+"""Reads and writes many documents with one request: `_bulk_docs` and `_bulk_get`.
 
 CouchDB's page: https://docs.couchdb.org/en/stable/api/database/bulk-api.html
 """
@@ -17,11 +17,11 @@ from .exchange import expect
 
 __all__ = ["Bulk", "BulkResult", "BulkResults", "Leaf", "failure", "live"]
 
-# Encoding holds up the event loop; after this many bytes others get a turn.
+# Encoding blocks the event loop; after this many bytes, other tasks get a turn.
 _PAUSE_BYTES = 256 * 1024
 
 
-# CouchDB's words for a document of a bulk request that it refuses, as the status that a single request has.
+# CouchDB's errors for a document of a bulk request, with the status that a single request would have.
 _STATUS = {
     "bad_request": 400,
     "illegal_docid": 400,
@@ -35,12 +35,12 @@ _STATUS = {
 
 
 class BulkResult(NamedTuple):
-    """What became of one document of `bulk_docs`.
+    """The outcome for one document of `bulk_docs`.
 
     Attributes:
         id: the document's id.
-        rev: the new revision; None where it was not written.
-        error: CouchDB's error, such as "conflict" or "forbidden"; None where it was written.
+        rev: the new revision; None if the document was not written.
+        error: CouchDB's error, such as "conflict" or "forbidden"; None if the document was written.
         reason: CouchDB's reason for the error.
     """
 
@@ -51,10 +51,10 @@ class BulkResult(NamedTuple):
 
 
 class BulkResults(list[BulkResult]):
-    """What became of each document, in order.
+    """The outcomes for all documents of `bulk_docs`, in order.
 
     Attributes:
-        accepted: True when at least one document has fewer copies than the write quorum so far (202).
+        accepted: whether at least one document has fewer copies than the write quorum so far (202).
     """
 
     def __init__(self, results: Iterable[BulkResult] = (), *, accepted: bool = False) -> None:
@@ -63,12 +63,12 @@ class BulkResults(list[BulkResult]):
 
 
 class Leaf(NamedTuple):
-    """One revision that `bulk_get` found, or why it found none.
+    """One revision that `bulk_get` found, or the reason why it found none.
 
     Attributes:
-        document: the document, deleted ones (`_deleted`) included; None if there is none.
-        rev: the revision; None where there is no document and none was asked for.
-        error: CouchDB's error, such as "not_found"; None where there is a document.
+        document: the document, even if deleted (`_deleted`); None if there is none.
+        rev: the revision; None if there is no document and none was requested.
+        error: CouchDB's error, such as "not_found"; None if there is a document.
         reason: CouchDB's reason, such as "missing".
     """
 
@@ -82,21 +82,21 @@ class Bulk(Endpoint):
     """The part of `Database` that reads and writes many documents at once."""
 
     async def bulk_docs(self, documents: Sequence[Mapping[str, Any]], *, new_edits: bool = True) -> BulkResults:
-        """Writes documents, each by itself: some may fail while others are written.
+        """Write documents, each by itself: some may fail while others are written.
 
         Args:
-            documents: the documents; with `_rev` to replace, with `_deleted` to delete, without `_id` to get
-                one from CouchDB.
+            documents: the documents; a document with `_rev` replaces that revision, one with `_deleted` deletes it,
+                and one without `_id` gets an id from CouchDB.
             new_edits: False to store the revisions as they are, as replication does.
 
         Returns:
-            One result per document, in order. With `new_edits=False` only those that were refused.
+            One result per document, in order; with `new_edits=False`, only those that were refused.
 
         Raises:
-            BadRequest: CouchDB takes none of them, as one has an id that no document can have.
-            TooLarge: one is over CouchDB's limit; none was written.
+            BadRequest: CouchDB refused all of them, since one has an id that a document cannot have.
+            TooLarge: one is larger than CouchDB allows; none was written.
             InvalidReply: the answer does not fit the request.
-            ValueError: a document cannot be JSON.
+            ValueError: a document cannot be encoded as JSON.
         """
         if not documents:
             return BulkResults()
@@ -110,14 +110,15 @@ class Bulk(Endpoint):
         return BulkResults(results, accepted=answer.accepted)
 
     async def bulk_get(self, wanted: Sequence[str | tuple[str, str]], *, revs: bool = False) -> list[list[Leaf]]:
-        """Reads documents with all their leaves: conflicting and deleted ones as well.
+        """Read documents with all their leaves, including conflicting and deleted ones.
 
         Args:
-            wanted: ids, for every leaf revision, or pairs of id and revision.
-            revs: also give each document's `_revisions`.
+            wanted: ids, to read every leaf, or pairs of id and revision.
+            revs: also return the `_revisions` of each document.
 
         Returns:
-            For each one wanted, in order, its leaves; at least one, which then says that there is none.
+            A list of leaves for each wanted document, in order. It has at least one item, which says so if there is
+            no document.
 
         Raises:
             InvalidReply: the answer does not fit the request.
@@ -130,12 +131,12 @@ class Bulk(Endpoint):
         return found
 
     async def leaves_of(self, ids: list[str], content: bytes, *, revs: bool) -> tuple[list[list[Leaf]], int]:
-        """What `bulk_get` gives for content that is made already, and how many bytes brought it.
+        """Do what `bulk_get` does for content that is encoded already, and also return the size of the answer in bytes.
 
         Args:
-            ids: the documents that the content asks for.
-            content: of the request.
-            revs: also give each document's `_revisions`.
+            ids: the ids of the requested documents.
+            content: the content of the request.
+            revs: also return the `_revisions` of each document.
 
         Raises:
             InvalidReply: the answer does not fit the request.
@@ -147,34 +148,34 @@ class Bulk(Endpoint):
         return _in_order(ids, found, where), answer.size
 
     async def write_texts(self, ids: Sequence[str], texts: Sequence[bytes]) -> BulkResults:
-        """What `bulk_docs` does for documents that are JSON already.
+        """Do what `bulk_docs` does for documents that are encoded as JSON already.
 
         Args:
-            ids: of the documents, in order.
+            ids: the ids of the documents, in order.
             texts: the documents.
 
         Raises:
-            BadRequest, TooLarge, InvalidReply: as `bulk_docs` does.
+            BadRequest, TooLarge, InvalidReply: as in `bulk_docs`.
         """
         body = b'{"docs":[' + b",".join(texts) + b"]}"
         answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
         where = answer.request
         results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
         if [each.id for each in results] != list(ids):
-            raise InvalidReply(f"{where}: the results are not those of the documents sent")
+            raise InvalidReply(f"{where}: the results do not belong to the documents that were sent")
         return BulkResults(results, accepted=answer.accepted)
 
 
 def live(leaves: Sequence[Leaf]) -> list[dict[str, Any]]:
-    """The documents of those leaves that are not deleted; of several, the document is in conflict."""
+    """The documents of those leaves that are not deleted; if there are several, the document is in conflict."""
     return [each.document for each in leaves if each.document is not None and not each.document.get("_deleted")]
 
 
 def failure(error: str | None, reason: str | None) -> CouchError:
-    """What a single request would have raised for what CouchDB says of one document of a bulk request."""
+    """The exception that a single request would have raised for one document's error in a bulk request."""
     error, reason = error or "unknown_error", reason or ""
     if error not in _STATUS:
-        return Unavailable(f"CouchDB could not do it for one document: {error}: {reason}")
+        return Unavailable(f"CouchDB could not process a document: {error}: {reason}")
     return refusal(_STATUS[error], error, reason)
 
 
@@ -194,7 +195,7 @@ async def _listed(documents: Sequence[Mapping[str, Any]]) -> bytes:
 def _bulk_result(value: object, where: str) -> BulkResult:
     item = expect(value, dict, where)
     document_id = expect(item.get("id"), str, where)
-    # The status is 201 for all of them; only the item says whether it was written.
+    # The status is 201 for all of them; only the item says whether its document was written.
     if "error" in item:
         return BulkResult(document_id, None, str(item["error"]), str(item.get("reason")))
     return BulkResult(document_id, expect(item.get("rev"), str, where))
@@ -205,7 +206,7 @@ def _fit(results: list[BulkResult], documents: Sequence[Mapping[str, Any]], wher
         raise InvalidReply(f"{where}: {len(results)} results for {len(documents)} documents")
     for result, document in zip(results, documents, strict=True):
         if document.get("_id", result.id) != result.id:
-            raise InvalidReply(f"{where}: the results are not those of the documents sent")
+            raise InvalidReply(f"{where}: the results do not belong to the documents that were sent")
 
 
 def _found(value: object, where: str) -> tuple[str, list[Leaf]]:
@@ -221,7 +222,7 @@ def _leaf(value: object, where: str) -> Leaf:
         return Leaf(document, expect(document.get("_rev"), str, where))
     failure = expect(item.get("error"), dict, where)
     revision = failure.get("rev")
-    # CouchDB has the word "undefined" where no revision was asked for.
+    # CouchDB sends the text "undefined" if no revision was requested.
     known = isinstance(revision, str) and revision != "undefined"
     return Leaf(None, revision if known else None, str(failure.get("error")), str(failure.get("reason")))
 
@@ -234,8 +235,8 @@ def _in_order(ids: list[str], found: list[tuple[str, list[Leaf]]], where: str) -
     for document_id, leaves in found:
         by_id[document_id].append(leaves)
     if len(found) != len(ids) or any(not by_id[each] for each in ids):
-        raise InvalidReply(f"{where}: the results are not those of the documents asked for")
+        raise InvalidReply(f"{where}: the results do not belong to the requested documents")
     try:
         return [by_id[each].popleft() for each in ids]
     except IndexError:
-        raise InvalidReply(f"{where}: the results are not those of the documents asked for") from None
+        raise InvalidReply(f"{where}: the results do not belong to the requested documents") from None

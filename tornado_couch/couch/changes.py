@@ -1,4 +1,4 @@
-"""The changes feed, page by page: every document that was written, changed or deleted since some moment.
+"""Reads the changes feed page by page: every document that was written, changed or deleted since some moment.
 
 CouchDB's page: https://docs.couchdb.org/en/stable/api/database/changes.html
 """
@@ -22,7 +22,7 @@ class Change(NamedTuple):
     Attributes:
         id: the document's id.
         seq: the update sequence of its latest change.
-        revisions: its winning revision; all of its leaves, conflicting and deleted ones, with `style="all_docs"`.
+        revisions: its winning revision; with `style="all_docs"` all of its leaves, including deleted ones.
         deleted: whether the winning revision is a tombstone.
         doc: with `include_docs`, the winning revision's document.
     """
@@ -36,12 +36,12 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Changes:
-    """A page of the feed.
+    """A page of the changes feed.
 
     Attributes:
-        results: the changes, each document once, in the order of the latest change of each.
-        last_seq: the `since` of the next page.
-        pending: how many changes follow, where CouchDB says it.
+        results: the changes, each document once, in the order of their latest changes.
+        last_seq: the `since` for the next page.
+        pending: how many changes follow, if CouchDB says so.
     """
 
     results: list[Change]
@@ -50,7 +50,7 @@ class Changes:
 
 
 class ChangesFeed(Endpoint):
-    """The part of `Database` that follows what happened."""
+    """The part of `Database` that reads the changes feed."""
 
     async def changes(
         self,
@@ -61,22 +61,22 @@ class ChangesFeed(Endpoint):
         include_docs: bool = False,
         wait: float | None = None,
     ) -> Changes:
-        """A page of the normal feed: what changed since then, as far as it is known now.
+        """Read a page of the normal feed: the changes since a sequence, as far as they are known now.
 
         Args:
-            since: a `last_seq` or `seq`; 0 for the beginning, "now" for nothing of what was.
-            limit: how many changes at most.
+            since: a `last_seq` or `seq`; 0 for the beginning, "now" for only what happens from now on.
+            limit: return at most this many changes.
             style: "all_docs" for all leaves of each document, not only its winning revision.
-            include_docs: also give each document.
-            wait: seconds to wait for a change where there is none; less than the client's `read` limit.
+            include_docs: also return each document.
+            wait: seconds to wait for a change if there is none; must be less than the client's `read` limit.
 
         Raises:
-            BadRequest: `since` is no sequence of this database.
-            InvalidReply: the answer is not of the documented form.
+            BadRequest: `since` is not a sequence of this database.
+            InvalidReply: the answer does not have the documented form.
         """
         query = {"style": style, "since": since if isinstance(since, str) else _json.dumps(since).decode()}
         if limit is not None:
-            query["limit"] = str(max(limit, 1))  # CouchDB takes 0 for 1
+            query["limit"] = str(max(limit, 1))  # CouchDB treats 0 as 1
         if include_docs:
             query["include_docs"] = "true"
         if wait is not None:
@@ -91,7 +91,7 @@ class ChangesFeed(Endpoint):
     async def changes_pages(
         self, *, since: str | int = 0, page_size: int = 500, style: Literal["main_only", "all_docs"] = "main_only"
     ) -> AsyncIterator[Changes]:
-        """All pages, to where the feed ends when it is reached; writers that never pause let it never end.
+        """Read all pages up to the end of the feed; if writers never pause, there is no end.
 
         Args:
             since: where to begin.
@@ -108,7 +108,7 @@ class ChangesFeed(Endpoint):
 
 
 def _sequence(value: object, where: str) -> str | int:
-    # Text since CouchDB 2, a number before.
+    # A text since CouchDB 2, a number before.
     return value if type(value) is int else expect(value, str, where)
 
 

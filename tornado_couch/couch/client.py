@@ -1,4 +1,4 @@
-"""The client: a CouchDB server at a URL, and its databases by name."""
+"""`Couch`: the client for a CouchDB server, and the databases that it has by name."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ __all__ = ["Couch"]
 
 
 class Couch(Server):
-    """A CouchDB server.
+    """A client for a CouchDB server.
 
         async with Couch("http://127.0.0.1:5984", auth=BasicAuth("app", "secret")) as couch:
             document = await couch["orchard"].get("apple")
 
-    It can be made outside of the event loop; connections are made at first use, and belong to the event loop
-    of that use. Without `async with`, `close` ends them.
+    It can be created outside of the event loop; connections are opened at first use, and belong to the event loop
+    of that use. Without `async with`, call `close` to end them.
 
     Args:
-        url: the server's URL; user and password in it become `BasicAuth`. Of a cluster several nodes' URLs, the
-            preferred one first: when a node fails the next is asked, and it again once it is back.
-        auth: who the client says it is.
-        timeout: the time limits in seconds: a number is the total, None is no limit at all.
-        ca: a file of trusted certificates in PEM, instead of the system's.
+        url: the server's URL; a user and password in it become `BasicAuth`. For a cluster, the URLs of several nodes,
+            the preferred one first: when a node fails the next one is used, until the first is back.
+        auth: the credentials of the client.
+        timeout: the time limits in seconds: a number limits the whole call, None sets no limit.
+        ca: a file of trusted certificates in PEM format, instead of the system's.
         verify: False to trust any certificate.
-        max_connections: how many connections there may be at once.
-        transport: carries the requests instead of aiohttp; then the URL is without effect.
+        max_connections: how many connections may be open at once.
+        transport: carries the requests instead of aiohttp; the URL then has no effect.
         clock: a monotonic clock in seconds, for the log and the observer.
-        observer: is told of every exchange, and of what the store does with this server; `observe` adds others.
+        observer: receives every exchange, and what the store does with this server; `observe` adds others.
 
     Raises:
-        ValueError: the URL is none of CouchDB's, or has a password beside `auth`; of several, that they differ in
-            their passwords.
-        OSError: `ca` cannot be read or holds no certificate.
+        ValueError: the URL is not one of CouchDB, or contains a password although `auth` is given; or several URLs
+            have different passwords.
+        OSError: `ca` cannot be read or contains no certificate.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Couch(Server):
     ) -> None:
         bases = [names.base(each) for each in ([url] if isinstance(url, str) else url)]
         if not bases:
-            raise ValueError("give the URL of one node at least")
+            raise ValueError("give the URL of at least one node")
         auth = _auth({base.credentials for base in bases}, auth)
         observers = Observers(*([observer] if observer else []))
         if transport is None:
@@ -77,7 +77,7 @@ class Couch(Server):
 
     @property
     def url(self) -> str:
-        """The server's URL, that of the first node, without credentials."""
+        """The URL of the server, or of its first node, without credentials."""
         return self._url
 
     def __repr__(self) -> str:
@@ -94,17 +94,17 @@ class Couch(Server):
         read_quorum: int | None = None,
         write_quorum: int | None = None,
     ) -> Database:
-        """A database by name; CouchDB is not asked whether it is there.
+        """The database with this name; CouchDB is not asked whether it exists.
 
         Args:
             name: the database's name.
-            timeout: time limits of its own, such as for views that take long to build.
-            read_quorum: how many copies of a document have to be read before CouchDB answers (`r`); by default more
-                than half of them. Views are read from one copy, whatever it is.
-            write_quorum: how many copies have to be written before CouchDB answers 201 and not 202 (`w`).
+            timeout: time limits for this database, for instance if its views take long to build.
+            read_quorum: how many copies of a document must be read before CouchDB answers (`r`); by default more
+                than half of them. Views are always read from one copy.
+            write_quorum: how many copies must be written before CouchDB answers 201 instead of 202 (`w`).
 
         Raises:
-            ValueError: the name can be no database's, or a quorum is less than 1.
+            ValueError: no database can have this name, or a quorum is less than 1.
         """
         own = timeout is not DEFAULT_TIMEOUT
         exchange = self._exchange.within(Timeout.of(timeout)) if own else self._exchange
@@ -120,9 +120,9 @@ class Couch(Server):
 
 
 def _auth(credentials: set[tuple[str, str] | None], auth: Auth | None) -> Auth | None:
-    """Who the client says it is, by its URLs or by `auth`."""
+    """The client's credentials, from its URLs or from `auth`."""
     if len(credentials) > 1:
-        raise ValueError("give every node's URL the same user and password, or none of them")
+        raise ValueError("give all node URLs the same user and password, or none")
     found = next(iter(credentials), None)
     if found is None:
         return auth

@@ -1,4 +1,4 @@
-"""A database: its documents one by one, what it is, and who may use it.
+"""`Database`: reads and writes single documents of a database, and knows its information and security object.
 
 CouchDB's pages: https://docs.couchdb.org/en/stable/api/document/common.html and .../api/database/
 """
@@ -26,7 +26,7 @@ __all__ = ["Database", "GetOptions", "WriteResult"]
 
 
 class GetOptions(TypedDict, total=False):
-    """What else `get` can ask for, by CouchDB's names."""
+    """The further query parameters of `get`, by CouchDB's names."""
 
     att_encoding_info: bool
     attachments: bool
@@ -38,12 +38,12 @@ class GetOptions(TypedDict, total=False):
 
 
 class WriteResult(NamedTuple):
-    """What a write gave.
+    """The outcome of a write.
 
     Attributes:
         id: the document's id.
         rev: the new revision.
-        accepted: True when fewer copies than the write quorum are stored so far (202), False for 201.
+        accepted: whether fewer copies than the write quorum are stored so far (202 instead of 201).
     """
 
     id: str
@@ -54,8 +54,8 @@ class WriteResult(NamedTuple):
 class Database(Bulk, Views, Mango, ChangesFeed):
     """One database of a server; every call raises the errors of `Exchange.call`.
 
-    Whether the database is there is not asked: calls raise `NotFound`, with the reason "Database does not
-    exist.", where it is not.
+    CouchDB is not asked whether the database exists: if it does not, calls raise `NotFound` with the reason
+    "Database does not exist.".
     """
 
     def __init__(self, server: Server, exchange: Exchange, name: str, quorum: Quorum = DEFAULT_QUORUM) -> None:
@@ -71,7 +71,7 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         return f"Database({self.name!r})"
 
     async def exists(self) -> bool:
-        """Whether the database is there."""
+        """Whether the database exists."""
         try:
             await self._call("HEAD")
         except NotFound:
@@ -79,7 +79,7 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         return True
 
     async def info(self) -> dict[str, Any]:
-        """What CouchDB says of the database: `doc_count`, `update_seq`, `sizes` and more."""
+        """CouchDB's information about the database: `doc_count`, `update_seq`, `sizes` and more."""
         answer = await self._call("GET")
         answer.member("db_name", str)
         return expect(answer.value, dict, answer.request)
@@ -90,10 +90,10 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         return expect(answer.value, dict, answer.request)
 
     async def set_security(self, security: Mapping[str, Any]) -> None:
-        """Replaces the security object.
+        """Replace the security object.
 
         Raises:
-            Unauthorized, Forbidden: the user is no administrator of the database.
+            Unauthorized, Forbidden: the user is not an administrator of the database.
         """
         await self._call("PUT", "_security", body=security)
 
@@ -106,23 +106,23 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         revs: bool = False,
         **options: Unpack[GetOptions],
     ) -> dict[str, Any]:
-        """A document: its winning revision, or the one asked for.
+        """Read a document: its winning revision, or the given one.
 
         Args:
             document_id: the document's `_id`.
-            rev: a revision; else the winning one.
-            conflicts: also give `_conflicts`, where there are any.
-            revs: also give `_revisions`.
-            options: what else CouchDB can give.
+            rev: a revision; by default the winning one.
+            conflicts: also return `_conflicts`, if there are any.
+            revs: also return `_revisions`.
+            options: CouchDB's further query parameters.
 
         Raises:
             NotFound: there is no such document or revision ("missing"), or it is deleted ("deleted").
-            ValueError: the id can be no document's.
+            ValueError: a document cannot have this id.
             TypeError: there is no such option.
         """
         unknown = options.keys() - GetOptions.__annotations__.keys()
         if unknown:
-            raise TypeError(f"CouchDB's documents have no query parameter {', '.join(sorted(unknown))}")
+            raise TypeError(f"CouchDB's documents do not have the query parameter {', '.join(sorted(unknown))}")
         flags = {**options, "conflicts": conflicts, "revs": revs}
         query = {**self._quorum.reading, **{name: "true" for name, value in flags.items() if value}}
         if rev is not None:
@@ -132,35 +132,36 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         return expect(answer.value, dict, answer.request)
 
     async def revision(self, document_id: str) -> str | None:
-        """The current revision of a document, without reading it.
+        """Ask for the current revision of a document, without reading it.
 
-        None if it is missing or deleted, or if there is no such database: HEAD tells no reason.
+        The result is None if the document is missing or deleted, or if there is no such database: an answer to HEAD
+        does not say which.
 
         Raises:
-            ValueError: the id can be no document's.
+            ValueError: a document cannot have this id.
         """
         if document_id.startswith("_local/"):
-            return await self._local_revision(document_id)  # their entity tag is not the revision
+            return await self._local_revision(document_id)  # the entity tag of a local document is not its revision
         try:
             answer = await self._exchange.call("HEAD", names.document(self.name, document_id))
         except NotFound:
             return None
-        tag = answer.headers.get("ETag", "").removeprefix("W/")  # proxies that compress weaken it
+        tag = answer.headers.get("ETag", "").removeprefix("W/")  # proxies that compress make it a weak one
         if len(tag) < 3 or not tag.startswith('"') or not tag.endswith('"'):
-            raise InvalidReply(f"{answer.request}: the answer has no entity tag")
+            raise InvalidReply(f"{answer.request}: the answer has no ETag")
         return tag[1:-1]
 
     async def put(self, document: Mapping[str, Any]) -> WriteResult:
-        """Creates a document, or replaces the revision that it names.
+        """Create a document, or replace the revision that it names.
 
         Args:
-            document: the document, with `_id`; with `_rev` to replace, without to create.
+            document: the document with its `_id`; with `_rev` it replaces that revision, without it is created.
 
         Raises:
-            Conflict: `_rev` is not the current revision, or is absent and the document is there.
-            Forbidden: `validate_doc_update` refused it.
-            TooLarge: it is over CouchDB's limit.
-            ValueError: it has no `_id`, or one that no document can have, or cannot be JSON.
+            Conflict: `_rev` is not the current revision, or it is missing and the document exists.
+            Forbidden: `validate_doc_update` refused the document.
+            TooLarge: the document is larger than CouchDB allows.
+            ValueError: it has no `_id`, or one that a document cannot have, or cannot be encoded as JSON.
         """
         document_id = document.get("_id")
         if not isinstance(document_id, str):
@@ -168,26 +169,26 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         return await self.put_text(document_id, _json.dumps(document))
 
     async def put_text(self, document_id: str, text: bytes) -> WriteResult:
-        """What `put` does for a document that is JSON already.
+        """Do what `put` does for a document that is encoded as JSON already.
 
         Raises:
-            Conflict, Forbidden, TooLarge: as `put` does.
+            Conflict, Forbidden, TooLarge: as in `put`.
             InvalidReply: the answer is about another document.
-            ValueError: the id can be no document's.
+            ValueError: a document cannot have this id.
         """
         address = names.document(self.name, document_id)
         answer = await self._exchange.call("PUT", address, self._quorum.writing, text)
         if answer.member("id", str) != document_id:
-            raise InvalidReply(f"{answer.request}: the result is not that of the document sent")
+            raise InvalidReply(f"{answer.request}: the result does not belong to the document that was sent")
         return _written(answer)
 
     async def delete(self, document_id: str, rev: str) -> WriteResult:
-        """Deletes a document; what is left is a tombstone, whose revision comes back.
+        """Delete a document, and return the revision of the tombstone that takes its place.
 
         Raises:
             Conflict: `rev` is not the current revision.
-            NotFound: there is no such document, or it is deleted already.
-            ValueError: the id can be no document's.
+            NotFound: there is no such document, or it is already deleted.
+            ValueError: a document cannot have this id.
         """
         address = names.document(self.name, document_id)
         return _written(await self._exchange.call("DELETE", address, {"rev": rev, **self._quorum.writing}))

@@ -1,4 +1,4 @@
-"""What the parts of `Database` have in common: the database's name and the way to it."""
+"""The base class of the parts of `Database`: it knows the database's name and how to call it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["DEFAULT_QUORUM", "Endpoint", "Quorum"]
 
 @dataclass(frozen=True)
 class Quorum:
-    """How many copies take part before CouchDB answers; None leaves it to CouchDB, which has more than half.
+    """How many copies must take part before CouchDB answers; None means CouchDB's default, more than half of them.
 
     https://docs.couchdb.org/en/stable/cluster/sharding.html#quorum
 
     Attributes:
-        read: the `r` of reading documents.
-        write: the `w` of writing them.
+        read: the parameter `r` for reading documents.
+        write: the parameter `w` for writing documents.
 
     Raises:
         ValueError: a number is less than 1.
@@ -30,7 +30,7 @@ class Quorum:
 
     def __post_init__(self) -> None:
         if any(number is not None and number < 1 for number in (self.read, self.write)):
-            raise ValueError("a quorum is at least 1")
+            raise ValueError("a quorum must be at least 1")
 
     @property
     def reading(self) -> dict[str, str]:
@@ -50,7 +50,7 @@ class Endpoint:
     """One database of one server."""
 
     def __init__(self, exchange: Exchange, name: str, quorum: Quorum = DEFAULT_QUORUM) -> None:
-        self._address = names.database(name)  # refuses what is no name before any request
+        self._address = names.database(name)  # refuses an invalid name before any request
         self._exchange = exchange
         self._name = name
         self._quorum = quorum
@@ -62,7 +62,7 @@ class Endpoint:
 
     @property
     def seconds(self) -> float | None:
-        """How long a call may take in all; None is for ever."""
+        """How many seconds a whole call may take; None for no limit."""
         return self._exchange.timeout.total
 
     async def _call(
@@ -73,6 +73,6 @@ class Endpoint:
         body: object = None,
         safe: bool = False,
     ) -> Answer:
-        """An answer from the database or, with a path of CouchDB's own words, from one of its endpoints."""
+        """Call the database or, with a path, one of its endpoints, and return the answer."""
         address = names.database(self._name, *path)
         return await self._exchange.call(method, address, query, body, safe=safe)

@@ -1,14 +1,14 @@
-"""One request to CouchDB and its answer, stage by stage: bounded, authenticated, sent, judged, decoded.
+"""Sends one request to CouchDB, stage by stage: it is limited in time, authenticated, sent, judged and decoded.
 
-A status is judged thus:
+A status is judged like this:
 
-- 200, 201 and 202 are success; `Answer.accepted` tells 202 from the others: fewer copies than the write
-  quorum are stored, and CouchDB goes on storing them.
-- 4xx is a refusal. One without CouchDB's JSON is believed from a proxy as well, except where it would say
-  something about a document or database (404, 409, 412): that is nonsense unless CouchDB itself says it.
-- 5xx is an outage. CouchDB also answers 500 for a few requests that are wrong themselves, such as a view
-  whose reduce function fails; its reason is in the message.
-- Anything else, redirects included, is nonsense.
+- 200, 201 and 202 are success; `Answer.accepted` distinguishes 202, which means that fewer copies than the write
+  quorum are stored so far, and that CouchDB goes on storing them.
+- 4xx is a refusal. One without CouchDB's JSON may come from a proxy and is believed as well, except if it would say
+  something about a document or database (404, 409, 412): only CouchDB itself can know that.
+- 5xx is an outage. CouchDB also answers 500 to a few requests that are wrong themselves, such as a view
+  whose reduce function fails; the message contains its reason.
+- Anything else, including redirects, is an invalid reply.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ logger = logging.getLogger("tornado_couch.couch")
 T = TypeVar("T")
 
 SUCCESS = frozenset({200, 201, 202})
-"""The statuses of CouchDB that are success."""
+"""The statuses with which CouchDB reports success."""
 
-# Longer JSON is decoded in a thread: this much takes 2 to 3 ms, for which the event loop may well stand still.
+# Longer JSON is decoded in a thread: this much takes 2 to 3 ms, for which blocking the event loop is acceptable.
 _LONG_BYTES = 1024 * 1024
 _NEEDS_COUCHDB = frozenset({404, 409, 412})
 
@@ -49,8 +49,8 @@ class Answer:
         status: 200, 201 or 202.
         value: the decoded JSON; None for HEAD.
         headers: the header fields; case is ignored.
-        request: what was asked, for messages: method and path template.
-        size: how many bytes the content had.
+        request: the method and path template of the request, for messages.
+        size: the size of the content in bytes.
     """
 
     status: int
@@ -61,27 +61,27 @@ class Answer:
 
     @property
     def accepted(self) -> bool:
-        """True when CouchDB stored fewer copies than its write quorum so far (202)."""
+        """Whether CouchDB has stored fewer copies than its write quorum so far (202)."""
         return self.status == HTTPStatus.ACCEPTED
 
     def member(self, name: str, kind: type[T]) -> T:
-        """A member of the JSON object that came.
+        """A member of the JSON object in the answer.
 
         Raises:
-            InvalidReply: the answer is no object, or the member is absent or of another kind.
+            InvalidReply: the answer is not an object, or the member is missing or has another type.
         """
         return expect(expect(self.value, dict, self.request).get(name), kind, f"{self.request}: {name!r}")
 
 
 def expect(value: object, kind: type[T], where: str) -> T:
-    """The value, if it is of the kind that CouchDB documents.
+    """Return a value if it has the type that CouchDB documents.
 
     Raises:
-        InvalidReply: it is of another kind.
+        InvalidReply: the value has another type.
     """
-    # bool is a subclass of int in Python, and none in JSON.
+    # In Python bool is a subclass of int; in JSON it is another type.
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise errors.InvalidReply(f"{where} should be {kind.__name__}, and is {type(value).__name__}")
+        raise errors.InvalidReply(f"{where} should be {kind.__name__} but is {type(value).__name__}")
     return value
 
 
@@ -90,10 +90,10 @@ class Exchange:
 
     Args:
         transport: carries the requests.
-        auth: proves who sends them.
+        auth: authenticates them.
         timeout: the time limits, unless a call has its own.
         clock: a monotonic clock in seconds, for the log and the observers.
-        observers: are told of each exchange.
+        observers: receive a report of each exchange.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Exchange:
         self._clock = clock
 
     def within(self, timeout: Timeout) -> Exchange:
-        """The same connections and session, with other time limits."""
+        """The same exchange, with the same connections and session but other time limits."""
         return Exchange(self.transport, self._auth, timeout, self._clock, self.observers)
 
     async def call(
@@ -124,21 +124,21 @@ class Exchange:
         safe: bool = False,
         success: frozenset[int] = SUCCESS,
     ) -> Answer:
-        """CouchDB's answer to one request.
+        """Send one request and return CouchDB's answer.
 
         Args:
             method: the HTTP method.
             address: the path.
-            query: the query parameters, as text.
-            body: bytes of JSON, or a value to encode; None for no content.
-            safe: the request changes nothing, whatever its method; GET and HEAD never do.
-            success: the statuses that are success.
+            query: the query parameters, as texts.
+            body: JSON as bytes, or a value to encode; None for no content.
+            safe: whether the request changes nothing, whatever its method; GET and HEAD never do.
+            success: the statuses that count as success.
 
         Raises:
-            Unavailable: an outage, or its subclasses for time limits.
-            InvalidReply: the answer is nonsense.
-            Refused: CouchDB said no; see its subclasses.
-            ValueError: the body cannot be JSON.
+            Unavailable: an outage; its subclasses stand for time limits.
+            InvalidReply: the answer makes no sense.
+            Refused: CouchDB refused the request; see the subclasses.
+            ValueError: the body cannot be encoded as JSON.
         """
         request = self._request(method, address, query, body, safe)
         reply = await self._bounded(request)
@@ -184,7 +184,7 @@ class Exchange:
         return reply
 
     async def _sent(self, request: Request) -> Reply:
-        """The transport's answer; nothing is measured unless somebody wants to know."""
+        """Send the request with the transport; nothing is measured unless there is an observer or a log."""
         if self.observers or logger.isEnabledFor(logging.DEBUG):
             return await self._measured(request)
         return await self.transport.send(request)
@@ -207,7 +207,7 @@ class Exchange:
         return reply
 
 
-# Without Accept, CouchDB's content type for JSON is text/plain in old versions, and HEAD has nothing else to show.
+# Without Accept, old versions of CouchDB label JSON as text/plain, and HEAD has nothing else to recognise it by.
 _JSON_ACCEPTED = {"Accept": "application/json"}
 _JSON_BOTH_WAYS = {"Accept": "application/json", "Content-Type": "application/json"}
 
@@ -219,7 +219,7 @@ async def _judged(request: Request, reply: Reply, success: frozenset[int]) -> An
     if request.method != "HEAD":
         value = await _decoded(request, reply)
     elif not _is_json(reply):
-        raise errors.InvalidReply(f"{_named(request)}: the answer is not CouchDB's")
+        raise errors.InvalidReply(f"{_named(request)}: the answer does not come from CouchDB")
     return Answer(reply.status, value, reply.headers, _named(request), len(reply.body))
 
 
@@ -229,7 +229,7 @@ async def _decoded(request: Request, reply: Reply) -> Any:
             return await asyncio.to_thread(_json.loads, reply.body, pausing=True)
         return _json.loads(reply.body)
     except ValueError:
-        # Not chained, and not quoted: the text may be a document.
+        # It is neither chained nor quoted: the text may be a document.
         kind = reply.headers.get("Content-Type", "no content type")
         message = f"{_named(request)}: {reply.status} with {len(reply.body)} bytes of {kind} that are not JSON"
         raise errors.InvalidReply(message) from None
@@ -243,20 +243,20 @@ def _failure(request: Request, reply: Reply) -> errors.CouchError:
     refused = reply.status >= HTTPStatus.BAD_REQUEST
     if refused and (is_couchdb or reply.status not in _NEEDS_COUCHDB):
         return errors.refusal(reply.status, error, reason)
-    return errors.InvalidReply(f"{_named(request)}: {reply.status} is no answer of CouchDB's")
+    return errors.InvalidReply(f"{_named(request)}: {reply.status} is not an answer of CouchDB")
 
 
 def _explanation(request: Request, reply: Reply) -> tuple[str, str, bool]:
-    """CouchDB's error and reason, and whether it was CouchDB that answered."""
+    """CouchDB's error and reason, and whether the answer came from CouchDB."""
     phrase = _PHRASES.get(reply.status, "unknown_status")
     if request.method == "HEAD":
-        return phrase, "no reason is given to HEAD", _is_json(reply)
+        return phrase, "an answer to HEAD gives no reason", _is_json(reply)
     try:
         value = _json.loads(reply.body)
     except ValueError:
         value = None
     if not isinstance(value, dict) or "error" not in value:
-        return phrase, "no reason given", False
+        return phrase, "the answer gives no reason", False
     return str(value["error"]), str(value.get("reason")), True
 
 

@@ -1,4 +1,4 @@
-"""Mango: finding documents by selector, and the indexes for it.
+"""Uses Mango: finds documents by selector, and manages the indexes for it.
 
 CouchDB's page: https://docs.couchdb.org/en/stable/api/database/find.html
 """
@@ -20,7 +20,7 @@ __all__ = ["FindOptions", "FindResult", "IndexCreated", "Mango"]
 
 
 class FindOptions(TypedDict, total=False):
-    """What `_find` takes beside the selector, by CouchDB's names; what is left out is not sent."""
+    """The parameters of `_find` other than the selector, by CouchDB's names; omitted ones are not sent."""
 
     allow_fallback: bool
     bookmark: str
@@ -38,13 +38,13 @@ class FindOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class FindResult:
-    """What `_find` found.
+    """The result of `_find`.
 
     Attributes:
-        docs: the documents, or the fields of them that were asked for.
+        docs: the documents, or the requested fields of them.
         bookmark: where the next page begins.
-        warning: CouchDB's warning, such as that no index was of use.
-        execution_stats: the statistics, if they were asked for.
+        warning: CouchDB's warning, such as that there is no suitable index.
+        execution_stats: the statistics, if they were requested.
     """
 
     docs: list[dict[str, Any]]
@@ -55,12 +55,12 @@ class FindResult:
 
 @dataclass(frozen=True, slots=True)
 class IndexCreated:
-    """The index that is now there.
+    """The index that now exists.
 
     Attributes:
         id: the design document's id.
         name: the index's name.
-        created: False when it was there already.
+        created: False if it existed already.
     """
 
     id: str
@@ -72,10 +72,10 @@ class Mango(Endpoint):
     """The part of `Database` that finds documents by selector."""
 
     async def find(self, selector: Mapping[str, Any], **options: Unpack[FindOptions]) -> FindResult:
-        """The documents that a selector fits: 25 of them unless `limit` says otherwise.
+        """Find the documents that match a selector: 25 of them unless `limit` says otherwise.
 
         Raises:
-            BadRequest: CouchDB does not permit the selector, or has no index for the sort.
+            BadRequest: CouchDB does not allow the selector, or has no index for the sort.
             TypeError: there is no such option.
         """
         answer = await self._call("POST", "_find", body=_question(selector, options), safe=True)
@@ -86,12 +86,12 @@ class Mango(Endpoint):
     async def iterate_find(
         self, selector: Mapping[str, Any], *, page_size: int = 200, **options: Unpack[FindOptions]
     ) -> AsyncIterator[dict[str, Any]]:
-        """The documents that a selector fits, however many, fetched page by page with bookmarks.
+        """Iterate over the documents that match a selector, however many, fetched page by page with bookmarks.
 
         Args:
             selector: the selector.
             page_size: how many documents to fetch at a time; CouchDB may have a limit (`max_limit`).
-            options: as for `find`; `limit` and `skip` are of the whole.
+            options: as for `find`; `limit` and `skip` apply to the whole iteration.
 
         Raises:
             ValueError: `page_size` is less than 1.
@@ -104,16 +104,16 @@ class Mango(Endpoint):
             page = await self.find(selector, **options)
             for document in page.docs:
                 yield document
-            # Also the last page has a bookmark: only its length says that it is the last.
+            # The last page has a bookmark as well: only its length shows that it is the last.
             if len(page.docs) < limit or not page.bookmark:
                 return
-            # The bookmark is behind what was skipped; skipping again would lose documents.
+            # The bookmark comes after the skipped documents; skipping again would lose some.
             options.pop("skip", None)
             options["bookmark"] = page.bookmark
             remaining = None if remaining is None else remaining - limit
 
     async def explain(self, selector: Mapping[str, Any], **options: Unpack[FindOptions]) -> dict[str, Any]:
-        """How CouchDB would answer `find`: `index` and much else."""
+        """Explain how CouchDB would answer `find`: `index` and much else."""
         answer = await self._call("POST", "_explain", body=_question(selector, options), safe=True)
         answer.member("index", dict)
         return expect(answer.value, dict, answer.request)
@@ -127,17 +127,17 @@ class Mango(Endpoint):
         partial_filter_selector: Mapping[str, Any] | None = None,
         partitioned: bool | None = None,
     ) -> IndexCreated:
-        """Makes a JSON index, unless it is there already.
+        """Create a JSON index, unless it exists already.
 
         Args:
             fields: the fields in their order, each a name or {name: "asc" or "desc"}.
-            name: the index's name; CouchDB makes one up.
-            ddoc: the design document's name, with or without `_design/`; CouchDB makes one up.
-            partial_filter_selector: only documents that it fits are indexed.
-            partitioned: whether the index is per partition; as the database, by default.
+            name: the index's name; by default CouchDB chooses one.
+            ddoc: the design document's name, with or without `_design/`; by default CouchDB chooses one.
+            partial_filter_selector: index only documents that match this.
+            partitioned: whether the index is per partition; by default as the database is.
 
         Raises:
-            BadRequest: CouchDB does not permit the index.
+            BadRequest: CouchDB does not allow the index.
         """
         index: dict[str, Any] = {"fields": list(fields)}
         if partial_filter_selector is not None:
@@ -150,15 +150,15 @@ class Mango(Endpoint):
         return IndexCreated(answer.member("id", str), answer.member("name", str), created)
 
     async def indexes(self) -> list[dict[str, Any]]:
-        """The indexes, each with `ddoc`, `name`, `type`, `def`; the one of all documents is the first."""
+        """List the indexes, each with `ddoc`, `name`, `type` and `def`; the first is that of all documents."""
         answer = await self._call("GET", "_index")
         return [expect(each, dict, answer.request) for each in answer.member("indexes", list)]
 
     async def delete_index(self, ddoc: str, name: str) -> None:
-        """Deletes a JSON index.
+        """Delete a JSON index.
 
         Raises:
-            NotFound: there is none of that name.
+            NotFound: there is no index with this name.
         """
         address = names.index(self.name, ddoc, name)
         await self._exchange.call("DELETE", address)
@@ -167,5 +167,5 @@ class Mango(Endpoint):
 def _question(selector: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     unknown = options.keys() - FindOptions.__annotations__.keys()
     if unknown:
-        raise TypeError(f"CouchDB's _find has no option {', '.join(sorted(unknown))}")
+        raise TypeError(f"CouchDB's _find does not have the option {', '.join(sorted(unknown))}")
     return {"selector": selector, **options}

@@ -1,7 +1,7 @@
-"""The only place that quotes: ids, names and query strings become the paths that CouchDB understands.
+"""Quotes ids, names and query strings into the paths that CouchDB understands; no other module does.
 
-CouchDB splits the path at `/` and then unquotes each segment, so a name goes into one segment whatever it
-holds. Each path travels with its template, such as `/{db}/{id}`, which is all that is ever logged of it.
+CouchDB splits the path at `/` and then unquotes each segment, so a name goes into one segment whatever it contains.
+Each path comes with its template, such as `/{db}/{id}`, which is all that is ever logged of it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ __all__ = [
 ]
 
 LONG_TEXT = 1000
-"""Characters of which no longer text goes into an address.
+"""The greatest length of a text that goes into an address, in characters.
 
-Proxies commonly take URLs of up to 4 or 8 thousand characters; quoting can make several of one.
+Proxies commonly accept URLs of up to 4,000 or 8,000 characters, and quoting can turn one character into several.
 """
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _NODE = re.compile(r"[A-Za-z0-9_-]+@[A-Za-z0-9._-]+")
-# Of the names with an underscore only these are databases: `/_all_dbs` and the like are endpoints.
+# Of the names that begin with an underscore only these are databases; `/_all_dbs` and the like are endpoints.
 _SYSTEM_DATABASES = frozenset({"_dbs", "_global_changes", "_nodes", "_replicator", "_users"})
 
 
@@ -46,7 +46,7 @@ class Address:
 
     Attributes:
         path: the quoted path, from the server's root.
-        template: the same with names in braces for what is the caller's; fit for a log.
+        template: the path with names in braces in place of the caller's values; safe to log.
     """
 
     path: str
@@ -55,11 +55,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What a server's URL says.
+    """The parts of a server's URL.
 
     Attributes:
         url: scheme, host, port and path prefix, without a trailing slash and without credentials.
-        credentials: user and password where the URL has them.
+        credentials: the user and password, if the URL contains them.
     """
 
     url: str
@@ -67,7 +67,7 @@ class Base:
 
 
 def base(url: str) -> Base:
-    """The parts of a server's URL.
+    """Split a server's URL into its parts.
 
     Raises:
         ValueError: it is not an http or https URL, or has a query or fragment.
@@ -77,7 +77,7 @@ def base(url: str) -> Base:
         host, port = parts.hostname, parts.port
     except ValueError:
         # Not chained: the original message may quote the password.
-        raise ValueError("the CouchDB URL cannot be understood") from None
+        raise ValueError("the CouchDB URL is not valid") from None
     if parts.scheme not in ("http", "https") or not host:
         raise ValueError("the CouchDB URL must be of the form http://host:port or https://host:port")
     if parts.query or parts.fragment:
@@ -96,61 +96,61 @@ def server(path: str) -> Address:
 
 
 def database(name: str, *rest: str) -> Address:
-    """A database, or one of its endpoints.
+    """The address of a database, or of one of its endpoints.
 
     Args:
         name: the database's name.
-        rest: CouchDB's own words after it, such as `_bulk_docs`; they are not quoted.
+        rest: path segments that follow it, such as `_bulk_docs`; they are not quoted.
 
     Raises:
-        ValueError: the name is not text that CouchDB can take, or is one of its own endpoints.
+        ValueError: the name is not a text that CouchDB accepts, or is one of its own endpoints.
     """
     _check(name, "a database name")
     if name.startswith("_") and name not in _SYSTEM_DATABASES:
-        raise ValueError(f"{name!r} is no database: only CouchDB's own begin with an underscore")
+        raise ValueError(f"{name!r} is not a database name: only CouchDB's system databases begin with an underscore")
     tail = "".join(f"/{word}" for word in rest)
     return Address(f"/{_quote(name)}{tail}", f"/{{db}}{tail}")
 
 
 def node(name: str) -> Address:
-    """The entry of a cluster's node, which is called NAME@HOST.
+    """The address of a cluster's node, whose name has the form NAME@HOST.
 
     Raises:
-        ValueError: it is no node's name.
+        ValueError: this is not the name of a node.
     """
     if not _NODE.fullmatch(name):
-        raise ValueError(f"{name!r} is no node's name: that is NAME@HOST, such as couchdb@couchdb2.example")
+        raise ValueError(f"{name!r} is not a node name: use NAME@HOST, such as couchdb@couchdb2.example")
     return Address(f"/_node/_local/_nodes/{_quote(name)}", "/_node/_local/_nodes/{node}")
 
 
 def document(database_name: str, document_id: str) -> Address:
-    """A document, design document or local document of a database.
+    """The address of a document, design document or local document of a database.
 
     Raises:
-        ValueError: the id is empty, holds control characters or lone surrogates, or begins with an
-            underscore without being of a kind that CouchDB has.
+        ValueError: the id is empty, contains control characters or lone surrogates, or begins with an
+            underscore without belonging to one of CouchDB's kinds of documents.
     """
     _check(document_id, "a document id")
     parent = database(database_name)
-    # CouchDB routes `_design/` and `_local/` by their own segment, so that slash alone stays one.
+    # CouchDB routes `_design/` and `_local/` by that first segment, so only their slash stays a slash.
     for prefix, word in (("_design/", "ddoc"), ("_local/", "id")):
         if document_id.startswith(prefix) and len(document_id) > len(prefix):
             rest = _quote(document_id[len(prefix) :])
             return Address(f"{parent.path}/{prefix}{rest}", f"{parent.template}/{prefix}{{{word}}}")
     if document_id.startswith("_"):
-        raise ValueError("a document id beginning with an underscore must be _design/NAME or _local/NAME")
+        raise ValueError("a document id that begins with an underscore must be _design/NAME or _local/NAME")
     return Address(f"{parent.path}/{_quote(document_id)}", f"{parent.template}/{{id}}")
 
 
 def check_id(document_id: str) -> None:
-    """Refuse what cannot be the id of a document, design and local documents left aside.
+    """Refuse a text that cannot be the id of a normal document, that is not a design or local document.
 
     Raises:
-        ValueError: it is empty, begins with an underscore, or holds control characters or lone surrogates.
+        ValueError: it is empty, begins with an underscore, or contains control characters or lone surrogates.
     """
     _check(document_id, "a document id")
     if document_id.startswith("_"):
-        raise ValueError("ids beginning with an underscore are those of design and local documents")
+        raise ValueError("ids that begin with an underscore are reserved for design and local documents")
 
 
 def design(name: str) -> str:
@@ -159,10 +159,10 @@ def design(name: str) -> str:
 
 
 def view(database_name: str, design_name: str, view_name: str, partition: str | None = None) -> Address:
-    """A view of a design document, which is named with or without `_design/`, or one partition's part of it.
+    """The address of a view, or of one partition's part of it; the design document is named with or without `_design/`.
 
     Raises:
-        ValueError: a name is not text that CouchDB can take.
+        ValueError: a name is not a text that CouchDB accepts.
     """
     _check(view_name, "a view name")
     parent = document(database_name, design(design_name))
@@ -178,20 +178,20 @@ def view(database_name: str, design_name: str, view_name: str, partition: str | 
 
 
 def design_info(database_name: str, design_name: str) -> Address:
-    """What CouchDB says of a design document's index; the document is named with or without `_design/`.
+    """The address of the information about a design document's index; its name may begin with `_design/`.
 
     Raises:
-        ValueError: the name is not text that CouchDB can take.
+        ValueError: the name is not a text that CouchDB accepts.
     """
     parent = document(database_name, design(design_name))
     return Address(f"{parent.path}/_info", f"{parent.template}/_info")
 
 
 def index(database_name: str, design_name: str, index_name: str) -> Address:
-    """A JSON index of Mango; its design document is named with or without `_design/`.
+    """The address of a JSON index of Mango; its design document is named with or without `_design/`.
 
     Raises:
-        ValueError: a name is not text that CouchDB can take.
+        ValueError: a name is not a text that CouchDB accepts.
     """
     _check(design_name, "a design document's name")
     _check(index_name, "an index name")
@@ -201,7 +201,7 @@ def index(database_name: str, design_name: str, index_name: str) -> Address:
 
 
 def query(parameters: Mapping[str, str]) -> str:
-    """A query string with its question mark, or nothing for no parameters."""
+    """A query string with its question mark, or an empty text if there are no parameters."""
     if not parameters:
         return ""
     return "?" + "&".join(f"{quote(name, safe='')}={quote(text, safe='')}" for name, text in parameters.items())
@@ -209,19 +209,19 @@ def query(parameters: Mapping[str, str]) -> str:
 
 def _check(text: str, what: str) -> None:
     if not isinstance(text, str) or not text:
-        raise ValueError(f"{what} must be text and not empty")
+        raise ValueError(f"{what} must be a text that is not empty")
     if text.isascii() and text.isprintable():
-        return  # as nearly all are
+        return  # as is true of nearly all names
     if _CONTROL.search(text):
-        raise ValueError(f"{what} must hold no control characters")
+        raise ValueError(f"{what} must not contain control characters")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError(f"{what} must hold no lone surrogates") from None
+        raise ValueError(f"{what} must not contain lone surrogates") from None
 
 
 def _quote(text: str) -> str:
-    # RFC 3986 §5.2.4 takes the segments `.` and `..` away, so their dots must not look like dots.
+    # RFC 3986 §5.2.4 removes the segments `.` and `..`, so their dots are quoted.
     if text in (".", ".."):
         return text.replace(".", "%2E")
     return quote(text, safe="")

@@ -1,4 +1,4 @@
-"""What the layers report while they work, so that metrics and traces need know nothing of them, nor they of those.
+"""Observers: what the layers report while they work, so that they and the metrics and traces stay independent.
 
     class Slow(Observer):
         def exchange_ended(self, method: str, template: str, outcome: str, seconds: float) -> None:
@@ -6,8 +6,8 @@
 
     couch = Couch("http://127.0.0.1:5984", observer=Slow())
 
-Whoever has a database reports through `database.server.observer`, which is always there. No report holds an
-id, a key, a property's value or a credential.
+Code that has a database reports through `database.server.observer`, which always exists. Reports never contain an
+id, a key, the value of a property or a credential.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = logging.getLogger("tornado_couch.couch")
 
 
 class Observer:
-    """Is told what happens; override what is of interest. Each method is called in the event loop and must be quick.
+    """Receives reports of what happens; override the methods of interest. They run in the event loop and must be quick.
 
     `kind` is the name of a document type without its version, such as "fruit".
     """
@@ -30,85 +30,85 @@ class Observer:
     # ------------------------------------------------------------ the service
 
     def request_began(self, route: str, method: str, headers: Mapping[str, str]) -> None:
-        """A client's request came; all that is done for it has the context (`contextvars`) that this leaves.
+        """A client's request arrived; all work for it inherits the context (`contextvars`) that this method leaves.
 
         Args:
             route: the route's pattern, such as "/v1.0/fruits/{key}"; empty where no route matched.
-            method: the HTTP method as it was sent, which can be any word.
+            method: the HTTP method as it was sent, which can be any text.
             headers: the request's header fields; case is ignored.
         """
 
     def request_ended(self, route: str, method: str, status: int | None, seconds: float) -> None:
-        """It is answered, in the context that it began in.
+        """A request was answered; this is called in the context that it began in.
 
         Args:
-            route: as it began.
-            method: as it began.
-            status: of the answer; None where the client went before it had sent its whole request.
-            seconds: since the request's header came.
+            route: the same as when it began.
+            method: the same as when it began.
+            status: the status of the answer; None if the client went away before it had sent its whole request.
+            seconds: the time since the request's header arrived.
         """
 
     # ------------------------------------------------------------ the client
 
     def exchange_began(self, method: str, template: str) -> None:
-        """A request to CouchDB is about to be sent: its method, and its path without ids and names."""
+        """A request to CouchDB is about to be sent, with this method and this path, which has no ids or names."""
 
     def exchange_ended(self, method: str, template: str, outcome: str, seconds: float) -> None:
-        """It is over, in the same task that began it.
+        """A request to CouchDB is over; this is called in the same task that began it.
 
         Args:
-            method: as it began.
-            template: as it began.
-            outcome: the status of CouchDB's answer; the error's class where there was none; "cancelled".
-            seconds: how long it took, the wait for a connection included.
+            method: the same as when it began.
+            template: the same as when it began.
+            outcome: the status of CouchDB's answer; the class of the error if there was none; or "cancelled".
+            seconds: how long it took, including the wait for a connection.
         """
 
     def pool_waited(self, seconds: float) -> None:
-        """A request waited for one of the pooled connections; 0 where one was free at once."""
+        """A request waited this long for one of the pooled connections; 0 if one was free at once."""
 
     def grouped(self, kind: str, size: int, content_bytes: int) -> None:
-        """Several reads or writes left as one request.
+        """Several reads or writes were sent as one request.
 
         Args:
             kind: what was grouped: "read", "lookup" or "write".
             size: how many there were.
-            content_bytes: of the request's content.
+            content_bytes: the size of the request's content.
         """
 
     def group_awaited(self, kind: str, seconds: float) -> None:
-        """One of those calls, or one for a new "id", has its outcome, after so long; told in the caller's context.
+        """A grouped call, or a call for a new "id", got its outcome after this long; called in the caller's context.
 
-        The group's exchange itself has nobody's context, since it is everybody's.
+        The group's own exchange has no caller's context, since it belongs to all of them.
         """
 
     def cache_asked(self, hit: bool) -> None:
-        """A read looked into the cache."""
+        """A read looked for its document in the cache."""
 
     # ------------------------------------------------------------ the store
 
     def conflict_met(self, kind: str) -> None:
-        """A write found that another writer was faster."""
+        """A write met a conflict: another client had changed the document first."""
 
     def retried(self, kind: str, seconds: float) -> None:
-        """A write that met a conflict is about to be tried again, after a pause of so many seconds."""
+        """A write that met a conflict is about to be tried again, after a pause of this many seconds."""
 
     def retries_exhausted(self, kind: str) -> None:
-        """A write met a conflict at every try and was given up."""
+        """A write met a conflict at every try and was abandoned."""
 
     def answer_proved(self, kind: str, landed: bool) -> None:
-        """The answer to a write was lost, and the revisions were read: did the write land?"""
+        """The answer to a write was lost, and the revisions have shown whether it was carried out."""
 
     def reconciled(self, kind: str, leaves: int) -> None:
-        """A document's conflicting leaves, of which there were so many, were merged."""
+        """A document's conflicting leaves were merged; `leaves` says how many there were."""
 
     def signature_failed(self, reason: str) -> None:
-        """A document did not verify; the reason is one of `SignatureFault`'s words."""
+        """A document's signature did not verify; the reason is one of the values of `SignatureFault`."""
 
 
 class Observers(Observer):
-    """Tells several observers; with none it does nothing and is false.
+    """Passes each report on to several observers; without any it does nothing and is falsy.
 
-    An observer that fails is logged and harms neither the work nor the others.
+    An error in an observer is logged and affects neither the work nor the other observers.
     """
 
     def __init__(self, *observers: Observer) -> None:
@@ -118,12 +118,12 @@ class Observers(Observer):
         return bool(self._observers)
 
     def add(self, observer: Observer) -> None:
-        """Tell this observer as well, from now on; one that is there already is not told twice."""
+        """Add an observer, unless it has been added already."""
         if observer not in self._observers:
             self._observers = (*self._observers, observer)
 
     def remove(self, observer: Observer) -> None:
-        """Tell this observer nothing any more."""
+        """Remove an observer."""
         self._observers = tuple(each for each in self._observers if each is not observer)
 
     def _tell(self, name: str, *arguments: Any) -> None:
@@ -131,10 +131,10 @@ class Observers(Observer):
             try:
                 getattr(observer, name)(*arguments)
             except Exception:
-                logger.exception("an observer failed at %s", name)
+                logger.exception("an observer raised an error in %s", name)
 
     def request_began(self, route: str, method: str, headers: Mapping[str, str]) -> None:
-        """See `Observer`; so too the others."""
+        """Pass the report on; see `Observer` for this and the other methods."""
         self._tell("request_began", route, method, headers)
 
     def request_ended(self, route: str, method: str, status: int | None, seconds: float) -> None:

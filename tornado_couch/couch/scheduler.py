@@ -1,11 +1,11 @@
 """Joins concurrent calls: while some groups are under way, later calls wait together and leave as one request.
 
-There is no timer. A call leaves at once, that is, when the event loop has run what is ready now, while fewer than
-`GroupLimits.in_flight` groups are under way; else with the next group, in the order of the calls. So nothing waits
-when there is little to do, and groups grow by themselves with the load.
+There is no timer. While fewer than `GroupLimits.in_flight` groups are under way, a call leaves at once, that is, when
+the event loop has run what is ready now; otherwise it leaves with the next group, in the order of the calls. So
+nothing waits when there is little to do, and groups grow by themselves with the load.
 
-A call that is asked for again before it has left can share its slot; one that has left is never joined. So a read
-that starts after a write was acknowledged is answered by a request that left after it, too.
+If the same call is made again before the first has left, both can share a slot; a call that has left is never joined.
+So a read that starts after a write was acknowledged is answered by a request that also left after it.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ __all__ = ["GroupLimits", "Grouping", "copied", "told"]
 T = TypeVar("T")
 R = TypeVar("R")
 
-# How many calls are looked at to fill a group, where many of them cannot go into one group.
+# How many calls to look at, per place in a group, when many of them cannot go into one group.
 _LOOKED_AT = 4
 
 
 @dataclass(frozen=True)
 class GroupLimits:
-    """How large groups become.
+    """How large groups may become.
 
     Attributes:
-        in_flight: how many groups of one kind are under way at once; more make smaller groups.
-        documents: how many documents a group has at most.
-        content_bytes: how large a group's content is at most, of a read as it is to be expected from those
-            before. A larger document goes by itself.
+        in_flight: how many groups of one kind are under way at once; more of them make groups smaller.
+        documents: how many documents a group may have.
+        content_bytes: how large a group's content may be; for reads it is estimated from those before. A larger
+            document goes by itself.
 
     Raises:
-        ValueError: one of them is less than 1.
+        ValueError: one of the numbers is less than 1.
     """
 
     in_flight: int = 3
@@ -50,11 +50,11 @@ class GroupLimits:
 
     def __post_init__(self) -> None:
         if min(self.in_flight, self.documents, self.content_bytes) < 1:
-            raise ValueError("every limit of groups must be at least 1")
+            raise ValueError("every limit for groups must be at least 1")
 
 
 class _Slot(Generic[T, R]):
-    """One place in a group, for one caller or for several who want the very same."""
+    """One place in a group, for one caller or for several that make the same call."""
 
     __slots__ = ("group", "identity", "item", "waiters", "weight")
 
@@ -63,29 +63,29 @@ class _Slot(Generic[T, R]):
         self.item = item
         self.weight = weight
         self.waiters: list[asyncio.Future[R]] = []
-        self.group: _Group[T, R] | None = None  # that it left with
+        self.group: _Group[T, R] | None = None  # the group that it left with
 
 
 @dataclass(eq=False)
 class _Group(Generic[T, R]):
-    """What is under way as one request."""
+    """Calls that are under way as one request."""
 
     slots: list[_Slot[T, R]] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
-    awaited: int = 0  # slots that somebody still waits for
+    awaited: int = 0  # slots that callers still wait for
 
 
 class Grouping(Generic[T, R]):
     """Carries out calls of one kind in groups.
 
     Args:
-        send: carries out a group: for each item, in order, its result or its own exception. What it raises
-            is raised to every caller of the group.
-        limits: how large groups become.
-        seconds: how long a call waits for its result, in the queue and under way; None is for ever.
-        sharing: calls with one identity are the same: before they leave they share a place. Otherwise two
-            of them never leave in one group.
-        duplicate: makes another result of one that several callers share.
+        send: carries out a group and returns, for each item in order, its result or its own exception. An exception
+            that it raises goes to every caller of the group.
+        limits: how large groups may become.
+        seconds: how long a call waits for its result, in the queue and under way; None for no limit.
+        sharing: whether calls with the same identity are the same call, and share a place until they leave. If not,
+            two of them never leave in one group.
+        duplicate: copies a result that several callers share.
     """
 
     def __init__(
@@ -107,28 +107,28 @@ class Grouping(Generic[T, R]):
 
     def _reset(self) -> None:
         self._queue: deque[_Slot[T, R]] = deque()
-        self._shared: dict[Hashable, _Slot[T, R]] = {}  # those of the queue, by identity
+        self._shared: dict[Hashable, _Slot[T, R]] = {}  # the slots in the queue, by identity
         self._groups: set[_Group[T, R]] = set()
-        self._starting: _Group[T, R] | None = None  # its task has not run yet, so it takes what still comes
-        # All have the same time, so the first to come is the first whose time is up: one timer does for all.
+        self._starting: _Group[T, R] | None = None  # its task has not run yet, so more calls can join it
+        # All calls have the same time limit, so they expire in the order in which they came: one timer is enough.
         self._waiting: deque[tuple[float, _Slot[T, R], asyncio.Future[R]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
     async def ask(self, identity: Hashable, item: T, *, weight: int = 0) -> R:
-        """The result of one call.
+        """Make one call and return its result.
 
         Args:
             identity: what the call is about, such as a document's id.
-            item: what `send` is given.
-            weight: bytes, for the limit.
+            item: the value for `send`.
+            weight: its size in bytes, for the limit.
 
         Raises:
             TotalTimeout: there was no result in time; its `sent` says whether the group had left.
-            Exception: the call's own, or what the whole group met.
+            Exception: the call's own exception, or that of the whole group.
         """
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            self._loop = loop  # what belonged to another loop ended with it
+            self._loop = loop  # calls of another event loop ended with it
             self._reset()
         slot = self._slot(identity, item, weight)
         waiter: asyncio.Future[R] = loop.create_future()
@@ -139,7 +139,7 @@ class Grouping(Generic[T, R]):
             return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
-                waiter.exception()  # it came too late to be seen
+                waiter.exception()  # nobody waits for it any more
             self._leave(slot, waiter)
             raise
 
@@ -156,12 +156,12 @@ class Grouping(Generic[T, R]):
     # ------------------------------------------------------------ groups
 
     def _start(self) -> None:
-        """Let a group leave, if one may: with all that has come until its task runs."""
+        """Let a group leave, if one may, with all calls that arrive before its task runs."""
         if self._queue and self._starting is None and len(self._groups) < self._limits.in_flight:
             group: _Group[T, R] = _Group()
             self._starting = group
             self._groups.add(group)
-            # In a context of its own: what a group does belongs to no caller more than to the others.
+            # It gets a context of its own, since a group belongs to no single caller.
             loop = asyncio.get_running_loop()
             group.task = contextvars.Context().run(loop.create_task, self._run(group))
             group.task.add_done_callback(lambda _: self._end(group))
@@ -170,14 +170,14 @@ class Grouping(Generic[T, R]):
         self._starting = None
         try:
             self._fill(group)
-            self._start()  # there may be more than one group holds
+            self._start()  # there may be more calls than fit into one group
             if group.slots:
                 await self._carry_out(group)
         finally:
             self._end(group)
 
     def _end(self, group: _Group[T, R]) -> None:
-        """Make room for the next group: called at the end, and again by a task that was cancelled before it ran."""
+        """Make room for the next group; called at the end, and also by a task that was cancelled before it ran."""
         if group in self._groups:
             self._groups.discard(group)
             if self._starting is group:
@@ -189,7 +189,7 @@ class Grouping(Generic[T, R]):
         for _ in range(min(len(self._queue), limits.documents * _LOOKED_AT)):
             slot = self._queue.popleft()
             if not slot.waiters:
-                continue  # everybody has gone
+                continue  # all its callers have gone
             if slot.identity in identities:
                 held.append(slot)
                 continue
@@ -201,7 +201,7 @@ class Grouping(Generic[T, R]):
             self._board(slot, group)
             if len(group.slots) == limits.documents:
                 break
-        # In front of those that came later: first come, first served.
+        # They go in front of the later ones: first come, first served.
         self._queue.extendleft(reversed(held))
         group.awaited = len(group.slots)
 
@@ -214,10 +214,10 @@ class Grouping(Generic[T, R]):
     async def _carry_out(self, group: _Group[T, R]) -> None:
         try:
             results = await self._send([slot.item for slot in group.slots])
-        except Exception as error:  # noqa: BLE001 - it is the callers', whatever it is
+        except Exception as error:  # noqa: BLE001 - every error goes to the callers
             results = [error] * len(group.slots)
         except asyncio.CancelledError:
-            # By us, since nobody waits any more; or the event loop ends. Nobody may be left waiting.
+            # Either nobody waits any more and we cancelled it, or the event loop ends. No caller may be left waiting.
             self._settle(group, [Unavailable("the request was cancelled")] * len(group.slots))
             raise
         self._settle(group, results)
@@ -229,13 +229,13 @@ class Grouping(Generic[T, R]):
                 if waiter.done():
                     continue
                 if isinstance(result, Exception):
-                    # Each caller raises its own: a traceback and a context grow on it.
+                    # Each caller raises a copy of its own, since a traceback and a context are added to it.
                     waiter.set_exception(copied(result) if id(result) in given else result)
                 else:
                     waiter.set_result(self._duplicate(result) if id(result) in given else result)
                 given.add(id(result))
 
-    # ------------------------------------------------------------ callers who go
+    # ------------------------------------------------------------ callers that go away
 
     def _limit(
         self, loop: asyncio.AbstractEventLoop, slot: _Slot[T, R], waiter: asyncio.Future[R], seconds: float
@@ -248,7 +248,7 @@ class Grouping(Generic[T, R]):
             self._timer = loop.call_at(waiting[0][0], self._expire, loop)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Give up the calls whose time is up, and wait for the next."""
+        """Fail the calls whose time is up, and set the timer for the next."""
         self._timer = None
         waiting = self._waiting
         while waiting and (waiting[0][2].done() or waiting[0][0] <= loop.time()):
@@ -268,7 +268,7 @@ class Grouping(Generic[T, R]):
         group = slot.group
         if group is None:
             if self._shared.get(slot.identity) is slot:
-                del self._shared[slot.identity]  # nobody may join what will not leave
+                del self._shared[slot.identity]  # nobody may join a slot that will not leave
             return
         group.awaited -= 1
         if not group.awaited and group.task is not None:
@@ -276,7 +276,7 @@ class Grouping(Generic[T, R]):
 
 
 def copied(error: Exception) -> Exception:
-    """Another exception that says the same, without where the first one has been raised."""
+    """A copy of an exception, without the traceback and the context of the first."""
     kind = type(error)
     other = kind.__new__(kind)
     other.args = error.args
@@ -286,7 +286,7 @@ def copied(error: Exception) -> Exception:
 
 
 async def told(observer: Observer, kind: str, call: Awaitable[R]) -> R:
-    """The outcome of a call, and the observer told how long it took."""
+    """Await a call and report to the observer how long it took."""
     began = time.monotonic()
     try:
         return await call

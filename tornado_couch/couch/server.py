@@ -1,4 +1,4 @@
-"""A CouchDB server: what it is, its databases, and new document ids."""
+"""`Server`: calls to a CouchDB server about itself, its databases, and new document ids."""
 
 from __future__ import annotations
 
@@ -39,42 +39,42 @@ class Server:
 
     @property
     def observer(self) -> Observer:
-        """Who is told what happens; with nobody to tell, its methods do nothing."""
+        """Receives what happens; if no observer was added, its methods do nothing."""
         return self._exchange.observers
 
     def observe(self, observer: Observer) -> None:
-        """Tell one more observer of every exchange, and of what the store does with this server."""
+        """Add an observer, which receives every exchange and what the store does with this server."""
         self._exchange.observers.add(observer)
 
     async def info(self) -> dict[str, Any]:
-        """The server's welcome: `version`, `uuid`, `features`, `vendor`.
+        """Read the server's welcome, which has `version`, `uuid`, `features` and `vendor`.
 
         Raises:
-            InvalidReply: what answers is not CouchDB.
+            InvalidReply: the answer does not come from CouchDB.
         """
         answer = await self._call("GET", "/")
         answer.member("couchdb", str)
         return expect(answer.value, dict, answer.request)
 
     async def up(self) -> bool:
-        """Whether the server says that it takes requests; False in maintenance mode.
+        """Whether the server says that it accepts requests; False in maintenance mode.
 
         Raises:
-            Unavailable: there is no answer, or it is 5xx.
+            Unavailable: there is no answer, or the answer is 5xx.
         """
-        # 404 is what CouchDB has for "not now"; only with a status is it CouchDB that says so.
+        # CouchDB answers 404 for "not now"; only with a `status` member does the answer come from CouchDB.
         success = SUCCESS | {HTTPStatus.NOT_FOUND}
         answer = await self._exchange.call("GET", names.server("/_up"), success=success)
         return answer.member("status", str) == "ok"
 
     async def session(self) -> dict[str, Any]:
-        """Who CouchDB takes this client for: `userCtx` with `name` and `roles`, and `info`."""
+        """The session as CouchDB sees it: `userCtx` with `name` and `roles`, and `info`."""
         answer = await self._call("GET", "/_session")
         answer.member("userCtx", dict)
         return expect(answer.value, dict, answer.request)
 
     async def uuids(self, count: int = 1) -> list[str]:
-        """New ids from CouchDB, as many as asked for.
+        """Fetch new ids from CouchDB.
 
         Raises:
             ValueError: `count` is less than 1.
@@ -87,20 +87,20 @@ class Server:
         return found
 
     async def new_id(self) -> str:
-        """A new id from CouchDB; ids are fetched in batches, and concurrent callers share a batch."""
+        """Return a new id from CouchDB; ids are fetched in batches, and concurrent callers share a batch."""
         if self._ids:
             return self._ids.popleft()
         asked = self._id_calls.ask(object(), None)
         return await (told(self.observer, "id", asked) if self.observer else asked)
 
     async def _new_ids(self, callers: list[None]) -> list[str]:
-        """An id for each of those who found none left; what is over is for the next."""
+        """Fetch ids for the callers that found none left, and keep the rest for later ones."""
         while len(self._ids) < len(callers):
             self._ids.extend(await self._fetch_uuids(self._uuid_batch))
         return [self._ids.popleft() for _ in callers]
 
     async def membership(self) -> tuple[list[str], list[str]]:
-        """The names of the nodes that this one is connected to, and of those that are of its cluster.
+        """The names of the nodes that this one is connected to, and of those that belong to its cluster.
 
         https://docs.couchdb.org/en/stable/api/server/common.html#membership
         """
@@ -109,15 +109,15 @@ class Server:
         return [str(each) for each in connected], [str(each) for each in members]
 
     async def add_node(self, name: str) -> bool:
-        """Takes a node into the cluster, such as "couchdb2@couchdb2.example"; it needs an administrator.
+        """Add a node to the cluster, such as "couchdb2@couchdb2.example"; the user must be an administrator.
 
         https://docs.couchdb.org/en/stable/cluster/nodes.html#adding-a-node
 
         Returns:
-            False when it was a member already.
+            False if it was a member already.
 
         Raises:
-            ValueError: it is no node's name. CouchDB takes any, and keeps waiting for it.
+            ValueError: this is not the name of a node. CouchDB would accept any, and keep waiting for it.
         """
         try:
             await self._exchange.call("PUT", names.node(name), body={})
@@ -133,21 +133,21 @@ class Server:
     async def create_database(
         self, name: str, *, q: int | None = None, n: int | None = None, partitioned: bool = False
     ) -> bool:
-        """Creates a database.
+        """Create a database.
 
         Args:
-            name: its name: a-z, 0-9 and any of `_$()+/-`, beginning with a letter.
-            q: into how many shards.
-            n: how many copies of each.
-            partitioned: whether document ids are of the form PARTITION:ID.
+            name: its name, from a-z, 0-9 and `_$()+/-`, beginning with a letter.
+            q: the number of shards.
+            n: the number of copies of each shard.
+            partitioned: whether document ids have the form PARTITION:ID.
 
         Returns:
-            `accepted`: True when fewer nodes than the quorum have confirmed it so far (202), else False.
+            `accepted`: True if fewer nodes than the quorum have confirmed it so far (202), otherwise False.
 
         Raises:
-            AlreadyExists: it is there already.
-            BadRequest: CouchDB does not permit the name.
-            ValueError: the name can be no database's.
+            AlreadyExists: the database exists already.
+            BadRequest: CouchDB does not allow the name.
+            ValueError: a database cannot have this name.
         """
         query = {name: str(value) for name, value in (("q", q), ("n", n)) if value is not None}
         if partitioned:
@@ -155,22 +155,22 @@ class Server:
         return (await self._exchange.call("PUT", names.database(name), query)).accepted
 
     async def delete_database(self, name: str) -> bool:
-        """Deletes a database with all its documents; returns `accepted`, as `create_database` does.
+        """Delete a database with all its documents; returns `accepted`, as `create_database` does.
 
         Raises:
-            NotFound: there is none of that name.
+            NotFound: there is no database with this name.
         """
         return (await self._exchange.call("DELETE", names.database(name))).accepted
 
     async def close(self) -> None:
-        """Closes every connection; the client cannot be used any more."""
+        """Close every connection; the client cannot be used afterwards."""
         await self._exchange.transport.close()
 
     async def _fetch_uuids(self, count: int) -> list[str]:
         answer = await self._call("GET", "/_uuids", {"count": str(count)})
         found = [expect(each, str, answer.request) for each in answer.member("uuids", list)]
         if not 0 < len(found) <= count:
-            raise InvalidReply(f"{answer.request}: {len(found)} ids for {count} asked for")
+            raise InvalidReply(f"{answer.request}: {len(found)} ids came although {count} were requested")
         return found
 
     async def _call(self, method: str, path: str, query: dict[str, str] | None = None) -> Answer:

@@ -1,4 +1,4 @@
-"""How large a database and its views are, and how much of that is waste.
+"""Reads how large a database and its views are, and how much of that is wasted space.
 
 CouchDB's pages: https://docs.couchdb.org/en/stable/api/database/common.html and .../api/ddoc/common.html
 """
@@ -20,17 +20,17 @@ __all__ = ["DatabaseMetrics", "Sizes", "ViewMetrics", "all_view_metrics", "datab
 T = TypeVar("T")
 U = TypeVar("U")
 
-_AT_ONCE = 8  # requests for design documents at a time: there may be many, and CouchDB has other work
+_AT_ONCE = 8  # requests for design documents at a time; there may be many, and CouchDB has other work
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Sizes in bytes, each None where CouchDB does not say.
+    """Sizes in bytes; each is None if CouchDB does not report it.
 
     Attributes:
-        file: on disk.
-        external: of the data without compression, as JSON.
-        active: of the live data within the file.
+        file: the size on disk.
+        external: the size of the data as uncompressed JSON.
+        active: the size of the live data in the file.
     """
 
     file: int | None = None
@@ -39,9 +39,9 @@ class Sizes:
 
     @property
     def fragmentation(self) -> int | None:
-        """How many percent of the file compaction would free; None where it cannot be said.
+        """How many percent of the file compaction would free; None if that is unknown.
 
-        As CouchDB's compaction reckons it: (file - active) / file.
+        It is computed as CouchDB's compaction does: (file - active) / file.
         """
         if not self.file or self.active is None:
             return None
@@ -49,25 +49,25 @@ class Sizes:
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Sizes:
-        """The sizes in CouchDB's information about a database or view, of version 3, 2 or 1."""
+        """The sizes in what CouchDB (version 3, 2 or 1) reports about a database or view."""
         sizes = told.get("sizes")
         if isinstance(sizes, dict):
             return cls(*(_count(sizes.get(name)) for name in ("file", "external", "active")))
-        # Before `sizes` came, in CouchDB 2.
+        # CouchDB 1 has no `sizes`.
         return cls(_count(told.get("disk_size")), None, _count(told.get("data_size")))
 
 
 @dataclass(frozen=True, slots=True)
 class ViewMetrics:
-    """The views of one design document: they share an index.
+    """The metrics of the views of one design document, which share an index.
 
     Attributes:
         design_document: its name, without `_design/`.
-        sizes: of the index.
-        updates_pending: how many changes of documents the index has not seen; None where CouchDB does not
-            say. Of several copies of the index, the one that has seen most counts.
-        updater_running: whether it is being brought up to date.
-        signature: what is the same as long as the views are; None where CouchDB does not say.
+        sizes: the sizes of the index.
+        updates_pending: how many changes the index has still to process; None if CouchDB does not say. Of several
+            copies of the index, the one that is most up to date counts.
+        updater_running: whether the index is being updated now.
+        signature: a value that stays the same as long as the views do; None if CouchDB does not say.
     """
 
     design_document: str
@@ -79,14 +79,14 @@ class ViewMetrics:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseMetrics:
-    """A database.
+    """The metrics of a database.
 
     Attributes:
         name: its name.
-        doc_count: documents, design documents among them.
-        doc_del_count: tombstones.
-        sizes: of the database without its views.
-        views: its design documents, by name; empty where they were not asked for.
+        doc_count: the number of documents, including design documents.
+        doc_del_count: the number of tombstones.
+        sizes: the sizes of the database without its views.
+        views: the metrics of its design documents, by name; empty if they were not requested.
     """
 
     name: str
@@ -97,11 +97,11 @@ class DatabaseMetrics:
 
 
 async def database_metrics(database: Database, *, views: bool = True) -> DatabaseMetrics:
-    """Ask a database for its metrics, and all of its design documents for theirs, several at a time.
+    """Read the metrics of a database and of all its design documents, several at a time.
 
     Args:
-        database: which.
-        views: False for those of the database alone, with one request.
+        database: the database.
+        views: False to read only the database's own metrics, with one request.
 
     Raises:
         NotFound: there is no such database.
@@ -117,7 +117,7 @@ async def database_metrics(database: Database, *, views: bool = True) -> Databas
 
 
 async def all_view_metrics(database: Database) -> list[ViewMetrics]:
-    """The metrics of all design documents, by name; one that goes meanwhile is left out.
+    """Read the metrics of all design documents, ordered by name; one that is deleted meanwhile is left out.
 
     Raises:
         NotFound: there is no such database.
@@ -129,15 +129,15 @@ async def all_view_metrics(database: Database) -> list[ViewMetrics]:
 
 
 async def view_metrics(database: Database, design: str) -> ViewMetrics:
-    """The metrics of one design document.
+    """Read the metrics of one design document.
 
     Args:
-        database: where it is.
+        database: the database that contains it.
         design: its name, with or without `_design/`.
 
     Raises:
         NotFound: there is no such design document.
-        ValueError: the name is not text that CouchDB can take.
+        ValueError: the name is not a text that CouchDB accepts.
     """
     index: dict[str, Any] = (await database.design_info(design))["view_index"]
     pending, signature = index.get("updates_pending"), index.get("signature")
@@ -151,7 +151,7 @@ async def view_metrics(database: Database, design: str) -> ViewMetrics:
 
 
 async def each_of(items: Iterable[T], ask: Callable[[T], Awaitable[U]], at_once: int = _AT_ONCE) -> list[U]:
-    """What is answered for each item, in order, a few at a time; the first error ends the others."""
+    """Call a function for each item, a few at a time, and return the results in order; the first error stops it."""
     turn = asyncio.Semaphore(at_once)
 
     async def asked(item: T) -> U:
@@ -164,7 +164,7 @@ async def each_of(items: Iterable[T], ask: Callable[[T], Awaitable[U]], at_once:
     finally:
         for task in tasks:
             task.cancel()
-        # Nothing is left behind: neither a task nor the exception of one that nobody asks for.
+        # Wait for all of them, so that no task and no unretrieved exception is left behind.
         await asyncio.gather(*tasks, return_exceptions=True)
 
 

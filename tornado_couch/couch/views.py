@@ -1,4 +1,4 @@
-"""Views and `_all_docs`: queries, rows, and walking through any number of rows.
+"""Reads views and `_all_docs`: queries, rows, and walks through any number of rows.
 
 CouchDB's pages: https://docs.couchdb.org/en/stable/api/ddoc/views.html and .../api/database/bulk-api.html
 """
@@ -24,7 +24,7 @@ __all__ = ["UNSET", "Row", "Unset", "ViewQuery", "ViewResult", "Views", "each_ro
 
 
 class Unset(Enum):
-    """The kind of `UNSET`."""
+    """The type of `UNSET`."""
 
     UNSET = "unset"
 
@@ -33,13 +33,13 @@ class Unset(Enum):
 
 
 UNSET = Unset.UNSET
-"""Says that a query parameter is absent, which None does not: as a view key it is JSON's null."""
+"""Marks a query parameter as absent. None would not do: as a view key it is JSON's null."""
 
 
 class ViewQuery(TypedDict, total=False):
     """The query parameters of CouchDB 3's views, by CouchDB's names; those that are `UNSET` are not sent.
 
-    Keys are any JSON values: 0, "", False, [] and None are keys like others.
+    Keys can be any JSON values, including 0, "", False, [] and None.
     """
 
     att_encoding_info: bool | Unset
@@ -70,7 +70,7 @@ class Row(NamedTuple):
     """One row of a view.
 
     Attributes:
-        id: the document's id; None in reduced rows, and where no document has the key asked for.
+        id: the document's id; None in reduced rows, and if no document has the requested key.
         key: the key.
         value: the value.
         doc: with `include_docs`, the document; None if it is deleted or missing.
@@ -86,13 +86,13 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ViewResult:
-    """The rows of a view, and what CouchDB says about all of it.
+    """The rows of a view, with CouchDB's information about the whole of it.
 
     Attributes:
-        rows: the rows asked for.
-        total_rows: how many rows the whole view has; None where CouchDB does not say (reduced, unsorted).
-        offset: how many rows come before the first of these; None where CouchDB does not say.
-        update_seq: with `update_seq`, the sequence that the view has come to.
+        rows: the requested rows.
+        total_rows: how many rows the whole view has; None if CouchDB does not say (reduced, unsorted).
+        offset: how many rows come before the first of these; None if CouchDB does not say.
+        update_seq: with `update_seq`, the sequence up to which the view is current.
     """
 
     rows: list[Row]
@@ -105,10 +105,10 @@ class Views(Endpoint):
     """The part of `Database` that reads views."""
 
     async def all_docs(self, **query: Unpack[ViewQuery]) -> ViewResult:
-        """The documents by id: each row's value is {"rev": …}.
+        """List the documents by id; the value of each row is {"rev": …}.
 
         Args:
-            query: as for a view, except what is about reducing; keys are document ids.
+            query: as for a view, except the parameters for reducing; keys are document ids.
 
         Raises:
             TypeError: there is no such query parameter.
@@ -118,24 +118,24 @@ class Views(Endpoint):
     async def view(
         self, design: str, view: str, *, partition: str | None = None, **query: Unpack[ViewQuery]
     ) -> ViewResult:
-        """The rows of a view.
+        """Read the rows of a view.
 
         Args:
             design: the design document's name, with or without `_design/`.
             view: the view's name.
-            partition: only the rows of this partition, of a view that is for that.
+            partition: read only the rows of this partition; the view must be a partitioned one.
             query: the query parameters, by CouchDB's names.
 
         Raises:
             NotFound: there is no such design document or view.
-            BadRequest: CouchDB does not permit the parameters.
+            BadRequest: CouchDB does not allow the parameters.
             TypeError: there is no such query parameter.
-            ValueError: a key cannot be JSON, or a name cannot be CouchDB's.
+            ValueError: a key cannot be encoded as JSON, or CouchDB cannot have such a name.
         """
         return await self._read(names.view(self.name, design, view, partition), query)
 
     async def design_info(self, design: str) -> dict[str, Any]:
-        """What CouchDB says of a design document's index, of which `view_index` has the sizes.
+        """CouchDB's information about a design document's index, of which `view_index` has the sizes.
 
         https://docs.couchdb.org/en/stable/api/ddoc/common.html#get--db-_design-ddoc-_info
 
@@ -150,38 +150,38 @@ class Views(Endpoint):
         return expect(answer.value, dict, answer.request)
 
     async def clean_up_views(self) -> None:
-        """Deletes the files of indexes that no design document describes any more.
+        """Delete the index files that no design document needs any more.
 
         https://docs.couchdb.org/en/stable/api/database/compact.html#db-view-cleanup
 
         Raises:
-            Unauthorized, Forbidden: the user is no administrator of the database.
+            Unauthorized, Forbidden: the user is not an administrator of the database.
         """
         await self._call("POST", "_view_cleanup", body={})
 
     def iterate_all_docs(self, *, page_size: int = 1000, **query: Unpack[ViewQuery]) -> AsyncIterator[Row]:
-        """The rows of `all_docs`, however many, fetched page by page; see `iterate_view`."""
+        """Iterate over the rows of `all_docs`, however many, fetched page by page; see `iterate_view`."""
         fetch = functools.partial(self._rows, names.database(self.name, "_all_docs"))
         return each_row(fetch, _present(query), page_size, by_id=True)
 
     def iterate_view(
         self, design: str, view: str, *, page_size: int = 1000, **query: Unpack[ViewQuery]
     ) -> AsyncIterator[Row]:
-        """The rows of a view, however many, fetched page by page without offset.
+        """Iterate over the rows of a view, however many, fetched page by page without an offset.
 
-        Each page begins at the last row of the one before, so that rows inserted or deleted meanwhile
-        move nothing else: a row that is there all the time comes exactly once.
+        Each page begins at the last row of the one before, so rows that are inserted or deleted meanwhile do not
+        shift the others: a row that exists all the time comes exactly once.
 
         Args:
             design: the design document's name, with or without `_design/`.
             view: the view's name.
             page_size: about how many rows to fetch at a time.
-            query: the query parameters, except `keys` and `sorted`; `limit` and `skip` are of the whole,
-                and rows that are skipped are fetched all the same.
+            query: the query parameters, except `keys` and `sorted`; `limit` and `skip` apply to the whole
+                iteration, and skipped rows are fetched all the same.
 
         Raises:
             TypeError: there is no such query parameter.
-            ValueError: `page_size` is less than 1, or a parameter cannot go with paging.
+            ValueError: `page_size` is less than 1, or a parameter cannot be used with paging.
         """
         fetch = functools.partial(self._rows, names.view(self.name, design, view))
         return each_row(fetch, _present(query), page_size)
@@ -193,7 +193,7 @@ class Views(Endpoint):
         present = _present(query)
         keys = present.pop("keys", None)
         parameters = {name: _text(name, value) for name, value in present.items()}
-        # Keys can be many and long, and servers limit the length of URLs: those go into the content.
+        # There can be many, long keys, and servers limit the length of URLs, so they go into the content.
         if keys is not None:
             answer = await self._exchange.call("POST", address, parameters, {"keys": list(keys)}, safe=True)
         elif sum(map(len, parameters.values())) > names.LONG_TEXT:
@@ -210,7 +210,7 @@ _PARAMETERS = frozenset(ViewQuery.__annotations__)
 def _present(query: Mapping[str, Any]) -> dict[str, Any]:
     unknown = query.keys() - _PARAMETERS
     if unknown:
-        raise TypeError(f"CouchDB's views have no query parameter {', '.join(sorted(unknown))}")
+        raise TypeError(f"CouchDB's views do not have the query parameter {', '.join(sorted(unknown))}")
     return {name: value for name, value in query.items() if value is not UNSET}
 
 
@@ -230,7 +230,7 @@ def _result(answer: Answer) -> ViewResult:
 def _row(value: object, where: str) -> Row:
     row = expect(value, dict, where)
     if "key" not in row:
-        # A shard that failed reports itself as a row with nothing but its error.
+        # A shard that failed sends a row that contains only its error.
         expect(row.get("error"), str, where)
     error = row.get("error")
     return Row(row.get("id"), row.get("key"), row.get("value"), row.get("doc"), None if error is None else str(error))
@@ -248,13 +248,13 @@ Fetch = Callable[[Mapping[str, Any]], Awaitable[Sequence[R]]]
 
 
 def each_row(fetch: Fetch[R], query: Mapping[str, Any], page_size: int, *, by_id: bool = False) -> AsyncIterator[R]:
-    """The rows of a query, fetched page by page.
+    """Iterate over the rows of a query, fetched page by page.
 
     Args:
-        fetch: gives the rows for query parameters.
-        query: the parameters of the whole walk.
+        fetch: returns the rows for some query parameters.
+        query: the parameters of the whole iteration.
         page_size: how many new rows to fetch at a time.
-        by_id: the keys are document ids, so the key alone says where to go on (`_all_docs`).
+        by_id: whether the keys are document ids, so that the key alone says where to continue (`_all_docs`).
 
     Raises:
         ValueError: `page_size` is less than 1, or the query has `keys` or is unsorted.
@@ -262,12 +262,12 @@ def each_row(fetch: Fetch[R], query: Mapping[str, Any], page_size: int, *, by_id
     if page_size < 1:
         raise ValueError("page_size must be at least 1")
     if "keys" in query or query.get("sorted") is False:
-        raise ValueError("a query with keys, or unsorted, has no order to go on by: read it as a whole")
+        raise ValueError("a query with keys, or an unsorted one, has no order to page by: read it as a whole")
     first = dict(query)
     limit, skip = first.pop("limit", None), first.pop("skip", 0)
     if "key" in first:
         first["startkey"] = first["endkey"] = first.pop("key")
-    # Rows are skipped here: a page that CouchDB begins amid rows of one key and document could not be joined.
+    # Rows are skipped here: pages could not be joined if CouchDB began one between rows of one key and document.
     return _part(_walk(fetch, first, page_size, None if limit is None else skip + limit, by_id), skip)
 
 
@@ -283,9 +283,9 @@ async def _walk(
     fetch: Fetch[R], query: dict[str, Any], page_size: int, remaining: int | None, by_id: bool
 ) -> AsyncIterator[R]:
     tail = _Tail(None, [])
-    repeated = 0  # how many rows the next page will begin with that were given already
+    repeated = 0  # how many rows at the start of the next page were returned already
     while remaining is None or remaining > 0:
-        # At least twice what is repeated: a document with very many rows of one key is then read in few pages.
+        # At least twice the repeated rows, so that a document with very many rows of one key takes few pages.
         wanted = max(page_size, repeated) if remaining is None else min(max(page_size, repeated), remaining)
         rows = await fetch({**query, "limit": repeated + wanted})
         fresh = rows[tail.overlap(rows) :]
@@ -304,7 +304,7 @@ async def _walk(
 
 
 def _after(query: Mapping[str, Any], last: _Row, by_id: bool) -> dict[str, Any]:
-    """The query that begins with the last row."""
+    """The query for the page that begins with the last row."""
     onward = {name: value for name, value in query.items() if name != "startkey_docid"}
     onward["startkey"] = last.key
     if last.id is not None and not by_id:
@@ -313,10 +313,10 @@ def _after(query: Mapping[str, Any], last: _Row, by_id: bool) -> dict[str, Any]:
 
 
 class _Tail:
-    """The rows at the end of a page that the next page may begin with.
+    """The rows at the end of a page with which the next page may begin.
 
-    Keys are compared as JSON, where 1 and true differ. CouchDB takes some keys of different text for equal
-    (ICU collation), so not only rows of the very same key may come again.
+    Keys are compared as JSON, where 1 and true differ. CouchDB considers some keys of different text equal
+    (ICU collation), so rows of other keys than the last one's may be repeated as well.
     """
 
     def __init__(self, document_id: str | None, keys: list[str]) -> None:
@@ -332,16 +332,16 @@ class _Tail:
         return cls(last.id, [_key_text(row) for row in reversed(same)])
 
     def overlap(self, rows: Sequence[_Row]) -> int:
-        """How many of these rows were given with the page before."""
+        """How many of these rows were already in the page before."""
         if not rows or rows[0].id != self._id or _key_text(rows[0]) not in self._keys:
             return 0
-        # All rows of equal key and id come again, in the same order, beginning with the first of them.
+        # All rows of an equal key and id are repeated, in the same order, beginning with the first of them.
         again = self._keys[self._keys.index(_key_text(rows[0])) :]
         pairs = zip(again, rows, strict=False)
         return sum(1 for _ in takewhile(lambda pair: (self._id, pair[0]) == (pair[1].id, _key_text(pair[1])), pairs))
 
     def repeated(self) -> int:
-        """How many of the rows have the last one's key, and so will certainly come again."""
+        """How many of the rows have the last one's key, and so are certain to be repeated."""
         return sum(1 for _ in takewhile(lambda key: key == self._keys[-1], reversed(self._keys)))
 
 

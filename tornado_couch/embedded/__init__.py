@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tornado_couch.embedded.server import EmbeddedCouch
+    from tornado_couch.embedded.storage.folder import DataFolderError
 
-__all__ = ["EmbeddedCouch"]
+__all__ = ["DataFolderError", "EmbeddedCouch"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +20,8 @@ def __getattr__(name: str) -> Any:
         from tornado_couch.embedded.server import EmbeddedCouch
 
         return EmbeddedCouch
+    if name == "DataFolderError":
+        from tornado_couch.embedded.storage.folder import DataFolderError
+
+        return DataFolderError
     raise AttributeError(name)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import secrets
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tornado_couch.embedded.messages import User
 from tornado_couch.embedded.problems import Problem, bad_request, no_database, not_implemented
 from tornado_couch.embedded.storage.databases import Databases, OpenDatabase
+from tornado_couch.embedded.storage.folder import DataFolder
 from tornado_couch.embedded.users.authentication import Authenticator
 from tornado_couch.embedded.users.security import need_member
 from tornado_couch.embedded.views.engine import IndexUpdates, Turns
@@ -88,15 +86,19 @@ class Couch:
     Args:
         folder: where everything is kept; None for memory.
         admins: names and passwords of the server admins.
+
+    Raises:
+        DataFolderError: the folder cannot be used.
     """
 
     def __init__(self, folder: Path | None, admins: dict[str, str]) -> None:
+        self._folder = DataFolder(folder)
+        self.uuid = self._folder.uuid
         self.executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="embedded-couch")
         self.turns = Turns()
         self.updates = IndexUpdates(self.turns)
-        self.uuid, secret = _identity(folder)
         self.databases = Databases(folder, self.executor)
-        self.auth = Authenticator(admins, secret, self._read_user, self.executor)
+        self.auth = Authenticator(admins, self._folder.secret, self._read_user, self.executor)
         self.settings = Settings()
         self.uuids = Uuids()
         self.url = ""
@@ -226,6 +228,7 @@ class Couch:
         for _, views in self._views.values():
             views.close()
         self.databases.close()
+        self._folder.close()
 
 
 def _new_views(opened: OpenDatabase, scripts: Scripts) -> DatabaseViews:
@@ -239,17 +242,3 @@ def _new_views(opened: OpenDatabase, scripts: Scripts) -> DatabaseViews:
 def _no_extra(error: ImportError) -> Problem:
     return Problem(501, "not_implemented", f"Views need the extra 'embedded' ({error}).")
 
-
-def _identity(folder: Path | None) -> tuple[str, bytes]:
-    """The server's uuid and the secret of its cookies, kept in the folder."""
-    made = {"uuid": uuid.uuid4().hex, "secret": secrets.token_hex(32)}
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "server.json"
-        if path.exists():
-            made = json.loads(path.read_text(encoding="utf-8"))
-        else:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(made, file)
-    return made["uuid"], bytes.fromhex(made["secret"])

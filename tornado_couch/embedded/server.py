@@ -48,10 +48,19 @@ class EmbeddedCouch:
         self._server: HTTPServer | None = None
 
     async def start(self) -> str:
-        """Listen; the server's URL, with the admin's credentials when there is an admin."""
+        """Listen; the server's URL, with the admin's credentials when there is an admin.
+
+        Raises:
+            DataFolderError: the folder cannot be used.
+            OSError: the address cannot be listened at.
+        """
         sockets = _listen(self._bind, self._port)
         name, _, password = (self._admin or "").partition(":")
-        self.couch = Couch(self._folder, {name: password} if self._admin else {})
+        try:
+            self.couch = Couch(self._folder, {name: password} if self._admin else {})
+        except BaseException:
+            sockets.close()
+            raise
         self._front = Front(Routes(self.couch))
         self._front.statuses = self.couch.requests
         self._server = HTTPServer(self._front, max_body_size=_HUGE, max_buffer_size=_HUGE, idle_connection_timeout=600)

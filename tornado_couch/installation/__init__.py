@@ -1,4 +1,4 @@
-"""Putting a database in order: its views, the application's access to it, and seed documents."""
+"""Sets up a database: its views, the application's access to it, and seed documents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may use a database: its security object, and the application's own user with the least rights.
+"""Sets who may use a database: its security object, and the application's own user with the least rights.
 
 CouchDB's pages: https://docs.couchdb.org/en/stable/api/database/security.html and
 https://docs.couchdb.org/en/stable/intro/security.html#authentication-database
@@ -24,7 +24,7 @@ __all__ = ["ApplicationUser", "security_steps", "user_steps"]
 _PARTS = ("admins", "members")
 _LISTS = ("names", "roles")
 _PREFIX = "org.couchdb.user:"
-# CouchDB derives 20 bytes with its old default, and the whole digest with the others.
+# CouchDB derives 20 bytes with its old default, and the complete digest with the others.
 _DIGESTS = {"sha": ("sha1", 20), "sha256": ("sha256", 32), "sha512": ("sha512", 64)}
 
 
@@ -33,9 +33,9 @@ class ApplicationUser:
     """The user that a service logs in as: a member of its database, who can change documents and nothing else.
 
     Attributes:
-        name: of the user.
-        password: the user's; not needed for one that is there already.
-        role: that makes the user a member; the database's name where it is empty.
+        name: the name of the user.
+        password: the user's password; not needed for a user that exists already.
+        role: the role that makes the user a member; if empty, the database's name.
     """
 
     name: str
@@ -50,16 +50,16 @@ class ApplicationUser:
 async def security_steps(
     database: Database, declared: Mapping[str, Any], member_role: str | None, *, fresh: bool
 ) -> list[Step]:
-    """How to make the security object what is declared.
+    """The steps that bring the security object to the declared state.
 
     Args:
         database: the database.
-        declared: `admins` and `members` with `names` and `roles`: the lists that are given are set, all else stays.
-        member_role: a role that has to be among the members' ones.
-        fresh: the database is not there yet.
+        declared: `admins` and `members` with `names` and `roles`: the given lists are set, everything else stays.
+        member_role: a role that the members' roles must contain.
+        fresh: whether the database does not exist yet.
 
     Raises:
-        InstallError: `declared` has something else.
+        InstallError: `declared` contains something else.
     """
     _check(declared)
     if not declared and member_role is None:
@@ -75,7 +75,7 @@ async def security_steps(
 def _check(declared: Mapping[str, Any]) -> None:
     for part, lists in declared.items():
         if part not in _PARTS or not isinstance(lists, Mapping) or not lists.keys() <= set(_LISTS):
-            raise InstallError("a security object has admins and members, each with names and roles, and nothing else")
+            raise InstallError("a security object may only have admins and members, each with names and roles")
 
 
 def _secured(current: Mapping[str, Any], declared: Mapping[str, Any], member_role: str | None) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _in_words(wanted: Mapping[str, Any]) -> str:
 
 
 async def _secure(database: Database, declared: Mapping[str, Any], member_role: str | None) -> str | None:
-    # Read again: a database that was just created has CouchDB's default, whose other lists stay.
+    # It is read again: a database that was just created has CouchDB's default, whose other lists stay.
     current = await database.security()
     wanted = _secured(current, declared, member_role)
     if wanted == current:
@@ -105,22 +105,22 @@ async def _secure(database: Database, declared: Mapping[str, Any], member_role: 
 
 
 async def user_steps(couch: Couch, user: ApplicationUser, database: str) -> tuple[list[Step], list[str]]:
-    """How to make the application's user, or give it what it lacks; and what somebody should know of it.
+    """The steps that create the application's user or give it what it lacks, and warnings about it.
 
     Raises:
-        InstallError: there is no such user, and no password to make it with.
+        InstallError: the user does not exist, and there is no password to create it with.
     """
     stored = await _stored(couch, user)
     role = user.role_for(database)
     if stored is None:
         if user.password is None:
-            raise InstallError(f"there is no user {user.name!r}, and no password to make one with")
+            raise InstallError(f"the user {user.name!r} does not exist, and no password is given to create it with")
         return [
             Step("create", "user", user.name, f"with the role {role}", work=partial(_create, couch, user, role))
         ], []
     missing = role not in stored.get("roles", [])
     other = await asyncio.to_thread(_differs, stored, user.password)
-    details = [*([f"the role {role} is added"] if missing else []), *(["another password"] if other else [])]
+    details = [*([f"adds the role {role}"] if missing else []), *(["sets another password"] if other else [])]
     further = sorted(set(stored.get("roles", [])) - {role})
     warnings = [f"the user {user.name} has other roles too: {', '.join(further)}"] if further else []
     if not details:
@@ -139,11 +139,11 @@ async def _stored(couch: Couch, user: ApplicationUser) -> dict[str, Any] | None:
 async def _create(couch: Couch, user: ApplicationUser, role: str) -> str | None:
     document = {"_id": _PREFIX + user.name, "type": "user", "name": user.name, "roles": [role]}
     with contextlib.suppress(AlreadyExists):
-        await couch.create_database("_users")  # a CouchDB that nobody has set up may be without
+        await couch.create_database("_users")  # a CouchDB that was never set up may not have it
     try:
         await couch["_users"].put({**document, "password": user.password})
     except Conflict:
-        return None  # another installer was faster
+        return None  # another installer created it first
     return f"created the user {user.name}"
 
 
@@ -157,7 +157,7 @@ async def _change(couch: Couch, user: ApplicationUser, role: str, password_too: 
                 {**stored, "roles": roles, **({"password": user.password} if password_too else {})}
             )
         except Conflict:
-            # Whoever was faster may have been another installer: then nothing is left to do.
+            # If another installer changed the user first, the password may be right already.
             password_too = password_too and await asyncio.to_thread(
                 _differs, await _stored(couch, user) or {}, user.password
             )
@@ -167,7 +167,7 @@ async def _change(couch: Couch, user: ApplicationUser, role: str, password_too: 
 
 
 def _differs(stored: Mapping[str, Any], password: str | None) -> bool:
-    """Whether a stored password is known to be another one. Logging in to find out could lock the user out.
+    """Whether a stored password is known to be a different one. Logging in to find out could lock the user out.
 
     It takes as long as CouchDB's own hashing: call it in a thread.
     """

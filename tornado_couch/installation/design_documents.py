@@ -1,11 +1,11 @@
-"""Brings a database's design documents to what is wanted, without anybody waiting for an index.
+"""Updates a database's design documents without making readers wait for an index.
 
-CouchDB knows an index by what its design document says of views, not by the document's name. So a changed view is
-built under another name first; when the document itself is changed after that, its index is there already.
+CouchDB identifies an index by the views of its design document, not by the document's name. So a changed view is
+first built under another name; when the document itself is changed after that, its index exists already.
 
-The other name goes last. CouchDB writes the head of an index's file some seconds after it has built it, and ends the
-process that has the index when a design document that this was opened by is deleted: what is not in the file by then
-would have to be built again (seen with CouchDB 3.5).
+The other name is removed last. CouchDB writes the header of an index's file some seconds after it has built the index,
+and it ends the process that has the index open when the design document through which it was opened is deleted: what
+is not in the file by then would have to be built again (seen with CouchDB 3.5).
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ __all__ = ["DesignDocuments", "Report", "mark_of", "marked"]
 
 Document = dict[str, Any]
 Report = Callable[[int, "int | None"], None]
-"""Is given how many changes were indexed since the last call, and how many are still to be."""
+"""A function that is called with the number of changes indexed since the last call, and the number still to come."""
 
 _MARK = "tornado_couch"
 _BUILDING = "_design/tornado_couch_building_"
 _POLL_SECONDS = 0.5
-# CouchDB commits an index within 5 s; where writes go on all the time it may never say that nothing is left to.
+# CouchDB commits an index within 5 s; under constant writes it may never report that nothing is left to commit.
 _COMMIT_POLLS = 60
 
 
 def marked(document: Mapping[str, Any], origin: str, **more: Any) -> Document:
-    """A design document that says where it is from, so that it can be told when it is no longer wanted.
+    """A copy of a design document that records where it comes from, to know later whether it is still wanted.
 
     Args:
-        document: as it was made or read.
-        origin: of the document, such as "model fruit".
-        more: what else it is to say.
+        document: the document as it was made or read.
+        origin: the origin of the document, such as "model fruit".
+        more: further members to record.
     """
     return {**document, _MARK: {"origin": origin, **more}}
 
 
 def mark_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a design document says of where it is from; empty where no installer wrote it."""
+    """What a design document records about its origin; empty if an installer did not write it."""
     mark = document.get(_MARK)
     return mark if isinstance(mark, dict) else {}
 
@@ -59,10 +59,10 @@ class DesignDocuments:
 
     Args:
         database: the database.
-        patient: the same, with time limits that leave CouchDB the time to build an index.
-        report: is told of an index that is being built.
-        populated: there are documents, so that building an index takes time.
-        shards: how many the database has.
+        patient: the same database, with time limits that give CouchDB the time to build an index.
+        report: called with the progress of an index that is being built.
+        populated: whether there are documents, so that building an index takes time.
+        shards: how many shards the database has.
     """
 
     def __init__(
@@ -73,15 +73,15 @@ class DesignDocuments:
         self._report = report
         self._populated = populated
         self._shards = shards
-        self._built: dict[str, Document] = {}  # what was built under another name, by that
+        self._built: dict[str, Document] = {}  # what was built under another name, by that name
 
     async def read(self) -> dict[str, Document]:
-        """All that are there, by id."""
+        """Read all design documents, by id."""
         rows = (await self._database.all_docs(startkey="_design/", endkey="_design0", include_docs=True)).rows
         return {row.doc["_id"]: row.doc for row in rows if row.doc is not None}
 
     def steps(self, wanted: Iterable[Document], stored: Mapping[str, Document]) -> list[Step]:
-        """What to do for those that are missing or different, or were left behind half-way."""
+        """The steps for design documents that are missing, that differ, or that an interrupted run left behind."""
         found = []
         for document in wanted:
             name, now = document["_id"], stored.get(document["_id"])
@@ -90,10 +90,10 @@ class DesignDocuments:
             if now is None:
                 found.append(Step("create", "design document", name, work=work))
             elif _rebuilds(now, document):
-                detail = "its index is built beside the old one, and then takes its place"
+                detail = "builds its index beside the old one, and then replaces that"
                 found.append(Step("rebuild", "design document", name, detail, work=work))
             elif not _same(now, document):
-                found.append(Step("change", "design document", name, "its views stay as they are", work=work))
+                found.append(Step("change", "design document", name, "its views do not change", work=work))
             elif left_over:
                 work = partial(self._finish, document)
                 found.append(Step("remove", "design document", _building_id(document), "left over", work=work))
@@ -102,7 +102,7 @@ class DesignDocuments:
     def unwanted(
         self, wanted: Collection[Document], stored: Mapping[str, Document], origins: Collection[str]
     ) -> list[Step]:
-        """How to remove those that came from where the wanted ones come from, and are no longer among them."""
+        """The steps that remove documents of the same origins as the wanted ones that are no longer wanted."""
         kept = {each["_id"] for each in wanted} | {_building_id(each) for each in wanted}
         return [
             self.removal(document)
@@ -111,12 +111,12 @@ class DesignDocuments:
         ]
 
     def removal(self, document: Document) -> Step:
-        """How to remove one."""
+        """The step that removes one design document."""
         work = partial(self._remove, document)
         return Step("remove", "design document", document["_id"], "no longer wanted", work=work)
 
     def cleaning(self) -> Step:
-        """How to remove the names that were built under, and the files of indexes that no design document describes."""
+        """The step that removes the names used for building, and the files of indexes that are no longer needed."""
         return Step("remove", "old index files", self._database.name, work=self._clean)
 
     async def _clean(self) -> None:
@@ -126,7 +126,7 @@ class DesignDocuments:
         await self._database.clean_up_views()
 
     async def _committed(self, name: str) -> None:
-        """Wait until an index is in its file, so that nobody has to build it again."""
+        """Wait until an index has been written to its file, so that it does not have to be built again."""
         for _ in range(_COMMIT_POLLS):
             if not await self._is_waiting(name):
                 return
@@ -139,7 +139,7 @@ class DesignDocuments:
             return False
 
     async def _bring(self, wanted: Document, now: Document | None) -> str | None:
-        """Make one design document what is wanted, whoever does the same at the same time."""
+        """Bring one design document to the wanted state, even if other installers do the same at the same time."""
         name, first = wanted["_id"], True
         while True:
             if not first:
@@ -153,21 +153,21 @@ class DesignDocuments:
             try:
                 await self._database.put({**wanted, **({"_rev": now["_rev"]} if now else {})})
             except Conflict:
-                continue  # another installer was faster: see what it wrote
+                continue  # another installer wrote first: look at what it wrote
             if rebuilds or (now is None and self._populated):
-                # Asked for by its own name, the index stays when the other name goes.
+                # Since it was queried by its own name, the index stays when the other name goes.
                 await self._build(wanted)
             return f"wrote {name}"
 
     async def _finish(self, wanted: Document) -> str | None:
-        """Have the cleaning remove what an interrupted installer left over."""
+        """Let the cleaning remove what an interrupted installer left behind."""
         self._built[_building_id(wanted)] = wanted
         return None
 
     async def _build_beside(self, wanted: Document) -> bool:
-        """Build the index under another name; False where another installer has removed that name meanwhile."""
+        """Build the index under another name; False if another installer has removed that name meanwhile."""
         beside = {**wanted, "_id": _building_id(wanted)}
-        with contextlib.suppress(Conflict):  # begun by another installer, or by one that was interrupted
+        with contextlib.suppress(Conflict):  # another installer, or an interrupted one, began it
             await self._database.put(beside)
         self._built[beside["_id"]] = wanted
         try:
@@ -180,7 +180,7 @@ class DesignDocuments:
         """Wait until the index has seen every change.
 
         Raises:
-            Unavailable: CouchDB, or a proxy before it, did not answer, and the index makes no progress.
+            Unavailable: CouchDB, or a proxy in front of it, did not answer, and the index makes no progress.
         """
         view = next((each for each in document.get("views", {}) if each != "lib"), None)
         if view is None:
@@ -193,7 +193,7 @@ class DesignDocuments:
         pending = await self._pending(name)
         while True:
             try:
-                # One view is all: those of a design document share an index.
+                # One view is enough: the views of a design document share an index.
                 await self._asked(name, view, partition)
                 return
             except Unavailable:
@@ -204,7 +204,7 @@ class DesignDocuments:
                     raise
 
     async def _asked(self, name: str, view: str, partition: str | None) -> None:
-        """Ask for no rows of a view, which CouchDB answers when the index is there, and tell how far it is."""
+        """Query a view for no rows, which CouchDB answers once the index is built, and report the progress."""
         task = asyncio.ensure_future(self._patient.view(name, view, partition=partition, limit=0, reduce=False))
         pending: int | None = None
         try:
@@ -217,7 +217,7 @@ class DesignDocuments:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _pending(self, name: str) -> int:
-        """How many changes the index has not seen."""
+        """How many changes the index has still to process."""
         found = (await self._database.design_info(name))["view_index"].get("updates_pending")
         return int(found.get("minimum", 0)) if isinstance(found, dict) else 0
 
@@ -228,16 +228,16 @@ class DesignDocuments:
             return None
 
     async def _discard(self, name: str) -> None:
-        """Remove what was built under another name; what is not there need not be removed."""
+        """Remove the document that was built under another name, if it exists."""
         while (document := await self._get(name)) is not None and await self._delete(document):
             pass
 
     async def _remove(self, document: Document) -> str | None:
-        # At another revision it is not what the plan said should go.
+        # At another revision it is not the document that the plan wanted to remove.
         return None if await self._delete(document) else f"removed {document['_id']}"
 
     async def _delete(self, document: Document) -> bool:
-        """Delete a document at its revision; whether it has changed meanwhile."""
+        """Delete a document at its revision, and return whether it has changed meanwhile."""
         try:
             await self._database.delete(document["_id"], document["_rev"])
         except Conflict:
@@ -252,7 +252,7 @@ def _same(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def _indexed(document: Mapping[str, Any]) -> bytes:
-    """What CouchDB derives an index's signature from."""
+    """The parts of a design document from which CouchDB derives the index's signature."""
     parts = [document.get("language", "javascript"), document.get("views") or {}, document.get("options") or {}]
     return _json.dumps(parts)
 
@@ -263,10 +263,10 @@ def _rebuilds(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def _one_of_each_shard(shards: int) -> list[str]:
-    """Names of partitions, one on each shard: a view of partitions is built for a shard when one of it is asked for.
+    """Names of partitions, one on each shard, to have a view built: reading a partition builds that of its shard.
 
-    CouchDB hashes the partition by CRC-32, and shards have equal parts of its range (CouchDB documentation,
-    "Shard Management"). Whether there is anything in a partition does not matter.
+    CouchDB hashes the partition with CRC-32, and shards have equal parts of its range (CouchDB documentation,
+    "Shard Management"). The partition may be empty.
     """
     found: dict[int, str] = {}
     for number in itertools.count():
@@ -278,5 +278,5 @@ def _one_of_each_shard(shards: int) -> list[str]:
 
 
 def _building_id(wanted: Mapping[str, Any]) -> str:
-    """The name under which an index is built: the same for all installers that want the same."""
+    """The name under which an index is built; it is the same for all installers that want the same index."""
     return _BUILDING + hashlib.sha256(wanted["_id"].encode() + _indexed(wanted)).hexdigest()[:16]

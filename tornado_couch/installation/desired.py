@@ -1,4 +1,4 @@
-"""What an installer wants there to be, as models and files say; pure but for reading the files."""
+"""Collects what an installer should set up, from models and files."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _OURS = "tornado_couch"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What there has to be.
+    """The documents that must exist.
 
     Attributes:
         designs: the design documents, by id.
-        origins: where those come from that this installer is to keep in order.
+        origins: the origins of those documents, whose other documents may be removed.
         seeds: the seed documents.
     """
 
@@ -33,7 +33,7 @@ class Wanted:
     seeds: Seeds
 
     def design_documents(self, *, partitioned: bool) -> list[Document]:
-        """The design documents for a database; models' views are of the whole of it, or say otherwise."""
+        """The design documents for a database; models' views cover the whole database unless they say otherwise."""
         options = {"options": {"partitioned": False}} if partitioned else {}
         return [
             each if str(mark_of(each).get("origin")).startswith("folder ") else {**options, **each}
@@ -42,10 +42,10 @@ class Wanted:
 
 
 def read_wanted(models: Iterable[type[Model]], design_docs: Path | None, seeds: Path | None) -> Wanted:
-    """What models and files say; call it in a thread.
+    """Read what models and files define; call it in a thread.
 
     Raises:
-        InstallError: a file is wrong, or two design documents have one name.
+        InstallError: a file is wrong, or two design documents have the same name.
     """
     models = sorted(models, key=lambda cls: model_info(cls).type)
     found = [marked(conflicts_design_document(), _OURS)]
@@ -66,9 +66,9 @@ def _by_id(documents: Iterable[Document]) -> dict[str, Document]:
     found: dict[str, Document] = {}
     for each in documents:
         before = found.get(each["_id"])
-        # Of two versions of one type the later one says what its views are: they show documents of every version.
+        # Of two versions of one type the later one defines the views: they list documents of every version.
         if before is not None and mark_of(before) != mark_of(each):
-            raise InstallError(f"two different design documents are called {each['_id']}")
+            raise InstallError(f"two different design documents have the name {each['_id']}")
         found[each["_id"]] = each
     return found
 
@@ -76,14 +76,14 @@ def _by_id(documents: Iterable[Document]) -> dict[str, Document]:
 def wanted_check(
     models: Sequence[type[Model]], stored: Mapping[str, Any] | None, validate: bool | None
 ) -> tuple[Document | None, list[str]]:
-    """The design document that checks writes, None for none or for leaving it as it is; and what to know of it.
+    """The design document that checks writes, or None for none or to leave it as it is; and warnings about it.
 
     It takes some time: call it in a thread.
 
     Args:
-        models: whose documents are to be checked.
-        stored: the one that is there.
-        validate: whether there is to be one; None for keeping one that is there up to date.
+        models: the models whose documents should be checked.
+        stored: the design document that exists now.
+        validate: whether there should be one; None to keep an existing one up to date.
 
     Raises:
         ModelDefinitionError: a model cannot be described in JSON Schema.
@@ -93,9 +93,9 @@ def wanted_check(
     types = sorted({model_info(cls).type.name for cls in models})
     others = sorted(set(mark_of(stored or {}).get("types", [])) - set(types))
     if others and validate is None:
-        return None, [f"{VALIDATION_DOCUMENT} also checks {', '.join(others)}: it is left as it is"]
+        return None, [f"{VALIDATION_DOCUMENT} also checks {', '.join(others)}, so it is left as it is"]
     check = database_check(models)
-    warnings = [f"not checked by the database: {each}" for each in check.omitted]
+    warnings = [f"the database does not check this: {each}" for each in check.omitted]
     if others:
         warnings.append(f"{VALIDATION_DOCUMENT} no longer checks {', '.join(others)}")
     return marked(check.design_document, _OURS, types=types), warnings

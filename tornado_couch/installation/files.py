@@ -1,13 +1,13 @@
-"""Design documents and seed documents from folders.
+"""Reads design documents and seed documents from folders.
 
 fruit_by_color.js           a map function; the view and the design document are called fruit_by_color
-fruit_by_color.reduce.js    its reduce function, or a built-in's name such as _count
-fruit_by_size.json          {"map": "…", "reduce": "…"}, a view likewise
+fruit_by_color.reduce.js    its reduce function, or the name of a built-in one such as _count
+fruit_by_size.json          {"map": "…", "reduce": "…"}, which becomes a view in the same way
 fruit_checks.json           a whole design document: {"views": {…}, "filters": {…}, …}
 
-Each file `*.json` holds a document or an array of them. One whose `type` is a model's goes through the store: it is
-validated, protected and signed, gets its time stamps, and is known by its natural key. Any other one is stored as it
-is, signed where there is a signer, and is known by its `_id`.
+Each file `*.json` of seeds contains a document or an array of them. A document whose `type` is that of a model goes
+through the store: it is validated, protected and signed, gets its time stamps, and is identified by its natural key.
+Any other document is stored as it is, signed if there is a signer, and is identified by its `_id`.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from .plan import Step
 __all__ = ["Seeds", "read_design_folder", "read_json", "read_seeds"]
 
 _VIEW = frozenset({"map", "reduce", "options"})
-# What tells a design document from any other JSON; https://docs.couchdb.org/en/stable/ddocs/ddocs.html
+# Members that distinguish a design document from other JSON; https://docs.couchdb.org/en/stable/ddocs/ddocs.html
 _DESIGN = frozenset({"views", "validate_doc_update", "filters", "updates", "shows", "lists", "rewrites"})
 _REDUCE = ".reduce"
 _OURS = "tornado_couch"
 
 
 def read_design_folder(folder: Path) -> list[dict[str, Any]]:
-    """The design documents of a folder, by name; files that are neither `.json` nor `.js` are no part of it.
+    """Read the design documents of a folder, ordered by name; files other than `.json` and `.js` are ignored.
 
     It reads files: call it in a thread.
 
     Raises:
-        InstallError: there is no such folder, or a file in it is none of a design document.
+        InstallError: there is no such folder, or a file in it cannot be part of a design document.
     """
     found: dict[str, dict[str, Any]] = {}
     reduces: dict[str, tuple[Path, str]] = {}
@@ -53,14 +53,14 @@ def read_design_folder(folder: Path) -> list[dict[str, Any]]:
             reduces[name.removesuffix(_REDUCE)] = (path, _source(path))
             continue
         if name in found:
-            raise InstallError(f"{path}: there is another file for the design document {name!r}")
+            raise InstallError(f"{path}: another file already defines the design document {name!r}")
         if name.startswith(_OURS):
-            raise InstallError(f"{path}: names that begin with {_OURS!r} are the installer's own")
+            raise InstallError(f"{path}: names that begin with {_OURS!r} are reserved for the installer")
         found[name] = _script(path) if path.suffix == ".js" else _document(path)
     for name, (path, source) in reduces.items():
         view = found.get(name, {}).get("views", {}).get(name)
         if view is None or "reduce" in view:
-            raise InstallError(f"{path}: there is no map function for it in {name}.js, or a reduce function already")
+            raise InstallError(f"{path}: its map function {name}.js is missing, or there are two reduce functions")
         view["reduce"] = source
     return [found[name] for name in sorted(found)]
 
@@ -75,7 +75,7 @@ def _files(folder: Path) -> list[Path]:
 def _source(path: Path) -> str:
     source = _text(path).strip()
     if not source:
-        raise InstallError(f"{path}: there is nothing in it")
+        raise InstallError(f"{path}: the file is empty")
     return source
 
 
@@ -86,15 +86,15 @@ def _script(path: Path) -> dict[str, Any]:
 def _document(path: Path) -> dict[str, Any]:
     value = read_json(path)
     if not isinstance(value, dict):
-        raise InstallError(f"{path}: a design document is a JSON object")
+        raise InstallError(f"{path}: a design document must be a JSON object")
     if "map" in value and value.keys() <= _VIEW:
         return _with_view(path.stem, value)
     wanted = f"_design/{path.stem}"
     if value.get("_id", wanted) != wanted:
-        raise InstallError(f"{path}: its _id is {value['_id']!r}, where the file's name says {wanted!r}")
+        raise InstallError(f"{path}: its _id is {value['_id']!r}, but the file's name stands for {wanted!r}")
     if not _DESIGN & value.keys():
-        raise InstallError(f"{path}: neither a view, which has 'map', nor a design document, which has 'views' or such")
-    # A document that was read from a database has the revision that it had there.
+        raise InstallError(f"{path}: it is neither a view, with 'map', nor a design document, with 'views' or the like")
+    # A document that was read from a database still has the revision that it had there.
     return {"_id": wanted, "language": "javascript", **{name: part for name, part in value.items() if name != "_rev"}}
 
 
@@ -103,10 +103,10 @@ def _with_view(name: str, view: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in a file.
+    """Read the JSON value in a file.
 
     Raises:
-        InstallError: it cannot be read, or is none.
+        InstallError: the file cannot be read, or does not contain JSON.
     """
     try:
         return _json.loads(_text(path))
@@ -129,23 +129,23 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Seeds:
-    """What a folder has.
+    """The seed documents of a folder.
 
     Attributes:
         models: the models to store, by class.
-        others: the documents of no model, with their ids.
+        others: the documents that belong to no model, with their ids.
     """
 
     models: dict[type[Model], list[Model]] = field(default_factory=dict)
     others: list[Document] = field(default_factory=list)
 
     async def steps(self, store: Store, guard: Guard, *, fresh: bool) -> list[Step]:
-        """What to do for those that are missing.
+        """The steps that store the missing documents.
 
         Args:
             store: writes models.
-            guard: signs what is of no model.
-            fresh: the database is not there yet, so all are missing.
+            guard: signs the documents that belong to no model.
+            fresh: whether the database does not exist yet, so that all of them are missing.
         """
         found = []
         for cls, wanted in self.models.items():
@@ -158,17 +158,17 @@ class Seeds:
         if others:
             detail = f"{len(others)} of {len(self.others)}"
             work = partial(_put, store.database, guard, others)
-            found.append(Step("create", "seed documents", "of no model", detail, work=work))
+            found.append(Step("create", "seed documents", "without a model", detail, work=work))
         return found
 
 
 def read_seeds(folder: Path, models: Iterable[type[Model]]) -> Seeds:
-    """The seed documents of a folder.
+    """Read the seed documents of a folder.
 
     It reads files: call it in a thread.
 
     Raises:
-        InstallError: there is no such folder, or a document in it cannot be stored, or could be stored twice.
+        InstallError: there is no such folder, or a document in it cannot be stored, or would be stored twice.
     """
     by_name = {model_info(cls).type.name: cls for cls in models}
     seeds, known = Seeds(), set()
@@ -195,16 +195,16 @@ def _documents(folder: Path) -> list[tuple[str, Document]]:
     except OSError as error:
         raise InstallError(f"{folder}: {error.strerror}") from None
     if paths is None:
-        raise InstallError(f"{folder}: there is no such folder")
+        raise InstallError(f"{folder}: this folder does not exist")
     found = []
     for path in paths:
         value = read_json(path)
         for place, document in enumerate(value if isinstance(value, list) else [value]):
             where = f"{path}, document {place + 1}" if isinstance(value, list) else str(path)
             if not isinstance(document, dict):
-                raise InstallError(f"{where}: a document is a JSON object")
+                raise InstallError(f"{where}: a document must be a JSON object")
             if "_rev" in document or "_deleted" in document:
-                raise InstallError(f"{where}: a seed document is a new one: it has neither _rev nor _deleted")
+                raise InstallError(f"{where}: a seed document must be new, without _rev and _deleted")
             found.append((where, document))
     return found
 
@@ -213,21 +213,21 @@ def _other(where: str, document: Document) -> Document:
     document_id = document.get("_id")
     if not isinstance(document_id, str) or not document_id:
         kind = f"there is no model of type {document['type']!r}" if "type" in document else "it has no type"
-        raise InstallError(f"{where}: {kind}, so it needs an _id, by which it is stored but once")
+        raise InstallError(f"{where}: {kind}, so it needs an _id; otherwise each run would store it again")
     if document_id.startswith("_"):
-        raise InstallError(f"{where}: {document_id!r} is no document's id; design documents have a folder of their own")
+        raise InstallError(f"{where}: {document_id!r} is not an id for seeds; design documents have their own folder")
     return document
 
 
 def _model(where: str, cls: type[Model], document: Document) -> Model:
-    """The model, with the id by which it is stored but once."""
+    """The model, with an id by which it is stored only once."""
     info = model_info(cls)
     given = document.get("_id")
     values = {name: value for name, value in document.items() if name != "_id"}
     if info.key is None and given is None:
         raise InstallError(f"{where}: {info.type} has no key property, so each seed document needs an _id")
     if info.key is not None and info.key.name not in values:
-        raise InstallError(f"{where}: it has no {info.key.name!r}, by which it is stored but once")
+        raise InstallError(f"{where}: it has no {info.key.name!r}; without a key each run would store it again")
     try:
         model = _read(cls, values)
         model._id = given or _natural_id(model)
@@ -240,14 +240,14 @@ def _model(where: str, cls: type[Model], document: Document) -> Model:
 
 
 def _natural_id(model: Model) -> str:
-    """Two installers that create the same document have to give it the same id, or both would succeed."""
+    """An id that follows from the key: two installers that create the same document must choose the same id."""
     info = model_info(type(model))
     key = info.key_text(model._key)
     return key if info.key and info.key.generated else in_partition(model, f"{info.type.name}:{key}")
 
 
 def _read(cls: type[Model], values: Mapping[str, Any]) -> Model:
-    """A model of the values that a document has; of one of an older version, as the store reads it."""
+    """Make a model of a document's values; one of an older version is read as the store does."""
     if values["type"] == str(model_info(cls).type):
         return validated(cls, {name: value for name, value in values.items() if name != "type"})
     return from_document(cls, dict(values))
@@ -257,10 +257,10 @@ async def _missing(store: Store, cls: type[Model], wanted: Sequence[Model]) -> l
     async def is_there(model: Model) -> bool:
         try:
             await store.get(cls, model._key)
-        except (DocumentNotFound, NotFound):  # NotFound: nor is the view there, by which it would be found
+        except (DocumentNotFound, NotFound):  # NotFound: the view that would find it does not exist yet
             return False
         except (ModelError, SecurityError):
-            pass  # something is there under this key, even if it cannot be read
+            pass  # a document with this key exists, even if it cannot be read
         return True
 
     there = await each_of(wanted, is_there)
@@ -291,6 +291,6 @@ async def _put(database: Database, guard: Guard, wanted: Sequence[Document]) -> 
         try:
             await database.put(guard.signed(document, parents.get(document["_id"])))
         except Conflict:
-            continue  # another installer was faster
+            continue  # another installer stored it first
         stored += 1
     return f"stored {stored} other seed documents" if stored else None

@@ -1,11 +1,11 @@
-"""Puts in place what a service needs of CouchDB: its database, who may use it, design and seed documents.
+"""Sets up everything that a service needs in CouchDB: its database, access rights, design documents and seeds.
 
     installer = Installer(couch, database="orchard", models=[Fruit], design_docs="design/", seeds="seeds/")
     plan = await installer.plan()
     print(plan.text)
     await installer.apply(plan)
 
-It can run again at any time, and in several processes at once: what is there already is left.
+It can run again at any time, and in several processes at once: what exists already is left alone.
 """
 
 from __future__ import annotations
@@ -30,56 +30,56 @@ from .plan import Plan, Step
 __all__ = ["Installer", "install"]
 
 Told = tuple[list[Step], list[str]]
-# CouchDB answers when an index is built; it goes on building when nobody waits any longer.
+# CouchDB answers when an index is built, and goes on building if nobody waits any longer.
 _INDEX_TIMEOUT = Timeout(read=600.0, total=600.0)
-# CouchDB removes the files of a database a little after it has answered that it is deleted, and until then answers
-# 500. It names them by the second of their creation: one made anew within that second would lose its files.
+# CouchDB removes the files of a database a little after it has answered that it is deleted, and answers 500 until
+# then. It names them by the second of their creation: a database created again in that second would lose its files.
 _VANISHING_SECONDS = 1.0
 
 
 async def install(couch: Couch, database: str, models: Iterable[type[Model]]) -> list[str]:
-    """Create the database and the design documents that are missing or out of date, that of conflicts included.
+    """Create the database and the design documents that are missing or out of date, including that of conflicts.
 
-    The same as `Installer(couch, database=database, models=models).install()`.
+    It is the same as `Installer(couch, database=database, models=models).install()`.
 
     Args:
         couch: the server, with the credentials of an admin.
-        database: the name.
-        models: those whose documents the database holds.
+        database: the name of the database.
+        models: the models whose documents the database contains.
 
     Returns:
-        What was done, a sentence each; empty when everything was in place.
+        What was done, one sentence for each step; empty if everything was in place.
     """
     return await Installer(couch, database=database, models=models).install()
 
 
 def _no_report(_done: int, _pending: int | None) -> None:
-    """Nobody wants to know."""
+    """Ignore the progress."""
 
 
 class Installer:
-    """Brings one database to what a service needs.
+    """Sets up one database for a service.
 
     Args:
         couch: the server, with the credentials of an admin.
-        database: the name.
-        models: those whose documents the database holds.
-        design_docs: a folder of further design documents: see `ops.design_folder`.
-        seeds: a folder of documents that have to be there: see `ops.seeds`.
-        q, n, partitioned: of a database that is created: shards, copies of each, and whether ids are
-            PARTITION:ID, as a model with `partition=` needs them. A database that is there keeps its own.
-        create: False where the database has to be there already.
+        database: the name of the database.
+        models: the models whose documents the database contains.
+        design_docs: a folder of further design documents; see `installation.files`.
+        seeds: a folder of documents that must exist; see `installation.files`.
+        q, n, partitioned: for a database that is created: the number of shards, of copies of each, and whether ids
+            have the form PARTITION:ID, which models with `partition=` need. An existing database keeps its own.
+        create: False if the database must exist already.
         delete: delete the database first, with everything in it; with `create=False` do nothing else.
         create_design: False to leave all design documents as they are.
-        security: `admins` and `members`, each with `names` and `roles`: the lists that are given are set, all
-            else stays as it is.
-        user: the service's own user: it is made, and made a member of the database by its role.
-        validate: have CouchDB check each write against the models (`database_check`); False to stop that, None to
-            leave it as it is: a check that is there is kept up to date. Before it is turned on, see
-            docs/installing.md: documents that are not as their model says can then not be written any more.
+        security: `admins` and `members`, each with `names` and `roles`: the given lists are set, everything else
+            stays as it is.
+        user: the service's own user, which is created and made a member of the database by its role.
+        validate: True to let CouchDB check each write against the models (`database_check`), False to stop that,
+            None to leave it as it is, with an existing check kept up to date. Before you turn it on, see
+            docs/installing.md: documents that do not fit their model can then no longer be written.
         prune: remove the design documents that came from these models and this folder and are no longer wanted.
         signer, crypter, indexer, scheme: for the seed documents, as `Store` takes them.
-        report: is told how far an index is: the number of changes since the last call, and those to come.
+        report: called with the progress of an index: the number of changes since the last call, and those to come.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Installer:
         try:
             self._database: Database = couch[database]
         except ValueError as error:
-            raise InstallError(f"{database!r} is no database's name: {error}") from None
+            raise InstallError(f"{database!r} cannot be the name of a database: {error}") from None
         self._couch = couch
         self._models = tuple(dict.fromkeys(models))
         self._design_docs = None if design_docs is None else Path(design_docs)
@@ -126,19 +126,19 @@ class Installer:
         self._report = report
 
     async def install(self) -> list[str]:
-        """Plan and apply; what was done, a sentence each.
+        """Plan and apply, and return what was done, one sentence for each step.
 
         Raises:
-            InstallError: what is to be installed is wrong; nothing was done.
+            InstallError: what should be installed is wrong; nothing was done.
             CouchError: CouchDB refused something, or cannot be reached.
         """
         return await self.apply(await self.plan())
 
     async def plan(self) -> Plan:
-        """What is different from what is wanted; nothing is changed.
+        """Compare the database with the wanted state, without changing anything.
 
         Raises:
-            InstallError, CouchError: as `install` does.
+            InstallError, CouchError: as in `install`.
         """
         wanted = await asyncio.to_thread(read_wanted, self._models, self._design_docs, self._seeds)
         found = await self._info()
@@ -152,13 +152,13 @@ class Installer:
         return Plan(self._database.name, self._couch.url, steps, tuple(text for _, some in told for text in some))
 
     async def apply(self, plan: Plan) -> list[str]:
-        """Do what a plan says, in its order; what another installer did meanwhile is not done again.
+        """Carry out the steps of a plan, in order; what another installer did meanwhile is not done again.
 
         Returns:
-            What was done, a sentence each.
+            What was done, one sentence for each step.
 
         Raises:
-            CouchError: CouchDB refused something, or cannot be reached; a later run goes on from there.
+            CouchError: CouchDB refused something, or cannot be reached; a later run continues from there.
         """
         done = [await step.work() for step in plan.steps]
         return [each for each in done if each is not None]
@@ -172,20 +172,20 @@ class Installer:
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """CouchDB knows which names it takes, and says so."""
+        """Turn CouchDB's refusal of a database name into an `InstallError`."""
         try:
             yield
         except BadRequest as error:
             raise InstallError(f"{self._database.name!r}: {error.reason}") from None
 
     def _begin(self, found: Mapping[str, Any] | None) -> Told:
-        """What becomes of the database itself."""
+        """Plan what happens to the database itself."""
         name = self._database.name
         steps = []
         if found is not None and not self._delete:
             return [], self._misshapen(found)
         if found is None and not self._create and not self._delete:
-            raise InstallError(f"there is no database {name}")
+            raise InstallError(f"the database {name} does not exist")
         if found is not None:
             steps.append(Step("delete", "database", name, f"{found['doc_count']} documents", work=self._delete_it))
         if self._create:
@@ -194,11 +194,11 @@ class Installer:
         return steps, []
 
     def _misshapen(self, found: Mapping[str, Any]) -> list[str]:
-        """How a database differs from what was declared: its shape is chosen when it is created."""
+        """Warnings about an existing database with another shape, which can only be chosen when it is created."""
         cluster = found.get("cluster", {})
         now = {"q": cluster.get("q"), "n": cluster.get("n"), "partitioned": _is_partitioned(found)}
         return [
-            f"the database has {name}={now[name]} and not {name}={wanted}; only a new one could have that"
+            f"the database has {name}={now[name]} instead of {name}={wanted}; only a new database can have that"
             for name, wanted in self._shape.items()
             if wanted and now[name] != wanted
         ]
@@ -220,14 +220,14 @@ class Installer:
         return f"created database {self._database.name}"
 
     async def _access(self, *, fresh: bool) -> Told:
-        """Who may use the database."""
+        """Plan the security object and the user."""
         name, user = self._database.name, self._user
         steps, warnings = await user_steps(self._couch, user, name) if user else ([], [])
         role = user.role_for(name) if user else None
         return [*steps, *await security_steps(self._database, self._security, role, fresh=fresh)], warnings
 
     async def _design(self, wanted: Wanted, there: Mapping[str, Any] | None) -> Told:
-        """The design documents: those of views, and the one that checks writes."""
+        """Plan the design documents: those of views, and the one that checks writes."""
         if not self._create_design:
             return [], []
         info = there or {}
@@ -250,7 +250,7 @@ class Installer:
         if self._prune:
             steps += stale
         else:
-            warnings += [f"{each.name} is no longer wanted, and stays until `prune` is said" for each in stale]
+            warnings += [f"{each.name} is no longer wanted; pass `prune` to remove it" for each in stale]
         if any(each.action in ("rebuild", "remove") for each in steps):
             steps.append(designs.cleaning())
         return steps, warnings

@@ -1,4 +1,4 @@
-"""What an installer is about to do, for a person and for a script to read."""
+"""`Plan`: what an installer is about to do, readable for people and for scripts."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Step:
     """One thing to do.
 
     Attributes:
-        action: "rebuild" is a change that a view has to be built for.
-        kind: of thing, such as "design document".
+        action: "create", "change", "rebuild" or the like; "rebuild" is a change for which a view must be built.
+        kind: the kind of thing, such as "design document".
         name: its name or id.
-        detail: what is different, or follows; empty where there is nothing to say.
-        work: does it, and tells what was done; None where another installer was faster.
+        detail: what is different, or what follows from it; may be empty.
+        work: does it and returns a sentence about it; None if another installer has done it.
     """
 
     action: Action
@@ -33,13 +33,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The difference between what is there and what is wanted, in the order of doing.
+    """The difference between the current and the wanted state, in the order in which the steps are done.
 
     Attributes:
         database: the database's name.
         server: the server's URL, without credentials.
-        steps: what to do; nothing where all is in place.
-        warnings: what somebody should know; it keeps nothing from being done.
+        steps: what to do; empty if everything is in place.
+        warnings: what the operator should know; they do not stop anything.
     """
 
     database: str
@@ -59,7 +59,7 @@ class Plan:
         return "\n".join([f"{self.database} at {self.server}", *(lines or ["  nothing to do"]), *warnings])
 
     def as_json(self) -> dict[str, Any]:
-        """The same as a JSON object."""
+        """The plan as a JSON object."""
         return {
             "database": self.database,
             "server": self.server,

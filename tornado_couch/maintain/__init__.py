@@ -1,4 +1,4 @@
-"""Programs that walk through a whole database."""
+"""Programs that work through a whole database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit: every document of a database, its conflicting leaves and tombstones included, is it our own?"""
+"""The audit: verifies every document of a database, including its conflicting leaves and tombstones."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["AuditPage", "Finding", "audit", "pages_of_leaves"]
 
 Document = dict[str, Any]
 
-_AT_A_TIME = 50  # documents, some 2 ms
+_AT_A_TIME = 50  # documents, which take about 2 ms
 
 
 class Finding(NamedTuple):
-    """A revision that is not what a holder of the keys wrote there.
+    """A revision that was not written there by a holder of the keys.
 
     Attributes:
         id: the document's id.
         revision: the leaf.
-        reason: a `SignatureFault`'s words: unsigned, altered, moved, rolled back, deleted, unknown key.
+        reason: a value of `SignatureFault`: unsigned, altered, moved, rolled back, deleted, unknown key.
     """
 
     id: str
@@ -35,13 +35,13 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class AuditPage:
-    """A part of an audit.
+    """One part of an audit.
 
     Attributes:
         findings: what was found.
         checked: how many leaves were verified.
-        since: the sequence to go on from, now or another time.
-        pending: how many changes follow, where CouchDB says it.
+        since: the sequence to continue from, now or later.
+        pending: how many changes follow, if CouchDB says so.
     """
 
     findings: list[Finding]
@@ -58,15 +58,15 @@ async def audit(
     since: str | int = 0,
     page_size: int = 500,
 ) -> AsyncGenerator[AuditPage, None]:
-    """Verify everything that changed since then, with its history.
+    """Verify every document that changed since a sequence, with its history.
 
-    Design documents are left out: `install` writes them unsigned, and compares them with the models. What is
-    written during the audit is part of it.
+    Design documents are left out: `install` writes them unsigned, and compares them with the models. Documents that
+    are written during the audit are included.
 
     Args:
-        database: what to audit.
-        keys: those of all that may have written there.
-        accept: the schemes to take.
+        database: the database to audit.
+        keys: the keys of all that may have written there.
+        accept: the schemes to accept.
         since: where to begin: an `AuditPage.since`, or 0 for everything.
         page_size: how many documents to read at a time.
 
@@ -79,14 +79,14 @@ async def audit(
             for number, leaf in enumerate(leaves):
                 findings += _judged(leaf, database.name, keys, accept)
                 if number % _AT_A_TIME == 0:
-                    await asyncio.sleep(0)  # others have their turn, the reading of the next page too
+                    await asyncio.sleep(0)  # other tasks get a turn, such as the read of the next page
             yield AuditPage(findings, len(leaves), page.last_seq, page.pending)
 
 
 async def pages_of_leaves(
     database: Database, *, since: str | int, page_size: int
 ) -> AsyncGenerator[tuple[Changes, Sequence[Document]], None]:
-    """The pages of the changes feed with the leaves of their documents; the next is read while one is worked on."""
+    """Read pages of the changes feed with the leaves of their documents, always one page ahead."""
 
     async def read() -> AsyncGenerator[tuple[Changes, Sequence[Document]], None]:
         async for page in database.changes_pages(since=since, page_size=page_size, style="all_docs"):
@@ -104,7 +104,7 @@ async def pages_of_leaves(
 
 
 async def _leaves_of(database: Database, page: Changes) -> Sequence[Document]:
-    """The leaves of the documents of a page, with `_revisions`; design documents have none here."""
+    """Read the leaves of the documents of a page, with `_revisions`; design documents are left out."""
     wanted = [
         (change.id, revision)
         for change in page.results
@@ -112,12 +112,12 @@ async def _leaves_of(database: Database, page: Changes) -> Sequence[Document]:
         for revision in change.revisions
     ]
     found = await database.bulk_get(wanted, revs=True)
-    # One that was purged meanwhile is gone; one that was replaced comes again with its new revision.
+    # A leaf that was purged meanwhile is gone; one that was replaced comes again with its new revision.
     return [leaf.document for leaves in found for leaf in leaves if leaf.document is not None]
 
 
 def _judged(document: Document, database: str, keys: Keys, accept: Collection[Scheme]) -> list[Finding]:
-    """What is wrong with a leaf: one finding or none."""
+    """The fault of a leaf: one finding or none."""
     try:
         verify_document(document, database=database, verifier=keys, revisions=document["_revisions"], accept=accept)
     except InvalidSignature as error:

@@ -1,8 +1,8 @@
-"""Load for a mounted resource: reads and writes in a given mix, as fast as they go or at a given rate.
+"""Load generator for a mounted resource: reads and writes in a given mix, as fast as possible or at a given rate.
 
-Closed loop: each connection sends its next request when the last one is answered, so a slow service gets fewer. Open
-loop: requests are due at fixed times whatever the service does, and each one's latency counts from when it was due,
-so that a service that stands still cannot hide it.
+In the closed loop each connection sends its next request when the last one is answered, so a slow service gets fewer
+requests. In the open loop requests are due at fixed times whatever the service does, and the latency of each counts
+from when it was due, so a service that stands still cannot hide it.
 """
 
 from __future__ import annotations
@@ -31,25 +31,26 @@ _CONFLICTS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED})
 
 
 class LoadFailed(TornadoCouchError):
-    """The load could not begin."""
+    """The load could not start."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What to do to a service.
+    """Which load to put on a service.
 
     Attributes:
-        url: the collection's, such as `http://127.0.0.1:8888/v1.0/fruits`.
-        bodies: what documents are created with and replaced by, chosen at random; at least one.
+        url: the URL of the collection, such as `http://127.0.0.1:8888/v1.0/fruits`.
+        bodies: the bodies to create and replace documents with, chosen at random; at least one.
         mix: a weight for each of GET, PUT and POST.
-        connections: how many requests there may be at once.
-        seconds: how long.
-        rate: requests a second, for the open loop; None for the closed one.
-        documents: how many are created beforehand to be read and replaced; the fewer, the more conflicts.
-        guarded: a PUT names the entity tag last seen of its document, so that a conflict is answered 412.
+        connections: how many requests may be under way at once.
+        seconds: how long the load lasts.
+        rate: requests per second, for the open loop; None for the closed one.
+        documents: how many documents are created beforehand to be read and replaced; with fewer there are more
+            conflicts.
+        guarded: whether a PUT names the entity tag last seen of its document, so that a conflict is answered 412.
         headers: sent with every request, such as Authorization.
         timeout: seconds for each request.
-        seed: of the random choices.
+        seed: the seed of the random choices.
     """
 
     url: str
@@ -66,12 +67,12 @@ class Load:
 
 
 class Measured:
-    """What became of the requests of one method.
+    """The outcomes of the requests of one method.
 
     Attributes:
         seconds: the latencies.
-        statuses: how many answers of each status; "failed" where there was none.
-        at: for each latency, when it was over, in seconds from the beginning.
+        statuses: how many answers had each status; "failed" if there was no answer.
+        at: for each latency, when the request was over, in seconds from the beginning.
     """
 
     def __init__(self) -> None:
@@ -86,11 +87,11 @@ class Measured:
 
     @property
     def failures(self) -> int:
-        """How many had no answer, or one of 5xx."""
+        """How many requests had no answer, or an answer of 5xx."""
         return sum(count for status, count in self.statuses.items() if not status.isdecimal() or status >= "500")
 
     def as_dict(self, duration: float) -> dict[str, Any]:
-        """The numbers, latencies in milliseconds."""
+        """The numbers as a dict; latencies are in milliseconds."""
         ordered = sorted(self.seconds)
         milliseconds = {f"p{each:g}": _percentile(ordered, each) for each in _PERCENTILES}
         return {
@@ -104,7 +105,7 @@ class Measured:
 
 
 def _percentile(ordered: Sequence[float], percentage: float) -> float | None:
-    """The nearest rank, in milliseconds."""
+    """A percentile by the nearest rank, in milliseconds."""
     if not ordered:
         return None
     rank = min(len(ordered) - 1, int(len(ordered) * percentage / 100))
@@ -112,19 +113,19 @@ def _percentile(ordered: Sequence[float], percentage: float) -> float | None:
 
 
 class _Service:
-    """The resource, and the documents that were made in it."""
+    """The resource, and the documents that were created in it."""
 
     def __init__(self, load: Load, transport: AiohttpTransport) -> None:
         self._load = load
         self._transport = transport
         self._path = urlsplit(load.url).path
         self._timeout = Timeout(total=load.timeout, read=load.timeout, connect=load.timeout, pool=None)
-        self.random = random.Random(load.seed)  # noqa: S311 - which document is no secret
+        self.random = random.Random(load.seed)  # noqa: S311 - the choice of a document is not a secret
         self.paths: list[str] = []
         self.tags: dict[str, str] = {}
 
     async def send(self, method: str) -> Reply:
-        """One request of the mix."""
+        """Send one request of the mix."""
         if method == "POST" or not self.paths:
             return await self._sent("POST", self._path, self._body())
         path = self.random.choice(self.paths)
@@ -134,7 +135,7 @@ class _Service:
         return await self._sent("PUT", path, self._body(), {"If-Match": tag} if tag else {})
 
     async def create(self) -> None:
-        """Make one of the documents that are read and replaced.
+        """Create one of the documents that are read and replaced.
 
         Raises:
             LoadFailed: the service does not create it.
@@ -146,13 +147,13 @@ class _Service:
         location = reply.headers.get("Location")
         if reply.status != HTTPStatus.CREATED or not location:
             text = reply.body[:500].decode("utf-8", "replace")
-            raise LoadFailed(f"POST was answered {reply.status}; give --body what the resource takes. {text}")
+            raise LoadFailed(f"POST was answered {reply.status}; pass a valid document with --body. {text}")
         path = urlsplit(urljoin(self._load.url, location)).path
         self.paths.append(path)
         self._note(path, reply)
 
     async def delete(self, path: str) -> None:
-        """Delete one of them again, if it is still there."""
+        """Delete one of these documents, if it still exists."""
         await self._sent("DELETE", path)
 
     async def _sent(
@@ -177,19 +178,20 @@ class _Service:
 
 
 async def run_load(load: Load, advance: Callable[[int], None] = lambda _count: None) -> dict[str, Any]:
-    """Put the load on the service and measure it; the documents made beforehand are deleted afterwards.
+    """Put the load on the service and measure it; the documents created beforehand are deleted afterwards.
 
     Args:
         load: what to do.
-        advance: is told of each request that is over.
+        advance: called after each request.
 
     Returns:
-        `load` as it was; `seconds` it took; for each method `requests`, `per_second`, `milliseconds`, `statuses`,
-        `conflicts` and `failures`; the same for all of them as `total`; and by `second` what was done in each.
+        `load` as it was given; `seconds` that it took; for each method `requests`, `per_second`, `milliseconds`,
+        `statuses`, `conflicts` and `failures`; the same for all methods as `total`; and by `second` what was done
+        in each.
 
     Raises:
-        LoadFailed: the service does not take the documents, or cannot be reached.
-        ValueError: a number is out of range, or the URL is none.
+        LoadFailed: the service does not accept the documents, or cannot be reached.
+        ValueError: a number is out of range, or the URL is not valid.
     """
     _check(load)
     measured = {method: Measured() for method, weight in zip(METHODS, load.mix, strict=True) if weight}
@@ -204,13 +206,13 @@ async def run_load(load: Load, advance: Callable[[int], None] = lambda _count: N
 def _check(load: Load) -> None:
     parts = urlsplit(load.url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError(f"{load.url!r} is no http or https URL of a collection")
+        raise ValueError(f"{load.url!r} is not an http or https URL of a collection")
     if min(load.mix) < 0 or not sum(load.mix):
-        raise ValueError("the mix has weights of 0 or more, and one more than 0")
+        raise ValueError("the weights of the mix must be 0 or more, and at least one must be greater than 0")
     if load.connections < 1 or load.seconds <= 0 or load.documents < 1 or (load.rate is not None and load.rate <= 0):
-        raise ValueError("connections, seconds, documents and rate are more than 0")
+        raise ValueError("connections, seconds, documents and rate must be greater than 0")
     if not load.bodies:
-        raise ValueError("there is at least one body")
+        raise ValueError("at least one body is needed")
 
 
 @asynccontextmanager
@@ -245,7 +247,7 @@ async def _open(
     due = iter(range(int(rate * load.seconds)))
 
     async def connection() -> None:
-        for number in due:  # shared: the next request is whichever connection's that is free
+        for number in due:  # shared: whichever connection is free takes the next request
             moment = began + number / rate
             await asyncio.sleep(max(0.0, moment - time.monotonic()))
             await _measure(load, service, measured, began, moment, advance)
@@ -290,7 +292,7 @@ def _result(load: Load, measured: dict[str, Measured], duration: float) -> dict[
         total.at.extend(each.at)
         total.statuses.update(each.statuses)
     return {
-        # Not the headers: they can hold credentials.
+        # The headers are left out, since they can contain credentials.
         "load": {
             "url": load.url,
             "mix": dict(zip(METHODS, load.mix, strict=True)),

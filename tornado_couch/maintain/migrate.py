@@ -1,4 +1,4 @@
-"""Migration: documents of older versions are written in their model's own version, beside live writers."""
+"""Migration: writes documents of older versions in their model's current version, while a service keeps writing."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Document = dict[str, Any]
 
 @dataclass
 class MigrationPage:
-    """A part of a migration.
+    """One part of a migration.
 
     Attributes:
-        since: the sequence to go on from.
-        migrated: how many documents were written; in a dry run, would be.
-        current: how many needed nothing; those of newer versions are among them.
-        kept: how many versions of a history are old: they are never rewritten, and upgraded when they are read.
-        findings: documents that could not be migrated, and are as they were: "no upgrade", "not valid" (the upgraded
-            one does not fit the model, or the upgrade failed), "not decryptable", "refused" (by the database), or a
-            `SignatureFault`'s words.
-        pending: how many changes follow, where CouchDB says it.
+        since: the sequence to continue from.
+        migrated: how many documents were written, or would be in a dry run.
+        current: how many needed no change; those of newer versions are included.
+        kept: how many old versions belong to a history: they are never rewritten, but upgraded when they are read.
+        findings: documents that could not be migrated and stay as they were: "no upgrade", "not valid" (the upgraded
+            document does not fit the model, or the upgrade failed), "not decryptable", "refused" (by the database), or
+            a value of `SignatureFault`.
+        pending: how many changes follow, if CouchDB says so.
     """
 
     since: str | int
@@ -43,15 +43,15 @@ class MigrationPage:
 
 
 class Migration:
-    """Writes the documents of some models in those models' own versions.
+    """Writes the documents of some models in those models' current versions.
 
-    Each write names the revision that was read, so that it either follows it or fails; a document that another
+    Each write names the revision that was read, so it either follows that revision or fails; a document that another
     writer changed meanwhile comes again in the changes feed with its new revision. Running it again does no harm.
 
     Args:
-        store: where the documents are, with the keys of the service that uses them.
-        models: those whose documents are to be migrated; others are left alone.
-        dry_run: only tell what would be done.
+        store: the store of the documents, with the keys of the service that uses them.
+        models: the models whose documents to migrate; others are left alone.
+        dry_run: only report what would be done.
     """
 
     def __init__(self, store: Store, models: Iterable[type[Model]], *, dry_run: bool = False) -> None:
@@ -62,11 +62,11 @@ class Migration:
             store.check(cls)
 
     async def run(self, *, since: str | int = 0, page_size: int = 500) -> AsyncIterator[MigrationPage]:
-        """Migrate all that changed since then, to the end of the feed; what this writes comes by once more.
+        """Migrate all documents that changed since a sequence, to the end of the feed; that includes its own writes.
 
         Args:
             since: a `MigrationPage.since`; 0 for everything.
-            page_size: how many documents at a time.
+            page_size: how many documents to process at a time.
         """
         database = self._store.database
         async for page in database.changes_pages(since=since, page_size=page_size):
@@ -75,12 +75,12 @@ class Migration:
             ready = []
             for leaves in await database.bulk_get(ids, revs=True):
                 ready += await self._prepared(leaves, done)
-                await asyncio.sleep(0)  # upgrading and encrypting a page would hold up the event loop
+                await asyncio.sleep(0)  # upgrading and encrypting a whole page would block the event loop
             await self._write(ready, done)
             yield done
 
     async def _prepared(self, leaves: Sequence[Leaf], done: MigrationPage) -> list[Document]:
-        """What to write for a document, given its leaves: one document or none."""
+        """The documents to write, at most one, for the leaves of a document."""
         found = winner(leaves)
         cls = self._model_of(found) if found else None
         if found is None or cls is None:
@@ -109,7 +109,7 @@ class Migration:
             if isinstance(outcome, str):
                 done.migrated += 1
             elif isinstance(outcome, Conflict):
-                continue  # another writer was faster: what it wrote is in the feed, after this page
+                continue  # another writer changed it first: its change comes later in the feed
             elif isinstance(outcome, Refused):
                 done.findings.append(Finding(document["_id"], document["_rev"], "refused"))
             else:

@@ -1,4 +1,4 @@
-"""The policy report: every property of every model with its class, how it is protected, and by which keys."""
+"""The policy report: every property of every model with its classification, protection and keys."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from ..models import Model, Property, Public, model_info
 __all__ = ["UNCLASSIFIED", "PolicyRow", "policy_json", "policy_report", "policy_table"]
 
 UNCLASSIFIED = "unclassified"
-"""Stands in place of a class where nobody said one."""
+"""The classification of a property that declares none."""
 
 _GENERATED = "generated"
 
 
 @dataclass(frozen=True)
 class PolicyRow:
-    """One property.
+    """The protection of one property.
 
     Attributes:
-        type: of the documents, such as "fruit_v1.0".
+        type: the type of the documents, such as "fruit_v1.0".
         property: its name in JSON.
-        classification: the class's name, such as "Encrypted"; "generated" for time stamps and keys that the
-            service gives; "unclassified" where nobody said.
-        algorithm: how it is protected; "none" where it is not.
-        key_set: the keys that it uses, as `Store` calls them, or "pepper"; empty where it needs none.
-        clients: what they may do: "read and write", "read", "write" or "nothing".
+        classification: the name of its class, such as "Encrypted"; "generated" for time stamps and keys that the
+            service generates; "unclassified" if the model does not declare any.
+        algorithm: how it is protected; "none" if it is not.
+        key_set: the keys that it uses, as `Store` names them, or "pepper"; empty if it needs none.
+        clients: what clients may do: "read and write", "read", "write" or "nothing".
     """
 
     type: str
@@ -39,10 +39,10 @@ class PolicyRow:
 
 
 def policy_report(models: Iterable[type[Model]]) -> list[PolicyRow]:
-    """The report, in the order of the models and of their declarations.
+    """Make the report, in the order of the models and of their declarations.
 
     Args:
-        models: with a type each.
+        models: the models, each of which must have a type.
 
     Raises:
         ModelDefinitionError: a class has no type.
@@ -54,7 +54,7 @@ def policy_report(models: Iterable[type[Model]]) -> list[PolicyRow]:
 
 
 def policy_table(rows: Sequence[PolicyRow]) -> str:
-    """The report as text: a heading, then a line for each property, in columns."""
+    """The report as text: a heading, then one line for each property, in columns."""
     names = ("TYPE", "PROPERTY", "CLASS", "ALGORITHM", "KEY SET", "CLIENTS")
     lines = [names, *(tuple(asdict(each).values()) for each in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(names))]

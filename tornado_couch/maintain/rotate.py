@@ -1,4 +1,4 @@
-"""Rotation: what was not made with the current primary key is protected and signed anew, beside live writers."""
+"""Rotation: protects and signs documents again with the current primary keys, while a service keeps writing."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _SIGNED = "signed"
 
 @dataclass
 class RotationPage:
-    """A part of a rotation.
+    """One part of a rotation.
 
     Attributes:
-        since: the sequence to go on from.
-        renewed: how many leaves were written anew.
-        current: how many needed nothing.
-        findings: what is not as it should be. Beside a `SignatureFault`'s words the reasons are "in the clear" (a
-            value that has to be protected is not), "not decryptable", "signed" (and no keys for signatures are
-            given) and "too large" (for CouchDB, once it is protected). What does not verify is left as it is, since
-            signing it would hide it; of the others the values are.
-        pending: how many changes follow, where CouchDB says it.
+        since: the sequence to continue from.
+        renewed: how many leaves were written again.
+        current: how many needed no change.
+        findings: what is wrong. Besides the values of `SignatureFault` the reasons are "in the clear" (a value that
+            must be protected is not), "not decryptable", "signed" (but no keys for signatures are given) and
+            "too large" (for CouchDB, once it is protected). A document that does not verify is left as it is, since
+            a new signature would hide the fault; in the other cases only the values are.
+        pending: how many changes follow, if CouchDB says so.
     """
 
     since: str | int
@@ -54,7 +54,7 @@ class RotationPage:
 
 
 class _Write(NamedTuple):
-    """A leaf that is to be replaced."""
+    """A leaf that will be replaced."""
 
     leaf: Document
     document: Document
@@ -62,20 +62,20 @@ class _Write(NamedTuple):
 
 
 class Rotation:
-    """Makes the documents of a database anew: their signatures by scheme v2, and what `protect` does.
+    """Renews the documents of a database: their signatures, by scheme v2, and what `protect` changes.
 
-    Each write names the revision that it replaces, so that it either follows what was verified or fails; a
-    document that another writer changed meanwhile comes again in the changes feed with its new revision.
+    Each write names the revision that it replaces, so it either follows what was verified or fails; a document that
+    another writer changed meanwhile comes again in the changes feed with its new revision.
 
     Args:
-        database: which.
+        database: the database.
         keys: the primary key to sign with, and all keys that signed what is there; None for a database without
             signatures.
-        accept: the schemes of what is there.
-        adopt: also sign documents that bear no signature. That believes what stands there: it is for beginning
-            to sign an existing database, and no other time.
-        protect: gives a verified document with its properties encrypted by the primary key, and the same object
-            where they are already: a `Reprotection`. Without it values stay as they are, whatever keys made them.
+        accept: the schemes of the existing signatures.
+        adopt: also sign documents without a signature. That trusts their contents, so use it only when an existing
+            database begins to be signed.
+        protect: returns a verified document with its properties encrypted by the primary key, or the same object
+            if they are already: a `Reprotection`. Without it values stay as they are, whatever keys made them.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ class Rotation:
         self._protect = protect
 
     async def run(self, *, since: str | int = 0, page_size: int = 500) -> AsyncGenerator[RotationPage, None]:
-        """Rotate all that changed since then, to the end of the feed; what this writes comes by once more.
+        """Rotate all documents that changed since a sequence, to the end of the feed; that includes its own writes.
 
         Args:
             since: a `RotationPage.since`; 0 for everything.
-            page_size: how many documents at a time.
+            page_size: how many documents to process at a time.
         """
         async with aclosing(pages_of_leaves(self._database, since=since, page_size=page_size)) as pages:
             async for page, leaves in pages:
@@ -106,22 +106,22 @@ class Rotation:
                 writes = []
                 for leaf in leaves:
                     writes += await self._renewed(leaf, done)
-                    await asyncio.sleep(0)  # signing and encrypting a page would hold up the event loop
+                    await asyncio.sleep(0)  # signing and encrypting a whole page would block the event loop
                 await self._write([each for each in writes if not each.leaf.get("_deleted")], done)
                 await self._write_tombstones([each for each in writes if each.leaf.get("_deleted")], done)
                 yield done
 
-    # ------------------------------------------------------------ what is to be written
+    # ------------------------------------------------------------ preparing the writes
 
     async def _renewed(self, leaf: Document, done: RotationPage) -> list[_Write]:
-        """What to write for a leaf: one document or none."""
+        """The documents to write, at most one, for a leaf."""
         try:
             self._verify(leaf)
         except InvalidSignature as error:
             done.findings.append(_finding(leaf, error.reason.value))
             return []
         if self._keys is None and RESERVED_PROPERTIES & leaf.keys():
-            # Written without a new signature, it would be taken for altered.
+            # Written without a new signature, it would be considered altered.
             done.findings.append(_finding(leaf, _SIGNED))
             return []
         history = leaf.pop("_revisions")
@@ -147,7 +147,7 @@ class Rotation:
                 raise
 
     async def _protected(self, leaf: Document, done: RotationPage) -> Document:
-        """The leaf with its values made anew; as it is where that cannot be, which need not keep it from signing."""
+        """The leaf with its values renewed; if that fails, the leaf as it is, which can still be signed."""
         if self._protect is None:
             return leaf
         try:
@@ -178,7 +178,7 @@ class Rotation:
             try:
                 results = await self._database.bulk_docs([each.document for each in wave])
             except (BadRequest, TooLarge):
-                # One of them spoiled it for all: none was written.
+                # One bad document made CouchDB refuse them all: none was written.
                 for each in wave:
                     await self._write_one(each, done)
                 continue
@@ -187,7 +187,7 @@ class Rotation:
                     done.renewed += 1
                 elif result.error != "conflict":
                     raise Unavailable(f"CouchDB did not write a document: {result.error}: {result.reason}")
-                # Else another writer was faster: what it wrote is in the feed, after this page.
+                # Otherwise another writer changed it first: its change comes later in the feed.
 
     async def _write_one(self, write: _Write, done: RotationPage) -> None:
         try:
@@ -200,10 +200,10 @@ class Rotation:
         done.renewed += 1
 
     async def _write_tombstones(self, writes: Sequence[_Write], done: RotationPage) -> None:
-        """Put tombstones upon tombstones, which CouchDB takes only as replication brings them.
+        """Put tombstones on tombstones, which CouchDB accepts only in the way in which replication brings them.
 
-        The revision follows from the contents, so that two rotations at once write the same. Should another
-        writer create the document anew at this moment, that document wins over the tombstone beside it.
+        The revision follows from the contents, so two rotations at the same time write the same one. If another
+        writer creates the document again at this moment, that document wins over the tombstone beside it.
         """
         refused = await self._database.bulk_docs([_replicated(each) for each in writes], new_edits=False)
         if refused:
@@ -216,7 +216,7 @@ def _finding(leaf: Document, reason: str) -> Finding:
 
 
 def _waves(writes: Sequence[_Write]) -> Iterator[list[_Write]]:
-    """The writes in groups with no two leaves of one document, which CouchDB takes for a conflict."""
+    """The writes in groups without two leaves of one document, which CouchDB would treat as a conflict."""
     waves: list[dict[str, _Write]] = []
     for each in writes:
         wave = next((wave for wave in waves if each.leaf["_id"] not in wave), None)
@@ -227,7 +227,7 @@ def _waves(writes: Sequence[_Write]) -> Iterator[list[_Write]]:
 
 
 def _replicated(write: _Write) -> Document:
-    """A tombstone with the revision that it is to have."""
+    """A tombstone together with the revision that it should get."""
     digest = hashlib.sha256(canonical(write.document)).hexdigest()[:32]
     start = write.history["start"] + 1
     revisions = {"start": start, "ids": [digest, *write.history["ids"]]}

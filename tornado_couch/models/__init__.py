@@ -9,7 +9,6 @@ from .design_document import (
     conflicts_design_document,
     deleted_view,
     design_documents,
-    property_view,
     reduction_view,
 )
 from .documents import (
@@ -137,7 +136,6 @@ __all__ = [
     "partition_of",
     "partition_problem",
     "partition_view",
-    "property_view",
     "reading_partially",
     "reduction_view",
     "replaced",

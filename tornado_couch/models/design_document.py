@@ -23,7 +23,6 @@ __all__ = [
     "conflicts_design_document",
     "deleted_view",
     "design_documents",
-    "property_view",
     "reduction_view",
 ]
 
@@ -34,7 +33,7 @@ CONFLICTS_VIEW = "conflicts"
 # are looked up as own ones, so that `constructor` or `__proto__` are names like any other. A document
 # from before a property was added has it by default when it is read, and so in the index, too.
 _MAP = """function (doc) {{
-  var prefix = {prefix};
+  var prefix = {prefix};{helpers}
   function value(name, otherwise) {{
     return Object.prototype.hasOwnProperty.call(doc, name) ? doc[name] : otherwise;
   }}
@@ -50,11 +49,6 @@ _CONFLICTS_MAP = """function (doc) {
     emit(typeof doc.type === "string" ? doc.type : null, null);
   }
 }"""
-
-
-def property_view(cls: type[Model], name: str) -> str:
-    """The name of the view, and of its design document, by a property (its name in JSON)."""
-    return f"{model_info(cls).type.name}_by_{name}"
 
 
 def collection_view(cls: type[Model]) -> str:
@@ -118,6 +112,10 @@ def conflicts_design_document() -> dict[str, Any]:
 
 
 def _index_document(info: ModelInfo, index: Index) -> dict[str, Any]:
+    if index.composite and index.scripted:
+        has = [f"\n      && Object.prototype.hasOwnProperty.call(doc, {json.dumps(name)})" for name in index.properties]
+        key = f"[{', '.join(_value(info, name) for name in index.properties)}]"
+        return _script_document(info, index.view, key, "null", "_count", "".join(has))
     if index.composite:
         return _mango_document(info, index)
     (name,) = index.properties
@@ -154,7 +152,8 @@ def _reduction_document(info: ModelInfo, reduction: Reduction, view: str) -> dic
 
 def _value(info: ModelInfo, name: str) -> str:
     # JSON in ASCII is a safe JavaScript literal: quotes, backslashes and U+2028 are escaped.
-    return f"value({json.dumps(info.properties[name].index_member)}, {json.dumps(info.defaults.get(name))})"
+    stored = f"value({json.dumps(info.properties[name].index_member)}, {json.dumps(info.defaults.get(name))})"
+    return f"{info.sort_keys[name].function}({stored})" if name in info.sort_keys else stored
 
 
 def _script_document(
@@ -168,7 +167,9 @@ def _script_document(
 ) -> dict[str, Any]:
     prefix = json.dumps(f"{info.type.name}_v")
     condition = (_standing(info) if standing is None else standing) + condition
-    source = _MAP.format(prefix=prefix, condition=condition, key=key, value=value)
+    used = {each.function: each.source for each in info.sort_keys.values() if f"{each.function}(" in key}
+    helpers = "".join(used.values())
+    source = _MAP.format(prefix=prefix, condition=condition, key=key, value=value, helpers=helpers)
     return {"_id": f"_design/{view}", "language": "javascript", "views": {view: {"map": source, "reduce": function}}}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -11,7 +12,7 @@ from ..errors import InvalidDocument, UnsupportedVersion, ValidationFailed
 from .classification import Classification, StoredHash
 from .forms import Held, Unfit, partial_model
 from .model import DocumentType, Model, ModelInfo, model_info
-from .pointers import json_pointer
+from .pointers import json_pointer, path_within, shortened
 from .properties import Property, blind_index_member
 from .round_trip import same
 from .timestamps import utc_now
@@ -53,10 +54,11 @@ def from_document(cls: type[M], document: Document) -> M:
         UnsupportedVersion: the document is of a newer major version, or of an older one that no upgrade leads from.
         InvalidDocument: it is of another type, its properties do not fit the model, or an upgrade failed.
     """
-    current = upgraded(cls, document)
-    known = {name: current[name] for name in model_info(cls).given if name in current}
+    info = model_info(cls)
+    current = document if document.get("type") == info.type_text else upgraded(cls, document)
+    known = {name: current[name] for name in info.given if name in current}
     try:
-        model: M = model_info(cls).reading.read(known)
+        model: M = info.reading.read(known)
     except ValidationError as error:
         # No `from error`: its text holds the document's values.
         raise _invalid(cls, error, document, current) from None
@@ -72,7 +74,7 @@ def _identified(model: M, document: Document) -> M:
 
 def _invalid(cls: type[Model], error: ValidationError, document: Document, current: Document) -> InvalidDocument:
     """The error for a document that does not fit, with what can be read of it all the same."""
-    info, problems = model_info(cls), _faults(error)
+    info, problems = model_info(cls), _faults(error, current)
     places = " and ".join(sorted({each["pointer"] or "the whole of it" for each in problems}))
     invalid = InvalidDocument(
         f"a stored document does not fit {cls.__name__}: {places}", document.get("_id", ""), problems
@@ -152,14 +154,15 @@ def to_document(model: Model, stored: Document | None = None) -> Document:
     """
     info = model_info(type(model))
     stored = model._stored if stored is None else stored
-    if "type" in stored:
+    kind = stored.get("type", info.type_text)
+    if kind != info.type_text:
         stored = upgraded(type(model), stored)
     document: Document = {}
     if model._id is not None:
         document["_id"] = model._id
     if model._rev is not None:
         document["_rev"] = model._rev
-    document["type"] = _written_type(info, stored)
+    document["type"] = kind if kind == info.type_text else _written_type(info, stored)
     document.update(_properties(model, info))
     _check_exact(info, document)
     if model._unfit is None:  # otherwise the properties are as they are stored
@@ -180,11 +183,25 @@ def _check_exact(info: ModelInfo, document: Document) -> None:
         ValidationFailed: an indexed property has an integer beyond 2^53.
     """
     for name in info.indexed:
-        value = document.get(name)
-        if isinstance(value, int) and abs(value) > _EXACT:
-            detail = f"Must lie between -{_EXACT} and {_EXACT}, since documents are found by it."
-            keyword = "maximum" if value > 0 else "minimum"
-            raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": keyword, "detail": detail}])
+        found = document.get(name)
+        for value in () if isinstance(found, str) else _numbers(found):
+            if abs(value) > _EXACT:
+                detail = f"Must lie between -{_EXACT} and {_EXACT}, since documents are found by it."
+                keyword = "maximum" if value > 0 else "minimum"
+                raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": keyword, "detail": detail}])
+    for name, each in info.sort_keys.items():
+        if name in info.indexed and document.get(name) is not None and not each.fits(document[name]):
+            detail = "Is too large or too near to zero, since documents are found by it."
+            raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": "maximum", "detail": detail}])
+
+
+def _numbers(value: Any) -> Iterator[int]:
+    """The integers of a value, within containers as well."""
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(each)
 
 
 def _written_type(info: ModelInfo, stored: Document) -> str:
@@ -213,10 +230,13 @@ def computed_values(model: Model) -> Document:
 
 def _carry_unknown(model: BaseModel, written: Document, stored: Document) -> None:
     """Keep the members that nested models do not declare, as at the top; within lists and dictionaries as well."""
+    # Only there can be models.
+    if not any(isinstance(after, dict | list) and name in stored for name, after in written.items()):
+        return
     for attribute, field in type(model).model_fields.items():
         name = field.alias or attribute
         after = written.get(name)
-        if isinstance(after, dict | list) and name in stored:  # only there can be models
+        if isinstance(after, dict | list) and name in stored:
             _carry_within(getattr(model, attribute), after, stored[name])
 
 
@@ -285,7 +305,7 @@ def validated(cls: type[M], values: Document) -> M:
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        raise ValidationFailed(_faults(error)) from None
+        raise ValidationFailed(_faults(error, values)) from None
 
 
 def replaced(current: M, body: Document) -> M:
@@ -337,10 +357,14 @@ def _read_only(name: str) -> dict[str, str]:
     return {"pointer": json_pointer([name]), "keyword": "readOnly", "detail": detail}
 
 
-def _faults(error: ValidationError) -> list[dict[str, str]]:
+def _faults(error: ValidationError, body: Document) -> list[dict[str, str]]:
     """Pydantic's faults without the values, which must reach neither log nor client."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    return [{"pointer": json_pointer(each["loc"]), "keyword": each["type"], "detail": each["msg"]} for each in found]
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for each in error.errors(include_url=False, include_context=False):
+        path = path_within(body, each["loc"], each["input"], missing=each["type"] == "missing")
+        fault = {"pointer": json_pointer(path), "keyword": each["type"], "detail": shortened(each["msg"])}
+        found.setdefault(tuple(fault.values()), fault)
+    return list(found.values())
 
 
 def stamped(model: M, *, new: bool, now: Any = utc_now) -> M:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as with_default
 from datetime import datetime
+from enum import Enum
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, NamedTuple, cast
 
@@ -32,8 +35,11 @@ from .upgrades import Upgrade, collect_upgrades, is_hidden
 from .views.indexes import Index, make_indexes
 from .views.partitions import check_partition
 from .views.reductions import Reduction, check_reductions
+from .views.sort_keys import SortKey, as_javascript, sort_key_of
 
 __all__ = ["DocumentType", "Model", "ModelInfo", "model_info"]
+
+_SCALAR = re.compile(r"true|false|-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class ModelInfo:
         history: each version of a document is a document of its own, and none is ever rewritten.
         soft_delete: a deletion only marks a document.
         partition: the property whose value every document's id begins with.
+        sort_keys: what stands in the views for values that do not sort as they are stored.
         shown: computed properties that clients see and documents do not hold, by the name in JSON.
         reading: makes a model of stored values.
         write: turns a model into the values that are stored, by the name in JSON.
@@ -74,12 +81,19 @@ class ModelInfo:
     history: bool = False
     soft_delete: bool = False
     partition: Property | None = None
+    sort_keys: dict[str, SortKey] = with_default(default_factory=dict)
     shown: dict[str, Property] = with_default(default_factory=dict)
 
     @cached_property
     def indexed(self) -> frozenset[str]:
-        """The names in JSON of all properties that documents are found by; looked at for each write."""
-        return frozenset(name for index in self.indexes for name in index.properties)
+        """The names in JSON of all properties that stand in views; looked at for each write."""
+        grouped = [name for each in self.reductions.values() for name in (*each.by, each.of) if name]
+        return frozenset([*grouped, *(name for index in self.indexes for name in index.properties)])
+
+    @cached_property
+    def type_text(self) -> str:
+        """The `type` that documents are written with, as it stands in them."""
+        return str(self.type)
 
     @cached_property
     def given(self) -> dict[str, Property]:
@@ -107,14 +121,46 @@ class ModelInfo:
         return str(self.key_value(key))
 
     def key_value(self, key: Any) -> Any:
-        """A key as it stands in the stored document and in its view."""
+        """A key as it stands in the stored document."""
         return key if self.key is None else self.stored_value(self.key.name, key)
 
     def stored_value(self, name: str, value: Any) -> Any:
-        """A property's value as it stands in the stored document and in its view."""
-        if isinstance(value, datetime):
-            return format_timestamp(value)  # whatever the annotation: times must sort as strings
+        """A property's value as it stands in the stored document.
+
+        Args:
+            name: the property's, in JSON.
+            value: of the property's own type, or as it is stored.
+        """
+        adapter = self.adapters[name]
+        try:
+            own = adapter.validate_python(value)  # which reads the stored form as well
+        except (ValueError, TypeError):
+            if value is None or isinstance(value, str | int | float | list | dict):
+                return value  # no document has it
+            own = value
+        if isinstance(own, datetime):
+            return format_timestamp(own)  # whatever the annotation: times must sort as strings
+        return adapter.dump_python(own, mode="json", warnings=False)
+
+    def view_value(self, name: str, stored: Any) -> Any:
+        """A property's stored value as it stands in JavaScript views, where it sorts as the values do."""
+        if name in self.sort_keys and stored is not None:
+            return self.sort_keys[name].encode(stored)
+        return as_javascript(stored)
+
+    def value_in_view(self, name: str, key: Any) -> Any:
+        """The stored value that a key of a JavaScript view stands for."""
+        if name not in self.sort_keys or not isinstance(key, str):
+            return key
+        try:
+            value = self.sort_keys[name].decode(key)
+        except ValueError:
+            return key  # of a document that does not fit the model
         return self.adapters[name].dump_python(value, mode="json", warnings=False)
+
+    def view_key(self, key: Any) -> Any:
+        """A key as it stands in the views of documents by their keys."""
+        return key if self.key is None else self.view_value(self.key.name, self.key_value(key))
 
     def parse_value(self, name: str, text: str) -> Any:
         """A property's value from text, as in a query string.
@@ -122,7 +168,18 @@ class ModelInfo:
         Raises:
             ValueError: the text is no value of this property.
         """
-        return self.adapters[name].validate_strings(text)
+        try:
+            return self.adapters[name].validate_strings(text)
+        except ValueError:
+            # Pydantic reads no number from text where it is a member of an enum or a literal.
+            if not _SCALAR.fullmatch(text):
+                raise
+            scalar = json.loads(text)
+            value = self.adapters[name].validate_python(scalar)
+            plain = value.value if isinstance(value, Enum) else value
+            if type(plain) is not type(scalar) or plain != scalar:
+                raise
+            return value
 
     def parse_key(self, text: str) -> Any:
         """The key that stands in a URL; None when the text cannot be a key of this model."""
@@ -319,9 +376,13 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         )
     write = writer(cls, [each.attribute for each in properties.values() if each.computed])
     read = _reading(cls, properties, fields, adapters, write)
-    composed = {name for columns in composites for name in columns if name in properties}
-    plain = [each.name for each in properties.values() if (each.indexed or each == named) and not each.protected]
-    check_order(cls.__name__, adapters, dict.fromkeys([*plain, *sorted(composed)]))
+    sort_keys = {
+        name: found
+        for name, each in properties.items()
+        if not each.protected and (found := sort_key_of(adapters[name])) is not None
+    }
+    identifying = {declared.partition, named.name if named else None}
+    _check_order(cls, properties, adapters, identifying, grouped, sort_keys)
     check_reductions(cls.__name__, reductions, properties, adapters)
     check_merge_rules(cls.__name__, properties, fields, adapters, named)
     return ModelInfo(
@@ -334,12 +395,13 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         write,
         shower(cls),
         _defaults(fields, properties, adapters),
-        make_indexes(cls.__name__, document_type.name, properties, named, composites),
+        make_indexes(cls.__name__, document_type.name, properties, named, composites, sort_keys),
         dict(reductions),
         collect_upgrades(cls, document_type, declared.upgrades),
         declared.history,
         declared.soft_delete,
         check_partition(cls.__name__, declared.partition, properties, unique=declared.unique, history=declared.history),
+        sort_keys,
         shown,
     )
 
@@ -366,6 +428,27 @@ def _reading(
     if found.judged_whole:
         check_whole(cls, given, found, write)
     return found
+
+
+def _check_order(
+    cls: type[Model],
+    properties: Mapping[str, Property],
+    adapters: Mapping[str, TypeAdapter[Any]],
+    identifying: Collection[str | None],
+    grouped: Iterable[Iterable[str]],
+    sort_keys: Collection[str],
+) -> None:
+    """Refuse to find documents by values that have neither an order in CouchDB nor a sort key."""
+    composed = {name for names in grouped for name in names}
+    used = [
+        each for each in properties.values() if each.indexed or each.name in composed or each.name in identifying
+    ]
+    plain = [each.name for each in used if not each.protected and each.name not in sort_keys]
+    check_order(cls.__name__, adapters, plain)
+    ided = [each.name for each in used if each.name in identifying and each.name in sort_keys]
+    check_order(cls.__name__, adapters, ided, use="cannot be the key or partition")
+    protected = [each.name for each in used if each.protected]
+    check_order(cls.__name__, adapters, protected, use="cannot be searched by", equality_only=True)
 
 
 def _check_keeping(cls: type[Model], declared: _Declared) -> None:

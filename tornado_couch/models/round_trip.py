@@ -13,6 +13,7 @@ import difflib
 import itertools
 import json
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -81,36 +82,45 @@ def check_round_trip(
             raise ModelDefinitionError(f"{cls_name}: property {name!r} {fault}")
 
 
-def check_order(cls_name: str, adapters: Mapping[str, TypeAdapter[Any]], sorted_by: Iterable[str]) -> None:
+def check_order(
+    cls_name: str,
+    adapters: Mapping[str, TypeAdapter[Any]],
+    sorted_by: Iterable[str],
+    *,
+    use: str = "cannot be indexed",
+    equality_only: bool = False,
+) -> None:
     """Refuse an index of a property whose stored form sorts otherwise than its values, or has no one form.
 
     Args:
         cls_name: for the messages.
         adapters: by the name in JSON.
         sorted_by: the names in JSON of the properties that are indexed.
+        use: what the property cannot be, for the messages.
+        equality_only: nothing is sorted, so it is enough that equal values are stored alike.
 
     Raises:
         ModelDefinitionError: naming the property and what to write instead.
     """
     for name in sorted_by:
-        fault = _unordered(adapters[name])
+        fault = _unordered(adapters[name], equality_only)
         if fault:
-            raise ModelDefinitionError(f"{cls_name}: property {name!r} cannot be indexed: {fault}")
+            raise ModelDefinitionError(f"{cls_name}: property {name!r} {use}: {fault}")
 
 
-def _unordered(adapter: TypeAdapter[Any]) -> str:
+def _unordered(adapter: TypeAdapter[Any], equality_only: bool) -> str:
     schema = adapter.core_schema
     if any(node["type"] in ("set", "frozenset") for node in _nodes(schema)):
         return "a set has no order in JSON, so that equal sets would not be found; declare it as a list"
-    values = []
+    values: list[tuple[Any, Any]] = []
     for sample in _samples(schema):
         try:
             value = adapter.validate_python(sample)
-            values.append((value, adapter.dump_python(value, mode="json", warnings=False)))
+            values += _leaves(value, adapter.dump_python(value, mode="json", warnings=False))
         except Exception:  # noqa: BLE001, S112 - no value of the type, or one that check_round_trip refuses
             continue
     for (one, stored), (other, other_stored) in itertools.combinations(values, 2):
-        if not _sorts_alike(one, other, stored, other_stored):
+        if not _sorts_alike(one, other, stored, other_stored, equality_only):
             return (
                 f"{_shown(one)} and {_shown(other)} are stored as {_shown(stored)} and {_shown(other_stored)}, which"
                 " sort or compare otherwise; store a number, or text of a fixed width"
@@ -118,15 +128,27 @@ def _unordered(adapter: TypeAdapter[Any]) -> str:
     return ""
 
 
-def _sorts_alike(one: Any, other: Any, stored: Any, other_stored: Any) -> bool:
-    if (
-        type(one) is not type(other)
-        or isinstance(one, str | list | tuple | dict)
-        or type(stored) is not type(other_stored)
-    ):
+def _leaves(value: Any, stored: Any) -> Iterator[tuple[Any, Any]]:
+    """The parts of a value that are no containers, each with its stored form."""
+    if isinstance(value, BaseModel) and isinstance(stored, dict):
+        value = value.__dict__
+    if isinstance(value, dict) and isinstance(stored, dict):
+        for one, other in zip(value.values(), stored.values(), strict=False):
+            yield from _leaves(one, other)
+    elif isinstance(value, list | tuple | deque) and isinstance(stored, list):
+        for one, other in zip(value, stored, strict=False):
+            yield from _leaves(one, other)
+    else:
+        yield value, stored
+
+
+def _sorts_alike(one: Any, other: Any, stored: Any, other_stored: Any, equality_only: bool) -> bool:
+    if type(one) is not type(other) or isinstance(one, str) or type(stored) is not type(other_stored):
         return True  # CouchDB's own order, which is the order that lists promise
+    if (one == other) != (stored == other_stored):
+        return False
     try:
-        return bool((one < other) == (stored < other_stored) and (one == other) == (stored == other_stored))
+        return equality_only or bool((one < other) == (stored < other_stored))
     except TypeError:  # values without an order of their own, such as an enum's members
         return True
 
@@ -308,10 +330,15 @@ _PLAIN: dict[str, tuple[object, ...]] = {
     "str": ("text", "", "T-1", "a", "2020-02-03", "1"),
     "int": (1, 0, -1, 7),
     "float": (0.5, 1.0, -2.25),
-    "decimal": (decimal.Decimal("9.50"), decimal.Decimal(10), decimal.Decimal("-0.25")),
-    "bytes": (b"\xff", b"text"),
+    "decimal": (decimal.Decimal("9.50"), decimal.Decimal("9.5"), decimal.Decimal(10), decimal.Decimal("-0.25")),
+    "bytes": (b"\xff", b"text", b"0000", b"AAAA"),
     "date": (dt.date(2020, 2, 3),),
-    "time": (dt.time(1, 2, 3, 4), dt.time(1, 2, 3, tzinfo=_UTC), dt.time(2, tzinfo=dt.timezone(dt.timedelta(hours=2)))),
+    "time": (
+        dt.time(1, 2, 3, 4),
+        dt.time(1, 2, 3, tzinfo=_UTC),
+        dt.time(2, tzinfo=dt.timezone(dt.timedelta(hours=2))),
+        dt.time(0, tzinfo=_UTC),
+    ),
     "datetime": (dt.datetime(2020, 2, 3, 4, 5, 6, 7, _UTC),),
     "timedelta": (dt.timedelta(days=1, seconds=2, microseconds=3), dt.timedelta(hours=20)),
     "uuid": (uuid.UUID("8e03978e-40d5-43dd-9f0e-5c2d6a1f7b30"),),

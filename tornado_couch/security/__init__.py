@@ -1,8 +1,8 @@
-"""Protecting data at rest: hashing, encryption, signatures and the keys for them. Pure: no I/O but key files.
+"""Protects data at rest: hashing, encryption, signatures, and the keys for them. Only key files do I/O.
 
-`Keys` is the one interface; `KeyRing` (ours), `KeyczarKeys` and `TinkKeys` have it, and `KeyChain` joins them.
-`as_keys` makes keys of whatever an application has. On them rest `encrypt_value` and `decrypt_value`,
-`blind_index`, `sign_document` and `verify_document`. The hashers need no keys.
+`Keys` is the interface of all keys; `KeyRing` (this package's own), `KeyczarKeys` and `TinkKeys` implement it, and
+`KeyChain` joins several of them. `as_keys` turns the keys that an application has into `Keys`. They are used by
+`encrypt_value` and `decrypt_value`, `blind_index`, `sign_document` and `verify_document`. The hashers need no keys.
 
 `tornado_couch.security.keyczar` reads and writes Keyczar's key sets.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from .encoding import canonical
 from .encryption import blind_index, blind_indexes, ciphertext_of, decrypt_value, encrypt_value, is_encrypted
-from .hashing import BcryptHasher, Hasher, Sha3Hasher, is_hash
+from .hashing import BcryptHasher, Sha3Hasher, is_hash
 from .key_file import ScryptCost, outer_key
 from .key_ring import Algorithm, KeyInfo, KeyRing, KeyState, Purpose
 from .keyczar_keys import KeyczarKeys, as_keys
@@ -33,7 +33,6 @@ __all__ = [
     "Algorithm",
     "BcryptHasher",
     "Crypter",
-    "Hasher",
     "Indexer",
     "KeyChain",
     "KeyInfo",

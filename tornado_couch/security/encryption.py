@@ -1,12 +1,12 @@
-"""Encrypted properties: any JSON value as a string that only decrypts in its own place.
+"""Encrypts properties: any JSON value becomes a text that can only be decrypted in its own place.
 
-The string is `encrypted.v1:` and what the keys make of the value's JSON. It is bound to the document's id, its type
-without the version (so that upgrading a document leaves it readable) and the property's name: moved anywhere else it
-does not decrypt. The JSON is padded with blanks to a multiple of 32 bytes, since the length of a ciphertext shows
-the length of what is inside: true and false, or the digits of a number, look alike.
+The text is `encrypted.v1:` followed by the keys' ciphertext of the value's JSON. It is bound to the document's id, to
+the type without the version (so that a document stays readable when it is upgraded) and to the property's name: in
+any other place it cannot be decrypted. The JSON is padded with blanks to a multiple of 32 bytes, since the length of
+a ciphertext shows the length of its contents; so true and false, or the digits of a number, look alike.
 
 A *blind index* is a keyed hash of the canonical value, for finding documents by equality. It is bound to the type
-and the property, not to the document, so it shows which documents of a type have equal values there, and that only.
+and the property, not to the document, so it shows which documents of a type have equal values there, but nothing else.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ def encrypt_value(value: object, *, keys: Crypter, document_id: str, type_name: 
 
     Args:
         value: any JSON value.
-        keys: what to encrypt with.
-        document_id: the document's `_id`, which has to be known before the document is written.
+        keys: the keys to encrypt with.
+        document_id: the document's `_id`, which must be known before the document is written.
         type_name: the document's `type`, with or without its version.
         property_name: the property's name as stored.
 
     Returns:
-        the string to store in the value's place.
+        the text to store instead of the value.
 
     Raises:
-        ValueError: it is no JSON value.
-        TypeError: it is no JSON value.
-        KeySetError: the keys are not for encryption, or none is primary.
+        ValueError: this is not a JSON value.
+        TypeError: this is not a JSON value.
+        KeySetError: the keys are not for encryption, or none of them is primary.
     """
     text = _json.dumps(value)
     padded = text.ljust(-(-len(text) // _BLOCK) * _BLOCK)
@@ -50,26 +50,26 @@ def encrypt_value(value: object, *, keys: Crypter, document_id: str, type_name: 
 
 
 def decrypt_value(stored: object, *, keys: Crypter, document_id: str, type_name: str, property_name: str) -> Any:
-    """The value that `encrypt_value` encrypted for this property of this document.
+    """Decrypt the value that `encrypt_value` encrypted for this property of this document.
 
     Raises:
-        DecryptionFailed: it was changed, was encrypted for another place or by other keys, or is not encrypted.
+        DecryptionFailed: the text was changed, was encrypted for another place or by other keys, or is not encrypted.
         KeySetError: the keys are not for encryption.
     """
     text = keys.decrypt(ciphertext_of(stored), context=_context(document_id, type_name, property_name))
     try:
         return _json.loads(text)
     except ValueError:
-        raise DecryptionFailed("what was decrypted is not JSON") from None
+        raise DecryptionFailed("the decrypted text is not JSON") from None
 
 
 def is_encrypted(stored: object) -> bool:
-    """Whether a stored value looks like one of `encrypt_value`."""
+    """Whether a stored value has the form of a text from `encrypt_value`."""
     return isinstance(stored, str) and stored.startswith(_TAG)
 
 
 def ciphertext_of(stored: object) -> str:
-    """What the keys made, for asking them whether it `is_current`.
+    """The keys' own part of an encrypted value, for calling `is_current`.
 
     Raises:
         DecryptionFailed: the stored value is not encrypted.
@@ -80,20 +80,20 @@ def ciphertext_of(stored: object) -> str:
 
 
 def blind_index(value: object, *, keys: Indexer, type_name: str, property_name: str) -> str:
-    """The blind index to store for a value: HMAC-SHA256 of its canonical bytes where the keys are a key ring.
+    """Make the blind index to store for a value: with a key ring, HMAC-SHA256 of its canonical bytes.
 
-    Values that are equal in JSON (1 and 1.0) have the same one.
+    Values that are equal in JSON (1 and 1.0) have the same blind index.
 
     Raises:
-        ValueError: it is no JSON value.
-        TypeError: it is no JSON value.
-        KeySetError: the keys make no blind indexes, or none is primary.
+        ValueError: this is not a JSON value.
+        TypeError: this is not a JSON value.
+        KeySetError: the keys cannot make blind indexes, or none of them is primary.
     """
     return blind_indexes(value, keys=keys, type_name=type_name, property_name=property_name)[0]
 
 
 def blind_indexes(value: object, *, keys: Indexer, type_name: str, property_name: str) -> list[str]:
-    """Every blind index that may be stored for a value, the primary key's first: what to look documents up by."""
+    """All blind indexes that may be stored for a value, the primary key's first; use them to look documents up."""
     context = canonical(["blind index", _family(type_name), property_name])
     return keys.index(canonical(value), context=context)
 

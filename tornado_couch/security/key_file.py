@@ -1,7 +1,8 @@
-"""Key files: read only where nobody else can, written whole or not at all, wrapped on request.
+"""Key files: read only if nobody else can read them, written completely or not at all, encrypted on request.
 
-A wrapped file is JSON that says how its key is made (scrypt of a passphrase, RFC 7914, or an outer key of 32 bytes,
-such as an environment variable brings) and holds the contents under AES-256-GCM, bound to that description.
+An encrypted file is JSON that says how its key is made (with scrypt from a passphrase, RFC 7914, or from an outer key
+of 32 bytes, for instance in an environment variable) and contains the key file under AES-256-GCM, bound to that
+description.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ _NONCE = 12
 
 @dataclass(frozen=True)
 class ScryptCost:
-    """What trying one passphrase costs: 128 * n * r bytes of memory (128 MiB as given), about half a second.
+    """What it costs to try one passphrase: 128 * n * r bytes of memory (by default 128 MiB), about half a second.
 
-    The numbers stand in the file, so they have upper bounds: no file can ask for more than 256 MiB.
+    The numbers are read from the file, so they have upper bounds: no file can demand more than 256 MiB.
 
     Attributes:
         n: the cost, a power of two from 2 to 2^20.
         r: the block size, 1 to 16.
-        p: how many times over, 1 to 4.
+        p: the number of repetitions, 1 to 4.
     """
 
     n: int = 2**17
@@ -53,21 +54,21 @@ class ScryptCost:
     def __post_init__(self) -> None:
         whole = all(type(each) is int for each in (self.n, self.r, self.p))
         if not whole or not (1 < self.n <= 2**20 and 1 <= self.r <= 16 and 1 <= self.p <= 4):
-            raise KeySetError("the scrypt parameters are out of bounds")
+            raise KeySetError("the scrypt parameters are out of range")
         if self.n & (self.n - 1) or 128 * self.n * self.r > _MAX_MEMORY:
-            raise KeySetError("the scrypt parameters are out of bounds")
+            raise KeySetError("the scrypt parameters are out of range")
 
     def key(self, passphrase: str | bytes, salt: bytes) -> bytes:
-        """The 32 bytes that a passphrase stands for."""
+        """Derive a key of 32 bytes from a passphrase."""
         secret = passphrase.encode("utf-8") if isinstance(passphrase, str) else passphrase
         return Scrypt(salt=salt, length=32, n=self.n, r=self.r, p=self.p).derive(secret)
 
 
 def outer_key(variable: str, environ: Mapping[str, str] = os.environ) -> bytes:
-    """The outer key in an environment variable: 32 bytes in base64, either alphabet, padded or not.
+    """Read the outer key from an environment variable: 32 bytes in base64 of either alphabet, padded or not.
 
     Raises:
-        KeySetError: the variable is not set, or holds something else.
+        KeySetError: the variable is not set, or contains something else.
     """
     text = environ.get(variable, "").strip().replace("-", "+").replace("_", "/").rstrip("=")
     if not text:
@@ -77,7 +78,7 @@ def outer_key(variable: str, environ: Mapping[str, str] = os.environ) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if len(key) != 32:
-        raise KeySetError(f"the environment variable {variable} does not hold 32 bytes in base64")
+        raise KeySetError(f"the environment variable {variable} must contain 32 bytes in base64")
     return key
 
 
@@ -88,7 +89,7 @@ def wrap(
     outer: bytes | None = None,
     cost: ScryptCost | None = None,
 ) -> bytes:
-    """The contents of a key file, encrypted; unchanged where neither passphrase nor outer key is given."""
+    """The contents of a key file, encrypted; unchanged if neither a passphrase nor an outer key is given."""
     if passphrase is None and outer is None:
         return contents
     salt = os.urandom(16)
@@ -102,16 +103,16 @@ def wrap(
 
 
 def unwrap(contents: bytes, *, passphrase: str | bytes | None = None, outer: bytes | None = None) -> dict[str, Any]:
-    """The JSON object in a key file, decrypted where it is wrapped.
+    """Read the JSON object in a key file, and decrypt it if it is encrypted.
 
     Raises:
-        KeySetError: it is no key file; it is wrapped otherwise than by what is given, or not at all; or the
-            passphrase, the outer key or the file is not the right one.
+        KeySetError: the file is not a key file; it is protected in another way than by the given passphrase or key,
+            or not at all; or the passphrase, the outer key or the file is wrong.
     """
     outside = _object(contents)
     if outside.get("format") != FORMAT:
         if passphrase is not None or outer is not None:
-            raise KeySetError("the key file is not wrapped, though a passphrase or outer key is given for it")
+            raise KeySetError("the key file is not encrypted, although a passphrase or outer key is given for it")
         return outside
     try:
         head = {name: outside[name] for name in ("format", "version", "wrapping")}
@@ -121,7 +122,7 @@ def unwrap(contents: bytes, *, passphrase: str | bytes | None = None, outer: byt
     except InvalidTag:
         raise KeySetError("the passphrase or outer key is wrong, or the key file was changed") from None
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise KeySetError("the wrapped key file is damaged") from None
+        raise KeySetError("the encrypted key file is damaged") from None
 
 
 def _object(contents: bytes) -> dict[str, Any]:
@@ -130,7 +131,7 @@ def _object(contents: bytes) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        # Not chained, and nothing quoted: the contents are secret.
+        # The error is neither chained nor quoted: the contents are secret.
         raise KeySetError("the key file is not a JSON object")
     return value
 
@@ -139,25 +140,25 @@ def _wrapping_key(wrapping: dict[str, Any], passphrase: str | bytes | None, oute
     salt = b64_decode(wrapping["salt"])
     if wrapping["by"] == "scrypt":
         if not passphrase or outer is not None:
-            raise KeySetError("the key file is wrapped by a passphrase, which is not what is given")
+            raise KeySetError("the key file is encrypted with a passphrase: give that, and no outer key")
         return ScryptCost(n=wrapping["n"], r=wrapping["r"], p=wrapping["p"]).key(passphrase, salt)
     if wrapping["by"] != "outer key" or outer is None or passphrase is not None:
-        raise KeySetError("the key file is wrapped by an outer key, which is not what is given")
+        raise KeySetError("the key file is encrypted with an outer key: give that, and no passphrase")
     if len(outer) != 32:
-        raise KeySetError("an outer key has 32 bytes")
+        raise KeySetError("an outer key must have 32 bytes")
     return HKDF(algorithm=SHA256(), length=32, salt=salt, info=b"tornado_couch outer key").derive(outer)
 
 
 def read_private(path: str | os.PathLike[str]) -> bytes:
-    """The contents of a file that only its owner can read.
+    """Read a file that only its owner can read.
 
     Raises:
-        KeySetError: it is missing, cannot be read, is no regular file, is over 1 MiB, or its mode lets the group or
-            others at it.
+        KeySetError: it is missing, cannot be read, is not a regular file, is larger than 1 MiB, or its mode lets the
+            group or others access it.
     """
     name = os.fsdecode(path)
     try:
-        # Not to wait for the other end of a pipe.
+        # So that opening a pipe does not wait for its other end.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             _check_private(os.fstat(descriptor), name)
@@ -170,23 +171,23 @@ def read_private(path: str | os.PathLike[str]) -> bytes:
     except OSError as error:
         raise KeySetError(f"the key file {name} cannot be read: {error.strerror}") from None
     if len(contents) > _MAX_SIZE:
-        raise KeySetError(f"the key file {name} is over 1 MiB")
+        raise KeySetError(f"the key file {name} is larger than 1 MiB")
     return contents
 
 
 def _check_private(found: os.stat_result, name: str) -> None:
-    """Judge the file that was opened, so that it cannot be another one by the time that it is read."""
+    """Check the file that is open, so that another one cannot take its place before it is read."""
     if not stat.S_ISREG(found.st_mode):
         raise KeySetError(f"the key file {name} is not a regular file")
     if stat.S_IMODE(found.st_mode) & 0o077:
-        raise KeySetError(f"the key file {name} is open to group or others: chmod 600")
+        raise KeySetError(f"the key file {name} is accessible to group or others: run chmod 600 on it")
 
 
 def write_private(path: str | os.PathLike[str], contents: bytes) -> None:
-    """Write a file with mode 0600: whoever reads it, even after a crash, finds the old contents or the new.
+    """Write a file with mode 0600: a reader finds either the old contents or the new, even after a crash.
 
     Raises:
-        KeySetError: it cannot be written.
+        KeySetError: the file cannot be written.
     """
     target = Path(path)
     try:
@@ -206,7 +207,7 @@ def write_private(path: str | os.PathLike[str], contents: bytes) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    """Make a rename last: until the directory is on disk, a crash can bring the old name back."""
+    """Make a rename permanent: until the directory is on disk, a crash can bring the old file back."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,14 +1,16 @@
-"""Our own key ring: a file of keys, of which one writes and all read.
+"""Key rings: files with several keys, of which one writes and all read.
 
-Each operation has a subkey of its own (HKDF-SHA256, RFC 5869, with the operation's name), so that no output of one
-can pass for another's. Every output begins with 0x02 and the key's id, which are authenticated with the rest.
+Each operation has a subkey of its own (HKDF-SHA256, RFC 5869, with the operation's name), so that an output of one
+operation cannot be used as that of another. Every output begins with 0x02 and the key's id, which are authenticated
+together with the rest.
 
 Encryption is AES-256-GCM with a random nonce of 96 bits. Such a key is good for 2^32 messages (NIST SP 800-38D
-§8.3); here each context (a property of a document) has an AES key of its own, derived from the operation's, so the
-bound is on how often one property of one document is written.
+§8.3). Here each context (a property of a document) has an AES key of its own, derived from the operation's, so the
+limit applies to how often one property of one document is written.
 
-A key comes in active, so that every instance of a service can have it before any writes with it; `promote` makes
-it primary. A key on its way out is demoted to active, then to inactive, and destroyed when nothing of it is left.
+A new key is active at first, so that every instance of a service can load it before any of them writes with it;
+`promote` makes it primary. A key that is no longer wanted is demoted to active, then to inactive, and destroyed once
+nothing that it made is in use.
 
     ring = KeyRing.create()
     ring.save("orchard.keys")
@@ -47,52 +49,52 @@ _TAG = 16
 
 
 class KeyState(StrEnum):
-    """What a key is used for; the names and meanings are Keyczar's."""
+    """What a key may be used for; the names and meanings are those of Keyczar."""
 
     PRIMARY = "primary"
-    """Writes and reads; at most one key of a ring."""
+    """The key writes and reads; a ring has at most one such key."""
     ACTIVE = "active"
-    """Reads."""
+    """The key only reads."""
     INACTIVE = "inactive"
-    """Reads, and may be destroyed: do so when nothing is left that it made."""
+    """The key only reads, and may be destroyed; do so when nothing that it made is left."""
     DESTROYED = "destroyed"
-    """Does nothing: only its id is left, so that what it made is recognised."""
+    """The key cannot be used: only its id is kept, so that its outputs are recognised."""
 
 
 class Algorithm(StrEnum):
-    """How a key signs."""
+    """The algorithm with which a key signs."""
 
     HMAC_SHA256 = "HMAC-SHA256"
     ED25519 = "Ed25519"
 
 
 def derived(secret: bytes, label: str, length: int = 32) -> bytes:
-    """A subkey of a secret, for one use."""
+    """Derive a subkey of a secret, for one use."""
     info = b"tornado_couch key ring 2: " + label.encode("ascii")
     return HKDF(algorithm=SHA256(), length=length, salt=None, info=info).derive(secret)
 
 
 def normalised(material: bytes) -> bytes:
-    """The 32 bytes that stand for key material from elsewhere.
+    """Derive the 32 bytes of a key from secret bytes that were made elsewhere.
 
     Raises:
-        KeySetError: there are fewer than 16 bytes, which is less than any key has.
+        KeySetError: there are fewer than 16 bytes, which is too short for a key.
     """
     if len(material) < 16:
-        raise KeySetError("key material has at least 16 bytes")
+        raise KeySetError("key material must have at least 16 bytes")
     return derived(material, "import")
 
 
 @dataclass(frozen=True, repr=False)
 class RingKey:
-    """A key.
+    """A key of a ring.
 
     Attributes:
-        id: four bytes that follow from the secret, so that they are the same wherever it is imported.
-        state: what it is used for.
+        id: four bytes that are derived from the secret, so that they are the same wherever it is imported.
+        state: what the key may be used for.
         algorithm: how it signs.
-        created: when, `YYYY-MM-DDTHH:MM:SS+00:00`.
-        secret: 32 bytes; None where it is destroyed, or only the public half is known.
+        created: the time of its creation, as `YYYY-MM-DDTHH:MM:SS+00:00`.
+        secret: 32 bytes; None if the key is destroyed, or if only its public half is known.
         public: 32 bytes, for Ed25519.
     """
 
@@ -105,7 +107,7 @@ class RingKey:
 
     @classmethod
     def of(cls, secret: bytes, state: KeyState, algorithm: Algorithm, created: str) -> RingKey:
-        """The key with this secret."""
+        """Make the key with this secret."""
         public = None
         if algorithm is Algorithm.ED25519:
             public = _ed25519(secret).public_key().public_bytes_raw()
@@ -116,11 +118,11 @@ class RingKey:
 
     @property
     def header(self) -> bytes:
-        """What each of its outputs begins with."""
+        """The first bytes of its outputs."""
         return VERSION + self.id
 
     def sign(self, message: bytes, context: bytes) -> bytes:
-        """The signature, header included."""
+        """Sign a message; the signature includes the header."""
         data = self._framed(message, context)
         if self.algorithm is Algorithm.ED25519:
             return self.header + self._private_key.sign(data)
@@ -134,22 +136,22 @@ class RingKey:
             raise InvalidSignature("the signature does not verify")
 
     def encrypt(self, plaintext: bytes, context: bytes) -> bytes:
-        """The ciphertext: header, nonce, encrypted bytes and tag."""
+        """Encrypt; the ciphertext is the header, the nonce, the encrypted bytes and the tag."""
         nonce = os.urandom(_NONCE)
         return self.header + nonce + self._aes(context).encrypt(nonce, plaintext, self.header + context)
 
     def decrypt(self, ciphertext: bytes, context: bytes) -> bytes:
-        """The plaintext of what `encrypt` made; else DecryptionFailed, the same for every wrong byte."""
+        """Decrypt what `encrypt` returned; raises the same DecryptionFailed whichever byte is wrong."""
         nonce, sealed = ciphertext[HEADER_SIZE : HEADER_SIZE + _NONCE], ciphertext[HEADER_SIZE + _NONCE :]
         try:
             if len(sealed) >= _TAG:
                 return self._aes(context).decrypt(nonce, sealed, self.header + context)
         except InvalidTag:
             pass
-        raise DecryptionFailed("the ciphertext does not decrypt")
+        raise DecryptionFailed("the ciphertext cannot be decrypted")
 
     def index(self, message: bytes, context: bytes) -> bytes:
-        """The blind index, header included."""
+        """Make the blind index of a message, header included."""
         return self.header + hmac.digest(self._index_key, self._framed(message, context), "sha256")
 
     def _framed(self, message: bytes, context: bytes) -> bytes:
@@ -205,18 +207,18 @@ class Purpose(StrEnum):
     ENCRYPT = "encrypt"
     """Encryption and blind indexes."""
     PROTECT = "protect"
-    """All of it."""
+    """Signatures, encryption and blind indexes."""
 
 
 @dataclass(frozen=True)
 class KeyInfo:
-    """What can be shown of a key.
+    """The information about a key that may be shown.
 
     Attributes:
         id: eight hexadecimal digits.
         state: primary, active, inactive or destroyed.
         algorithm: how it signs.
-        created: when, `YYYY-MM-DDTHH:MM:SS+00:00`.
+        created: the time of its creation, as `YYYY-MM-DDTHH:MM:SS+00:00`.
     """
 
     id: str
@@ -226,10 +228,10 @@ class KeyInfo:
 
 
 class KeyRing:
-    """Keys of one purpose: `Keys` for the rest of the package."""
+    """Keys for one purpose; implements `Keys`, the interface that the rest of the package uses."""
 
     def __init__(self, purpose: Purpose = Purpose.PROTECT) -> None:
-        """An empty ring; `KeyRing.create` makes one with a key, `KeyRing.load` reads one."""
+        """Make an empty ring; use `KeyRing.create` for one with a key, and `KeyRing.load` to read one."""
         self.purpose = purpose
         self._keys: dict[bytes, RingKey] = {}
 
@@ -238,7 +240,7 @@ class KeyRing:
 
     @classmethod
     def create(cls, purpose: Purpose = Purpose.PROTECT, *, algorithm: Algorithm = Algorithm.HMAC_SHA256) -> KeyRing:
-        """A new ring with a primary key."""
+        """Make a new ring with a primary key."""
         ring = cls(purpose)
         ring.promote(ring.add(algorithm=algorithm))
         return ring
@@ -247,35 +249,35 @@ class KeyRing:
 
     @property
     def keys(self) -> list[KeyInfo]:
-        """What can be shown of each key, destroyed ones included, in the order that they came in."""
+        """The information about each key, including destroyed ones, in the order in which they were added."""
         return [KeyInfo(key.id.hex(), key.state, key.algorithm, key.created) for key in self._keys.values()]
 
     def add(self, material: bytes | None = None, *, algorithm: Algorithm = Algorithm.HMAC_SHA256) -> str:
         """Add an active key.
 
         Args:
-            material: secret bytes from elsewhere, at least 16, to derive the key from. That gives the same key in
-                each ring; it does not make the ring read what other software made with those bytes.
-            algorithm: how it is to sign.
+            material: secret bytes from elsewhere, at least 16, to derive the key from. They give the same key in
+                each ring; the ring cannot read what other software made with those bytes.
+            algorithm: how the key signs.
 
         Returns:
             the key's id.
 
         Raises:
-            KeySetError: the material is too short, or its key is in the ring, or was.
+            KeySetError: the material is too short, or its key is in the ring or was in it.
         """
         if algorithm is Algorithm.ED25519 and self.purpose is Purpose.ENCRYPT:
-            raise KeySetError("Ed25519 is for signing, and this key ring for encryption")
+            raise KeySetError("Ed25519 keys are for signing, but this key ring is for encryption")
         secret = secrets.token_bytes(32) if material is None else normalised(material)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         key = RingKey.of(secret, KeyState.ACTIVE, algorithm, now)
         if key.id in self._keys:
-            raise KeySetError(f"key {key.id.hex()} is in the key ring already")
+            raise KeySetError(f"key {key.id.hex()} is already in the key ring")
         self._keys[key.id] = key
         return key.id.hex()
 
     def promote(self, key_id: str) -> KeyState:
-        """Raise a key from inactive to active, or from active to primary, which the primary key then leaves.
+        """Make an inactive key active, or an active key primary; the key that was primary becomes active.
 
         Raises:
             KeySetError: there is no such key, or it is primary or destroyed.
@@ -291,7 +293,7 @@ class KeyRing:
         return self._set(key, KeyState.PRIMARY)
 
     def demote(self, key_id: str) -> KeyState:
-        """Lower a key from primary to active, or from active to inactive.
+        """Make a primary key active, or an active key inactive.
 
         Raises:
             KeySetError: there is no such key, or it is inactive or destroyed.
@@ -303,7 +305,7 @@ class KeyRing:
         return self._set(key, lower)
 
     def destroy(self, key_id: str) -> None:
-        """Erase an inactive key for ever; its id stays.
+        """Erase an inactive key for ever; its id is kept.
 
         Raises:
             KeySetError: there is no such key, or it is not inactive.
@@ -314,14 +316,14 @@ class KeyRing:
         self._keys[key.id] = replace(key, state=KeyState.DESTROYED, secret=None, public=None)
 
     def public(self) -> KeyRing:
-        """The ring without its secrets, which can only verify.
+        """A copy of the ring without its secrets, which can only verify.
 
         Raises:
-            KeySetError: it has keys other than Ed25519, or is not for signing only.
+            KeySetError: the ring has other keys than Ed25519 keys, or is not for signing only.
         """
         algorithms = {key.algorithm for key in self._keys.values()}
         if self.purpose is not Purpose.SIGN or algorithms - {Algorithm.ED25519}:
-            raise KeySetError("only a ring of Ed25519 keys, for signing only, has a public half")
+            raise KeySetError("only a ring with nothing but Ed25519 keys, for signing only, has a public half")
         ring = KeyRing(self.purpose)
         ring._keys = {
             key.id: replace(key, secret=None, state=KeyState.ACTIVE if key.state is KeyState.PRIMARY else key.state)
@@ -341,17 +343,17 @@ class KeyRing:
         return b64_encode(self._primary().sign(message, context))
 
     def verify(self, message: bytes, signature: str, *, context: bytes) -> None:
-        """Verify with the key that the signature names.
+        """Verify a signature with the key that it names.
 
         Raises:
-            InvalidSignature: that key is not in the ring, or did not make it for this message and context.
+            InvalidSignature: that key is not in the ring, or did not make the signature for this message and context.
             KeySetError: the ring is not for signing.
         """
         self._require(Purpose.SIGN)
         try:
             data = b64_decode(signature)
         except ValueError:
-            raise InvalidSignature("the signature is not what a key ring writes") from None
+            raise InvalidSignature("the signature was not made by a key ring") from None
         key, known = self._maker(data)
         try:
             if key is not None:
@@ -372,17 +374,17 @@ class KeyRing:
         return b64_encode(self._primary().encrypt(plaintext, context))
 
     def decrypt(self, ciphertext: str, *, context: bytes) -> bytes:
-        """Decrypt with the key that the ciphertext names.
+        """Decrypt a ciphertext with the key that it names.
 
         Raises:
-            DecryptionFailed: that key is not in the ring, or did not make it for this context.
+            DecryptionFailed: that key is not in the ring, or did not make the ciphertext for this context.
             KeySetError: the ring is not for encryption.
         """
         self._require(Purpose.ENCRYPT)
         try:
             data = b64_decode(ciphertext)
         except ValueError:
-            raise DecryptionFailed("the ciphertext does not decrypt") from None
+            raise DecryptionFailed("the ciphertext cannot be decrypted") from None
         key, known = self._maker(data)
         plaintext = b""
         try:
@@ -396,7 +398,7 @@ class KeyRing:
         return plaintext
 
     def index(self, message: bytes, *, context: bytes) -> list[str]:
-        """The blind indexes of a message: the primary key's, then those of every other key that reads.
+        """The blind indexes of a message: that of the primary key, then those of all other keys that read.
 
         Raises:
             KeySetError: the ring has no primary key, or is not for encryption.
@@ -423,13 +425,14 @@ class KeyRing:
         outer: bytes | None = None,
         cost: ScryptCost | None = None,
     ) -> None:
-        """Write the ring to a file of mode 0600, whole or not at all.
+        """Write the ring to a file of mode 0600, completely or not at all.
 
         Args:
             path: the file, in a directory that exists.
-            passphrase: wrap the file by scrypt; takes about half a second, so call this in a thread.
-            outer: wrap the file by a key of 32 bytes, such as `outer_key` reads from the environment.
-            cost: what trying a passphrase is to cost.
+            passphrase: encrypt the file with a key that scrypt derives from this; that takes about half a second, so
+                call this method in a thread.
+            outer: encrypt the file with a key of 32 bytes, such as `outer_key` reads from the environment.
+            cost: how expensive it is to try a passphrase.
 
         Raises:
             KeySetError: the file cannot be written.
@@ -450,12 +453,12 @@ class KeyRing:
         """Read a ring from a file; with a passphrase that takes about half a second, so call this in a thread.
 
         Raises:
-            KeySetError: the file is missing, unreadable, open to group or others, no key ring, or wrapped otherwise
-                than by what is given.
+            KeySetError: the file is missing, unreadable, accessible to group or others, not a key ring, or protected
+                in another way than by the given passphrase or key.
         """
         document = unwrap(read_private(path), passphrase=passphrase, outer=outer)
         if document.get("format") != _FORMAT or document.get("version") != 1:
-            raise KeySetError("the file is no key ring of a version known here")
+            raise KeySetError("the file is not a key ring of a known version")
         try:
             ring = cls(Purpose(document["purpose"]))
             keys = [_read_entry(entry) for entry in document["keys"]]
@@ -463,14 +466,14 @@ class KeyRing:
             raise KeySetError("the key ring is damaged") from None
         ring._keys = {key.id: key for key in keys}
         if len(ring._keys) < len(keys) or sum(key.state is KeyState.PRIMARY for key in keys) > 1:
-            raise KeySetError("the key ring is damaged: two keys have one id, or two are primary")
+            raise KeySetError("the key ring is damaged: two keys have the same id, or two are primary")
         return ring
 
     def _named(self, key_id: str) -> RingKey:
         for key in self._keys.values():
             if key.id.hex() == key_id:
                 return key
-        raise KeySetError(f"no key {key_id} is in the key ring")
+        raise KeySetError(f"the key ring has no key {key_id}")
 
     def _set(self, key: RingKey, state: KeyState) -> KeyState:
         self._keys[key.id] = replace(key, state=state)
@@ -478,7 +481,7 @@ class KeyRing:
 
     def _require(self, purpose: Purpose) -> None:
         if self.purpose not in (purpose, Purpose.PROTECT):
-            raise KeySetError(f"the key ring is not for this use: its purpose is to {self.purpose.value}")
+            raise KeySetError(f"the key ring cannot be used for this: its purpose is to {self.purpose.value}")
 
     def _primary(self) -> RingKey:
         for key in self._keys.values():
@@ -487,10 +490,10 @@ class KeyRing:
         raise KeySetError("the key ring has no primary key")
 
     def _maker(self, output: bytes) -> tuple[RingKey | None, bool]:
-        """The key that an output names, and whether there is one.
+        """The key that an output names, and whether the ring has it.
 
-        In place of one that is unknown or destroyed another stands in, so that the same work is done before the
-        answer whichever byte is wrong; for what no ring made, none.
+        If the key is unknown or destroyed, another one takes its place, so that the answer comes after the same work
+        whichever byte is wrong; an output that no ring made has none.
         """
         if output[:1] != VERSION:
             return None, False
@@ -518,7 +521,7 @@ def _read_entry(entry: dict[str, Any]) -> RingKey:
     key_id, created = bytes.fromhex(entry["id"]), str(entry["created"])
     state, algorithm = KeyState(entry["state"]), Algorithm(entry["algorithm"])
     if len(key_id) != HEADER_SIZE - len(VERSION):
-        raise KeySetError("the key ring is damaged: a key's id is not of four bytes")
+        raise KeySetError("the key ring is damaged: a key's id does not have four bytes")
     if state is KeyState.DESTROYED:
         return RingKey(key_id, state, algorithm, created)
     if "secret" not in entry:
@@ -527,7 +530,7 @@ def _read_entry(entry: dict[str, Any]) -> RingKey:
             raise KeySetError("the key ring is damaged: a key has no secret")
         return RingKey(key_id, state, algorithm, created, public=public)
     key = RingKey.of(b64_decode(entry["secret"]), state, algorithm, created)
-    # The id follows from the secret, so that a damaged secret is found here and not when data is lost.
+    # The id is derived from the secret, so a damaged secret is found here and not when data is lost.
     if key.id != key_id:
-        raise KeySetError(f"the key ring is damaged: key {key_id.hex()} is not what its id says")
+        raise KeySetError(f"the key ring is damaged: key {key_id.hex()} does not match its id")
     return key

@@ -1,7 +1,7 @@
-"""Keyczar's objects, or anything with the same methods, as keys of this package.
+"""Adapts Keyczar's objects, or any with the same methods, to the interface `Keys`.
 
-Keyczar knows no context: it is put, with its length, before what is signed or encrypted, and compared after
-decryption. Everything that a foreign library raises becomes one of our errors here and nowhere else.
+Keyczar has no contexts: the context and its length are put before what is signed or encrypted, and compared after
+decryption. All exceptions of foreign libraries become errors of this package here and nowhere else.
 """
 
 from __future__ import annotations
@@ -14,44 +14,31 @@ from .encoding import b64_decode, header_of
 from .keyczar import Signer, Verifier
 from .keys import KeyChain, Keys, framed
 
-__all__ = ["KeyczarCrypter", "KeyczarKeys", "KeyczarSigner", "as_keys", "plain_signers", "verify_plain"]
-
-
-@runtime_checkable
-class KeyczarSigner(Protocol):
-    """Keyczar's Signer."""
-
-    def Sign(self, data: bytes, /) -> Any:  # noqa: N802  (Keyczar's name)
-        """The signature, as base64url text."""
-        ...
-
-    def Verify(self, data: bytes, signature: str, /) -> Any:  # noqa: N802  (Keyczar's name)
-        """Whether the signature is one of this data."""
-        ...
+__all__ = ["KeyczarCrypter", "KeyczarKeys", "as_keys", "plain_signers", "verify_plain"]
 
 
 @runtime_checkable
 class KeyczarCrypter(Protocol):
-    """Keyczar's Crypter."""
+    """The methods of Keyczar's Crypter."""
 
     def Encrypt(self, data: bytes, /) -> Any:  # noqa: N802  (Keyczar's name)
-        """The ciphertext, as base64url text."""
+        """Encrypt, into base64url text."""
         ...
 
     def Decrypt(self, ciphertext: str, /) -> Any:  # noqa: N802  (Keyczar's name)
-        """The plaintext."""
+        """Decrypt a ciphertext."""
         ...
 
 
 class KeyczarKeys:
-    """Keyczar's Signer, Crypter or both as `Keys`."""
+    """Makes `Keys` of Keyczar's Signer, Crypter or both."""
 
     def __init__(self, signer: object = None, crypter: object = None) -> None:
         """Wrap objects with Keyczar's methods.
 
         Args:
-            signer: has Sign and Verify, or at least Verify; blind indexes need one that signs the same bytes alike
-                (HMAC).
+            signer: has Sign and Verify, or at least Verify; blind indexes need one that makes the same signature for
+                the same bytes (HMAC).
             crypter: has Encrypt and Decrypt.
         """
         self.signer = signer
@@ -67,15 +54,15 @@ class KeyczarKeys:
         return self._sign(framed("sign", context, message))
 
     def verify(self, message: bytes, signature: str, *, context: bytes) -> None:
-        """Verify, taking signatures only in the one form that Keyczar writes.
+        """Verify a signature, which must have the one form that Keyczar writes.
 
         Raises:
-            InvalidSignature: it is not one of this message, context and key set.
+            InvalidSignature: it was not made by this key set for this message and context.
         """
         verify_plain(self.signer, framed("sign", context, message), signature)
 
     def encrypt(self, plaintext: bytes, *, context: bytes) -> str:
-        """Encrypt with the key set's primary key, the context inside."""
+        """Encrypt with the key set's primary key, the context included."""
         method = _method(self.crypter, "Encrypt")
         return _text(method(framed("encrypt", context, plaintext)))
 
@@ -83,7 +70,7 @@ class KeyczarKeys:
         """Decrypt, and compare the context inside.
 
         Raises:
-            DecryptionFailed: it was not made by this key set, or for another context, or was changed.
+            DecryptionFailed: the ciphertext was made by another key set or for another context, or was changed.
         """
         method = _method(self.crypter, "Decrypt")
         try:
@@ -91,31 +78,31 @@ class KeyczarKeys:
             plain = method(ciphertext)
         except DecryptionFailed:
             raise
-        except Exception as error:  # noqa: BLE001  (whatever a foreign library raises)
-            raise DecryptionFailed("the ciphertext does not decrypt", unknown_key=_is_unknown(error)) from None
+        except Exception as error:  # noqa: BLE001  (a foreign library may raise anything)
+            raise DecryptionFailed("the ciphertext cannot be decrypted", unknown_key=_is_unknown(error)) from None
         data = plain.encode("utf-8") if isinstance(plain, str) else bytes(plain)
         frame = framed("encrypt", context, b"")
         if not hmac.compare_digest(data[: len(frame)], frame):
-            raise DecryptionFailed("the ciphertext does not decrypt")
+            raise DecryptionFailed("the ciphertext cannot be decrypted")
         return data[len(frame) :]
 
     def index(self, message: bytes, *, context: bytes) -> list[str]:
-        """The primary key's signature as a blind index, then those of older keys, which only sets of ours give.
+        """Use signatures as blind indexes: the primary key's, then those of older keys if the set can give them.
 
         Raises:
-            KeySetError: the key set signs the same bytes otherwise each time (DSA).
+            KeySetError: the key set makes another signature for the same bytes each time (DSA).
         """
         data = framed("index", context, message)
         if self._repeats is None:
             self._repeats = self._sign(data) == self._sign(data)
         if not self._repeats:
-            raise KeySetError("blind indexes need a key set whose signatures repeat, such as HMAC")
+            raise KeySetError("blind indexes need a key set that makes the same signature each time, such as HMAC")
         return self.signer.signatures(data) if isinstance(self.signer, Signer) else [self._sign(data)]
 
     def is_current(self, output: str) -> bool:
-        """Whether the primary key of the signer or of the crypter made it, by the key hash in its header.
+        """Whether the primary key of the signer or of the crypter made it, judged by the key hash in its header.
 
-        Never so for a key set that may only read.
+        It is never so for a key set that may only read.
         """
         probes = [(self.signer, "Sign"), (self.crypter, "Encrypt")]
         try:
@@ -129,20 +116,20 @@ class KeyczarKeys:
 
 
 def verify_plain(signer: object, data: bytes, signature: str) -> None:
-    """Verify what Keyczar itself signed, without a context.
+    """Verify a signature that Keyczar itself made, without a context.
 
     Raises:
-        InvalidSignature: it is not one of this data and key set.
+        InvalidSignature: it was not made by this key set for this data.
     """
     method = _method(signer, "Verify")
-    # Ours has a second way, which tells an unknown key from an altered signature; Keyczar's own cannot.
+    # The signer of this package can also distinguish an unknown key from an altered signature; Keyczar's own cannot.
     verify = signer.verify if isinstance(signer, Verifier) else None
     try:
         b64_decode(signature)
         verified = verify(data, signature) is None if verify else method(data, signature)
     except (InvalidSignature, KeySetError):
         raise
-    except Exception as error:  # noqa: BLE001  (whatever a foreign library raises)
+    except Exception as error:  # noqa: BLE001  (a foreign library may raise anything)
         reason = SignatureFault.UNKNOWN_KEY if _is_unknown(error) else SignatureFault.ALTERED
         raise InvalidSignature("the signature does not verify", reason) from None
     if not verified:
@@ -150,26 +137,26 @@ def verify_plain(signer: object, data: bytes, signature: str) -> None:
 
 
 def as_keys(given: object) -> Keys:
-    """Whatever an application has as keys, as `Keys`.
+    """Turn the keys that an application has into `Keys`.
 
     Args:
         given: a key ring, a chain, keys of Tink, or an object with Keyczar's Sign and Verify, Encrypt and Decrypt,
             or all four.
 
     Raises:
-        KeySetError: it is nothing of these.
+        KeySetError: it is none of these.
     """
     if isinstance(given, Keys):
         return given
     signer = given if hasattr(given, "Verify") else None
     crypter = given if isinstance(given, KeyczarCrypter) else None
     if signer is None and crypter is None:
-        raise KeySetError(f"{type(given).__name__} is no key set: it can neither sign nor encrypt")
+        raise KeySetError(f"{type(given).__name__} is not a key set: it can neither sign nor encrypt")
     return KeyczarKeys(signer, crypter)
 
 
 def plain_signers(keys: object) -> list[object]:
-    """Keyczar's own signers in a key set or chain: what the classic scheme signs with, which has no context."""
+    """Keyczar's own signers in a key set or chain; the classic scheme signs with them, since it has no context."""
     if isinstance(keys, KeyChain):
         return [signer for member in keys.members for signer in plain_signers(member)]
     if isinstance(keys, KeyczarKeys):
@@ -180,7 +167,7 @@ def plain_signers(keys: object) -> list[object]:
 def _method(given: object, name: str) -> Any:
     method = getattr(given, name, None)
     if method is None:
-        raise KeySetError(f"the key set is not for this use: it has no {name}")
+        raise KeySetError(f"the key set cannot be used for this: it has no method {name}")
     return method
 
 
@@ -189,7 +176,7 @@ def _text(output: object) -> str:
 
 
 def _is_unknown(error: Exception) -> bool:
-    """Python-keyczar's name for a key hash that it does not know, and our own errors that say so."""
+    """Whether it is python-keyczar's error for a key hash that it does not know, or an error of ours that says so."""
     if isinstance(error, SecurityError):
         return bool(getattr(error, "unknown_key", False))
     return type(error).__name__ == "KeyNotFoundError"

@@ -1,10 +1,10 @@
-"""The one interface of keys, and what joins keys of several kinds behind it.
+"""The interface of all keys, and a chain that joins keys of several kinds.
 
-Every operation takes a *context*: bytes that say what the message is for (which document, which property). Nothing
-verifies or decrypts in another context than the one that it was made in. Contexts are no secret and are not stored.
+Every operation takes a *context*: bytes that say what the message is for (which document, which property). An output
+verifies or decrypts only in the context that it was made in. Contexts are not secret and are not stored.
 
-What a key set is not for (a signer asked to encrypt) is a `KeySetError`. Outputs are text of which every
-character matters. Nothing here waits, so it can be called from the event loop.
+A key set that is used for something that it is not for (a signer that should encrypt) raises `KeySetError`. Outputs
+are texts in which every character matters. Nothing here waits, so it can be called from the event loop.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Signer(Protocol):
     """Keys that sign."""
 
     def sign(self, message: bytes, *, context: bytes) -> str:
-        """The signature of a message by the primary key."""
+        """Sign a message with the primary key."""
         ...
 
     def verify(self, message: bytes, signature: str, *, context: bytes) -> None:
@@ -32,7 +32,7 @@ class Signer(Protocol):
         ...
 
     def is_current(self, output: str) -> bool:
-        """Whether the primary key made an output, so that rotating keys can pass it by."""
+        """Whether the primary key made an output, so that a rotation of keys can skip it."""
         ...
 
 
@@ -41,15 +41,15 @@ class Crypter(Protocol):
     """Keys that encrypt."""
 
     def encrypt(self, plaintext: bytes, *, context: bytes) -> str:
-        """The ciphertext, another at each call, by the primary key."""
+        """Encrypt with the primary key; the ciphertext differs at each call."""
         ...
 
     def decrypt(self, ciphertext: str, *, context: bytes) -> bytes:
-        """The plaintext, whole and authentic, else DecryptionFailed."""
+        """Decrypt; raises DecryptionFailed unless the ciphertext is complete and authentic."""
         ...
 
     def is_current(self, output: str) -> bool:
-        """Whether the primary key made an output, so that rotating keys can pass it by."""
+        """Whether the primary key made an output, so that a rotation of keys can skip it."""
         ...
 
 
@@ -58,20 +58,20 @@ class Indexer(Protocol):
     """Keys that make blind indexes."""
 
     def index(self, message: bytes, *, context: bytes) -> list[str]:
-        """The keyed hashes of a message: the primary key's, to be stored, then what older keys would have stored."""
+        """The keyed hashes of a message: the primary key's, which is stored, then those that older keys would make."""
         ...
 
 
 @runtime_checkable
 class Keys(Signer, Crypter, Indexer, Protocol):
-    """Everything that keys are asked to do; a key set for one purpose refuses the others with KeySetError."""
+    """All operations of keys; a key set for one purpose refuses the others with KeySetError."""
 
 
 def framed(operation: str, context: bytes, message: bytes) -> bytes:
-    """The bytes given to keys that know no context and do not tell operations apart.
+    """The bytes to give to keys that have no contexts and do not distinguish operations.
 
-    Unambiguous: the operation ends with a zero byte, the context has its length before it. It begins with a letter,
-    where documents signed by the classic scheme begin with a brace, so neither can pass for the other.
+    They are unambiguous: the operation ends with a zero byte, and the context comes after its length. They begin with
+    a letter, and documents signed with the classic scheme with a brace, so neither can be mistaken for the other.
     """
     return b"tornado_couch/" + operation.encode("ascii") + b"\0" + len(context).to_bytes(4, "big") + context + message
 
@@ -79,15 +79,15 @@ def framed(operation: str, context: bytes, message: bytes) -> bytes:
 class KeyChain:
     """Several key sets as one: the first writes, any of them reads.
 
-    For moving from one kind of keys to another: `KeyChain(new_ring, old_keyczar_set)`.
+    It is for changing from one kind of keys to another: `KeyChain(new_ring, old_keyczar_set)`.
     """
 
     def __init__(self, primary: Keys, *older: Keys) -> None:
         """Chain key sets.
 
         Args:
-            primary: what signs, encrypts and makes blind indexes.
-            older: what may still have signed or encrypted what is stored.
+            primary: signs, encrypts and makes blind indexes.
+            older: may have signed or encrypted what is stored.
         """
         self.members: tuple[Keys, ...] = (primary, *older)
 
@@ -99,10 +99,10 @@ class KeyChain:
         return self.members[0].sign(message, context=context)
 
     def verify(self, message: bytes, signature: str, *, context: bytes) -> None:
-        """Verify with whichever key set made the signature.
+        """Verify with the key set that made the signature.
 
         Raises:
-            InvalidSignature: none did; or the one that did finds another message or context.
+            InvalidSignature: none of them made it, or it was made for another message or context.
         """
         self._first(lambda keys: keys.verify(message, signature, context=context))
 
@@ -111,18 +111,18 @@ class KeyChain:
         return self.members[0].encrypt(plaintext, context=context)
 
     def decrypt(self, ciphertext: str, *, context: bytes) -> bytes:
-        """Decrypt with whichever key set made the ciphertext.
+        """Decrypt with the key set that made the ciphertext.
 
         Raises:
-            DecryptionFailed: none did; or the one that did finds other bytes or another context.
+            DecryptionFailed: none of them made it, or it was changed or made for another context.
         """
         return self._first(lambda keys: keys.decrypt(ciphertext, context=context))
 
     def index(self, message: bytes, *, context: bytes) -> list[str]:
         """The first key set's blind indexes, then those of the others that make any.
 
-        Keyczar sets that may only read make none, as theirs are signatures: give them `allow_legacy=True` where
-        blind indexes of theirs are stored.
+        Keyczar sets that may only read make none, since their blind indexes are signatures: give them
+        `allow_legacy=True` if blind indexes of theirs are stored.
         """
         found = self.members[0].index(message, context=context)
         for keys in self.members[1:]:
@@ -137,7 +137,7 @@ class KeyChain:
         return self.members[0].is_current(output)
 
     def _first(self, read: Callable[[Keys], _Outcome]) -> _Outcome:
-        """What the first key set that can read it makes of it; else the failure that says most."""
+        """Read with the first key set that can; if none can, raise the most informative error."""
         failures: list[KeySetError | InvalidSignature | DecryptionFailed] = []
         for keys in self.members:
             try:

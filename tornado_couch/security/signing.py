@@ -1,26 +1,26 @@
-"""Signed documents: what was not written by a holder of the keys, or not there, or not then, is found.
+"""Signs documents, so that changes by somebody without the keys are found, and documents moved or put back as well.
 
 Scheme **v2** signs the canonical bytes of the whole document together with the database's name, the document's id
-and the revision that it replaces (the *parent*). The keys add their own id. It is kept in one property,
+and the revision that it replaces (the *parent*). The keys add their own id. The signature is stored in one property,
 
     "tornado_couch_signature": {"scheme": "v2", "database": "orchard", "id": "1f", "parent": "2-ab…", "signature": "…"}
 
-where database and id are repeated only to tell a document that was moved from one that was altered. A document may
-not use that name otherwise: signing one that does is refused, and models are to refuse it (`RESERVED_PROPERTIES`).
+where database and id are repeated only to distinguish a document that was moved from one that was altered. A document
+must not use that name for anything else: it cannot be signed then, and models refuse the name (`RESERVED_PROPERTIES`).
 
-- `_id` is signed as the id, `_rev` cannot be (it follows from the contents). The generation of `_rev` has to be one
-  more than that of the parent, so an older body written again is found without the history; the history proves
-  the parent itself. What CouchDB adds to an answer (`_revisions`, `_conflicts`, …) is left out.
-- `_deleted` is signed: a deletion is a signed tombstone, and one without signature was made behind our back.
-- `_attachments` are signed by name, content type, length and digest, which CouchDB makes when it stores the data;
-  `revpos` is not, as it tells nothing of the contents. Attachments have to be uploaded before the document is
-  signed: with data in the document the digest is not known yet, as CouchDB compresses some types first.
-- Members are signed in canonical order, so their order in the document is free. The signature is put last and holds
+- `_id` is signed as the id; `_rev` cannot be signed, since it follows from the contents. The generation of `_rev` must
+  be one more than that of the parent, so an older body that was written again is found without the history; the
+  history proves the parent itself. Members that CouchDB adds to an answer (`_revisions`, `_conflicts`, …) are left out.
+- `_deleted` is signed: a deletion is a signed tombstone, and one without a signature comes from somebody else.
+- `_attachments` are signed by name, content type, length and digest, which CouchDB computes when it stores the data;
+  `revpos` is not, since it says nothing about the contents. Attachments must be uploaded before the document is
+  signed: with the data in the document the digest is not known yet, as CouchDB compresses some types first.
+- Members are signed in canonical order, so their order in the document is free. The signature is put last and contains
   nothing random (with HMAC and Ed25519), so that two reconcilers write the same bytes.
 
-Not found: putting a whole database, or every newer revision of a document, back to an earlier state. No document
-can tell that it is not the latest. Found without need: a document that holds 5e-324, the smallest double, which
-CouchDB 3.5 stores as 0; every other number comes back as it was.
+Signatures cannot show that a whole database, or every newer revision of a document, was put back to an earlier state:
+no document can prove that it is the latest. One document is rejected without reason: one that contains 5e-324, the
+smallest double, which CouchDB 3.5 stores as 0; every other number comes back unchanged.
 
 Scheme **classic** is that of tor-async-couchdb, with Keyczar's key sets. It binds neither id nor revision.
 """
@@ -54,10 +54,11 @@ __all__ = [
 SIGNATURE_PROPERTY = "tornado_couch_signature"
 CLASSIC_PROPERTY = "801dbe4659a641739cbe94fcf0baab03_tampering_v1.0_sig"
 RESERVED_PROPERTIES = frozenset({SIGNATURE_PROPERTY, CLASSIC_PROPERTY})
-"""Names that no model may give to a property."""
+"""Names that a model must not give to a property."""
 
 _MEMBERS = {"scheme", "database", "id", "parent", "signature"}
-# What CouchDB puts into an answer and does not store: https://docs.couchdb.org/en/stable/api/document/common.html
+# Members that CouchDB adds to an answer and does not store:
+# https://docs.couchdb.org/en/stable/api/document/common.html
 _OF_THE_ANSWER = {"_revisions", "_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq"}
 _OUTSIDE = {"_id", "_rev", "_deleted", "_attachments", SIGNATURE_PROPERTY, *_OF_THE_ANSWER}
 _CLASSIC_OUTSIDE = {"_id", "_rev", CLASSIC_PROPERTY, *_OF_THE_ANSWER}
@@ -73,29 +74,29 @@ class Scheme(StrEnum):
 def sign_document(
     document: Mapping[str, Any], *, database: str, parent: str | None, signer: Signer, scheme: Scheme = Scheme.V2
 ) -> dict[str, Any]:
-    """The document with its signature, replacing one that it has.
+    """A copy of the document with its signature, which replaces an older one.
 
     Args:
-        document: with `_id`; with `_deleted` for a tombstone. Encrypted properties are encrypted already.
+        document: the document, with `_id`; with `_deleted` for a tombstone. Encrypted properties are encrypted already.
         database: the name of the database that it is written to.
-        parent: the revision that it replaces: that of the tombstone where it follows one; None for the first.
-        signer: what to sign with; for the classic scheme a Keyczar key set, or a chain with one.
+        parent: the revision that it replaces; that of the tombstone if it follows one; None for the first revision.
+        signer: the keys to sign with; for the classic scheme a Keyczar key set, or a chain that contains one.
         scheme: how to sign.
 
     Raises:
-        SecurityError: it uses the signature's name for something else, has attachments that CouchDB has not stored
-            yet, or a `_rev` other than the parent.
-        ValueError: it is no JSON value.
+        SecurityError: the document uses the signature's name for something else, has attachments that CouchDB has not
+            stored yet, or has a `_rev` other than the parent.
+        ValueError: this is not a JSON value.
         KeySetError: the signer cannot sign, or has no primary key.
     """
     if document.get("_rev", parent) != parent:
-        raise SecurityError("the document's revision is not the parent that is to be signed")
+        raise SecurityError("the document's revision is not the parent given to sign")
     if scheme is Scheme.CLASSIC:
         signature = _plain_signer(signer).Sign(_classic_bytes(document))
         text = signature.decode("ascii") if isinstance(signature, bytes) else str(signature)
         return _with(document, CLASSIC_PROPERTY, text)
     if SIGNATURE_PROPERTY in document and not _is_ours(document[SIGNATURE_PROPERTY]):
-        raise SecurityError(f"the document has a property {SIGNATURE_PROPERTY}, which is the signature's name")
+        raise SecurityError(f"the name {SIGNATURE_PROPERTY} is reserved for the signature of a document")
     bound = _bound(database, _id(document), parent)
     body = _body({name: each for name, each in document.items() if name != CLASSIC_PROPERTY})
     signature = signer.sign(canonical(body), context=canonical(bound))
@@ -103,7 +104,7 @@ def sign_document(
 
 
 def sign_tombstone(document: Mapping[str, Any], *, database: str, signer: Signer) -> dict[str, Any]:
-    """The signed tombstone that deletes a document as it was read: id, revision, type and signature, no more.
+    """Make the signed tombstone that deletes a document: it has id, revision, type and signature, and nothing else.
 
     Raises:
         SecurityError: the document has no id or revision.
@@ -123,20 +124,20 @@ def verify_document(
     revisions: Mapping[str, Any] | None = None,
     accept: Collection[Scheme] = (Scheme.V2,),
 ) -> None:
-    """Return if a document, as read, is what a holder of the keys wrote there.
+    """Check that a document, as it was read, was written there by a holder of the keys; return nothing if so.
 
     Args:
-        document: with `_id` and `_rev`.
+        document: the document, with `_id` and `_rev`.
         database: the name of the database that it was read from.
-        verifier: keys of all that may have signed it.
-        revisions: its `_revisions` (`revs=true`), to prove the parent as well. Where CouchDB keeps no more than one
-            revision (`_revs_limit`), the parent's generation is all that is left to compare.
-        accept: the schemes to take. Taking `CLASSIC` takes any body that was ever signed so, anywhere.
+        verifier: the keys of all that may have signed it.
+        revisions: its `_revisions` (`revs=true`), to check the parent as well. If CouchDB keeps only one revision
+            (`_revs_limit`), only the parent's generation can be compared.
+        accept: the schemes to accept. `CLASSIC` accepts every body that was ever signed by that scheme, anywhere.
 
     Raises:
-        InvalidSignature: it is not; `reason` says what seems to have happened.
+        InvalidSignature: the check failed; `reason` says what seems to have happened.
         KeySetError: the verifier is not for signatures.
-        ValueError: `revisions` are those of another document.
+        ValueError: `revisions` belong to another document.
     """
     if SIGNATURE_PROPERTY in document and Scheme.V2 in accept:
         _verify_v2(document, database, verifier, revisions)
@@ -149,7 +150,7 @@ def verify_document(
 
 
 def signature_of(document: Mapping[str, Any]) -> str | None:
-    """What the keys made for a document, for asking them whether it `is_current`; None where it is not of v2."""
+    """The keys' own part of a document's signature, for calling `is_current`; None if it is not of scheme v2."""
     held = document.get(SIGNATURE_PROPERTY)
     return held["signature"] if _is_ours(held) else None
 
@@ -159,13 +160,13 @@ def _verify_v2(
 ) -> None:
     held = document[SIGNATURE_PROPERTY]
     if not _is_ours(held):
-        raise InvalidSignature("the signature is not of the form that is written here")
+        raise InvalidSignature("the signature does not have the form of scheme v2")
     try:
         message, context = canonical(_body(document)), canonical(_bound(held["database"], held["id"], held["parent"]))
     except (SecurityError, ValueError):
-        raise InvalidSignature("the document cannot be one that was signed") from None
+        raise InvalidSignature("the document contains values that cannot have been signed") from None
     verifier.verify(message, held["signature"], context=context)
-    # Only now can what the signature says of itself be believed.
+    # Only now can the signature's own members be trusted.
     if (held["database"], held["id"]) != (database, _id(document)):
         raise InvalidSignature("the document was signed for another place", SignatureFault.MOVED)
     _check_parent(held["parent"], document.get("_rev"), revisions)
@@ -175,7 +176,7 @@ def _check_parent(parent: str | None, revision: str | None, revisions: Mapping[s
     if revisions is not None:
         start, ids = revisions["start"], revisions["ids"]
         if revision is not None and revision != f"{start}-{ids[0]}":
-            raise ValueError("the revisions given are not those of the document")
+            raise ValueError("the given revisions do not belong to the document")
         revision = f"{start}-{ids[0]}"
         if len(ids) > 1 and parent != f"{start - 1}-{ids[1]}":
             raise InvalidSignature("the document was signed as another revision", SignatureFault.ROLLED_BACK)
@@ -187,9 +188,9 @@ def _verify_classic(document: Mapping[str, Any], verifier: Signer) -> None:
     signature = document[CLASSIC_PROPERTY]
     signers = plain_signers(verifier)
     if not signers:
-        raise KeySetError("documents signed by the classic scheme need a Keyczar key set")
+        raise KeySetError("documents signed with the classic scheme need a Keyczar key set")
     if not isinstance(signature, str):
-        raise InvalidSignature("the signature is not of the form that Keyczar writes")
+        raise InvalidSignature("the signature does not have the form that Keyczar writes")
     data = _classic_bytes(document)
     failures = []
     for signer in signers:
@@ -204,11 +205,11 @@ def _plain_signer(keys: object) -> Any:
     for signer in plain_signers(keys)[:1]:
         if hasattr(signer, "Sign"):
             return signer
-    raise KeySetError("the classic scheme signs with a Keyczar key set")
+    raise KeySetError("the classic scheme needs a Keyczar key set to sign")
 
 
 def _classic_bytes(document: Mapping[str, Any]) -> bytes:
-    """What tor-async-couchdb signs: Python's own JSON, with its blanks and ASCII escapes, members sorted."""
+    """The bytes that tor-async-couchdb signs: Python's own JSON, with its blanks and ASCII escapes, members sorted."""
     body = {name: each for name, each in document.items() if name not in _CLASSIC_OUTSIDE}
     return json.dumps(body, sort_keys=True).encode("ascii")
 
@@ -218,7 +219,7 @@ def _bound(database: str, document_id: str, parent: str | None) -> dict[str, Any
 
 
 def _body(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What is signed of a document beside its place: the same before it is written and when it is read."""
+    """The part of a document that is signed besides its place; it is the same before the write and after the read."""
     body = {name: each for name, each in document.items() if name not in _OUTSIDE}
     if document.get("_deleted"):
         body["_deleted"] = True
@@ -231,11 +232,11 @@ def _attachments(entries: Mapping[str, Any]) -> dict[str, list[Any]]:
     try:
         return {name: [each["content_type"], _length(each), each["digest"]] for name, each in entries.items()}
     except (AttributeError, KeyError, TypeError, binascii.Error):
-        raise SecurityError("attachments have to be stored before the document is signed") from None
+        raise SecurityError("attachments must be stored before the document is signed") from None
 
 
 def _length(entry: Mapping[str, Any]) -> Any:
-    """The length in bytes; a read with `attachments=true` brings the data in its place."""
+    """The length in bytes; a read with `attachments=true` has the data instead."""
     return entry["length"] if "length" in entry else len(base64.b64decode(entry["data"], validate=True))
 
 
@@ -249,11 +250,11 @@ def _is_ours(held: object) -> TypeGuard[dict[str, Any]]:
 
 def _id(document: Mapping[str, Any]) -> str:
     if not isinstance(document.get("_id"), str):
-        raise SecurityError("a signed document has an id")
+        raise SecurityError("a document needs an id to be signed")
     return str(document["_id"])
 
 
 def _with(document: Mapping[str, Any], name: str, signature: object) -> dict[str, Any]:
-    """The document with one signature, in the last place whatever it had before."""
+    """A copy of the document with one signature, in the last place, wherever an older one was."""
     kept = {each: value for each, value in document.items() if each not in RESERVED_PROPERTIES}
     return {**kept, name: signature}

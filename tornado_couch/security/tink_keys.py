@@ -1,8 +1,8 @@
-"""Keys of Tink, the optional extra `tornado-couch[tink]`: for key sets in a KMS and for envelope encryption.
+"""Adapts keys of Tink, for key sets in a KMS and for envelope encryption: the extra `tornado-couch[tink]`.
 
-Only what Tink's `Aead`, `Mac` and signature primitives offer is used, so it does not matter whether the key is on
-disk, in a KMS or under one. A primitive that asks a KMS over the network blocks: call it in a thread, or use
-envelope encryption and signatures with local keys.
+Only the primitives `Aead`, `Mac` and signatures of Tink are used, so the key may be on disk, in a KMS or encrypted by
+one. A primitive that calls a KMS over the network blocks: call it in a thread, or use envelope encryption and
+signatures with local keys.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _MISSING = "Tink is not installed: pip install 'tornado-couch[tink]'"
 
 
 class TinkKeys:
-    """Primitives of Tink as `Keys`.
+    """Makes `Keys` of primitives of Tink.
 
-    Use key templates with the prefix `TINK`, which is the default: `RAW` outputs do not name their key, nor do those
-    of envelope encryption (`KmsEnvelopeAead`), and a rotation takes each of them for an old one, at every run.
+    Use key templates with the prefix `TINK`, which is the default. `RAW` outputs do not name their key, and neither do
+    those of envelope encryption (`KmsEnvelopeAead`), so each run of a rotation considers all of them old.
     """
 
     def __init__(self, *, aead: Any = None, mac: Any = None, signer: Any = None, verifier: Any = None) -> None:
-        """Wrap primitives.
+        """Wrap primitives of Tink.
 
         Args:
             aead: `tink.aead.Aead`, for encryption.
-            mac: `tink.mac.Mac`, for signatures where no `signer` or `verifier` is given, and for blind indexes.
+            mac: `tink.mac.Mac`, for blind indexes, and for signatures if neither `signer` nor `verifier` is given.
             signer: `tink.signature.PublicKeySign`.
             verifier: `tink.signature.PublicKeyVerify`.
 
@@ -51,10 +51,10 @@ class TinkKeys:
 
     @classmethod
     def of(cls, *handles: Any) -> TinkKeys:
-        """The primitives of key set handles, each `tink.KeysetHandle`.
+        """Take the primitives from key set handles, each a `tink.KeysetHandle`.
 
         Args:
-            handles: key sets of Aead, Mac or private signature keys, or of public ones where nothing is signed.
+            handles: key sets of Aead, Mac or private signature keys; public signature keys are enough to verify.
 
         Raises:
             KeySetError: Tink is not installed, or a handle has none of these primitives.
@@ -65,17 +65,17 @@ class TinkKeys:
         return cls(**found)
 
     def sign(self, message: bytes, *, context: bytes) -> str:
-        """Sign with the signer, or else compute a MAC."""
+        """Sign with the signer or, if there is none, compute a MAC."""
         data = framed("sign", context, message)
         if self._signer is not None or self._verifier is not None:
             return b64_encode(_given(self._signer, "sign").sign(data))
         return b64_encode(_given(self._mac, "sign").compute_mac(data))
 
     def verify(self, message: bytes, signature: str, *, context: bytes) -> None:
-        """Verify with the verifier, or else the MAC.
+        """Verify with the verifier or, if there is none, compare the MAC.
 
         Raises:
-            InvalidSignature: it is not one of this message, context and key set.
+            InvalidSignature: it was not made by this key set for this message and context.
         """
         data = framed("sign", context, message)
         public = self._signer is not None or self._verifier is not None
@@ -93,13 +93,13 @@ class TinkKeys:
         """Decrypt, with the context as associated data.
 
         Raises:
-            DecryptionFailed: it was not made by this key set, or for another context, or was changed.
+            DecryptionFailed: the ciphertext was made by another key set or for another context, or was changed.
         """
         decrypt = _given(self._aead, "decrypt").decrypt
         try:
             return bytes(decrypt(b64_decode(ciphertext), framed("encrypt", context, b"")))
         except self._errors:
-            raise DecryptionFailed("the ciphertext does not decrypt") from None
+            raise DecryptionFailed("the ciphertext cannot be decrypted") from None
 
     def index(self, message: bytes, *, context: bytes) -> list[str]:
         """The MAC of the primary key; Tink does not give those of older keys."""
@@ -107,7 +107,7 @@ class TinkKeys:
         return [b64_encode(_given(self._mac, "make blind indexes").compute_mac(data))]
 
     def is_current(self, output: str) -> bool:
-        """Whether a primary key made it, by the key id in its header; False where it has none."""
+        """Whether a primary key made it, judged by the key id in its header; False if it has none."""
         header = header_of(output)
         if header is None or not header.startswith(_PREFIXED):
             return False
@@ -120,7 +120,7 @@ class TinkKeys:
 
 
 def _tink() -> Any:
-    """The package, imported when it is wanted."""
+    """Import the package when it is needed."""
     try:
         return importlib.import_module("tink")
     except ImportError:
@@ -128,7 +128,7 @@ def _tink() -> Any:
 
 
 def _primitives(handle: Any) -> dict[str, Any]:
-    """What a handle can do; Tink only tells by refusing."""
+    """The primitives that a handle has; only trying shows which."""
     tink = _tink()
     aead, mac, signature = (importlib.import_module(f"tink.{name}") for name in ("aead", "mac", "signature"))
     for module in (aead, mac, signature):
@@ -150,5 +150,5 @@ def _primitives(handle: Any) -> dict[str, Any]:
 
 def _given(primitive: Any, use: str) -> Any:
     if primitive is None:
-        raise KeySetError(f"the keys of Tink are not for this use: none can {use}")
+        raise KeySetError(f"the keys of Tink cannot be used for this: none of them can {use}")
     return primitive

@@ -188,7 +188,8 @@ class _Link:
         self._answering = False
         self._waiting_since = 0.0
         self._write: Callable[[Any], Awaitable[None]] = stream.write
-        # Tornado has no hook for this: it writes exactly these bytes to the stream, and nothing else does.
+        # Tornado has no hook for this: it writes exactly these bytes to the stream, and nothing else does. Without
+        # the patch, bad HTTP gets a 400 with no body; it stays until another HTTP server takes Tornado's place.
         stream.write = self._written  # type: ignore[method-assign, assignment]
 
     def wait(self) -> None:
@@ -280,6 +281,8 @@ _BACKLOG = 1024
 # The number on Linux; Python has no name for it.
 _SO_ATTACH_FILTER = 26
 
+# Neither closing a listening socket nor `listen(0)` keeps its queue, and no other call stops one from filling, so a
+# filter is the only way to lose no request on stop. It stays until another HTTP server takes Tornado's place.
 # Classic BPF, run on each TCP segment that reaches the socket: drop segments that open a new connection.
 # Byte 13 of the TCP header contains the flags (RFC 9293 §3.1); SYN without ACK opens a connection.
 _DROP_SYN = (

@@ -1,4 +1,4 @@
-"""What can be asked of a store: the functions that a write is given, and writes as values."""
+"""The types of functions that a write takes, and the classes that describe one write."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ __all__ = [
 M = TypeVar("M", bound=Model)
 
 Change = Callable[[M], "M | Awaitable[M | None] | None"]
-"""Given the latest model, changes it in place or returns another. Called again at each try."""
+"""A function that changes the latest model in place or returns another one. It is called again at each try."""
 
 Check = Callable[[M], "Awaitable[Any] | None"]
-"""Given the latest model, raises what ends the call: that this caller may not do it, say."""
+"""A function that looks at the latest model and raises an error to stop the call, for instance to deny access."""
 
 Expectation = Callable[[str], bool]
-"""Whether the current revision is one that the caller expects."""
+"""A function that says whether the current revision is one that the caller expects."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Creation(Generic[M]):
 
     @property
     def key(self) -> Any:
-        """The key, where the model has one already."""
+        """The model's key, if it has one already."""
         return self.model._key
 
 
@@ -57,11 +57,11 @@ class Update(Generic[M]):
     """Change the latest model with a key, as `Store.update` does.
 
     Attributes:
-        key: which one.
-        change: a function of the latest model.
-        check: is given the latest model first.
-        expected: whether the current revision is the one that is meant.
-        absent: what to do where there is no such document; without it that is `DocumentNotFound`.
+        key: the key of the model.
+        change: a function that changes the latest model.
+        check: called with the latest model before `change`; it can raise an error to stop the write.
+        expected: says whether the current revision is the one that the caller means.
+        absent: called if there is no such document; without it the outcome is `DocumentNotFound`.
     """
 
     key: Any
@@ -76,10 +76,10 @@ class Deletion(Generic[M]):
     """Delete the model with a key, as `Store.delete` does.
 
     Attributes:
-        key: which one.
-        check: is given the latest model first.
-        expected: whether the current revision is the one that is meant.
-        confirm: is given the latest model last.
+        key: the key of the model.
+        check: called with the latest model first; it can raise an error to stop the deletion.
+        expected: says whether the current revision is the one that the caller means.
+        confirm: called with the latest model last; it can raise an error as well.
     """
 
     key: Any
@@ -107,7 +107,7 @@ async def partially(read: Awaitable[M]) -> M:
 
 
 async def called(check: Check[M] | None, model: M) -> None:
-    """Call a check, where there is one; what it raises goes on."""
+    """Call a check, if there is one; what it raises is passed on."""
     with reading_partially(model._unfit):
         result = check(model) if check else None
         if inspect.isawaitable(result):
@@ -115,21 +115,21 @@ async def called(check: Check[M] | None, model: M) -> None:
 
 
 def expect(expected: Expectation | None, current: Model) -> None:
-    """Refuse a revision that the caller does not mean.
+    """Refuse a revision that the caller does not expect.
 
     Raises:
-        RevisionMismatch: it has another one.
+        RevisionMismatch: the document has another revision.
     """
     if expected is not None and not expected(current._rev or ""):
         raise RevisionMismatch("the document has another revision", current._rev)
 
 
 async def changed(change: Change[M], current: M) -> M:
-    """The model that a change makes of the current one, with its identity.
+    """Apply a change to the current model; the result keeps its identity.
 
     Raises:
-        ValueError: the change gave it another key.
-        InvalidDocument: what is stored does not fit the model, and the change did not mend that.
+        ValueError: the change gave the model another key.
+        InvalidDocument: the stored document does not fit the model, and the change did not mend that.
     """
     with reading_partially(current._unfit):
         identity, key, stored = (current._id, current._rev), current._key, current._stored
@@ -141,5 +141,5 @@ async def changed(change: Change[M], current: M) -> M:
     if result._key != key:
         raise ValueError("a change cannot give a document another key; create another document")
     result._id, result._rev = identity
-    result._stored = result._stored or stored  # what the model does not know outlives a new model
+    result._stored = result._stored or stored  # properties that the model does not know are kept
     return result

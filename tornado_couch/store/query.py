@@ -1,4 +1,4 @@
-"""`Query`: which documents of a model, and in which order."""
+"""`Query`: selects documents of a model and puts them into an order."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..couch import UNSET
+from ..models import Model, model_info
 
 __all__ = ["Bounds", "Query"]
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """A range of values in CouchDB's order, open where nothing is said; null is in no range.
+    """A range of values in CouchDB's order; it is open on a side that is not given, and null is in no range.
 
     https://docs.couchdb.org/en/stable/ddocs/views/collation.html#collation-specification
     """
@@ -25,19 +26,21 @@ class Bounds:
 
     def __post_init__(self) -> None:
         if UNSET not in (self.gt, self.gte) or UNSET not in (self.lt, self.lte):
-            raise ValueError("a range has one lower and one upper bound at most")
+            raise ValueError("a range can have at most one lower and one upper bound")
 
 
 @dataclass(frozen=True)
 class Query:
-    """Which documents, and in which order. Values are as they are stored; see `ModelInfo.stored_value`.
+    """Which documents, and in which order.
+
+    Values are of the property's own type, such as an `Enum`, a `date` or a `Decimal`, or as they are stored.
 
     Attributes:
-        among: by property (its name in JSON), the values of which a document must have one.
-        ranges: by property, the range that the value must be in.
-        sort: the properties to sort by; without any, the order is that of the index.
-        descending: the other way round.
-        deleted: only those that are deleted and could be restored, instead of those that are not.
+        among: for each property (by its name in JSON), values of which a document must have one.
+        ranges: for each property, the range that its value must be in.
+        sort: the properties to sort by; if empty, the order is that of the index.
+        descending: whether to reverse the order.
+        deleted: find documents that are deleted and could be restored, instead of those that are not deleted.
     """
 
     among: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -46,13 +49,31 @@ class Query:
     descending: bool = False
     deleted: bool = False
 
+    # What `Store.plan` made of it. Not a parameter, so that a copy with other values, as `replace` makes it, has none.
+    _planned: Any = field(default=None, init=False, repr=False, compare=False)
+
     def restricted(self, name: str, value: Any) -> Query:
-        """The same query among those documents alone whose property has this value."""
+        """The same query, limited to documents whose property has this value."""
         given = self.among.get(name)
         values = [value] if given is None or any(same(each, value) for each in given) else []
         return replace(self, among={**self.among, name: values})
 
 
+def as_stored(cls: type[Model], query: Query) -> Query:
+    """The same query with all values as they are stored."""
+    info = model_info(cls)
+
+    def stored(name: str, value: Any) -> Any:
+        return info.stored_value(name, value) if name in info.properties and value is not UNSET else value
+
+    among = {name: [stored(name, each) for each in values] for name, values in query.among.items()}
+    ranges = {
+        name: Bounds(*(stored(name, each) for each in (found.gt, found.gte, found.lt, found.lte)))
+        for name, found in query.ranges.items()
+    }
+    return replace(query, among=among, ranges=ranges)
+
+
 def same(one: Any, other: Any) -> bool:
-    """Whether two scalar JSON values are the same; Python alone takes 1 and True for equal."""
+    """Whether two scalar JSON values are the same; unlike in Python, 1 and true are different."""
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)

@@ -1,4 +1,4 @@
-"""Whether a database can serve its models: it is there, and their design documents are there and built."""
+"""Checks whether a database can serve its models: it exists, and their design documents are there and built."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..models import Model, design_documents
 __all__ = ["STOPPING", "Readiness", "ReadinessCheck"]
 
 STOPPING = "tornado_couch_stopping"
-"""The setting of an application that is about to stop: it is not ready for more, whatever its database is."""
+"""The setting of an application that is about to stop, which is then never ready, whatever its database says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Readiness:
     """The outcome of a check.
 
     Attributes:
-        reasons: what is missing, a sentence each; for operators, not for clients.
+        reasons: what is missing, one sentence for each; meant for operators, not for clients.
     """
 
     reasons: tuple[str, ...] = ()
@@ -34,18 +34,18 @@ class Readiness:
 
 
 class ReadinessCheck:
-    """Asks a database for all that some models need, everything at once and within a deadline.
+    """Asks a database for everything that some models need, all at once and within a time limit.
 
-    An index counts as built once it has seen all but `max_pending` changes. One that has not is told to go on,
-    without waiting for it: CouchDB builds most indexes only when they are asked for. Once built it stays so for
-    this check, as long as its views do not change: an index that lags behind many writes makes queries slow, and
-    taking every process of a service away for that would make it worse.
+    An index counts as built once it has seen all but `max_pending` changes. The check asks CouchDB to go on with
+    one that has not, and does not wait for it: CouchDB builds most indexes only when they are asked for. An index
+    that was built once counts as built for this check as long as its views do not change. An index that lags behind
+    after many writes makes queries slow; taking all processes of a service away for that would make it worse.
 
     Args:
         database: where the models are kept.
-        models: whose design documents are needed.
-        max_pending: how many changes an index may not have seen.
-        timeout: seconds for all of it.
+        models: the models whose design documents are needed.
+        max_pending: how many changes an index may still have to see.
+        timeout: seconds for the whole check.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ReadinessCheck:
         self._built: set[tuple[str, str | None]] = set()
 
     async def __call__(self) -> Readiness:
-        """Ask now; nothing is raised for what CouchDB does."""
+        """Run the check; an error of CouchDB becomes a reason and is not raised."""
         asks: list[Callable[[], Awaitable[str | None]]] = [self._reachable]
         asks += [lambda name=name: self._index(name) for name in self._views]  # type: ignore[misc]
         try:
@@ -70,7 +70,7 @@ class ReadinessCheck:
                 reasons = await each_of(asks, lambda ask: ask())
         except TimeoutError:
             return Readiness((f"CouchDB did not answer everything within {self._timeout:g} seconds",))
-        # Where the database cannot be asked, each design document would say so once more.
+        # A database that cannot be reached would otherwise be reported again by each design document.
         return Readiness(tuple(dict.fromkeys(reason for reason in reasons if reason)))
 
     async def _reachable(self) -> str | None:

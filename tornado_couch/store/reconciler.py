@@ -1,4 +1,4 @@
-"""The reconciler: merges documents in conflict in the background of a service, one of all its processes at a time.
+"""Merges documents in conflict in the background of a service; one of the service's processes works at a time.
 
 async with Reconciler(store, [Fruit, Basket]):
     await serve_until_stopped()
@@ -31,22 +31,22 @@ logger = logging.getLogger("tornado_couch.store")
 
 _AT_ONCE = 8  # documents that are merged at the same time
 _NOTICED_AT_MOST = 10_000
-_LEAVING = 5.0  # seconds that a reconciler that is stopped takes at most to give its lease back
+_LEAVING = 5.0  # seconds; a stopping reconciler gives its lease back within this time
 
 
 @dataclass
 class ReconcilerStats:
-    """What a reconciler has done since it was made; for metrics.
+    """What a reconciler has done since it was created, for metrics.
 
     Attributes:
         leading: whether it holds the lease now.
-        examined: how many changed documents were looked at.
-        merged: how many merged revisions were written.
-        deleted: how many leaves were deleted since others have what they had.
-        failed: how often a document could not be dealt with: other writers were faster again and again, say.
-        outages: how often the work was interrupted since CouchDB could not be used.
-        kept: the documents that the rules leave in conflict, as far as known: why, by id.
-        since: the sequence of the changes feed that it has come to.
+        examined: how many changed documents it has looked at.
+        merged: how many merged revisions it has written.
+        deleted: how many leaves it has deleted because other leaves contain everything that they had.
+        failed: how often it could not deal with a document, for example since other writers were always faster.
+        outages: how often it had to stop because CouchDB could not be used.
+        kept: the documents that the rules leave in conflict, as far as it knows: the reasons, by id.
+        since: the sequence of the changes feed that it has reached.
     """
 
     leading: bool = False
@@ -59,7 +59,7 @@ class ReconcilerStats:
     since: str | int | None = None
 
     def add(self, result: ReconcileResult) -> None:
-        """Count what became of a document."""
+        """Count what happened to a document."""
         self.merged += result.merged
         self.deleted += result.deleted
         self.kept.pop(result.id, None)
@@ -76,13 +76,13 @@ async def reconcile_all(
     """Merge some documents, a few at a time.
 
     Args:
-        store: where they are.
-        models: those whose documents are merged; others are passed by.
-        conflicts: the documents.
-        done: is told what became of each: what was done, or what made it fail.
+        store: where the documents are.
+        models: the models whose documents are merged; other documents are skipped.
+        conflicts: the documents in conflict.
+        done: called with each document and its result, or with the error that stopped its merge.
 
     Raises:
-        CouchError: CouchDB cannot be used; what was begun is ended.
+        CouchError: CouchDB cannot be used; merges that have begun are cancelled.
     """
     known = {model_info(cls).type.name: cls for cls in models}
     waiting = iter([each for each in conflicts if each.type_name in known])
@@ -100,7 +100,7 @@ async def reconcile_all(
 
 
 async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run coroutines until all have ended; the first error ends the others."""
+    """Run coroutines until all have ended; the first error cancels the others."""
     tasks = [asyncio.create_task(each) for each in work]
     try:
         await asyncio.gather(*tasks)
@@ -111,20 +111,20 @@ async def _together(work: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 
 class Reconciler:
-    """Follows the changes of a database and merges what is in conflict, while it holds the lease of that work.
+    """Follows the changes of a database and merges documents in conflict, while it holds the lease on that work.
 
-    As many as there are processes can run; one works, the others wait for its lease to end. It goes on where the
-    last one stopped, and looks through the view of conflicts at its beginning and from time to time.
+    Every process of a service can run one; one of them works, and the others wait for its lease to end. A new
+    holder continues where the last one stopped, and searches the view of conflicts at the start and now and then.
 
     Args:
-        store: where the documents are, with all keys of the service: what is merged is verified and signed.
-        models: those whose documents are merged.
+        store: where the documents are, with all keys of the service, to verify leaves and sign merged documents.
+        models: the models whose documents are merged.
         interval: seconds between two looks at the changes feed.
-        rescan: seconds between two looks through all conflicts, those that rules have left included.
-        lease_seconds: how long the others wait when a process dies.
+        rescan: seconds between two searches of all conflicts, including those that the rules could not decide.
+        lease_seconds: how long the other processes wait when the holder of the lease dies.
         settle: see `Lease`.
-        retry: how far apart tries are while CouchDB cannot be used.
-        page_size: how many changes are read at a time.
+        retry: how long to wait between tries while CouchDB cannot be used.
+        page_size: how many changes to read at a time.
 
     Attributes:
         stats: what it has done.
@@ -158,7 +158,7 @@ class Reconciler:
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    # ------------------------------------------------------------ its life
+    # ------------------------------------------------------------ start and stop
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -170,26 +170,26 @@ class Reconciler:
         await self.stop()
 
     def start(self) -> None:
-        """Begin in the background of the running event loop; at once, and without asking CouchDB.
+        """Start in the background of the running event loop, at once and without asking CouchDB.
 
         Raises:
-            RuntimeError: it runs already.
+            RuntimeError: it is already running.
         """
         if self._task is not None:
-            raise RuntimeError("this reconciler runs already")
+            raise RuntimeError("this reconciler is already running")
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """End: what is being written is left to itself, the lease is given back."""
+        """Stop: writes that have begun are not awaited, and the lease is given back."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     def notice(self, document_id: str, *_: object) -> None:
-        """Look at a document soon, which somebody has seen to be in conflict; fit for `Store(on_conflict=...)`.
+        """Ask for a document that was seen in conflict to be looked at soon; made for `Store(on_conflict=...)`.
 
-        It does nothing in a process that does not hold the lease: who does finds the document in the changes feed.
+        It does nothing in a process that does not hold the lease: the holder finds the document in the changes feed.
         """
         if self.lease.held and len(self._noticed) < _NOTICED_AT_MOST:
             self._noticed.add(document_id)
@@ -207,7 +207,7 @@ class Reconciler:
                 else:
                     await self._lead(state)
                 failures = 0
-            except Exception as error:  # noqa: BLE001 - whatever it was, documents in conflict need somebody
+            except Exception as error:  # noqa: BLE001 - whatever went wrong, documents in conflict must be merged
                 failures += 1
                 self._log_failure(error)
                 await asyncio.sleep(self._retry.delay(failures))
@@ -215,13 +215,13 @@ class Reconciler:
     def _log_failure(self, error: Exception) -> None:
         if isinstance(error, CouchError):
             self.stats.outages += 1
-            logger.warning("the reconciler of %s waits: %s", self._store.database.name, error)
+            logger.warning("the reconciler of %s waits for CouchDB: %s", self._store.database.name, error)
         else:
             self.stats.failed += 1
             logger.error("the reconciler of %s failed", self._store.database.name, exc_info=error)
 
     async def _lead(self, state: dict[str, Any]) -> None:
-        """Work as long as the lease is held."""
+        """Work for as long as the lease is held."""
         self.stats.leading = True
         self.stats.since = state.get("since")
         tasks = [asyncio.create_task(self._keep()), asyncio.create_task(self._work())]
@@ -252,7 +252,7 @@ class Reconciler:
                 pause = self.lease.seconds / 10  # there is time for a few tries
 
     def _state(self) -> dict[str, Any]:
-        """What the next one goes on from."""
+        """What the next holder of the lease continues from."""
         return {} if self.stats.since is None else {"since": self.stats.since}
 
     # ------------------------------------------------------------ the work
@@ -260,13 +260,13 @@ class Reconciler:
     async def _work(self) -> None:
         begun = self.stats.since is not None
         if not begun:
-            # What comes from now on is in the feed, what was before in the view.
+            # Changes from now on come through the feed; the view has those from before.
             self.stats.since = (await self._store.database.info())["update_seq"]
         scanned = None
         while True:
             if scanned is None or time.monotonic() - scanned >= self._rescan:
                 if not await self._scan() and not begun:
-                    self.stats.since = 0  # the feed has everything, too
+                    self.stats.since = 0  # the feed has all documents as well
                 scanned, begun = time.monotonic(), True
             await self._follow()
             await self._look_at_noticed()
@@ -276,17 +276,17 @@ class Reconciler:
             self._woken.clear()
 
     async def _scan(self) -> bool:
-        """Look at every document in conflict; False where nobody installed the view of them."""
+        """Look at every document in conflict; False if the view of conflicts is not installed."""
         try:
             async for page in conflicts_in_view(self._store.database, page_size=self._page_size):
                 await self._merge(page.conflicts)
         except NotFound:
-            logger.warning("%s has no view of conflicts; install() puts it in", self._store.database.name)
+            logger.warning("the database %s has no view of conflicts; install() creates it", self._store.database.name)
             return False
         return True
 
     async def _follow(self) -> None:
-        """Look at what changed."""
+        """Look at the documents that changed."""
         database = self._store.database
         try:
             async for page in self._pages():
@@ -296,8 +296,8 @@ class Reconciler:
                 await self._merge(page.conflicts)
                 self.stats.since = page.since
         except BadRequest:
-            # The sequence is of another database, which this one took the place of.
-            logger.warning("the reconciler of %s begins anew: its place in the changes feed is gone", database.name)
+            # The sequence belongs to a database that this one has replaced.
+            logger.warning("the reconciler of %s starts again: its place in the changes feed is unknown", database.name)
             self.stats.since = 0
 
     def _pages(self) -> AsyncIterator[ConflictPage]:
@@ -318,10 +318,10 @@ class Reconciler:
         if isinstance(outcome, TornadoCouchError):
             self.stats.failed += 1
             self._noticed.add(conflict.id)
-            # Not the id, which can be made of a property.
+            # The id is not logged, since it can be made of a property.
             logger.warning("a %s stays in conflict for now: %s", conflict.type_name, outcome)
             return
         if outcome.problems and outcome.id not in self.stats.kept:
             pointers = sorted({each["pointer"] or "the document" for each in outcome.problems})
-            logger.warning("a %s stays in conflict; its rules cannot decide on %s", conflict.type_name, pointers)
+            logger.warning("a %s stays in conflict: its rules cannot decide about %s", conflict.type_name, pointers)
         self.stats.add(outcome)

@@ -20,6 +20,7 @@ from .protection.properties import Protection
 from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification
 from .query import Query
 from .reading.cache import CachedAccess, ReadCache
+from .reading.planner import carrying_plan
 from .reading.reader import Page, Reader
 from .reading.scan import Position
 from .writing.deletion import Eraser
@@ -238,6 +239,22 @@ class Store:
         parents = await self._guard.tombstones([document["_id"]])
         _, revision = await self._models.put(document, parents.get(document["_id"]), new=True)
         return revision
+
+    def plan(self, cls: type[Model], query: Query) -> Query:
+        """Choose the index that serves a query, without reading anything.
+
+        Args:
+            cls: the class of the models.
+            query: selects and orders the models.
+
+        Returns:
+            The same query, for `find`, which then does not have to plan it again. A copy with other values, such as
+            `restricted` makes, is planned anew.
+
+        Raises:
+            NoIndex: the model has no index for the query. This is a ValueError.
+        """
+        return carrying_plan(self._conversion, cls, query)
 
     async def find(
         self,

@@ -1,4 +1,4 @@
-"""Stored documents of older versions, as they are to be written in their model's own: one step of a migration."""
+"""One step of a migration: a stored document of an older version, converted to its model's current version."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Document = dict[str, Any]
 
 
 async def rewritten(store: Store, cls: type[Model], leaves: Sequence[Leaf]) -> Document:
-    """The winning document of some leaves as it is to be written now: verified, upgraded, protected and signed.
+    """Convert the winning document to the form that is written today: verified, upgraded, protected and signed.
 
-    Time stamps stay: what a client sees does not change.
+    Time stamps stay as they are: what a client sees does not change.
 
     Args:
-        store: where it is from, for its keys.
+        store: the store that the document is from, for its keys.
         cls: the model.
-        leaves: of one document, which is not deleted.
+        leaves: the leaves of one document, which must not be deleted.
 
     Raises:
-        InvalidSignature: it is not what a holder of the keys wrote.
+        InvalidSignature: the document was not written by a holder of the keys.
         InvalidDocument: an upgrade fails, or its result does not fit the model.
-        DecryptionFailed: a property does not decrypt.
+        DecryptionFailed: a property cannot be decrypted.
     """
     found = store._guard.judged(leaves)
     if isinstance(found, InvalidSignature):

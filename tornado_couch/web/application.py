@@ -22,7 +22,6 @@ from tornado.web import RequestHandler
 
 from ..couch import Observer, Observers
 from .access import Policy
-from .handler import AdmissionMixin
 from .http import ServerTiming, TimingObserver
 from .problems import NotFoundHandler
 from .resources import Resource
@@ -55,7 +54,7 @@ class Application(tornado.web.Application):
                 _check_policy(mounted, settings)
                 for observer in observers:
                     mounted.store.database.server.observe(observer)
-            elif isinstance(rule, URLSpec) and issubclass(rule.handler_class, AdmissionMixin):
+            elif isinstance(rule, URLSpec) and hasattr(rule.handler_class, "admission"):
                 _check_said(rule, options.get("policy") or settings.get("policy"), settings)
         self._watch: RequestWatch | None = None
         super().__init__(handlers, *arguments, **settings)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..models import Model
-from .access import Policy, caller_identity
-from .handler import AdmissionMixin
+from .access import Policy
+from .admission import Admission
 from .http import MalformedEntityTag, Preconditions, accepts, choose_coding, compressed
-from .problems import Problem
+from .problems import Problem, ProblemHandler
 
 if TYPE_CHECKING:
     from .openapi.operation import ApiOperation
@@ -45,15 +45,32 @@ class Page:
         return self._coded[coding]
 
 
-class PageHandler(AdmissionMixin):
-    """GET and HEAD of a page, with policy, entity tag, 304 and content coding."""
+@dataclass(frozen=True)
+class _PageOptions:
+    """The options that a page's route can have of its own."""
+
+    policy: Policy | None
+
+
+class PageHandler(ProblemHandler):
+    """GET and HEAD of a page, with policy, entity tag, 304 and content coding.
+
+    Attributes:
+        admission: finds out who sends the request.
+    """
+
+    admission: Admission = None  # type: ignore[assignment]  # only until `initialize`
 
     def initialize(self, policy: Policy | None = None, **_: Any) -> None:
         """Store the route's options."""
-        self._policy = policy
-        self._kept_headers = {}
+        self.admission = Admission(self, _PageOptions(policy))
         self._tag: str | None = None
-        self.set_default_headers()
+        self.admission.set_headers()
+
+    def set_default_headers(self) -> None:
+        """Set what every answer has, errors included."""
+        if self.admission is not None:  # Tornado asks before there is a route; `initialize` asks again
+            self.admission.set_headers()
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
@@ -64,11 +81,6 @@ class PageHandler(AdmissionMixin):
         operation.problem("malformed-entity-tag", "revision-mismatch")
         operation.fails(406)
         operation.fails(500)
-
-    def option(self, name: str) -> Any:
-        """Return the route's option; without one, the application's setting."""
-        own = getattr(self, "_policy", None) if name == "policy" else None
-        return super().option(name) if own is None else own
 
     def compute_etag(self) -> str | None:
         """Return the entity tag of the answer."""
@@ -110,9 +122,8 @@ class PageHandler(AdmissionMixin):
 
     async def admit(self) -> None:
         """Let the request through, or raise the 401, 429 or 403 that answers it."""
-        principal = await self._authenticated()
-        self._count(caller_identity(principal, self.request.remote_ip))
-        await self.policy.authorize(principal, "retrieve", Model, None)
+        principal = await self.admission.admitted()
+        await self.admission.policy.authorize(principal, "retrieve", Model, None)
 
     def _unchanged(self, page: Page) -> bool:
         """Whether the client already has this page.

@@ -16,7 +16,7 @@ _FAULT: dict[str, Any] = {
     "required": ["pointer", "keyword", "detail"],
     "properties": {
         "pointer": {**_TEXT, "description": "The place in the body, as a JSON Pointer (RFC 6901)."},
-        "keyword": {**_TEXT, "description": "What it violates: a keyword of JSON dict[str, Any], or the like."},
+        "keyword": {**_TEXT, "description": "What it violates: a keyword of JSON Schema, or a word like one."},
         "detail": {**_TEXT, "description": "A sentence that says what would be valid."},
     },
 }
@@ -108,7 +108,10 @@ KINDS: dict[str, Kind] = {
     "validation": Kind(
         422,
         "The values do not satisfy the schema; see `errors`.",
-        {"errors": {"type": "array", "items": _FAULT}},
+        {
+            "errors": {"type": "array", "items": _FAULT, "maxItems": 100},
+            "more_errors": {"type": "integer", "description": "How many errors there are beyond those listed."},
+        },
         ("errors",),
     ),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from tornado.web import HTTPError, RequestHandler
@@ -14,18 +13,27 @@ from .problem_kinds import KINDS, title
 if TYPE_CHECKING:
     from .openapi.operation import ApiOperation
 
-__all__ = ["NotFoundHandler", "Problem", "ProblemHandler"]
+__all__ = [
+    "NotFoundHandler",
+    "Problem",
+    "ProblemHandler",
+    "implemented_methods",
+    "log_problem",
+    "problem_of",
+    "send_problem",
+    "write_problem",
+]
 
 logger = logging.getLogger("tornado_couch.web")
 
 _RETRY_AFTER = "1"  # seconds
 
-# What is said where nobody said more: of Tornado's own errors, say, whose messages can hold anything.
+# The details of problems that come without one, such as Tornado's own errors, whose messages can hold anything.
 _DETAILS = {
     400: "The request is malformed.",
-    405: "There is no such method at this address; see `Allow`.",
+    405: "This address does not support the method; see `Allow`.",
     412: "The document has another revision; GET it again.",
-    500: "The service failed. Whoever runs it can find out why.",
+    500: "The service failed. Its log says why.",
 }
 
 
@@ -34,7 +42,7 @@ class Problem(HTTPError):
 
     Args:
         status: the HTTP status.
-        kind: the last part of the problem's `type`; empty for "about:blank", where the status says it all.
+        kind: the last part of the problem's `type`; empty for "about:blank", where the status is enough.
         detail: a sentence for the client; it must hold no secret.
         headers: header fields of the answer.
         members: further members of the problem.
@@ -105,6 +113,7 @@ _STATUSES_OF_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.TooLarge, 413, "The document is larger than the database accepts."),
 )
 
+_MOST_ERRORS = 100  # that one answer lists
 _FOR_OPERATORS = (errors.CouchError, errors.InvalidDocument, errors.RetriesExhausted, errors.SecurityError)
 
 
@@ -129,73 +138,76 @@ def _with_members(problem: Problem, error: BaseException) -> Problem:
         problem.headers["Retry-After"] = _RETRY_AFTER
     listed = isinstance(error, errors.ValidationFailed | errors.Unmergeable)
     if listed or (isinstance(error, errors.InvalidDocument) and error.problems):
-        problem.members["errors"] = error.problems  # type: ignore[attr-defined]
+        problems = error.problems  # type: ignore[attr-defined]
+        problem.members["errors"] = problems[:_MOST_ERRORS]
+        if isinstance(error, errors.ValidationFailed) and len(problems) > _MOST_ERRORS:
+            problem.members["more_errors"] = len(problems) - _MOST_ERRORS
     if isinstance(error, errors.RevisionMismatch) and error.current:
         problem.headers["ETag"] = f'"{error.current}"'
     return problem
 
 
+def send_problem(handler: RequestHandler, status_code: int = 500, **kwargs: Any) -> None:
+    """Send the problem that an exception stands for: the `send_error` of a handler."""
+    error = (kwargs.get("exc_info") or (None, None))[1]
+    problem = problem_of(status_code, error)
+    if isinstance(error, errors.Forbidden) and handler.request.method in ("GET", "HEAD"):
+        # No change was refused: the service's own account may not read.
+        problem = problem_of(503, errors.Unauthorized(error.status, error.error, error.reason))
+    RequestHandler.send_error(handler, problem.status_code, problem=problem, **kwargs)
+
+
+def write_problem(handler: Any, status_code: int, **kwargs: Any) -> None:
+    """Write the problem details, never a stack trace: the `write_error` of a handler."""
+    problem: Problem = kwargs.get("problem") or Problem(status_code)
+    for name, value in problem.headers.items():
+        handler.set_header(name, value)
+    if status_code == 405:
+        handler.set_header("Allow", ", ".join(handler.allowed_methods()))  # RFC 9110 §15.5.6
+    handler.set_header("Content-Type", "application/problem+json")
+    handler.set_header("Cache-Control", "no-store")
+    handler.finish(_json.dumps(problem.body(handler.request.path)))
+
+
+def log_problem(handler: RequestHandler, typ: Any, value: BaseException | None, tb: Any) -> None:
+    """Log what the operator must see, but no client's error: the `log_exception` of a handler."""
+    if not isinstance(value, errors.TornadoCouchError):
+        RequestHandler.log_exception(handler, typ, value, tb)
+    elif isinstance(value, _FOR_OPERATORS):
+        logger.error("%s: %s", type(value).__name__, value)
+
+
+def implemented_methods(cls: type[RequestHandler]) -> list[str]:
+    """Return the HTTP methods that a handler class implements."""
+    inherited = RequestHandler._unimplemented_method
+    return [name for name in cls.SUPPORTED_METHODS if getattr(cls, name.lower(), inherited) is not inherited]
+
+
 class ProblemHandler(RequestHandler):
-    """The base of handlers whose every error is `application/problem+json`.
+    """The base of a service's own handlers whose every error is `application/problem+json`.
 
-    A service's own handlers can derive from it; `Application` gives the router's 404 the same form.
+    `Application` gives the router's 404 the same form, and a resource's handlers have it without this class.
     """
-
-    _fields: dict[str, str] | None = None
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
-        """Say for the API document what a method takes and answers; `operation.action` and `.method` say which.
-
-        The actions of the package's own mixins are described already. A handler that adds to one, or has another,
-        overrides this, and calls `super().describe(operation)` first.
-        """
-
-    @property
-    def fields(self) -> Mapping[str, str]:
-        """The fields of the request's header, by their names as RFC 9110 writes them.
-
-        A plain dict, since many of those asked for are not there, which Tornado's headers take long to say.
-        """
-        fields = self._fields
-        if fields is None:
-            fields = self._fields = {}
-            for name, value in self.request.headers.get_all():
-                fields[name] = f"{fields[name]},{value}" if name in fields else value
-        return fields
+        """Say for the API document what a method takes and answers; `operation.action` and `.method` say which."""
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """Answer with the problem that the exception stands for."""
-        error = (kwargs.get("exc_info") or (None, None))[1]
-        problem = problem_of(status_code, error)
-        if isinstance(error, errors.Forbidden) and self.request.method in ("GET", "HEAD"):
-            # No change was refused: the service's own account may not read.
-            problem = problem_of(503, errors.Unauthorized(error.status, error.error, error.reason))
-        super().send_error(problem.status_code, problem=problem, **kwargs)
+        send_problem(self, status_code, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write the problem details; no stack trace, whatever the application's settings."""
-        problem: Problem = kwargs.get("problem") or Problem(status_code)
-        for name, value in problem.headers.items():
-            self.set_header(name, value)
-        if status_code == 405:
-            self.set_header("Allow", ", ".join(self.allowed_methods()))  # RFC 9110 §15.5.6
-        self.set_header("Content-Type", "application/problem+json")
-        self.set_header("Cache-Control", "no-store")
-        self.finish(_json.dumps(problem.body(self.request.path)))
+        write_problem(self, status_code, **kwargs)
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         """Log what the operator must see; a client's error is not an event of ours."""
-        if not isinstance(value, errors.TornadoCouchError):
-            super().log_exception(typ, value, tb)
-        elif isinstance(value, _FOR_OPERATORS):
-            logger.error("%s: %s", type(value).__name__, value)
+        log_problem(self, typ, value, tb)
 
     def allowed_methods(self) -> list[str]:
-        """The methods that this handler implements."""
-        inherited = RequestHandler._unimplemented_method
-        cls = type(self)
-        return [name for name in self.SUPPORTED_METHODS if getattr(cls, name.lower(), inherited) is not inherited]
+        """Return the methods that this handler implements."""
+        return implemented_methods(type(self))
 
 
 class NotFoundHandler(ProblemHandler):

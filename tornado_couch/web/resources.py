@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import quote
@@ -81,6 +82,17 @@ class Resource(Generic[M]):
     def info(self) -> ModelInfo:
         """The metadata that the model's class statement declares."""
         return model_info(self.model)
+
+    def secret(self, settings: Mapping[str, Any]) -> bytes:
+        """Return the secret that authenticates cursors and hides idempotency keys; empty if none is set.
+
+        Args:
+            settings: the application's, with `cookie_secret`.
+        """
+        secret = self.cursor_key or settings.get("cookie_secret") or b""
+        if isinstance(secret, dict):  # Tornado's form for key rotation: version -> secret
+            secret = secret[settings.get("key_version", max(secret))]
+        return secret.encode() if isinstance(secret, str) else bytes(secret)
 
     def href(self, key: Any) -> str:
         """Return the path of the document with this key."""

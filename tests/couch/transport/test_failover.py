@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.clocks import Clock
 from tests.faults import FaultServer, answer, hang_up
 from tornado_couch import BasicAuth, Couch
 from tornado_couch.couch import FailoverTransport, FakeTransport, Reply, Request
@@ -15,16 +16,6 @@ from tornado_couch.errors import InvalidReply, PoolTimeout, ReadTimeout, Unavail
 WELCOME = {"couchdb": "Welcome"}
 READ = Request("GET", "/", "/", safe=True)
 WRITE = Request("PUT", "/db/1f", "/{db}/{id}")
-
-
-class Clock:
-    """A monotonic clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def node(behaviour: Callable[[], Reply | Exception]) -> FakeTransport:

@@ -35,7 +35,8 @@ def found_in(pattern: str, texts: list[str], *, ascii_only: bool = False) -> lis
 ALPHABET = "ab0_- \n\r\u2028é٣😀🍎\ufffd"  # with an Arabic digit, a line separator, and what needs two units
 TEXTS = st.lists(st.text(ALPHABET, max_size=6), min_size=1, max_size=8)
 
-literals = st.sampled_from([*ALPHABET.replace("-", ""), *map(re.escape, "-.$^|()[]{}*+?\\/"), "\\u0061", "\\U0001F600"])
+escapes = ["\\u0061", "\\U0001F600", "\\x61", "\\060", "\\n"]
+literals = st.sampled_from([*ALPHABET.replace("-", ""), *map(re.escape, "-.$^|()[]{}*+?\\/"), *escapes])
 classes = st.sampled_from(["\\d", "\\w", "\\s", "\\D", "\\W", "\\S"])
 members = st.one_of(
     st.sampled_from(["a", "0", "é", "😀", "\\n", "\\]", "\\-", "\\\\", "a-b", "0-٣", "é-🍎", "🍎-😀", "a-😀"]), classes
@@ -68,6 +69,7 @@ patterns = st.recursive(pieces, _grown, max_leaves=6).filter(lambda text: text.c
 @example("(?!.)(?!$)", ["😀"])
 @example("[^a]", ["😀"])
 @example("^.{1,2}$", ["😀🍎", "\u2028\r"])
+@example("a(?#note)b|(?!)", ["ab", "a"])
 @settings(max_examples=200, deadline=None)
 def test_javascript_finds_what_python_finds(pattern: str, texts: list[str]) -> None:
     """For generated patterns and texts, those beyond U+FFFF and of several lines included."""
@@ -97,8 +99,10 @@ def test_classes_are_those_of_python() -> None:
         "(?P<x>a)(?P=x)",
         "\\bword",
         "\\x0",
-        "\\07",
-        "(?#note)a",
+        "(?>a)b",
+        "a++",
+        "(a)?(?(1)b|c)",
+        "(?x) a",
         "\\ud800",
     ],
 )

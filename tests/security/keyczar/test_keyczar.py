@@ -236,12 +236,12 @@ def test_timeout_signatures_are_java_s(sets: Sets) -> None:
 
 def test_an_encrypted_key_set_needs_the_one_it_is_encrypted_with(sets: Sets, tmp_path: Path) -> None:
     """Without, with another one, and with one though it is in clear: each is one error."""
-    with pytest.raises(KeySetError, match="is encrypted: give the one"):
+    with pytest.raises(KeySetError, match="is encrypted: give the set"):
         keyczar.Signer.Read(sets.path("hmac-encrypted"))
     keyczart.create(tmp_path / "other", "other", DECRYPT_AND_ENCRYPT)
     keyczart.add_key(tmp_path / "other", PRIMARY)
     for name, crypter in [("hmac-encrypted", keyczar.Crypter.Read(tmp_path / "other")), ("hmac", sets.crypter("aes"))]:
-        with pytest.raises(KeySetError, match="not encrypted with the key set given"):
+        with pytest.raises(KeySetError, match="not encrypted with the given key set"):
             keyczar.Signer.Read(sets.path(name), crypter=crypter)
 
 

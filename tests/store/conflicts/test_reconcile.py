@@ -523,15 +523,27 @@ async def test_a_forged_tombstone_cannot_pass_off_a_leaf_as_merged(database: Dat
     assert (await store.get(Item, "a")).stock == 5 + ord("b") + ord("c")
 
 
-async def test_the_record_of_merges_does_not_grow_without_end(store: Store) -> None:
-    """Old leaves are forgotten."""
+async def test_what_tombstones_tell_is_not_recorded_again(store: Store) -> None:
+    """The record of merges names the leaves of the last one, however many there were before."""
     await conflicting(store, {"stock": 1}, base={"stock": 0})
-    for round_ in range(70):
+    for _ in range(5):
         (leaf,) = await leaves(store)
-        path = ["f" * 31 + "01"[round_ % 2], *leaf["_revisions"]["ids"][1:]]
-        start = leaf["_revisions"]["start"]
-        other = {**leaf, "_rev": f"{start}-{path[0]}", "_revisions": {"start": start, "ids": path}}
-        await store.database.bulk_docs([other], new_edits=False)
-        assert (await reconcile(store)).problems == []
+        for digest, stock in (("b", 1), ("c", 2)):
+            ids = [digest * 32, *leaf["_revisions"]["ids"]]
+            start = len(ids)
+            change = {"_rev": f"{start}-{ids[0]}", "_revisions": {"start": start, "ids": ids}, "stock": stock}
+            assert not await store.database.bulk_docs([{**leaf, **change}], new_edits=False)
+        result = await reconcile(store)
+        assert (result.merged, result.problems) == (1, [])
     (leaf,) = await leaves(store)
-    assert len(leaf[MERGE_PROPERTY]["earlier"]) <= 64
+    assert (len(leaf[MERGE_PROPERTY]["parents"]), leaf[MERGE_PROPERTY]["earlier"]) == (2, [])
+
+
+async def test_the_record_of_merges_does_not_grow_without_end(store: Store) -> None:
+    """Of the leaves that no tombstone tells of, the oldest are forgotten."""
+    earlier = [f"{generation}-{'a' * 32}" for generation in range(150, 0, -1)]
+    record = {"parents": [f"160-{'a' * 32}"], "earlier": earlier, "by": "rules"}
+    await conflicting(store, {"stock": 1}, {"stock": 2, MERGE_PROPERTY: record}, base={"stock": 0})
+    assert (await reconcile(store)).problems == []
+    (leaf,) = await leaves(store)
+    assert leaf[MERGE_PROPERTY]["earlier"] == [*record["parents"], *earlier][:100]

@@ -120,7 +120,8 @@ async def test_behind_a_spoiling_proxy_history_has_no_gap_and_no_double(
 ) -> None:
     """Of six writers: each acknowledged change is a version, once, upon the one before; none is there unclaimed."""
     await store.create(VersionedTree(name="a"))
-    proxy.faults.append(Fault(Weather(random.Random(7)), times=None))
+    weather = Fault(Weather(random.Random(7)), times=None)
+    proxy.faults.append(weather)
     done: list[int] = []
     unknown: list[int] = []
 
@@ -147,6 +148,9 @@ async def test_behind_a_spoiling_proxy_history_has_no_gap_and_no_double(
 
     await asyncio.gather(*(writer(place) for place in range(1, 7)))
     proxy.faults.clear()
+    assert weather.hits > 30
+    assert len(done) + len(unknown) == 30
+    assert len(done) > len(unknown)
     assert await numbers(database) == list(range(1, len(await numbers(database)) + 1))
     held = [row.doc for row in (await database.all_docs(include_docs=True, startkey="tree:")).rows if row.doc]
     written = Counter(each["picked"] for each in held[1:])

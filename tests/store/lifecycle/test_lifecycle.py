@@ -15,7 +15,7 @@ from tornado_couch.store import Creation, Deletion, Update
 from tornado_couch.store.lifecycle import Lifecycles, Plain, SoftDeleting, Versioned
 
 
-class Fruit(Model, type="fruit_v1.0", key="name", unique=True):
+class NamedFruit(Model, type="fruit_v1.0", key="name", unique=True):
     name: str
     color: Annotated[str, Indexed()] = "red"
     created_on: CreatedOn
@@ -36,18 +36,18 @@ class Nut(Model, type="nut_v1.0", key="name", history=True):
     updated_on: UpdatedOn
 
 
-Kind: TypeAlias = type[Fruit] | type[Berry] | type[Nut]
-Made: TypeAlias = Fruit | Berry | Nut
+Kind: TypeAlias = type[NamedFruit] | type[Berry] | type[Nut]
+Made: TypeAlias = NamedFruit | Berry | Nut
 
-each_kind = pytest.mark.parametrize("cls", [Fruit, Berry, Nut])
+each_kind = pytest.mark.parametrize("cls", [NamedFruit, Berry, Nut])
 kept_when_deleted = pytest.mark.parametrize("cls", [Berry, Nut])
-without_versions = pytest.mark.parametrize("cls", [Fruit, Berry])
+without_versions = pytest.mark.parametrize("cls", [NamedFruit, Berry])
 
 
 @pytest.fixture(params=[False, True], ids=["uncached", "cached"])
 async def store(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Store]:
     """A store with the views of all three kinds."""
-    await install(database.server, database.name, [Fruit, Berry, Nut])  # type: ignore[arg-type]
+    await install(database.server, database.name, [NamedFruit, Berry, Nut])  # type: ignore[arg-type]
     store = Store(database, retry=Retry(base=0.001), cache=request.param)
     yield store
     await store.close()
@@ -80,7 +80,7 @@ def green(model: Made) -> None:
 class TestChoice:
     """Which lifecycle a model has."""
 
-    @pytest.mark.parametrize(("cls", "lifecycle"), [(Fruit, Plain), (Berry, SoftDeleting), (Nut, Versioned)])
+    @pytest.mark.parametrize(("cls", "lifecycle"), [(NamedFruit, Plain), (Berry, SoftDeleting), (Nut, Versioned)])
     async def test_the_declaration_of_a_model_decides(self, store: Store, cls: Kind, lifecycle: type) -> None:
         """`soft_delete=True` and `history=True` each have one of their own."""
         assert type(store._lifecycles.of(cls)) is lifecycle
@@ -242,15 +242,15 @@ class TestPlain:
 
     async def test_what_is_deleted_is_gone(self, store: Store) -> None:
         """It can neither be read nor restored, and no list has it."""
-        await gone(store, Fruit)
+        await gone(store, NamedFruit)
         assert await documents(store) == 0
         for deleted in (True, None):
             with pytest.raises(DocumentNotFound):
-                await store.get(Fruit, "a", deleted=deleted)
+                await store.get(NamedFruit, "a", deleted=deleted)
         with pytest.raises(DocumentNotFound):
-            await store.restore(Fruit, "a")
+            await store.restore(NamedFruit, "a")
         with pytest.raises(NoIndex):
-            await store.find(Fruit, Query(deleted=True))
+            await store.find(NamedFruit, Query(deleted=True))
 
 
 @kept_when_deleted

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
+import pickle
 import time
 from typing import Annotated, Any
 
@@ -147,6 +149,32 @@ async def test_what_did_not_change_is_stored_as_it_was(store: Store) -> None:
     await store.update(Guest, created.guest_id, lambda guest: setattr(guest, "email", "c@d"))
     last = await store.database.get(created.guest_id)
     assert {name for name in same if last[name] != before[name]} == {"email", "email_blind_index"}
+
+
+async def test_a_value_that_was_changed_in_place_is_written(store: Store) -> None:
+    """What was decrypted when the document was read is not the very object that the model has."""
+    created = await store.create(Guest(other={"a": [1]}))
+    await store.update(Guest, created.guest_id, lambda guest: guest.other["a"].append(2))
+    found = await store.get(Guest, created.guest_id)
+    assert found.other == {"a": [1, 2]}
+    found.other["b"] = 3
+    assert (await store.get(Guest, (await store.replace(found)).guest_id)).other == {"a": [1, 2], "b": 3}
+
+
+async def test_what_was_decrypted_holds_for_that_ciphertext_alone(store: Store) -> None:
+    """A stored document that was altered since is judged by what it is now; a copy of it equals a plain dict."""
+    created = await store.create(Guest(email="a@b", other=1))
+    found = await store.get(Guest, created.guest_id)
+    original = dict(found._stored)
+    assert found._stored == original
+    assert type(copy.deepcopy(found)._stored) is dict
+    assert pickle.loads(pickle.dumps(found._stored)) == original
+    found._stored["other"] = found._stored["email"]
+    written = await store.replace(found)
+    assert written._stored["email"] == original["email"]
+    assert written._stored["other"] not in (original["email"], original["other"])
+    again = await store.get(Guest, created.guest_id)
+    assert (again.email, again.other) == ("a@b", 1)
 
 
 async def test_a_value_of_another_json_type_is_a_change(store: Store) -> None:
@@ -326,9 +354,9 @@ async def test_a_copy_of_a_model_is_encrypted_for_its_own_place(ring: KeyRing) -
     one = Safe(value=1)
     one._id = "one"
     document = await conversion.to_store(one, new=True)
-    copy = await conversion.from_store(Safe, document)
-    copy._id = "two"
-    moved = await conversion.to_store(copy, new=True)
+    other = await conversion.from_store(Safe, document)
+    other._id = "two"
+    moved = await conversion.to_store(other, new=True)
     assert (await conversion.from_store(Safe, moved)).value == 1
     assert from_document(Safe, document).value != 1
 

@@ -189,7 +189,7 @@ async def test_the_cache_keeps_to_its_limit(proxy: FaultProxy, couch: Couch, dat
     assert keys[0] in cache._entries
     assert keys[1] not in cache._entries
     assert large.fruit_id not in cache._entries
-    assert cache._bytes == sum(len(each.text) for each in cache._entries.values()) <= 4000
+    assert cache._entries.currsize == sum(len(each.text) for each in cache._entries.values()) <= 4000
     await store.close()
 
 
@@ -217,5 +217,5 @@ async def test_old_entries_are_read_again_and_an_idle_cache_ends(couch: Couch, d
 @pytest.mark.parametrize("name", ["content_bytes", "staleness", "age", "idle"])
 def test_a_limit_that_keeps_nothing_is_refused(name: str) -> None:
     """It would be a slow way to have no cache."""
-    with pytest.raises(ValueError, match="more than 0"):
+    with pytest.raises(ValueError, match="greater than 0"):
         ReadCache(**{name: 0})

@@ -60,6 +60,18 @@ async def add(store: Store, **values: Any) -> QueriedItem:
     return await store.create(QueriedItem(**{"color": "a", "size": 1, **values}))
 
 
+async def test_a_planned_query_is_planned_anew_for_another_model(store: Store) -> None:
+    """What `Store.plan` returns finds the same as before, and the plan holds for that model alone."""
+    await add(store, name="one")
+    query = store.plan(QueriedItem, Query({"color": ["a"]}))
+    assert query == Query({"color": ["a"]})
+    assert [each.name for each in (await store.find(QueriedItem, query)).items] == ["one"]
+    assert [each.size for each in (await store.find(Other, query)).items] == [0, 1, 2, 3, 4]
+    assert (await store.find(QueriedItem, query.restricted("color", "b"))).items == []
+    with pytest.raises(NoIndex):
+        store.plan(QueriedItem, Query({"size": [1], "weight": [1.0]}))
+
+
 async def walk(store: Store, query: Query, limit: int) -> list[str]:
     """All names, page by page forward; then backward from the end, which must give the same pages' items."""
     pages, start = [], None
@@ -188,6 +200,7 @@ async def test_the_order_of_text_is_the_one_that_views_have(store: Store) -> Non
     )
     view = await store.database.view("item_by_color", "item_by_color", reduce=False)
     ordered = [row.key for row in view.rows]
+    assert sorted(ordered) == sorted(texts)
     collator = Collator(store.database, "item_by_color")
     for left, right in itertools.pairwise(ordered):
         assert await collator.compare([left], [right]) < 0, (left, right)

@@ -550,11 +550,14 @@ async def test_a_right_password_is_remembered_for_a_time_and_then_checked_again(
     assert isinstance(await outcome(accepted, basic("alice", "newer")), Problem)
 
 
-async def test_wrong_passwords_are_never_remembered_and_the_cache_can_be_off(people: Store) -> None:
+@pytest.mark.parametrize("off", [{"cache_seconds": 0}, {"cache_size": 0}], ids=str)
+async def test_wrong_passwords_are_never_remembered_and_the_cache_can_be_off(
+    people: Store, off: dict[str, Any]
+) -> None:
     """Each costs a check."""
     await create_account(people, "alice", "right", rounds=4)
     counting = Counting(people)
-    accepted = logins(counting, cache_seconds=0)
+    accepted = logins(counting, **off)
     for password in ("right", "right", "wrong", "wrong"):
         await outcome(accepted, basic("alice", password))
     assert counting.reads == 4

@@ -16,8 +16,6 @@ from tornado_couch import CreatedOn, Indexed, Key, Model, ReadOnly
 from tornado_couch.errors import DocumentNotFound
 from tornado_couch.web.access import policies
 from tornado_couch.web.access.policies import (
-    ACTIONS,
-    READS,
     AllOf,
     AllowAny,
     AnyOf,
@@ -28,6 +26,7 @@ from tornado_couch.web.access.policies import (
     Principal,
     Roles,
 )
+from tornado_couch.web.action import QUESTIONS, is_read
 from tornado_couch.web.problems import Problem, ProblemHandler, problem_of
 
 
@@ -71,13 +70,14 @@ async def verdict(policy: Policy, principal: Principal | None, action: str, docu
 
 async def verdicts(policy: Policy, principal: Principal | None, document: Model | None = None) -> dict[int, set[str]]:
     found: dict[int, set[str]] = {}
-    for action in ACTIONS:
+    for action in QUESTIONS:
         found.setdefault(await verdict(policy, principal, action, document), set()).add(action)
     return found
 
 
-WRITES = set(ACTIONS - READS)
-ALL = set(ACTIONS)
+READS = {each for each in QUESTIONS if is_read(each)}
+WRITES = set(QUESTIONS - READS)
+ALL = set(QUESTIONS)
 
 
 # ---------------------------------------------------------------- the shipped ones
@@ -95,7 +95,7 @@ async def test_authenticated_asks_the_anonymous_for_credentials() -> None:
     """401 with the challenge for all, or for writing alone; whoever logged in may do everything."""
     strict, readable = Authenticated(Named()), Authenticated(Named(), read_anonymous=True)
     assert await verdicts(strict, None) == {401: ALL}
-    assert await verdicts(readable, None) == {200: set(READS), 401: WRITES}
+    assert await verdicts(readable, None) == {200: READS, 401: WRITES}
     assert await verdicts(strict, ALICE) == {200: ALL}
     with pytest.raises(Problem) as caught:
         await strict.authorize(None, "list", Diary)
@@ -124,8 +124,8 @@ async def test_read_only_refuses_every_write_as_405() -> None:
     """Nobody could do it, so credentials would not help; and the methods are not offered."""
     policy = policies.ReadOnly()
     for principal in (None, ADMIN):
-        assert await verdicts(policy, principal) == {200: set(READS), 403: {"deleted"}, 405: WRITES - {"deleted"}}
-    assert {action for action in ACTIONS if policy.offers(action)} == READS
+        assert await verdicts(policy, principal) == {200: READS, 403: {"deleted"}, 405: WRITES - {"deleted"}}
+    assert {action for action in QUESTIONS if policy.offers(action)} == READS
 
 
 def test_read_only_offers_no_read_that_the_policy_inside_does_not() -> None:
@@ -135,7 +135,7 @@ def test_read_only_offers_no_read_that_the_policy_inside_does_not() -> None:
         def offers(self, action: str) -> bool:
             return action != "list"
 
-    offered = {action for action in ACTIONS if policies.ReadOnly(NoLists()).offers(action)}
+    offered = {action for action in QUESTIONS if policies.ReadOnly(NoLists()).offers(action)}
     assert offered == READS - {"list"}
 
 
@@ -195,8 +195,8 @@ async def test_the_admin_role_sees_and_changes_everything() -> None:
 async def test_with_public_read_everybody_reads_and_the_owner_writes() -> None:
     """Writing to another's document is then 403, since it is known to exist."""
     policy = Owner("ownedBy", Named(), public_read=True)
-    assert await verdicts(policy, None, OF_ALICE) == {200: set(READS), 401: WRITES}
-    assert await verdicts(policy, BOB, OF_ALICE) == {200: set(READS), 403: WRITES}
+    assert await verdicts(policy, None, OF_ALICE) == {200: READS, 401: WRITES}
+    assert await verdicts(policy, BOB, OF_ALICE) == {200: READS, 403: WRITES}
     assert policy.restriction(None, Diary) is None
     assert not policy.restricts
 
@@ -325,10 +325,10 @@ async def test_or_lets_through_what_either_does() -> None:
     """Everybody reads, who has logged in writes: a refusal that credentials would help is 401."""
     policy = policies.ReadOnly() | Roles({"*": {"editor"}}, Named())
     policy.check(Diary)
-    assert await verdicts(policy, None) == {200: set(READS), 401: WRITES}
-    assert await verdicts(policy, ALICE) == {200: set(READS), 403: WRITES}
+    assert await verdicts(policy, None) == {200: READS, 401: WRITES}
+    assert await verdicts(policy, ALICE) == {200: READS, 403: WRITES}
     assert await verdicts(policy, Principal("carol", frozenset({"editor"}))) == {200: ALL}
-    assert {action for action in ACTIONS if policy.offers(action)} == ACTIONS
+    assert {action for action in QUESTIONS if policy.offers(action)} == QUESTIONS
 
 
 def test_policies_that_limit_lists_cannot_be_alternatives_nor_two_at_once() -> None:
@@ -366,7 +366,7 @@ principals = st.sampled_from([None, ALICE, BOB, ADMIN])
 documents = st.sampled_from([None, OF_ALICE])
 
 
-@given(simple, simple, principals, st.sampled_from(sorted(ACTIONS)), documents)
+@given(simple, simple, principals, st.sampled_from(sorted(QUESTIONS)), documents)
 async def test_combinations_follow_the_laws_of_and_and_or(
     one: Policy, other: Policy, principal: Principal | None, action: str, document: Model | None
 ) -> None:

@@ -53,7 +53,9 @@ async def test_items_in_a_stable_order_limit_keyset_cursor_in_link_and_in_next(
     assert sorted(orders[0]) == sorted([*NAMES, "one more"])
     for name in ("offset", "skip", "page"):
         assert (await ask("GET", f"{STANDS}?{name}=1")).status == 400
-    assert not [each.target for each in proxy.requests if "skip=" in each.target]
+    targets = [each.target for each in proxy.requests]
+    assert any("limit=" in each for each in targets)
+    assert not [each for each in targets if "skip=" in each]
 
 
 @pytest.mark.parametrize("query", ["?limit=2", "?limit=2&sort=size", "?limit=2&sort=-size"])
@@ -151,7 +153,7 @@ async def test_an_indexed_property_ranges_repeated_values_sort_fields_count(
     ):
         assert (await ask("GET", f"{FRUITS}?{query}count=true&limit=1")).json["total"] == total
     for query in ("", "?count=false"):
-        assert "total" not in (await ask("GET", FRUITS + query)).json
+        assert (await ask("GET", FRUITS + query)).json.keys() == {"items"}
 
 
 async def test_an_unknown_parameter_or_a_property_that_has_no_index_400(
@@ -172,7 +174,9 @@ async def test_an_unknown_parameter_or_a_property_that_has_no_index_400(
     assert (reply.status, reply.json["type"].rpartition(":")[2]) == (400, "no-index")
     assert proxy.requests[before:] == []
     await ask("GET", f"{FRUITS}?color=red&sort=-color&count=true")
-    assert not [each.target for each in proxy.requests if "_find" in each.target or "_all_docs" in each.target]
+    targets = [each.target for each in proxy.requests[before:]]
+    assert any("/_view/" in each for each in targets)
+    assert not [each for each in targets if "_find" in each or "_all_docs" in each]
 
 
 async def test_zero_matches_200_with_an_empty_list(ask: StrictClient) -> None:

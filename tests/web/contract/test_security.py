@@ -62,6 +62,7 @@ async def test_authentication_and_authorization_run_before_anything_is_read(
     assert proxy.requests[before:] == []
     owned = await serve(private(store, Owner("owner", ByHeader()), require_if_match=True))
     created = await owned("POST", STANDS, {"name": "oslo"}, X_Name="ann")
+    assert proxy.requests[before:] != []  # the proxy sees what is read
     for method, place, arguments in REQUESTS:
         if place.endswith("/oslo") and arguments.get("If_Match") != "malformed":
             reply = await owned(method, place, **arguments, X_Name="bob")
@@ -137,6 +138,7 @@ async def test_no_header_id_or_property_of_the_request_reaches_couchdbs_url_unes
             assert reply.status in (201, 400)
             if reply.status == 201:
                 assert (await ask("DELETE", path(reply))).status == 204
+    assert len(proxy.requests) > start + len(NASTY)
     for each in proxy.requests[start:]:
         place, _, query = each.target.partition("?")
         segments = place.removeprefix("/").replace(database.name, "{db}", 1)

@@ -454,7 +454,7 @@ async def test_a_count_is_of_all_that_the_filters_leave(ask: Client) -> None:
         assert first["total"] == total, query
         if "next" in first:
             assert (await ask("GET", first["next"])).json["total"] == total
-        assert "total" not in (await ask("GET", f"/items?{query}&count=false")).json
+        assert (await ask("GET", f"/items?{query}&count=false")).json.keys() <= {"items", "next"}
 
 
 # ------------------------------------------------------------ limits of who may see what

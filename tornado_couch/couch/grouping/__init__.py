@@ -1,4 +1,4 @@
-"""Concurrent calls leave as one request: reads as `_bulk_get`, writes as `_bulk_docs`."""
+"""Joins concurrent calls into one request: reads into `_bulk_get`, writes into `_bulk_docs`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How single documents of a database are read and written: each with a request of its own, or in groups."""
+"""How single documents of a database are read and written: each with its own request, or in groups."""
 
 from __future__ import annotations
 
@@ -19,79 +19,79 @@ class Access(Protocol):
     """Reads and writes single documents of a database. Every call raises the errors of `Exchange.call`."""
 
     async def leaves(self, document_id: str, *, revs: bool = False, every: bool = False) -> list[Leaf]:
-        """A document's winning revision at least, or what says that there is none; see `GroupedReads.leaves`.
+        """Read at least a document's winning revision, or what says that there is none; see `GroupedReads.leaves`.
 
         Args:
             document_id: the document's `_id`.
-            revs: also give each leaf's `_revisions`.
-            every: all leaves are needed.
+            revs: also return the `_revisions` of each leaf.
+            every: whether all leaves are needed.
         """
         ...
 
     async def ids(self, design: str, view: str, key: Any) -> list[str]:
-        """The ids of the documents that a view has under this very key, in order; see `GroupedReads.ids`."""
+        """Look up the ids of the documents that a view lists under exactly this key; see `GroupedReads.ids`."""
         ...
 
     async def put(self, document: Mapping[str, Any], /) -> WriteResult:
-        """Writes a document; see `Database.put`."""
+        """Write a document; see `Database.put`."""
         ...
 
     async def bulk_docs(self, documents: Sequence[Mapping[str, Any]], /) -> BulkResults:
-        """Writes many documents; see `Database.bulk_docs`."""
+        """Write many documents; see `Database.bulk_docs`."""
         ...
 
     async def bulk_get(self, wanted: Sequence[str | tuple[str, str]], /, *, revs: bool = False) -> list[list[Leaf]]:
-        """Reads many documents; see `Database.bulk_get`."""
+        """Read many documents; see `Database.bulk_get`."""
         ...
 
 
 class _Many:
-    """What is done with many documents anyway."""
+    """The calls for many documents, which are one request anyway."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def bulk_docs(self, documents: Sequence[Mapping[str, Any]], /) -> BulkResults:
-        """Writes many documents; see `Database.bulk_docs`."""
+        """Write many documents; see `Database.bulk_docs`."""
         return await self._database.bulk_docs(documents)
 
     async def bulk_get(self, wanted: Sequence[str | tuple[str, str]], /, *, revs: bool = False) -> list[list[Leaf]]:
-        """Reads many documents; see `Database.bulk_get`."""
+        """Read many documents; see `Database.bulk_get`."""
         return await self._database.bulk_get(wanted, revs=revs)
 
 
 class Single(_Many):
-    """Each read and write is a request of its own.
+    """Makes a request of its own for each read and write.
 
     Args:
-        database: what to read and write.
+        database: the database to read and write.
     """
 
     async def put(self, document: Mapping[str, Any], /) -> WriteResult:
-        """Writes a document."""
+        """Write a document."""
         return await self._database.put(document)
 
     async def leaves(self, document_id: str, *, revs: bool = False, every: bool = False) -> list[Leaf]:
-        """The winning revision; of a deleted document, or if they are needed, all leaves."""
+        """Read the winning revision; or all leaves, if the document is deleted or `every` is set."""
         names.check_id(document_id)
         if every:
             return (await self._database.bulk_get([document_id], revs=revs))[0]
         return await read_alone(self._database, document_id, revs=revs)
 
     async def ids(self, design: str, view: str, key: Any) -> list[str]:
-        """The ids of the documents with this key."""
+        """Look up the ids of the documents with this key."""
         rows = (await self._database.view(design, view, key=key, reduce=False)).rows
-        # CouchDB takes some texts of different letters for equal; those were not asked for.
+        # CouchDB considers some different texts equal; rows with those keys were not requested.
         return list(dict.fromkeys(row.id for row in rows if row.id and key_text(row.key) == key_text(key)))
 
 
 class Grouped(_Many):
-    """Concurrent reads leave together, and so do concurrent lookups and writes.
+    """Joins concurrent reads into one request, and likewise concurrent lookups and writes.
 
     Args:
-        database: what to read and write.
-        limits: how large groups become.
-        on_conflict: is told of documents in conflict that are read.
+        database: the database to read and write.
+        limits: how large groups may become.
+        on_conflict: receives documents in conflict that are read.
     """
 
     def __init__(
@@ -109,12 +109,12 @@ class Grouped(_Many):
 def access(
     database: Database, grouping: bool | GroupLimits = True, on_conflict: ConflictNoticed | None = None
 ) -> Single | Grouped:
-    """The way to a database's single documents.
+    """Choose how to read and write a database's single documents.
 
     Args:
-        database: what to read and write.
-        grouping: False for a request each; True for groups; or how large they become.
-        on_conflict: is told of documents in conflict that are read in groups.
+        database: the database to read and write.
+        grouping: False to make a request for each; True for groups; or how large these may become.
+        on_conflict: receives documents in conflict that are read in groups.
     """
     if grouping is False:
         return Single(database)

@@ -1,9 +1,9 @@
-"""Reads by id and lookups in views, those of concurrent callers joined: one `_bulk_get`, one query for many keys.
+"""Joins concurrent reads by id into one `_bulk_get`, and concurrent lookups in a view into one query.
 
-On a cluster nothing changes in what a read sees: `_bulk_get` reads each document with the read quorum `r` as a GET
-does, which is a majority of the copies by default, and differing answers are merged into one tree of revisions. As a
-write is acknowledged with 201 by a majority too, and no call joins a request that has left, a read that starts after
-that sees it. CouchDB's page: https://docs.couchdb.org/en/stable/cluster/theory.html
+In a cluster a read sees the same as without grouping: `_bulk_get` reads each document with the read quorum `r` as GET
+does, by default a majority of the copies, and merges different answers into one tree of revisions. Since a write
+that got 201 was stored by a majority as well, and no call joins a request that has left, a read that starts after the
+write sees it. CouchDB's page: https://docs.couchdb.org/en/stable/cluster/theory.html
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 ConflictNoticed = Callable[[str, Sequence[Leaf]], None]
-"""Is told the id and the leaves of a document that was read and has several that are not deleted."""
+"""A function that receives the id and the leaves of a document that was read in conflict."""
 
-_FIRST_GUESS = 1024  # bytes of a document, before any was read
+_FIRST_GUESS = 1024  # bytes per document, used until a document has been read
 _LEARNING = 0.1
 
 
 class GroupedReads:
-    """Reads one document, or looks up one key, at a time; what is asked for meanwhile goes along.
+    """Reads one document, or looks up one key, at a time; concurrent calls share a request.
 
     Args:
-        database: what to read.
-        limits: how large groups become.
-        on_conflict: is told of documents in conflict; it must be quick.
+        database: the database to read.
+        limits: how large groups may become.
+        on_conflict: receives documents in conflict; it must be quick.
     """
 
     def __init__(self, database: Database, limits: GroupLimits, on_conflict: ConflictNoticed | None = None) -> None:
@@ -58,19 +58,19 @@ class GroupedReads:
         return Grouping(read, self._limits, seconds=self._database.seconds, sharing=True, duplicate=_duplicate)
 
     async def leaves(self, document_id: str, *, revs: bool = False, every: bool = False) -> list[Leaf]:
-        """A document's leaves; at least one, which can say that there is none.
+        """Read the leaves of a document; there is at least one, which may say that there is no document.
 
-        Those that conflict are always among them. Deleted ones are where the document itself is deleted, or where
-        all are needed.
+        Conflicting leaves are always included. Deleted ones are included if the document itself is deleted, or with
+        `every`.
 
         Args:
             document_id: the document's `_id`; not that of a design or local document.
-            revs: also give each one's `_revisions`.
-            every: all leaves are needed.
+            revs: also return the `_revisions` of each leaf.
+            every: whether all leaves are needed.
 
         Raises:
-            ValueError: the id can be no document's.
-            CouchError: those of `Database.bulk_get`.
+            ValueError: a document cannot have this id.
+            CouchError: as in `Database.bulk_get`.
         """
         names.check_id(document_id)
         grouping = self._documents.get((revs, every))
@@ -81,11 +81,11 @@ class GroupedReads:
         return await (told(observer, "read", asked) if observer else asked)
 
     async def ids(self, design: str, view: str, key: Any) -> list[str]:
-        """The ids of the documents that a view has under this very key, in order.
+        """Look up the ids of the documents that a view lists under exactly this key, in order.
 
         Raises:
-            ValueError: the key cannot be JSON.
-            CouchError: those of `Database.view`.
+            ValueError: the key cannot be encoded as JSON.
+            CouchError: as in `Database.view`.
         """
         grouping = self._lookups.get((design, view))
         if grouping is None:
@@ -104,7 +104,7 @@ class GroupedReads:
     # ------------------------------------------------------------ one group
 
     async def _read_alone(self, document_id: str, revs: bool) -> list[Leaf]:
-        """What has no company goes as a plain GET, which costs CouchDB less than a `_bulk_get` of one."""
+        """Read a lone document with a plain GET, which costs CouchDB less than a `_bulk_get` of one."""
         self._report("read", 1, len(document_id))
         found = await read_alone(self._database, document_id, revs=revs, conflicts=True)
         if self.on_conflict is not None:
@@ -130,11 +130,11 @@ class GroupedReads:
         wanted = [_json.loads(each) for each in keys]
         only: dict[str, Any] = {"key": wanted[0]} if len(wanted) == 1 else {"keys": wanted}
         result = await self._database.view(design, view, reduce=False, **only)
-        # Each id once: two keys that CouchDB takes for equal bring the rows of both of them twice.
+        # Each id once: for two keys that CouchDB considers equal, it sends the rows of both twice.
         ids: dict[bytes, dict[str, None]] = {each: {} for each in keys}
         for row in result.rows:
             if row.error is not None:
-                raise Unavailable(f"a view could not be read whole: {row.error}")
+                raise Unavailable(f"a view could not be read completely: {row.error}")
             if row.id is not None and (found := ids.get(key_text(row.key))) is not None:
                 found[row.id] = None
         return [list(found) for found in ids.values()]
@@ -147,17 +147,17 @@ class GroupedReads:
 async def read_alone(
     database: Database, document_id: str, *, revs: bool = False, conflicts: bool = False
 ) -> list[Leaf]:
-    """A document's winning revision, by a request of its own; its leaves where it is deleted.
+    """Read a document's winning revision with a request of its own, or all leaves if it is deleted.
 
     Args:
-        database: where it is.
-        document_id: its `_id`.
-        revs: also give `_revisions`.
-        conflicts: give all leaves of a document in conflict as well.
+        database: the database that contains the document.
+        document_id: the document's `_id`.
+        revs: also return `_revisions`.
+        conflicts: also return all leaves if the document is in conflict.
 
     Raises:
-        ValueError: the id can be no document's.
-        CouchError: those of `Database.get`, but where it says that there is no such document.
+        ValueError: a document cannot have this id.
+        CouchError: as in `Database.get`, except that a missing document is not an error.
     """
     if len(document_id) > names.LONG_TEXT:
         return (await database.bulk_get([document_id], revs=revs))[0]
@@ -171,16 +171,16 @@ async def read_alone(
     else:
         if "_conflicts" not in document:
             if document["_id"] != document_id:
-                raise InvalidReply("the document is not the one asked for")
+                raise InvalidReply("the answer is not the requested document")
             return [Leaf(document, expect(document.get("_rev"), str, "GET /{db}/{id}"))]
     return (await database.bulk_get([document_id], revs=revs))[0]
 
 
 async def apart(items: list[T], send: Callable[[list[T]], Awaitable[list[R | Exception]]]) -> list[R | Exception]:
-    """The results of a group, of smaller ones where CouchDB refuses all because of one item.
+    """Send a group, and send it again in smaller groups if CouchDB refuses all of it because of one item.
 
     Raises:
-        CouchError: what is about the whole group: an outage, a lost answer, wrong credentials, no database.
+        CouchError: it is about the whole group: an outage, a lost answer, wrong credentials, no database.
     """
     try:
         return await send(items)
@@ -198,7 +198,7 @@ async def apart(items: list[T], send: Callable[[list[T]], Awaitable[list[R | Exc
 
 
 def _judged(leaves: list[Leaf]) -> list[Leaf] | Exception:
-    """The leaves, unless CouchDB says of the document anything else than what is and is not there."""
+    """The leaves, or an error if CouchDB reports one other than that the document is missing or deleted."""
     for each in leaves:
         if each.document is None and each.error != "not_found":
             return failure(each.error, each.reason)
@@ -210,5 +210,5 @@ def _duplicate(leaves: list[Leaf]) -> list[Leaf]:
 
 
 def key_text(key: Any) -> bytes:
-    """A key as text; CouchDB takes 1 and 1.0 for equal."""
+    """A key as text; as in CouchDB, 1 and 1.0 give the same."""
     return _json.dumps(int(key) if isinstance(key, float) and key.is_integer() else key)

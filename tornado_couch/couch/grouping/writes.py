@@ -1,8 +1,8 @@
-"""Writes of single documents, those of concurrent callers joined into `_bulk_docs`.
+"""Joins concurrent writes of single documents into `_bulk_docs`.
 
-Each keeps its own outcome: CouchDB writes the documents of one request each by itself. What it refuses as a whole
-because of one document is sent again in parts, until that document is alone. What became of a group whose answer was
-lost is not known of any of its documents, so each caller is told just that.
+Each write keeps its own outcome: CouchDB writes each document of a request by itself. If CouchDB refuses a whole
+request because of one document, it is sent again in parts until that document is alone. If the answer to a group is
+lost, the outcome of each of its documents is unknown, and that is what each caller gets.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ __all__ = ["GroupedWrites"]
 
 
 class _Text(NamedTuple):
-    """A document on its way."""
+    """A document that is being written, as JSON."""
 
     id: str
     content: bytes
 
 
 class GroupedWrites:
-    """Writes one document at a time; what is written meanwhile goes along.
+    """Writes one document at a time; concurrent writes share a request.
 
     Args:
-        database: where to write.
-        limits: how large groups become.
+        database: the database to write to.
+        limits: how large groups may become.
     """
 
     def __init__(self, database: Database, limits: GroupLimits) -> None:
         self._database = database
-        # Two writes to one document never share a group: which of them came first would be CouchDB's choice.
+        # Two writes to one document never share a group: CouchDB would choose which of them comes first.
         self._grouping: Grouping[_Text, WriteResult] = Grouping(self._carry_out, limits, seconds=database.seconds)
 
     async def put(self, document: Mapping[str, Any]) -> WriteResult:
-        """Creates a document, replaces the revision that it names, or with `_deleted` deletes it.
+        """Create a document, replace the revision that it names, or delete it if it has `_deleted`.
 
         Raises:
-            Conflict: `_rev` is not the current revision, or is absent and the document is there.
-            ValueError: it has no `_id`, or one that no document can have, or cannot be JSON.
-            CouchError: those of `Database.put`.
+            Conflict: `_rev` is not the current revision, or it is missing and the document exists.
+            ValueError: it has no `_id`, or one that a document cannot have, or cannot be encoded as JSON.
+            CouchError: as in `Database.put`.
         """
         document_id = document.get("_id")
         if not isinstance(document_id, str):
@@ -66,7 +66,7 @@ class GroupedWrites:
         if observer := self._database.server.observer:
             observer.grouped("write", len(texts), sum(map(len, contents)))
         if len(texts) == 1 and len(texts[0].id) <= names.LONG_TEXT:
-            # What has no company goes as a plain PUT, which is quicker than a `_bulk_docs` of one.
+            # A lone document goes as a plain PUT, which is quicker than a `_bulk_docs` of one.
             return [await self._database.put_text(*texts[0])]
         results = await self._database.write_texts([each.id for each in texts], contents)
         return [

@@ -1,4 +1,4 @@
-"""What sends requests to CouchDB: the interface, and the values that pass through it."""
+"""`Transport`: the interface of what sends requests to CouchDB, and the values that it takes and returns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["DEFAULT_TIMEOUT", "Reply", "Request", "Stream", "Timeout", "Transpor
 
 @dataclass(frozen=True, slots=True)
 class Timeout:
-    """How long to wait, in seconds; None is for ever.
+    """Time limits in seconds; None stands for no limit.
 
     Attributes:
-        connect: for a new connection: name resolution, TCP and TLS.
-        read: for the next bytes of an answer, the first included.
-        total: for the whole call: free connection, log-in and second tries included.
-        pool: for one of the pooled connections to become free.
+        connect: for opening a connection: name resolution, TCP and TLS.
+        read: for the next bytes of an answer, including the first.
+        total: for the whole call, including the wait for a free connection, a log-in and second tries.
+        pool: for the wait until one of the pooled connections is free.
     """
 
     connect: float | None = 5.0
@@ -28,7 +28,7 @@ class Timeout:
 
     @classmethod
     def of(cls, value: Timeout | float | None) -> Timeout:
-        """The time limits that a number (the total) or None (no limit) stands for."""
+        """Make time limits from a number (the total) or from None (no limit)."""
         if isinstance(value, Timeout):
             return value
         return cls(None, None, None, None) if value is None else cls(total=float(value))
@@ -43,12 +43,12 @@ class Request:
 
     Attributes:
         method: the HTTP method.
-        target: quoted path and query, after the server's base URL.
+        target: the quoted path and query, relative to the server's base URL.
         template: the path without ids and names, for logs and messages.
         headers: the header fields.
         body: the content, or None.
-        timeout: the time limits; `total` is the caller's to keep.
-        safe: True when sending it twice does no harm: nothing is changed by it.
+        timeout: the time limits; the caller enforces `total`.
+        safe: whether it can be sent twice without harm, since it changes nothing.
     """
 
     method: str
@@ -66,7 +66,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One whole answer; `headers` ignores case, `cookies` are the values of Set-Cookie."""
+    """A complete answer; `headers` ignores case, `cookies` has the values of Set-Cookie."""
 
     status: int
     headers: Mapping[str, str]
@@ -76,7 +76,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An answer whose content is still coming; `headers` ignores case."""
+    """An answer whose content is still arriving; `headers` ignores case."""
 
     status: int
     headers: Mapping[str, str]
@@ -84,21 +84,21 @@ class Stream:
 
 
 class Transport(Protocol):
-    """What carries requests to one CouchDB server."""
+    """Carries requests to one CouchDB server."""
 
     async def send(self, request: Request) -> Reply:
-        """The whole answer to a request.
+        """Send a request and return the complete answer.
 
         Raises:
-            Unavailable: no answer; its subclasses say which time limit was passed.
+            Unavailable: there was no answer; the subclasses say which time limit was exceeded.
             InvalidReply: the answer is not HTTP.
         """
         ...
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[Stream]:
-        """The answer to a request, to be read as it comes; the connection is busy until the block ends."""
+        """Send a request and read the answer as it arrives; the connection is busy until the block ends."""
         ...
 
     async def close(self) -> None:
-        """Closes every connection."""
+        """Close every connection."""
         ...

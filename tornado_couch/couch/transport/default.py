@@ -1,14 +1,16 @@
-"""Sends requests to CouchDB: pooled keep-alive connections, time limits, TLS.
+"""Sends requests to CouchDB with aiohttp: pooled keep-alive connections, time limits, TLS.
 
-The only module that knows the HTTP library. Its errors end here: they are translated once, in `_MEANINGS`,
-and not chained, because aiohttp's messages quote whole URLs with ids and view keys.
+This is the only module that knows the HTTP library. It translates the library's errors in one place, `_MEANINGS`, and
+does not chain them, because aiohttp's messages quote whole URLs with ids and view keys.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import os
 import select
+import socket
 import ssl
 import time
 from collections import deque
@@ -31,8 +33,8 @@ from .base import Reply, Request, Stream
 
 __all__ = ["AiohttpTransport"]
 
-# Shorter than what servers and load balancers keep idle connections for (CouchDB: 300 s), so that a pooled
-# connection is seldom found closed at the other end.
+# Shorter than the time for which servers and load balancers keep idle connections (CouchDB: 300 s), so that
+# a pooled connection is seldom already closed at the other end.
 _KEEP_IDLE_SECONDS = 15.0
 _LONG_BODY_BYTES = 256 * 1024
 
@@ -48,22 +50,24 @@ class _Meaning:
     sent: bool = True
 
 
-# Looked up from the top: subclasses stand before their bases.
+# Looked up from the top: subclasses come before their bases.
 _MEANINGS: dict[type[BaseException], _Meaning] = {
-    aiohttp.ConnectionTimeoutError: _Meaning(errors.ConnectTimeout, "no connection in time", sent=False),
-    aiohttp.SocketTimeoutError: _Meaning(errors.ReadTimeout, "silent for too long"),
-    aiohttp.ClientConnectorCertificateError: _Meaning(
-        errors.Unavailable, "its TLS certificate is not trusted", sent=False
+    aiohttp.ConnectionTimeoutError: _Meaning(
+        errors.ConnectTimeout, "the connection could not be opened in time", sent=False
     ),
-    aiohttp.ClientSSLError: _Meaning(errors.Unavailable, "no TLS connection", sent=False),
-    aiohttp.ClientConnectorError: _Meaning(errors.Unavailable, "no connection", sent=False),
+    aiohttp.SocketTimeoutError: _Meaning(errors.ReadTimeout, "CouchDB sent nothing for too long"),
+    aiohttp.ClientConnectorCertificateError: _Meaning(
+        errors.Unavailable, "CouchDB's TLS certificate is not trusted", sent=False
+    ),
+    aiohttp.ClientSSLError: _Meaning(errors.Unavailable, "the TLS connection could not be opened", sent=False),
+    aiohttp.ClientConnectorError: _Meaning(errors.Unavailable, "the connection could not be opened", sent=False),
     ContentEncodingError: _Meaning(errors.InvalidReply, "the answer cannot be decompressed"),
-    aiohttp.ClientPayloadError: _Meaning(errors.Unavailable, "connection lost in the middle of the answer"),
+    aiohttp.ClientPayloadError: _Meaning(errors.Unavailable, "the connection was lost in the middle of the answer"),
     aiohttp.ClientResponseError: _Meaning(errors.InvalidReply, "the answer is not HTTP"),
-    aiohttp.ClientConnectionError: _Meaning(errors.Unavailable, "connection lost before the answer"),
+    aiohttp.ClientConnectionError: _Meaning(errors.Unavailable, "the connection was lost before the answer"),
     aiohttp.ClientError: _Meaning(errors.InvalidReply, "the exchange failed"),
-    asyncio.TimeoutError: _Meaning(errors.ReadTimeout, "silent for too long"),
-    OSError: _Meaning(errors.Unavailable, "connection lost"),
+    asyncio.TimeoutError: _Meaning(errors.ReadTimeout, "CouchDB sent nothing for too long"),
+    OSError: _Meaning(errors.Unavailable, "the connection was lost"),
 }
 
 
@@ -72,7 +76,7 @@ def _translated(request: Request) -> Iterator[None]:
     try:
         yield
     except tuple(_MEANINGS) as caught:
-        # aiohttp has one exception for a body that is cut off and one that cannot be decompressed.
+        # aiohttp raises the same exception for a body that is cut off and for one that cannot be decompressed.
         error = caught.__cause__ if isinstance(caught.__cause__, ContentEncodingError) else caught
         meaning = next(meaning for kind, meaning in _MEANINGS.items() if isinstance(error, kind))
         message = f"{request.method} {request.template}: {meaning.words}{_detail(error)}"
@@ -83,13 +87,20 @@ def _translated(request: Request) -> Iterator[None]:
 
 def _detail(error: BaseException) -> str:
     # Only errors about the connection are quoted: the others' texts hold the URL or the answer.
-    return f" ({error})" if isinstance(error, aiohttp.ClientConnectorError) else ""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f": {getattr(error.certificate_error, 'verify_message', error.certificate_error)}"
+    if not isinstance(error, aiohttp.ClientConnectorError):
+        return ""
+    cause = error.os_error
+    if isinstance(cause, ssl.SSLError | socket.gaierror) or not cause.errno:
+        return f": {cause.strerror or cause}"
+    return f": {os.strerror(cause.errno)}"  # asyncio puts the address in place of the reason
 
 
 class _Slots:
-    """As many turns as there are connections; who waits too long gets PoolTimeout.
+    """Grants as many turns as there are connections; a caller that waits too long gets `PoolTimeout`.
 
-    Unlike a semaphore within wait_for (before Python 3.12), a cancelled waiter can never keep a turn.
+    Unlike with a semaphore inside of `wait_for`, a caller that is cancelled can never keep a turn.
     """
 
     def __init__(self, count: int) -> None:
@@ -128,21 +139,21 @@ class _Slots:
     def _give_up(self, waiter: asyncio.Future[None]) -> None:
         with suppress(ValueError):
             self._waiting.remove(waiter)
-        # Cancelled in the very step in which its turn came: the turn must go to the next.
+        # It was cancelled in the very step in which its turn came: the turn must go to the next one.
         if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
             self.release()
 
 
 def _expire(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
-        waiter.set_exception(errors.PoolTimeout("every connection stayed busy for too long", sent=False))
+        waiter.set_exception(errors.PoolTimeout("all connections were busy for too long", sent=False))
 
 
 async def _never_resend(
     request: aiohttp.ClientRequest, handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
 ) -> aiohttp.ClientResponse:
-    # aiohttp sends PUT and DELETE again, by itself, when a connection is lost before the answer. A PUT that
-    # CouchDB had already stored then comes back as 409, though it succeeded. This error it does not know.
+    # aiohttp by itself sends PUT and DELETE again when a connection is lost before the answer. A PUT that CouchDB
+    # had already stored then gets 409, although it succeeded. aiohttp does not retry after this error.
     try:
         return await handler(request)
     except aiohttp.ClientConnectorError:
@@ -152,10 +163,10 @@ async def _never_resend(
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Keeps no connection on which something came that nobody had asked for.
+    """Drops a connection on which something arrived that was not requested.
 
-    aiohttp would take it for the answer to the next request: a write's answer that a proxy on the way gave twice
-    would be success for the next writer.
+    aiohttp would take it for the answer to the next request: if a proxy sends the answer to a write twice, the next
+    writer would believe that its own write succeeded.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -179,27 +190,27 @@ class _Connector(aiohttp.TCPConnector):
 def _out_of_step(protocol: ResponseHandler) -> bool:
     if protocol.should_close or protocol.transport is None or not hasattr(select, "poll"):
         return protocol.should_close
-    # Not read yet from the operating system: more of an answer, or the end of the connection.
+    # Bytes that the operating system has received but that have not been read: more of an answer, or its end.
     waiting = select.poll()
     waiting.register(protocol.transport.get_extra_info("socket").fileno(), select.POLLIN)
     return bool(waiting.poll(0))
 
 
 class AiohttpTransport:
-    """Carries requests with aiohttp; the session is made at first use, in the running event loop.
+    """Carries requests with aiohttp; the session is created at first use, in the running event loop.
 
-    A request that changes nothing (`Request.safe`) is sent once more when its connection is lost before the
-    answer begins, as happens when the server closes an idle connection. No other request is ever sent twice.
+    A request that changes nothing (`Request.safe`) is sent once more if its connection is lost before the answer
+    begins, which happens when the server closes an idle connection. No other request is ever sent twice.
 
     Args:
         base_url: scheme, host, port and path prefix, without credentials.
-        ca: a file of trusted certificates in PEM, instead of the system's.
+        ca: a file of trusted certificates in PEM format, instead of the system's.
         verify: False to trust any certificate.
-        max_connections: how many connections there may be at once.
-        observer: is told how long each request waits for a connection.
+        max_connections: how many connections may be open at once.
+        observer: receives how long each request waits for a connection.
 
     Raises:
-        OSError: `ca` cannot be read or holds no certificate.
+        OSError: `ca` cannot be read or contains no certificate.
     """
 
     def __init__(
@@ -214,7 +225,7 @@ class AiohttpTransport:
         if max_connections < 1:
             raise ValueError("max_connections must be at least 1")
         self._base_url = base_url
-        # aiohttp: False trusts anyone, True is the system's trusted certificates.
+        # For aiohttp, False means to trust any certificate, and True those that the system trusts.
         self._tls: ssl.SSLContext | bool = verify
         if verify and ca is not None:
             self._tls = ssl.create_default_context(cafile=str(ca))
@@ -225,7 +236,7 @@ class AiohttpTransport:
         self._closed = False
 
     async def send(self, request: Request) -> Reply:
-        """The whole answer to a request; see `Transport.send`."""
+        """Send a request and return the complete answer; see `Transport.send`."""
         await self._turn(request)
         try:
             with _translated(request):
@@ -238,12 +249,12 @@ class AiohttpTransport:
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Stream]:
-        """The answer to a request, to be read as it comes; see `Transport.stream`."""
+        """Send a request and read the answer as it arrives; see `Transport.stream`."""
         await self._turn(request)
         try:
             with _translated(request):
                 response = await self._open(request)
-            # Left early, the rest of the answer is of no use: closing beats reading it to its end.
+            # If the block is left early, the connection is closed rather than read to the end of the answer.
             try:
                 yield Stream(response.status, response.headers, _chunks(request, response))
             finally:
@@ -252,14 +263,14 @@ class AiohttpTransport:
             self._slots.release()
 
     async def close(self) -> None:
-        """Closes every connection; safe to call twice."""
+        """Close every connection; calling it twice is safe."""
         self._closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
     async def _turn(self, request: Request) -> None:
-        """Wait for a connection; the slots are as many as aiohttp's own, so that nobody waits twice."""
+        """Wait for a connection; there are as many slots as aiohttp has, so that a caller does not wait twice."""
         began = 0.0 if self._slots.free else time.monotonic()
         try:
             await self._slots.acquire(request.timeout.pool)
@@ -278,7 +289,7 @@ class AiohttpTransport:
         limits = request.timeout
         return await self._live_session().request(
             request.method,
-            # Quoted already: yarl would otherwise turn %2F and %2E into what they stand for.
+            # It is quoted already: yarl would otherwise decode %2F and %2E.
             URL(self._base_url + request.target, encoded=True),
             headers=request.headers,
             data=_content(request.body),
@@ -300,7 +311,7 @@ class AiohttpTransport:
 
 
 def _content(body: bytes | None) -> bytes | io.BytesIO | None:
-    # aiohttp writes bytes in one piece, and warns where they are many; a file it writes piece by piece.
+    # aiohttp sends bytes in one piece, and warns if there are many; it sends a file piece by piece.
     return io.BytesIO(body) if body is not None and len(body) > _LONG_BODY_BYTES else body
 
 

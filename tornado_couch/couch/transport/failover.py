@@ -1,7 +1,7 @@
-"""Several nodes of one cluster as one server: the next one when a node fails, and back when it has recovered.
+"""Uses several nodes of one cluster as one server: the next node when one fails, and the first again once it is back.
 
-The nodes have to be of one cluster, where each coordinates reads and writes for all. Between clusters that
-replicate, a read after a write would not see it.
+The nodes must belong to one cluster, where each of them coordinates reads and writes for all. Between clusters that
+replicate, a read could miss a write that came before it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["FailoverTransport"]
 
 logger = logging.getLogger("tornado_couch.couch")
 
-# What a load balancer or a node that shuts down answers; 500 can be the request's own fault.
+# What a load balancer, or a node that shuts down, answers; 500 can be caused by the request itself.
 _AWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
 
 
 class _Node:
-    """One node: its connections, and until when it is set aside."""
+    """One node: its connections, and how long it is not used after a failure."""
 
     def __init__(self, number: int, transport: Transport) -> None:
         self.number = number
@@ -38,41 +38,41 @@ class _Node:
     def failed(self, now: float) -> None:
         pause = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures, 10), _LONGEST_PAUSE_SECONDS)
         if self.failures == 0:
-            logger.warning("CouchDB node %d fails; others take its place", self.number)
+            logger.warning("CouchDB node %d does not respond; its requests go to the other nodes", self.number)
         self.failures += 1
         self.aside_until = now + pause
 
     def succeeded(self) -> None:
         if self.failures:
-            logger.warning("CouchDB node %d is back", self.number)
+            logger.warning("CouchDB node %d responds again", self.number)
         self.failures = 0
         self.aside_until = 0.0
 
 
 class FailoverTransport:
-    """Carries each request to the first node that works, in the order given.
+    """Sends each request to the first node that works, in the given order.
 
-    A request that reached no node, or that changes nothing, goes on to the next when a node fails. A write whose
-    answer was lost is never sent to another node by itself: it may have been done. A node that failed is set aside
-    for a second, then two, up to half a minute; after that one reading request at a time finds out whether it is
-    back. When every node is set aside they are tried all the same.
+    When a node fails, a request that did not reach it, or that changes nothing, goes on to the next node. A write
+    whose answer was lost is never sent to another node automatically: it may have been carried out. A node that
+    failed is not used for a second, then two, up to half a minute; after that one reading request at a time finds
+    out whether it is back. If no node is usable, they are tried all the same.
 
     Args:
-        transports: to each node, the preferred one first.
+        transports: one for each node, the preferred one first.
         clock: a monotonic clock in seconds.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no transports.
     """
 
     def __init__(self, transports: Sequence[Transport], clock: Callable[[], float] = time.monotonic) -> None:
         if not transports:
-            raise ValueError("a cluster has at least one node")
+            raise ValueError("a cluster must have at least one node")
         self._nodes = [_Node(number, each) for number, each in enumerate(transports, 1)]
         self._clock = clock
 
     async def send(self, request: Request) -> Reply:
-        """The whole answer to a request; see `Transport.send`.
+        """Send a request and return the complete answer; see `Transport.send`.
 
         Raises:
             Unavailable: no node could be reached, or the answer was lost.
@@ -96,11 +96,11 @@ class FailoverTransport:
                     return reply
         if isinstance(outcome, Reply):
             return outcome
-        raise outcome or Unavailable("there is no CouchDB node to ask", sent=False)
+        raise outcome or Unavailable("there is no CouchDB node to use", sent=False)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Stream]:
-        """The answer to a request, to be read as it comes; once it has begun, it stays with its node.
+        """Send a request and read the answer as it arrives, all of it from the same node.
 
         Raises:
             Unavailable: no node could be reached, or the answer was lost.
@@ -109,7 +109,7 @@ class FailoverTransport:
             yield await self._opened(request, stack)
 
     async def close(self) -> None:
-        """Closes every connection to every node."""
+        """Close every connection to every node."""
         await asyncio.gather(*(node.transport.close() for node in self._nodes))
 
     async def _opened(self, request: Request, stack: AsyncExitStack) -> Stream:
@@ -124,12 +124,12 @@ class FailoverTransport:
             else:
                 node.succeeded()
                 return stream
-        raise failure or Unavailable("there is no CouchDB node to ask", sent=False)
+        raise failure or Unavailable("there is no CouchDB node to use", sent=False)
 
     def _goes_on(self, node: _Node, request: Request, error: Unavailable | InvalidReply) -> bool:
-        """Note a failure; whether the request may go to another node."""
+        """Record a failure, and decide whether the request may go to another node."""
         if isinstance(error, PoolTimeout):
-            return False  # the node is busy with our own requests, as the next would be
+            return False  # the node is busy with our own requests, and the next would be as well
         node.failed(self._clock())
         return request.safe or (isinstance(error, Unavailable) and not error.sent)
 
@@ -137,7 +137,7 @@ class FailoverTransport:
         now = self._clock()
         due = [node for node in self._nodes if node.aside_until <= now]
         working = [node for node in due if not node.failures]
-        # A node that failed is tried by a request that does no harm when it fails again, one at a time.
+        # A failed node is tried with one request at a time, which must be harmless in case the node fails again.
         trying = [node for node in due if node.failures][:1] if request.safe else []
         for node in trying:
             node.aside_until = now + _LONGEST_PAUSE_SECONDS

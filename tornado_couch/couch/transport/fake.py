@@ -1,4 +1,4 @@
-"""A transport for tests: it answers each request with a function, and sends nothing."""
+"""A transport for tests, which answers each request with a function and sends nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["FakeTransport"]
 
 
 class FakeTransport:
-    """Answers from a list or a function instead of a server, and remembers what it was asked.
+    """Answers from a list or a function instead of a server, and records the requests.
 
     Args:
         answers: replies or exceptions, one per request in turn, or a function from request to reply.
@@ -26,13 +26,13 @@ class FakeTransport:
 
     @staticmethod
     def reply(status: int, body: bytes = b"", *, cookies: tuple[str, ...] = (), **headers: str) -> Reply:
-        """A reply; header fields are named with underscores for hyphens."""
+        """Make a reply; in the names of header fields, underscores stand for hyphens."""
         fields = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
         fields.setdefault("Content-Type", "application/json")
         return Reply(status, fields, body, cookies)
 
     async def send(self, request: Request) -> Reply:
-        """The next answer."""
+        """Return the next answer."""
         self.requests.append(request)
         answer = self._answers(request) if callable(self._answers) else self._answers.pop(0)
         if isinstance(answer, Exception):
@@ -41,7 +41,7 @@ class FakeTransport:
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Stream]:
-        """The next answer, in one piece."""
+        """Return the next answer, in one piece."""
         reply = await self.send(request)
 
         async def chunks() -> AsyncIterator[bytes]:
@@ -50,5 +50,5 @@ class FakeTransport:
         yield Stream(reply.status, reply.headers, chunks())
 
     async def close(self) -> None:
-        """Notes that it was closed."""
+        """Record that it was closed."""
         self.closed = True

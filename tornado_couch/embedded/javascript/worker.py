@@ -11,7 +11,6 @@ import resource
 import signal
 import sys
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,7 @@ __all__ = ["main"]
 
 # The JavaScript stack in bytes; deep JSON is parsed recursively. The process has 8 MB by default.
 STACK = 4 * 1024 * 1024
-# How many design documents stay loaded, and when results are handed over (seconds, characters).
-PROGRAMS = 8
+# When results are handed over (seconds, characters).
 PAUSE, PIECE = 0.25, 1 << 20
 
 
@@ -32,7 +30,7 @@ class Worker:
         self.prelude = prelude
         self.seconds = seconds
         self.memory = memory
-        self.programs: OrderedDict[str, Any] = OrderedDict()
+        self.programs: dict[str, Any] = {}  # the pool says which to drop
 
     def perform(self, request: dict[str, Any]) -> Iterator[list[Any]]:
         """The results of a request's calls in pieces; a piece may be empty to show that the worker is alive."""

@@ -11,11 +11,12 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+
+from cachetools import LRUCache
 
 from tornado_couch.embedded.collation import raw_key, sort_key
 from tornado_couch.embedded.problems import Problem
@@ -135,7 +136,7 @@ class ViewIndex:
         self._waiting = 0
         self._ended = 0
         self._failure: tuple[int, Problem] | None = None
-        self._reduced: OrderedDict[tuple[Any, ...], str] = OrderedDict()
+        self._reduced: LRUCache[tuple[Any, ...], str] = LRUCache(REDUCTIONS)
         self._writer = self._opened()
         self.seq: int = self._writer.execute("SELECT seq FROM state").fetchone()[0]
 
@@ -214,8 +215,6 @@ class ViewIndex:
         if pieces == 1 and len(query[-1]) < LONGEST:  # short ones alone, such as a total
             with self._lock:
                 self._reduced[query] = piece
-                if len(self._reduced) > REDUCTIONS:
-                    self._reduced.popitem(last=False)
 
     # ---- updating
 

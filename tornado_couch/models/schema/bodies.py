@@ -15,12 +15,13 @@ from jsonschema import Draft202012Validator, FormatChecker, validators
 from jsonschema.exceptions import ValidationError as SchemaError
 
 from ..model import Model, model_info
-from ..pointers import json_pointer
+from ..pointers import json_pointer, shortened
 from ..timestamps import is_timestamp
 
 __all__ = ["Action", "body_problems", "body_schema", "quick_check"]
 
 Action = Literal["create", "replace"]
+_MOST_LISTED = 20  # values of an enum
 Problem = dict[str, str]
 
 # A collection's items carry these two, so a body that was read there may hold them; they are ignored. So are those
@@ -145,14 +146,35 @@ def body_problems(cls: type[Model], action: Action, body: Any) -> list[Problem]:
 
 
 def _leaves(errors: Iterable[SchemaError]) -> Iterator[SchemaError]:
-    """The errors, with "null or X" replaced by what X finds wrong."""
+    """The errors, with those of a union replaced by what the branch finds wrong that is meant."""
     for error in errors:
-        branches = error.validator_value if error.validator == "anyOf" else []
-        wanted = [index for index, branch in enumerate(branches) if branch != {"type": "null"}]
-        if len(wanted) == 1 and len(branches) > 1:
-            yield from _leaves(each for each in error.context or [] if each.relative_schema_path[0] == wanted[0])
-        else:
+        meant = _meant_branch(error) if error.validator in ("anyOf", "oneOf") else None
+        if meant is None:
             yield error
+        else:
+            yield from _leaves(each for each in error.context or [] if each.relative_schema_path[0] == meant)
+
+
+def _meant_branch(error: SchemaError) -> int | None:
+    """The branch of a union that a value was meant for: the only one beside null, or the one whose tag it has."""
+    branches: list[Any] = error.validator_value
+    wanted = [index for index, branch in enumerate(branches) if branch != {"type": "null"}]
+    if len(wanted) == 1:
+        return wanted[0] if len(branches) > 1 else None
+    if not isinstance(error.instance, dict):
+        return None
+    others = {each.relative_schema_path[0] for each in error.context or [] if _excludes(each)}
+    left = [index for index in wanted if index not in others]
+    return left[0] if len(left) == 1 else None
+
+
+def _excludes(error: SchemaError) -> bool:
+    """Whether a branch's error says that the value is meant for another branch: a tag differs, or it is no object."""
+    if error.validator == "type" and not error.relative_path:
+        return True
+    if error.validator == "oneOf" and not error.relative_path:  # tagged unions within each other
+        return _meant_branch(error) is None and all(map(_excludes, error.context or []))
+    return error.validator in ("const", "enum") and len(error.relative_path) == 1
 
 
 def _problems(error: SchemaError, read_only: set[str]) -> Iterator[Problem]:
@@ -165,8 +187,20 @@ def _problems(error: SchemaError, read_only: set[str]) -> Iterator[Problem]:
         for name in error.instance:
             if name not in error.schema.get("properties", {}):
                 yield _unexpected([*path, name], not path and name in read_only)
+    elif tag := _wrong_tag(error):
+        yield _problem([*path, error.schema["discriminator"]["propertyName"]], *tag)
     else:
         yield _problem(path, str(error.validator), _detail(error))
+
+
+def _wrong_tag(error: SchemaError) -> tuple[str, str] | None:
+    """What is wrong with the tag of an object that belongs to no branch of a tagged union."""
+    tagged = error.schema.get("discriminator") if isinstance(error.schema, dict) else None
+    if error.validator != "oneOf" or not tagged or not isinstance(error.instance, dict):
+        return None
+    if tagged["propertyName"] not in error.instance:
+        return "required", "This property is required."
+    return "enum", f"Must be one of {_listed(list(tagged.get('mapping', ())))}."
 
 
 def _unexpected(path: list[Any], read_only: bool) -> Problem:
@@ -202,8 +236,15 @@ _DETAILS = {
 
 def _detail(error: SchemaError) -> str:
     value = error.validator_value
-    words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return _DETAILS.get(str(error.validator), "Does not satisfy {validator}.").format(words, validator=error.validator)
+    words = _listed(value) if isinstance(value, list) else str(value)
+    detail = _DETAILS.get(str(error.validator), "Does not satisfy {validator}.")
+    return shortened(detail.format(words, validator=error.validator))
+
+
+def _listed(values: list[Any]) -> str:
+    """Some values for a sentence: all, or the first ones and how many more there are."""
+    words = ", ".join(map(str, values[:_MOST_LISTED]))
+    return words if len(values) <= _MOST_LISTED else f"{words} and {len(values) - _MOST_LISTED} more"
 
 
 try:

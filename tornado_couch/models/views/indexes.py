@@ -6,7 +6,7 @@ of Mango, declared in the class statement: `indexes=[("color", "created_on")]`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from ...errors import ModelDefinitionError
@@ -24,11 +24,13 @@ class Index:
         properties: what its keys are made of, by their names in JSON; "_id" for the document id.
         composite: it is a JSON index of Mango, whose keys are arrays, and in which a document has no
             place that lacks one of the properties. In the others it has: under the default, or null.
+        scripted: JavaScript makes its keys: of single properties, and of several where one has a sort key.
     """
 
     view: str
     properties: tuple[str, ...]
     composite: bool = False
+    scripted: bool = True
 
 
 def make_indexes(
@@ -37,8 +39,17 @@ def make_indexes(
     properties: Mapping[str, Property],
     key: Property | None,
     composites: Iterable[Iterable[str]],
+    sort_keys: Container[str] = (),
 ) -> tuple[Index, ...]:
     """The indexes that a model has: the one of all its documents first, then those of single properties.
+
+    Args:
+        cls_name: for the messages.
+        type_name: the type's, which the names of the views begin with.
+        properties: the model's.
+        key: the key property.
+        composites: the properties of each index of several.
+        sort_keys: the properties whose values have sort keys, which Mango knows nothing of.
 
     Raises:
         ModelDefinitionError: an index of several properties is declared wrongly.
@@ -50,14 +61,20 @@ def make_indexes(
             view = f"{type_name}_by_{each.name}"
             found[view] = Index(view, (each.name,))
     for columns in composites:
-        index = _composite(cls_name, type_name, properties, columns)
+        index = _composite(cls_name, type_name, properties, columns, sort_keys)
         if index.view in found:
             raise ModelDefinitionError(f"{cls_name}: two indexes would be called {index.view!r}")
         found[index.view] = index
     return tuple(found.values())
 
 
-def _composite(cls_name: str, type_name: str, properties: Mapping[str, Property], columns: Iterable[str]) -> Index:
+def _composite(
+    cls_name: str,
+    type_name: str,
+    properties: Mapping[str, Property],
+    columns: Iterable[str],
+    sort_keys: Container[str],
+) -> Index:
     if isinstance(columns, str):
         raise ModelDefinitionError(f"{cls_name}: indexes={columns!r}: each index is a tuple of names")
     names = tuple(columns)
@@ -70,4 +87,5 @@ def _composite(cls_name: str, type_name: str, properties: Mapping[str, Property]
             raise ModelDefinitionError(f"{cls_name}: index {names}: there is no property called {name!r} in JSON")
         if "." in name or "\\" in name or name.startswith("$"):  # Mango's syntax for other things
             raise ModelDefinitionError(f"{cls_name}: index {names}: Mango cannot index a property called {name!r}")
-    return Index(f"{type_name}_by_{'_and_'.join(names)}", names, composite=True)
+    scripted = any(name in sort_keys for name in names)
+    return Index(f"{type_name}_by_{'_and_'.join(names)}", names, composite=True, scripted=scripted)

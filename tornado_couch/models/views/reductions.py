@@ -88,7 +88,7 @@ def check_reductions(
             if properties[used].secret:
                 raise ModelDefinitionError(f"{where}: {used!r} is not for clients to see")
         if each.of and not _is_number(adapters[each.of]):
-            raise ModelDefinitionError(f"{where}: {each.of!r} is no number")
+            raise ModelDefinitionError(f"{where}: {each.of!r} is not a number in JSON, so CouchDB cannot add it up")
 
 
 def _is_number(adapter: TypeAdapter[Any]) -> bool:

@@ -1,14 +1,14 @@
 """Keyczar key sets, read and written byte for byte as python-keyczar 0.716 did.
 
-Code that did `from keyczar import keyczar` does `from tornado_couch.security import keyczar` and goes on:
+Replace `from keyczar import keyczar` by `from tornado_couch.security import keyczar`; the code works as before:
 
     signer = keyczar.Signer.Read("/etc/orchard/hmac")
     signer.Verify(message, signature)
 
-Keyczar signs and encrypts with SHA-1 only, so that this is for reading data that exist; `allow_legacy=True`, given
-to `Read` or to the constructor, lets a set write new data too. `keyczart` manages key sets on disk.
+Keyczar signs and encrypts with SHA-1 only, so this package is for reading existing data; `allow_legacy=True`, given
+to `Read` or to the constructor, lets a set write new data as well. `keyczart` manages key sets on disk.
 
-Left out: the streaming reader and writer, since the reader gave out plaintext before it was verified.
+The streaming reader and writer are left out, since the reader returned plaintext before it was verified.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DSA keys with SHA-1 (FIPS 186-2): signatures are the DER of r and s (RFC 3279 §2.2.2)."""
+"""DSA keys with SHA-1 (FIPS 186-2); a signature is the DER encoding of r and s (RFC 3279 §2.2.2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .keyinfo import DSA_PRIV, DSA_PUB, KeyType
 
 __all__ = ["DsaPrivateKey", "DsaPublicKey"]
 
-_SHA1 = hashes.SHA1()  # noqa: S303 - Keyczar's format knows no other; writing with it wants allow_legacy
+_SHA1 = hashes.SHA1()  # noqa: S303 - Keyczar's format has no other; writing with it needs allow_legacy
 
 
 class DsaPublicKey(Key):
@@ -32,24 +32,24 @@ class DsaPublicKey(Key):
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> DsaPublicKey:
-        """The key that a key file holds."""
+        """Read the key from the contents of a key file."""
         parameters = dsa.DSAParameterNumbers(*(big_field(value, name) for name in "pqg"))
         try:
             key = dsa.DSAPublicNumbers(big_field(value, "y"), parameters).public_key()
         except ValueError:
             key = None
         if key is None:
-            raise KeySetError("its numbers are no DSA public key")
+            raise KeySetError("its numbers do not form a DSA public key")
         return cls(key)
 
     def to_json(self) -> dict[str, Any]:
-        """What its key file holds."""
+        """The contents of its key file."""
         named = self._numbers.parameter_numbers
         numbers = {"p": named.p, "q": named.q, "g": named.g, "y": self._numbers.y}
         return {**{name: to_big(number) for name, number in numbers.items()}, "size": self.size}
 
     def verify(self, message: bytes, signature: bytes) -> bool:
-        """Whether a signature is right, whatever follows it."""
+        """Whether a signature is right; bytes after it are ignored."""
         try:
             self._key.verify(_trimmed(signature), message, _SHA1)
         except _InvalidSignature:
@@ -58,7 +58,7 @@ class DsaPublicKey(Key):
 
 
 class DsaPrivateKey(Key):
-    """The half that signs, with the public one."""
+    """The half that signs, together with the public one."""
 
     type: ClassVar[KeyType] = DSA_PRIV
 
@@ -69,12 +69,12 @@ class DsaPrivateKey(Key):
 
     @classmethod
     def generate(cls, size: int = DSA_PRIV.sizes[0]) -> DsaPrivateKey:
-        """A new key of a size in bits."""
+        """Generate a key of a size in bits."""
         return cls(dsa.generate_private_key(size))
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> DsaPrivateKey:
-        """The key that a key file holds."""
+        """Read the key from the contents of a key file."""
         public = DsaPublicKey.parse(object_field(value, "publicKey"))
         x = big_field(value, "x")
         try:
@@ -82,7 +82,7 @@ class DsaPrivateKey(Key):
         except ValueError:
             key = None
         if key is None:
-            raise KeySetError("its numbers are no DSA private key")
+            raise KeySetError("its numbers do not form a DSA private key")
         return cls(key)
 
     @property
@@ -91,12 +91,12 @@ class DsaPrivateKey(Key):
         return self._public
 
     def to_json(self) -> dict[str, Any]:
-        """What its key file holds."""
+        """The contents of its key file."""
         x = self._key.private_numbers().x
         return {"publicKey": self._public.to_json(), "x": to_big(x), "size": self.size}
 
     def sign(self, message: bytes) -> bytes:
-        """A new signature each time."""
+        """Sign a message; the signature is a new one each time."""
         return self._key.sign(message, _SHA1)
 
     def verify(self, message: bytes, signature: bytes) -> bool:
@@ -105,9 +105,9 @@ class DsaPrivateKey(Key):
 
 
 def _trimmed(signature: bytes) -> bytes:
-    """Up to the end that its DER names: old Java filled signatures up to 48 bytes with zeros.
+    """A signature up to the end that its DER encoding states: old Java padded signatures to 48 bytes with zeros.
 
-    Signatures of these keys are shorter than 128 bytes, so that the length is always in the second byte.
+    Signatures of these keys are shorter than 128 bytes, so the length is always in the second byte.
     """
     if len(signature) < 2 or signature[0] != 0x30 or signature[1] >= 0x80:
         return signature

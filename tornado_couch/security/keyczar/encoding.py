@@ -40,9 +40,9 @@ __all__ = [
 ]
 
 VERSION_BYTE = b"\x00"
-"""The first byte of whatever Keyczar makes; also the last of the bytes that a versioned signature signs."""
+"""The first byte of everything that Keyczar makes; also the last of the bytes that a versioned signature covers."""
 HASH_SIZE = 4
-"""Bytes of a key's hash in an output's header."""
+"""The length of a key's hash in an output's header, in bytes."""
 HEADER_SIZE = len(VERSION_BYTE) + HASH_SIZE
 
 Encoder = Callable[[bytes], str]
@@ -55,26 +55,26 @@ def encode(data: bytes) -> str:
 
 
 def decode(text: str | bytes) -> bytes:
-    """The bytes that `encode` would give this text for, and no other text.
+    """The bytes for which `encode` would return this text; no other text is accepted.
 
-    Whoever also takes padding, white space or stray last bits lets one output be written in many ways.
+    A decoder that also accepts padding, white space or stray last bits lets one output be written in many ways.
 
     Raises:
-        ValueError: it is not what `encode` writes.
+        ValueError: this is not a text that `encode` writes.
     """
-    # A UnicodeEncodeError would carry the text, which may be a key.
+    # A UnicodeEncodeError would contain the text, which may be a key.
     raw = text.encode("ascii", "replace") if isinstance(text, str) else bytes(text)
     try:
         data = base64.urlsafe_b64decode(raw + b"=" * (-len(raw) % 4))
     except ValueError:
         data = b""
     if base64.urlsafe_b64encode(data).rstrip(b"=") != raw:
-        raise ValueError("not base64url in its one canonical form without padding")
+        raise ValueError("this is not canonical base64url without padding")
     return data
 
 
 def decoded(text: str | bytes, decoder: Decoder | None) -> bytes:
-    """The bytes of an output; none for a text that is not canonical, so that it fails as an altered one does."""
+    """The bytes of an output; empty for a text that is not canonical, so that it fails as an altered one does."""
     if decoder is None:
         return as_bytes(text)
     try:
@@ -89,7 +89,7 @@ def as_bytes(data: str | bytes) -> bytes:
         return data.encode("utf-8")
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
-    raise TypeError(f"str or bytes are wanted, not {type(data).__name__}")
+    raise TypeError(f"expected str or bytes, not {type(data).__name__}")
 
 
 def split(output: bytes) -> tuple[bytes, bytes]:
@@ -98,20 +98,20 @@ def split(output: bytes) -> tuple[bytes, bytes]:
 
 
 def pack(data: bytes) -> bytes:
-    """A string of bytes after its length in four bytes, the greatest first."""
+    """A string of bytes after its length in four bytes, the most significant first."""
     return len(data).to_bytes(4, "big") + data
 
 
 def pack_all(*parts: bytes) -> bytes:
-    """Their number in four bytes, then each as `pack` has it."""
+    """The number of parts in four bytes, then each part as `pack` writes it."""
     return len(parts).to_bytes(4, "big") + b"".join(map(pack, parts))
 
 
 def unpack_all(packed: bytes) -> list[bytes]:
-    """What `pack_all` was given.
+    """The parts that were given to `pack_all`.
 
     Raises:
-        ValueError: the lengths and the number do not fit the bytes.
+        ValueError: the lengths or the number do not fit the bytes.
     """
     parts, rest = [], packed[4:]
     while rest:
@@ -121,12 +121,12 @@ def unpack_all(packed: bytes) -> list[bytes]:
             raise ValueError("a packed string is cut off")
         rest = rest[4 + size :]
     if packed[:4] != len(parts).to_bytes(4, "big"):
-        raise ValueError("there are fewer or more packed strings than said")
+        raise ValueError("there are fewer or more packed strings than stated")
     return parts
 
 
 def magnitude(number: int) -> bytes:
-    """A number's bytes, the greatest first and not zero: how key hashes take numbers."""
+    """A number's bytes, the most significant first and not zero, as key hashes use them."""
     return number.to_bytes(max(1, (number.bit_length() + 7) // 8), "big")
 
 
@@ -136,7 +136,7 @@ def short_hash(*parts: bytes) -> bytes:
 
 
 def prefix_hash(*numbers: int) -> bytes:
-    """The hash of a public key: over its numbers' bytes, each after their length."""
+    """The hash of a public key, over the bytes of its numbers, each after its length."""
     return short_hash(*(pack(magnitude(number)) for number in numbers))
 
 
@@ -144,10 +144,10 @@ Word = TypeVar("Word", bound=Enum)
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:
-    """The object that a file holds.
+    """Parse the JSON object of a file.
 
     Raises:
-        KeySetError: it is no JSON object. Never chained: the decoder's exception carries the whole text.
+        KeySetError: it is not a JSON object. It is never chained: the decoder's exception contains the whole text.
     """
     try:
         value = _json.loads(text)
@@ -160,7 +160,7 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
 
 def _member(value: Mapping[str, Any], name: str, kind: type, meaning: str) -> Any:
     found = value.get(name)
-    # JSON's true is no number, though it is an int to Python.
+    # JSON's true is not a number, although it is an int in Python.
     if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
         raise KeySetError(f"its member {name} is not {meaning}")
     return found
@@ -175,12 +175,12 @@ def int_field(value: Mapping[str, Any], name: str) -> int:
     """A member that is a whole number above 0."""
     number = int(_member(value, name, int, "a whole number"))
     if number < 1:
-        raise KeySetError(f"its member {name} is not above 0")
+        raise KeySetError(f"its member {name} is not greater than 0")
     return number
 
 
 def bool_field(value: Mapping[str, Any], name: str) -> bool:
-    """A member that is true or false; false where it is missing, as in sets older than the member."""
+    """A member that is true or false; false if it is missing, as in sets older than the member."""
     return bool(_member({name: False, **value}, name, bool, "true or false"))
 
 
@@ -191,10 +191,10 @@ def object_field(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def word_field(value: Mapping[str, Any], name: str, words: type[Word]) -> Word:
-    """A member that is one of an enumeration's words."""
+    """A member that is one of an enumeration's values."""
     text = text_field(value, name)
     if text not in words.__members__:
-        raise KeySetError(f"its member {name} is none of {', '.join(words.__members__)}")
+        raise KeySetError(f"its member {name} is not one of {', '.join(words.__members__)}")
     return words[text]
 
 
@@ -211,10 +211,10 @@ def bytes_field(value: Mapping[str, Any], name: str) -> bytes:
 
 
 def big_field(value: Mapping[str, Any], name: str) -> int:
-    """A member that is a big number's bytes; leading zeros are no part of it."""
+    """A member that is the bytes of a big number; leading zeros are not part of it."""
     return int.from_bytes(bytes_field(value, name), "big")
 
 
 def to_big(number: int) -> str:
-    """A big number as key files have it: after a zero byte, so that Java does not read it as negative."""
+    """A big number as key files contain it: after a zero byte, so that Java does not read it as negative."""
     return encode(b"\x00" + magnitude(number))

@@ -1,4 +1,4 @@
-"""Encrypting and decrypting with a key set, by a key of it or by a session key."""
+"""Encrypts and decrypts with a key set: with one of its keys, or with a session key."""
 
 # ruff: noqa: N802 - python-keyczar's names
 
@@ -41,7 +41,7 @@ __all__ = [
 
 
 class Encrypter(Keyczar):
-    """Encrypts: with an AES or RSA key set, public ones included."""
+    """Encrypts with an AES or RSA key set; a public one is enough."""
 
     purposes: ClassVar[frozenset[KeyPurpose]] = frozenset({ENCRYPT, DECRYPT_AND_ENCRYPT})
 
@@ -54,39 +54,40 @@ class Encrypter(Keyczar):
 
         Args:
             data: the plaintext.
-            encoder: what makes text of the output; None for bytes.
+            encoder: turns the output into text; None for bytes.
 
         Returns:
             The output, as base64url without padding.
 
         Raises:
             LegacyAlgorithm: the set was not read with `allow_legacy=True`.
-            KeySetError: no version of it is primary.
-            SecurityError: there is more than an RSA key can encrypt.
+            KeySetError: the set has no primary version.
+            SecurityError: the plaintext is longer than an RSA key can encrypt.
         """
         output = self._writing_key().encrypt(as_bytes(data))
         return output if encoder is None else encoder(output)
 
     def encrypt(self, data: str | bytes) -> str:
-        """`Encrypt`, with base64url as the one encoding."""
+        """Do what `Encrypt` does, always with base64url as the encoding."""
         return self.Encrypt(data)
 
 
 class Crypter(Encrypter):
-    """Encrypts and decrypts: with an AES key set, or an RSA one with private keys."""
+    """Encrypts and decrypts with an AES key set, or with an RSA key set that has private keys."""
 
     purposes: ClassVar[frozenset[KeyPurpose]] = frozenset({DECRYPT_AND_ENCRYPT})
 
     def Decrypt(self, ciphertext: str | bytes, decoder: Decoder | None = decode) -> bytes:
-        """The plaintext of an output, whole or not at all.
+        """Decrypt an output, completely or not at all.
 
         Args:
-            ciphertext: what an `Encrypt` of this key set returned, in any implementation of Keyczar.
-            decoder: what makes bytes of it; None where it is bytes.
+            ciphertext: what `Encrypt` of this key set returned, in any implementation of Keyczar.
+            decoder: turns the text into bytes; None if it is bytes.
 
         Raises:
-            DecryptionFailed: it is altered, cut off, not canonical base64url, or no key of this set made it. The
-                same message each time, after the same work; `unknown_key` says whether its header names a key.
+            DecryptionFailed: the output was altered or cut off, is not canonical base64url, or was made by another
+                key set. The message and the work are the same in each case; `unknown_key` says whether the key
+                that the header names is unknown.
         """
         output = decoded(ciphertext, decoder)
         keys, known = self._candidates(split(output)[0])
@@ -97,18 +98,18 @@ class Crypter(Encrypter):
                 plaintext = found
         if plaintext is None:
             raise DecryptionFailed(
-                f"no key of the key set {self.metadata.name!r} decrypts this: it is altered, or of another key set",
+                f"no key of the key set {self.metadata.name!r} decrypts this: it was altered, or belongs to another",
                 unknown_key=not known and len(output) >= HEADER_SIZE,
             )
         return plaintext
 
     def decrypt(self, ciphertext: str | bytes) -> bytes:
-        """`Decrypt`, with base64url as the one encoding."""
+        """Do what `Decrypt` does, always with base64url as the encoding."""
         return self.Decrypt(ciphertext)
 
 
 _NONCE_SIZE = 16
-_NO_SESSION = "the session material is not that of a session"
+_NO_SESSION = "this is not the material of a session"
 
 
 class _Encrypts(Protocol):
@@ -116,18 +117,18 @@ class _Encrypts(Protocol):
 
 
 def _crypter(key: AesKey) -> Crypter:
-    # Whether SHA-1 may be written with has been asked where the session material was encrypted.
+    # Whether writing with SHA-1 is allowed was checked when the session material was encrypted.
     return Crypter(StaticKeyReader(key, DECRYPT_AND_ENCRYPT), allow_legacy=True)
 
 
 class SessionEncrypter:
-    """Encrypts with a new AES key, so that an RSA key set takes data of any size.
+    """Encrypts with a new AES key, so that an RSA key set can be used for data of any size.
 
     Args:
         encrypter: encrypts the AES key.
 
     Attributes:
-        session_material: the encrypted AES key, which the `SessionDecrypter` must be given.
+        session_material: the encrypted AES key, which the `SessionDecrypter` needs.
 
     Raises:
         LegacyAlgorithm: the encrypter was not read with `allow_legacy=True`.
@@ -143,7 +144,7 @@ class SessionEncrypter:
     @overload
     def Encrypt(self, plaintext: str | bytes, encoder: None) -> bytes: ...
     def Encrypt(self, plaintext: str | bytes, encoder: Encoder | None = encode) -> str | bytes:
-        """Encrypt with the session's key; as often as wanted."""
+        """Encrypt with the session's key; can be called any number of times."""
         output = self._crypter.Encrypt(plaintext, None)
         return output if encoder is None else encoder(output)
 
@@ -156,17 +157,17 @@ class SessionDecrypter:
         session_material: the encrypted AES key.
 
     Raises:
-        DecryptionFailed: the material is not a session's of that key set.
+        DecryptionFailed: the material does not come from a session of that key set.
     """
 
     def __init__(self, crypter: Decrypter, session_material: str) -> None:
         self._crypter = _crypter(_unpacked(crypter.Decrypt(session_material)))
 
     def Decrypt(self, ciphertext: str | bytes, decoder: Decoder | None = decode) -> bytes:
-        """The plaintext.
+        """Decrypt an output of this session.
 
         Raises:
-            DecryptionFailed: it is altered or of another session.
+            DecryptionFailed: the output was altered or belongs to another session.
         """
         return self._crypter.Decrypt(ciphertext, decoder)
 
@@ -174,15 +175,15 @@ class SessionDecrypter:
 class SignedSessionEncrypter:
     """Encrypts with a new AES key and signs the result.
 
-    Keyczar puts no name of the signer into what is encrypted: somebody else can take the signature off and put
-    his own on, though he cannot read what he signs.
+    Keyczar does not put the signer's name into what it encrypts: somebody else can replace the signature with one of
+    their own, although they cannot read what they sign.
 
     Args:
         encrypter: encrypts the AES key and the nonce.
         signer: signs.
 
     Attributes:
-        session_material: the encrypted AES key and nonce, which the `SignedSessionDecrypter` must be given.
+        session_material: the encrypted AES key and nonce, which the `SignedSessionDecrypter` needs.
 
     Raises:
         LegacyAlgorithm: encrypter or signer was not read with `allow_legacy=True`.
@@ -196,12 +197,12 @@ class SignedSessionEncrypter:
         self._signer = signer
 
     def Encrypt(self, plaintext: str | bytes) -> str:
-        """Encrypt with the session's key, sign, and attach the signature."""
+        """Encrypt with the session's key, sign the result, and attach the signature."""
         return self._signer.AttachedSign(self._crypter.Encrypt(plaintext, None), self._nonce)
 
 
 class SignedSessionDecrypter:
-    """Verifies and decrypts what a `SignedSessionEncrypter` made.
+    """Verifies and decrypts the output of a `SignedSessionEncrypter`.
 
     Args:
         crypter: decrypts the AES key and the nonce.
@@ -209,7 +210,7 @@ class SignedSessionDecrypter:
         session_material: the encrypted AES key and nonce.
 
     Raises:
-        DecryptionFailed: the material is not a session's of that key set.
+        DecryptionFailed: the material does not come from a session of that key set.
     """
 
     def __init__(self, crypter: Decrypter, verifier: Verifier, session_material: str) -> None:
@@ -218,17 +219,17 @@ class SignedSessionDecrypter:
         self._verifier = verifier
 
     def Decrypt(self, signed_ciphertext: str | bytes) -> bytes:
-        """The plaintext.
+        """Verify and decrypt an output of this session.
 
         Raises:
-            InvalidSignature: the signature is not right; python-keyczar returned None.
-            DecryptionFailed: it was signed, but is of another session.
+            InvalidSignature: the signature is wrong; python-keyczar returned None.
+            DecryptionFailed: it was signed, but belongs to another session.
         """
         return self._crypter.Decrypt(self._verifier.attached_verify(signed_ciphertext, self._nonce), None)
 
 
 def _unpacked(material: str | bytes) -> AesKey:
-    """The keys within the material of a `SessionEncrypter`: the AES key's bytes, then the HMAC key's."""
+    """Read the keys from the material of a `SessionEncrypter`: the AES key's bytes, then the HMAC key's."""
     try:
         secret, hmac_secret = unpack_all(material if isinstance(material, bytes) else material.encode("latin-1"))
         return AesKey(secret, HmacKey(hmac_secret))
@@ -238,7 +239,7 @@ def _unpacked(material: str | bytes) -> AesKey:
 
 
 def _parsed(material: str | bytes) -> tuple[AesKey, bytes]:
-    """The keys and the nonce within the material of a `SignedSessionEncrypter`."""
+    """Read the keys and the nonce from the material of a `SignedSessionEncrypter`."""
     try:
         session = parse_object(material)
         return AesKey.parse(object_field(session, "key")), bytes_field(session, "nonce")

@@ -1,6 +1,6 @@
-"""What every key of a key set is and can be asked."""
+"""`Key`: the base class of all keys of a key set."""
 
-# ruff: noqa: ARG002 - the arguments are for the overrides
+# ruff: noqa: ARG002 - the arguments are for subclasses
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["Key"]
 
 
 class Key:
-    """One key. Each type overrides what it can do; a set's purpose sees to it that nothing else is asked.
+    """One key. Each type overrides what it can do; a set's purpose makes sure that nothing else is called.
 
     Attributes:
         size: its size in bits.
-        hash: the four bytes by which outputs name it.
-        fallback_hashes: other hashes by which old implementations named it.
+        hash: the four bytes that identify it in outputs.
+        fallback_hashes: other hashes that old implementations used for it.
     """
 
     type: ClassVar[KeyType]
@@ -30,12 +30,12 @@ class Key:
         self.fallback_hashes = fallback_hashes
 
     def __repr__(self) -> str:
-        """Never the key itself: this is what logs and tracebacks show."""
+        """A description without the key itself, since logs and tracebacks show it."""
         return f"<Keyczar {self.type.value} key, {self.size} bits, hash {self.hash.hex()}>"
 
     @property
     def header(self) -> bytes:
-        """What its outputs begin with."""
+        """The first bytes of its outputs."""
         return VERSION_BYTE + self.hash
 
     @property
@@ -44,21 +44,21 @@ class Key:
         raise KeySetError(f"a key of type {self.type.value} has no public half")
 
     def to_json(self) -> dict[str, Any]:
-        """What its key file holds, secrets included."""
+        """The contents of its key file, secrets included."""
         raise NotImplementedError
 
     def sign(self, message: bytes) -> bytes:
-        """The bare signature of a message."""
+        """Make the bare signature of a message."""
         raise KeySetError(f"a key of type {self.type.value} cannot sign")
 
     def verify(self, message: bytes, signature: bytes) -> bool:
-        """Whether a bare signature is this key's for the message; any bytes can be asked about."""
+        """Whether this key made a bare signature for the message; any bytes are accepted."""
         raise KeySetError(f"a key of type {self.type.value} cannot verify")
 
     def encrypt(self, plaintext: bytes) -> bytes:
-        """The whole output, header included."""
+        """Encrypt; the result is the complete output, header included."""
         raise KeySetError(f"a key of type {self.type.value} cannot encrypt")
 
     def decrypt(self, output: bytes) -> bytes | None:
-        """The plaintext of a whole output; None, never a part of it, where it is not this key's."""
+        """Decrypt a complete output; None, never a part of it, if this key did not make it."""
         raise KeySetError(f"a key of type {self.type.value} cannot decrypt")

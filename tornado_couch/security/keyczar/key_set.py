@@ -1,4 +1,4 @@
-"""A key set that has been read: its keys by version and by hash, and what all uses of it share."""
+"""A key set in memory: its keys by version and by hash, and what all uses of it have in common."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Self = TypeVar("Self", bound="Keyczar")
 
 
 class Keyczar:
-    """A key set. Its subclasses are what can be done with it.
+    """A key set. Its subclasses add what can be done with it.
 
     Args:
-        reader: where it is read from.
-        allow_legacy: let it sign or encrypt new data, though Keyczar does so with SHA-1 only. Verifying and
+        reader: reads the key set.
+        allow_legacy: let it sign or encrypt new data, although Keyczar does so with SHA-1 only. Verifying and
             decrypting never need it.
 
     Attributes:
-        metadata: what is known of the set without its keys.
+        metadata: what is known about the set without its keys.
         allow_legacy: as given.
 
     Raises:
-        KeySetError: the set or a key in it is missing, unreadable, open to others, malformed, encrypted while
-            the reader is no `EncryptedReader`, or for another purpose.
+        KeySetError: the set or one of its keys is missing, unreadable, accessible to others, malformed, encrypted
+            although the reader is not an `EncryptedReader`, or for another purpose.
     """
 
     purposes: ClassVar[frozenset[KeyPurpose]] = frozenset(KeyPurpose)
@@ -48,12 +48,12 @@ class Keyczar:
             )
         if self.metadata.encrypted and not isinstance(reader, EncryptedReader):
             raise KeySetError(
-                f"the key set {self.metadata.name!r} of {reader!r} is encrypted: give the one that it is encrypted with"
+                f"the key set {self.metadata.name!r} of {reader!r} is encrypted: give the set that encrypts it"
             )
         self._keys = {version.number: self._read(reader, version) for version in self.metadata.versions}
         self._by_hash: dict[bytes, list[Key]] = {}
         for key in self._keys.values():
-            # Several keys may share a hash; one key may have one hash in several ways.
+            # Several keys may share a hash, and one key may have the same hash twice.
             for name in {key.hash, *key.fallback_hashes}:
                 self._by_hash.setdefault(name, []).append(key)
 
@@ -65,15 +65,15 @@ class Keyczar:
         allow_legacy: bool = False,
         crypter: Decrypter | None = None,
     ) -> Self:
-        """The key set in a directory.
+        """Read the key set in a directory.
 
         Args:
             location: the directory.
             allow_legacy: let it sign or encrypt new data.
-            crypter: for an encrypted key set, the `Crypter` of the set that it is encrypted with.
+            crypter: for an encrypted key set, the `Crypter` of the set that encrypts it.
 
         Raises:
-            KeySetError: as for the class.
+            KeySetError: as in the class.
         """
         reader: Reader = FileReader(location)
         if crypter is not None:
@@ -88,11 +88,11 @@ class Keyczar:
 
     @property
     def versions(self) -> tuple[KeyVersion, ...]:
-        """Every version of the set."""
+        """All versions of the set."""
         return self.metadata.versions
 
     def key(self, version_number: int) -> Key:
-        """The key of a version.
+        """The key of this version.
 
         Raises:
             KeySetError: there is no such version.
@@ -100,7 +100,7 @@ class Keyczar:
         return self._keys[self.metadata.version(version_number).number]
 
     def has_hash(self, key_hash: bytes) -> bool:
-        """Whether outputs with that hash may be a key's of this set."""
+        """Whether a key of this set may have made outputs with that hash."""
         return key_hash in self._by_hash
 
     def _read(self, reader: Reader, version: KeyVersion) -> Key:
@@ -112,20 +112,20 @@ class Keyczar:
         raise KeySetError(f"version {version.number} of the key set {self.metadata.name!r} of {reader!r}: {reason}")
 
     def _writing_key(self) -> Key:
-        """The primary key, to write new data with."""
+        """The primary key, which writes new data."""
         if not self.allow_legacy:
             raise LegacyAlgorithm(
-                f"the Keyczar key set {self.metadata.name!r} writes with SHA-1: it is for reading what there is."
-                " Write new data with a key ring, or say allow_legacy=True"
+                f"the Keyczar key set {self.metadata.name!r} writes with SHA-1: use it only to read existing data."
+                " Write new data with a key ring, or pass allow_legacy=True"
             )
         if self.metadata.primary is None:
             raise KeySetError(f"the key set {self.metadata.name!r} has no primary version to write with")
         return self._keys[self.metadata.primary.number]
 
     def _candidates(self, header: bytes) -> tuple[Sequence[Key], bool]:
-        """The keys that an output's header may mean, and whether they are.
+        """The keys that an output's header may refer to, and whether there are any.
 
-        Where none is meant, another key stands in, so that the same work is done before the same answer.
+        If there are none, another key takes their place, so that the answer comes after the same work.
         """
         if header.startswith(VERSION_BYTE):
             found = self._by_hash.get(header.removeprefix(VERSION_BYTE))
@@ -140,4 +140,4 @@ def _read_metadata(reader: Reader) -> KeyMetadata:
         return KeyMetadata.parse(text)
     except KeySetError as error:
         reason = str(error)
-    raise KeySetError(f"the meta of {reader!r} is no key set's: {reason}")
+    raise KeySetError(f"the meta of {reader!r} is not valid: {reason}")

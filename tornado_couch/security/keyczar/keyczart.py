@@ -1,4 +1,4 @@
-"""Managing key sets on disk, as Keyczar's tool `keyczart` did. A set that is being changed can be read meanwhile."""
+"""Manages key sets on disk, as Keyczar's tool `keyczart` did. A set can be read while it is being changed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _TYPES: dict[tuple[KeyPurpose, str | None], KeyType] = {
     (DECRYPT_AND_ENCRYPT, "rsa"): RSA_PRIV,
 }
 
-# What the public half of a set is, by the type and purpose of the private one.
+# The type and purpose of a set's public half, by those of the private set.
 _PUBLIC: dict[tuple[KeyType, KeyPurpose], tuple[KeyType, KeyPurpose]] = {
     (DSA_PRIV, SIGN_AND_VERIFY): (DSA_PUB, VERIFY),
     (RSA_PRIV, SIGN_AND_VERIFY): (RSA_PUB, VERIFY),
@@ -66,10 +66,10 @@ _PUBLIC: dict[tuple[KeyType, KeyPurpose], tuple[KeyType, KeyPurpose]] = {
 
 
 def create(location: Location, name: str, purpose: KeyPurpose, asymmetric: str | None = None) -> KeyMetadata:
-    """Make a key set without keys.
+    """Create a key set without keys.
 
     Args:
-        location: the directory; made where it is missing, for its owner only.
+        location: the directory; it is created for its owner only if it is missing.
         name: any text.
         purpose: `SIGN_AND_VERIFY` or `DECRYPT_AND_ENCRYPT`.
         asymmetric: "rsa" or "dsa" for keys with a public half; None for HMAC or AES.
@@ -79,7 +79,7 @@ def create(location: Location, name: str, purpose: KeyPurpose, asymmetric: str |
     """
     key_type = _TYPES.get((purpose, asymmetric.lower() if asymmetric else None))
     if key_type is None:
-        raise KeySetError(f"there are no {asymmetric or 'symmetric'} keys that are made for {purpose.value}")
+        raise KeySetError(f"{asymmetric or 'symmetric'} keys cannot be used for {purpose.value}")
     metadata = KeyMetadata(name, purpose, key_type)
     _write_new(FileWriter(location), metadata, {})
     return metadata
@@ -92,16 +92,16 @@ def add_key(
 
     Args:
         location: the key set's directory.
-        status: its status; a primary one makes the primary one so far active.
-        crypter: encrypts the key file, for a set that is encrypted with another one; from the first key on.
-        size: in bits; the type's default where None.
+        status: its status; if it is primary, the version that was primary becomes active.
+        crypter: encrypts the key file, if the set is encrypted with another one; from the first key on.
+        size: its size in bits; None for the default of its type.
 
     Returns:
-        The version added.
+        The new version.
 
     Raises:
-        KeySetError: the set cannot be read or written, its type has no such size or no new keys, or it is
-            encrypted and no crypter was given, or the other way round.
+        KeySetError: the set cannot be read or written; keys of its type do not have this size or cannot be created;
+            or the set is encrypted and no crypter was given, or the other way round.
         LegacyAlgorithm: the crypter was not read with `allow_legacy=True`.
     """
     writer = FileWriter(location)
@@ -134,7 +134,7 @@ def demote(location: Location, version: int) -> KeyMetadata:
 
 
 def revoke(location: Location, version: int) -> KeyMetadata:
-    """Destroy an inactive version. What only it can verify or decrypt is lost.
+    """Destroy an inactive version. What only its key can verify or decrypt is lost.
 
     Raises:
         KeySetError: the version is missing or not inactive, or the set cannot be read or written.
@@ -148,11 +148,11 @@ def export_public(location: Location, destination: Location, crypter: Crypter | 
     Args:
         location: the directory of the set with the private keys.
         destination: the directory of the new set.
-        crypter: decrypts the private keys' files, where they are encrypted.
+        crypter: decrypts the files of the private keys, if they are encrypted.
 
     Raises:
-        KeySetError: the keys have no public half, there is a key set at the destination, or one of them cannot
-            be read or written.
+        KeySetError: the keys have no public half, the destination already contains a key set, or one of the two
+            cannot be read or written.
     """
     private = Keyczar.Read(location, crypter=crypter)
     public = _PUBLIC.get((private.metadata.type, private.metadata.purpose))
@@ -165,10 +165,10 @@ def export_public(location: Location, destination: Location, crypter: Crypter | 
 
 
 def read_metadata(location: Location) -> KeyMetadata:
-    """What is known of a key set without reading its keys.
+    """Read what is known about a key set without its keys.
 
     Raises:
-        KeySetError: it is missing, malformed, or open to changes by others.
+        KeySetError: the set is missing, malformed, or can be changed by others.
     """
     return KeyMetadata.parse(FileReader(location).GetMetadata())
 
@@ -185,7 +185,7 @@ def _write_new(writer: FileWriter, metadata: KeyMetadata, keys: dict[int, Key]) 
 def _change(
     location: Location, changed: Callable[[KeyMetadata], KeyMetadata], *, removed: int | None = None
 ) -> KeyMetadata:
-    """Replace `meta`; no key is read, so that an encrypted set needs no crypter."""
+    """Replace `meta`; no key is read, so an encrypted set needs no crypter."""
     writer = FileWriter(location)
     with writer.locked():
         metadata = changed(read_metadata(location))
@@ -196,12 +196,12 @@ def _change(
 
 
 def _unlike(keyset: Keyczar, generate: Callable[[], Key]) -> Key:
-    """A new key whose hash no key of the set has, so that outputs name one key."""
+    """Generate a key whose hash differs from those of the set's keys, so that an output identifies one key."""
     while True:
         key = generate()
         if not keyset.has_hash(key.hash):
             return key
 
 
-# keyczart's names for them.
+# keyczart's names for these functions.
 Create, AddKey, PubKey, Promote, Demote, Revoke = create, add_key, export_public, promote, demote, revoke

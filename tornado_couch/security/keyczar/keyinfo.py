@@ -1,4 +1,4 @@
-"""The words of a key set's `meta` file: types of keys, what a set is for, and the status of each version."""
+"""The terms of a key set's `meta` file: types of keys, purposes of sets, and the status of each version."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 class KeyStatus(StrEnum):
-    """What a key version may do. All of them verify and decrypt."""
+    """What a key version may be used for. Keys of every status verify and decrypt."""
 
     PRIMARY = "PRIMARY"
     """The one version that signs and encrypts."""
@@ -35,7 +35,7 @@ class KeyStatus(StrEnum):
 
 
 class KeyPurpose(StrEnum):
-    """What a key set is for."""
+    """What a key set may be used for."""
 
     DECRYPT_AND_ENCRYPT = "DECRYPT_AND_ENCRYPT"
     ENCRYPT = "ENCRYPT"
@@ -52,26 +52,26 @@ class KeyType(StrEnum):
     DSA_PRIV = "DSA_PRIV"
     DSA_PUB = "DSA_PUB"
     RSA_PRIV = "RSA_PRIV"
-    """OAEP with SHA-1, or PKCS #1 v1.5 signatures with SHA-1, by the set's purpose."""
+    """OAEP with SHA-1, or PKCS #1 v1.5 signatures with SHA-1, depending on the set's purpose."""
     RSA_PUB = "RSA_PUB"
 
     @property
     def purposes(self) -> frozenset[KeyPurpose]:
-        """What a set of such keys can be for."""
+        """The purposes that a set of such keys can have."""
         return _PURPOSES[self]
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The sizes in bits in which new keys are made, the default one first; none for public keys."""
+        """The sizes in bits of new keys, the default first; empty for public keys."""
         return _SIZES.get(self, ())
 
     @property
     def is_public(self) -> bool:
-        """Whether its key files hold no secret."""
+        """Whether its key files contain no secret."""
         return self in (KeyType.DSA_PUB, KeyType.RSA_PUB)
 
 
-# python-keyczar's names for them.
+# python-keyczar's names for these values.
 PRIMARY, ACTIVE, INACTIVE = KeyStatus.PRIMARY, KeyStatus.ACTIVE, KeyStatus.INACTIVE
 DECRYPT_AND_ENCRYPT, ENCRYPT = KeyPurpose.DECRYPT_AND_ENCRYPT, KeyPurpose.ENCRYPT
 SIGN_AND_VERIFY, VERIFY = KeyPurpose.SIGN_AND_VERIFY, KeyPurpose.VERIFY
@@ -88,5 +88,5 @@ _PURPOSES = {
     RSA_PUB: frozenset({ENCRYPT, VERIFY}),
 }
 
-# Keyczar also made RSA keys of 512 and 768 bits, which `cryptography` no longer does, and of 1024.
+# Keyczar also made RSA keys of 512 and 768 bits, which `cryptography` no longer generates, and of 1024.
 _SIZES = {AES: (128, 192, 256), HMAC_SHA1: (256,), DSA_PRIV: (1024,), RSA_PRIV: (2048, 4096, 1024)}

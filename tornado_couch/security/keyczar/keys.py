@@ -1,4 +1,4 @@
-"""A key from its file's text, back to it, or a new one; by the type that the set's `meta` names."""
+"""Reads, writes and generates keys, according to the type that the set's `meta` names."""
 
 from __future__ import annotations
 
@@ -34,32 +34,32 @@ _GENERATE: dict[KeyType, Callable[[int], Key]] = {
 
 
 def read_key(key_type: KeyType, text: str | bytes) -> Key:
-    """The key that a key file's text holds.
+    """Read the key from a key file's text.
 
     Raises:
-        KeySetError: it holds no key of that type. The message quotes nothing of it.
+        KeySetError: the text is not a key of that type. The message does not quote the text.
     """
     return _PARSE[key_type](parse_object(text))
 
 
 def key_text(key: Key) -> str:
-    """The text of a key's file, in clear."""
+    """The text of a key's file, unencrypted."""
     return _json.dumps(key.to_json()).decode("ascii")
 
 
 def generate_key(key_type: KeyType, size: int | None = None) -> Key:
-    """A new key.
+    """Generate a key.
 
     Args:
-        key_type: any but the public ones, which are exported from private ones.
-        size: in bits; the type's default where None.
+        key_type: any type but the public ones, which are exported from private keys.
+        size: its size in bits; None for the default of its type.
 
     Raises:
-        KeySetError: there are no new keys of that type, or not of that size.
+        KeySetError: keys of that type, or of that size, cannot be generated.
     """
     if key_type not in _GENERATE:
-        raise KeySetError(f"a key of type {key_type.value} is not made but exported from its private one")
+        raise KeySetError(f"a key of type {key_type.value} cannot be generated: export it from its private key")
     wanted = key_type.sizes[0] if size is None else size
     if wanted not in key_type.sizes:
-        raise KeySetError(f"no key of type {key_type.value} has {wanted} bits, but one of {key_type.sizes}")
+        raise KeySetError(f"a key of type {key_type.value} cannot have {wanted} bits: choose one of {key_type.sizes}")
     return _GENERATE[key_type](wanted)

@@ -1,4 +1,4 @@
-"""A key set's `meta`: its name, what it is for, and the status of each of its versions. Values, no I/O."""
+"""Represents a key set's `meta` file: its name, its purpose, and the status of each version. It does no I/O."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class KeyVersion:
 
     Attributes:
         number: its number, which is also its file's name.
-        status: what it may do.
-        exportable: a member that Keyczar wrote and never read.
+        status: what it may be used for.
+        exportable: a member that Keyczar wrote but never read.
     """
 
     number: int
@@ -29,7 +29,7 @@ class KeyVersion:
 
     @classmethod
     def of(cls, value: Any) -> KeyVersion:
-        """One member of `versions`."""
+        """Read one member of `versions`."""
         if not isinstance(value, dict):
             raise KeySetError("a version in it is not an object")
         return cls(
@@ -39,11 +39,11 @@ class KeyVersion:
 
 @dataclass(frozen=True)
 class KeyMetadata:
-    """What is known of a key set without its keys.
+    """What is known about a key set without its keys.
 
     Attributes:
         name: any text.
-        purpose: what the set is for.
+        purpose: what the set may be used for.
         type: the type of each of its keys.
         encrypted: whether its key files are encrypted with another key set.
         versions: its versions, of which at most one is primary.
@@ -57,7 +57,7 @@ class KeyMetadata:
 
     def __post_init__(self) -> None:
         if self.purpose not in self.type.purposes:
-            raise KeySetError(f"keys of type {self.type.value} are not for {self.purpose.value}")
+            raise KeySetError(f"keys of type {self.type.value} cannot be used for {self.purpose.value}")
         numbers = [version.number for version in self.versions]
         if len(set(numbers)) < len(numbers):
             raise KeySetError("two of its versions have the same number")
@@ -66,10 +66,10 @@ class KeyMetadata:
 
     @classmethod
     def parse(cls, text: str | bytes) -> KeyMetadata:
-        """What a `meta` file says.
+        """Parse a `meta` file.
 
         Raises:
-            KeySetError: it is no key set's.
+            KeySetError: the file does not describe a key set.
         """
         value = parse_object(text)
         versions = value.get("versions")
@@ -94,14 +94,14 @@ class KeyMetadata:
 
     @property
     def primary(self) -> KeyVersion | None:
-        """The version that signs and encrypts, where there is one."""
+        """The version that signs and encrypts, if there is one."""
         return next((version for version in self.versions if version.status is PRIMARY), None)
 
     def version(self, number: int) -> KeyVersion:
-        """A version by its number.
+        """Find a version by its number.
 
         Raises:
-            KeySetError: there is none.
+            KeySetError: there is no such version.
         """
         for version in self.versions:
             if version.number == number:
@@ -109,15 +109,15 @@ class KeyMetadata:
         raise KeySetError(f"the key set has no version {number}")
 
     def added(self, status: KeyStatus, *, encrypted: bool) -> KeyMetadata:
-        """With one more version, the last; a primary one makes the primary one so far active."""
+        """Add a version at the end; if it is primary, the version that was primary becomes active."""
         if self.versions and encrypted is not self.encrypted:
-            raise KeySetError("a key set is encrypted as a whole: give the key set it is encrypted with, and only then")
+            raise KeySetError("a key set is encrypted as a whole: give the set that encrypts it exactly if it is")
         number = 1 + max((version.number for version in self.versions), default=0)
         older = self._without_primary() if status is PRIMARY else self.versions
         return replace(self, encrypted=encrypted, versions=(*older, KeyVersion(number, status)))
 
     def promoted(self, number: int) -> KeyMetadata:
-        """From inactive to active, or from active to primary, which makes the primary one so far active."""
+        """Make an inactive version active, or an active one primary; the version that was primary becomes active."""
         status = self.version(number).status
         if status is PRIMARY:
             raise KeySetError(f"version {number} is primary: it cannot be promoted")
@@ -126,14 +126,14 @@ class KeyMetadata:
         return replace(self, versions=self._without_primary())._with(number, PRIMARY)
 
     def demoted(self, number: int) -> KeyMetadata:
-        """From primary to active, which leaves no primary version, or from active to inactive."""
+        """Make a primary version active, which leaves no primary version, or an active one inactive."""
         status = self.version(number).status
         if status is INACTIVE:
             raise KeySetError(f"version {number} is inactive: it cannot be demoted, only revoked")
         return self._with(number, ACTIVE if status is PRIMARY else INACTIVE)
 
     def revoked(self, number: int) -> KeyMetadata:
-        """Without an inactive version."""
+        """Remove an inactive version."""
         if self.version(number).status is not INACTIVE:
             raise KeySetError(f"version {number} is not inactive: only an inactive version can be revoked")
         return replace(self, versions=tuple(each for each in self.versions if each.number != number))

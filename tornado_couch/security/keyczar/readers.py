@@ -1,4 +1,4 @@
-"""Where key sets are read from. The methods keep python-keyczar's names, so that a reader of one's own still fits."""
+"""Reads key sets. The methods keep python-keyczar's names, so that existing readers still fit."""
 
 # ruff: noqa: N802 - python-keyczar's names
 
@@ -20,7 +20,7 @@ __all__ = ["Decrypter", "EncryptedReader", "FileReader", "Reader", "StaticKeyRea
 _OTHERS_READ = stat.S_IROTH
 _OTHERS_WRITE = stat.S_IWOTH
 _GROUP_WRITES = stat.S_IWGRP
-_MOST = 1 << 20  # bytes; the largest key file, RSA of 4096 bits, has 4 KB
+_MOST = 1 << 20  # bytes; the largest key file, that of an RSA key of 4096 bits, has 4 KB
 
 
 class Reader(Protocol):
@@ -34,14 +34,14 @@ class Reader(Protocol):
 
 
 class Decrypter(Protocol):
-    """What an encrypted key set is read with: a `Crypter`, or anything like it."""
+    """Decrypts an encrypted key set: a `Crypter`, or any object like it."""
 
     def Decrypt(self, ciphertext: str, /) -> str | bytes:
-        """The plaintext of an output."""
+        """Decrypt an output."""
 
 
 class FileReader:
-    """Reads a key set from a directory. Key files are secrets: those that others can read or write are refused."""
+    """Reads a key set from a directory. Key files are secret: one that others can read or write is refused."""
 
     def __init__(self, location: str | os.PathLike[str]) -> None:
         self._location = Path(location)
@@ -58,7 +58,7 @@ class FileReader:
         """
         _check_directory(self._location)
         text = _read(self._location / "meta", _OTHERS_WRITE | _GROUP_WRITES)
-        # Public keys may be read by everyone, but whoever can replace them can forge.
+        # Public keys may be read by everyone, but somebody who can replace them can forge signatures.
         readable = _parsed(self._location, text).type.is_public
         self._forbidden = _OTHERS_WRITE | _GROUP_WRITES | (0 if readable else _OTHERS_READ)
         return text
@@ -67,7 +67,7 @@ class FileReader:
         """The text of a version's key file.
 
         Raises:
-            KeySetError: it is missing, cannot be read, or is open to others.
+            KeySetError: the file is missing, cannot be read, or can be read or written by others.
         """
         if self._forbidden is None:
             self.GetMetadata()
@@ -75,14 +75,14 @@ class FileReader:
 
 
 class StaticKeyReader:
-    """A key set of one key that is in memory."""
+    """A key set with one key, in memory."""
 
     def __init__(self, key: Key, purpose: KeyPurpose) -> None:
         self._key = key
         self._metadata = KeyMetadata("Imported", purpose, key.type, versions=(KeyVersion(1, PRIMARY),))
 
     def GetMetadata(self) -> str:
-        """The text of a `meta`."""
+        """The text of its `meta`."""
         return str(self._metadata)
 
     def GetKey(self, _version_number: int) -> str:
@@ -94,7 +94,7 @@ class EncryptedReader:
     """Reads a key set whose key files are encrypted with another one.
 
     Args:
-        reader: what reads the encrypted files.
+        reader: reads the encrypted files.
         crypter: the `Crypter` of the other key set.
     """
 
@@ -113,7 +113,7 @@ class EncryptedReader:
         """The text of a version's key file, decrypted.
 
         Raises:
-            KeySetError: the other key set does not decrypt it.
+            KeySetError: the other key set cannot decrypt it.
         """
         # An editor, or Java, may have left a line break at the end.
         ciphertext = self._reader.GetKey(version_number).strip()
@@ -122,7 +122,7 @@ class EncryptedReader:
         except DecryptionFailed:
             text = None
         if text is None:
-            raise KeySetError(f"the key file of version {version_number} is not encrypted with the key set given")
+            raise KeySetError(f"the key file of version {version_number} is not encrypted with the given key set")
         return text if isinstance(text, str) else text.decode("utf-8", "replace")
 
 
@@ -131,11 +131,11 @@ def _parsed(location: Path, text: str) -> KeyMetadata:
         return KeyMetadata.parse(text)
     except KeySetError as error:
         reason = str(error)
-    raise KeySetError(f"the meta file of the key set {location} is no key set's: {reason}")
+    raise KeySetError(f"the meta file of the key set {location} is not valid: {reason}")
 
 
 def _check_directory(path: Path) -> None:
-    """Whoever can write the directory can put other keys into it."""
+    """Check the mode of the directory: somebody who can write to it can replace the keys."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
@@ -143,13 +143,13 @@ def _check_directory(path: Path) -> None:
     if not stat.S_ISDIR(mode):
         raise KeySetError(f"the key set {path} is not a directory")
     if mode & _OTHERS_WRITE:
-        raise KeySetError(f"the key set {path} can be changed by everyone: chmod go-w it")
+        raise KeySetError(f"the key set {path} can be changed by others than its owner: run chmod go-w on it")
 
 
 def _read(path: Path, forbidden: int) -> str:
-    """A file's text. The mode asked is that of the file opened, not of one put there since."""
+    """Read a file. Its mode is checked after it was opened, so it cannot be swapped in between."""
     try:
-        # Without O_NONBLOCK a named pipe would hold us up.
+        # Without O_NONBLOCK, opening a named pipe would block.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             _check_file(path, os.fstat(descriptor), forbidden)
@@ -159,7 +159,7 @@ def _read(path: Path, forbidden: int) -> str:
     try:
         return text.decode("utf-8")
     except UnicodeDecodeError:
-        pass  # its exception carries the file's bytes
+        pass  # its exception contains the file's bytes
     raise KeySetError(f"the key file {path} is not UTF-8")
 
 
@@ -167,8 +167,8 @@ def _check_file(path: Path, found: os.stat_result, forbidden: int) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise KeySetError(f"the key file {path} is not a regular file")
     if found.st_mode & forbidden & _OTHERS_READ:
-        raise KeySetError(f"the key file {path} can be read by everyone: chmod 600 it, and think of its keys as known")
+        raise KeySetError(f"the key file {path} can be read by others: run chmod 600 on it and replace its keys")
     if found.st_mode & forbidden:
-        raise KeySetError(f"the key file {path} can be changed by others than its owner: chmod go-w it")
+        raise KeySetError(f"the key file {path} can be changed by others than its owner: run chmod go-w on it")
     if found.st_size > _MOST:
-        raise KeySetError(f"the key file {path} is too large for one")
+        raise KeySetError(f"the key file {path} is too large")

@@ -16,18 +16,18 @@ from .keyinfo import RSA_PRIV, RSA_PUB, KeyType
 
 __all__ = ["RsaPrivateKey", "RsaPublicKey"]
 
-_SHA1 = hashes.SHA1()  # noqa: S303 - Keyczar's format knows no other; writing with it wants allow_legacy
+_SHA1 = hashes.SHA1()  # noqa: S303 - Keyczar's format has no other; writing with it needs allow_legacy
 _OAEP = padding.OAEP(padding.MGF1(_SHA1), _SHA1, None)
 _PKCS1 = padding.PKCS1v15()
-# RFC 8017 §7.1.1: what OAEP adds to a message, two hashes and two bytes.
+# RFC 8017 §7.1.1: OAEP adds two hashes and two bytes to a message.
 _OAEP_OVERHEAD = 2 * _SHA1.digest_size + 2
 
-# Members of a private key's file, in the order of `_private_numbers`.
+# The members of a private key's file, in the order of `_private_numbers`.
 _PRIVATE = ("primeP", "primeQ", "privateExponent", "primeExponentP", "primeExponentQ", "crtCoefficient")
 
 
 class RsaPublicKey(Key):
-    """The half that verifies or encrypts. Its size is that of its modulus, whatever the file says: some say wrongly."""
+    """The half that verifies or encrypts. Its size is that of its modulus, since some files state a wrong one."""
 
     type: ClassVar[KeyType] = RSA_PUB
 
@@ -38,8 +38,8 @@ class RsaPublicKey(Key):
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> RsaPublicKey:
-        """The key that a key file holds."""
-        # Java could be told to use PKCS #1 v1.5 encryption; such a key would decrypt nothing here.
+        """Read the key from the contents of a key file."""
+        # Java could be configured for PKCS #1 v1.5 encryption; such a key could not decrypt anything here.
         if value.get("padding") not in (None, "", "OAEP"):
             raise KeySetError("its padding is not OAEP")
         numbers = rsa.RSAPublicNumbers(big_field(value, "publicExponent"), big_field(value, "modulus"))
@@ -48,11 +48,11 @@ class RsaPublicKey(Key):
         except ValueError:
             key = None
         if key is None:
-            raise KeySetError("its numbers are no RSA public key")
+            raise KeySetError("its numbers do not form an RSA public key")
         return cls(key)
 
     def to_json(self) -> dict[str, Any]:
-        """What its key file holds."""
+        """The contents of its key file."""
         return {
             "modulus": to_big(self._numbers.n),
             "publicExponent": to_big(self._numbers.e),
@@ -60,7 +60,7 @@ class RsaPublicKey(Key):
         }
 
     def verify(self, message: bytes, signature: bytes) -> bool:
-        """Whether a signature is right; like every Keyczar, also without its leading zeros."""
+        """Whether a signature is right; as in every Keyczar, it may lack its leading zeros."""
         try:
             self._key.verify(signature.rjust(self.size // 8, b"\x00"), message, _PKCS1, _SHA1)
         except _InvalidSignature:
@@ -68,15 +68,15 @@ class RsaPublicKey(Key):
         return True
 
     def encrypt(self, plaintext: bytes) -> bytes:
-        """Header and ciphertext, which is as long as the modulus."""
+        """Encrypt; the output is a header and a ciphertext as long as the modulus."""
         most = self.size // 8 - _OAEP_OVERHEAD
         if len(plaintext) > most:
-            raise SecurityError(f"an RSA key of {self.size} bits encrypts up to {most} bytes: use a SessionEncrypter")
+            raise SecurityError(f"an RSA key of {self.size} bits encrypts at most {most} bytes: use a SessionEncrypter")
         return self.header + self._key.encrypt(plaintext, _OAEP)
 
 
 class RsaPrivateKey(Key):
-    """The half that signs or decrypts, with the public one."""
+    """The half that signs or decrypts, together with the public one."""
 
     type: ClassVar[KeyType] = RSA_PRIV
 
@@ -87,12 +87,12 @@ class RsaPrivateKey(Key):
 
     @classmethod
     def generate(cls, size: int = RSA_PRIV.sizes[0]) -> RsaPrivateKey:
-        """A new key of a size in bits."""
+        """Generate a key of a size in bits."""
         return cls(rsa.generate_private_key(65537, size))
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> RsaPrivateKey:
-        """The key that a key file holds."""
+        """Read the key from the contents of a key file."""
         public = RsaPublicKey.parse(object_field(value, "publicKey"))
         p, q, d, dmp1, dmq1, iqmp = (big_field(value, name) for name in _PRIVATE)
         try:
@@ -100,7 +100,7 @@ class RsaPrivateKey(Key):
         except ValueError:
             key = None
         if key is None:
-            raise KeySetError("its numbers are no RSA private key")
+            raise KeySetError("its numbers do not form an RSA private key")
         return cls(key)
 
     @property
@@ -109,14 +109,14 @@ class RsaPrivateKey(Key):
         return self._public
 
     def to_json(self) -> dict[str, Any]:
-        """What its key file holds."""
+        """The contents of its key file."""
         numbers = self._key.private_numbers()
         private = (numbers.p, numbers.q, numbers.d, numbers.dmp1, numbers.dmq1, numbers.iqmp)
         secrets = {name: to_big(number) for name, number in zip(_PRIVATE, private, strict=True)}
         return {"publicKey": self._public.to_json(), **secrets, "size": self.size}
 
     def sign(self, message: bytes) -> bytes:
-        """As many bytes as the modulus has."""
+        """Sign a message; the signature is as long as the modulus."""
         return self._key.sign(message, _PKCS1, _SHA1)
 
     def verify(self, message: bytes, signature: bytes) -> bool:
@@ -124,11 +124,11 @@ class RsaPrivateKey(Key):
         return self._public.verify(message, signature)
 
     def encrypt(self, plaintext: bytes) -> bytes:
-        """Header and ciphertext."""
+        """Encrypt; the output is a header and a ciphertext."""
         return self._public.encrypt(plaintext)
 
     def decrypt(self, output: bytes) -> bytes | None:
-        """The plaintext. python-keyczar dropped the leading zeros of ciphertexts: they are put back."""
+        """Decrypt. python-keyczar dropped the leading zeros of ciphertexts, so they are added again."""
         try:
             return self._key.decrypt(output[HEADER_SIZE:].rjust(self.size // 8, b"\x00"), _OAEP)
         except ValueError:

@@ -1,4 +1,4 @@
-"""Keys that both sides share: HMAC-SHA1, and AES in CBC mode with HMAC-SHA1 over the output."""
+"""Symmetric keys: HMAC-SHA1, and AES in CBC mode with HMAC-SHA1 over the output."""
 
 from __future__ import annotations
 
@@ -27,44 +27,44 @@ class HmacKey(Key):
     type: ClassVar[KeyType] = HMAC_SHA1
 
     def __init__(self, secret: bytes) -> None:
-        # Session material and other implementations bring other sizes than the 256 bits that Keyczar makes.
+        # Session material and other implementations have other sizes than the 256 bits that Keyczar generates.
         if len(secret) < _MIN_HMAC:
             raise KeySetError(f"its HMAC key is shorter than {8 * _MIN_HMAC} bits")
-        # Unlike every other type's, its hash covers no length.
+        # Unlike the hash of every other type of key, this one does not include a length.
         super().__init__(8 * len(secret), short_hash(secret))
         self.secret = secret
 
     @classmethod
     def generate(cls, size: int = HMAC_SHA1.sizes[0]) -> HmacKey:
-        """A new key of a size in bits."""
+        """Generate a key of a size in bits."""
         return cls(os.urandom(size // 8))
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> HmacKey:
-        """The key that a key file holds."""
+        """Read the key from the contents of a key file."""
         return cls(_sized(value, "hmacKeyString"))
 
     def to_json(self) -> dict[str, Any]:
-        """What its key file holds."""
+        """The contents of its key file."""
         return {"hmacKeyString": encode(self.secret), "size": self.size}
 
     def sign(self, message: bytes) -> bytes:
-        """20 bytes."""
+        """Sign a message; the signature has 20 bytes."""
         return hmac.digest(self.secret, message, "sha1")
 
     def verify(self, message: bytes, signature: bytes) -> bool:
-        """Whether they are those 20 bytes; takes as long for any other."""
+        """Whether the signature is right; the time does not depend on the answer."""
         return hmac.compare_digest(self.sign(message), signature)
 
 
 class AesKey(Key):
-    """An AES key and the HMAC key that goes with it."""
+    """An AES key and the HMAC key that belongs to it."""
 
     type: ClassVar[KeyType] = AES
 
     def __init__(self, secret: bytes, hmac_key: HmacKey) -> None:
         if 8 * len(secret) not in AES.sizes:
-            raise KeySetError(f"its AES key has none of the sizes {AES.sizes} in bits")
+            raise KeySetError(f"the size of its AES key is not one of {AES.sizes} bits")
         super().__init__(
             8 * len(secret), self._hash(len(secret), secret, hmac_key), tuple(self._old_hashes(secret, hmac_key))
         )
@@ -79,10 +79,10 @@ class AesKey(Key):
     @classmethod
     def _old_hashes(cls, secret: bytes, hmac_key: HmacKey) -> list[bytes]:
         found = []
-        # Old Java: the size of a block where the key's belongs.
+        # Old Java used the size of a block instead of the key's.
         if len(secret) != _BLOCK:
             found.append(cls._hash(_BLOCK, secret, hmac_key))
-        # Old C++: the key taken for a number, so without its leading zeros.
+        # Old C++ treated the key as a number, and so left out its leading zeros.
         if secret.startswith(b"\x00"):
             stripped = secret.lstrip(b"\x00")
             found.append(cls._hash(len(stripped), stripped, hmac_key))
@@ -90,23 +90,23 @@ class AesKey(Key):
 
     @classmethod
     def generate(cls, size: int = AES.sizes[0]) -> AesKey:
-        """A new key of a size in bits."""
+        """Generate a key of a size in bits."""
         return cls(os.urandom(size // 8), HmacKey.generate())
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> AesKey:
-        """The key that a key file holds."""
+        """Read the key from the contents of a key file."""
         if text_field(value, "mode") != "CBC":
             raise KeySetError("its mode is not CBC, the only one that Keyczar ever used")
         return cls(_sized(value, "aesKeyString"), HmacKey.parse(object_field(value, "hmacKey")))
 
     def to_json(self) -> dict[str, Any]:
-        """What its key file holds."""
+        """The contents of its key file."""
         own = {"aesKeyString": encode(self.secret), "mode": "CBC", "size": self.size}
         return {**own, "hmacKey": self.hmac_key.to_json()}
 
     def encrypt(self, plaintext: bytes) -> bytes:
-        """Header, random initialization vector, ciphertext, and the HMAC-SHA1 of all these."""
+        """Encrypt; returns a header, a random initialization vector, the ciphertext, and the HMAC-SHA1 of these."""
         padding = _BLOCK - len(plaintext) % _BLOCK
         vector = os.urandom(_BLOCK)
         cipher = Cipher(self._algorithm, modes.CBC(vector)).encryptor()
@@ -114,7 +114,7 @@ class AesKey(Key):
         return body + self.hmac_key.sign(body)
 
     def decrypt(self, output: bytes) -> bytes | None:
-        """The plaintext. Nothing is decrypted before the HMAC is found right, so padding gives nothing away."""
+        """Decrypt, but only after the HMAC was verified, so that the padding gives nothing away."""
         body, mac = output[:-_MAC], output[-_MAC:]
         if not self.hmac_key.verify(body, mac):
             return None
@@ -126,7 +126,7 @@ class AesKey(Key):
 
 
 def _unpadded(padded: bytes) -> bytes | None:
-    """Without PKCS #7 padding (RFC 5652 §6.3)."""
+    """The bytes without their PKCS #7 padding (RFC 5652 §6.3)."""
     size = padded[-1]
     right = 1 <= size <= _BLOCK and padded.endswith(bytes([size]) * size)
     return padded[:-size] if right else None
@@ -135,5 +135,5 @@ def _unpadded(padded: bytes) -> bytes | None:
 def _sized(value: Mapping[str, Any], name: str) -> bytes:
     secret = bytes_field(value, name)
     if 8 * len(secret) != int_field(value, "size"):
-        raise KeySetError(f"its member {name} is not of the size said")
+        raise KeySetError(f"its member {name} does not have the size that the file says")
     return secret

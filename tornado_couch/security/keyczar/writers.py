@@ -1,4 +1,4 @@
-"""Where key sets are written: a directory of mode 0700, files of mode 0600, each replaced as a whole or not at all."""
+"""Writes key sets: a directory of mode 0700 with files of mode 0600, each replaced completely or not at all."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class FileWriter:
         self._location = Path(location)
 
     def make_directory(self) -> None:
-        """Make the directory where it is missing, for its owner only."""
+        """Create the directory for its owner only, unless it exists."""
         with self._reported():
             self._location.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep everybody else who changes the set waiting, so that no change is lost."""
+        """Hold a lock on the key set, so that nobody else changes it at the same time."""
         with self._reported():
             descriptor = os.open(self._location, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -42,18 +42,18 @@ class FileWriter:
             os.close(descriptor)
 
     def refuse_existing(self) -> None:
-        """See that no key set is overwritten.
+        """Refuse to overwrite a key set.
 
         Raises:
-            KeySetError: there is one already.
+            KeySetError: the directory contains one already.
         """
         with self._reported():
             there = (self._location / "meta").exists()
         if there:
-            raise KeySetError(f"there is a key set in {self._location} already")
+            raise KeySetError(f"{self._location} already contains a key set")
 
     def write_metadata(self, metadata: KeyMetadata) -> None:
-        """Write `meta`. Comes after the keys that it names, and before the removal of those it no longer names."""
+        """Write `meta`: after the keys that it names, and before the removal of keys that it no longer names."""
         self._write("meta", str(metadata))
 
     def write_key(self, version_number: int, text: str) -> None:
@@ -61,17 +61,17 @@ class FileWriter:
         self._write(str(version_number), text)
 
     def remove(self, version_number: int) -> None:
-        """Remove a version's key file; it may be gone already."""
+        """Remove a version's key file, unless it is gone already."""
         with self._reported():
             (self._location / str(version_number)).unlink(missing_ok=True)
             self._sync_directory()
 
     def _write(self, name: str, text: str) -> None:
-        """Write beside the file, then put it in its place: a reader sees the old or the new one, whole."""
+        """Write to a new file and rename it, so that a reader sees all of the old contents or all of the new."""
         beside = self._location / f".{name}.{secrets.token_hex(8)}"
         with self._reported():
             try:
-                # Born with this mode: there is no moment in which others could open it.
+                # The file is created with this mode, so that at no moment others could open it.
                 descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(text.encode("utf-8"))

@@ -1,4 +1,4 @@
-"""Finding documents in conflict: in the view of all that are, and in the changes feed as they come."""
+"""Finds documents in conflict: in the view that lists them all, and in the changes feed as they appear."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Conflicted:
 
 @dataclass(frozen=True)
 class ConflictPage:
-    """A part of what was looked through.
+    """One part of the documents that were searched.
 
     Attributes:
         conflicts: the documents in conflict.
         examined: the ids of the documents that were looked at.
-        since: the sequence to go on from; None where it is not the changes feed.
-        pending: how many changes follow, where CouchDB says it.
+        since: the sequence of the changes feed to go on from; None if the documents come from the view.
+        pending: how many changes follow, if CouchDB says so.
     """
 
     conflicts: list[Conflicted]
@@ -47,25 +47,25 @@ class ConflictPage:
 async def conflicts_since(
     database: Database, since: str | int = 0, *, page_size: int = 500
 ) -> AsyncIterator[ConflictPage]:
-    """The documents in conflict among those that changed since then, to the end of the feed.
+    """Find the documents in conflict among those that changed since a sequence, to the end of the feed.
 
     Args:
-        database: which.
-        since: a `ConflictPage.since`; 0 for all.
-        page_size: how many changes at a time.
+        database: the database to search.
+        since: a `ConflictPage.since`; 0 for all changes.
+        page_size: how many changes to read at a time.
     """
     async for page in database.changes_pages(since=since, page_size=page_size, style="all_docs"):
-        # Of a single leaf there is none; of several, some may be deleted.
+        # A document with a single leaf has no conflict; of several leaves, some may be deleted.
         several = [each.id for each in page.results if len(each.revisions) > 1 and not each.deleted]
         found = await conflicts_among(database, several)
         yield ConflictPage(found, [each.id for each in page.results], page.last_seq, page.pending)
 
 
 async def conflicts_in_view(database: Database, *, page_size: int = 500) -> AsyncIterator[ConflictPage]:
-    """All documents in conflict, by the view that the installer puts in.
+    """Find all documents in conflict, with the view that `install` creates.
 
     Raises:
-        NotFound: it was not put in.
+        NotFound: the view is not installed.
     """
     ids: list[str] = []
     async for row in database.iterate_view(CONFLICTS_VIEW, CONFLICTS_VIEW, page_size=page_size, reduce=False):
@@ -78,7 +78,7 @@ async def conflicts_in_view(database: Database, *, page_size: int = 500) -> Asyn
 
 
 async def conflicts_among(database: Database, ids: Sequence[str]) -> list[Conflicted]:
-    """Those of some documents that are in conflict; never design documents."""
+    """The documents that are in conflict among those with the given ids; design documents are skipped."""
     wanted = [each for each in ids if not each.startswith("_")]
     found: list[Conflicted] = []
     for start in range(0, len(wanted), _AT_ONCE):
@@ -91,7 +91,7 @@ async def conflicts_among(database: Database, ids: Sequence[str]) -> list[Confli
 
 
 def _live(leaves: Sequence[Leaf]) -> list[str]:
-    """The names of the types of the leaves that live, the winning one's first."""
+    """The names of the types of the leaves that are not deleted, the winning one's first."""
     documents = [each.document for each in leaves if each.document and not each.document.get("_deleted")]
     documents.sort(key=lambda each: rank(each["_rev"]), reverse=True)
     types = [DocumentType.parse(each.get("type")) for each in documents]

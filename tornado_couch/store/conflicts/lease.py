@@ -1,12 +1,12 @@
-"""A lease: of several processes that could do some work on a database, one does it, as long as it lives.
+"""A lease: of several processes that could do some work on a database, one does it for as long as it lives.
 
-It is a `_local` document, which is not replicated: each database has its own. CouchDB 3.5 takes any write of such a
-document, whatever revision it names, so exclusion comes from time (Fischer's algorithm): who finds the lease free
-writes its name, waits longer than any such write can take, and holds the lease if its name stands there still. Once in
-a while (a write that was held up for longer than that) two may hold it until the next renewal. It saves double work;
-what must not be done twice needs something else.
+The lease is a `_local` document, which is not replicated: each database has its own. CouchDB 3.5 accepts any write of
+such a document, whatever revision it names, so exclusion comes from time (Fischer's algorithm): a process that finds
+the lease free writes its name, waits longer than any such write can take, and holds the lease if its name is still
+there. Once in a while (when a write was held up for longer than that) two processes may hold it until the next
+renewal. A lease saves double work; work that must never be done twice needs something else.
 
-No clock of another machine is believed. A lease has run out for those who saw it unchanged for as long as it says.
+No clock of another machine is trusted. For an observer a lease has run out once it has not changed for its duration.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ __all__ = ["Lease"]
 
 Document = dict[str, Any]
 
-_VALID = 0.9  # of its seconds the holder counts on: the others' clocks may run a little faster
+_VALID = 0.9  # the part of its seconds that the holder relies on: other clocks may run a little faster
 
 
 class Lease:
-    """A lease on some work.
+    """A lease on some work, of which one process at a time is the holder.
 
     Args:
-        database: that the work is done on.
-        name: of the work.
-        owner: who this is, for people; a token is added, so that no two are ever the same.
+        database: the database that the work is done on.
+        name: the name of the work.
+        owner: a name for this process, for people to read; a token is added, so that no two are ever the same.
         seconds: how long the lease lasts without being renewed.
         settle: seconds to wait for other writers' names. A claim that takes longer than half of it does not count.
-        clock: seconds that only grow.
-        sleep: waits.
+        clock: returns seconds that never go back.
+        sleep: waits for a number of seconds.
 
     Raises:
-        ValueError: `settle` is not much shorter than `seconds`.
+        ValueError: `settle` is more than a quarter of `seconds`.
     """
 
     def __init__(
@@ -69,14 +69,17 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether the lease is this one's, by its own clock."""
+        """Whether this process holds the lease, by its own clock."""
         return self._valid_until is not None and self._clock() < self._valid_until
 
     async def acquire(self) -> Document | None:
-        """Take the lease, if it is free or has run out; what its last holder left there, or None if it is not.
+        """Take the lease if it is free or has run out.
+
+        Returns:
+            The state that the last holder left, or None if the lease belongs to another process.
 
         Raises:
-            CouchError: CouchDB cannot be asked.
+            CouchError: CouchDB cannot be used.
         """
         start = self._clock()
         found = await self._read()
@@ -88,7 +91,7 @@ class Lease:
         except TimeoutError:
             return None
         if self._clock() - start > self._settle / 2:
-            return None  # somebody else may have looked before this was written, and wait no longer
+            return None  # another process may have looked before this was written, and no longer waits
         await self._sleep(self._settle)
         if (await self._read()).get("owner") != self.owner:
             return None
@@ -96,13 +99,16 @@ class Lease:
         return _state(found)
 
     async def renew(self, state: Mapping[str, Any]) -> bool:
-        """Keep the lease for another term, and leave something for its next holder; whether it is held still.
+        """Keep the lease for another term, and leave a state for its next holder.
 
         Args:
-            state: what `acquire` gives to the next holder.
+            state: what `acquire` returns to the next holder.
+
+        Returns:
+            Whether the lease is still held.
 
         Raises:
-            CouchError: CouchDB cannot be asked; the lease runs on.
+            CouchError: CouchDB cannot be used; the lease runs on.
         """
         start = self._clock()
         found = await self._read()
@@ -114,10 +120,10 @@ class Lease:
         return True
 
     async def release(self, state: Mapping[str, Any]) -> None:
-        """Leave the lease to the next one at once.
+        """Give the lease up at once, for the next process to take.
 
         Raises:
-            CouchError: CouchDB cannot be asked; the lease runs out by itself.
+            CouchError: CouchDB cannot be used; the lease then runs out by itself.
         """
         held, self._valid_until = self.held, None
         found = await self._read() if held else {}

@@ -1,4 +1,4 @@
-"""A document's leaves: conflicting revisions, read together and verified."""
+"""Reads the leaves of a document, that is its conflicting revisions, and verifies their signatures."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class LeafSet:
 
     Attributes:
         id: the document's id.
-        documents: the leaves that live and verify, as they are stored; the winning one first.
-        revisions: of all leaves that live, the winning one first.
-        unverified: by revision, why a leaf that lives is not to be believed.
-        deleted: the leaves that are deleted and verify, with `_revisions`.
-        histories: by revision, the `_revisions` of the leaves that live.
-        ancestry: of all leaves that verify.
+        documents: the leaves that are not deleted and verify, as they are stored; the winning one first.
+        revisions: the revisions of all leaves that are not deleted, the winning one first.
+        unverified: for each other leaf that is not deleted, by revision, why it cannot be trusted.
+        deleted: the deleted leaves that verify, with `_revisions`.
+        histories: the `_revisions` of the leaves that are not deleted, by revision.
+        ancestry: how all leaves that verify descend from each other.
     """
 
     id: str
@@ -42,21 +42,21 @@ class LeafSet:
 
     @property
     def tag(self) -> str:
-        """What changes whenever a leaf comes, goes or is replaced."""
+        """A tag that changes whenever a leaf is added, removed or replaced."""
         return hashlib.sha256(" ".join(sorted(self.revisions)).encode()).hexdigest()[:32]
 
     @property
     def heads(self) -> list[str]:
-        """The revisions that are not part of another one, the winning one first."""
+        """The revisions that no other one contains, the winning one first."""
         return self.ancestry.heads(self.revisions)
 
     def record(self, revisions: list[str], *, by: MergedBy) -> Document:
-        """What a document says that is merged of some leaves; see `merge_record`."""
+        """The record that goes into a document merged from these leaves; see `merge_record`."""
         leaves = [{**self.document(each), "_revisions": self.histories[each]} for each in revisions]
         return merge_record(leaves, self.deleted, by=by)
 
     def document(self, revision: str) -> Document:
-        """One of the leaves."""
+        """The leaf with this revision."""
         return next(each for each in self.documents if each["_rev"] == revision)
 
 
@@ -73,7 +73,7 @@ class LeafReader:
         self._guard = guard
 
     async def read(self, document_id: str) -> LeafSet:
-        """The leaves of a document; without any where it is missing or deleted."""
+        """Read the leaves of a document; the set is empty if the document is missing or deleted."""
         (found,) = await self._database.bulk_get([document_id], revs=True)
         leaves = [each.document for each in found if each.document is not None]
         live = sorted((each for each in leaves if not each.get("_deleted")), key=_rank, reverse=True)
@@ -91,12 +91,12 @@ class LeafReader:
                 documents.append(as_stored(stored))
         revisions = [each["_rev"] for each in live]
         histories = {each["_rev"]: each["_revisions"] for each in live}
-        # Only what verifies may say of another leaf that it is part of it.
+        # Only a leaf that verifies may claim that it contains another one.
         ancestry = Ancestry([*deleted, *(each for each in live if each["_rev"] not in unverified)])
         return LeafSet(document_id, documents, revisions, unverified, deleted, histories, ancestry)
 
     async def find(self, cls: type[Model], key: Any) -> LeafSet:
-        """The leaves of the document with a key.
+        """Read the leaves of the document with a key.
 
         Raises:
             DocumentNotFound: there is no such document, or it is deleted.
@@ -118,7 +118,7 @@ class LeafReader:
         if certain is not None:
             return [] if certain.startswith("_") else [certain]
         view = collection_view(cls)
-        rows = (await self._database.view(view, view, key=info.key_value(key), limit=1, reduce=False)).rows
+        rows = (await self._database.view(view, view, key=info.view_key(key), limit=1, reduce=False)).rows
         # A generated key is the id, but for documents from elsewhere.
         first = [str(key)] if info.key and info.key.generated and not str(key).startswith("_") else []
         return [*first, *(row.id for row in rows if row.id and row.id not in first)]
@@ -134,6 +134,6 @@ def _rank(document: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def as_stored(document: Document) -> Document:
-    """A document without what CouchDB adds to an answer."""
+    """A copy of a document without the members that CouchDB adds to an answer."""
     kept = ("_id", "_rev", "_attachments")
     return {name: value for name, value in document.items() if not name.startswith("_") or name in kept}

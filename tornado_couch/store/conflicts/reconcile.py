@@ -1,15 +1,15 @@
-"""Reconciliation: the conflicting leaves of a document become one, the same one wherever it is done.
+"""Reconciliation: the conflicting leaves of a document become one leaf, the same one wherever it happens.
 
-CouchDB keeps what was written in two places at once as conflicting leaves and picks a winner; what the others brought
-stays out of sight. Here all leaves are merged by the model's rules, the result is written upon the winning leaf, and
-then the others are deleted. What is written follows from the leaves alone (the parent, the contents with the order of
+CouchDB keeps what was written in two places at once as conflicting leaves and picks a winner; nobody sees what the
+others contain. Here all leaves are merged by the model's rules, the result is written over the winning leaf, and then
+the others are deleted. What is written follows from the leaves alone (the parent, the contents with the order of
 their members, the signature), and so does CouchDB's revision of it: two data centres that see the same leaves write
 the same revision, and replicating between them adds nothing.
 
-The result is written before the others are deleted, not together with them: `_bulk_docs` is no transaction. Where
-another writer changed the winning leaf meanwhile, CouchDB 3.5 refuses the result and deletes the others all the same,
-and what they brought would be gone. In between, and for ever after an outage there, a document has a leaf that the
-merged one names as its parent; that one is deleted the next time.
+The result is written before the others are deleted, and not in the same request: `_bulk_docs` is not a transaction.
+If another writer has changed the winning leaf meanwhile, CouchDB 3.5 refuses the result and still deletes the others,
+and what they contained would be lost. Between the two steps, and after an outage at that point, a document has a leaf
+that the merged one names as its parent; the next reconciliation deletes it.
 """
 
 from __future__ import annotations
@@ -58,22 +58,22 @@ __all__ = ["ReconcileResult", "Reconciliation"]
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
 
-_ANCESTORS_AT_MOST = 200  # revisions that are read for one merge
+_ANCESTORS_AT_MOST = 200  # revisions to read for one merge
 
 _STATUS = {"conflict": 409, "forbidden": 403, "unauthorized": 401, "document_too_large": 413, "too_large": 413}
 
 
 @dataclass(frozen=True)
 class ReconcileResult:
-    """What became of a document.
+    """What happened to a document.
 
     Attributes:
         id: the document's id.
-        leaves: how many leaves lived when it was first looked at.
-        revision: the winning revision now; None where the document is missing or deleted.
+        leaves: how many leaves, deleted ones not counted, it had at the start.
+        revision: the winning revision now; None if the document is missing or deleted.
         merged: how many merged revisions were written.
-        deleted: how many leaves were deleted since others have all that they had.
-        problems: why it is in conflict still, each a dict of `pointer` and `detail`; empty where it is not.
+        deleted: how many leaves were deleted because other leaves contain everything that they had.
+        problems: why it is still in conflict, each a dict of `pointer` and `detail`; empty if it is not.
     """
 
     id: str
@@ -88,12 +88,12 @@ class Reconciliation(LeafReader):
     """Merges the conflicting leaves of the documents of one database.
 
     Args:
-        database: where they are.
-        conversion: makes models of what was merged, to see whether it is one.
+        database: where the documents are.
+        conversion: turns a merged document into a model, to check that it fits.
         guard: verifies the leaves, and signs what is written.
-        writer: carries out what somebody decided.
-        now: the clock of decisions; what rules make has the leaves' own times.
-        retry: how often it is tried again when other writers come in between.
+        writer: writes the decisions that people make.
+        now: the clock for decisions; documents that rules merge keep the times of their leaves.
+        retry: how often to try again when other writers come in between.
         sleep: waits between tries.
     """
 
@@ -117,12 +117,13 @@ class Reconciliation(LeafReader):
     # ------------------------------------------------------------ merging
 
     async def merged(self, cls: type[Model], found: LeafSet) -> Document:
-        """The document that the rules make of the leaves, to be written upon the winning one; not signed.
+        """Merge the leaves by the model's rules into the document that should replace the winning one.
 
-        Where one of the leaves has all that the others have it is that one, the very object of `found`.
+        The document is not signed. If one of the leaves has everything that the others have, the result is that leaf,
+        the same object as in `found`.
 
         Raises:
-            Unmergeable: they cannot, or what they make is no document of the model.
+            Unmergeable: the rules cannot merge them, or the merged document does not fit the model.
         """
         self._check(cls, found)
         version = self._version(cls, found)
@@ -133,7 +134,7 @@ class Reconciliation(LeafReader):
         for each in found.documents:
             bodies[each["_rev"]] = await self._in_version(cls, each, version)
         plan = found.ancestry.plan(heads)
-        # In a thread: a model's own function, or a long text, may take its time.
+        # In a thread, since a model's own merge function, or a long text, may take its time.
         members = await asyncio.to_thread(Merging(cls, bodies).merged, plan)
         sure = isinstance(plan, str) or (plan.is_sure and plan.ancestors <= bodies.keys())
         document = self._assembled(found, heads, version, members, by="rules" if sure else "leaves")
@@ -142,20 +143,20 @@ class Reconciliation(LeafReader):
     def _check(self, cls: type[Model], found: LeafSet) -> None:
         if found.unverified:
             faults = sorted({each.reason.value for each in found.unverified.values()})
-            raise _unmergeable("", f"A leaf does not verify: {', '.join(faults)}.")
+            raise _unmergeable("", f"The signature of a conflicting revision does not verify: {', '.join(faults)}.")
         if not all(is_of(cls, each) for each in found.documents):
-            raise _unmergeable("/type", "The leaves are not all of this type.")
+            raise _unmergeable("/type", "The conflicting revisions are not all of this type.")
         first, *others = found.documents
         if any(_attachments(each) != _attachments(first) for each in others):
-            raise _unmergeable("/_attachments", "The leaves have different attachments.")
+            raise _unmergeable("/_attachments", "The conflicting revisions have different attachments.")
 
     def _version(self, cls: type[Model], found: LeafSet) -> str:
-        """The type, with its version, that the leaves are merged in: their own, or the model's if they differ."""
+        """The type, with its version, to merge in: the leaves' own if they share one, otherwise the model's."""
         types = {each["type"] for each in found.documents}
         return str(types.pop()) if len(types) == 1 else str(model_info(cls).type)
 
     async def _in_version(self, cls: type[Model], document: Document, version: str) -> Document:
-        """A document as it is stored, upgraded if it is of an older version.
+        """A stored document, upgraded if it is of an older version.
 
         Raises:
             Unmergeable: it is of a newer version, or cannot be upgraded.
@@ -167,11 +168,11 @@ class Reconciliation(LeafReader):
         except (InvalidDocument, DecryptionFailed):
             upgraded = document
         if upgraded["type"] != version:
-            raise _unmergeable("/type", f"A leaf of type {document['type']} cannot be merged as {version}.")
+            raise _unmergeable("/type", f"A revision of type {document['type']} cannot be merged as {version}.")
         return upgraded
 
     async def _ancestors(self, cls: type[Model], found: LeafSet, version: str) -> dict[str, Document]:
-        """The ancestors that a merge needs, those that can still be read, and believed; a deleted one has nothing."""
+        """Read the ancestors that a merge needs, as far as they are still there and verify; a deleted one is empty."""
         bodies: dict[str, Document] = {}
         asked = set(found.revisions)
         while True:
@@ -181,7 +182,7 @@ class Reconciliation(LeafReader):
                 return bodies
             asked |= needed
             if len(asked) > _ANCESTORS_AT_MOST:
-                raise _unmergeable("", "Too many merges crossed each other.")
+                raise _unmergeable("", "The history of the conflict has too many merges to follow.")
             read = await self._database.bulk_get([(found.id, each) for each in sorted(needed)], revs=True)
             for document in (leaf.document for leaves in read for leaf in leaves if leaf.document is not None):
                 with contextlib.suppress(InvalidSignature, Unmergeable):
@@ -195,7 +196,7 @@ class Reconciliation(LeafReader):
     def _assembled(
         self, found: LeafSet, heads: list[str], version: str, members: Document, *, by: MergedBy
     ) -> Document:
-        """The document of some members, in a fixed order: CouchDB's revision depends on it."""
+        """Build a document from its members, in a fixed order, on which CouchDB's revision depends."""
         winner = found.document(heads[0])
         more = {
             "_attachments": winner.get("_attachments"),
@@ -214,19 +215,19 @@ class Reconciliation(LeafReader):
         try:
             model = await self._conversion.from_store(cls, document)
         except InvalidDocument as error:
-            problems = error.problems or [{"pointer": "", "detail": "The merged document is none of the model."}]
+            problems = error.problems or [{"pointer": "", "detail": "The merged document does not fit the model."}]
             raise Unmergeable([{"pointer": each["pointer"], "detail": each["detail"]} for each in problems]) from None
         except DecryptionFailed:
-            raise _unmergeable("", "A property of the merged document does not decrypt.") from None
+            raise _unmergeable("", "A property of the merged document cannot be decrypted.") from None
         return computed_values(model)
 
     # ------------------------------------------------------------ writing
 
     async def reconcile(self, cls: type[Model], document_id: str) -> ReconcileResult:
-        """Merge the leaves of a document until there is one, or none of the rules can go on.
+        """Merge the leaves of a document until one is left, or until the rules cannot decide.
 
         Raises:
-            RetriesExhausted: other writers were faster each time; nothing was lost.
+            RetriesExhausted: other writers were faster at each try; nothing was lost.
         """
         leaves, merged, deleted = 0, 0, 0
         for failures in range(1, self._retry.attempts + 1):
@@ -248,29 +249,29 @@ class Reconciliation(LeafReader):
                 self._database.server.observer.conflict_met(model_info(cls).type.name)
                 await self._sleep(self._retry.delay(failures))
         self._database.server.observer.retries_exhausted(model_info(cls).type.name)
-        raise RetriesExhausted("other writers were faster at every try to merge a document", self._retry.attempts)
+        raise RetriesExhausted("other clients changed a document at every try to merge it", self._retry.attempts)
 
     async def preview(self, cls: type[Model], found: LeafSet) -> None:
-        """Raise what `merge` would raise for the leaves' sake, without writing anything.
+        """Raise the error that `merge` would raise because of the leaves, without writing anything.
 
         Raises:
-            Unmergeable: the rules cannot tell.
+            Unmergeable: the rules cannot merge the leaves.
         """
         self._check(cls, found)
         if not model_info(cls).history:
             await self.merged(cls, found)
 
     async def merge(self, cls: type[Model], found: LeafSet) -> tuple[Document, str]:
-        """Write what the leaves come to.
+        """Write the document that the leaves are merged into.
 
         Returns:
-            The document as it is then: that of a leaf, where it has all that the others have. And the leaf that is not
-            to be deleted: that one, or the one that was written upon.
+            The document as it is now, which is a leaf if that has everything that the others have; and the revision
+            of the leaf that must not be deleted: that leaf's, or that of the leaf which was replaced.
 
         Raises:
-            Unmergeable: the rules cannot tell.
+            Unmergeable: the rules cannot merge the leaves.
             Conflict: the winning leaf was changed meanwhile; nothing was written.
-            Refused: CouchDB did not take it.
+            Refused: CouchDB refused the document.
         """
         self._check(cls, found)
         if model_info(cls).history:
@@ -286,25 +287,28 @@ class Reconciliation(LeafReader):
         return {**signed, "_rev": revision}, upon
 
     async def _separated(self, cls: type[Model], found: LeafSet) -> Document:
-        """Write versions of one number that were written apart beside the winning one, which it gives.
+        """Store conflicting history versions with the same number as documents of their own, beside the winning one.
 
-        None is merged, since none is ever rewritten.
+        Versions are not merged, since a version is never rewritten.
+
+        Returns:
+            The winning one.
         """
         if any("_attachments" in each for each in found.documents):
             raise _unmergeable("/_attachments", "Attachments cannot be moved to another document.")
         for each in found.heads[1:]:
-            with contextlib.suppress(Conflict):  # it is there: by another reconciler, or since an outage
+            with contextlib.suppress(Conflict):  # another reconciler wrote it, or this one did before an outage
                 await self._put([self._guard.signed(beside(found.document(each)))])
         self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
         return found.document(found.heads[0])
 
     async def resolve(self, cls: type[M], found: LeafSet, model: M) -> M:
-        """Write what somebody decided in the place of all leaves, upon the winning one; then the others are deleted.
+        """Write a person's decision over the winning leaf, and then delete the other leaves.
 
         Args:
             cls: the model.
             found: the leaves that were decided on, all of which verify.
-            model: what is to be; it is given its revision and the time of the update.
+            model: the decision; it receives its revision and the time of the update.
 
         Raises:
             Conflict: the winning leaf was changed meanwhile; nothing was written.
@@ -320,26 +324,29 @@ class Reconciliation(LeafReader):
         return model
 
     async def tidy(self, found: LeafSet, kept: str) -> None:
-        """Delete as `delete` does; what was changed meanwhile, or cannot be deleted now, is for the next time."""
+        """Delete as `delete` does, but leave what changed meanwhile, or cannot be deleted now, for the next time."""
         with contextlib.suppress(Conflict, Unavailable):
             await self.delete(found, kept)
 
     async def delete(self, found: LeafSet, kept: str) -> int:
-        """Delete the leaves but one; how many. Their tombstones go on to tell what they were merged of.
+        """Delete all leaves but one, and keep in their tombstones the record of what they were merged from.
+
+        Returns:
+            How many were deleted.
 
         Raises:
-            Conflict: one was changed meanwhile.
+            Conflict: one of them was changed meanwhile.
         """
         tombstones = [_ending(each) for each in found.documents if each["_rev"] != kept]
         await self._put([self._guard.signed(each) for each in tombstones])
         return len(tombstones)
 
     async def _put(self, documents: Sequence[Document]) -> list[str]:
-        """Write documents; their revisions.
+        """Write documents and return their new revisions.
 
         Raises:
-            Conflict: the revision that one of them names is no leaf.
-            Refused: CouchDB did not take one of them.
+            Conflict: the revision that one of them names is not a leaf.
+            Refused: CouchDB refused one of them.
         """
         results = await self._database.bulk_docs(documents)
         faults = [_fault(each) for each in results if each.rev is None]

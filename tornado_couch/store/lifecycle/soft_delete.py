@@ -90,5 +90,6 @@ class SoftDeleting(Lifecycle):
 
     async def restore(self, model: M) -> M:
         """Write a model without the mark; see `Lifecycle.restore`."""
-        model._stored = {name: value for name, value in model._stored.items() if name != DELETED_PROPERTY}
+        model._stored = model._stored.copy()
+        model._stored.pop(DELETED_PROPERTY, None)
         return await self.write(model)

@@ -1,7 +1,7 @@
-"""Classified properties between models and documents: hashed, encrypted and indexed blindly on the way in.
+"""Protects classified properties: hashes, encrypts and blindly indexes them on the way into the database.
 
-What was not changed stays as it is stored: a hash that was read, and a ciphertext of the primary key. So writing
-a document tells nobody which of its protected properties changed, and which did not.
+A value that did not change stays as it is stored: a hash that was read, or a ciphertext of the primary key. So
+nobody can tell from a write which of a document's protected properties changed.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from ...models import (
 )
 from ...security import as_keys, is_encrypted
 from ..query import Query
+from .opened import OpenedDocument
 
 __all__ = ["Protection", "check_protected", "classified", "is_nothing"]
 
@@ -38,11 +39,11 @@ _ENCRYPTED = Encrypted()
 
 
 class Protection:
-    """Applies the classes of the models' properties, with one store's keys.
+    """Applies the classifications of the models' properties, with the keys of one store.
 
     Args:
-        crypter: what encrypts: whatever `as_keys` takes; None for a store of models that need no keys.
-        indexer: what makes blind indexes; the crypter without it.
+        crypter: the keys that encrypt, in any form that `as_keys` takes; None for models that need no keys.
+        indexer: the keys that make blind indexes; if None, those of `crypter`.
     """
 
     def __init__(self, crypter: object | None = None, indexer: object | None = None) -> None:
@@ -50,17 +51,17 @@ class Protection:
         self._indexer = self._crypter if indexer is None else as_keys(indexer)
 
     def check(self, cls: type[Model]) -> None:
-        """Refuse a model that needs keys where there are none.
+        """Refuse a model that needs keys if there are none.
 
         Raises:
-            KeySetError: naming the properties.
+            KeySetError: it names the properties.
         """
         needing = [each.name for each, found in classified(model_info(cls)) if found.needs_keys]
         if needing and self._crypter is None:
             raise KeySetError(f"{cls.__name__} has encrypted {needing}, so it needs keys: Store(database, crypter=...)")
 
     async def protected(self, model: Model) -> Document:
-        """The document to write for a model that has its id; its hashed values are replaced by their hashes."""
+        """Build the document to write for a model that has its id; in the model, hashes replace the hashed values."""
         self.check(type(model))
         info = model_info(type(model))
         plain = self._revealed(type(model), model._stored, tolerant=True)
@@ -82,7 +83,7 @@ class Protection:
         document: Document,
         plain: Document,
     ) -> None:
-        """Put what is to be stored in the place of one property's value."""
+        """Replace one property's value in the document by the form that is stored."""
         name, value = declared.name, document[declared.name]
         if isinstance(held := getattr(model, declared.attribute, None), StoredHash):
             document[name] = str(held)
@@ -96,16 +97,20 @@ class Protection:
         else:
             document[name] = found.protect(value, place)
         if found.hidden:
-            # Not `setattr`, which would have the model's own validators judge a hash.
+            # Not with `setattr`, or the model's own validators would judge a hash.
             model.__dict__[declared.attribute] = found.reveal(document[name], place)
 
+    def opened(self, cls: type[Model], document: Document) -> Document:
+        """The document, able to remember what is decrypted of it where its model has it encrypted."""
+        return document if _has_nothing_classified(cls) else OpenedDocument(document)
+
     def revealed(self, cls: type[Model], document: Document) -> Document:
-        """A stored document with the values that its model has.
+        """A stored document with its values in the clear, as the model has them.
 
         Raises:
-            DecryptionFailed: a value was changed, or is not in the place that it was encrypted for.
+            DecryptionFailed: a value was changed, or was encrypted for another place.
             NotProtected: a value is stored in the clear.
-            KeySetError: there are no keys.
+            KeySetError: the store has no keys.
         """
         if _has_nothing_classified(cls):
             return document
@@ -113,12 +118,12 @@ class Protection:
         return self._revealed(cls, document, tolerant=False)
 
     def moved(self, cls: type[Model], document: Document, source_id: str | None) -> Document:
-        """A document to be written, with what its model does not know encrypted for its own id, too.
+        """Encrypt the properties that a model does not know again, for the id of the document that they move to.
 
         Args:
             cls: the model.
-            document: with its id.
-            source_id: of the document that it was made of; None for a new one.
+            document: the document to be written, with its id.
+            source_id: the id of the document that it was made from; None for a new one.
         """
         if source_id in (None, document["_id"]):
             return document
@@ -128,15 +133,15 @@ class Protection:
                 try:
                     value = _ENCRYPTED.reveal(document[name], self._place(info, name, str(source_id)))
                 except DecryptionFailed:
-                    continue  # it was worth nothing in its own place either
+                    continue  # it could not be decrypted in its own place either
                 found[name] = _ENCRYPTED.protect(value, self._place(info, name, document["_id"]))
         return found
 
     def lookup(self, cls: type[Model], query: Query) -> Query:
-        """A query as the indexes know its values.
+        """A query with its values in the form that the indexes contain.
 
         Raises:
-            KeySetError: there are no keys.
+            KeySetError: the store has no keys.
         """
         info = model_info(cls)
         among = {name: self._lookups(info, name, list(values)) for name, values in query.among.items()}
@@ -148,7 +153,7 @@ class Protection:
         if declared is None or lookups is None:
             return values
         place = self._place(info, name, "")
-        # None by default is not stored, so nothing stands in its place.
+        # A None that is the default is not stored, so it has no protected form to look up.
         found = [[value] if value is None and declared.optional else lookups(value, place) for value in values]
         return list(dict.fromkeys(each for some in found for each in some))
 
@@ -161,22 +166,25 @@ class Protection:
             try:
                 place = self._place(info, name, bound_id(document))
                 check_protected(place, found, document[name])
-                values[name] = found.reveal(document[name], place)
+                if found.needs_keys and isinstance(document, OpenedDocument):
+                    values[name] = document.reveal(found, place)
+                else:
+                    values[name] = found.reveal(document[name], place)
             except DecryptionFailed:
                 if not tolerant:
                     raise
-                del values[name]  # whatever it was, it is written anew
+                del values[name]  # whatever it was, a new value replaces it
         return values
 
     def _stays(
         self, cls: type[Model], found: Classification, place: Place, before: Document, plain: Document, value: Any
     ) -> bool:
-        """Whether what is stored stands for this value already, in this document and under this class."""
+        """Whether the stored form already stands for this value, in this document and under this classification."""
         if found.hidden or place.name not in before or place.name not in plain:
             return False
         if before.get("_id") != place.document_id or _classes(cls, before).get(place.name) is not found:
             return False
-        # Compared as JSON, since Python takes 1 and True for equal.
+        # Compared as JSON, since Python considers 1 and True equal.
         same = _json.dumps(plain[place.name]) == _json.dumps(value)
         return same and found.is_current(before[place.name], place)
 
@@ -185,36 +193,36 @@ class Protection:
 
 
 def _classes(cls: type[Model], document: Document) -> dict[str, Classification]:
-    """How a document is classified; one that was never stored has nothing that is."""
+    """How a document's properties are classified; a document that was never stored has none that are."""
     return classes_of(cls, document) if "type" in document else {}
 
 
 @cache
 def _has_nothing_classified(cls: type[Model]) -> bool:
-    """Whether no document of a model, of whatever version, has anything to reveal."""
+    """Whether no document of a model, in any version, has classified properties."""
     info = model_info(cls)
     return not info.upgrades and not classified(info)
 
 
 def classified(info: ModelInfo) -> list[tuple[Property, Classification]]:
-    """The properties of a model that are classified, with their classes."""
+    """The classified properties of a model, each with its classification."""
     return [(each, each.classification) for each in info.properties.values() if each.classification is not None]
 
 
 def is_nothing(declared: Property, stored: object) -> bool:
-    """Whether there is nothing to protect: null where null is as good as nothing."""
+    """Whether there is nothing to protect: the value is null, and the property is optional."""
     return stored is None and declared.optional
 
 
 def check_protected(place: Place, found: Classification, stored: object) -> None:
-    """Refuse a value that stands in the clear where it has to be protected.
+    """Refuse a value that is stored in the clear although it has to be protected.
 
     Raises:
-        NotProtected: saying what to do.
+        NotProtected: it says what to do.
     """
     if not found.is_protected(stored):
         raise NotProtected(
-            f"{place.type_name}.{place.name} is stored in the clear: the document is older than the property's"
-            " class, or was written past this service; what is older, `tornado-couch rotate --models ..."
-            " --protect-plaintext` protects"
+            f"{place.type_name}.{place.name} is stored in the clear: either the document is older than the property's"
+            " classification, or another program wrote it. `tornado-couch rotate --models ... --protect-plaintext`"
+            " protects older documents"
         )

@@ -1,8 +1,8 @@
-"""Stored documents whose protected values are made anew with the primary keys: one step of a rotation.
+"""One step of a key rotation: protects the values of a stored document again, with the primary keys.
 
-It works on documents as they are stored, and validates nothing. Ciphertexts are recognised by their form and bound
-only to what stands in the document, so they are made anew without a model as well; a model is needed for classes of
-one's own, and for what is stored in the clear. Hashes stay: nobody knows what they were made of.
+It works on documents as they are stored, and does not validate them. Ciphertexts are recognised by their form and
+bound only to what is in the document, so they can be renewed without a model; models are needed for classifications
+of your own, and for values that are stored in the clear. Hashes stay, since nobody knows the values behind them.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _ENCRYPTED = Encrypted()
 
 
 class Reprotection:
-    """Makes ciphertexts and blind indexes anew that the primary keys did not make.
+    """Renews the ciphertexts and blind indexes that other keys than the primary ones made.
 
     Args:
-        crypter: the primary key to encrypt with, and all keys that made what is there: whatever `as_keys` takes.
-        indexer: the same for blind indexes; the crypter without it.
-        models: those whose documents are there. Documents of other types, and properties that a model does not
-            classify, are made anew by the form of their values.
-        plaintext: also protect what is stored in the clear in classified properties, believing it: for documents
-            that are older than the classification.
+        crypter: the primary key to encrypt with, and all keys that are in use, in any form that `as_keys` takes.
+        indexer: the same for blind indexes; if None, the keys of `crypter`.
+        models: the models of the documents. Documents of other types, and properties that a model does not
+            classify, are renewed if their values have the form of a ciphertext.
+        plaintext: also protect values that are stored in the clear in classified properties, and trust them: for
+            documents that are older than the classification.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class Reprotection:
         self._plaintext = plaintext
 
     async def __call__(self, document: Document) -> Document:
-        """The document as it should be stored now; the same object where it is so already.
+        """The document as it should be stored now; the same object if nothing has to change.
 
         Raises:
-            DecryptionFailed: a value does not decrypt, or a blind index is of unknown keys.
+            DecryptionFailed: a value cannot be decrypted, or a blind index was made by an unknown key.
             NotProtected: a value is stored in the clear.
-            KeySetError: the keys are not for encryption, or none is primary.
+            KeySetError: the keys are not for encryption, or none of them is primary.
         """
         cls, classes = self._judged(document)
         renewed = dict(document)
@@ -78,7 +78,7 @@ class Reprotection:
         return document if renewed == document else renewed
 
     def _judged(self, document: Document) -> tuple[type[Model] | None, dict[str, Classification]]:
-        """The model and the classes of a document's own version; none where nobody here knows it."""
+        """The model and the classifications for the document's own version; empty if the version is unknown."""
         cls = self._models.get(_family(document))
         try:
             return cls, classes_of(cls, document) if cls else {}
@@ -86,11 +86,11 @@ class Reprotection:
             return None, {}
 
     async def _renew(self, name: str, found: Classification, document: Document) -> None:
-        """Make anew what is stored for one classified property of a model."""
+        """Renew what is stored for one classified property of a model."""
         stored, place = document[name], self._place(document, name)
         if self._plaintext and not found.is_protected(stored):
             if found.text_only and not isinstance(stored, str):
-                raise NotProtected(f"{place.type_name}.{name} holds something else than text: it stays so")
+                raise NotProtected(f"{place.type_name}.{name} is not a text, so it stays unprotected")
             value, current = stored, False
         else:
             check_protected(place, found, stored)
@@ -104,7 +104,7 @@ class Reprotection:
             document[blind_index_member(name)] = found.blind_index(value, place)
 
     def _renew_by_form(self, name: str, document: Document, *, plain: bool) -> None:
-        """Make anew what looks encrypted; where a model says that it is not, it may only look so."""
+        """Renew a value that has the form of a ciphertext; `plain` says that by its model it should not be one."""
         stored, place = document[name], self._place(document, name)
         try:
             value = _ENCRYPTED.reveal(stored, place)
@@ -121,7 +121,7 @@ class Reprotection:
     def _renewed_index(self, stored: object, value: Any, place: Place) -> str:
         found = blind_indexes(value, keys=place.needed_indexer(), type_name=place.type_name, property_name=place.name)
         if stored not in found:
-            raise DecryptionFailed("no key given made the blind index", unknown_key=True)
+            raise DecryptionFailed("none of the given keys made the blind index", unknown_key=True)
         return found[0]
 
     def _place(self, document: Document, name: str) -> Place:

@@ -1,7 +1,7 @@
 """Tamper evidence in the store: documents are signed just before each write and verified after each read.
 
-Protection comes before the signature and is undone after it was verified, so that what is signed is what
-CouchDB holds. A conflict gives a document another parent, hence another signature at each try.
+Values are protected before the document is signed, and revealed after it was verified, so the signature covers what
+CouchDB holds. After a conflict a document has another parent, and so it gets another signature at each try.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Verification = Literal["content", "history"]
 
 
 class Guard(Protocol):
-    """What stands between the store and its documents.
+    """Signs and verifies the documents of a store.
 
     Attributes:
-        history: whether documents are to be read with their `_revisions`.
+        history: whether documents must be read with their `_revisions`.
         failures: how many documents did not verify, by reason.
     """
 
@@ -37,52 +37,52 @@ class Guard(Protocol):
     failures: Counter[str]
 
     def signed(self, document: Document, parent: str | None = None) -> Document:
-        """The document as it is to be written, over its own revision or, when it is new, over this tombstone."""
+        """The document to write, signed to replace its own revision or, if it is new, to follow this tombstone."""
         ...
 
     def tombstone(self, document: Mapping[str, Any]) -> Document:
-        """What to write to delete a document: of it `_id`, `_rev`, `type` and the token of the write are needed."""
+        """What to write to delete a document; needs its `_id`, `_rev`, `type` and the token of the write."""
         ...
 
     def fits(self, document: Mapping[str, Any], revision: str) -> bool:
-        """Whether a document was signed for the revision that it came to have."""
+        """Whether a document was signed for the revision that it received."""
         ...
 
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
-        """The winning document of some leaves; None where it is deleted; or why it is not to be served."""
+        """The winning document of some leaves; None if it is deleted; or the error if it must not be served."""
         ...
 
     def verified(self, document: Document) -> Document:
-        """The document, if it is what was written there.
+        """The document, if its signature verifies.
 
         Raises:
-            InvalidSignature: it is not.
+            InvalidSignature: the signature does not verify.
         """
         ...
 
     async def tombstones(self, ids: Sequence[str]) -> dict[str, str]:
-        """The revisions of those documents that are deleted, by id: what a new one has to name as its parent."""
+        """The revisions, by id, of those documents that are deleted; a new document names its tombstone as parent."""
         ...
 
 
 class NoGuard:
-    """A store without tamper evidence: documents go in and out as they are."""
+    """A guard without tamper evidence: documents are written and read as they are."""
 
     history = False
 
     def __init__(self) -> None:
         self.failures: Counter[str] = Counter()
 
-    def signed(self, document: Document, parent: str | None = None) -> Document:  # noqa: ARG002 - as the protocol has it
+    def signed(self, document: Document, parent: str | None = None) -> Document:  # noqa: ARG002 - the protocol has it
         """The document itself."""
         return document
 
     def tombstone(self, document: Mapping[str, Any]) -> Document:
-        """An empty tombstone, but for the token of the write."""
+        """A tombstone that contains only the token of the write."""
         return {**_kept(document, "_id", "_rev", WRITE_PROPERTY), "_deleted": True}
 
     def fits(self, document: Mapping[str, Any], revision: str) -> bool:  # noqa: ARG002 - as the protocol has it
-        """Always."""
+        """Always true, since nothing was signed."""
         return True
 
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
@@ -94,7 +94,7 @@ class NoGuard:
         return document
 
     async def tombstones(self, ids: Sequence[str]) -> dict[str, str]:  # noqa: ARG002 - as the protocol has it
-        """None: CouchDB finds the parent of a new document by itself."""
+        """Always empty: without signatures CouchDB alone has to know the parent of a new document."""
         return {}
 
 
@@ -102,16 +102,16 @@ class SignatureGuard:
     """Signs and verifies the documents of one database.
 
     Args:
-        database: where they are.
-        signer: keys of ours, or anything that `as_keys` takes.
-        verify: "history" also compares the signed parent with the revisions that CouchDB knows, which detects
-            a document signed for another branch and makes reads larger.
+        database: where the documents are.
+        signer: a key set of this package, or anything else that `as_keys` takes.
+        verify: "history" also compares the signed parent with the revisions that CouchDB knows; that detects
+            a document that was signed for another branch, and makes reads larger.
         scheme: how to sign.
-        accept: the schemes that are read; that of `scheme` alone if None.
+        accept: the schemes that may be read; only `scheme` if None.
 
     Raises:
-        KeySetError: the signer is no key set.
-        ValueError: `verify` is neither of its two words.
+        KeySetError: the signer is not a key set.
+        ValueError: `verify` is neither "content" nor "history".
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class SignatureGuard:
         accept: Collection[Scheme] | None = None,
     ) -> None:
         if verify not in ("content", "history"):
-            raise ValueError('verify is "content" or "history"')
+            raise ValueError('verify must be "content" or "history"')
         self.keys = as_keys(signer)
         self.scheme = Scheme(scheme)
         self.accept = frozenset(map(Scheme, accept)) if accept is not None else frozenset({self.scheme})
@@ -133,7 +133,7 @@ class SignatureGuard:
         self._database = database
 
     def signed(self, document: Document, parent: str | None = None) -> Document:
-        """The document with its signature, for the revision that it names or for the tombstone that it follows.
+        """Sign the document for the revision that it replaces, or for the tombstone that it follows.
 
         Raises:
             KeySetError: the keys cannot sign.
@@ -148,18 +148,18 @@ class SignatureGuard:
         )
 
     def tombstone(self, document: Mapping[str, Any]) -> Document:
-        """A signed tombstone: id, revision, type, the token of the write, and signature."""
+        """A signed tombstone, with id, revision, type, the token of the write, and the signature."""
         return self.signed({**_kept(document, "_id", "_rev", "type", WRITE_PROPERTY), "_deleted": True})
 
     def fits(self, document: Mapping[str, Any], revision: str) -> bool:
-        """Whether the revision is the next after that which the document was signed to replace."""
+        """Whether the revision comes next after the one that the document was signed to replace."""
         if self.scheme is Scheme.CLASSIC:
             return True
         parent = document[SIGNATURE_PROPERTY]["parent"]
         return generation(revision) == (generation(parent) if parent else 0) + 1
 
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
-        """The winning document, or why it is not to be served; a deletion has to be signed as well."""
+        """The winning document, or the error if it must not be served; a deletion must be signed as well."""
         document = winner(leaves) or winning_tombstone(leaves)
         if document is None:
             return None
@@ -170,7 +170,7 @@ class SignatureGuard:
         return None if found.get("_deleted") else found
 
     def verified(self, document: Document) -> Document:
-        """The document without what was read along with it to verify it; failures are counted and logged."""
+        """The document without the members that were read only to verify it; failures are counted and logged."""
         kept = {name: value for name, value in document.items() if name != "_revisions"}
         try:
             verify_document(
@@ -183,7 +183,7 @@ class SignatureGuard:
         except InvalidSignature as error:
             self.failures[error.reason.value] += 1
             self._database.server.observer.signature_failed(error.reason.value)
-            # Not the id, which can be made of a property; the audit names the documents.
+            # The id is not logged, since it can be made of a property; the audit names the documents.
             logger.error(
                 "a document of %s at revision %s is not served: %s", self._database.name, document["_rev"], error
             )
@@ -191,7 +191,7 @@ class SignatureGuard:
         return kept
 
     async def tombstones(self, ids: Sequence[str]) -> dict[str, str]:
-        """The revisions of those documents that are deleted, by id."""
+        """The revisions, by id, of those documents that are deleted."""
         found = await self._database.bulk_get(list(ids)) if ids else []
         deleted = {
             id_: winning_tombstone(leaves) for id_, leaves in zip(ids, found, strict=True) if winner(leaves) is None
@@ -208,7 +208,7 @@ def winner(leaves: Sequence[Leaf]) -> Document | None:
 
     A leaf that is not deleted wins over one that is; then the longer history; then the greater
     revision id (CouchDB documentation, "Replication and conflict model"). As in CouchDB's own answers,
-    `_conflicts` has the other revisions that live, if there are any.
+    `_conflicts` has the other revisions that are not deleted, if there are any.
     """
     if len(leaves) == 1:
         document = leaves[0].document
@@ -221,10 +221,9 @@ def winner(leaves: Sequence[Leaf]) -> Document | None:
 
 
 def winning_tombstone(leaves: Sequence[Leaf]) -> Document | None:
-    """The tombstone that wins where every leaf is deleted."""
+    """The tombstone that wins if every leaf is deleted."""
     return _first([each.document for each in leaves if each.document and each.document.get("_deleted")])
 
 
 def _first(documents: Sequence[Document]) -> Document | None:
     return max(documents, key=lambda document: rank(document["_rev"]), default=None)
-

@@ -1,4 +1,4 @@
-"""Finding documents: by id, by key, by index, and as they were."""
+"""Finds and reads documents: by id, by key, by index, and in earlier versions."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Documents that were read, kept in memory, and kept right by the changes feed; off unless it is asked for.
+"""An optional cache of documents in memory, which follows the changes feed to stay correct.
 
-How old an answer from here can be: CouchDB is asked by a long poll, again and again, what has changed. Nothing is
-given out unless an answer that was asked for within the last `staleness` seconds said so; else reads go to CouchDB,
-as they do while the feed cannot be read. What this very store writes is forgotten before and after the write, so
-that it reads its own writes. On a cluster the feed reads one copy of each shard: where copies differ for longer, as
-while the network is cut, a document can be as old as `age` seconds.
+How old an answer from the cache can be: it asks CouchDB by long polls, one after the other, what has changed. It only
+serves a document if a poll that began within the last `staleness` seconds has confirmed it; otherwise reads go to
+CouchDB, as they do while the feed cannot be read. A document that this store writes is forgotten before and after the
+write, so the store reads its own writes. In a cluster the feed reads one copy of each shard: if copies differ for
+longer, as while the network is cut, a document can be as old as `age` seconds.
 
-Writes never begin with what is here: what they read, they read from CouchDB.
+Writes never start from the cache: the documents that they change are read from CouchDB.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from cachetools import LRUCache
 
 from ... import _json
 from ...couch import Access, BulkResults, Database, Leaf, WriteResult
@@ -27,21 +28,21 @@ from ...errors import CouchError
 __all__ = ["CachedAccess", "ReadCache"]
 
 _PAGE = 1000  # changes in one answer
-_PAUSE = 0.5  # seconds before the feed is asked again after it failed
+_PAUSE = 0.5  # seconds to wait before the feed is asked again after a failure
 
 
 @dataclass(frozen=True)
 class ReadCache:
-    """What is kept, and how old it may be.
+    """How much the cache keeps, and how old it may be.
 
     Attributes:
-        content_bytes: how many bytes of documents are kept; what was used least recently goes first.
-        staleness: seconds that an answer can be behind CouchDB.
-        age: seconds after which a document is read again in any case.
-        idle: seconds without a read after which the feed is not followed any more.
+        content_bytes: how many bytes of documents to keep; those that were used least recently go first.
+        staleness: how many seconds an answer can be behind CouchDB.
+        age: after this many seconds a document is read again in any case.
+        idle: after this many seconds without a read the cache stops following the feed.
 
     Raises:
-        ValueError: one of them is not positive.
+        ValueError: one of the numbers is not positive.
     """
 
     content_bytes: int = 64 * 1024 * 1024
@@ -51,11 +52,11 @@ class ReadCache:
 
     def __post_init__(self) -> None:
         if min(self.content_bytes, self.staleness, self.age, self.idle) <= 0:
-            raise ValueError("every limit of the cache must be more than 0")
+            raise ValueError("every limit of the cache must be greater than 0")
 
 
 class _Entry(NamedTuple):
-    """A document as text, since what is given out is the caller's to change."""
+    """A document as JSON text, since callers may change the object that they receive."""
 
     text: bytes
     rev: str
@@ -63,13 +64,15 @@ class _Entry(NamedTuple):
 
 
 class CachedAccess:
-    """Reads documents that live and are in no conflict from memory, if they are there; all else is passed on.
+    """Reads documents from memory if they are cached, and passes on everything else.
+
+    Deleted documents and documents in conflict are not cached.
 
     Args:
         inner: reads and writes.
-        database: whose feed is followed.
-        limits: what is kept.
-        clock: seconds that only grow.
+        database: the database whose changes feed is followed.
+        limits: how much to keep.
+        clock: returns seconds that never go back.
     """
 
     def __init__(
@@ -79,21 +82,20 @@ class CachedAccess:
         self._database = database
         self._limits = limits
         self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._bytes = 0
+        self._entries: LRUCache[str, _Entry] = LRUCache(limits.content_bytes, lambda entry: len(entry.text))
         self._reading: dict[str, object] = {}  # what is being read, unless it changed since that began
         self._follower: asyncio.Task[None] | None = None
-        self._confirmed = float("-inf")  # when the latest answer of the feed that came in time was asked for
+        self._confirmed = float("-inf")  # when the latest poll that was answered in time began
         self._used = float("-inf")
 
     @property
     def documents(self) -> int:
-        """How many documents are here."""
+        """How many documents are in the cache."""
         return len(self._entries)
 
     @property
     def is_live(self) -> bool:
-        """Whether the feed has confirmed in time what is here."""
+        """Whether the feed has confirmed the cached documents recently enough."""
         return self._clock() - self._confirmed <= self._limits.staleness
 
     async def leaves(self, document_id: str, *, revs: bool = False, every: bool = False) -> list[Leaf]:
@@ -111,7 +113,7 @@ class CachedAccess:
         return await self.inner.ids(design, view, key)
 
     async def put(self, document: Mapping[str, Any], /) -> WriteResult:
-        """Writes a document; see `Access.put`."""
+        """Write a document; see `Access.put`."""
         self.forget(document.get("_id"))
         try:
             return await self.inner.put(document)
@@ -119,7 +121,7 @@ class CachedAccess:
             self.forget(document.get("_id"))
 
     async def bulk_docs(self, documents: Sequence[Mapping[str, Any]], /) -> BulkResults:
-        """Writes documents; see `Access.bulk_docs`."""
+        """Write documents; see `Access.bulk_docs`."""
         try:
             return await self.inner.bulk_docs(documents)
         finally:
@@ -127,27 +129,24 @@ class CachedAccess:
                 self.forget(each.get("_id"))
 
     async def bulk_get(self, wanted: Sequence[str | tuple[str, str]], /, *, revs: bool = False) -> list[list[Leaf]]:
-        """Reads documents; see `Access.bulk_get`."""
+        """Read documents; see `Access.bulk_get`."""
         return await self.inner.bulk_get(wanted, revs=revs)
 
     def forget(self, document_id: str | None) -> None:
-        """Read this document anew, and keep nothing of a read that has begun."""
+        """Drop this document, and do not keep the result of a read that has begun."""
         if document_id is None:
             return
         self._reading.pop(document_id, None)
-        entry = self._entries.pop(document_id, None)
-        if entry is not None:
-            self._bytes -= len(entry.text)
+        self._entries.pop(document_id, None)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all documents."""
         self._entries.clear()
         self._reading.clear()
-        self._bytes = 0
         self._confirmed = float("-inf")
 
     async def close(self) -> None:
-        """Follow the feed no more."""
+        """Stop following the feed."""
         follower, self._follower = self._follower, None
         self.clear()
         if follower is not None:
@@ -164,7 +163,6 @@ class CachedAccess:
         if self._clock() - entry.read_at > self._limits.age:
             self.forget(document_id)
             return None
-        self._entries.move_to_end(document_id)
         return [Leaf(_json.loads(entry.text), entry.rev)]
 
     async def _read(self, document_id: str) -> list[Leaf]:
@@ -172,7 +170,7 @@ class CachedAccess:
         began = self._clock()
         try:
             leaves = await self.inner.leaves(document_id)
-            # What changed while it was read may have been read before it changed, and the feed tells it once.
+            # If it changed during the read, this may be the older document, and the feed reports each change once.
             if self._reading.get(document_id) is mark and self.is_live:
                 self._keep(document_id, leaves, began)
             return leaves
@@ -187,11 +185,7 @@ class CachedAccess:
         text = _json.dumps(document)
         if len(text) > self._limits.content_bytes // 8:
             return
-        self.forget(document_id)
         self._entries[document_id] = _Entry(text, document["_rev"], read_at)
-        self._bytes += len(text)
-        while self._bytes > self._limits.content_bytes:
-            self._bytes -= len(self._entries.popitem(last=False)[1].text)
 
     # ------------------------------------------------------------ the feed
 
@@ -200,30 +194,30 @@ class CachedAccess:
         loop = asyncio.get_running_loop()
         if follower is None or follower.done() or follower.get_loop() is not loop:
             self.clear()
-            # In a context of its own: it is no part of the request that happened to be the first.
+            # It gets a context of its own, since it is not part of the request that happened to start it.
             self._follower = contextvars.Context().run(loop.create_task, self._listen())
 
     async def _listen(self) -> None:
-        """Forget what changes, until nobody has read anything for a while."""
+        """Drop documents as they change, until nobody has read anything for a while."""
         since: str | int | None = None
         while self._clock() - self._used < self._limits.idle:
             try:
                 since = await self._hear(since)
             except (CouchError, RuntimeError):  # RuntimeError: the client was closed
                 since = None
-                self.clear()  # what happens from now on is not heard
+                self.clear()  # changes from now on go unnoticed
                 await asyncio.sleep(_PAUSE)
         self.clear()
 
     async def _hear(self, since: str | int | None) -> str | int:
-        """One answer of the feed; gives where the next begins."""
+        """Read one answer of the feed, and return where the next one begins."""
         asked = self._clock()
         if since is None:
             since = (await self._database.changes(since="now", limit=1)).last_seq
-            self._reading.clear()  # what changed before that moment is not told
+            self._reading.clear()  # the feed does not report earlier changes
             self._confirmed = asked
             return since
-        # Two polls and their answers fit into the time that is allowed.
+        # Two polls with their answers fit into the allowed time.
         page = await self._database.changes(since=since, limit=_PAGE, wait=self._limits.staleness / 3)
         for change in page.results:
             self.forget(change.id)

@@ -9,6 +9,7 @@ from ...couch import Database
 from ...models import Model, model_info, version_of, version_prefix
 from ..protection.conversion import Conversion
 from ..query import Query
+from .planner import planned
 from .reader import Page, Reader, neighbours
 from .scan import Position
 from .version_lists import HistoryPages
@@ -42,14 +43,14 @@ class HistoryReader:
         self, cls: type[M], query: Query, *, limit: int, start: Position | None, backward: bool, count: bool
     ) -> Page[M]:
         """A page of the documents that a query selects, each in its latest version; see `Reader.page`."""
-        query = self._conversion.to_query(cls, query)
-        listed = await self._lists.read(cls, query, limit=limit, start=start, backward=backward)
+        found = planned(self._conversion, cls, query)
+        listed = await self._lists.read(found, limit=limit, start=start, backward=backward)
         behind = _behind([position for position, _ in listed.rows], start)
         documents = [document for _, document in listed.rows]
         if backward:
             documents.reverse()
-        items, withheld = await self._reader.models(cls, query, documents, self._load)
-        total = await self._lists.count(cls, query) if count else None
+        items, withheld = await self._reader.models(cls, found.query, documents, self._load)
+        total = await self._lists.count(found) if count else None
         around = (listed.resume, behind) if backward else (behind, listed.resume)
         return Page(items, around[1], withheld, around[0], total)
 
@@ -73,7 +74,7 @@ class HistoryReader:
 
 
 def _behind(rows: Sequence[Position], start: Position | None) -> Position | None:
-    """Where what comes before a page ends, in the direction in which it was read."""
+    """Where the rows before a page end, in the direction in which it was read."""
     if start is None:
         return None
     return rows[0] if rows else start._replace(inclusive=not start.inclusive)

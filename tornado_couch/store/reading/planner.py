@@ -1,4 +1,4 @@
-"""Which index serves a query, and which parts of it. What no index serves is refused, never scanned for; pure."""
+"""Chooses the index for a query, and the parts of it to read; a query that no index serves is refused."""
 
 from __future__ import annotations
 
@@ -10,25 +10,36 @@ from typing import Any, NamedTuple
 from ...couch import UNSET
 from ...errors import NoIndex
 from ...models import Index, Model, ModelInfo, deleted_view, model_info, partition_problem
+from ..protection.conversion import Conversion
 from ..query import Bounds, Query
 
-__all__ = ["Edge", "Interval", "Plan", "indexed_properties", "plan"]
+__all__ = [
+    "Edge",
+    "Interval",
+    "Plan",
+    "Planned",
+    "carrying_plan",
+    "indexed_properties",
+    "plan",
+    "planned",
+    "with_view_values",
+]
 
-# In CouchDB's order, an object comes after every other value, and this one after those that properties have.
+# In CouchDB's order objects come after all other values, and this one comes after those that properties can have.
 _HIGHEST: Any = {"\ufff0": {}}
 _HIGHEST_ID = "\U0010ffff"  # ids are compared by their bytes
 _ABOVE_NULL = False
 
 
 class Edge(NamedTuple):
-    """A place in an index, between rows or at one: the index is ordered by key, then by document id."""
+    """A place in an index, between two rows or at one; rows are ordered by key, then by document id."""
 
     key: Any
     id: str
 
 
 class Interval(NamedTuple):
-    """A part of an index; None is where the index itself begins or ends."""
+    """A part of an index; None stands for the beginning or the end of the index."""
 
     lower: Edge | None
     upper: Edge | None
@@ -40,11 +51,11 @@ class Plan:
 
     Attributes:
         index: the index.
-        prefixes: values for its first properties, each a part of the index to be read.
-        bounds: the range of the property after those.
-        order: the positions, within a key, by which the parts are merged into one order.
-        descending: from the last to the first.
-        partition: only this partition is read; None for all of the database.
+        prefixes: values for its first properties; each stands for a part of the index to read.
+        bounds: the range for the property after those.
+        order: the positions in a key by which the parts are merged into one order.
+        descending: whether to read from the last row to the first.
+        partition: read only this partition; None for the whole database.
     """
 
     index: Index
@@ -55,11 +66,11 @@ class Plan:
     partition: str | None = None
 
     def columns(self, key: Any) -> list[Any]:
-        """The values that a key of the index is made of."""
+        """The values that make up a key of the index."""
         return list(key) if self.index.composite else [key]
 
     def interval(self, prefix: tuple[Any, ...]) -> Interval:
-        """The part of the index that a prefix stands for, within the bounds."""
+        """The part of the index where keys begin with a prefix and lie within the bounds."""
         if not self.index.composite and prefix:
             return Interval(Edge(prefix[0], ""), Edge(prefix[0], _HIGHEST_ID))
         return Interval(self._lower(prefix), self._upper(prefix))
@@ -83,38 +94,95 @@ class Plan:
         return self.after(prefix) if prefix else None
 
     def before(self, columns: Sequence[Any]) -> Edge:
-        """The edge just before every row whose key begins with these values."""
+        """The edge just before the rows whose key begins with these values."""
         return Edge(list(columns) if self.index.composite else columns[0], "")
 
     def after(self, columns: Sequence[Any]) -> Edge:
-        """The edge just after every row whose key begins with these values."""
+        """The edge just after the rows whose key begins with these values."""
         return Edge([*columns, _HIGHEST] if self.index.composite else columns[0], _HIGHEST_ID)
 
 
+class Planned(NamedTuple):
+    """A plan, and what it was made for.
+
+    Attributes:
+        conversion: knows how the store's indexes hold protected values.
+        cls: the model.
+        query: the query with the values that the indexes hold.
+        plan: how an index serves that query.
+    """
+
+    conversion: Conversion
+    cls: type[Model]
+    query: Query
+    plan: Plan
+
+
+def planned(conversion: Conversion, cls: type[Model], query: Query) -> Planned:
+    """The plan that a query carries for this model and this store's keys, or else a new one.
+
+    Raises:
+        NoIndex: no index serves the query.
+        KeySetError: the query is for protected values, and there are no keys.
+    """
+    carried: Planned | None = query._planned
+    if carried is not None and carried.conversion is conversion and carried.cls is cls:
+        return carried
+    converted = conversion.to_query(cls, query)
+    return Planned(conversion, cls, converted, plan(cls, converted))
+
+
+def carrying_plan(conversion: Conversion, cls: type[Model], query: Query) -> Query:
+    """A copy of a query that carries its plan; see `planned`."""
+    copy = replace(query)
+    object.__setattr__(copy, "_planned", planned(conversion, cls, query))
+    return copy
+
+
 def indexed_properties(cls: type[Model]) -> list[str]:
-    """The names of the properties that have a view."""
+    """The names of the properties that an index covers."""
     return [each.name for each in model_info(cls).properties.values() if each.indexed]
 
 
 def plan(cls: type[Model], query: Query) -> Plan:
-    """The plan by which a query is answered from one index, reading no row that does not belong to it.
+    """Plan how one index can answer a query without reading rows that do not belong to the answer.
 
     Raises:
-        NoIndex: there is no such index; says what would make one.
+        NoIndex: the model has no such index; the message says how to declare one.
     """
     info = model_info(cls)
     if query.deleted and not info.restorable:
-        raise NoIndex(f"what is deleted of {info.type.name} is gone; there is no index of it")
+        raise NoIndex(f"the model {info.type.name} keeps no deleted documents, so none can be listed")
     partition, rest = _of_partition(info, query)
     if partition is not None and (found := _found(info, rest)):
-        return replace(_kept(cls, found, rest), partition=partition)
+        return replace(_kept(cls, found, _in_index(info, found, rest)), partition=partition)
     if found := _found(info, query):
-        return _kept(cls, found, query)
+        return _kept(cls, found, _in_index(info, found, query))
     raise _no_index(cls, query)
 
 
+def _in_index(info: ModelInfo, index: Index, query: Query) -> Query:
+    """The query with its stored values as they stand in an index; those of Mango have what is stored."""
+    return with_view_values(info, query) if index.scripted else query
+
+
+def with_view_values(info: ModelInfo, query: Query) -> Query:
+    """The query with its stored values as they stand in JavaScript views."""
+    among = {name: [info.view_value(name, each) for each in values] for name, values in query.among.items()}
+    ranges = {
+        name: Bounds(
+            *(
+                each if each is UNSET else info.view_value(name, each)
+                for each in (found.gt, found.gte, found.lt, found.lte)
+            )
+        )
+        for name, found in query.ranges.items()
+    }
+    return replace(query, among=among, ranges=ranges)
+
+
 def _kept(cls: type[Model], index: Index, query: Query) -> Plan:
-    """The plan, as it is where a model keeps more than what its documents are now."""
+    """Adapt a plan to a model that keeps deleted documents or earlier versions."""
     info, planned = model_info(cls), _planned(index, query)
     if info.history and index == info.indexes[0]:
         return _of_versions(planned)
@@ -122,8 +190,8 @@ def _kept(cls: type[Model], index: Index, query: Query) -> Plan:
 
 
 def _of_partition(info: ModelInfo, query: Query) -> tuple[str | None, Query]:
-    """The one partition that a query is about, and what else it asks."""
-    if info.partition is None or query.deleted:  # what is deleted has one index, of all partitions
+    """The partition that a query is limited to, and the rest of the query."""
+    if info.partition is None or query.deleted:  # deleted documents have one index for all partitions
         return None, query
     name = info.partition.name
     values = list(query.among.get(name, ()))
@@ -142,15 +210,15 @@ def _found(info: ModelInfo, query: Query) -> Index | None:
 
 
 def _of_versions(planned: Plan) -> Plan:
-    """The same part of the index of all versions, whose keys go on after the property."""
+    """The same part of the index of all versions, in whose keys more follows after the property."""
     index = Index(planned.index.view, (*planned.index.properties, "", ""), composite=True)
     return replace(planned, index=index, order=(0, 1, 2))
 
 
 def _of_deleted(cls: type[Model], planned: Plan) -> Plan:
-    """The same part of the index of those that are deleted, whose keys begin with the property's name."""
+    """The same part of the index of deleted documents, whose keys begin with the property's name."""
     if planned.index.composite:
-        raise NoIndex("what is deleted has no index of several properties")
+        raise NoIndex("deleted documents cannot be queried by several properties at once")
     (name,) = planned.index.properties
     index = Index(deleted_view(cls), ("", name), composite=True)
     prefixes: list[tuple[Any, ...]] = [(name, *prefix) for prefix in planned.prefixes]
@@ -158,7 +226,7 @@ def _of_deleted(cls: type[Model], planned: Plan) -> Plan:
 
 
 def _serves(info: ModelInfo, index: Index, query: Query) -> bool:
-    """Whether the documents wanted are parts of the index without gaps, each in the order wanted."""
+    """Whether the index has the wanted documents without gaps, each part in the wanted order."""
     names, count = index.properties, len(query.among)
     if any(_has_no_order(info, name) for name in (*query.ranges, *_open_sort(query))):
         return False
@@ -168,8 +236,8 @@ def _serves(info: ModelInfo, index: Index, query: Query) -> bool:
         return False
     if query.ranges and rest[:1] != tuple(query.ranges):
         return False
-    # A document without one of its properties has no place in an index of several: where that
-    # property is not asked for, the document would be missing from the answer.
+    # An index of several properties leaves out documents that lack one of them. If the query does not ask
+    # for that property, those documents would be missing from the answer.
     return not index.composite or all(
         _always_stored(info, name)
         for name in (*rest[len(query.ranges) :], *(name for name, values in query.among.items() if None in values))
@@ -182,12 +250,12 @@ def _always_stored(info: ModelInfo, name: str) -> bool:
 
 
 def _has_no_order(info: ModelInfo, name: str) -> bool:
-    """Whether the index has hashes of the values."""
+    """Whether the index contains hashes of the values, which have no useful order."""
     return name in info.properties and info.properties[name].equality_only
 
 
 def _open_sort(query: Query) -> tuple[str, ...]:
-    """The properties to sort by that do not have given values."""
+    """The properties to sort by for which the query gives no values."""
     return tuple(name for name in query.sort if name not in query.among)
 
 
@@ -196,7 +264,7 @@ def _planned(index: Index, query: Query) -> Plan:
     prefixes = list(itertools.product(*(query.among[name] for name in names[: len(query.among)])))
     first = [names.index(name) for name in query.sort]
     rest = [place for place in range(len(names)) if place not in first]
-    # Within a part the given values are all the same, so they come last unless they are sorted by.
+    # Within a part the given values are all the same, so they come last unless the query sorts by them.
     rest.sort(key=lambda place: bool(query.sort) and place < len(query.among))
     bounds = next(iter(query.ranges.values()), Bounds())
     return Plan(index, prefixes, bounds, (*first, *rest), query.descending)
@@ -205,7 +273,7 @@ def _planned(index: Index, query: Query) -> Plan:
 def _no_index(cls: type[Model], query: Query) -> NoIndex:
     wanted = list(dict.fromkeys([*query.among, *_open_sort(query), *query.ranges]))
     info = model_info(cls)
-    message = f"no index serves {', '.join(wanted)} so; indexed are {indexed_properties(cls)}"
+    message = f"no index serves this use of {', '.join(wanted)}; indexed are {indexed_properties(cls)}"
     several = [each.properties for each in info.indexes if each.composite]
     if several:
         message += f" and {several}"
@@ -216,7 +284,7 @@ def _no_index(cls: type[Model], query: Query) -> NoIndex:
 def _declaration(query: Query, wanted: list[str]) -> str:
     sort = _open_sort(query)
     if len(query.ranges) > 1 or (sort and query.ranges and sort[0] not in query.ranges):
-        return ""  # an index has one order, and a range is a part of that alone
+        return ""  # an index has one order, and a range must be one part of it
     if set(query.among) & set(query.ranges):
         return ""
     if len(wanted) == 1:

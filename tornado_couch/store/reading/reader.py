@@ -15,7 +15,7 @@ from ..protection.conversion import Conversion
 from ..protection.signatures import Guard
 from ..query import Query, same
 from .key_memory import KeyMemory
-from .planner import plan
+from .planner import planned
 from .scan import Position, Walk, count_rows
 
 __all__ = ["Page", "Reader", "is_absent", "neighbours"]
@@ -133,7 +133,7 @@ class Reader:
     async def _looked_up(self, cls: type[Model], key: Any, conflicts: bool) -> Document | None:
         """The document that the view lists under a key."""
         view = collection_view(cls)
-        for document_id in await self._access.ids(view, view, model_info(cls).key_value(key)):
+        for document_id in await self._access.ids(view, view, model_info(cls).view_key(key)):
             document = await self._bearing(cls, document_id, key, conflicts)
             if document is not None:
                 self.keys.learn(cls, key, document["_id"])
@@ -144,7 +144,7 @@ class Reader:
         """The document with this key that is marked as deleted; only the view of deleted documents has it."""
         info = model_info(cls)
         name, view = info.indexes[0].properties[0], deleted_view(cls)
-        found = await self._database.view(view, view, key=[name, info.key_value(key)], limit=1, reduce=False)
+        found = await self._database.view(view, view, key=[name, info.view_key(key)], limit=1, reduce=False)
         return await self._bearing(cls, found.rows[0].id or "", key, conflicts=False) if found.rows else None
 
     async def _bearing(self, cls: type[Model], document_id: str, key: Any, conflicts: bool) -> Document | None:
@@ -202,15 +202,14 @@ class Reader:
         Raises:
             NoIndex: the model has no index for the query.
         """
-        query = self._conversion.to_query(cls, query)
-        planned = plan(cls, query)
-        rows = await Walk(self._database, planned, start, backward).rows(limit + 1)
+        found = planned(self._conversion, cls, query)
+        rows = await Walk(self._database, found.plan, start, backward).rows(limit + 1)
         more, rows = len(rows) > limit, rows[:limit]
         if backward:
             rows.reverse()
         previous, following = neighbours(rows, start, backward, more)
-        items, withheld = await self.models(cls, query, await self.by_ids([row.id for row in rows]))
-        total = await count_rows(self._database, planned) if count else None
+        items, withheld = await self.models(cls, found.query, await self.by_ids([row.id for row in rows]))
+        total = await count_rows(self._database, found.plan) if count else None
         return Page(items, following, withheld, previous, total)
 
     async def models(
@@ -268,6 +267,7 @@ def _is_meant(cls: type[Model], query: Query, document: Document) -> bool:
     for name, values in query.among.items():
         declared = info.properties.get(name)
         value = document.get(declared.index_member if declared else name, info.defaults.get(name))
-        if not any(same(value, each) for each in values):
+        found = info.view_value(name, value)
+        if not any(same(found, info.view_value(name, each)) for each in values):
             return False
     return True

@@ -1,4 +1,4 @@
-"""Reading the reduced views that a model declares: one value for each group of documents."""
+"""Reads the reduced views that a model declares: one value for each group of documents."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, NamedTuple
 
 from ...couch import Database
 from ...errors import NoIndex
-from ...models import Index, Model, model_info, reduction_view
-from ..query import Bounds, Query
-from .planner import Plan
+from ...models import Index, Model, ModelInfo, model_info, reduction_view
+from ..query import Bounds, Query, as_stored
+from .planner import Plan, with_view_values
 from .scan import read_rows
 
 __all__ = ["Group", "Groups", "reduced"]
 
 
 class Group(NamedTuple):
-    """A group of documents.
+    """A group of documents with the value that the reduction computes for it.
 
     Attributes:
-        key: the value that they share: an array where the reduction is by several properties.
-        value: a number; of `Stats` an object of `sum`, `count`, `min`, `max` and `sumsqr`.
+        key: the value that the documents share; an array if the reduction is by several properties.
+        value: a number; for `Stats` an object with `sum`, `count`, `min`, `max` and `sumsqr`.
     """
 
     key: Any
@@ -34,7 +34,7 @@ class Groups:
 
     Attributes:
         items: the groups.
-        last: where to go on from, the `start` of the next; None at the end.
+        last: the `start` for the next groups; None at the end.
     """
 
     items: list[Group]
@@ -51,21 +51,24 @@ async def reduced(
     limit: int = 50,
     start: Sequence[Any] | None = None,
 ) -> Groups:
-    """The groups of a reduction, in the order of their keys. Texts that CouchDB takes for equal are one group.
+    """Read the groups of a reduction, in the order of their keys.
+
+    Texts that CouchDB considers equal form one group.
 
     Args:
         database: where the documents are.
         cls: the model.
-        name: of the reduction.
-        query: only groups of these values: one value of each of the first properties, a range of the next.
-        level: by how many of the properties to group; by all of them without it, 0 for a single group.
-        limit: how many groups at most.
+        name: the name of the reduction.
+        query: only read groups with these values: one value for each of the first properties, a range for the next.
+        level: by how many of the properties to group; None for all of them, 0 for a single group.
+        limit: read at most this many groups.
         start: a `Groups.last`.
 
     Raises:
-        NoIndex: the query is about other properties, or about them in another way.
+        NoIndex: the query uses other properties, or uses them in another way.
     """
-    reduction, wanted = model_info(cls).reductions[name], query or Query()
+    info = model_info(cls)
+    reduction, wanted = info.reductions[name], with_view_values(info, as_stored(cls, query or Query()))
     index = Index(reduction_view(cls, name), reduction.by, composite=len(reduction.by) > 1)
     plan = _plan(index, wanted)
     interval = plan.interval(plan.prefixes[0])
@@ -77,7 +80,14 @@ async def reduced(
         grouping["limit"] = limit + 1
     rows = await read_rows(database, plan, interval, descending=False, reduce=True, **grouping)
     last = plan.columns(rows[limit - 1].key) if depth and len(rows) > limit else None
-    return Groups([Group(row.key, row.value) for row in rows[:limit]], last)
+    return Groups([Group(_stored(info, index, row.key), row.value) for row in rows[:limit]], last)
+
+
+def _stored(info: ModelInfo, index: Index, key: Any) -> Any:
+    """A group's key, or the part of it that there is, with its values as they are stored."""
+    if not index.composite:
+        return info.value_in_view(index.properties[0], key)
+    return key and [info.value_in_view(name, each) for name, each in zip(index.properties, key, strict=False)]
 
 
 def _plan(index: Index, query: Query) -> Plan:
@@ -85,8 +95,8 @@ def _plan(index: Index, query: Query) -> Plan:
     names = index.properties
     fits = set(names[:count]) == set(query.among) and len(query.ranges) <= 1
     if not fits or (query.ranges and names[count : count + 1] != tuple(query.ranges)) or query.sort:
-        raise NoIndex(f"this reduction is by {', '.join(names)}, and can be narrowed in that order alone")
+        raise NoIndex(f"this reduction can only be narrowed by {', '.join(names)}, in that order")
     if any(len(values) != 1 for values in query.among.values()):
-        raise NoIndex("a reduction can be narrowed to one value of a property")
+        raise NoIndex("a reduction can only be narrowed to one value of each property")
     prefix = tuple(query.among[name][0] for name in names[:count])
     return Plan(index, [prefix], next(iter(query.ranges.values()), Bounds()), (), descending=False)

@@ -1,9 +1,9 @@
-"""Walking along the rows that a plan names: from any place, in both directions, without offset.
+"""Reads the rows that a plan selects, from any place and in both directions, without an offset.
 
-An index is ordered by key, then by document id, so that a row is a place to go on from even when it has
-gone meanwhile. The index of several properties is one of Mango's, read as the view that it is: `_find`
-cannot begin amid rows of one key, and its bookmark skips a document when the one that it stands on is deleted.
-Reading the index itself, there is nothing that CouchDB could fall back to.
+An index is ordered by key, then by document id, so a row marks a place to continue from even if the row itself is
+gone by then. An index of several properties is one of Mango's, read as the view that it is: `_find` cannot begin
+between rows of one key, and its bookmark skips a document if the one that it points at is deleted. Since the index
+itself is read, CouchDB cannot fall back to a full scan.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .planner import Edge, Interval, Plan
 
 __all__ = ["Collator", "Position", "Walk", "count_rows", "is_empty_range", "read_rows", "same_prefix"]
 
-_SMALLEST_CHUNK = 20  # rows; of many parts each gives few rows to a page
+_SMALLEST_CHUNK = 20  # rows; when there are many parts, each gives few rows to a page
 
 _COUNTED_ONE_BY_ONE = 1000  # rows
 
@@ -31,7 +31,7 @@ class Position(NamedTuple):
     Attributes:
         key: the key of the row there.
         id: the document's id.
-        inclusive: the row there belongs to what comes after it, too.
+        inclusive: whether the row itself belongs to what comes after the place.
     """
 
     key: Any
@@ -44,9 +44,9 @@ class Walk:
 
     Args:
         database: where the index is.
-        plan: which rows.
-        start: where to begin; None for the beginning, or the end when walking backward.
-        backward: against the plan's own direction.
+        plan: selects the rows.
+        start: where to begin; None for the beginning, or for the end when reading backward.
+        backward: read against the plan's own direction.
     """
 
     def __init__(self, database: Database, plan: Plan, start: Position | None, backward: bool) -> None:
@@ -58,7 +58,7 @@ class Walk:
         self._heads: list[_Part] = []
 
     async def rows(self, limit: int) -> list[Position]:
-        """The next rows, at most this many; fewer only at the end."""
+        """The next rows, at most `limit`; fewer only at the end."""
         parts = [part for prefix in self._plan.prefixes if (part := await self._part(prefix, limit))]
         await asyncio.gather(*(part.fill() for part in parts))
         for part in parts:
@@ -80,7 +80,7 @@ class Walk:
         return _Part(self._database, self._plan, prefix, interval, self._descending, chunk, self._start)
 
     async def _insert(self, part: _Part) -> None:
-        """Put a part in its place among the others, by its next row."""
+        """Insert a part among the others, in the order of their next rows."""
         if not part.rows:
             return
         low, high = 0, len(self._heads)
@@ -101,12 +101,12 @@ class Walk:
         return smaller != self._descending
 
     async def _remaining(self, prefix: tuple[Any, ...]) -> Interval | None:
-        """What of a part comes after the start in the merged order; None for nothing."""
+        """The rest of a part that comes after the start in the merged order; None if nothing does."""
         whole = self._plan.interval(prefix)
         if self._start is None:
             return whole
         start = self._plan.columns(self._start.key)
-        shared = list(prefix)  # with what the part has in common with the start's row, in the part's order
+        shared = list(prefix)  # and the values that the start's row has as well, in the part's order
         for place in self._plan.order:
             if place >= len(prefix):
                 shared.append(start[place])
@@ -125,7 +125,7 @@ class Walk:
         return list(columns) if self._plan.index.composite else columns[0]
 
     def _cut(self, whole: Interval, shared: list[Any], partly: bool, ahead: bool) -> Interval | None:
-        """The rows ahead of those that share these values with the start, with them or without."""
+        """The rows ahead of those that share these values with the start; `partly` includes the shared ones."""
         if not partly:
             return whole if ahead else None
         if self._descending:
@@ -134,12 +134,12 @@ class Walk:
 
 
 def same_prefix(prefix: Sequence[Any], columns: Sequence[Any]) -> bool:
-    """Whether the values begin with these."""
+    """Whether the values begin with this prefix."""
     return all(same(one, other) for one, other in zip(prefix, columns, strict=False))
 
 
 class _Part:
-    """The rows of one part, in chunks."""
+    """The rows of one part, read in chunks."""
 
     def __init__(
         self,
@@ -162,12 +162,12 @@ class _Part:
         self._ended = False
 
     async def fill(self) -> None:
-        """Have a row to go on with, if there is one."""
+        """Read more rows if none is left and there are more."""
         while not self.rows and not self._ended:
             await self._fetch()
 
     async def _fetch(self) -> None:
-        # One more than wanted, since the first may be the one that the walk begins behind.
+        # One row more than needed, since the first may be the one after which the walk begins.
         limit = self._chunk + 1
         rows = await read_rows(
             self._database, self._plan, self._interval, descending=self._descending, limit=limit, reduce=False
@@ -180,7 +180,7 @@ class _Part:
         edge = Edge(last.key, last.id)
         self._interval = self._interval._replace(**{"upper" if self._descending else "lower": edge})
         self._behind = last
-        # CouchDB takes some texts of different letters for equal; a filter means the very value.
+        # CouchDB considers some different texts equal; a filter means the exact value.
         self.rows = [
             each
             for each in found
@@ -189,10 +189,10 @@ class _Part:
 
 
 async def count_rows(database: Database, plan: Plan) -> int:
-    """How many rows the parts of a plan have, by the index's own counts.
+    """Count the rows of a plan's parts by the index's own counts.
 
-    Those count texts together that CouchDB takes for equal, such as one with a zero-width character more.
-    A number up to a thousand is exact all the same.
+    Those count texts together that CouchDB considers equal, such as two that differ in a zero-width character.
+    Numbers up to a thousand are exact all the same.
     """
     total = sum(await asyncio.gather(*(_count(database, plan, prefix) for prefix in plan.prefixes)))
     if total > _COUNTED_ONE_BY_ONE or not any(isinstance(value, str) for each in plan.prefixes for value in each):
@@ -211,7 +211,7 @@ async def _count_exactly(database: Database, plan: Plan, prefix: tuple[Any, ...]
 
 
 async def read_rows(database: Database, plan: Plan, interval: Interval, *, descending: bool, **query: Any) -> list[Row]:
-    """The rows of a part of an index; none where it ends before it begins."""
+    """Read the rows of a part of an index; there are none if the part ends before it begins."""
     begin, end = (interval.upper, interval.lower) if descending else (interval.lower, interval.upper)
     if begin is not None:
         query.update(startkey=begin.key, startkey_docid=begin.id)
@@ -226,7 +226,7 @@ async def read_rows(database: Database, plan: Plan, interval: Interval, *, desce
         raise
 
 
-# The order of CLDR's root collation; of letters the small one comes first, after everything else is equal.
+# The order of CLDR's root collation; a lowercase letter comes before its capital if all else is equal.
 _SYMBOLS = " _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$0123456789"
 _WEIGHTS = {character: weight for weight, character in enumerate(_SYMBOLS)}
 _WEIGHTS |= {letter: len(_SYMBOLS) + place for place, letter in enumerate("abcdefghijklmnopqrstuvwxyz")}
@@ -238,7 +238,7 @@ def is_empty_range(error: BadRequest) -> bool:
 
 
 def _sortable(value: Any) -> tuple[Any, ...] | None:
-    """What Python orders as CouchDB orders the value; None where it is not known here."""
+    """A value that Python sorts as CouchDB sorts this one; None if CouchDB has to be asked."""
     if value is None or isinstance(value, bool):
         return ((None, False, True).index(value),)
     if isinstance(value, int | float):
@@ -253,7 +253,7 @@ class Collator:
 
     Args:
         database: the database.
-        view: a view of it, which is named as its design document.
+        view: a view of the database whose design document has the same name.
     """
 
     def __init__(self, database: Database, view: str) -> None:
@@ -262,7 +262,7 @@ class Collator:
         self._known: dict[tuple[str, str], int] = {}
 
     async def compare(self, one: Sequence[Any], other: Sequence[Any]) -> int:
-        """Negative, zero or positive as an array comes before, with or after another of the same length."""
+        """Compare two arrays of the same length: negative, zero or positive if the first is less, equal or greater."""
         for left, right in zip(one, other, strict=True):
             order = await self._compare(left, right)
             if order:
@@ -284,7 +284,7 @@ class Collator:
         return 0 if await self._can_range(right, left) else -1
 
     async def _can_range(self, left: Any, right: Any) -> bool:
-        """Whether a range can go from one value to the other: CouchDB refuses one that runs backwards."""
+        """Whether a range can go from one value to the other; CouchDB refuses a range that runs backwards."""
         try:
             query: dict[str, Any] = {"startkey": left, "endkey": right, "limit": 0, "reduce": False, "update": False}
             await self._database.view(self._view, self._view, **query)

@@ -1,10 +1,10 @@
-"""Lists of documents whose models keep their history: each document once, as it is now.
+"""Lists the documents of models that keep their history: each document once, in its latest version.
 
-An index has a row for every version. All documents in the order of their keys are read as groups, of which each
-gives the number of its latest version: whatever the number of versions, that costs a row for each document. What is
-filtered or sorted by another property is read version by version, and a row counts if no version follows it; so it
-costs a row for each version that has the value, and where documents change often a page may come back short, with
-the place to go on from.
+An index has a row for every version. A list of all documents in the order of their keys is read as groups, of which
+each contains the number of the latest version: it costs one row per document, however many versions there are. A list
+that is filtered or sorted by another property is read version by version, and a row counts if no version follows it.
+So it costs one row for each version that has the value; if documents change often, a page may have fewer items than
+its limit, and say where to continue.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ...couch import Database
 from ...errors import InvalidSignature, NoIndex
 from ...models import Model, model_info, version_id
 from ..query import Query
-from .planner import Plan, plan
+from .planner import Plan, Planned
 from .scan import Position, Walk, read_rows
 from .versions import Found, Versions
 
@@ -24,7 +24,7 @@ __all__ = ["HistoryPages", "Listed"]
 
 Document = dict[str, Any]
 
-_MOST_ROWS = 2000  # that are looked at for one page, at least
+_MOST_ROWS = 2000  # to look at for one page, at least
 _ROWS_AN_ITEM = 10
 _COUNTED_AT_ONCE = 2000
 
@@ -35,8 +35,8 @@ class Listed(NamedTuple):
     """A part of a list, in the direction in which it was read.
 
     Attributes:
-        rows: the places of the documents, and the documents, or why they are not to be served.
-        resume: where to go on; None at the end.
+        rows: the places of the documents with the documents, or with the errors if they must not be served.
+        resume: where to continue; None at the end.
     """
 
     rows: list[_Current]
@@ -44,7 +44,7 @@ class Listed(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A version that may be a document's latest."""
+    """A version that may be the latest one of its document."""
 
     position: Position
     prefix: str
@@ -55,38 +55,32 @@ class HistoryPages:
     """Lists documents that have versions.
 
     Args:
-        database: where they are.
-        versions: reads single ones.
+        database: where the documents are.
+        versions: reads single versions.
     """
 
     def __init__(self, database: Database, versions: Versions) -> None:
         self._database = database
         self._versions = versions
 
-    async def read(
-        self, cls: type[Model], query: Query, *, limit: int, start: Position | None, backward: bool
-    ) -> Listed:
+    async def read(self, planned: Planned, *, limit: int, start: Position | None, backward: bool) -> Listed:
         """The documents that a query means, as they are now.
 
         Args:
-            cls: the model.
-            query: which, as the indexes know the values.
+            planned: the query and its plan.
             limit: how many at most.
             start: where to begin.
             backward: against the query's order.
-
-        Raises:
-            NoIndex: no index serves the query.
         """
-        planned = plan(cls, query)
+        _, cls, query, plan = planned
         grouped = _is_grouped(cls, query)
         found: list[_Current] = []
         at, looked_at, more = start, 0, True
         while more and len(found) <= limit and looked_at < _MOST_ROWS + _ROWS_AN_ITEM * limit:
             if grouped:
-                positions, rows = await self._groups(planned, query, at, backward, limit + 1)
+                positions, rows = await self._groups(plan, query, at, backward, limit + 1)
             else:
-                positions = await Walk(self._database, planned, at, backward).rows(limit + 1)
+                positions = await Walk(self._database, plan, at, backward).rows(limit + 1)
                 rows = _latest_of_each(positions)
             more, looked_at = len(positions) > limit, looked_at + len(positions)
             at = positions[-1] if positions else at
@@ -95,34 +89,34 @@ class HistoryPages:
             return Listed(found[:limit], found[limit - 1][0])
         return Listed(found, at if more else None)
 
-    async def count(self, cls: type[Model], query: Query) -> int:
+    async def count(self, planned: Planned) -> int:
         """How many documents a query means, of those that are counted group by group: one row for each.
 
         Raises:
-            NoIndex: the query is for other properties than the key, of which only versions could be counted.
+            NoIndex: the query uses other properties than the key; only versions could be counted by those.
         """
-        planned = plan(cls, query)
+        _, cls, query, plan = planned
         if not _is_grouped(cls, query):
-            raise NoIndex("documents that keep their history are counted by their key alone")
+            raise NoIndex("documents that keep their history can only be counted by their key")
         total, at, more = 0, None, True
         while more:
-            positions, rows = await self._groups(planned, query, at, False, _COUNTED_AT_ONCE)
+            positions, rows = await self._groups(plan, query, at, False, _COUNTED_AT_ONCE)
             total, more = total + len(rows), len(positions) == _COUNTED_AT_ONCE
             at = positions[-1] if positions else None
         return total
 
     async def _groups(
-        self, planned: Plan, query: Query, at: Position | None, backward: bool, limit: int
+        self, plan: Plan, query: Query, at: Position | None, backward: bool, limit: int
     ) -> tuple[list[Position], list[_Row]]:
         """The places of the next documents, and the latest versions of those that are wanted."""
-        interval, descending = planned.interval(()), planned.descending != backward
+        interval, descending = plan.interval(()), plan.descending != backward
         if at is not None:
-            # A group's place is that of its first two columns, and it ends after them.
+            # The place of a group is that of its first two columns; it ends after them.
             ends = at.inclusive != descending
-            edge = planned.before(at.key) if ends else planned.after(at.key)
+            edge = plan.before(at.key) if ends else plan.after(at.key)
             interval = interval._replace(upper=edge) if descending else interval._replace(lower=edge)
         rows = await read_rows(
-            self._database, planned, interval, descending=descending, reduce=True, group_level=2, limit=limit
+            self._database, plan, interval, descending=descending, reduce=True, group_level=2, limit=limit
         )
         positions = [Position(row.key, "") for row in rows]
         values = [int(row.value["max"]) for row in rows]
@@ -134,7 +128,7 @@ class HistoryPages:
         return positions, wanted
 
     async def _followed(self, rows: Sequence[_Row]) -> list[_Current]:
-        """The documents of these rows as they are now, though they were changed since the index was read."""
+        """Read the documents of these rows in their latest versions, even if they changed since the index was read."""
         found = []
         for row, (document, following) in zip(rows, await self._pairs(rows), strict=True):
             if following is not None and not isinstance(following, InvalidSignature):
@@ -149,7 +143,7 @@ class HistoryPages:
         return found
 
     async def _current(self, rows: Sequence[_Row]) -> list[_Current]:
-        """The documents of those rows that no version follows."""
+        """Read the documents of those rows that no version follows."""
         found = []
         for row, (document, following) in zip(rows, await self._pairs(rows), strict=True):
             if isinstance(following, InvalidSignature):
@@ -159,20 +153,20 @@ class HistoryPages:
         return found
 
     async def _pairs(self, rows: Sequence[_Row]) -> list[tuple[Found, Found]]:
-        """Each version with the one that follows it, if any does."""
+        """Read each version together with the one that follows it, if any."""
         ids = [version_id(row.prefix, number) for row in rows for number in (row.number, row.number + 1)]
         documents = await self._versions.read(ids)
         return list(zip(documents[::2], documents[1::2], strict=True))
 
 
 def _is_grouped(cls: type[Model], query: Query) -> bool:
-    """Whether the query is for all documents by key, or for a range of them."""
+    """Whether the query selects all documents in the order of the key, or a range of them."""
     key = model_info(cls).indexes[0].properties
     return not query.among and set(query.ranges) <= set(key) and tuple(query.sort) in ((), key)
 
 
 def _latest_of_each(positions: Sequence[Position]) -> list[_Row]:
-    """Of each document the row with the greatest number: no other one can be the latest version."""
+    """The row with the greatest number for each document; no other can be the latest version."""
     rows = [row for position in positions if (row := _row(position))]
     greatest: dict[str, int] = {}
     for row in rows:

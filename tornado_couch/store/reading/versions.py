@@ -1,17 +1,18 @@
-"""Finding the versions of documents whose models keep their history: the latest, one by number, those of a page.
+"""Finds versions of documents whose models keep their history: the latest, one by its number, or a page of them.
 
-Their ids are made of key and number, so no view is needed: the greatest id of a key is asked for among all ids, and
-that version is read along with the one that would follow it. Versions are never rewritten, so a number that was
-found once is remembered, and the latest version then costs what a document of a known id costs. Reads by id go with
-CouchDB's read quorum, and the version after is looked for at each read: what was acknowledged is found, though the
-list of all ids comes from a node that has not heard of it, or the number remembered is an old one.
+Their ids are made of key and number, so no view is needed: the list of all ids gives the greatest one of a key, and
+that version is read together with the one that would follow it. Versions are never rewritten, so a known number is
+remembered, and reading the latest version then costs as much as reading any document by its id. Reads by id use
+CouchDB's read quorum, and each read looks for the version after: an acknowledged version is found even if the list of
+all ids comes from a node that does not have it yet, or if the remembered number is an old one.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+
+from cachetools import LRUCache
 
 from ...couch import Database
 from ...errors import InvalidSignature
@@ -24,9 +25,9 @@ Document = dict[str, Any]
 Found = Document | InvalidSignature | None
 Read = Callable[[Sequence[str]], Awaitable[list[Found]]]
 
-_REMEMBERED = 10_000  # numbers, of some hundred bytes each
+_REMEMBERED = 10_000  # numbers, of about a hundred bytes each
 
-# After the digits of a number, and after the `~` of a branch.
+# Sorts after the digits of a number, and after the `~` of a branch.
 _END = "~\uffff"
 
 
@@ -34,36 +35,39 @@ class Versions:
     """Reads versions in one database.
 
     Args:
-        database: where they are.
-        read: gives the winning documents of many ids, in order, verified: `Reader.by_ids`.
-        read_few: the same for a few, along with what other callers read at the time.
+        database: where the documents are.
+        read: reads and verifies the winning documents of many ids, in order: `Reader.by_ids`.
+        read_few: does the same for a few, in one request with what other callers read at that time.
     """
 
     def __init__(self, database: Database, read: Read, read_few: Read) -> None:
         self._database = database
         self.read = read
         self._read_few = read_few
-        self._numbers: OrderedDict[str, int] = OrderedDict()
+        self._numbers: LRUCache[str, int] = LRUCache(_REMEMBERED)
 
     async def latest(self, cls: type[Model], key: Any) -> Document | None:
-        """The most recent version of the document with this key, be it one that says deleted; None if it has none.
+        """Find the latest version of a document by its key, which may be one that marks a deletion.
+
+        Returns:
+            The version, or None if there is none.
 
         Raises:
-            InvalidSignature: it, or what follows it, is not what a holder of the keys wrote.
+            InvalidSignature: that version, or the one that follows it, does not verify.
         """
         prefix = version_prefix(model_info(cls), key)
         found = await self.last_of(prefix, self._numbers.get(prefix, 0))
         return self._bearing(cls, key, found)
 
     async def last_of(self, prefix: str, number: int = 0) -> Document | None:
-        """The version with the greatest number.
+        """Find the version with the greatest number.
 
         Args:
-            prefix: of the ids of all versions.
-            number: of a version that is known to be there, or 0.
+            prefix: the common beginning of the ids of all versions.
+            number: the number of a version that is known to exist, or 0.
 
         Raises:
-            InvalidSignature: it, or what follows it, is not what a holder of the keys wrote.
+            InvalidSignature: that version, or the one that follows it, does not verify.
         """
         number = number or await self._last_number(prefix)
         while number:
@@ -75,16 +79,16 @@ class Versions:
                 return found
             last = await self._last_number(prefix)
             if following is None and last >= number:
-                return None  # what was listed went away while it was read
-            # Versions that are written meanwhile are counted on; a database made anew is begun from its own end.
+                return None  # the listed version disappeared before it was read
+            # Go on counting past versions written meanwhile; in a database made anew, begin from its own end.
             number = last if following is None else max(last, number + 1)
         return None
 
     async def by_name(self, cls: type[Model], key: Any, name: str) -> Document | None:
-        """One version, by its number, or by the name that a branch has: see `Version.name`.
+        """Find one version by its number, or by the name of a branch; see `Version.name`.
 
         Raises:
-            InvalidSignature: it is not what a holder of the keys wrote.
+            InvalidSignature: the version does not verify.
         """
         number, _, branch = name.partition("~")
         if not _is_number(number) or number.startswith("0") or ("~" in name and not _is_digest(branch)):
@@ -93,18 +97,18 @@ class Versions:
         return self._bearing(cls, key, _verified(found))
 
     async def as_of(self, cls: type[Model], key: Any, moment: str) -> Document | None:
-        """The version that was the most recent one at a time; None if there was none yet.
+        """Find the version that was the latest at a given time; None if there was none yet.
 
         Args:
             cls: the model.
-            key: of the document.
-            moment: the time, as time stamps are stored.
+            key: the key of the document.
+            moment: the time, in the form of a stored time stamp.
 
         Raises:
-            InvalidSignature: it is not what a holder of the keys wrote.
+            InvalidSignature: the version does not verify.
         """
         info, view = model_info(cls), collection_view(cls)
-        start = [info.key_value(key), version_prefix(info, key)]
+        start = [info.view_key(key), version_prefix(info, key)]
         rows = await self._database.view(
             view, view, startkey=[*start, moment], endkey=start, descending=True, limit=1, reduce=False
         )
@@ -114,13 +118,13 @@ class Versions:
         return self._bearing(cls, key, _verified(found))
 
     async def ids(self, prefix: str, *, limit: int, start: Position | None, descending: bool) -> list[str]:
-        """The ids of a document's versions, in the order of their numbers.
+        """List the ids of a document's versions, in the order of their numbers.
 
         Args:
-            prefix: of all of them.
-            limit: how many at most.
-            start: where to begin; its key means nothing.
-            descending: from the last to the first.
+            prefix: the common beginning of the ids.
+            limit: return at most this many ids.
+            start: where to begin; its key has no meaning here.
+            descending: whether to read from the last to the first.
         """
         low, high = version_id(prefix, 0), version_id(prefix, LAST_NUMBER) + _END
         begin, end = (high, low) if descending else (low, high)
@@ -136,7 +140,7 @@ class Versions:
         return found[:limit]
 
     async def _last_number(self, prefix: str) -> int:
-        """The number of the last version that is listed; 0 where there is none."""
+        """The number of the last version in the list; 0 if there is none."""
         for each in await self.ids(prefix, limit=1, start=None, descending=True):
             return _number(prefix, each)
         return 0
@@ -148,15 +152,12 @@ class Versions:
             return None
         if document.get(info.key.name) != info.key_value(key):
             return None
-        version_of(document)  # raises for a document that only has such an id
+        version_of(document)  # raises an error for a document that only has the id of a version
         return document
 
     def remember(self, prefix: str, number: int) -> None:
-        """Note that a document has a version of this number."""
+        """Remember that a document has a version with this number."""
         self._numbers[prefix] = number
-        self._numbers.move_to_end(prefix)
-        if len(self._numbers) > _REMEMBERED:
-            self._numbers.popitem(last=False)
 
 
 def _verified(found: Found) -> Document | None:
@@ -166,7 +167,7 @@ def _verified(found: Found) -> Document | None:
 
 
 def _number(prefix: str, document_id: str) -> int:
-    """The number of a version; 0 for what is none, which only who writes past this package puts there."""
+    """The number of a version; 0 if the id is not one, which only another program can have written."""
     digits, tilde, branch = document_id.removeprefix(f"{prefix}:").partition("~")
     return int(digits) if len(digits) == 10 and _is_number(digits) and (not tilde or _is_digest(branch)) else 0
 

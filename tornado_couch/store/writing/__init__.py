@@ -1,4 +1,4 @@
-"""Writing once, and knowing that it was written."""
+"""Writes documents exactly once, and finds out whether a write whose answer was lost was carried out."""
 
 from __future__ import annotations
 

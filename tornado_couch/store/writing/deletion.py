@@ -1,8 +1,8 @@
-"""Deleting a document so that nothing of it lives on: its conflicting revisions as well.
+"""Deletes a document together with its conflicting revisions, so that none of them comes back.
 
-CouchDB deletes one revision. Where a document is in conflict, another leaf then becomes the winning revision, and a
-read finds the document again (CouchDB documentation, "Replication and conflict model"). So the winning revision is
-deleted first, alone, since it decides whether this deletion is made at all; then every other leaf that lives.
+CouchDB deletes one revision at a time. If a document is in conflict, another leaf then becomes the winning revision,
+and a read finds the document again (CouchDB documentation, "Replication and conflict model"). So the winning revision
+is deleted first and alone, since it decides whether the deletion happens at all, and then every other leaf.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Eraser:
     """Deletes documents of one database.
 
     Args:
-        access: the way to the documents.
-        guard: signs the tombstones, and verifies the leaves that no read has seen.
+        access: reads and writes the documents.
+        guard: signs the tombstones, and verifies the leaves that no read has verified.
         writer: carries out the writes.
-        retry: how often the leaves are looked at again.
+        retry: how often to look at the leaves again.
     """
 
     def __init__(self, access: Access, guard: Guard, writer: Writer, retry: Retry) -> None:
@@ -39,12 +39,12 @@ class Eraser:
         self._retry = retry
 
     async def erase(self, document: Mapping[str, Any]) -> None:
-        """Delete a document that was read with its `_conflicts`, where it has any.
+        """Delete a document, which was read with its `_conflicts` if it has any.
 
         Raises:
-            Conflict: its revision is not the winning one any more; nothing was deleted.
-            InvalidSignature: a leaf is not what was written there; nothing was deleted.
-            OutcomeUnknown: it may have been deleted, or was, but not all of its leaves.
+            Conflict: its revision is no longer the winning one; nothing was deleted.
+            InvalidSignature: a leaf does not verify; nothing was deleted.
+            OutcomeUnknown: the document may have been deleted, or was deleted, but not all of its leaves.
         """
         await self.check(document)
         await self.finish(document, await self._writer.put(self.tombstone(document)))
@@ -54,10 +54,10 @@ class Eraser:
         return self._guard.tombstone(self._writer.marked(document))
 
     async def check(self, document: Mapping[str, Any]) -> None:
-        """Refuse to delete where a losing leaf does not verify: that would be the end of the evidence.
+        """Refuse to delete a document if a losing leaf does not verify, since the deletion would remove the evidence.
 
         Raises:
-            InvalidSignature: one does not.
+            InvalidSignature: a leaf does not verify.
         """
         if document.get("_conflicts"):
             await self._live(document["_id"], set())
@@ -66,7 +66,7 @@ class Eraser:
         """Delete the other leaves of a document whose winning revision has become a tombstone.
 
         Raises:
-            OutcomeUnknown: some may be left; another of them is the winning revision then.
+            OutcomeUnknown: some leaves may be left; one of them is then the winning revision.
         """
         if not document.get("_conflicts"):
             return
@@ -75,11 +75,11 @@ class Eraser:
         except (CouchError, InvalidSignature) as error:
             raise OutcomeUnknown("a document in conflict was deleted, but not all of its revisions") from error
         if not finished:
-            raise OutcomeUnknown("a document in conflict was deleted, and new revisions of it kept coming")
+            raise OutcomeUnknown("a document in conflict was deleted, but new revisions of it kept appearing")
 
     async def _finished(self, document_id: str, made: set[str]) -> bool:
         for _ in range(self._retry.attempts):
-            # Looked at again after each time: where there are conflicts, replication may be bringing more.
+            # The leaves are read again each time: replication may add more to a document that is in conflict.
             live = await self._live(document_id, made)
             if not live:
                 return True
@@ -91,7 +91,7 @@ class Eraser:
         return False
 
     async def _live(self, document_id: str, made: set[str]) -> Sequence[Document]:
-        """The leaves that live, verified; without those upon a tombstone of ours: that is a new document."""
+        """The verified leaves that are not deleted, except those on a tombstone of ours, which are a new document."""
         leaves = await self._access.leaves(document_id, revs=True, every=True)
         found = [each.document for each in leaves if each.document and not each.document.get("_deleted")]
         return [self._verified(each) for each in found if made.isdisjoint(history(each))]

@@ -1,4 +1,4 @@
-"""Writing models: stamped, converted to documents, marked with a token and signed."""
+"""Writes models: stamps them, converts them to documents, and marks and signs these."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ModelWriter:
         conversion: converts models to documents.
         guard: signs what is written.
         writer: carries out the writes.
-        now: the clock of the time stamps.
+        now: the clock for the time stamps.
 
     Attributes:
         conversion, guard, writer, now: as above.
@@ -41,12 +41,12 @@ class ModelWriter:
         """Write a model over its revision and give it the new one.
 
         Args:
-            model: it has its id, and its revision unless it is new.
-            new: it is being created.
+            model: the model, with its id, and with its revision unless it is new.
+            new: whether the model is being created.
             parent: the revision of the tombstone that a new document follows.
 
         Raises:
-            Conflict: its revision is not the current one.
+            Conflict: the model's revision is not the current one.
         """
         stamped(model, new=new, now=self.now)
         document = await self.conversion.to_store(model, new=new)
@@ -56,10 +56,10 @@ class ModelWriter:
     async def put(
         self, document: Mapping[str, Any], parent: str | None = None, *, new: bool = False
     ) -> tuple[Document, str]:
-        """Mark, sign and write a document; what was stored, and its revision.
+        """Mark, sign and write a document, and return the stored document and its revision.
 
         Raises:
-            Conflict: its revision is not the current one.
+            Conflict: the document's revision is not the current one.
         """
         signed = self.guard.signed(self.writer.marked(document, new=new), parent)
         return await refitted(self.writer, self.guard, signed, await self.writer.put(signed))

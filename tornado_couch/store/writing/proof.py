@@ -1,15 +1,17 @@
-"""What a document's leaves prove of one write whose answer was lost, or which CouchDB refused. Pure: no I/O.
+"""Finds out from a document's leaves whether a write was carried out whose answer was lost or was a refusal.
 
 A write follows the revision that it names, its *base*, and CouchDB lets one revision follow a leaf. So once another
-revision stands upon the base, a copy of the write that is still under way can only be refused; and while the base is
-a leaf, the same document can be sent again: of two copies one at most is stored.
+revision follows the base, a copy of the write that is still under way can only be refused; and while the base is a
+leaf, the same document can be sent again: at most one of the two copies is stored.
 
-Whether a revision is *this* write is told by a token: a random text that every write puts into the document, under
-`WRITE_PROPERTY`. Without tokens (tor-async-couchdb's documents have none) the bodies are compared, and two writers who
-write the very same body upon the same base cannot be told apart: nor can CouchDB, which gives them one revision.
+A token tells whether a revision is *this* write: each write puts a random text into the document, under
+`WRITE_PROPERTY`. Without tokens (the documents of tor-async-couchdb have none) the bodies are compared, and two
+clients that write the same body over the same base cannot be told apart. Neither can CouchDB do that: it gives both
+the same revision.
 
-The token of the creation stays in front of that of the latest write (`created.latest`). It tells an older document of
-the same id from the one that was just created, however long its history is and however little of it can be read.
+The token of the creation stays in front of that of the latest write (`created.latest`). It distinguishes the document
+that was just created from an older one with the same id, however long its history is and however little of it can be
+read. This module does no I/O.
 """
 
 from __future__ import annotations
@@ -30,18 +32,18 @@ Document = dict[str, Any]
 
 _TOKEN_BYTES = 9  # random; 12 characters of base64
 _TOKEN_LENGTH = 12
-_RECENT = 20  # how many revisions of a document may be searched for the one that created it
+_RECENT = 20  # how many revisions of a document to search for the one that created it
 
-# What CouchDB adds to a document that is read, or changes in it.
+# The members that CouchDB adds to a document that is read, or changes in it.
 _NOT_WRITTEN = {"_rev", "_revisions", "_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq", "_attachments"}
 
 
 def marked(document: Mapping[str, Any], *, new: bool = False) -> Document:
-    """The document with the token of a new write.
+    """A copy of the document with the token of a new write.
 
     Args:
-        document: what is about to be written; that which it replaces, or was copied from, may have left its token.
-        new: it is being created.
+        document: the document to write; it may still contain the token of a document that it replaces or copies.
+        new: whether the document is being created.
     """
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     created = "" if new else _created(document)
@@ -49,37 +51,37 @@ def marked(document: Mapping[str, Any], *, new: bool = False) -> Document:
 
 
 def unmarked(document: Mapping[str, Any]) -> Document:
-    """The document without a token."""
+    """A copy of the document without a token."""
     return {name: value for name, value in document.items() if name != WRITE_PROPERTY}
 
 
 def created_mark(document: Mapping[str, Any]) -> str:
-    """What a document that is merged of others keeps of the token of one: the creation's, and none of a write."""
+    """The part of a document's token that a document merged from it keeps: that of the creation."""
     created = _created(document)
     return f"{created}." if created else ""
 
 
 class Standing(Enum):
-    """What became of a write."""
+    """What is known about a write."""
 
     LANDED = "landed"
-    PENDING = "pending"  # not stored, or not yet: what it is to follow is still a leaf
+    PENDING = "pending"  # not stored, or not yet: the revision that it follows is still a leaf
     BEATEN = "beaten"  # not stored, and it never will be: another write came first
-    UNKNOWN = "unknown"  # CouchDB has forgotten what would tell
+    UNKNOWN = "unknown"  # CouchDB has forgotten the revisions that would show it
 
 
 class Verdict(NamedTuple):
-    """What became of a write, and the revision that it made if it landed."""
+    """What is known about a write, and the revision that it created if it landed."""
 
     standing: Standing
     revision: str | None = None
 
 
 class Evidence:
-    """What the leaves of a document show of a write.
+    """What the leaves of a document show about a write.
 
     Args:
-        document: what was written.
+        document: the document that was written.
         leaves: all leaves of that document as they are now, with `_revisions`.
     """
 
@@ -92,18 +94,18 @@ class Evidence:
 
     @property
     def unread(self) -> list[str]:
-        """The revisions that may be the write, and whose bodies have not been read."""
+        """The revisions that may be the write and whose bodies have not been read."""
         suspects = self._suspects()
         if self._found(suspects) or self._made_by_others():
             return []
         return [each for each in suspects if each not in self._bodies]
 
     def learn(self, revisions: Sequence[Leaf]) -> None:
-        """Take in the bodies of older revisions, as far as CouchDB still has them."""
+        """Add the bodies of older revisions, as far as CouchDB still has them."""
         self._bodies.update({each.document["_rev"]: each.document for each in revisions if each.document is not None})
 
     def verdict(self) -> Verdict:
-        """What became of the write."""
+        """Decide whether the write was carried out."""
         landed = self._found(self._suspects())
         if landed is not None:
             return Verdict(Standing.LANDED, landed)
@@ -117,27 +119,27 @@ class Evidence:
         alive = any(not each.get("_deleted") for each in self._leaves)
         if self._hidden() and not self._made_by_others():
             return Standing.UNKNOWN
-        return Standing.BEATEN if alive else Standing.PENDING  # CouchDB creates anew over tombstones
+        return Standing.BEATEN if alive else Standing.PENDING  # CouchDB creates a document again over tombstones
 
     def _made_by_others(self) -> bool:
-        """Whether another creation than this one made what is there."""
+        """Whether the document that is there was created by another write than this one."""
         own = _latest(self._document)
         return self._base is None and bool(own) and all(_created(each) not in ("", own) for each in self._leaves)
 
     def _suspects(self) -> list[str]:
-        """The revisions that may be the write, by their place in the history."""
+        """The revisions that may be the write, judged by their place in the history."""
         if self._base is None:
             return [each for path in self._paths for each in path[:_RECENT]]
         found = [_successor(path, self._base) for path in self._paths]
         return list(dict.fromkeys(each for each in found if each))
 
     def _hidden(self) -> bool:
-        """Whether the write may be where the history cannot be read any more."""
+        """Whether the write may be in a part of the history that can no longer be read."""
         if any(each not in self._bodies for each in self._suspects()):
             return True
         if self._base is None:
             return any(len(path) > _RECENT or generation(path[-1]) > 1 for path in self._paths)
-        # CouchDB forgets old revisions of a path (`_revs_limit`), from its end.
+        # CouchDB forgets old revisions of a path from its end (`_revs_limit`).
         return any(generation(path[-1]) > generation(self._base) + 1 for path in self._paths)
 
     def _found(self, revisions: Sequence[str]) -> str | None:
@@ -151,7 +153,7 @@ class Evidence:
 
 
 def history(document: Mapping[str, Any]) -> list[str]:
-    """A document's revision and those before it, the latest first, as far as `_revisions` has them."""
+    """A document's revision and the ones before it, the latest first, as far as `_revisions` lists them."""
     known = document.get("_revisions")
     if known is None:
         return [document["_rev"]]
@@ -159,7 +161,7 @@ def history(document: Mapping[str, Any]) -> list[str]:
 
 
 def _successor(path: Sequence[str], base: str) -> str | None:
-    """The revision of a path that follows the base, or may follow it: where the path was cut off before it."""
+    """The revision of a path that follows the base; if the path was cut off there, the one that may follow it."""
     if base in path:
         place = path.index(base)
         return path[place - 1] if place else None
@@ -180,7 +182,7 @@ def _latest(document: Mapping[str, Any]) -> str:
 
 
 def _written(document: Mapping[str, Any]) -> str:
-    """What was written, as a text that is the same before and after."""
+    """The document's contents as a text that does not change when CouchDB stores it."""
     body = {name: value for name, value in document.items() if name not in _NOT_WRITTEN}
     stored = {name: entry.get("digest") for name, entry in document.get("_attachments", {}).items()}
     return json.dumps([body, stored], sort_keys=True)

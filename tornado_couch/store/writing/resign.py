@@ -1,4 +1,4 @@
-"""Documents that were created over a tombstone nobody had seen, and so were signed for another parent."""
+"""Signs documents again that were created over a tombstone that had not been seen, and so have another parent."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ Document = dict[str, Any]
 
 
 async def refitted(writer: Writer, guard: Guard, document: Document, revision: str) -> tuple[Document, str]:
-    """A document that was just written, and its revision: written once more where its signature does not fit that.
+    """Check that the signature of a document that was just written fits its revision, and write it again if not.
 
-    So it is where others created and deleted the document since the tombstones were looked for.
+    It does not fit if others created and deleted the document after its tombstones were looked for.
+
+    Returns:
+        The document and its revision.
 
     Raises:
-        OutcomeUnknown: it could not be written once more, and as it is no read accepts it.
+        OutcomeUnknown: it could not be written again, and no read accepts the document as it is.
     """
     if guard.fits(document, revision):
         return document, revision
@@ -29,4 +32,4 @@ async def refitted(writer: Writer, guard: Guard, document: Document, revision: s
     except OutcomeUnknown:
         raise
     except CouchError as error:
-        raise OutcomeUnknown("the document was stored, and could not be signed for its place") from error
+        raise OutcomeUnknown("the document was stored, but could not be signed again for its new parent") from error

@@ -1,4 +1,4 @@
-"""How often, and how far apart, a write is tried again that met a conflict or whose answer was lost."""
+"""How often, and how far apart, to retry a write that met a conflict or whose answer was lost."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = ["Retry"]
 class Retry:
     """Exponential backoff with full jitter: each delay is drawn from zero to a growing, capped bound.
 
-    Full jitter, because writers that met in a conflict would meet again after equal delays.
+    The jitter is full because writers that met in a conflict would meet again after equal delays.
 
     Attributes:
-        attempts: how often a write is tried in all, at least 1.
-        base: seconds; the bound of the first delay, doubled at each further try.
-        cap: seconds; the bound grows no further.
-        patience: seconds that are spent at most on a write whose answer was lost, counted from then, until it is
-            left open (`OutcomeUnknown`). An exchange that has begun is let finish, within the client's time limits.
-        random: a source of numbers in [0, 1).
+        attempts: how often a write is tried in all; at least 1.
+        base: the bound of the first delay in seconds; it doubles with each further try.
+        cap: the highest bound of a delay, in seconds.
+        patience: seconds to spend, after an answer was lost, on finding out about the write before it fails with
+            `OutcomeUnknown`. An exchange that has begun may finish, within the client's time limits.
+        random: returns numbers in [0, 1).
     """
 
     attempts: int = 20
@@ -32,7 +32,7 @@ class Retry:
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or min(self.base, self.cap, self.patience) < 0:
-            raise ValueError("Retry: attempts must be at least 1, base, cap and patience at least 0")
+            raise ValueError("Retry: attempts must be at least 1; base, cap and patience must be at least 0")
 
     def delay(self, failures: int) -> float:
         """Seconds to wait after this many failures (at least 1)."""

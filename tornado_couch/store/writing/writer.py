@@ -1,10 +1,10 @@
-"""Every write of a store: one document, or many, each either written once or not, and which of the two is known.
+"""Writes documents to CouchDB, each exactly once or not at all, and finds out which of the two happened.
 
-An answer that was lost (a time limit, a connection reset, nonsense, a 5xx) says nothing of the write. The writer then
-reads the leaves of the document and decides by what they prove (see `proof`): the write landed; or another one came
-first, a conflict as any other; or neither yet: then the very same document is sent again, of which CouchDB can store
-only one copy. With tokens a plain conflict is proved as well, since a proxy on the way may have sent a request twice
-and given the second answer.
+An answer that was lost (through a time limit, a connection reset, an unreadable reply, a 5xx) says nothing about the
+write. The writer then reads the leaves of the document and decides by what they prove (see `proof`). If the write
+landed, it has succeeded. If another write came first, the outcome is a normal conflict. If neither has happened yet,
+the same document is sent again; CouchDB can store only one copy of it. With tokens even a plain conflict is checked,
+since a proxy may have sent the request twice and returned the second answer.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _AT_ONCE = 1000  # documents in one request to CouchDB
 
 @dataclass
 class _Write:
-    """A document on its way.
+    """A document that is being written.
 
     Attributes:
-        document: what is written; the same at each sending.
-        outcome: the new revision, or why there is none; None while that is open.
-        refused: what CouchDB said to it last, if it said no.
-        lost: why the answer to some sending is not known, if it is not.
-        sending: it is to be sent, again or for the first time.
+        document: the document, which is the same in each request.
+        outcome: the new revision, or the error; None while that is open.
+        refused: CouchDB's last answer, if it refused the document.
+        lost: why the answer to some request is unknown, if one is.
+        sending: whether the document must be sent, for the first time or again.
     """
 
     document: Mapping[str, Any]
@@ -50,11 +50,11 @@ class _Write:
 
     @property
     def doubtful(self) -> bool:
-        """Whether only the revisions can tell what became of it."""
+        """Whether only the revisions can tell if the document was written."""
         return self.outcome is None and not self.sending
 
     def answered(self, answer: str | CouchError) -> None:
-        """Take what CouchDB, or the lack of an answer, says."""
+        """Record CouchDB's answer, or the lack of one."""
         self.sending, self.refused = False, None
         if isinstance(answer, str):
             self.outcome = answer
@@ -63,14 +63,14 @@ class _Write:
             if self.lost is None and not (isinstance(answer, Conflict) and WRITE_PROPERTY in self.document):
                 self.outcome = answer
         elif isinstance(answer, Unavailable) and not answer.sent:
-            # This sending is as if it had never been.
+            # The request was never sent, so it counts for nothing.
             self.sending = self.lost is not None
             self.outcome = None if self.sending else answer
         else:
             self.lost = answer
 
     def judged(self, verdict: Verdict) -> None:
-        """Take what the revisions prove."""
+        """Record what the revisions prove."""
         standing, revision = verdict
         if standing is Standing.LANDED:
             self.outcome = revision
@@ -82,26 +82,26 @@ class _Write:
             self.outcome = self.refused or Conflict(409, "conflict", "Document update conflict.")
 
     def given_up(self, error: CouchError | None = None) -> None:
-        """Leave it open for good."""
-        unknown = OutcomeUnknown("the answer to a write was lost, and nothing tells whether it was carried out")
+        """Stop with an unknown outcome."""
+        unknown = OutcomeUnknown("the answer to a write was lost, and it is unknown whether the write was carried out")
         unknown.__cause__ = self.lost or error
         self.outcome = unknown
 
     def _is_final(self) -> bool:
-        # A copy that is still under way would be refused likewise, but for a conflict that went away.
+        # A copy that is still under way would be refused as well, unless the refusal was a conflict that is gone.
         return self.refused is not None and not isinstance(self.refused, Conflict)
 
 
 class Writer:
-    """Writes documents to one database, and finds out what became of those whose answers were lost.
+    """Writes documents to one database, and finds out about the writes whose answers were lost.
 
     Args:
-        access: the way to the documents.
-        retry: how long, how often and how far apart it is tried.
+        access: reads and writes the documents.
+        retry: how long, how often and how far apart to try.
         sleep: waits between tries.
-        tokens: put a token into each document that `marked` is given; without it bodies are compared.
-        clock: seconds that only grow.
-        observer: is told what was proved.
+        tokens: put a token into each document that is given to `marked`; without tokens, bodies are compared.
+        clock: returns seconds that never go back.
+        observer: receives what was proved.
     """
 
     def __init__(
@@ -119,28 +119,28 @@ class Writer:
         self._sleep = sleep
         self._tokens = tokens
         self._clock = clock
-        self._observer = Observer() if observer is None else observer  # several, of whom there are none, are false
+        self._observer = Observer() if observer is None else observer  # an empty group of observers is falsy
 
     def marked(self, document: Mapping[str, Any], *, new: bool = False) -> Document:
-        """The document with a token of its own: before it is signed, and once for each write that is meant.
+        """A copy of the document with a token; to be made before it is signed, once for each intended write.
 
         Args:
-            document: what is about to be written, or deleted.
-            new: it is being created.
+            document: the document to write or delete.
+            new: whether the document is being created.
         """
         return marked(document, new=new) if self._tokens else unmarked(document)
 
     async def put(self, document: Mapping[str, Any]) -> str:
-        """Write one document: as it is, over the revision that it names.
+        """Write one document as it is, over the revision that it names.
 
         Returns:
-            The new revision, even if others have written upon it meanwhile.
+            The new revision, even if others have written over it meanwhile.
 
         Raises:
-            Conflict: it was not written, since `_rev` is not the current revision, or the document is there.
-            OutcomeUnknown: it may have been written.
-            CouchError: any other one: it was not.
-            ValueError: it can be no document.
+            Conflict: nothing was written: `_rev` is not the current revision, or the document exists already.
+            OutcomeUnknown: the document may have been written.
+            CouchError: any other error; the document was not written.
+            ValueError: this cannot be a document.
         """
         (outcome,) = await self._carried_out([document], self._sent_alone)
         if isinstance(outcome, Exception):
@@ -148,7 +148,7 @@ class Writer:
         return outcome
 
     async def put_many(self, documents: Sequence[Mapping[str, Any]]) -> list[str | Exception]:
-        """Write documents with as few requests as can be: for each its new revision, or what `put` would raise."""
+        """Write documents with as few requests as possible: for each its new revision, or the error of `put`."""
         return await self._carried_out(documents, self._sent_together)
 
     async def _carried_out(
@@ -176,7 +176,7 @@ class Writer:
         return [each.outcome for each in writes if each.outcome is not None]
 
     async def _prove(self, writes: Sequence[_Write]) -> CouchError | None:
-        """Decide what can be decided; why the revisions could not be read, if they could not."""
+        """Decide what the revisions prove, and return the error if they could not be read."""
         if not writes:
             return None
         ids = [str(each.document["_id"]) for each in writes]
@@ -199,7 +199,7 @@ class Writer:
 
     async def _leaves(self, ids: Sequence[str]) -> list[list[Leaf]]:
         if len(ids) == 1:
-            return [await self._access.leaves(ids[0], revs=True, every=True)]  # which may go along with others
+            return [await self._access.leaves(ids[0], revs=True, every=True)]  # this read may be grouped with others
         return await self._access.bulk_get(ids, revs=True)
 
     async def _sent_alone(self, documents: Sequence[Mapping[str, Any]]) -> list[str | CouchError]:
@@ -210,7 +210,7 @@ class Writer:
             result = await self._access.put(document)
         except CouchError as error:
             return error
-        return result.rev if _fits(document, result) else InvalidReply("PUT: the answer is to another request")
+        return result.rev if _fits(document, result) else InvalidReply("PUT: the answer belongs to another request")
 
     async def _sent_together(self, documents: Sequence[Mapping[str, Any]]) -> list[str | CouchError]:
         answers: list[str | CouchError] = []
@@ -219,7 +219,7 @@ class Writer:
             try:
                 answers += [each.rev or failure(each.error, each.reason) for each in await self._access.bulk_docs(part)]
             except (BadRequest, TooLarge):
-                # One of them spoiled it for all: none was written. Alone each gets what it deserves.
+                # One bad document made CouchDB refuse them all. Alone, each gets its own answer.
                 answers += await self._sent_alone(part)
             except CouchError as error:
                 answers += [error] * len(part)
@@ -227,7 +227,7 @@ class Writer:
 
 
 def _fits(document: Mapping[str, Any], result: WriteResult) -> bool:
-    """Whether an answer can be that to this document: a connection that got out of step brings another's."""
+    """Whether an answer can belong to this document; a connection out of step returns another request's."""
     base = document.get("_rev")
     return result.id == document["_id"] and (base is None or generation(result.rev) == generation(base) + 1)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from .basic import Account, BasicAccounts, change_password, create_account
 from .bearer import BearerJWT
-from .policies import READS, AllowAny, Authenticated, Hidden, Owner, Policy, Principal, ReadOnly, Roles
+from .policies import AllowAny, Authenticated, Hidden, Owner, Policy, Principal, ReadOnly, Roles
 from .principals import Authenticator
 from .rate_limit import RateLimit, caller_identity
 
 __all__ = [
-    "READS",
     "Account",
     "AllowAny",
     "Authenticated",

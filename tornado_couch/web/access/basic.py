@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated
 
 from annotated_types import MaxLen, MinLen
+from cachetools import TTLCache
 from pydantic import Field
 from tornado.httputil import HTTPServerRequest
 
@@ -170,26 +171,15 @@ class _Cache:
     """Principals by credentials, for a short time; holds neither passwords nor anything that reveals them."""
 
     def __init__(self, seconds: float, size: int, clock: Callable[[], float]) -> None:
-        self._seconds = seconds
-        self._size = size
-        self._clock = clock
         self._secret = secrets.token_bytes(32)
-        self._found: dict[bytes, tuple[float, Principal]] = {}
+        self._found: TTLCache[bytes, Principal] = TTLCache(size, seconds, clock)
 
     def get(self, name: str, password: str) -> Principal | None:
-        key = self._key(name, password)
-        until, principal = self._found.get(key, (0.0, None))
-        if principal is not None and self._clock() >= until:
-            del self._found[key]
-            return None
-        return principal
+        return self._found.get(self._key(name, password))
 
     def put(self, name: str, password: str, principal: Principal) -> None:
-        if self._seconds <= 0:
-            return
-        while len(self._found) >= self._size:
-            del self._found[next(iter(self._found))]
-        self._found[self._key(name, password)] = (self._clock() + self._seconds, principal)
+        if self._found.maxsize:
+            self._found[self._key(name, password)] = principal
 
     def clear(self) -> None:
         self._found.clear()

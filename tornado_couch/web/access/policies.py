@@ -28,12 +28,11 @@ from tornado.httputil import HTTPServerRequest
 
 from ...errors import DocumentNotFound
 from ...models import Model, model_info
+from ..action import QUESTIONS, is_read
 from ..problems import Problem
 from .principals import Authenticator, Principal, unauthenticated, with_challenges
 
 __all__ = [
-    "ACTIONS",
-    "READS",
     "AllOf",
     "AllowAny",
     "AnyOf",
@@ -46,9 +45,6 @@ __all__ = [
     "ReadOnly",
     "Roles",
 ]
-
-READS = frozenset({"conflicts", "list", "reduce", "retrieve", "versions"})
-ACTIONS = READS | {"create", "replace", "patch", "destroy", "deleted", "resolve", "restore"}
 
 
 class Hidden(Problem, DocumentNotFound):
@@ -108,7 +104,7 @@ class Policy:
 
         Args:
             principal: who sends the request; None if anonymous.
-            action: one of `ACTIONS`.
+            action: one of `QUESTIONS`, which follow from the table of actions.
             model: the resource's model.
             document: None before anything is read; later the document as it is stored now.
 
@@ -118,7 +114,7 @@ class Policy:
         """
 
     def restriction(self, principal: Principal | None, model: type[Model]) -> tuple[str, Any] | None:  # noqa: ARG002
-        """Return the indexed property (its name in JSON) and stored value that limit a list; None for no limit."""
+        """Return the indexed property (its name in JSON) and its value that limit a list; None for no limit."""
         return None
 
     def initial(self, principal: Principal | None, model: type[Model]) -> dict[str, Any]:  # noqa: ARG002
@@ -191,7 +187,7 @@ class Authenticated(Policy):
         document: Model | None = None,  # noqa: ARG002
     ) -> None:
         """Let through requests of users who have logged in."""
-        if principal is None and not (self.read_anonymous and action in READS):
+        if principal is None and not (self.read_anonymous and is_read(action)):
             raise self._anonymous()
 
 
@@ -213,9 +209,9 @@ class Roles(Policy):
 
     def __init__(self, roles: Mapping[str, Collection[str] | None], *authenticators: Authenticator) -> None:
         super().__init__(*authenticators)
-        unknown = sorted(roles.keys() - ACTIONS - {"*"})
+        unknown = sorted(roles.keys() - QUESTIONS - {"*"})
         if unknown:
-            raise ValueError(f"Roles: there is no action {unknown[0]!r}; the actions are {sorted(ACTIONS)} and '*'")
+            raise ValueError(f"Roles: there is no action {unknown[0]!r}; the actions are {sorted(QUESTIONS)} and '*'")
         for action, needed in roles.items():
             if isinstance(needed, str):  # its letters would become the roles
                 raise ValueError(f"Roles: {action!r} needs a set of roles, not the string {needed!r}")
@@ -275,7 +271,7 @@ class Owner(Policy):
         self, principal: Principal | None, action: str, model: type[Model], document: Model | None = None
     ) -> None:
         """Let through the owner and admins, and readers if everybody may read."""
-        if self.public_read and action in READS:
+        if self.public_read and is_read(action):
             return
         if principal is None:
             raise self._anonymous()
@@ -445,10 +441,10 @@ class ReadOnly(AllOf):
         """Let reads through to the policy inside; without one, refuse to read deleted documents."""
         if action == "deleted" and not self.parts:
             raise Problem(403, detail="Deleted documents are not open to everybody.")
-        if action not in READS and action != "deleted":
+        if not is_read(action) and action != "deleted":
             raise Problem(405, detail="This resource is read-only.")
         await super().authorize(principal, action, model, document)
 
     def offers(self, action: str) -> bool:
         """Only reads."""
-        return action in READS and super().offers(action)
+        return is_read(action) and super().offers(action)

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cachetools import LRUCache
+
 from ..problems import Problem
 from .principals import Principal
 
@@ -115,10 +117,8 @@ class RateLimit:
         self.seconds = int(seconds)
         self.name = name
         self._clock = clock
-        self._max_principals = max_principals
         self._span = 0.0 if requests <= _GROUPS else seconds / _GROUPS
-        # In the order of their last requests, so that the first is the one to forget.
-        self._callers: dict[str, list[_Group]] = {}
+        self._callers: LRUCache[str, list[_Group]] = LRUCache(max_principals)
 
     def decide(self, identity: str) -> RateDecision:
         """Decide whether this caller's request may go on, and count it if so.
@@ -159,9 +159,7 @@ class RateLimit:
         """Return the caller's requests in the window that ends now; the caller becomes the latest."""
         if len(identity) > _LONGEST_IDENTITY:
             identity = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
-        groups = [group for group in self._callers.pop(identity, ()) if now - group.last < self.seconds]
-        while len(self._callers) >= self._max_principals:
-            del self._callers[next(iter(self._callers))]
+        groups = [group for group in self._callers.get(identity, ()) if now - group.last < self.seconds]
         self._callers[identity] = groups
         return groups
 

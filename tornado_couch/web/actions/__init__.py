@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .bulk import BulkHandler
 from .conflicts import ConflictsHandler
-from .documents import CreateMixin, DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
+from .create import CreateMixin
+from .documents import DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
 from .list import ListMixin
 from .reduce import ReductionHandler
 from .versions import VersionsHandler

@@ -6,10 +6,10 @@
         {"action": "delete", "key": "8b1c…", "if_match": "\\"1-23aa…\\""}
     ]}
 
-`key` is what stands in the document's URL, unquoted; `if_match` is what If-Match would say. The answer
+`key` is the document's key as in its URL, but unquoted; `if_match` has the value of an If-Match field. The answer
 is 200 with a result for each operation, in order, whose `status` is that of the single request: see
-`OutcomeMixin`. Only a request that cannot be understood is refused as a whole (400, 413, 422), with
-nothing done. Operations on one document are done in the order given, each on what the one before left.
+`Results`. Only a request that cannot be understood is refused as a whole (400, 413, 422), and then nothing is
+done. Operations on one document are carried out in the order given, each on the result of the one before.
 """
 
 from __future__ import annotations
@@ -19,25 +19,24 @@ import copy
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from ... import _json
-from ...errors import DocumentNotFound, ValidationFailed
+from ...errors import ValidationFailed
 from ...models import Model
-from ...store import Expectation
 from ..handler import ResourceHandler
 from ..http import MalformedEntityTag, Preconditions, parse_entity_tags
-from ..openapi.bulk import describe_bulk
+from ..openapi.components import Schema
+from ..openapi.descriptions import describe_body, or_refused
+from ..openapi.operation import ApiOperation
 from ..problems import Problem
 from ..resources import Resource
-from .documents import CreateMixin, DestroyMixin, ReplaceMixin
+from .create import CreateMixin
+from .documents import DestroyMixin, ReplaceMixin
 from .gathering import Gathering, attempted
 from .idempotency import refuse_key
-from .results import OutcomeMixin, breathe
-
-if TYPE_CHECKING:
-    from ..openapi.operation import ApiOperation
+from .results import Results, breathe, results_schema
 
 __all__ = ["BulkHandler"]
 
@@ -50,7 +49,6 @@ _RUN_BY: dict[str, tuple[str, type[ResourceHandler], str]] = {
     "replace": ("put", ReplaceMixin, "replace"),
     "delete": ("delete", DestroyMixin, "destroy"),
 }
-_EACH = "each"  # the action that stands for any of them
 
 
 @dataclass
@@ -66,7 +64,7 @@ class _Item:
     created: bool = False
 
 
-class BulkHandler(OutcomeMixin):
+class BulkHandler(ResourceHandler):
     """The address that takes bulk requests.
 
     Each operation runs in a handler of the mounted collection or document class and calls its `perform_…` hook, so
@@ -76,30 +74,39 @@ class BulkHandler(OutcomeMixin):
 
     @classmethod
     def operations(cls, collection: type[ResourceHandler], document: type[ResourceHandler]) -> list[str]:
-        """The operations that these classes have."""
+        """Return the operations that these classes have."""
         classes = {"create": collection, "replace": document, "delete": document}
         return [name for name, handler in classes.items() if _runs(handler, *_RUN_BY[name])]
 
     @classmethod
-    def describe(cls, operation: ApiOperation) -> None:
-        """Say for the API document what bulk requests are."""
-        super().describe(operation)
-        target = operation.target
-        describe_bulk(operation, cls.operations(target["collection"], target["document"]))
+    def describe_bulk(cls, operation: ApiOperation) -> None:
+        """Describe POST of a bulk request, with the operations that are offered."""
+        target, schemas = operation.target, operation.of_model()
+        offered = cls.operations(target["collection"], target["document"])
+        operation.says(
+            f"{_listed(offered).capitalize()} several of {operation.tag}",
+            "Each operation has its own precondition and its own result. Operations on one document are done in order.",
+        )
+        operation.takes("Prefer")
+        name = "Bulk" if len(offered) == len(_RUN_BY) else "".join(["Bulk", *(each.capitalize() for each in offered)])
+        operation.takes_body(schemas.other(name, lambda: _operations_schema(operation, offered)))
+        fields = ("Preference-Applied", "Cache-Control", "Vary")
+        operation.answers_with(200, "A result for each operation, in order.", results_schema(operation), *fields)
+        describe_body(operation)
+        operation.problem("empty-bulk", "too-many-items", "validation", "idempotency-key-for-many")
 
     def initialize(  # type: ignore[override]  # only its own route mounts it
         self, resource: Resource[Any], collection: type[ResourceHandler], document: type[ResourceHandler]
     ) -> None:
-        """Take what the route says."""
+        """Store the route's options."""
         super().initialize(resource)
         self._classes = {"create": collection, "replace": document, "delete": document}
         self._offered = self.operations(collection, document)
         self._handlers: dict[str, Any] = {}
         self._refusals: dict[str, Exception] = {}
 
-    async def post(self) -> None:
+    async def bulk(self) -> None:
         """Carry out the operations."""
-        await self.admit(_EACH)
         refuse_key(self.request.headers)
         asked = await self._asked()
         gathering = Gathering(self.resource.store, self.resource.model)
@@ -113,10 +120,10 @@ class BulkHandler(OutcomeMixin):
         ready = [item for item in items if item.run is not None]
         await asyncio.gather(*(_run_in_order(chain) for chain in self._chains(ready)))
         gathering.raise_outage([item.outcome for item in ready])
-        await self.answer_results([await self._result(item) for item in items])
+        await self.answers.results([await self._result(item) for item in items])
 
     def _chains(self, items: list[_Item]) -> list[list[_Item]]:
-        """The operations on each document, in the order in which they were sent."""
+        """Return the operations on each document, in the order in which they were sent."""
         chains: dict[object, list[_Item]] = {}
         for item in items:
             place = item.index if item.key is None else _json.dumps(self.resource.info.key_value(item.key))
@@ -127,16 +134,16 @@ class BulkHandler(OutcomeMixin):
         action = item.asked["action"]
         show = None if item.handler is None else item.handler.show
         status = 201 if item.created else _STATUS[action]
-        return await self.outcome(_ACTIONS[action], item.outcome, status, self._instance(item.asked), show)
+        return await Results(self).of(_ACTIONS[action], item.outcome, status, self._instance(item.asked), show)
 
     def _instance(self, asked: dict[str, Any]) -> str:
-        """Where the request for an operation alone would have gone."""
+        """Return the path of the request that would do the operation alone."""
         path = self.resource.path
         return f"{path}/{quote(str(asked['key']), safe='')}" if "key" in asked else path
 
     def allowed_methods(self) -> list[str]:
-        """POST, where the policy lets anybody do any of the operations."""
-        policy = self.option("policy")
+        """Return POST if the policy lets anybody do any of the operations."""
+        policy = self.admission.option("policy")
         offered = not policy or any(policy.offers(_ACTIONS[name]) for name in self._offered)
         return ["POST", "OPTIONS"] if offered else ["OPTIONS"]
 
@@ -146,7 +153,7 @@ class BulkHandler(OutcomeMixin):
         Raises:
             Problem: 401, 403, 404 or 405.
         """
-        if action != _EACH:
+        if action != "bulk":
             await super().authorize(action, document)
             return
         for name in self._offered:
@@ -159,7 +166,7 @@ class BulkHandler(OutcomeMixin):
             raise next(iter(self._refusals.values()))
 
     async def _handler(self, cls: type[ResourceHandler]) -> Any:
-        """A handler of this request, made as the route of its class makes one; it never answers."""
+        """Return a handler of this request, made as the route of its class makes one; it never answers."""
         made = cls(self.application, self.request, resource=self.resource)
         self.request.connection.set_close_callback(self.on_connection_close)  # type: ignore[union-attr]
         made.principal = self.principal
@@ -171,18 +178,18 @@ class BulkHandler(OutcomeMixin):
     # ------------------------------------------------------------ reading the request
 
     async def _asked(self) -> list[dict[str, Any]]:
-        """The operations as they were sent.
+        """Return the operations as they were sent.
 
         Raises:
             Problem: 400, 413, 415.
-            ValidationFailed: they are not of the form above; with all faults.
+            ValidationFailed: they do not have the form above; with all faults.
         """
         body = await self.read_json()
         operations = body.get("operations") if isinstance(body, dict) else None
         if not isinstance(operations, list) or len(body) > 1:
             detail = 'Must be an object with an array, `{"operations": […]}`, and nothing else.'
             raise ValidationFailed([{"pointer": "", "keyword": "type", "detail": detail}])
-        self.check_count(len(operations))
+        Results(self).check_count(len(operations))
         problems = [
             fault
             for index, each in enumerate(operations)
@@ -193,10 +200,10 @@ class BulkHandler(OutcomeMixin):
         return operations
 
     async def _make_ready(self, item: _Item, gathering: Gathering) -> None:
-        """Say what an item is to do.
+        """Prepare an item's work.
 
         Raises:
-            Exception: what the single request would have been answered with already.
+            Exception: the single request would have been refused with it.
         """
         asked = item.asked
         action = asked["action"]
@@ -210,27 +217,15 @@ class BulkHandler(OutcomeMixin):
             item.key, item.run = model._key, partial(handler.perform_create, model)
             return
         item.key, handler._preconditions = handler.parse_key(str(asked["key"])), _preconditions(asked)
-        expected = handler.expectation()
         if action == "delete":
-            item.run = partial(self._destroyed, item, expected)
-            return
-        body = handler.validated("replace", asked["document"])
-        handler.check_key_in_body(item.key, body)
-        item.run = partial(self._replaced, item, body, expected)
+            item.run = partial(handler.delete_document, item.key)
+        else:
+            item.run = partial(self._put, item, handler.validated("replace", asked["document"]))
 
-    async def _replaced(self, item: _Item, body: dict[str, Any], expected: Expectation | None) -> Any:
-        try:
-            return await item.handler.perform_replace(item.key, body, expected)
-        except DocumentNotFound:
-            model = await item.handler.put_missing(item.key, body)
-            item.created = True
-            return model
-
-    async def _destroyed(self, item: _Item, expected: Expectation | None) -> Any:
-        try:
-            return await item.handler.perform_destroy(item.key, expected)
-        except DocumentNotFound:
-            raise item.handler.missing() from None
+    async def _put(self, item: _Item, body: dict[str, Any]) -> Any:
+        model, status = await item.handler.upsert(item.key, body)
+        item.created = status == 201
+        return model
 
 
 async def _run_in_order(chain: list[_Item]) -> None:
@@ -255,7 +250,7 @@ def _preconditions(asked: dict[str, Any]) -> Preconditions:
 
 
 def _faults(pointer: str, asked: Any, offered: Sequence[str]) -> list[dict[str, str]]:
-    """What is wrong with the form of one operation."""
+    """Return the faults in the form of one operation."""
     if not isinstance(asked, dict):
         return [_fault(pointer, "type", "Must be of type object.")]
     action = asked.get("action")
@@ -267,7 +262,7 @@ def _faults(pointer: str, asked: Any, offered: Sequence[str]) -> list[dict[str, 
     ]
     if asked.keys() - _MEMBERS[action] - {"action"}:
         allowed = ", ".join(sorted(_MEMBERS[action]))
-        found.append(_fault(pointer, "additionalProperties", f"To {action}, there are: action, {allowed}."))
+        found.append(_fault(pointer, "additionalProperties", f"The members for {action} are: action, {allowed}."))
     if not isinstance(asked.get("key", ""), str | int) or isinstance(asked.get("key"), bool):
         found.append(_fault(f"{pointer}/key", "type", "Must be of type string or integer."))
     if not isinstance(asked.get("if_match", ""), str):
@@ -277,3 +272,39 @@ def _faults(pointer: str, asked: Any, offered: Sequence[str]) -> list[dict[str, 
 
 def _fault(pointer: str, keyword: str, detail: str) -> dict[str, str]:
     return {"pointer": pointer, "keyword": keyword, "detail": detail}
+
+
+# ---------------------------------------------------------------- the API document
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _operations_schema(operation: ApiOperation, actions: Sequence[str]) -> Schema:
+    schemas = operation.of_model()
+    key = {"type": ["string", "integer"], "description": "The document's key, as in its address but unquoted."}
+    if_match = {"type": "string", "description": "The value of an If-Match field."}
+    members: dict[str, dict[str, Schema]] = {
+        "create": {"document": or_refused(schemas.create())},
+        "replace": {"key": key, "document": or_refused(schemas.replace()), "if_match": if_match},
+        "delete": {"key": key, "if_match": if_match},
+    }
+    each = [
+        {
+            "type": "object",
+            "required": ["action", *(name for name in found if name != "if_match")],
+            "properties": {"action": {"type": "string", "const": action}, **found},
+            "additionalProperties": False,
+        }
+        for action, found in members.items()
+        if action in actions
+    ]
+    most = operation.resource.max_bulk
+    items = {"type": "array", "items": {"oneOf": each}, "minItems": 1, "maxItems": most}
+    return {
+        "type": "object",
+        "required": ["operations"],
+        "properties": {"operations": items},
+        "additionalProperties": False,
+    }

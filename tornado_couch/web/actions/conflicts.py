@@ -1,18 +1,18 @@
 """`{path}/{key}/conflicts`: the conflicting leaves of a document as a resource, and a way to decide between them.
 
-GET lists the leaves that live, the winning one first, and what the model's merge rules make of them:
+GET lists the leaves that are not deleted, the winning one first, and the result of the model's merge rules:
 
     {"items": [{"_etag": "\\"3-917f…\\"", "document": {…}}, …], "merge": {"document": {…}}}
 
-`merge` has `errors` in the place of the document where the rules cannot decide; where there is a single leaf it is not
-there. `withheld` counts leaves that cannot be read as the model, do not verify, or are not for the caller. The entity
-tag stands for all leaves together. POST resolves, and names that entity tag in If-Match:
+`merge` has `errors` in place of the document if the rules cannot decide, and is missing if the document has a single
+leaf. `withheld` counts leaves that cannot be read as the model, do not verify, or are not for the caller. The entity
+tag stands for all leaves together. POST resolves the conflict, and must name that entity tag in If-Match:
 
     {"merge": true}                  by the rules
     {"leaf": "3-917f…"}              by one of the leaves, by its revision or entity tag
     {"document": {…}}                by a document, valid as in a PUT
 
-What is written follows all leaves, so that a change of one of them that was made elsewhere meanwhile is merged later.
+The result follows all leaves, so that a change that was made to one of them elsewhere in the meantime is merged later.
 """
 
 from __future__ import annotations
@@ -25,17 +25,30 @@ from ... import _json
 from ...errors import Conflict, DecryptionFailed, InvalidDocument, RevisionMismatch, Unmergeable, ValidationFailed
 from ...models import Model, body_problems, is_deleted, is_of, replaced, representation
 from ...store import LeafSet, changed
+from ..handler import ResourceHandler
 from ..http import EntityTag, entity_tag
+from ..openapi.components import Schema
+from ..openapi.operation import ApiOperation
 from ..problems import Problem
-from .documents import Rewriter
+from .documents import check_key_in_body
 
 __all__ = ["ConflictsHandler"]
 
+_FAULTS: Schema = {
+    "type": "array",
+    "description": "The reasons why the rules cannot decide.",
+    "items": {
+        "type": "object",
+        "required": ["pointer", "detail"],
+        "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+    },
+}
+
 _CHOICES = ("document", "leaf", "merge")
-_DIGEST = 16  # characters of what tells representations of the same leaves apart
+_DIGEST = 16  # characters of the digest that distinguishes representations of the same leaves
 
 
-class ConflictsHandler(Rewriter):
+class ConflictsHandler(ResourceHandler):
     """The conflicts of a document: list them, and decide."""
 
     async def conflicts(self, key: Any) -> None:
@@ -49,13 +62,13 @@ class ConflictsHandler(Rewriter):
         elif len(leaves) > 1:
             body["merge"] = await self._shown_merge(found)
         text = _json.dumps(body)
-        # What the rules make can change while the leaves do not: an ancestor is forgotten, a rule is another.
+        # The merge can change while the leaves do not: CouchDB forgets an ancestor, or the rules change.
         tag = f"{found.tag}-{hashlib.sha256(text).hexdigest()[:_DIGEST]}"
-        if not self.answered_from_cache(tag):
-            await self._answer(200, text, tag)
+        if not self.answers.unchanged(tag):
+            await self.answers.json(200, text, tag)
 
     async def resolve(self, key: Any) -> None:
-        """Write what the client decided; answer with the document."""
+        """Write the client's decision, and answer with the document."""
         body = self._checked_body(await self.read_json())
         found = await self._found(key)
         leaves = await self._leaves("resolve", found, every=True)
@@ -69,7 +82,7 @@ class ConflictsHandler(Rewriter):
         except Conflict:
             raise await self._mismatch(key) from None
         self.set_header("Content-Location", self.resource.href(key))  # what the entity tag belongs to
-        await self.answer_document(model, "resolve")
+        await self.answers.document(model, "resolve")
 
     # ------------------------------------------------------------ reading
 
@@ -85,11 +98,11 @@ class ConflictsHandler(Rewriter):
         Args:
             action: what the caller wants to do.
             found: all leaves.
-            every: one that is withheld is an error, since it would be decided on unseen.
+            every: raise for a leaf that must be withheld, since the client would decide about it unseen.
 
         Raises:
             Problem: the caller may not do this.
-            InvalidDocument, DecryptionFailed, InvalidSignature: the winning leaf, or with `every` any leaf, is unfit.
+            InvalidDocument, DecryptionFailed, InvalidSignature: the winning leaf (with `every`, any) is unreadable.
         """
         models: dict[str, Model] = {}
         if every and found.unverified:
@@ -127,7 +140,7 @@ class ConflictsHandler(Rewriter):
     # ------------------------------------------------------------ deciding
 
     def _checked_body(self, body: Any) -> dict[str, Any]:
-        """What the client decided.
+        """Return the client's decision.
 
         Raises:
             ValidationFailed: with all faults of the body, those of a document in it included.
@@ -146,15 +159,15 @@ class ConflictsHandler(Rewriter):
         return body
 
     def _check_leaf_set(self, found: LeafSet) -> None:
-        """Hold the request's preconditions against the leaves.
+        """Check the request's preconditions against the leaves.
 
         Raises:
             Problem: 428 without If-Match; 400.
-            RevisionMismatch: there are other leaves.
+            RevisionMismatch: the document has other leaves.
         """
         if_match = self.preconditions().if_match
         if if_match is None:
-            raise Problem.of("if-match-required", "Say in If-Match which leaves the decision is meant for.")
+            raise Problem.of("if-match-required", "If-Match must name the leaves that the decision is meant for.")
         if if_match != "*" and not any(_names(tag, found) for tag in if_match):
             raise RevisionMismatch("the document has other leaves", found.tag)
 
@@ -162,7 +175,7 @@ class ConflictsHandler(Rewriter):
         return RevisionMismatch("another writer was faster", (await self._found(key)).tag)
 
     async def _merge(self, found: LeafSet, current: Model) -> Model:
-        """Write what the rules make, as every reconciler would; a hook can refuse it, and not change it."""
+        """Write the result of the merge rules, as every reconciler would; a hook can refuse it but not change it."""
         store, model = self.resource.store, self.resource.model
         if len(found.revisions) == 1:
             return current
@@ -177,7 +190,7 @@ class ConflictsHandler(Rewriter):
         if "leaf" in body:
             revision = body["leaf"].removeprefix("W/").strip('"').partition(";")[0]
             if revision not in leaves:
-                detail = "There is no such leaf; GET them again."
+                detail = "The document does not have this leaf; GET the leaves again."
                 raise ValidationFailed([{"pointer": "/leaf", "keyword": "enum", "detail": detail}])
             chosen = leaves[revision]
             if len(found.revisions) == 1:
@@ -188,21 +201,100 @@ class ConflictsHandler(Rewriter):
         return await self.resource.store.reconciliation.resolve(self.resource.model, found, new)
 
     async def _given(self, key: Any, found: LeafSet, leaves: dict[str, Model], document: dict[str, Any]) -> Model:
-        """The model that a document stands for: read-only properties are those of the merge, or of the winning leaf."""
+        """Return the model of a given document, with the read-only properties of the merge, or of the winning leaf."""
         body = {name: value for name, value in document.items() if name not in ("_href", "_etag")}
-        self.check_key_in_body(key, body)
+        check_key_in_body(self, key, body)
         store, model = self.resource.store, self.resource.model
         base = next(iter(leaves.values()))
         with contextlib.suppress(Unmergeable):
             base = await store.load(model, await store.reconciliation.merged(model, found))
-        # Whatever was shown can be sent back, also a read-only value of one of the leaves.
+        # A client can send back what it was shown, including a read-only value of one of the leaves.
         shown = [representation(each) for each in (*leaves.values(), base)]
         for name, each in self.resource.info.properties.items():
             if each.read_only and name in body and any(body[name] == one.get(name) for one in shown):
                 del body[name]
         return replaced(base, body)
 
+    # ------------------------------------------------------------ the API document
+
+    @staticmethod
+    def describe_conflicts(operation: ApiOperation) -> None:
+        """Describe GET of the conflicts of a document."""
+        words = "The leaves, the winning one first, each with its entity tag, and the result of the merge rules."
+        operation.says("List the conflicting leaves of a document", words)
+        operation.takes("If-None-Match", "If-Match")
+        schema = operation.of_model().other("Conflicts", lambda: _conflicts_schema(operation))
+        operation.answers_with(200, "The leaves.", schema, "ETag", "Cache-Control", "Vary")
+        operation.answers_with(
+            304, "Not modified: `If-None-Match` names the current entity tag.", None, "ETag", "Cache-Control", "Vary"
+        )
+        operation.fails(404)
+        operation.problem("malformed-entity-tag", "revision-mismatch")
+        operation.answers[412].fields["ETag"] = None
+        operation.problem("invalid-document", "unreadable-document", "unsupported-version", "tampered-document")
+
+    @staticmethod
+    def describe_resolve(operation: ApiOperation) -> None:
+        """Describe POST to the conflicts of a document."""
+        schemas = operation.of_model()
+        operation.says(
+            "Decide between the conflicting leaves of a document",
+            "Apply the merge rules, choose one of the leaves, or send a document that replaces them all.",
+        )
+        operation.takes("If-Match", "Prefer")
+        operation.parameters["header", "If-Match"]["required"] = True  # 428 without
+        operation.takes_body(schemas.other("Decision", lambda: _decision_schema(schemas.replace())))
+        fields = ("ETag", "Content-Location", "Cache-Control", "Vary")
+        operation.answers_with(200, "The document as it is now.", schemas.shown(), *fields)
+        words = "Done; `Prefer: return=minimal` asked for no document."
+        operation.answers_with(204, words, None, "ETag", "Content-Location", "Preference-Applied")
+        operation.problem("malformed-body", "too-many-members", "key-mismatch")
+        operation.problem("malformed-entity-tag", "revision-mismatch", "if-match-required", "unmergeable", "validation")
+        operation.answers[412].fields["ETag"] = False
+        operation.problem("invalid-document", "unreadable-document", "unsupported-version", "tampered-document")
+        operation.problem("contended", "outcome-unknown", "refused-by-database")
+        operation.fails(404)
+        operation.fails(413)
+        operation.fails(415, fields=["Accept-Post", "Accept-Encoding"])
+
 
 def _names(tag: EntityTag, found: LeafSet) -> bool:
-    """Whether an entity tag is of these leaves (RFC 9110 §13.1.1: a weak one never is)."""
+    """Whether an entity tag stands for these leaves; a weak tag never does (RFC 9110 §13.1.1)."""
     return not tag.weak and tag.revision.partition("-")[0] == found.tag
+
+
+def _conflicts_schema(operation: ApiOperation) -> Schema:
+    shown = operation.of_model().shown()
+    leaf = {
+        "type": "object",
+        "required": ["_etag", "document"],
+        "properties": {"_etag": {"type": "string", "description": "Its entity tag."}, "document": shown},
+    }
+    withheld = "Leaves that cannot be read or verified, or are not for the caller."
+    merge = {
+        "type": "object",
+        "description": "The result of the merge rules; missing if the document has a single leaf.",
+        "properties": {"document": shown, "errors": _FAULTS},
+    }
+    return {
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "items": {"type": "array", "items": leaf, "minItems": 1},
+            "withheld": {"type": "integer", "minimum": 1, "description": withheld},
+            "merge": merge,
+        },
+    }
+
+
+def _decision_schema(document: Schema) -> Schema:
+    members: dict[str, Any] = {
+        "merge": {"type": "boolean", "const": True},
+        "leaf": {"type": "string", "description": "A leaf's entity tag, or its revision."},
+        "document": document,
+    }
+    choices = [
+        {"type": "object", "required": [name], "properties": {name: each}, "additionalProperties": False}
+        for name, each in members.items()
+    ]
+    return {"oneOf": choices}

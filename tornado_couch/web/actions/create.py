@@ -1,23 +1,29 @@
-"""Creating documents: one POST, an array, a stream of lines, or a part of a bulk request."""
+"""`CreateMixin`: POST to a collection, with one document, an array of them, or a stream of lines."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from ...errors import ValidationFailed
 from ...models import Model, ModelInfo, validated
+from ..action import NDJSON
+from ..body import Body
 from ..handler import ResourceHandler
+from ..openapi.descriptions import describe_body, describe_stored, describe_writing, or_refused, prefer_document
+from ..openapi.operation import ApiOperation
 from ..problem_kinds import KINDS
 from ..problems import Problem, problem_of
 from .gathering import Gathering
-from .results import OutcomeMixin, breathe
+from .idempotency import Once, idempotency_key, refuse_key
+from .ndjson import Lines, receive_body
+from .results import Results, breathe, results_schema
 
-__all__ = ["ArrayMixin", "Creator", "check_key"]
+__all__ = ["CreateMixin", "check_key"]
 
-# `{path}/_bulk` is no document's.
+# `{path}/_bulk` is the address of bulk requests, so no document can have it.
 _RESERVED = ("", ".", "..", "_bulk")
 
 
@@ -25,7 +31,7 @@ def check_key(info: ModelInfo, key: Any) -> None:
     """Refuse a client's key that could not name a document in a URL or in CouchDB.
 
     Raises:
-        ValidationFailed: it is empty, a dot segment (RFC 3986 §3.3), which clients resolve, `_bulk`, or
+        ValidationFailed: the key is empty, a dot segment (RFC 3986 §3.3), which clients resolve, `_bulk`, or
             has control characters; it is an id with a leading underscore, which are CouchDB's own; or it is
             the name of a reduced view, which has that address.
     """
@@ -46,14 +52,54 @@ def check_key(info: ModelInfo, key: Any) -> None:
     raise ValidationFailed([{"pointer": pointer, "keyword": "key", "detail": detail}])
 
 
-class Creator(ResourceHandler):
-    """The steps of a creation, in the order in which each new document goes through them."""
+class CreateMixin(ResourceHandler):
+    """POST to a collection: a new document, or many.
+
+    Attributes:
+        STALLED: seconds that a client may leave the results of its lines unread.
+        IDLE: seconds without a further line after which lines that wait for a whole group are stored.
+    """
+
+    BODIES: ClassVar[dict[str, Callable[[Any], Body]]] = {"POST": receive_body}
+    STALLED: ClassVar[float] = 60.0
+    IDLE: ClassVar[float] = 0.05
+
+    async def create(self) -> None:
+        """Create the document, 201 with Location; from an array or lines, 200 with a result for each."""
+        if isinstance(self.body, Lines):
+            await self.body.finish()
+            return
+        key, body = idempotency_key(self.request.headers), await self.read_json()
+        if isinstance(body, list):
+            refuse_key(self.request.headers)
+            await self.answers.results(await _results(self, body))
+        elif key is None:
+            model = await self.admitted(self.new_model(self.validated("create", body)))
+            await self.answer_created(await self.perform_create(model))
+        else:
+            await self.answer_created(*await Once(self).create(key, body))
+
+    async def answer_created(self, created: Any, replayed: bool = False) -> None:
+        """Answer with the new document, or with the one that the same request made before."""
+        self.set_header("Location", self.resource.href(created._key))
+        if replayed:
+            self.set_header("Idempotent-Replayed", "true")
+        await self.answers.document(created, "retrieve" if replayed else "create", 201)
+
+    # ------------------------------------------------------------ the steps, in order, of each new document
+
+    def get_initial(self) -> dict[str, Any]:
+        """Return values that the service gives to a new document, by name in JSON: read-only properties, say.
+
+        They replace those that the client sent; what the policy sets, such as an owner, replaces them.
+        """
+        return {}
 
     def new_model(self, body: dict[str, Any]) -> Any:
-        """The model that a valid body describes, with what the policy and the service add.
+        """Return the model that a valid body describes, with what the policy and the service add.
 
         Raises:
-            ValidationFailed: the values do not fit, or the key is none.
+            ValidationFailed: the values do not fit, or the key cannot name a document.
         """
         initial = {**self.get_initial(), **self.policy.initial(self.principal, self.resource.model)}
         model = validated(self.resource.model, {**body, **initial})
@@ -61,30 +107,19 @@ class Creator(ResourceHandler):
         return model
 
     async def admitted(self, model: Model) -> Any:
-        """The new model, once the policy and the hook before a creation have let it through."""
+        """Return the new model, once the policy and the hook before a creation have let it through."""
         await self.authorize("create", model)
         hooks = self.resource.hooks
         return (await hooks.before(self.event("create"), model) if hooks.has_before else None) or model
-
-    async def create_from(self, body: dict[str, Any]) -> Any:
-        """Store what a valid body describes."""
-        return await self.perform_create(await self.admitted(self.new_model(body)))
-
-    def get_initial(self) -> dict[str, Any]:
-        """Values that the service gives to a new document, by name in JSON: read-only properties, say.
-
-        They go over what the client sent; what the policy sets, such as an owner, goes over them.
-        """
-        return {}
 
     async def perform_create(self, model: Any) -> Any:
         """Store the new model; what is returned is shown to the client."""
         return await self.store.create(model)
 
     async def perform_create_many(self, models: Sequence[Any]) -> list[Any]:
-        """Store new models; for each, in order, what is shown to the client, or the exception.
+        """Store new models; for each, in order, return what is shown to the client, or the exception.
 
-        It calls `perform_create` for all of them at once, and what these calls write leaves together.
+        This calls `perform_create` for all of them at once, and what these calls write leaves together.
         """
         gathering = self._gathering = Gathering(self.resource.store, self.resource.model)
         try:
@@ -92,42 +127,75 @@ class Creator(ResourceHandler):
         finally:
             self._gathering = None
 
+    @staticmethod
+    def describe_create(operation: ApiOperation) -> None:
+        """Describe POST of a collection."""
+        schemas = operation.of_model()
+        several = {"type": "array", "items": schemas.create(), "minItems": 1, "maxItems": operation.resource.max_bulk}
+        operation.says(f"Create one of {operation.tag}", "From an array, or from lines of JSON, many with one request.")
+        operation.takes("Idempotency-Key")
+        prefer_document(operation)
+        operation.takes_body({"anyOf": [schemas.create(), several]})
+        # A sequence of values is described as an array would be, as OpenAPI 3.2 has it (§4.14.4).
+        lines = {"type": "array", "items": or_refused(schemas.create()), "minItems": 1}
+        operation.takes_body({**lines, "description": "A line of JSON for each new document."}, NDJSON)
+        words = "Created; with `Prefer: return=minimal`, without a body."
+        created = operation.answers_with(201, words, schemas.shown(), "Location", "ETag", "Cache-Control", "Vary")
+        created.fields |= {"Preference-Applied": False, "Idempotent-Replayed": False}
+        results = results_schema(operation)
+        many = operation.answers_with(200, "A result for each document of an array, in order.", results)
+        many.fields["Preference-Applied"] = False
+        words = "A result for each line, as it is stored."
+        many.content[NDJSON] = {"type": "array", "items": {"type": "object"}, "description": words}
+        describe_body(operation)
+        operation.problem("validation", "exists", "empty-bulk", "too-many-items")
+        operation.problem("malformed-idempotency-key", "idempotency-key-for-many", "idempotency-key-reused")
+        operation.problem("idempotent-request-running", "idempotent-result-gone")
+        operation.answers[409].fields["Retry-After"] = False
+        # What was created before can have been altered since, or have become somebody else's.
+        describe_stored(operation)
+        operation.fails(404)
+        describe_writing(operation)
 
-class ArrayMixin(OutcomeMixin, Creator):
-    """Creates the documents of an array.
+
+# ---------------------------------------------------------------- arrays
+
+
+async def _results(handler: CreateMixin, bodies: list[Any]) -> list[dict[str, Any]]:
+    """Create the documents of an array; return a result for each, in order.
 
     What is invalid anywhere, by the schema, the model or a hook, is 422 for the whole request, with
     nothing stored. What the policy or the database then refuses is that item's problem alone: CouchDB
     has no transaction over several documents.
     """
+    results = Results(handler)
+    results.check_count(len(bodies))
+    models = await _valid(handler, bodies)
+    admitted = [await _tried(handler, model) for model in models]
+    _refuse_invalid(admitted)
+    stored = iter(await handler.perform_create_many([each for each in admitted if not isinstance(each, Exception)]))
+    outcomes = [each if isinstance(each, Exception) else next(stored) for each in admitted]
+    return [await results.of("create", each, 201) for each in outcomes]
 
-    async def create_many(self, bodies: list[Any]) -> None:
-        """Create them; 200 with a result for each, in order."""
-        self.check_count(len(bodies))
-        models = await self._valid(bodies)
-        admitted = [await self._tried(model) for model in models]
-        _refuse_invalid(admitted)
-        stored = iter(await self.perform_create_many([each for each in admitted if not isinstance(each, Exception)]))
-        outcomes = [each if isinstance(each, Exception) else next(stored) for each in admitted]
-        await self.answer_results([await self.outcome("create", each, 201) for each in outcomes])
 
-    async def _valid(self, bodies: list[Any]) -> list[Any]:
-        """The models, once every body is valid."""
-        found: list[Any] = []
-        for index, body in enumerate(bodies):
-            try:
-                found.append(self.new_model(self.validated("create", body)))
-            except ValidationFailed as error:
-                found.append(error)
-            await breathe(index)
-        _refuse_invalid(found)
-        return found
-
-    async def _tried(self, model: Any) -> Any:
+async def _valid(handler: CreateMixin, bodies: list[Any]) -> list[Any]:
+    """Return the models, once every body is valid."""
+    found: list[Any] = []
+    for index, body in enumerate(bodies):
         try:
-            return await self.admitted(model)
-        except Exception as error:  # noqa: BLE001 - it is this item's outcome, whatever a hook raised
-            return error
+            found.append(handler.new_model(handler.validated("create", body)))
+        except ValidationFailed as error:
+            found.append(error)
+        await breathe(index)
+    _refuse_invalid(found)
+    return found
+
+
+async def _tried(handler: CreateMixin, model: Any) -> Any:
+    try:
+        return await handler.admitted(model)
+    except Exception as error:  # noqa: BLE001 - it is this item's outcome, whatever a hook raised
+        return error
 
 
 def _refuse_invalid(items: list[Any]) -> None:
@@ -139,12 +207,13 @@ def _refuse_invalid(items: list[Any]) -> None:
     problems: list[dict[str, str]] = []
     for index, each in enumerate(items):
         if isinstance(each, Exception) and (problem := problem_of(500, each)).status_code == KINDS["validation"].status:
-            problems += [{**fault, "pointer": f"/{index}{fault['pointer']}"} for fault in _faults(problem)]
+            faults = each.problems if isinstance(each, ValidationFailed) else _faults(problem)
+            problems += [{**fault, "pointer": f"/{index}{fault['pointer']}"} for fault in faults]
     if problems:
         raise ValidationFailed(problems)
 
 
 def _faults(problem: Problem) -> list[dict[str, str]]:
-    """The faults of an invalid item; a hook's own problem need not point anywhere."""
+    """Return the faults of an invalid item; a hook's own problem need not point anywhere."""
     faults: list[dict[str, str]] = problem.members.get("errors") or []
     return faults or [{"pointer": "", "keyword": problem.kind or "refused", "detail": problem.detail}]

@@ -3,54 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from ...errors import DocumentExists, DocumentNotFound, InvalidDocument, RevisionMismatch, ValidationFailed
 from ...models import Model, json_patch, merge_patch, reading_partially, replaced, representation, validated
 from ...store import Change, Check, Expectation
 from ..access import Hidden
-from ..handler import JSON, ResourceHandler
-from ..http import NDJSON, Preconditions, media_type
+from ..action import JSON_PATCH, MERGE_PATCH
+from ..handler import ResourceHandler
+from ..http import Preconditions, media_type
+from ..openapi.descriptions import (
+    JSON_PATCH_SCHEMA,
+    answer_minimal,
+    describe_body,
+    describe_change,
+    describe_reading,
+    describe_stored,
+    prefer_document,
+)
+from ..openapi.operation import ApiOperation
+from ..openapi.parameters import describe_fields
 from ..problems import Problem
-from .create import ArrayMixin, check_key
-from .idempotency import OnceMixin, idempotency_key, refuse_key
-from .ndjson import LinesMixin
-from .versions import VersionReader, parse_retrieval
+from .create import check_key
+from .versions import Versions, describe_retrieval, parse_retrieval
 
-__all__ = ["CreateMixin", "DestroyMixin", "PatchMixin", "ReplaceMixin", "RetrieveMixin", "Rewriter", "WriteMixin"]
+__all__ = ["DestroyMixin", "PatchMixin", "ReplaceMixin", "RetrieveMixin", "check_key_in_body"]
 
 
-class CreateMixin(ArrayMixin, LinesMixin, OnceMixin):
-    """POST to a collection: a new document, or many."""
-
-    BODY_TYPES: ClassVar[dict[str, tuple[str, tuple[str, ...]]]] = {
-        **ResourceHandler.BODY_TYPES,
-        "POST": ("Accept-Post", (JSON, NDJSON)),
-    }
-
-    async def create(self) -> None:
-        """Create it, 201 with Location; from an array or lines, 200 with a result for each."""
-        if self.receives_lines:
-            await self.create_last_lines()
-            return
-        key, body = idempotency_key(self.request.headers), await self.read_json()
-        if isinstance(body, list):
-            refuse_key(self.request.headers)
-            await self.create_many(body)
-        elif key is None:
-            await self.answer_created(await self.create_from(self.validated("create", body)))
-        else:
-            await self.answer_created(*await self.create_once(key, body))
-
-    async def answer_created(self, created: Any, replayed: bool = False) -> None:
-        """Answer with the new document, or with the one that the same request made before."""
-        self.set_header("Location", self.resource.href(created._key))
-        if replayed:
-            self.set_header("Idempotent-Replayed", "true")
-        await self.answer_document(created, "retrieve" if replayed else "create", 201)
-
-
-class RetrieveMixin(VersionReader):
+class RetrieveMixin(ResourceHandler):
     """GET of a document."""
 
     async def retrieve(self, key: Any) -> None:
@@ -58,137 +38,177 @@ class RetrieveMixin(VersionReader):
         wanted = parse_retrieval(self.resource, self.request.query_arguments)
         self.projection = wanted.projection
         self.preconditions()  # a malformed one is 400 whether or not the document is there
-        if wanted.deleted:
-            model = await self.deleted_one(key)
-        elif wanted.version is not None or wanted.at is not None:
-            model = await self.earlier(key, wanted)
-        else:
-            try:
-                model = await self.perform_retrieve(key)
-            except InvalidDocument as error:
-                if error.partial is not None:  # who may not see the document is told nothing of it
-                    with reading_partially(error.partial._unfit):
-                        await self.authorize("retrieve", error.partial)
-                raise
+        if wanted.current:
+            model = await self._found(key)
             await self.authorize("retrieve", model)
-        if not self.answered_from_cache(model._rev):
-            await self.answer_document(model, "retrieve")
+        else:
+            model = await Versions(self).wanted(key, wanted)
+        if not self.answers.unchanged(model._rev):
+            await self.answers.document(model, "retrieve")
+
+    async def _found(self, key: Any) -> Any:
+        try:
+            return await self.perform_retrieve(key)
+        except InvalidDocument as error:
+            if error.partial is not None:  # a caller who may not see the document must not learn what is wrong with it
+                with reading_partially(error.partial._unfit):
+                    await self.authorize("retrieve", error.partial)
+            raise
 
     async def perform_retrieve(self, key: Any) -> Any:
         """Find the model."""
         return await self.resource.store.get(self.resource.model, key)
 
+    @staticmethod
+    def describe_retrieve(operation: ApiOperation) -> None:
+        """Describe GET of a document."""
+        schemas = operation.of_model()
+        operation.says(f"Get one of {operation.tag}")
+        describe_fields(operation)
+        both = {"anyOf": [schemas.shown(), schemas.part()]}
+        describe_reading(operation, "The document; with `fields`, a part of it.", both)
+        describe_retrieval(operation)
+        operation.fails(404)
+        describe_stored(operation)
 
-class WriteMixin(ResourceHandler):
-    """What the writes to one document share."""
 
-    def expectation(self, given: Preconditions | None = None) -> Expectation | None:
-        """Which revision the client means the write for.
+class Writing:
+    """The steps that all writes to one document share.
 
-        Args:
-            given: the preconditions; else the request's.
+    Args:
+        handler: the handler of the request.
+        given: the preconditions; without them, the request's.
+    """
+
+    def __init__(self, handler: ResourceHandler, given: Preconditions | None = None) -> None:
+        self._handler = handler
+        self.preconditions = handler.preconditions() if given is None else given
+
+    def expectation(self) -> Expectation | None:
+        """Return the test that the current revision must pass, or None if any revision will do.
 
         Raises:
-            Problem: 400 when an entity tag list is malformed; 428 when the revision must be named
-                and is not: only once the document is found, since 404 comes first.
+            Problem: 428 when the revision must be named and is not; the test raises it, since 404 comes first.
         """
-        preconditions = given or self.preconditions()
-        if self.resource.require_if_match and preconditions.if_match is None:
+        if self._handler.resource.require_if_match and self.preconditions.if_match is None:
             return _refuse_without_if_match
-        return preconditions.expectation()
+        return self.preconditions.expectation()
 
     def checked(self, action: str) -> Check[Any]:
-        """Asks the policy about the document that is there, before the preconditions are looked at."""
+        """Return a check that asks the policy about the stored document, before preconditions are looked at."""
 
         async def check(current: Model) -> None:
-            await self.authorize(action, current)
+            await self._handler.authorize(action, current)
 
         return check
 
     def hooked(self, action: str, change: Callable[[Any], Any]) -> Change[Any]:
-        """A change with the hook before it."""
+        """Return a change with the hook before it."""
+        handler = self._handler
 
         async def with_hook(current: Model) -> Model:
             new = change(current)
-            return await self.resource.hooks.before(self.event(action), new, current) or new
+            return await handler.resource.hooks.before(handler.event(action), new, current) or new
 
         return with_hook
 
-    def missing(self, given: Preconditions | None = None) -> Exception:
-        """The error for a document that is not there, under these preconditions or the request's."""
-        if (given or self.preconditions()).if_match is not None:
+    async def update(self, action: str, key: Any, change: Callable[[Any], Any], expected: Expectation | None) -> Any:
+        """Apply a change to the latest document: policy, preconditions, change, hook, in that order."""
+        store, model = self._handler.store, self._handler.resource.model
+        return await store.update(
+            model, key, self.hooked(action, change), check=self.checked(action), expected=expected
+        )
+
+    def missing(self) -> Exception:
+        """Return the error for a document that is not there, under these preconditions."""
+        if self.preconditions.if_match is not None:
             return RevisionMismatch("there is no such document", None)  # RFC 9110 §13.1.1
         return DocumentNotFound("there is no such document")
 
-    async def update(self, action: str, key: Any, change: Callable[[Any], Any], expected: Expectation | None) -> Any:
-        """Apply a change to the latest document: policy, preconditions, change, hook, in that order."""
-        return await self.store.update(
-            self.resource.model, key, self.hooked(action, change), check=self.checked(action), expected=expected
-        )
-
 
 def _refuse_without_if_match(_: str) -> bool:
-    raise Problem.of("if-match-required", "Say in If-Match which revision the change is meant for.")
+    raise Problem.of("if-match-required", "Name in If-Match the revision that the change is meant for.")
 
 
-class Rewriter(WriteMixin):
-    """What replacing and deleting consist of, by a request for one document or in a bulk request."""
+def check_key_in_body(handler: ResourceHandler, key: Any, body: dict[str, Any]) -> None:
+    """Refuse a body with another key than the document's.
 
-    def check_key_in_body(self, key: Any, body: dict[str, Any]) -> None:
-        """Refuse a body with another key than the document's.
+    Raises:
+        Problem: 400.
+    """
+    info = handler.resource.info
+    if info.key and body.get(info.key.name, info.key_value(key)) != info.key_value(key):
+        raise Problem.of("key-mismatch", f"`{info.key.name}` differs from the key in the URL.")
+
+
+class ReplaceMixin(ResourceHandler):
+    """PUT to a document: replace it, or create it where the resource allows that."""
+
+    async def replace(self, key: Any) -> None:
+        """Replace the document."""
+        model, status = await self.upsert(key, self.validated("replace", await self.read_json()))
+        if status == 201:
+            self.set_header("Location", self.resource.href(key))
+        await self.answers.document(model, "replace", status)
+
+    async def upsert(self, key: Any, body: dict[str, Any]) -> tuple[Any, int]:
+        """Replace, restore or create the document; return it with the status of the answer.
 
         Raises:
-            Problem: 400.
+            DocumentNotFound, RevisionMismatch: the document does not exist and is not created.
         """
-        info = self.resource.info
-        if info.key and body.get(info.key.name, info.key_value(key)) != info.key_value(key):
-            raise Problem.of("key-mismatch", f"`{info.key.name}` differs from the key in the URL.")
+        check_key_in_body(self, key, body)
+        writing = Writing(self)
+        try:
+            return await self.perform_replace(key, body, writing.expectation()), 200
+        except DocumentNotFound:
+            return await self._put_missing(key, body, writing), 201
 
-    async def put_missing(self, key: Any, body: dict[str, Any], given: Preconditions | None = None) -> Any:
+    async def perform_replace(self, key: Any, body: dict[str, Any], expected: Expectation | None) -> Any:
+        """Replace the latest document by the body; what is returned is shown to the client."""
+        return await Writing(self).update("replace", key, lambda current: replaced(current, body), expected)
+
+    async def _put_missing(self, key: Any, body: dict[str, Any], writing: Writing) -> Any:
         """Restore or create the document that a PUT did not find.
 
         Raises:
-            DocumentNotFound, RevisionMismatch: there is none to restore, and none is created.
+            DocumentNotFound, RevisionMismatch: it can be neither restored nor created.
         """
-        preconditions, creating = given or self.preconditions(), self.resource.create_by_put
-        # Nothing has `If-Match: *` where nothing is shown; `If-None-Match: *` asks for a creation.
+        preconditions, creating = writing.preconditions, self.resource.create_by_put
+        # `If-Match: *` fails where no document is shown; `If-None-Match: *` asks for a creation.
         if preconditions.if_match != "*" and (creating or preconditions.if_none_match is None):
             try:
-                return await self.restore_at(key, body, preconditions)
+                return await self._restore(key, body, writing)
             except DocumentNotFound:
                 pass
             except DocumentExists:  # somebody restored it since it was looked for
-                return await self.perform_replace(key, body, self.expectation(preconditions))
+                return await self.perform_replace(key, body, writing.expectation())
         if creating and preconditions.if_match is None:
-            return await self.create_at(key, body, given)
-        raise self.missing(given)
+            return await self._create_at(key, body, preconditions)
+        raise writing.missing()
 
-    async def restore_at(self, key: Any, body: dict[str, Any], given: Preconditions) -> Any:
-        """Bring back the deleted document as the body has it; what is returned is shown to the client.
+    async def _restore(self, key: Any, body: dict[str, Any], writing: Writing) -> Any:
+        """Bring back the deleted document as the body has it.
 
         Raises:
-            DocumentNotFound: there is none, or the caller may not restore it: who does not see it is told no more.
+            DocumentNotFound: it does not exist, or the caller may not restore it and so must not know about it.
             DocumentExists: it is not deleted.
         """
         if not self.resource.info.restorable:
             raise DocumentNotFound("there is no such document")
-        expected = None if given.if_none_match is not None else self.expectation(given)
+        expected = None if writing.preconditions.if_none_match is not None else writing.expectation()
+        await self._let_restore(None)
+        change = writing.hooked("restore", lambda current: replaced(current, body))
+        store = self.resource.store
+        return await store.restore(self.resource.model, key, change, check=self._let_restore, expected=expected)
+
+    async def _let_restore(self, current: Model | None) -> None:
         try:
-            await self.authorize("restore")
+            await self.authorize("restore", current)
         except Problem:
             raise Hidden from None
 
-        async def check(current: Model) -> None:
-            try:
-                await self.authorize("restore", current)
-            except Problem:
-                raise Hidden from None
-
-        change = self.hooked("restore", lambda current: replaced(current, body))
-        store = self.resource.store
-        return await store.restore(self.resource.model, key, change, check=check, expected=expected)
-
-    async def create_at(self, key: Any, body: dict[str, Any], given: Preconditions | None = None) -> Any:
+    async def _create_at(self, key: Any, body: dict[str, Any], preconditions: Preconditions) -> Any:
         """Create the document that a PUT found missing."""
         info = self.resource.info
         check_key(info, key)
@@ -204,54 +224,57 @@ class Rewriter(WriteMixin):
             return await self.store.create(model)
         except DocumentExists:
             # Somebody created it since it was looked for.
-            if (given or self.preconditions()).if_none_match is not None:
+            if preconditions.if_none_match is not None:
                 raise RevisionMismatch("the document exists", None) from None
             return await self.perform_replace(key, body, None)
 
-    async def perform_replace(self, key: Any, body: dict[str, Any], expected: Expectation | None) -> Any:
-        """Replace the latest document by the body; what is returned is shown to the client."""
-        return await self.update("replace", key, lambda current: replaced(current, body), expected)
-
-    def confirmed(self, current: Model) -> Awaitable[Any]:
-        """Call the hook before a deletion."""
-        return self.resource.hooks.before(self.event("destroy"), None, current)
-
-
-class ReplaceMixin(Rewriter):
-    """PUT to a document: replace it, or create it where the resource allows that."""
-
-    async def replace(self, key: Any) -> None:
-        """Replace the document."""
-        body = await self.read_body("replace")
-        self.check_key_in_body(key, body)
-        try:
-            model, status = await self.perform_replace(key, body, self.expectation()), 200
-        except DocumentNotFound:
-            model, status = await self.put_missing(key, body), 201
-        if status == 201:
-            self.set_header("Location", self.resource.href(key))
-        await self.answer_document(model, "replace", status)
+    @staticmethod
+    def describe_replace(operation: ApiOperation) -> None:
+        """Describe PUT of a document."""
+        schemas = operation.of_model()
+        operation.says(
+            f"Replace one of {operation.tag}",
+            "An optional property that is left out is removed; read-only properties are kept."
+            " Without If-Match, the latest revision is replaced, and conflicts are tried again.",
+        )
+        operation.takes_body(schemas.replace())
+        operation.answers_with(200, "Replaced.", schemas.shown(), "ETag", "Cache-Control", "Vary")
+        answer_minimal(operation)
+        if operation.resource.create_by_put or operation.resource.info.restorable:
+            words = "Created, or restored; with `Prefer: return=minimal`, without a body."
+            created = operation.answers_with(201, words, schemas.shown(), "Location", "ETag", "Cache-Control", "Vary")
+            created.fields["Preference-Applied"] = False
+            operation.problem("exists")
+            prefer_document(operation)
+        describe_body(operation)
+        operation.problem("validation", "key-mismatch")
+        describe_change(operation)
 
 
-class PatchMixin(WriteMixin):
+class PatchMixin(ResourceHandler):
     """PATCH of a document, by merge patch (RFC 7396) or JSON patch (RFC 6902)."""
 
     async def patch_document(self, key: Any) -> None:
         """Patch the document."""
         patch = await self.read_json()
-        merging = media_type(self.request.headers) == "application/merge-patch+json"
+        writing = Writing(self)
+        merging = media_type(self.request.headers) == MERGE_PATCH
         apply = self._merged if merging else self._patched
         try:
-            model = await self.perform_patch(key, lambda current: apply(current, patch), self.expectation())
+            model = await self.perform_patch(key, lambda current: apply(current, patch), writing.expectation())
         except DocumentNotFound:
-            raise self.missing() from None
-        await self.answer_document(model, "patch")
+            raise writing.missing() from None
+        await self.answers.document(model, "patch")
+
+    async def perform_patch(self, key: Any, change: Callable[[Any], Any], expected: Expectation | None) -> Any:
+        """Apply the patch to the latest document; what is returned is shown to the client."""
+        return await Writing(self).update("patch", key, change, expected)
 
     def _merged(self, current: Model, patch: Any) -> Model:
         body = merge_patch(representation(current), patch)
         if isinstance(patch, dict) and isinstance(body, dict):
-            # A write-only property is not part of what is merged into; null removes it all the same. A
-            # read-only one cannot be removed, and must not look as if it were.
+            # A write-only property is not in the representation, and null must remove it all the same. A
+            # read-only property cannot be removed, and must not look as if it were.
             kept = [name for name, each in self.resource.info.properties.items() if each.write_only or each.read_only]
             body.update({name: None for name in kept if name in patch and patch[name] is None})
         return self._result(current, body)
@@ -260,7 +283,7 @@ class PatchMixin(WriteMixin):
         return self._result(current, json_patch(representation(current), patch))
 
     def _result(self, current: Model, body: Any) -> Model:
-        """The model that a patched representation makes of the current one, which is valid as a whole."""
+        """Return the model that a patched representation makes of the current one, validated as a whole."""
         info = self.resource.info
         valid = self.validated("replace", body)
         if info.key and valid.get(info.key.name) != info.key_value(current._key):
@@ -268,26 +291,55 @@ class PatchMixin(WriteMixin):
             raise ValidationFailed([{"pointer": f"/{info.key.name}", "keyword": "readOnly", "detail": detail}])
         return replaced(current, valid)
 
-    async def perform_patch(self, key: Any, change: Callable[[Any], Any], expected: Expectation | None) -> Any:
-        """Apply the patch to the latest document; what is returned is shown to the client."""
-        return await self.update("patch", key, change, expected)
+    @staticmethod
+    def describe_patch(operation: ApiOperation) -> None:
+        """Describe PATCH of a document."""
+        schemas = operation.of_model()
+        operation.says(f"Change one of {operation.tag}", "By a merge patch (RFC 7396) or a JSON patch (RFC 6902).")
+        operation.takes_body(schemas.merge_patch(), MERGE_PATCH)
+        operation.takes_body(operation.components.put("schemas", "JsonPatch", JSON_PATCH_SCHEMA), JSON_PATCH)
+        operation.answers_with(200, "Changed.", schemas.shown(), "ETag", "Cache-Control", "Vary")
+        answer_minimal(operation)
+        describe_body(operation)
+        operation.problem("validation", "patch-test-failed")
+        describe_change(operation)
 
 
-class DestroyMixin(Rewriter):
+class DestroyMixin(ResourceHandler):
     """DELETE of a document."""
 
     async def destroy(self, key: Any) -> None:
         """Delete the document; 204."""
-        try:
-            deleted = await self.perform_destroy(key, self.expectation())
-        except DocumentNotFound:
-            raise self.missing() from None
+        deleted = await self.delete_document(key)
         await self.resource.hooks.after(self.event("destroy"), deleted, None)
         self.set_status(204)
         self.finish()
 
+    async def delete_document(self, key: Any) -> Any:
+        """Delete the document under the request's preconditions; return what was deleted.
+
+        Raises:
+            DocumentNotFound, RevisionMismatch: the document does not exist.
+        """
+        writing = Writing(self)
+        try:
+            return await self.perform_destroy(key, writing.expectation())
+        except DocumentNotFound:
+            raise writing.missing() from None
+
     async def perform_destroy(self, key: Any, expected: Expectation | None) -> Any:
         """Delete it from the store; what was deleted is returned."""
         return await self.store.delete(
-            self.resource.model, key, check=self.checked("destroy"), expected=expected, confirm=self.confirmed
+            self.resource.model, key, check=Writing(self).checked("destroy"), expected=expected, confirm=self._confirmed
         )
+
+    def _confirmed(self, current: Model) -> Awaitable[Any]:
+        """Call the hook before a deletion."""
+        return self.resource.hooks.before(self.event("destroy"), None, current)
+
+    @staticmethod
+    def describe_destroy(operation: ApiOperation) -> None:
+        """Describe DELETE of a document."""
+        operation.says(f"Delete one of {operation.tag}")
+        operation.answers_with(204, "Deleted.")
+        describe_change(operation)

@@ -1,8 +1,8 @@
-"""Many single writes as few requests: a handler's `perform_…` hooks run at once, and their writes leave together.
+"""`Gathering`: lets many single writes leave as few requests, while a handler's `perform_…` hooks run at once.
 
-A hook that is called for one document calls the store for one document, whatever it does before and after that. Here
-all hooks of a request run at once, and the calls that reach the store in the same turn of the event loop are carried
-out as one. A hook that waits for something else is not waited for: its call joins a later group.
+A hook that is called for one document calls the store for one document. Here all hooks of a request run at once, and
+the calls that reach the store in the same turn of the event loop are carried out as one. The group does not wait for
+a hook that awaits something else first: its call joins a later group.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Gathering", "attempted"]
 
 
 async def attempted(work: Awaitable[Any]) -> Any:
-    """The result of one item of many, or the exception that ends it."""
+    """Return the result of one item of many, or the exception that ended it."""
     try:
         return await work
     except Exception as error:  # noqa: BLE001 - it is this item's outcome
@@ -26,7 +26,7 @@ async def attempted(work: Awaitable[Any]) -> Any:
 
 
 class Gathering:
-    """Stands in for a store while many documents are written; what it does not gather is the store's own.
+    """Stands in for a store while many documents are written, and hands on to it the calls that it does not gather.
 
     Args:
         store: carries out the groups.
@@ -54,7 +54,7 @@ class Gathering:
         return outcomes
 
     def raise_outage(self, outcomes: Sequence[Any]) -> None:
-        """Raise the outage that is every outcome: it is not one item's problem.
+        """Raise the outage if every outcome is one: then it is not one item's problem.
 
         Raises:
             CouchError: the outage.
@@ -112,7 +112,7 @@ class Gathering:
         operations = [operation for operation, _ in group]
         try:
             outcomes = await self._written(operations)
-        except Exception as error:  # noqa: BLE001 - each caller is told
+        except Exception as error:  # noqa: BLE001 - each caller gets it
             if isinstance(error, CouchError):
                 self._outages.append(error)
             outcomes = [error] * len(group)

@@ -1,20 +1,20 @@
 """Idempotency-Key: a POST that is sent again creates nothing again (draft-ietf-httpapi-idempotency-key-header).
 
-There is no second store. The caller's name, the collection's path and the key decide a secret, and
-that the id of the new document; in the document stays a fingerprint of the request's body, made with
-the same secret. So CouchDB itself refuses a second document, from whatever process, and what is
-remembered lives and is replicated with the document. Where the id is a function of the document's own
-key (`unique`), a small document of the derived id, without any of the body, holds the fingerprint.
+No second store is needed. A secret is derived from the caller's name, the collection's path and the key, and the
+id of the new document from the secret; the document keeps a fingerprint of the request's body, made with
+the same secret. So CouchDB itself refuses a second document, from whatever process, and the fingerprint
+is replicated with the document. If the id follows from the document's own key (`unique`), a small
+document with the derived id, without any of the body, holds the fingerprint.
 
-- Sent again with the same body: 201 with the document *as it is now*, so that the entity tag is good for
-  the next write. No hook before a creation is called; that after a reading is.
-- Deleted meanwhile: 410. Neither is 201 true then, nor may the document come back.
-- The key is the caller's own: another principal's equal key is another key. All anonymous callers
+- A request that is sent again with the same body is answered 201 with the document *as it is now*, so that the
+  entity tag is good for the next write. The hook after a read is called, not the one before a creation.
+- If the document was deleted in the meantime, the answer is 410: 201 would not be true, and the document must not
+  come back.
+- Each caller has keys of its own: two principals can use equal keys. All anonymous callers
   share theirs, as they share everything.
-- With `cookie_secret` (or the resource's `cursor_key`) nobody without it can tell from a key what id it
-  makes, nor from the database what the body was: a body may hold a password. Without either the
-  secret is as good as the keys are hard to guess: a client should send random ones, as a UUID is.
-  Changing the secret forgets the keys.
+- With `cookie_secret` (or the resource's `cursor_key`), nobody else can derive the id from a key, or find out from
+  the database what the body was, which may hold a password. Without either, the secret is only as good as the keys
+  are hard to guess: clients should send random ones, such as UUIDs. Changing the secret forgets the keys.
 """
 
 from __future__ import annotations
@@ -26,17 +26,19 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import Conflict, DocumentExists, DocumentNotFound, NotFound
 from ...models import is_deleted
 from ..problems import Problem
-from .create import Creator
 
-__all__ = ["PROPERTY", "Mark", "OnceMixin", "idempotency_key", "refuse_key"]
+if TYPE_CHECKING:
+    from .create import CreateMixin
+
+__all__ = ["PROPERTY", "Mark", "Once", "idempotency_key", "refuse_key"]
 
 PROPERTY = "tornado_couch:idempotency"
-"""The member of a stored document that holds the fingerprint; no model's property, so never shown."""
+"""The member of a stored document that holds the fingerprint; it is not a property of a model, so it is never shown."""
 
 _LONGEST = 255
 
@@ -45,7 +47,7 @@ _KEY = re.compile(r'(?:"(?P<string>(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"|(
 
 
 def idempotency_key(headers: Mapping[str, str]) -> str | None:
-    """The key of a request; None where it has none.
+    """Return the key of a request; None if the request has none.
 
     Raises:
         Problem: 400 when the field is not one string of 1 to 255 characters.
@@ -74,11 +76,11 @@ def refuse_key(headers: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True)
 class Mark:
-    """What a key and a body decide.
+    """What follows from a key and a body.
 
     Attributes:
-        id: the document id that the key decides.
-        fingerprint: of the body; another body under the same key has another.
+        id: the document id that follows from the key.
+        fingerprint: a fingerprint of the body; another body under the same key has a different one.
     """
 
     id: str
@@ -86,11 +88,11 @@ class Mark:
 
     @classmethod
     def of(cls, secret: bytes, scope: object, key: str, body: Any) -> Mark:
-        """The mark of a request.
+        """Return the mark of a request.
 
         Args:
-            secret: of the service; may be empty.
-            scope: whose key it is, and for what.
+            secret: the service's secret; may be empty.
+            scope: who sent the key, and to which collection.
             key: the client's.
             body: the JSON value of the request.
         """
@@ -98,10 +100,18 @@ class Mark:
         return cls(_hmac(own, b"id", b"").hex()[:32], _hmac(own, b"body", _canonical(body)).hex())
 
 
-class OnceMixin(Creator):
-    """Creates a document once for each key."""
+class Once:
+    """Creates a document once for each key.
 
-    async def create_once(self, key: str, body: Any) -> tuple[Any, bool]:
+    Args:
+        handler: the handler of the request.
+    """
+
+    def __init__(self, handler: CreateMixin) -> None:
+        self._handler = handler
+        self._resource = handler.resource
+
+    async def create(self, key: str, body: Any) -> tuple[Any, bool]:
         """Create the document that a body describes, or find the one that it made before.
 
         Args:
@@ -116,9 +126,10 @@ class OnceMixin(Creator):
                 422, the key was used with another body.
             ValidationFailed, DocumentExists: as without a key.
         """
-        valid = self.validated("create", body)
-        name = self.principal.name if self.principal else None
-        mark = Mark.of(self._secret(), [name, self.resource.path], key, body)
+        handler = self._handler
+        valid = handler.validated("create", body)
+        name = handler.principal.name if handler.principal else None
+        mark = Mark.of(self._resource.secret(handler.settings), [name, self._resource.path], key, body)
         with self._claimed(mark):
             earlier = await self._earlier(mark, valid)
             if earlier is None:
@@ -129,23 +140,17 @@ class OnceMixin(Creator):
                     earlier = await self._earlier(mark, valid)
                     if earlier is None:
                         raise
-            await self.authorize("create", earlier)  # as it is now it may be nothing for this caller
+            await handler.authorize("create", earlier)  # the document may have become invisible to this caller
             return earlier, True
-
-    def _secret(self) -> bytes:
-        secret = self.resource.cursor_key or self.settings.get("cookie_secret") or b""
-        if isinstance(secret, dict):  # Tornado's form for key rotation: version -> secret
-            secret = secret[self.settings.get("key_version", max(secret))]
-        return secret.encode() if isinstance(secret, str) else bytes(secret)
 
     @contextmanager
     def _claimed(self, mark: Mark) -> Iterator[None]:
-        """Let no second request with this key run in this process; between processes, CouchDB decides.
+        """Refuse a second request with this key while the first runs here; between processes, CouchDB decides.
 
         Raises:
             Problem: 409.
         """
-        running: set[str] = self.settings.setdefault("_tornado_couch_running", set())
+        running: set[str] = self._handler.settings.setdefault("_tornado_couch_running", set())
         if mark.id in running:
             detail = "The first request with this Idempotency-Key is still running. Send it again later."
             raise Problem.of("idempotent-request-running", detail, headers={"Retry-After": "1"})
@@ -156,72 +161,73 @@ class OnceMixin(Creator):
             running.discard(mark.id)
 
     async def _create_marked(self, mark: Mark, valid: dict[str, Any]) -> Any:
-        model = await self.admitted(self.new_model(valid))
-        if self.resource.info.unique:
+        handler = self._handler
+        model = await handler.admitted(handler.new_model(valid))
+        if self._resource.info.unique:
             await self._reserve(mark)
         else:
             model._id = mark.id
         model._stored = {**model._stored, PROPERTY: mark.fingerprint}
-        return await self.perform_create(model)
+        return await handler.perform_create(model)
 
     async def _reserve(self, mark: Mark) -> None:
-        """Write down that the key is used, where it does not decide the document's id."""
+        """Store the fact that the key is used, if the document's id does not follow from it."""
         reservation = {"_id": mark.id, "type": "idempotency_v1.0", PROPERTY: mark.fingerprint}
         try:
-            await self.resource.store.store_new(reservation)
+            await self._resource.store.store_new(reservation)
         except Conflict:
             _refuse_other(await self._document(mark.id) or {}, mark)
 
     async def _earlier(self, mark: Mark, valid: dict[str, Any]) -> Any:
-        """The model that the key made already; None if it made none.
+        """Return the model that the key has already made; None if it has made none.
 
         Raises:
             Problem: 410, 422.
         """
-        info = self.resource.info
+        info = self._resource.info
         if info.history and not info.unique:
             return await self._kept(mark.id, mark)
         document = await self._document(mark.id)
         if document is None:
             return None
         _refuse_other(document, mark)
-        if info.unique:  # that was the reservation
-            key = self.new_model(valid)._key
+        if info.unique:  # the document was the reservation
+            key = self._handler.new_model(valid)._key
             if info.history:
                 return await self._kept(key, mark)
             document = await self._document(info.document_id(key) or "")
             if document is None or document.get(PROPERTY) != mark.fingerprint:
-                return None  # nothing yet, or somebody else's
+                return None  # nothing is stored yet, or the document is another request's
         if is_deleted(info, document):
             raise _gone()
-        return await self.resource.store.load(self.resource.model, document)
+        return await self._resource.store.load(self._resource.model, document)
 
     async def _kept(self, key: Any, mark: Mark) -> Any:
-        """The model whose versions bear the mark, which each takes over from the one before; None if there is none.
+        """Return the model whose versions bear the mark, which each copies from the one before; None if none does.
 
         Raises:
             Problem: 410, 422.
         """
         try:
-            latest = await self.resource.store.get(self.resource.model, key, deleted=None)
+            latest = await self._resource.store.get(self._resource.model, key, deleted=None)
         except DocumentNotFound:
             return None
-        if not self.resource.info.unique:
+        if not self._resource.info.unique:
             _refuse_other(latest._stored, mark)
         elif latest._stored.get(PROPERTY) != mark.fingerprint:
             return None
-        if is_deleted(self.resource.info, latest._stored):
+        if is_deleted(self._resource.info, latest._stored):
             raise _gone()
         return latest
 
     async def _document(self, document_id: str) -> dict[str, Any] | None:
-        """The document; None if there never was one.
+        """Return the document; None if it never existed.
 
         Raises:
             Problem: 410.
         """
         try:
-            return await self.resource.store.stored(document_id)
+            return await self._resource.store.stored(document_id)
         except NotFound as error:
             if error.reason == "missing":
                 return None
@@ -246,5 +252,5 @@ def _hmac(key: bytes, purpose: bytes, message: bytes) -> bytes:
 
 
 def _canonical(value: Any) -> bytes:
-    """One text for one JSON value, whatever the order of its members."""
+    """Return the same text for equal JSON values, whatever the order of their members."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")

@@ -1,123 +1,56 @@
-"""Listing a collection, page by page or as a stream of lines (NDJSON).
+"""`ListMixin`: GET of a collection, page by page or as a stream of lines (NDJSON).
 
-It ends with the end of the collection: an export that fails midway is cut off, and never looks whole.
+A stream ends with the end of the collection: an export that fails midway is cut off, and never looks whole.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from tornado.iostream import StreamClosedError
 
-from ... import _json
 from ...store import Page, Position
-from ..handler import JSON, ResourceHandler
-from ..http import NDJSON, accepts, weights
+from ..action import JSON, NDJSON
+from ..handler import ResourceHandler
+from ..http import accepts, weights
+from ..openapi.descriptions import describe_reading
+from ..openapi.operation import ApiOperation
+from ..openapi.parameters import describe_deleted, describe_fields, describe_filters, describe_page, describe_sort
 from ..problems import Problem
-from ..query import Cursor, ListQuery, parse_list_query
+from ..query import Cursor, ListQuery, filterable, parse_list_query
+from .ndjson import LineWriter
 
-__all__ = ["ExportMixin", "LineWriter", "ListMixin"]
+__all__ = ["ListMixin"]
 
-
-class LineWriter(ResourceHandler):
-    """Writes an answer line by line, no faster than the client takes it.
-
-    Attributes:
-        STALLED: seconds that a client may leave the answer unread.
-    """
-
-    STALLED: ClassVar[float] = 60.0
-
-    async def write_lines(self, values: Iterable[Any]) -> None:
-        """Write lines, and wait until they have left.
-
-        Raises:
-            StreamClosedError: the client is gone, or takes nothing.
-        """
-        self.set_header("Content-Type", NDJSON)
-        self.set_header("Cache-Control", "no-store")
-        self.write(b"".join(_json.dumps(value) + b"\n" for value in values))
-        try:
-            async with asyncio.timeout(self.STALLED):
-                await self.flush()
-        except TimeoutError:
-            self.cut_off()
-            raise StreamClosedError from None
-
-    def cut_off(self) -> None:
-        """Close the connection: the only sign that what was written is not the whole answer."""
-        self.request.connection.stream.close()  # type: ignore[union-attr]
+_WITHHELD: dict[str, Any] = {
+    "type": "object",
+    "description": "The last line, where documents could not be verified.",
+    "required": ["withheld"],
+    "properties": {"withheld": {"type": "integer", "minimum": 1}},
+}
 
 
-class ExportMixin(LineWriter):
-    """GET of a collection as NDJSON: all of it, a line for each item.
+class ListMixin(ResourceHandler):
+    """GET of a collection: a page of it, or all of it as lines.
 
     Attributes:
-        EXPORT_PAGE: items that are read at a time.
+        EXPORT_PAGE: items that are read at a time for lines.
+        STALLED: seconds that a client may leave the lines unread.
     """
 
     EXPORT_PAGE: ClassVar[int] = 500
-
-    def answer_types(self) -> tuple[str, ...]:
-        """A collection can be had as lines."""
-        return (JSON, NDJSON) if self.request.method in ("GET", "HEAD") else super().answer_types()
-
-    @property
-    def wants_lines(self) -> bool:
-        """Whether the client likes lines better than pages."""
-        field = self.request.headers.get("Accept", "")
-        if not accepts(field, JSON):
-            return True  # what is left: of a request that takes neither nobody asks this
-        given = weights(field)
-        liking = given.get(NDJSON, 0.0)
-        if JSON in given:
-            return liking > given[JSON]
-        return liking > 0 and liking >= given.get("application/*", given.get("*/*", 0.0))
-
-    async def export(self, pages: AsyncGenerator[tuple[Sequence[dict[str, Any]], int], None]) -> None:
-        """Write every item, and at the end how many documents were withheld, if any.
-
-        Args:
-            pages: items, and how many documents belong to the page and could not be read.
-
-        Raises:
-            Problem: 400, the client asks for a part of it.
-        """
-        for name in ("limit", "cursor", "count"):
-            if name in self.request.query_arguments:
-                detail = f"An export is of everything that the filters let through; `{name}` is for pages of {JSON}."
-                raise Problem.of("bad-parameter", detail, parameter=name)
-        withheld = 0
-        try:
-            if self.request.method != "HEAD":
-                async with aclosing(pages):
-                    async for items, unreadable in pages:
-                        withheld += unreadable
-                        await self.write_lines(items)
-            await self.write_lines([{"withheld": withheld}] if withheld else [])
-        except StreamClosedError:
-            return
-        except Exception:
-            if self._headers_written:
-                self.cut_off()
-            raise
-        self.finish()
-
-
-class ListMixin(ExportMixin):
-    """GET of a collection: a page of it."""
+    STALLED: ClassVar[float] = 60.0
 
     async def list(self) -> None:
-        """Answer with a page."""
+        """Answer with a page, or with lines."""
         query = self.get_query()
         if query.query.deleted:
             await self.authorize("deleted")
-        if self.wants_lines:
-            await self.export(self._pages(query))
+        if _prefers_lines(self.fields):
+            await self._export(query)
             return
         page = await self.perform_list(query)
         body: dict[str, Any] = {"items": await self._items(page, query)}
@@ -130,14 +63,40 @@ class ListMixin(ExportMixin):
             body.update(links)
             fields = [f'<{address}>; rel="{relation}"' for relation, address in links.items()]
             self.set_header("Link", ", ".join(fields))  # RFC 8288
-        await self.answer_items(body)
+        await self.answers.items(body)
+
+    async def _export(self, query: ListQuery) -> None:
+        """Write every item, and at the end how many documents were withheld, if any.
+
+        Raises:
+            Problem: 400, the client asks for a part of it.
+        """
+        for name in ("limit", "cursor", "count"):
+            if name in self.request.query_arguments:
+                detail = f"An export contains everything that matches the filters; `{name}` is for pages of {JSON}."
+                raise Problem.of("bad-parameter", detail, parameter=name)
+        withheld, writer, pages = 0, LineWriter(self, self.STALLED), self._pages(query)
+        try:
+            if self.request.method != "HEAD":
+                async with aclosing(pages):
+                    async for items, unreadable in pages:
+                        withheld += unreadable
+                        await writer.write(items)
+            await writer.write([{"withheld": withheld}] if withheld else [])
+        except StreamClosedError:
+            return
+        except Exception:
+            if self._headers_written:
+                writer.cut_off()
+            raise
+        self.finish()
 
     async def _items(self, page: Page[Any], query: ListQuery) -> Any:
         items = [await self.item(model) for model in page.items]
         return [query.projection.apply_to_item(item) for item in items] if query.projection else items
 
     async def _pages(self, query: ListQuery) -> AsyncGenerator[tuple[Any, int], None]:
-        """The items of each page to the end, and how many documents were withheld from it."""
+        """Yield the items of each page to the end, and how many documents were withheld from it."""
         query = replace(query, limit=self.EXPORT_PAGE)
         while True:
             page = await self.perform_list(query)
@@ -147,7 +106,7 @@ class ListMixin(ExportMixin):
             query = replace(query, start=page.next)
 
     def _links(self, page: Page[Any], query: ListQuery) -> dict[str, str]:
-        """The addresses of the pages around, by their relation."""
+        """Return the addresses of the next and the previous page, by their relation."""
         path, codec = self.resource.path, self.cursors()
         around: dict[str, tuple[Position | None, bool]] = {"next": (page.next, False), "prev": (page.previous, True)}
         return {
@@ -157,7 +116,7 @@ class ListMixin(ExportMixin):
         }
 
     def get_query(self) -> ListQuery:
-        """What the client asks for, within what the policy limits the caller to; override to add to it."""
+        """Return the client's query, limited as the policy says; override this to add to it."""
         return parse_list_query(self.resource, self.request.query_arguments, self.cursors(), self.restriction())
 
     async def perform_list(self, query: ListQuery) -> Page[Any]:
@@ -170,3 +129,31 @@ class ListMixin(ExportMixin):
             backward=query.backward,
             count=query.count,
         )
+
+    @staticmethod
+    def describe_list(operation: ApiOperation) -> None:
+        """Describe GET of a collection."""
+        operation.says(f"List {operation.tag}", "A parameter that is not described, or that no index serves, is 400.")
+        describe_page(operation)
+        describe_sort(operation)
+        describe_fields(operation)
+        operation.query("count", {"type": "boolean"}, "Whether to count all matching documents, as `total`.")
+        describe_filters(operation, filterable(operation.resource.model))
+        describe_deleted(operation, "List the deleted documents that can be restored, instead of the others.")
+        page = describe_reading(operation, "A page of the collection.", operation.of_model().page(), "Link")
+        page.fields["ETag"] = False  # lines have none
+        items = {"anyOf": [operation.of_model().item(), operation.of_model().item_part(), _WITHHELD]}
+        page.content[NDJSON] = {"type": "array", "items": items, "description": "All of it, a line for each item."}
+        operation.problem("no-index")
+
+
+def _prefers_lines(headers: Mapping[str, str]) -> bool:
+    """Whether the client prefers lines to pages; it accepts one of them."""
+    field = headers.get("Accept", "")
+    if not accepts(field, JSON):
+        return True
+    given = weights(field)
+    liking = given.get(NDJSON, 0.0)
+    if JSON in given:
+        return liking > given[JSON]
+    return liking > 0 and liking >= given.get("application/*", given.get("*/*", 0.0))

@@ -1,6 +1,6 @@
-"""NDJSON in (`POST {path}`): a new document for each line, however many, in bounded memory.
+"""Lines of JSON (NDJSON): a body of new documents, one on each line, and answers that are written line by line.
 
-What comes in is stored in groups while it comes, and the results are written as groups are done. So a
+The lines of a body are stored in groups while they come, and the results are written as groups are done. So a
 stream cannot be all or nothing: a line that is invalid or refused gets its own problem, and the others
 are stored. A client has to read while it sends: what it does not read is not written, what is not
 written stops the reading, and after `STALLED` seconds of that the connection is closed. With
@@ -10,20 +10,24 @@ written stops the reading, and after `STALLED` seconds of that the connection is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Awaitable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tornado.iostream import StreamClosedError
+from tornado.web import RequestHandler
 
-from ..handler import DRAINED
-from ..http import NDJSON, BrokenStream, Line, LineReader, media_type, parse_json, too_large
+from ... import _json
+from ..action import ACTIONS, NDJSON
+from ..body import DRAINED, Body
+from ..http import BrokenStream, Line, LineReader, media_type, parse_json, too_large
 from ..problems import Problem
-from .create import Creator
 from .idempotency import refuse_key
-from .list import LineWriter
-from .results import OutcomeMixin, breathe
+from .results import Results, breathe
 
-__all__ = ["LinesMixin"]
+if TYPE_CHECKING:
+    from .create import CreateMixin
+
+__all__ = ["LineWriter", "Lines", "receive_body"]
 
 _GROUP = 500  # documents that are stored with one request
 _GROUP_BYTES = 1024 * 1024  # or fewer, so that long lines do not add up
@@ -31,92 +35,123 @@ _GROUP_BYTES = 1024 * 1024  # or fewer, so that long lines do not add up
 _UNLIMITED = 2**63
 
 
+class LineWriter:
+    """Writes an answer line by line, no faster than the client takes it.
+
+    Args:
+        handler: the handler that answers.
+        stalled: seconds that a client may leave the answer unread.
+    """
+
+    def __init__(self, handler: RequestHandler, stalled: float) -> None:
+        self._handler = handler
+        self._stalled = stalled
+
+    async def write(self, values: Iterable[Any]) -> None:
+        """Write lines, and wait until they have left.
+
+        Raises:
+            StreamClosedError: the client is gone, or takes nothing.
+        """
+        handler = self._handler
+        handler.set_header("Content-Type", NDJSON)
+        handler.set_header("Cache-Control", "no-store")
+        handler.write(b"".join(_json.dumps(value) + b"\n" for value in values))
+        try:
+            async with asyncio.timeout(self._stalled):
+                await handler.flush()
+        except TimeoutError:
+            self.cut_off()
+            raise StreamClosedError from None
+
+    def cut_off(self) -> None:
+        """Close the connection: the only sign that what was written is not the whole answer."""
+        self._handler.request.connection.stream.close()  # type: ignore[union-attr]
+
+
 class _Received(NamedTuple):
-    """A line on its way: its number, and the model or why there is none."""
+    """A line on its way: its number, and the model, or the exception in its place."""
 
     number: int
     result: Any
 
 
-class LinesMixin(LineWriter, OutcomeMixin, Creator):
-    """POST of NDJSON to a collection: a new document for each line.
+def receive_body(handler: CreateMixin) -> Body:
+    """Return what receives the body of a POST to a collection."""
+    if media_type(handler.request.headers) == NDJSON:
+        return Lines(handler)
+    return Body(handler, handler.resource.limits)
 
-    The policy is asked before the body is read. `data_received` does the work itself: the next chunk is
+
+class Lines(Body):
+    """Receives NDJSON: a new document on each line.
+
+    The policy is asked before the body is read. `receive` does the work itself: the next chunk is
     not read from the connection before the lines of this one are dealt with, so that there is no queue
     to fill. Lines that wait for a whole group are stored when nothing follows them for `IDLE` seconds,
     for a client that sends no more before it has seen the result.
+
+    Args:
+        handler: the handler of the request.
     """
 
-    IDLE: ClassVar[float] = 0.05
+    answers = (NDJSON,)
 
-    _reader: LineReader | None = None
-    _refusal: Exception | None = None
-    _group: list[_Received]
-    _group_bytes = 0
-    _dropped = 0
-    _let_in = False
-    _last = 0  # the number of the latest line
-    _stopped = False
-    _pausing = True  # and not yet storing
-    _pause: asyncio.Task[None] | None = None
+    def __init__(self, handler: CreateMixin) -> None:
+        super().__init__(handler, handler.resource.limits)
+        self._handler = handler
+        self._results = Results(handler)
+        self._writer = LineWriter(handler, handler.STALLED)
+        self._reader = LineReader(self._limits.size)
+        self._group: list[_Received] = []
+        self._group_bytes = 0
+        self._dropped = 0
+        self._last = 0  # the number of the latest line
+        self._stopped = False
+        self._pausing = True  # and not yet storing
+        self._pause: asyncio.Task[None] | None = None
 
-    def prepare(self) -> Awaitable[None] | None:
-        """Begin to receive lines, where the body is NDJSON."""
-        if self.request.method != "POST" or media_type(self.request.headers) != NDJSON:
-            return super().prepare()
-        return self._begin()
+    async def begin(self) -> None:
+        """Let the request through, or refuse it, before the body comes.
 
-    async def _begin(self) -> None:
-        self._group = []
-        self._reader = LineReader(self.resource.limits.size)
-        self.request.connection.set_max_body_size(_UNLIMITED)  # type: ignore[union-attr]
+        Raises:
+            Problem: the request is refused, and cannot be answered later.
+        """
+        headers = self._request.headers
+        self._request.connection.set_max_body_size(_UNLIMITED)  # type: ignore[union-attr]
         try:
-            await self.admit("create")
-            refuse_key(self.request.headers)
-            self._reader = LineReader(self.resource.limits.size, gzip=self._is_gzip())
+            await self._handler.admit(ACTIONS["create"])
+            refuse_key(headers)
+            self._reader = LineReader(self._limits.size, gzip=self._is_gzip())
         except Exception as error:
             # Answering now closes the connection under a client that is sending: only where it waits
             # for our word, or has too much to be dropped.
-            length = self.request.headers.get("Content-Length", "0")
-            if "Expect" in self.request.headers or (length.isdecimal() and int(length) > DRAINED):
+            length = headers.get("Content-Length", "0")
+            if "Expect" in headers or (length.isdecimal() and int(length) > DRAINED):
                 raise
-            self._refusal = error
+            self.refusal = error
 
     def _is_gzip(self) -> bool:
-        coding = self.request.headers.get("Content-Encoding", "identity").strip().lower()
+        coding = self._request.headers.get("Content-Encoding", "identity").strip().lower()
         if coding not in ("", "identity", "gzip", "x-gzip"):
-            raise Problem(415, detail="The content coding must be gzip or none.", headers={"Accept-Encoding": "gzip"})
+            detail = "The only supported content coding is gzip."
+            raise Problem(415, detail=detail, headers={"Accept-Encoding": "gzip"})
         return coding in ("gzip", "x-gzip")
 
-    async def admit(self, action: str) -> None:
-        """Let the request through, or raise: once, though it is asked again when the body has come."""
-        if self._refusal is not None:
-            raise self._refusal
-        if not self._let_in:
-            await super().admit(action)
-        self._let_in = True
-
-    def answer_types(self) -> tuple[str, ...]:
-        """Lines are answered with lines."""
-        return super().answer_types() if self._reader is None else (NDJSON,)
-
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+    async def receive(self, chunk: bytes) -> None:
         """Take a part of the body."""
-        return super().data_received(chunk) if self._reader is None else self._take(chunk)
-
-    async def _take(self, chunk: bytes) -> None:
         await self._resume()
-        if self._refusal is None and not self._stopped:
-            await self._deal_with(self._reader.feed(chunk))  # type: ignore[union-attr]
+        if self.refusal is None and not self._stopped:
+            await self._deal_with(self._reader.feed(chunk))
             if self._group:
                 self._pause = asyncio.create_task(self._store_unless_resumed())
             return
         self._dropped += len(chunk)
         if self._dropped > DRAINED:
-            self.cut_off()
+            self._writer.cut_off()
 
     async def _store_unless_resumed(self) -> None:
-        await asyncio.sleep(self.IDLE)
+        await asyncio.sleep(self._handler.IDLE)
         self._pausing = False
         await self._guarded(self._store())
 
@@ -129,30 +164,28 @@ class LinesMixin(LineWriter, OutcomeMixin, Creator):
             await asyncio.wait([pause])
         self._pausing = True
 
-    def on_connection_close(self) -> None:
+    def end(self) -> None:
         """Wait for nothing more from a client that is gone."""
-        super().on_connection_close()
         self._stopped = True
         if self._pause is not None and self._pausing:
             self._pause.cancel()
 
-    @property
-    def receives_lines(self) -> bool:
-        """Whether the body is NDJSON."""
-        return self._reader is not None
+    async def finish(self) -> None:
+        """Deal with the last lines once the body is at its end, and finish the answer.
 
-    async def create_last_lines(self) -> None:
-        """Deal with what is left once the body is at its end, and finish the answer."""
+        Raises:
+            Problem: 400, there was no line.
+        """
         await self._resume()
         if not self._stopped:
-            await self._deal_with(self._reader.end())  # type: ignore[union-attr]
+            await self._deal_with(self._reader.end())
         if not self._stopped:
             await self._guarded(self._store())
         if self._last == 0 and not self._stopped:
-            self.check_count(0)
-        if not self.request.connection.stream.closed():  # type: ignore[union-attr]
-            await self.write_lines([])
-            self.finish()
+            self._results.check_count(0)
+        if not self._request.connection.stream.closed():  # type: ignore[union-attr]
+            await self._writer.write([])
+            self._handler.finish()
 
     async def _deal_with(self, lines: Iterator[Line]) -> None:
         try:
@@ -176,12 +209,13 @@ class LinesMixin(LineWriter, OutcomeMixin, Creator):
             self._stopped = True
 
     async def _model(self, text: bytes | None) -> Any:
-        """The new model of a line, or why there is none."""
+        """Return the new model of a line, or the exception in its place."""
         try:
             if text is None:
-                raise too_large(self.resource.limits.size)
-            body = await parse_json(text, self.resource.limits)
-            return await self.admitted(self.new_model(self.validated("create", body)))
+                raise too_large(self._limits.size)
+            body = await parse_json(text, self._limits)
+            handler = self._handler
+            return await handler.admitted(handler.new_model(handler.validated("create", body)))
         except Exception as error:  # noqa: BLE001 - it is this line's outcome, whatever a hook raised
             return error
 
@@ -191,24 +225,24 @@ class LinesMixin(LineWriter, OutcomeMixin, Creator):
         models = [each.result for each in group if not isinstance(each.result, Exception)]
         outage: Exception | None = None
         try:
-            stored = await self.perform_create_many(models)
+            stored = await self._handler.perform_create_many(models)
         except Exception as error:  # noqa: BLE001 - the answer has begun: only a line can tell
-            outage = self.told(error)
+            outage = self._results.problem(error)
             stored = [outage] * len(models)
         left, results = iter(stored), []
         for each in group:
             result = each.result if isinstance(each.result, Exception) else next(left)
-            found = await self.outcome("create", result, 201)
-            if "problem" in found or self.preferences().representation != "minimal":
+            found = await self._results.of("create", result, 201)
+            if "problem" in found or self._handler.preferences().representation != "minimal":
                 results.append({"line": each.number, **found})
         if results:
-            await self.write_lines(results)
+            await self._writer.write(results)
         if outage is not None:
             await self._stop(outage)
 
     async def _stop(self, error: Exception) -> None:
         """Say that nothing more will be stored."""
         self._stopped = True
-        problem = self.told(error)
+        problem = self._results.problem(error)
         problem.detail = f"{problem.detail} This line and those after it were not stored.".strip()
-        await self.write_lines([{"line": self._last + 1, **self.failure(problem)}])
+        await self._writer.write([{"line": self._last + 1, **self._results.failure(problem)}])

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import NoIndex
-from ...models import Model, Reduction
+from ...models import Model, Reduction, model_info
 from ...store import Groups, Query, reduced
 from ..handler import ResourceHandler
+from ..openapi.descriptions import describe_reading
+from ..openapi.operation import ApiOperation
+from ..openapi.parameters import describe_filters, describe_page
 from ..problems import Problem
 from ..query import (
     Cursor,
@@ -30,18 +33,18 @@ _OWN = ("limit", "cursor", "level")
 class ReductionHandler(ResourceHandler):
     """GET of a reduced view: `{"items": [{"key": …, "value": …}]}`, in CouchDB's order of keys.
 
-    It takes `limit` and `cursor` as a collection does, the first of the properties it is grouped by as
-    filters, and `level`: by how many of them to group, all without it, 0 for a single value of everything.
+    It takes `limit` and `cursor` as a collection does, filters on the first of the properties that it is grouped by,
+    and `level`, the number of properties to group by: by default all, and 0 for a single value of everything.
     """
 
     def initialize(self, resource: Resource[Any], name: str = "") -> None:
-        """Take what the route says."""
+        """Store the route's options."""
         super().initialize(resource)
         self.name = name
 
     @property
     def reduction(self) -> Reduction:
-        """What the model declares under the name in the URL."""
+        """The reduction that the model declares under the name in the URL."""
         return self.resource.info.reductions[self.name]
 
     async def reduce(self) -> None:
@@ -60,7 +63,7 @@ class ReductionHandler(ResourceHandler):
             texts = [(name, each.decode()) for name, values in filters.items() for each in values]
             body["next"] = page_link(self._path, [*own.items(), *texts], cursor)
             self.set_header("Link", f'<{body["next"]}>; rel="next"')
-        await self.answer_items(body)
+        await self.answers.items(body)
 
     @property
     def _path(self) -> str:
@@ -79,20 +82,20 @@ class ReductionHandler(ResourceHandler):
         return await reduced(database, model, self.name, query, level=level, limit=limit, start=start)
 
     def get_query(self, filters: Mapping[str, list[bytes]]) -> Query:
-        """Which groups.
+        """Return the query that selects the groups.
 
         Raises:
-            Problem: 400; 403, the caller's lists are limited, which a reduced view cannot be.
+            Problem: 400; 403, the policy limits the caller's lists, and a reduced view cannot be limited.
         """
         if self.restriction() is not None:
-            raise Problem(403, detail="This counts documents of others.")
+            raise Problem(403, detail="This counts documents of other users.")
         model: type[Model] = self.resource.model
         names = {name: has_ranges(model, name) for name in self.reduction.by}
         limits = FilterLimits(self.resource.max_filters, self.resource.max_values)
         found = parse_filters(model, filters, names, [*_OWN, *names], limits)
         for name, values in found.among.items():
             if len(values) > 1:
-                raise Problem.of("bad-parameter", f"`{name}` can be given once.", parameter=name)
+                raise Problem.of("bad-parameter", f"`{name}` can be given only once.", parameter=name)
         return found
 
     def _level(self, text: str | None) -> int:
@@ -102,3 +105,39 @@ class ReductionHandler(ResourceHandler):
         if text not in map(str, range(most + 1)):
             raise Problem.of("bad-parameter", f"`level` must be 0 to {most}.", parameter="level")
         return int(text)
+
+    @staticmethod
+    def describe_reduce(operation: ApiOperation) -> None:
+        """Describe GET of a reduced view."""
+        reduction: Reduction = model_info(operation.resource.model).reductions[operation.target["name"]]
+        words = f"{reduction.function[1:].capitalize()} by {', '.join(reduction.by)}"
+        operation.says(words, "One value for each group of documents.")
+        describe_page(operation)
+        levels = {"type": "integer", "minimum": 0, "maximum": len(reduction.by), "default": len(reduction.by)}
+        operation.query("level", levels, "The number of properties to group by; 0 for one value of everything.")
+        names = {name: has_ranges(operation.resource.model, name) for name in reduction.by}
+        describe_filters(operation, names, several=False)
+        suffix = "".join(each.capitalize() for each in operation.target["name"].replace("-", "_").split("_"))
+        schema = operation.of_model().other(suffix, lambda: _groups_schema(reduction))
+        describe_reading(operation, "A page of groups, in the order of their keys.", schema, "Link")
+        operation.problem("no-index")
+
+
+def _groups_schema(reduction: Reduction) -> dict[str, Any]:
+    stats = {name: {"type": "number"} for name in ("sum", "count", "min", "max", "sumsqr")}
+    value: dict[str, Any] = {"type": "integer" if reduction.function == "_count" else "number"}
+    if reduction.function == "_stats":
+        value = {"type": "object", "required": list(stats), "properties": stats}
+    group = {
+        "type": "object",
+        "required": ["key", "value"],
+        "properties": {"key": {"description": f"The values of {', '.join(reduction.by)}."}, "value": value},
+    }
+    return {
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "items": {"type": "array", "items": group},
+            "next": {"type": "string", "format": "uri-reference", "description": "The page after this one, if any."},
+        },
+    }

@@ -1,23 +1,24 @@
-"""What became of one item of a request for many: its status with where it is now, or a problem."""
+"""`Results`: what became of each item of a request for many, its status with where it is now, or a problem."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from ... import _json
 from ...errors import RevisionMismatch, TornadoCouchError
 from ..handler import ResourceHandler
 from ..http import entity_tag
+from ..openapi.components import Schema
+from ..openapi.operation import ApiOperation
+from ..openapi.problem_schemas import any_problem
 from ..problems import Problem, problem_of
 
-__all__ = ["OutcomeMixin", "breathe"]
+__all__ = ["Results", "breathe", "results_schema"]
 
 logger = logging.getLogger("tornado_couch.web")
 
-_ITEMS_IN_THREAD = 100
 _ITEMS_AT_A_TIME = 20
 
 
@@ -27,74 +28,94 @@ async def breathe(index: int) -> None:
         await asyncio.sleep(0)
 
 
-class OutcomeMixin(ResourceHandler):
-    """Answers with a result for each item.
+class Results:
+    """Makes the result of each item.
 
     A result has `status`, that which a request for the item alone would have had. Where that is a
     success there are `_href` and `_etag`, as in a collection, and with `Prefer: return=representation`
     the `document`; otherwise there is `problem`, a problem details object (RFC 9457).
+
+    Args:
+        handler: the handler of the request.
     """
 
-    async def outcome(
+    def __init__(self, handler: ResourceHandler) -> None:
+        self._handler = handler
+
+    async def of(
         self, action: str, result: Any, status: int, instance: str = "", show: Callable[[Any], Any] | None = None
     ) -> dict[str, Any]:
-        """The result of an item.
+        """Return the result of an item.
 
         Args:
             action: what was to be done.
             result: the model, or the exception.
             status: what a success is answered with.
             instance: where a request for the item alone would have gone; without it, where this one went.
-            show: makes the document that the client sees; without it, this handler's `show`.
+            show: makes the document that the client sees; without it, the handler's `show`.
         """
         if isinstance(result, Exception):
             return self.failure(result, instance)
-        found: dict[str, Any] = {"status": status, "_href": self.resource.href(result._key)}
+        handler = self._handler
+        found: dict[str, Any] = {"status": status, "_href": handler.resource.href(result._key)}
         shown = None
         if action != "destroy":
             found["_etag"] = entity_tag(result._rev or "")
-            if self.preferences().representation == "representation":
-                shown = found["document"] = (show or self.show)(result)
+            if handler.preferences().representation == "representation":
+                shown = found["document"] = (show or handler.show)(result)
         try:
-            await self.resource.hooks.after(self.event(action), result, shown)
+            await handler.resource.hooks.after(handler.event(action), result, shown)
         except Exception as error:  # noqa: BLE001 - it is this item's outcome, whatever a hook raised
             return self.failure(error, instance)
         return found
 
-    def told(self, error: Exception) -> Problem:
-        """The problem that an exception stands for; what the operator must see is logged."""
-        if isinstance(error, TornadoCouchError):
-            self.log_exception(type(error), error, error.__traceback__)
-        elif not isinstance(error, Problem):
-            logger.error("an item of a request for many failed", exc_info=error)
-        return problem_of(500, error)
-
     def failure(self, error: Exception, instance: str = "") -> dict[str, Any]:
-        """The result of an item that failed."""
-        problem = self.told(error)
-        found = {"status": problem.status_code, "problem": problem.body(instance or self.request.path)}
+        """Return the result of an item that failed."""
+        problem = self.problem(error)
+        found = {"status": problem.status_code, "problem": problem.body(instance or self._handler.request.path)}
         if isinstance(error, RevisionMismatch) and error.current:
             found["_etag"] = entity_tag(error.current)  # as the 412 to a single request has it
         return found
+
+    def problem(self, error: Exception) -> Problem:
+        """Return the problem that an exception stands for, and log what the operator must see."""
+        if isinstance(error, TornadoCouchError):
+            self._handler.log_exception(type(error), error, error.__traceback__)
+        elif not isinstance(error, Problem):
+            logger.error("an item of a request for many failed", exc_info=error)
+        return problem_of(500, error)
 
     def check_count(self, count: int) -> None:
         """Refuse too few or too many items.
 
         Raises:
-            Problem: 400 when there are none; 413 when there are more than `max_bulk`.
+            Problem: 400 when there are no items; 413 when there are more than `max_bulk`.
         """
         if count == 0:
-            raise Problem.of("empty-bulk", "There is nothing in it to do.")
-        most = self.resource.max_bulk
+            raise Problem.of("empty-bulk", "The request contains nothing to do.")
+        most = self._handler.resource.max_bulk
         if count > most:
             raise Problem.of("too-many-items", f"One request may have {most} items at most.", limit=most)
 
-    async def answer_results(self, items: Sequence[dict[str, Any]]) -> None:
-        """Answer with the results; 200, since the request as such was carried out."""
-        preferences = self.preferences()
-        if preferences.applied:
-            self.set_header("Preference-Applied", preferences.applied)
-        body = {"items": items}
-        large = len(items) > _ITEMS_IN_THREAD
-        text = await asyncio.to_thread(_json.dumps, body) if large else _json.dumps(body)
-        await self._answer(200, text, None)
+
+def results_schema(operation: ApiOperation) -> Schema:
+    """Return the schema of the results of a request for many documents."""
+    schemas = operation.of_model()
+    problem = any_problem(operation.components)
+
+    def make() -> Schema:
+        result = {
+            "type": "object",
+            "required": ["status"],
+            "properties": {
+                "status": {"type": "integer", "description": "The status of a request for this document alone."},
+                "_href": {"type": "string", "description": "The document's address."},
+                "_etag": {"type": "string", "description": "The document's entity tag."},
+                "document": schemas.shown(),
+                "problem": problem,
+            },
+        }
+        items = {"type": "array", "items": result}
+        return {"type": "object", "required": ["items"], "properties": {"items": items}}
+
+    return schemas.other("Results", make)

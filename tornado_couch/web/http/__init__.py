@@ -5,14 +5,13 @@ from __future__ import annotations
 from .bodies import BodyLimits, decode, media_type, parse_json, too_large
 from .cors import Cors
 from .deprecation import Deprecation
-from .lines import NDJSON, BrokenStream, Line, LineReader
+from .lines import BrokenStream, Line, LineReader
 from .negotiation import accepts, choose_coding, compressed, weights
 from .preconditions import EntityTag, MalformedEntityTag, Preconditions, entity_tag, parse_entity_tags
 from .prefer import SERVER_TIMING, Preferences, parse_preferences
 from .server_timing import ServerTiming, TimingObserver
 
 __all__ = [
-    "NDJSON",
     "SERVER_TIMING",
     "BodyLimits",
     "BrokenStream",

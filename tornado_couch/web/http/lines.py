@@ -5,9 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-__all__ = ["NDJSON", "BrokenStream", "Line", "LineReader"]
-
-NDJSON = "application/x-ndjson"
+__all__ = ["BrokenStream", "Line", "LineReader"]
 
 _PIECE = 64 * 1024  # bytes unpacked at a time, whatever the size of a chunk
 

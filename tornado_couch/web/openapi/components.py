@@ -75,5 +75,14 @@ def renamed(schema: Any, names: Mapping[str, str]) -> Any:
     found = {name: renamed(value, names) for name, value in schema.items()}
     target = found.get("$ref")
     if isinstance(target, str) and target.startswith("#/$defs/"):
-        found["$ref"] = f"#/components/schemas/{names[target.removeprefix('#/$defs/')]}"
+        found["$ref"] = _renamed(target, names)
+    tagged = found.get("discriminator")
+    if isinstance(tagged, dict) and isinstance(tagged.get("mapping"), dict):
+        mapping = {tag: _renamed(each, names) for tag, each in tagged["mapping"].items()}
+        found["discriminator"] = {**tagged, "mapping": mapping}
     return found
+
+
+def _renamed(target: str, names: Mapping[str, str]) -> str:
+    name = target.removeprefix("#/$defs/")
+    return f"#/components/schemas/{names[name]}" if name in names else target

@@ -12,12 +12,13 @@ from tornado.routing import PathMatches, Rule, RuleRouter
 from tornado.web import Application, RequestHandler
 
 from ..access import Policy
-from ..handler import AdmissionMixin, ResourceHandler
+from ..action import ACTIONS
+from ..handler import ResourceHandler
 from ..hooks import Hooks
 from ..page import PageHandler
 from ..problems import ProblemHandler
-from .actions import ACTIONS, describe_common
 from .components import Components
+from .descriptions import describe_common
 from .methods import describe_head, describe_options, describe_other_methods, link_operations
 from .operation import ApiOperation
 from .parameters import key_schema
@@ -122,7 +123,7 @@ class _Describer:
     def _options(self, route: Route, methods: list[str]) -> ApiOperation:
         """What OPTIONS does, which nobody is asked for credentials for."""
         operation = self._started(route, "OPTIONS")
-        describe_options(operation, methods, getattr(route.handler, "BODY_TYPES", {}))
+        describe_options(operation, methods)
         describe_other_methods(operation)
         _deprecate(operation)
         return operation
@@ -139,7 +140,7 @@ class _Describer:
         if policy is not None and not policy.offers(judged):
             return
         self._describe(operation, handler)
-        if issubclass(handler, AdmissionMixin):
+        if issubclass(handler, ResourceHandler | PageHandler):
             self._describe_limits(operation)
             describe_access(operation, policy or Policy(), judged)
         if method == "HEAD":
@@ -152,8 +153,6 @@ class _Describer:
             describe_common(operation)
             # A hook of the service's own answers with whatever problem it raises.
             operation.open_ended = type(resource.hooks) is not Hooks
-            if operation.action in ACTIONS:
-                ACTIONS[operation.action](operation)
         handler.describe(operation)
         if not any(status < 300 for status in operation.answers):
             operation.answers_with(200, "See the service's own documentation.")
@@ -184,17 +183,17 @@ def _deprecate(operation: ApiOperation) -> None:
 
 
 def _action(handler: type[Any], method: str) -> str:
-    actions: dict[str, str] = handler._actions if issubclass(handler, ResourceHandler) else {}
-    return actions.get(method, method.lower())
+    known = handler._actions if issubclass(handler, ResourceHandler) else {}
+    return known[method].name if method in known else method.lower()
 
 
 def _describes(handler: type[tornado.web.RequestHandler]) -> bool:
     """Whether it is known what a handler does: it is a resource's, or says so itself."""
-    if not issubclass(handler, ProblemHandler):
-        return False
+    if issubclass(handler, ResourceHandler):
+        return True
     silent = (ProblemHandler.describe.__func__, PageHandler.describe.__func__)  # type: ignore[attr-defined]
-    own = handler.describe.__func__  # type: ignore[attr-defined]
-    return issubclass(handler, ResourceHandler) or own not in silent
+    own = getattr(getattr(handler, "describe", None), "__func__", None)
+    return issubclass(handler, ProblemHandler) and own not in silent
 
 
 def _path_schema(operation: ApiOperation, name: str) -> dict[str, Any]:
@@ -272,8 +271,6 @@ def _quoted(number: int) -> str:
 
 
 _VERSION = re.compile(r"v\d+(\.\d+)*")
-_VERBS = {"conflicts": "list", "destroy": "delete", "retrieve": "get", "reduce": "get"}
-_OF_ONE = {"create", "retrieve", "replace", "patch", "destroy"}
 
 # English plurals; a word of another language stays as it is, or loses an "s".
 _PLURALS = ((re.compile(r"ies$"), "y"), (re.compile(r"(ss|sh|ch|x|z)es$"), r"\1"), (re.compile(r"(?<=[^su])s$"), ""))
@@ -297,9 +294,10 @@ def name_operations(operations: Iterable[ApiOperation]) -> None:
 
 def _free(operation: ApiOperation, taken: set[str | None]) -> str:
     asking = operation.method in ("HEAD", "OPTIONS")  # HEAD has the action of GET
-    verb = operation.method.lower() if asking else _VERBS.get(operation.action, operation.action)
+    row = ACTIONS.get(operation.action)
+    verb = operation.method.lower() if asking else (row and row.verb) or operation.action
     words = _words(operation.path)
-    if words and (operation.path.endswith("}") if asking else operation.action in _OF_ONE):
+    if words and (operation.path.endswith("}") if asking else row and row.of_one):
         words[-1] = _singular(words[-1])
     # A version is left out of the name, until another version wants the same one.
     short, whole = _identifier("_".join([verb, *words])), _identifier(f"{verb}_{operation.path}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ...models import model_info
+from ..action import ACTIONS, Action, is_read
+from ..body import ACCEPT_FIELDS
 from .headers import answer_field
 from .operation import PROBLEM, ApiOperation
 from .problem_schemas import problem_schema
@@ -28,19 +30,17 @@ def describe_head(operation: ApiOperation) -> None:
     operation.says(f"{operation.summary}: the header alone", "As GET, without a body (RFC 9110 §9.3.2).")
 
 
-def describe_options(
-    operation: ApiOperation, methods: Collection[str], bodies: Mapping[str, tuple[str, tuple[str, ...]]]
-) -> None:
+def describe_options(operation: ApiOperation, methods: Collection[str]) -> None:
     """Describe OPTIONS.
 
     Args:
         operation: what is described.
-        methods: the other ones at this address.
-        bodies: by method: the field that tells the media types of its body, if one does, and the media types.
+        methods: the other methods at this address.
     """
     operation.says("Ask what can be done here", "Every method that `Allow` does not name is answered with 405.")
     answer = operation.answers_with(204, "The methods, and the media types of their bodies.", None, "Allow")
-    answer.fields |= {field: True for method, (field, _) in bodies.items() if field and method in methods}
+    if operation.resource is not None:
+        answer.fields |= {field: True for method, field in ACCEPT_FIELDS.items() if method in methods}
     own = getattr(operation.resource, "cors", None)
     if own is not None or operation.settings.get("cors") is not None:
         answer.fields |= dict.fromkeys(_CORS, False)
@@ -56,10 +56,6 @@ def describe_other_methods(operation: ApiOperation) -> None:
         "content": {PROBLEM: {"schema": problem_schema(operation.components, 405, "")}},
     }
     operation.components.put("responses", "MethodNotAllowed", found)
-
-
-_TO = ("retrieve", "replace", "patch", "destroy", "conflicts")
-_READS = ("retrieve", "conflicts")
 
 
 def link_operations(operations: Iterable[ApiOperation]) -> None:
@@ -81,33 +77,31 @@ def _link(found: dict[str, ApiOperation]) -> None:
     key = model_info(one.resource.model).key
     if key is None:
         return
-    for action, each in found.items():
+    for name, each in found.items():
+        action = ACTIONS.get(name)
         for status in (200, 201):
             answer = each.answers.get(status)
             # The 200 of a creation is for many: there is no one document to go on with.
-            if answer is None or (action == "create" and status == 200):
-                continue
-            if action in ("create", "replace", "patch"):
-                answer.links |= _links(found, f"$response.body#/{_token(key.name)}", tagged=True)
-            elif action == "retrieve":
-                answer.links |= _links(found, "$request.path.key", tagged=True)
-            elif action == "list":
-                answer.links |= _links(found, f"$response.body#/items/0/{_token(key.name)}", tagged=False)
-            elif action == "conflicts" and "resolve" in found:
-                # Its entity tag stands for all leaves, so it is good for nothing else.
-                answer.links |= _link_to(found["resolve"], "$request.path.key", tagged=True)
+            if action is not None and answer is not None and (name, status) != ("create", 200):
+                answer.links |= _links(found, action, _token(key.name))
 
 
 def _token(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def _links(found: dict[str, ApiOperation], key: str, *, tagged: bool) -> dict[str, dict[str, Any]]:
+def _links(found: dict[str, ApiOperation], action: Action, key: str) -> dict[str, dict[str, Any]]:
+    """Link an answer to the actions that can follow; those that write need the entity tag of what they change."""
+    if action.name == "list":  # its entity tag is the page's
+        expression, tagged = f"$response.body#/items/0/{key}", False
+    elif action.reads:
+        expression, tagged = "$request.path.key", True
+    else:
+        expression, tagged = f"$response.body#/{key}", True
     links: dict[str, dict[str, Any]] = {}
-    for action in _TO:
-        target = found.get(action)
-        if target is not None:
-            links |= _link_to(target, key, tagged=tagged and action not in _READS)
+    for name in action.follow:
+        if name in found:
+            links |= _link_to(found[name], expression, tagged=tagged and not is_read(name))
     return links
 
 

@@ -12,7 +12,7 @@ from .components import Components, Schema
 from .operation import ApiOperation
 from .schemas import property_schema
 
-__all__ = ["describe_fields", "describe_filters", "describe_page", "describe_sort", "key_schema"]
+__all__ = ["describe_deleted", "describe_fields", "describe_filters", "describe_page", "describe_sort", "key_schema"]
 
 _OPERATORS = {"gt": "more than", "gte": "at least", "lt": "less than", "lte": "at most"}
 
@@ -93,3 +93,9 @@ def describe_filters(operation: ApiOperation, names: dict[str, bool], *, several
             operation.query(name, schema, f"Only those whose `{name}` is this.")
         for operator, words in _OPERATORS.items() if ranges else ():
             operation.query(f"{name}[{operator}]", schema, f"Only those whose `{name}` is {words} this.")
+
+
+def describe_deleted(operation: ApiOperation, words: str) -> None:
+    """Describe `deleted`, where the model keeps what is deleted."""
+    if model_info(operation.resource.model).restorable:
+        operation.query("deleted", {"type": "boolean", "default": False}, words)

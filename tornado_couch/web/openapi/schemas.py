@@ -239,4 +239,7 @@ def _as_patch(schema: Any) -> Any:
     for keyword in ("anyOf", "oneOf", "allOf"):
         if keyword in schema:
             found[keyword] = [_as_patch(each) for each in schema[keyword]]
+    if "oneOf" in found:  # a patch need not have the tag, and without it may fit several branches
+        found.pop("discriminator", None)
+        found["anyOf"] = found.pop("oneOf")
     return found

@@ -1,4 +1,4 @@
-"""The query string of a collection: filters, order, pages and projections."""
+"""Reads the query string of a collection: filters, order, pages and projections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages of a collection: `limit`, the cursor, and the links to the pages around (RFC 8288)."""
+"""Pages of a collection: `limit`, the cursor, and the links to the other pages (RFC 8288)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Cursor(NamedTuple):
     Attributes:
         key: the key of the row there, in the index that the page is read from.
         id: the document's id.
-        backward: the page ends there; otherwise it begins there.
-        inclusive: the row there belongs to the page.
+        backward: whether the page ends there; otherwise it begins there.
+        inclusive: whether the row there belongs to the page.
     """
 
     key: Any
@@ -39,19 +39,19 @@ def parse_limit(text: str | None, default: int, largest: int) -> int:
     """
     if text is None:
         return default
-    # isdecimal() alone takes digits of every script.
+    # isdecimal() alone accepts digits of every script.
     digits = text.lstrip("0")
     if not (text.isascii() and text.isdecimal() and digits):
         raise Problem.of("bad-parameter", "`limit` must be a positive integer.", parameter="limit")
-    # Python makes no integer of thousands of digits; the cap is shorter than ten.
+    # Python refuses to make an integer of thousands of digits; the cap has fewer than ten.
     return min(int(digits), largest) if len(digits) < 10 else largest
 
 
 class CursorCodec:
     """Turns a cursor into opaque text and back.
 
-    The text is authenticated with HMAC-SHA256, and bound to the collection, filters and order that it
-    was made for: a forged, cut, edited or borrowed one is refused.
+    The text is authenticated with HMAC-SHA256, and bound to the collection, filters and order that it was made for,
+    so that a cursor that was forged, cut off, edited or made for another list is refused.
 
     Args:
         key: the secret; every process that serves the collection needs the same.
@@ -76,7 +76,7 @@ class CursorCodec:
         except (binascii.Error, ValueError):
             raise _bad_cursor() from None
         tag, content = raw[:16], raw[16:]
-        # Base64 leaves spare bits at the end; comparing the texts refuses their variations, too.
+        # Base64 leaves spare bits at the end; comparing the texts refuses such variations as well.
         if not hmac.compare_digest(tag, self._tag(content, scope)):
             raise _bad_cursor()
         cursor = Cursor(*json.loads(content))
@@ -91,7 +91,7 @@ class CursorCodec:
 
 def _bad_cursor() -> Problem:
     return Problem.of(
-        "bad-parameter", "`cursor` is not one that this collection gave. Begin without it.", parameter="cursor"
+        "bad-parameter", "This `cursor` is not from this collection. Begin without it.", parameter="cursor"
     )
 
 

@@ -1,4 +1,4 @@
-"""Parameters of a query string as text."""
+"""Decodes the parameters of a query string into text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["decode_names", "decode_parameter", "flag"]
 
 
 def flag(name: str, text: str | None) -> bool:
-    """The value of a parameter that is true or false; false without it.
+    """The value of a parameter that is true or false; false if it is missing.
 
     Raises:
         Problem: 400, it is neither.
@@ -21,7 +21,7 @@ def flag(name: str, text: str | None) -> bool:
 
 
 def decode_names(arguments: Mapping[str, list[bytes]]) -> dict[str, list[bytes]]:
-    """A query string's parameters by their names; Tornado leaves those as Latin-1.
+    """Decode the names of a query string's parameters, which Tornado leaves as Latin-1.
 
     Raises:
         Problem: 400, a name is not UTF-8.
@@ -29,7 +29,7 @@ def decode_names(arguments: Mapping[str, list[bytes]]) -> dict[str, list[bytes]]
     try:
         return {name.encode("latin-1").decode("utf-8"): values for name, values in arguments.items()}
     except UnicodeDecodeError:
-        raise Problem.of("bad-parameter", "A parameter's name is not valid UTF-8.", parameter="") from None
+        raise Problem.of("bad-parameter", "The name of a parameter is not valid UTF-8.", parameter="") from None
 
 
 def bad_parameter(parameter: str, detail: str) -> Problem:
@@ -37,13 +37,13 @@ def bad_parameter(parameter: str, detail: str) -> Problem:
 
 
 def decode_parameter(name: str, values: Sequence[bytes]) -> str:
-    """The text of a parameter that can be given once.
+    """The text of a parameter that can be given only once.
 
     Raises:
-        Problem: 400, it is given more often, or is not UTF-8.
+        Problem: 400, it is given more than once, or is not UTF-8.
     """
     if len(values) > 1:
-        raise Problem.of("bad-parameter", f"`{name}` can be given once.", parameter=name)
+        raise Problem.of("bad-parameter", f"`{name}` can only be given once.", parameter=name)
     try:
         return values[0].decode("utf-8")
     except UnicodeDecodeError:

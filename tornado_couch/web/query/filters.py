@@ -1,9 +1,9 @@
-"""The filters and the order in a query string, as a `Query` of the store.
+"""Reads the filters and the order from a query string into a `Query` of the store.
 
     ?color=red&color=blue&created_on[gte]=2026-01-01T00:00:00Z&sort=-created_on
 
-What can be filtered by follows from the model: the properties that an index has, without those that clients
-must not see. A property that is called as a parameter, such as `limit`, is hidden by it.
+The model determines which properties can be filtered: those that an index has, without those that clients must not
+see. A property with the same name as a parameter, such as `limit`, cannot be filtered.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import PydanticUserError
 from ... import _json
 from ...errors import NoIndex
 from ...models import Model, is_timestamp, model_info
-from ...store import Bounds, Query, plan
+from ...store import Bounds, Query, Store
 from ..problems import Problem
 from .decoding import bad_parameter, decode_parameter
 
@@ -35,8 +35,8 @@ class FilterLimits:
     """How much one request may ask for.
 
     Attributes:
-        filters: how many filters.
-        values: how many values, and combinations of them, since each is a part of an index to be read.
+        filters: the highest number of filters.
+        values: the highest number of values, and of combinations of them, since each needs a part of an index.
     """
 
     filters: int
@@ -45,7 +45,7 @@ class FilterLimits:
 
 @cache
 def filterable(cls: type[Model]) -> dict[str, bool]:
-    """The properties that can be filtered and sorted by, and whether ranges of them can."""
+    """The properties that can be filtered and sorted by, and whether they can be filtered by ranges."""
     info = model_info(cls)
     indexed = {name for index in info.indexes for name in index.properties}
     found = {
@@ -53,17 +53,17 @@ def filterable(cls: type[Model]) -> dict[str, bool]:
         for each in info.properties.values()
         if each.name in indexed and not each.secret
     }
-    # A partition can be asked for by itself, without an index of its own.
+    # A partition can be filtered by itself, without an index of its own.
     return {info.partition.name: False, **found} if info.partition else found
 
 
 def has_ranges(cls: type[Model], name: str) -> bool:
-    """Whether the values are numbers or text: a range of truth values or arrays is nobody's intention."""
+    """Whether the values are numbers or texts: nobody wants a range of truth values or arrays."""
     if model_info(cls).properties[name].equality_only:
         return False
     try:
         schema = model_info(cls).adapters[name].json_schema(mode="serialization")
-    except PydanticUserError:  # a type that JSON Schema has no words for
+    except PydanticUserError:  # a type that JSON Schema cannot describe
         return False
     kinds = {_kind(branch) for branch in schema.get("anyOf", [schema])}
     return kinds <= {"string", "number", "integer", "null"} and kinds != {"null"}
@@ -82,13 +82,13 @@ def parse_filters(
     allowed: Sequence[str],
     limits: FilterLimits,
 ) -> Query:
-    """The filters among these parameters, without an order.
+    """Read the filters among these parameters, without an order.
 
     Args:
         cls: the model.
-        given: the parameters that are none of the resource's own.
-        names: the properties that can be filtered by, and whether ranges of them can.
-        allowed: every parameter that there is, to be listed for who gives another.
+        given: the parameters that are not the resource's own.
+        names: the properties that can be filtered by, and whether by ranges.
+        allowed: all allowed parameters, to be listed if an unknown one is given.
         limits: how much may be asked for.
 
     Raises:
@@ -110,17 +110,17 @@ def parse_filters(
 
 
 def _split(parameter: str, names: Mapping[str, bool], allowed: Sequence[str]) -> tuple[str, str]:
-    """The property and the operator of a filter; an empty one for equality."""
+    """The property and the operator of a filter; the operator is empty for equality."""
     if parameter in names:
         return parameter, ""
     match = _RANGE.fullmatch(parameter)
     if match is None or match["name"] not in names:
         choices = ", ".join(f"`{each}`" for each in allowed)
-        detail = f"There is no parameter of that name, or no index for it. Allowed are {choices}."
+        detail = f"There is no parameter with that name, or no index for it. Allowed are {choices}."
         raise Problem.of("bad-parameter", detail, parameter=parameter, allowed=list(allowed))
     if not names[match["name"]]:
         raise bad_parameter(
-            parameter, f"`{match['name']}` has no order to be in a range of; it can be filtered by equality."
+            parameter, f"The values of `{match['name']}` have no order, so filter by equality, not by a range."
         )
     return match["name"], match["operator"]
 
@@ -136,8 +136,8 @@ def _value(cls: type[Model], parameter: str, name: str, text: str) -> Any:
         if isinstance(parsed, datetime) and not is_timestamp(text):
             raise ValueError
         value = info.stored_value(name, parsed)
-        _json.dumps(value)  # a float may be infinite
-    except (ValueError, OverflowError):  # the latter from a time near the end of the calendar
+        _json.dumps(value)  # this refuses a float that is infinite
+    except (ValueError, OverflowError):  # OverflowError comes from a time near the end of the calendar
         raise bad_parameter(parameter, f"Not a valid value for `{name}`.") from None
     return value
 
@@ -155,7 +155,7 @@ def _check_values(among: Mapping[str, list[Any]], limits: FilterLimits) -> None:
 
 def _bounds(name: str, found: Mapping[str, Any], among: Mapping[str, Any]) -> Bounds:
     if name in among:
-        raise bad_parameter(name, f"`{name}` can be filtered by values or by a range, not both.")
+        raise bad_parameter(name, f"`{name}` can be filtered by values or by a range, but not by both.")
     try:
         return Bounds(**found)
     except ValueError as error:
@@ -163,10 +163,10 @@ def _bounds(name: str, found: Mapping[str, Any], among: Mapping[str, Any]) -> Bo
 
 
 def parse_sort(cls: type[Model], text: str | None) -> tuple[tuple[str, ...], bool]:
-    """The properties to sort by, and whether downward.
+    """The properties to sort by, and whether the order is descending.
 
     Raises:
-        Problem: 400, listing what can be sorted by.
+        Problem: 400, listing the properties that can be sorted by.
     """
     if text is None:
         return (), False
@@ -177,24 +177,23 @@ def parse_sort(cls: type[Model], text: str | None) -> tuple[tuple[str, ...], boo
     allowed = [name for name in filterable(cls) if not properties[name].equality_only]
     if not set(names) <= set(allowed) or len(set(names)) < len(names):
         choices = ", ".join(f"`{name}`" for name in allowed)
-        detail = f"`sort` names properties, each once, separated by commas; for the other way round `-name`: {choices}."
+        detail = f"`sort` takes property names separated by commas, each once; `-name` sorts descending: {choices}."
         raise Problem.of("bad-parameter", detail, parameter="sort", allowed=allowed)
     if len(downward) > 1:
-        raise bad_parameter("sort", "An index is read in one direction: put `-` before every property, or before none.")
+        raise bad_parameter("sort", "An index is read in one direction: put `-` before every property or before none.")
     return names, downward == {True}
 
 
-def served(cls: type[Model], query: Query, parameter: str) -> Query:
-    """The query, if there is an index for it.
+def served(store: Store, cls: type[Model], query: Query, parameter: str) -> Query:
+    """The query with its plan, if there is an index for it.
 
     Raises:
-        Problem: 400, saying what the model would have to declare.
+        Problem: 400, saying which index the model would have to declare.
     """
     try:
-        plan(cls, query)
+        return store.plan(cls, query)
     except NoIndex as error:
         raise no_index(query, error, parameter) from None
-    return query
 
 
 def no_index(query: Query, error: NoIndex, parameter: str) -> Problem:
@@ -204,5 +203,5 @@ def no_index(query: Query, error: NoIndex, parameter: str) -> Problem:
     if error.declaration:
         detail += f" The model would need `{error.declaration}`."
         return Problem.of("no-index", detail, parameter=parameter, declaration=error.declaration)
-    detail += " No index could: a list is sorted by one range's property first, and has one range."
+    detail += " No index can serve it: a list can have one range, and must be sorted by that property first."
     return Problem.of("no-index", detail, parameter=parameter)

@@ -1,4 +1,4 @@
-"""The query string of a collection: which documents, in which order, how many, from where."""
+"""Reads the query string of a collection: which documents, in which order, how many, and from where."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class ListQuery:
     """What a client asks of a collection.
 
     Attributes:
-        parameters: as the client sent them, without the cursor.
-        query: which documents, in which order; limited to what the caller may see.
-        limit: how many items at most.
+        parameters: the parameters as the client sent them, without the cursor.
+        query: which documents, in which order; limited to those that the caller may see.
+        limit: return at most this many items.
         start: where the page begins, or ends.
-        backward: it ends there.
-        projection: the properties that are wanted; None for all.
-        count: how many there are in all is wanted, too.
+        backward: whether the page ends at `start`.
+        projection: the requested properties; None for all.
+        count: whether to count all documents as well.
     """
 
     parameters: list[tuple[str, str]]
@@ -44,7 +44,7 @@ class ListQuery:
     count: bool = False
 
     def scope(self, path: str) -> str:
-        """What a cursor is good for: this collection in this order with these filters, the caller's own included."""
+        """The scope of a cursor: this collection in this order with these filters, and the caller's restriction."""
         query = self.query
         among = {name: sorted(map(_json.dumps, values)) for name, values in query.among.items()}
         ranges = sorted((name, repr(bounds)) for name, bounds in query.ranges.items())
@@ -57,13 +57,13 @@ class ListQuery:
 
 
 def allowed_parameters(resource: Resource[Any]) -> list[str]:
-    """Every parameter of the collection; ranges of a property are `property[gte]` and the like."""
+    """All parameters of the collection; ranges of a property are `property[gte]` and the like."""
     model: type[Model] = resource.model
     return [*own_parameters(resource), *filterable(model)]
 
 
 def own_parameters(resource: Resource[Any]) -> tuple[str, ...]:
-    """Those that name no property."""
+    """The parameters that are not the names of properties."""
     return _OWN if resource.info.restorable else _OWN[:-1]
 
 
@@ -79,20 +79,21 @@ def parse_list_query(
         resource: the collection.
         arguments: the query string's parameters.
         cursors: reads the cursor.
-        restriction: the property and its stored value that the caller is limited to.
+        restriction: the property and its value that the caller is limited to.
 
     Raises:
-        Problem: 400, naming the parameter: it is unknown, its value is none, or no index serves it.
+        Problem: 400, naming the parameter: it is unknown, its value is not valid, or no index serves it.
     """
     given = decode_names(arguments)
     known = own_parameters(resource)
     own = {name: decode_parameter(name, given[name]) for name in known if name in given}
     wanted = _query(resource, {name: values for name, values in given.items() if name not in known}, own.get("sort"))
-    wanted = replace(restricted(wanted, restriction), deleted=flag("deleted", own.get("deleted")))
+    wanted = restricted(wanted, _as_asked(resource, wanted, restriction))
+    wanted = replace(wanted, deleted=flag("deleted", own.get("deleted")))
     parameter = next((name for name in given if name not in known), "sort")
     query = ListQuery(
         parameters=_pairs(given),
-        query=served(resource.model, wanted, parameter),
+        query=served(resource.store, resource.model, wanted, parameter),
         limit=parse_limit(own.get("limit"), resource.page_size, resource.max_page_size),
         projection=parse_fields(resource.model, given.get("fields")),
         count=flag("count", own.get("count")),
@@ -115,28 +116,41 @@ def _query(resource: Resource[Any], filters: Mapping[str, list[bytes]], sort_tex
 
 
 def _check_countable(resource: Resource[Any], query: Query) -> None:
-    """Refuse to count what only versions could be counted of.
+    """Refuse to count documents with a history unless the index contains each document once.
 
     Raises:
-        Problem: 400.
+        Problem: 400, the query would count versions.
     """
     info = resource.info
     if info.history and (query.among or {*query.ranges, *query.sort} - {*info.indexes[0].properties}):
-        detail = "Every version is in the index, so that only all documents, or a range of keys, can be counted."
+        detail = "The index contains every version, so only all documents, or those in a range of keys, can be counted."
         raise Problem.of("no-index", detail, parameter="count")
 
 
+def _as_asked(
+    resource: Resource[Any], query: Query, restriction: tuple[str, Any] | None
+) -> tuple[str, Any] | None:
+    """The restriction with its value as it is stored; of equal ones that which the client asks for."""
+    if restriction is None or restriction[0] not in resource.info.properties:
+        return restriction
+    info, (name, value) = resource.info, restriction
+    stored = info.stored_value(name, value)
+    seen = info.view_value(name, stored)
+    equal = (each for each in query.among.get(name, ()) if info.view_value(name, each) == seen)
+    return name, next(equal, stored)
+
+
 def restricted(query: Query, restriction: tuple[str, Any] | None) -> Query:
-    """The query within what the caller is limited to.
+    """The query, limited to the documents that the caller may see.
 
     Raises:
-        Problem: 400, it asks for a range of that very property.
+        Problem: 400, it asks for a range of the property by which the caller is limited.
     """
     if restriction is None:
         return query
     name, value = restriction
     if name in query.ranges:
-        detail = f"Your list is limited to one value of `{name}`, so there are no ranges of it."
+        detail = f"Your list is limited to one value of `{name}`, so it cannot be filtered by a range."
         raise Problem.of("bad-parameter", detail, parameter=name)
     return query.restricted(name, value)
 

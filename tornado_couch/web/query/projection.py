@@ -1,4 +1,4 @@
-"""`fields=a,b`: a part of a representation, and the entity tag that tells it from the whole."""
+"""`fields=a,b`: selects a part of a representation, which has an entity tag of its own."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ class Projection:
     """The properties that a client wants to see.
 
     Attributes:
-        names: of the properties, in JSON.
+        names: the names of the properties in JSON.
     """
 
     names: frozenset[str]
 
     @property
     def variant(self) -> str:
-        """What follows the revision in the entity tag; the order of the names makes no difference."""
+        """The suffix after the revision in the entity tag; the order of the names makes no difference."""
         digest = hashlib.sha256(",".join(sorted(self.names)).encode()).hexdigest()
         return f"fields={digest[:12]}"
 
     def apply(self, shown: Mapping[str, Any]) -> dict[str, Any]:
-        """A representation with these properties alone."""
+        """Reduce a representation to these properties."""
         return {name: value for name, value in shown.items() if name in self.names}
 
     def apply_to_item(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """An item of a collection; what is said of it stays, and its entity tag is that of the part."""
+        """Reduce an item of a collection; its metadata stays, and its entity tag is that of the part."""
         tag = f'{item["_etag"].removesuffix(chr(34))};{self.variant}"'
         kept = {name: value for name, value in item.items() if name.startswith("_")}
         return {**kept, "_etag": tag, **self.apply(item)}
 
 
 def parse_fields(cls: type[Model], values: Sequence[bytes] | None) -> Projection | None:
-    """What a request's `fields` asks for; None where it has none.
+    """Read the parameter `fields` of a request; None if it is missing.
 
     Args:
         cls: the model.
-        values: the parameter's values, as they came.
+        values: the parameter's values, as they were sent.
 
     Raises:
-        Problem: 400, it is given twice, empty, or names what there is not.
+        Problem: 400, it is given twice, is empty, or names an unknown property.
     """
     if not values:
         return None
@@ -58,15 +58,15 @@ def parse_fields(cls: type[Model], values: Sequence[bytes] | None) -> Projection
     allowed = list(model_info(cls).visible)
     unknown = [name for name in names if name not in allowed]
     if unknown:
-        detail = "`fields` names properties, separated by commas; see `allowed`."
+        detail = "`fields` takes property names separated by commas; see `allowed`."
         raise Problem.of("bad-parameter", detail, parameter="fields", allowed=allowed)
     return Projection(frozenset(names))
 
 
 def of_projection(preconditions: Preconditions, projection: Projection | None) -> Preconditions:
-    """The preconditions of a GET without those tags that are of another part of the document.
+    """The preconditions of a GET without the entity tags of other parts of the document.
 
-    They name its revision, but a client that has another part does not have this one.
+    Those tags name its revision, but a client that has another part does not have this one.
     """
     tags = preconditions.if_none_match
     if not isinstance(tags, tuple):

@@ -1,0 +1,220 @@
+"""Lists, ranges and equality follow the order of the values in Python, whatever text or number stands for them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import itertools
+import uuid
+from typing import Annotated, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tornado_couch import Bounds, Count, Database, Indexed, Model, Query, Store, Sum, install
+from tornado_couch.models import model_info
+from tornado_couch.store import reduced
+
+
+class Size(enum.IntEnum):
+    SMALL = 2
+    LARGE = 10
+
+
+class Color(enum.StrEnum):
+    BLUE = "blue"
+    RED = "red"
+
+
+class Mixed(enum.Enum):
+    TEXT = "text"
+    ONE = 1
+    TWO = 2
+
+
+_EXACT = 2**53 - 1
+_EAST = dt.timezone(dt.timedelta(hours=1))
+_MOMENTS = st.datetimes(dt.datetime(2, 1, 1), dt.datetime(9998, 1, 1), timezones=st.just(dt.UTC))
+_NEAR = st.decimals(-20, 20, places=2, allow_nan=False) | st.sampled_from(
+    [decimal.Decimal(text) for text in ("9.5", "9.50", "0", "-0", "0.00", "10", "1E+1", "1E-7", "-9.5", "-9.500")]
+)
+VALUES: dict[str, tuple[Any, st.SearchStrategy[Any]]] = {
+    "decimal": (decimal.Decimal, _NEAR | st.decimals(allow_nan=False, allow_infinity=False)),
+    "timedelta": (dt.timedelta, st.timedeltas() | st.timedeltas(-dt.timedelta(seconds=2), dt.timedelta(seconds=2))),
+    "int": (int, st.integers(-_EXACT, _EXACT)),
+    "float": (float, st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([2.0**60, -(2.0**70), 1e21])),
+    "bool": (bool, st.booleans()),
+    "date": (dt.date, st.dates()),
+    "datetime": (dt.datetime, _MOMENTS),
+    "uuid": (uuid.UUID, st.uuids()),
+    "int enum": (Size, st.sampled_from(Size)),
+    "text enum": (Color, st.sampled_from(Color)),
+}
+
+
+def declare(annotation: Any) -> type[Model]:
+    """A model that is found by a value of a type: alone, after another property, and counted by it."""
+    return type(
+        "Valued",
+        (Model,),
+        {
+            "__annotations__": {
+                "name": str,
+                "group": Annotated[str, Indexed()],
+                "amount": int,
+                "x": Annotated[annotation, Indexed()],
+                "maybe": Annotated[annotation | None, Indexed()],
+            },
+            "maybe": None,
+            "amount": 1,
+            "__module__": __name__,
+        },
+        type="valued_v1.0",
+        key="name",
+        unique=True,
+        indexes=[("group", "x")],
+        reductions={"by_x": Count("x"), "by_group_and_x": Count("group", "x"), "sums": Sum("amount", by="x")},
+    )
+
+
+async def _names(store: Store, cls: type[Model], query: Query) -> list[str]:
+    """The names of all that a query selects, in pages of three."""
+    names: list[str] = []
+    start = None
+    while True:
+        page = await store.find(cls, query, limit=3, start=start)
+        names += [item.name for item in page.items]  # type: ignore[attr-defined]
+        if page.next is None:
+            return names
+        start = page.next
+
+
+def _sorted(items: list[Model], attribute: str, *, descending: bool = False) -> list[str]:
+    found = sorted(items, key=lambda each: each._id or "")
+    found.sort(key=lambda each: (getattr(each, attribute) is not None, getattr(each, attribute)))
+    return [each.name for each in (reversed(found) if descending else found)]  # type: ignore[attr-defined]
+
+
+class _Checker:
+    """Documents that are stored, and what Python finds among them."""
+
+    def __init__(self, store: Store, cls: type[Model]) -> None:
+        self.store, self.cls = store, cls
+        self.items: list[Model] = []
+
+    async def add(self, values: list[Any]) -> None:
+        number = len(self.items)
+        new = [
+            self.cls(name=f"n{number + place:04}", group="ab"[place % 2], x=value, maybe=[value, None][place % 2])
+            for place, value in enumerate(values)
+        ]
+        self.items += await self.store.create_many(self.cls, new)  # type: ignore[arg-type]
+        assert all(isinstance(each, Model) for each in self.items), self.items
+
+    async def check(self, query: Query, wanted: list[str]) -> None:
+        assert await _names(self.store, self.cls, query) == wanted, query
+
+    async def check_lists(self) -> None:
+        for name, down in itertools.product(("x", "maybe"), (False, True)):
+            await self.check(Query(sort=[name], descending=down), _sorted(self.items, name, descending=down))
+
+    async def check_value(self, value: Any) -> None:
+        stored = model_info(self.cls).stored_value("x", value)
+        equal = [each for each in self.items if each.x == value]  # type: ignore[attr-defined]
+        for given_value in (value, stored):
+            await self.check(Query({"x": [given_value]}), _sorted(equal, "x"))
+            both = [each for each in equal if each.group == "a"]  # type: ignore[attr-defined]
+            await self.check(Query({"group": ["a"], "x": [given_value]}), _sorted(both, "x"))
+            found = await self.store.find(self.cls, by="x", key=given_value, limit=1000, count=True)
+            assert found.total == len(equal)
+
+    async def check_range(self, low: Any, high: Any) -> None:
+        within = [each for each in self.items if low <= each.x < high]  # type: ignore[attr-defined]
+        await self.check(Query(ranges={"x": Bounds(gte=low, lt=high)}), _sorted(within, "x"))
+        some = [each for each in self.items if each.maybe is not None and low < each.maybe <= high]  # type: ignore[attr-defined]
+        await self.check(Query(ranges={"maybe": Bounds(gt=low, lte=high)}), _sorted(some, "maybe"))
+        both = [each for each in within if each.group == "b"]  # type: ignore[attr-defined]
+        query = Query({"group": ["b"]}, {"x": Bounds(gte=low, lt=high)}, sort=["x"], descending=True)
+        await self.check(query, _sorted(both, "x", descending=True))
+
+    async def check_groups(self) -> None:
+        ordered = sorted(self.items, key=lambda each: each.x)  # type: ignore[attr-defined]
+        counts = [(key, len(list(some))) for key, some in itertools.groupby(each.x for each in ordered)]  # type: ignore[attr-defined]
+        info = model_info(self.cls)
+        for name in ("by_x", "sums"):
+            groups = await reduced(self.store.database, self.cls, name, limit=10_000)
+            found = [(info.adapters["x"].validate_python(group.key), group.value) for group in groups.items]
+            assert found == counts
+        value = ordered[0].x  # type: ignore[attr-defined]
+        query = Query({"group": ["a"]}, {"x": Bounds(lte=value)})
+        expected = [each for each in self.items if each.group == "a" and each.x == value]  # type: ignore[attr-defined]
+        groups = await reduced(self.store.database, self.cls, "by_group_and_x", query)
+        assert sum(group.value for group in groups.items) == len(expected)
+        assert all(info.adapters["x"].validate_python(group.key[1]) == value for group in groups.items)
+
+
+@pytest.mark.parametrize("kind", VALUES)
+async def test_lists_ranges_and_groups_follow_the_values(database: Database, kind: str) -> None:
+    """Sorted both ways, filtered by equality and by ranges, paged and counted, as Python does with the same values."""
+    annotation, values = VALUES[kind]
+    cls = declare(annotation)
+    await install(database.server, database.name, [cls])  # type: ignore[arg-type]
+    checker = _Checker(Store(database), cls)
+    examples: list[list[Any]] = []
+
+    @settings(max_examples=12, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(values, min_size=2, max_size=6))
+    def collect(some: list[Any]) -> None:
+        examples.append(some)
+
+    collect()
+    for some in examples:
+        await checker.add(some)
+    await checker.check_lists()
+    for some in examples:
+        await checker.check_value(some[0])
+        await checker.check_range(*sorted(some[:2]))
+    await checker.check_groups()
+
+
+async def test_a_value_of_an_enum_is_found(database: Database) -> None:
+    """Members whose values are of several types, by the member and by its value."""
+    cls = declare(Mixed)
+    await install(database.server, database.name, [cls])  # type: ignore[arg-type]
+    store = Store(database)
+    for each in Mixed:
+        await store.create(cls(name=each.name, group="a", x=each))
+    for each in Mixed:
+        for value in (each, each.value):
+            assert [item.name for item in (await store.find(cls, by="x", key=value)).items] == [each.name]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "key", "stored"),
+    [
+        (uuid.UUID, uuid.UUID(int=7), str(uuid.UUID(int=7))),
+        (dt.date, dt.date(2020, 2, 3), "2020-02-03"),
+        (dt.datetime, dt.datetime(2020, 2, 3, tzinfo=_EAST), "2020-02-02T23:00:00.000000+00:00"),
+        (Size, Size.LARGE, 10),
+        (Mixed, Mixed.ONE, 1),
+        (float, 2.0**60, 2.0**60),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("unique", [True, False])
+async def test_a_key_is_found_by_its_own_type(
+    database: Database, annotation: Any, key: Any, stored: Any, unique: bool
+) -> None:
+    """And by its stored form, alone and among many, with an id that is made from it and by the view."""
+    body = {"__annotations__": {"x": annotation, "n": int}, "__module__": __name__, "n": 1}
+    cls = type("Keyed", (Model,), body, type="keyed_v1.0", key="x", unique=unique)
+    await install(database.server, database.name, [cls])  # type: ignore[arg-type]
+    await Store(database).create(cls(x=key))
+    for value in (key, stored):
+        store = Store(database)  # which remembers no key
+        assert (await store.get(cls, value)).x == key  # type: ignore[attr-defined]
+        assert (await store.find(cls, Query({"x": [value]}))).items[0].x == key  # type: ignore[attr-defined]
+    store = Store(database)
+    (again,) = await store.create_many(cls, [cls(x=key)])
+    assert isinstance(again, Exception)

@@ -1,0 +1,83 @@
+"""The table of actions: everything that a client can do with a resource, and how HTTP and the policy call it.
+
+A new action is a row here, a module in `actions` with a method of the action's name and a `describe_…` method for
+the API document, and a route that mounts it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ACTIONS", "JSON", "JSON_PATCH", "MERGE_PATCH", "NDJSON", "QUESTIONS", "Action", "is_read"]
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that a client can do with a resource.
+
+    Attributes:
+        name: what the policy and the hooks call it.
+        method: the HTTP method that stands for it.
+        function: the handler's method that does it; by default it has the action's name.
+        takes: the media types of the request's body.
+        answers: the media types of the answer; the client's `Accept` must allow one of them.
+        asks: what the policy can be asked besides the action itself.
+        verb: how ids of operations in the API document begin; by default with the action's name.
+        of_one: whether it is about one document, so that ids in the API document use the singular.
+        follow: the actions that a client can go on to from the answer, as links in the API document.
+    """
+
+    name: str
+    method: str
+    function: str = ""
+    takes: tuple[str, ...] = ()
+    answers: tuple[str, ...] = (JSON,)
+    asks: tuple[str, ...] = ()
+    verb: str = ""
+    of_one: bool = False
+    follow: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> str:
+        """The name of the handler's method."""
+        return self.function or self.name
+
+    @property
+    def reads(self) -> bool:
+        """Whether it changes nothing (RFC 9110 §9.2.1)."""
+        return self.method == "GET"
+
+
+_ONE = ("retrieve", "replace", "patch", "destroy", "conflicts")
+
+# A handler class that has several actions of one method answers with the first of them.
+ACTIONS: dict[str, Action] = {
+    row.name: row
+    for row in (
+        Action("retrieve", "GET", asks=("versions", "deleted"), verb="get", of_one=True, follow=_ONE),
+        Action("list", "GET", answers=(JSON, NDJSON), asks=("deleted",), follow=_ONE),
+        Action("reduce", "GET", verb="get"),
+        Action("versions", "GET", asks=("deleted",)),
+        Action("conflicts", "GET", verb="list", follow=("resolve",)),
+        Action("create", "POST", takes=(JSON, NDJSON), of_one=True, follow=_ONE),
+        Action("resolve", "POST", takes=(JSON,)),
+        Action("bulk", "POST", takes=(JSON,), asks=("create", "replace", "destroy"), verb="post"),
+        Action("replace", "PUT", takes=(JSON,), asks=("create", "restore"), of_one=True, follow=_ONE),
+        Action("patch", "PATCH", "patch_document", takes=(MERGE_PATCH, JSON_PATCH), of_one=True, follow=_ONE),
+        Action("destroy", "DELETE", verb="delete", of_one=True),
+    )
+}
+
+QUESTIONS = frozenset({*ACTIONS, *(each for row in ACTIONS.values() for each in row.asks)} - {"bulk"})
+"""Everything that a policy is asked: a bulk request asks about each of its operations instead."""
+
+
+def is_read(name: str) -> bool:
+    """Whether an action changes nothing; a question that is not an action, such as "deleted", counts as a write."""
+    row = ACTIONS.get(name)
+    return row is not None and row.reads

@@ -1,0 +1,107 @@
+"""`Admission`: finds out who sends a request, counts it, and sets the header fields that every answer has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado.web import RequestHandler
+
+from .access import AllowAny, Policy, Principal, RateLimit, caller_identity
+from .problems import Problem
+
+__all__ = ["Admission"]
+
+
+class Admission:
+    """What a handler asks before it does anything.
+
+    Args:
+        handler: the handler of the request.
+        own: the object whose attributes `policy`, `rate_limit`, `cors` and `deprecation` go before the application's
+            settings of those names, such as a `Resource`.
+    """
+
+    __slots__ = ("_counted", "_handler", "_own")
+
+    def __init__(self, handler: RequestHandler, own: object) -> None:
+        self._handler = handler
+        self._own = own
+        self._counted: dict[str, str] | None = None  # the header fields of the rate limit
+
+    def option(self, name: str) -> Any:
+        """Return an option: what was said at the route, else the application's setting; None if neither is there."""
+        own = getattr(self._own, name, None)
+        return self._handler.settings.get(name) if own is None else own
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that says who may do what.
+
+        Raises:
+            RuntimeError: there is none; outside of debug mode nothing is served then.
+        """
+        policy: Policy | None = self.option("policy")
+        if policy is None and not self._handler.settings.get("debug"):
+            raise RuntimeError(
+                f"{self._handler.request.path} has no policy. Pass policy=… where it is mounted or to the application;"
+                " AllowAny() lets everybody do everything."
+            )
+        return policy or AllowAny()
+
+    # ------------------------------------------------------------ the answer's header
+
+    def set_headers(self) -> None:
+        """Set the fields that every answer has, errors included."""
+        headers = self._handler._headers  # unlike `set_header`, without looking for line breaks
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["Vary"] = "Accept, Accept-Encoding"
+        cors = self.option("cors")
+        if cors is not None:
+            self.add_headers(cors.answer_headers(self._handler.request.headers.get("Origin")))
+        if self._counted is not None:
+            self.add_headers(self._counted)
+        deprecation = getattr(self._own, "deprecation", None)
+        if deprecation is not None:
+            self.add_headers(deprecation.headers)
+
+    def add_headers(self, fields: dict[str, str]) -> None:
+        """Set header fields; the names in `Vary` add up."""
+        for name, value in fields.items():
+            if name == "Vary":
+                given = f"{self._handler._headers.get('Vary', '')}, {value}".strip(", ").split(", ")
+                value = ", ".join(dict.fromkeys(given))
+            self._handler.set_header(name, value)
+
+    # ------------------------------------------------------------ the caller
+
+    async def admitted(self) -> Principal | None:
+        """Return who sends the request, None if anonymous, and count the request against the rate limit.
+
+        Raises:
+            Problem: 401, the credentials are wrong; 429, the limit is reached.
+        """
+        limit: RateLimit | None = self.option("rate_limit")
+        if limit is None:
+            return await self.policy.authenticate(self._handler.request)
+        principal = await self._authenticated(limit)
+        self._count(limit, caller_identity(principal, self._handler.request.remote_ip))
+        return principal
+
+    async def _authenticated(self, limit: RateLimit) -> Principal | None:
+        """Authenticate; wrong credentials count against the address, apart from requests without credentials."""
+        request = self._handler.request
+        guesser = f"wrong credentials from {caller_identity(None, request.remote_ip)}"
+        if not (decision := limit.peek(guesser)).allowed:
+            raise decision.problem()  # before another guess costs a bcrypt
+        try:
+            return await self.policy.authenticate(request)
+        except Problem:
+            self._count(limit, guesser)
+            raise
+
+    def _count(self, limit: RateLimit, identity: str) -> None:
+        decision = limit.decide(identity)
+        self._counted = {**(self._counted or {}), **decision.headers}
+        self.add_headers(decision.headers)
+        if not decision.allowed:
+            raise decision.problem()

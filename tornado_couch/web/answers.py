@@ -1,0 +1,127 @@
+"""`Answers`: how the handler of a resource answers with documents, pages and results."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from .. import _json
+from ..models import Model
+from .action import JSON
+from .http import EntityTag, Preferences, choose_coding, compressed, entity_tag
+from .problems import Problem
+from .query import of_projection
+
+if TYPE_CHECKING:
+    from .handler import ResourceHandler
+
+__all__ = ["Answers"]
+
+_ITEMS_IN_THREAD = 100  # a page with more is serialised off the event loop
+
+
+class Answers:
+    """Writes the answers of a handler, with entity tags, content codings and the client's preferences.
+
+    Args:
+        handler: the handler that answers.
+
+    Attributes:
+        tag: the entity tag of the answer, once it is known.
+    """
+
+    __slots__ = ("_handler", "tag")
+
+    def __init__(self, handler: ResourceHandler) -> None:
+        self._handler = handler
+        self.tag: str | None = None
+
+    async def document(self, model: Model, action: str, status: int = 200) -> None:
+        """Answer with a document and its entity tag; after a write, as the client prefers."""
+        handler = self._handler
+        shown = handler.show(model)
+        if handler.resource.hooks.has_after:
+            await handler.resource.hooks.after(handler.event(action), model, shown)
+        if handler.projection:
+            shown = handler.projection.apply(shown)
+        preferences = handler.preferences() if action != "retrieve" or status == 201 else Preferences()
+        self.say_applied(preferences)
+        if preferences.representation == "minimal":
+            self.tag = entity_tag(model._rev or "")
+            handler.set_status(201 if status == 201 else 204)
+            handler.clear_header("Content-Type")  # without a body, Tornado would say text/html
+            handler.set_etag_header()
+            handler.finish()
+            return
+        await self.json(status, _json.dumps(shown), model._rev or "")
+
+    def say_applied(self, preferences: Preferences) -> None:
+        """Name the preferences that were followed (RFC 7240 §3)."""
+        if preferences.applied:
+            self._handler.set_header("Preference-Applied", preferences.applied)
+
+    async def items(self, body: dict[str, Any]) -> None:
+        """Answer with a page of a collection; its entity tag is a digest of it."""
+        text = await serialised(body)
+        digest = hashlib.sha256(text).hexdigest()[:32]
+        if not self.unchanged(digest):
+            await self.json(200, text, digest)
+
+    async def results(self, items: list[dict[str, Any]]) -> None:
+        """Answer a request for many with a result for each; 200, since the request as such was carried out."""
+        self.say_applied(self._handler.preferences())
+        await self.json(200, await serialised({"items": items}), None)
+
+    def unchanged(self, revision: str) -> bool:
+        """Answer 304 if the preconditions of a GET say so, before any body is built; return whether they did.
+
+        Raises:
+            Problem: 412 when If-Match does not hold.
+        """
+        handler = self._handler
+        preconditions = of_projection(handler.preconditions(), handler.projection)
+        status = preconditions.evaluate_read(revision)
+        if status == 412:
+            raise Problem.of("revision-mismatch", headers={"ETag": entity_tag(revision)})
+        if status == 304:
+            # The client's own tag says which of the revision's representations it has.
+            tags = preconditions.if_none_match
+            known = [each for each in tags if each.revision == revision] if isinstance(tags, tuple) else []
+            self.tag = f'"{next(iter(known), EntityTag(revision)).opaque}"'
+            handler.set_status(304)
+            handler.set_etag_header()
+            self._cacheable()
+            handler.finish()
+        return status == 304
+
+    async def json(self, status: int, text: bytes, revision: str | None) -> None:
+        """Answer with a JSON text in the content coding that the client accepts.
+
+        Args:
+            status: the HTTP status.
+            text: the serialised body.
+            revision: what the entity tag begins with; None for an answer without one.
+        """
+        handler = self._handler
+        coding = choose_coding(handler.fields.get("Accept-Encoding", ""))
+        coded = await compressed(text, coding) if coding else None
+        if coded is not None:
+            handler.set_header("Content-Encoding", coding)
+        variants = [handler.projection.variant if handler.projection else "", "" if coded is None else coding]
+        self.tag = None if revision is None else entity_tag(revision, ";".join(filter(None, variants)))
+        handler.set_status(status)
+        handler._headers["Content-Type"] = JSON
+        handler.set_etag_header()
+        self._cacheable()
+        handler.finish(text if coded is None else coded)
+
+    def _cacheable(self) -> None:
+        # A cache may keep the answer for its one client and must ask each time: that costs a 304.
+        self._handler._headers["Cache-Control"] = "private, no-cache"
+
+
+async def serialised(body: dict[str, Any]) -> bytes:
+    """Return the JSON text of a page, made off the event loop if the page is large."""
+    large = len(body["items"]) > _ITEMS_IN_THREAD
+    return await asyncio.to_thread(_json.dumps, body) if large else _json.dumps(body)

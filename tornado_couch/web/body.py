@@ -1,0 +1,91 @@
+"""`Body`: the body of a request, kept until all of it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+from tornado.web import RequestHandler
+
+from .action import Action
+from .http import BodyLimits, decode, media_type, parse_json, too_large
+from .problems import Problem
+
+__all__ = ["ACCEPT_FIELDS", "DRAINED", "Body"]
+
+DRAINED = 64 * 1024 * 1024
+"""Bytes of a refused body that are read to its end and dropped, so that the client gets to read the answer.
+
+A longer one is answered at once, and the connection closed.
+"""
+
+# The header field of an answer that lists the media types of a body (RFC 5789 §3.1, W3C Linked Data Platform §7.1).
+ACCEPT_FIELDS = {"POST": "Accept-Post", "PATCH": "Accept-Patch"}
+
+
+class Body:
+    """Collects the body of a request in memory, up to the limit.
+
+    Args:
+        handler: the handler of the request.
+        limits: the limits of the body.
+
+    Attributes:
+        answers: the media types of the answer, where the body decides them; None where the action does.
+        refusal: the exception that answers the request, where it is known before the body has come.
+    """
+
+    answers: tuple[str, ...] | None = None
+    refusal: Exception | None = None
+
+    def __init__(self, handler: RequestHandler, limits: BodyLimits) -> None:
+        self._request = handler.request
+        self._limits = limits
+        self._chunks: list[bytes] = []
+        self._received = 0
+
+    def begin(self) -> Awaitable[None] | None:
+        """Refuse a body that is far too large before it comes.
+
+        Every other refusal waits until the body is read: answering before that makes Tornado close
+        the connection, and many a client then sees a broken pipe in place of the answer.
+
+        Raises:
+            Problem: 413.
+        """
+        length = self._request.headers.get("Content-Length", "0")
+        if length.isdecimal() and int(length) > max(DRAINED, self._limits.size):
+            # Otherwise Tornado's own limit comes first and closes the connection without an answer.
+            self._request.connection.set_max_body_size(int(length))  # type: ignore[union-attr]
+            problem = too_large(self._limits.size)
+            problem.headers["Connection"] = "close"
+            raise problem
+        return None
+
+    def receive(self, chunk: bytes) -> Awaitable[None] | None:
+        """Keep a part of the body, up to the limit."""
+        self._received += len(chunk)
+        if self._received <= self._limits.size:
+            self._chunks.append(chunk)
+        return None
+
+    def end(self) -> None:
+        """Notice that the client has closed the connection."""
+
+    async def json(self, action: Action) -> Any:
+        """Return the JSON value of the body.
+
+        Args:
+            action: the action that takes it.
+
+        Raises:
+            Problem: 413, 415, 400.
+        """
+        if self._received > self._limits.size:
+            raise too_large(self._limits.size)
+        if media_type(self._request.headers) not in action.takes:
+            accepted, field = ", ".join(action.takes), ACCEPT_FIELDS.get(action.method)
+            headers = {field: accepted} if field else {}
+            raise Problem(415, detail=f"The body must be {accepted}.", headers=headers)
+        body = decode(b"".join(self._chunks), self._request.headers, self._limits.size)
+        return await parse_json(body, self._limits)
