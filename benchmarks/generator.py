@@ -1,9 +1,9 @@
 # ruff: noqa: T201  (its output is its result)
-"""A closed loop of load over kept HTTP/1.1 connections, in one process and one thread.
+"""A closed loop of load over persistent HTTP/1.1 connections, in one process and one thread.
 
-It reads a job as JSON on its standard input and writes what it saw as JSON on its standard output. Its connections are
+It reads a job as JSON from standard input and writes its measurements as JSON to standard output. Its connections are
 those of `tornado-couch load`. It does so little for each request that it is not what limits a server written in Python.
-Each connection has one request under way: no pipelining.
+Each connection has one request under way, without pipelining.
 
 usage: python -m benchmarks.generator < job.json
 """
@@ -26,7 +26,7 @@ __all__ = ["Job", "Seen", "run"]
 
 _MARK = b"@ETAG@"
 _COUNT = b"@COUNT@"
-_PATIENCE = 10.0  # seconds beyond those of the job
+_PATIENCE = 10.0  # seconds in addition to those of the job
 
 
 @dataclass
@@ -102,7 +102,7 @@ class _Run:
                 each.close()
 
     async def repeat(self, number: int, connection: HTTPConnection) -> None:
-        """Send a connection's requests again and again, until it is over."""
+        """Send a connection's requests again and again, until the run is over."""
         mine = [each.encode() for each in self.job.requests[number % len(self.job.requests)]]
         templates = any(_MARK in each or _COUNT in each for each in mine)
         tag = self.job.tags[number % len(self.job.tags)].encode() if self.job.tags else b""
@@ -120,16 +120,16 @@ class _Run:
                 tag = answer.header("ETag").encode() or tag
 
     def note(self, answer: Answer, started: float) -> None:
-        """Take an answer into account, but for those of the warming up and those after the end."""
+        """Count an answer, unless it belongs to the warm-up or comes after the end."""
         if answer.status not in self.job.status:
-            raise _WrongAnswer(f"an answer of {(answer.head[9:] + answer.body)[:300]!r}")
+            raise _WrongAnswer(f"an unexpected answer: {(answer.head[9:] + answer.body)[:300]!r}")
         now = time.perf_counter()
         self.seen.all_requests += 1
         if self.over or now < self.counted_from:
             return
         self.latencies.append(now - started)
         self.seen.seconds = now - self.counted_from
-        # On a machine that has other things to do, a short time may pass without an answer.
+        # On a machine that also does other work, a short time may pass without an answer.
         self.over = self.seen.seconds >= self.job.seconds and len(self.latencies) >= self.job.connections
 
     def result(self) -> Seen:

@@ -1,7 +1,7 @@
-"""One kept HTTP/1.1 connection for load generators, which must take far less time than the service that they measure.
+"""A persistent HTTP/1.1 connection for load generators, which must take far less time than the service they measure.
 
-A request and its answer take some 15 µs here, and ten times that in aiohttp. In return, this is no general client: an
-answer in chunks must end without trailers, and a `100 Continue` is not expected.
+A request and its answer take about 15 µs here, and ten times that in aiohttp. In return, this is not a general client:
+a chunked answer must end without trailers, and a `100 Continue` is not expected.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 class Answer(NamedTuple):
-    """What a server sent.
+    """The answer of a server.
 
     Attributes:
         status: its status.
         head: the status line and the header fields.
-        body: the content; one in chunks stays as it was sent.
+        body: the content; chunked content stays as it was sent.
     """
 
     status: int
@@ -37,10 +37,10 @@ class Answer(NamedTuple):
 
 
 class HTTPConnection(asyncio.Protocol):
-    """A connection with at most one request under way; opened when it is needed, and again after it was lost.
+    """A connection with at most one request under way; it is opened when it is needed, and again after it was lost.
 
     Args:
-        url: of the server: scheme, host and port; the rest is ignored.
+        url: the server's URL: scheme, host and port; the rest is ignored.
     """
 
     def __init__(self, url: str) -> None:
@@ -62,10 +62,10 @@ class HTTPConnection(asyncio.Protocol):
             await asyncio.get_running_loop().create_connection(lambda: self, *self._address, ssl=self._tls)
 
     async def ask(self, request: bytes) -> Answer:
-        """Send a whole request, and wait for the whole answer.
+        """Send a complete request, and wait for the complete answer.
 
         Raises:
-            OSError: the connection was lost, or what came is not HTTP.
+            OSError: the connection was lost, or the answer is not HTTP.
         """
         await self.open()
         if self._transport is None:
@@ -75,7 +75,7 @@ class HTTPConnection(asyncio.Protocol):
             self._transport.write(request)
             return await self._waiter
         except BaseException:
-            self.close()  # an answer that comes late must not be taken for the next one
+            self.close()  # a late answer must not be taken for the next one
             raise
 
     def close(self) -> None:
@@ -87,12 +87,12 @@ class HTTPConnection(asyncio.Protocol):
     # ------------------------------------------------------------ called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the connection."""
+        """Store the new connection."""
         self._transport = transport  # type: ignore[assignment]  # a socket's has `write`
         self._received = b""
 
     def data_received(self, data: bytes) -> None:
-        """Take a part of an answer."""
+        """Receive a part of an answer."""
         received = self._received = self._received + data if self._received else data
         end = received.find(_END)
         if end < 0:
@@ -100,17 +100,17 @@ class HTTPConnection(asyncio.Protocol):
         try:
             size = _size(received, end)
         except ValueError:
-            self._fail("what came is not an HTTP answer")
+            self._fail("the answer is not HTTP")
             return
         if size is not None and len(received) > size:
-            self._fail("more came than one answer")
+            self._fail("more than one answer came")
         elif size == len(received):
             self._finish(received, end)
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Note that the server has closed the connection, which ends an answer that has no length."""
+        """Note that the server closed the connection, which ends an answer without a length."""
         if self._transport is None or not self._transport.is_closing():
-            return  # an earlier connection, in whose place there is another one or none
+            return  # it was an earlier connection, which has been replaced or closed
         received, end = self._received, self._received.find(_END)
         with suppress(ValueError):
             if end >= 0 and _size(received, end) is None and not _is_chunked(received[:end]):
@@ -132,7 +132,7 @@ class HTTPConnection(asyncio.Protocol):
 
 
 def _size(received: bytes, end: int) -> int | None:
-    """How many bytes an answer has, once that is known; None until then.
+    """The size of an answer in bytes; None until it is known.
 
     Raises:
         ValueError: it is not an HTTP answer.

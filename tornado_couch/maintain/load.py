@@ -29,7 +29,7 @@ __all__ = ["Load", "LoadFailed", "Measured", "run_load"]
 
 METHODS = ("GET", "PUT", "POST")
 _PERCENTILES = (50.0, 90.0, 99.0, 99.9)
-_IN_PATHS = "/%:@!$&'()*+,;=~"  # what RFC 3986 allows there, and what is encoded already
+_IN_PATHS = "/%:@!$&'()*+,;=~"  # the characters that RFC 3986 allows there, and those of encoded ones
 _CONFLICTS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED})
 
 
@@ -189,7 +189,7 @@ class _Service:
 
 
 def _authorization(parts: SplitResult) -> dict[str, str]:
-    """The header of the credentials that a URL has, if it has any."""
+    """The header for the credentials in a URL, if it has any."""
     if parts.username is None:
         return {}
     pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -267,7 +267,7 @@ async def _open(
     due = iter(range(int(rate * load.seconds)))
 
     async def work(connection: HTTPConnection) -> None:
-        for number in due:  # shared: the next request is whichever connection's that is free
+        for number in due:  # shared: whichever connection is free takes the next request
             moment = began + number / rate
             await asyncio.sleep(max(0.0, moment - time.monotonic()))
             await _measure(load, service, connection, measured, began, moment, advance)

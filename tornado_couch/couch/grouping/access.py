@@ -94,7 +94,7 @@ class Single(_Many):
 
 
 class Grouped(_Many):
-    """Joins concurrent reads into one request, and likewise concurrent lookups and writes.
+    """Joins concurrent reads into one request, and does the same for lookups and writes.
 
     Args:
         database: the database to read and write.

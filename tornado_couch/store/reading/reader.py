@@ -79,8 +79,7 @@ class Reader:
     async def by_ids(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
         """The winning revisions of the documents with these ids, in order.
 
-        In place of a document that is missing or deleted there is None, and in place of one that does not verify
-        there is the error.
+        A missing or deleted document is None; for one that does not verify, the error takes its place.
         """
         if not ids:
             return []
