@@ -103,16 +103,17 @@ def service(server_url: str, database: Database, tmp_path: Path) -> Iterator[str
         yield found[0]
 
 
-def test_a_missing_password_is_told_in_a_sentence(tmp_path: Path) -> None:
-    """It names the address and what to give, as a CouchDB 3 always has an admin; there is no traceback."""
+@pytest.mark.parametrize(("login", "user"), [("", "no user was named"), ("admin:wrong@", "the user was admin")])
+def test_a_missing_password_is_told_in_a_sentence(tmp_path: Path, login: str, user: str) -> None:
+    """It names the address and the user, as a CouchDB 3 always has an admin; there is no traceback."""
     with BackgroundCouch(admin="admin:secret") as url:
-        address = f"http://127.0.0.1:{urlsplit(url).port}"
-        with serving(tmp_path, address, "orchard") as process:
+        address = f"127.0.0.1:{urlsplit(url).port}"
+        with serving(tmp_path, f"http://{login}{address}", "orchard") as process:
             _, told = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "Traceback" not in told
-    assert f"CouchDB at {address} refused this" in told
-    assert "--username" in told
+    assert f"CouchDB at http://{address} refused this" in told
+    assert f"with --username and TORNADO_COUCH_PASSWORD ({user})" in told
 
 
 def curl(words: list[str], service: str) -> tuple[int, dict[str, str], Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Open, screenshot
-from tests.browser.test_page import add
+from tests.browser.test_page import add, change, save
 
 pytestmark = pytest.mark.slow
 
@@ -99,11 +99,15 @@ async def test_every_bar_has_its_value_and_every_index_a_bar(open_page: Open) ->
         for each in await rows.all():
             assert re.match(unit, await each.locator(".value").inner_text())
     assert await page.locator("#sizes-chart li").count() == 11
-    fills = await page.locator("#sizes-chart li").first.locator("rect").evaluate_all(
-        "all => all.map((each) => getComputedStyle(each).fill)"
+    fills = (
+        await page.locator("#sizes-chart li")
+        .first.locator("rect")
+        .evaluate_all("all => all.map((each) => getComputedStyle(each).fill)")
     )
-    heights = await page.locator("#sizes-chart li").first.locator("rect").evaluate_all(
-        "all => all.map((each) => each.getBoundingClientRect().height)"
+    heights = (
+        await page.locator("#sizes-chart li")
+        .first.locator("rect")
+        .evaluate_all("all => all.map((each) => each.getBoundingClientRect().height)")
     )
     assert len(set(fills)) == 2
     assert min(heights) > 2
@@ -169,3 +173,47 @@ async def test_a_button_is_pressed_once(open_page: Open) -> None:
     await page.locator("#fruit-rows tr", has_text="Gala").wait_for()
     await page.unroute_all(behavior="wait")
     assert await button.is_enabled()
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_dialog_fits_in_every_color(open_page: Open, scheme: str, width: int) -> None:
+    """Wide or narrow, light or dark: nothing sticks out, and axe finds no fault with contrast, labels and roles."""
+    look: dict[str, Any] = {
+        "color_scheme": scheme,
+        "viewport": {"width": width, "height": 740},
+        "reduced_motion": "reduce",
+    }
+    first, second = await open_page(**look), await open_page(**look)
+    await add(first, "Gala", "red", "100")
+    await second.locator("#fruit-rows tr", has_text="Gala").wait_for()
+    await change(second, "Gala", color="gold")
+    await fits(second, f"edit-{scheme}-{width}")
+    await change(first, "Gala", weight="120")
+    await save(first)
+    await first.locator("#fruit-rows tr", has_text="120").wait_for()
+    await save(second)
+    await second.get_by_role("dialog", name="Somebody else changed it").wait_for()
+    await fits(second, f"merge-{scheme}-{width}")
+    await first.get_by_role("button", name="Delete Gala").click()
+    await fits(first, f"delete-{scheme}-{width}")
+    await first.locator("#confirm").get_by_role("button", name="Delete").click()
+    await first.locator("#fruit-rows tr", has_text="Gala").wait_for(state="detached")
+    await second.get_by_role("button", name="Save the merge").click()
+    await second.get_by_role("dialog", name="Somebody deleted this fruit").wait_for()
+    await fits(second, f"deleted-{scheme}-{width}")
+    await first.locator("#metrics").scroll_into_view_if_needed()
+    await fits(first, f"metrics-{scheme}-{width}")
+
+
+async def fits(page: Any, name: str) -> None:
+    from axe_playwright_python.async_playwright import Axe
+
+    await screenshot(page, name)
+    assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    for dialog in await page.locator("dialog[open]").all():
+        found, window = await box(dialog), page.viewport_size
+        assert found["x"] >= 0
+        assert found["x"] + found["width"] <= window["width"]
+        assert await dialog.evaluate("each => each.scrollWidth <= each.clientWidth")
+    assert (await Axe().run(page)).response["violations"] == []

@@ -82,9 +82,11 @@ async def test_a_merge_of_what_was_deleted_is_not_lost(open_page: Open) -> None:
     await merge.wait_for()
     await delete(first, "Gala")
     await merge.get_by_role("button", name="Save the merge").click()
-    await second.get_by_role("dialog", name="Somebody deleted this fruit").get_by_role(
-        "button", name="Create it again"
-    ).click()
+    await (
+        second.get_by_role("dialog", name="Somebody deleted this fruit")
+        .get_by_role("button", name="Create it again")
+        .click()
+    )
     assert await cells(second, "gold") == ["Gala", "gold", "120 g"]
 
 

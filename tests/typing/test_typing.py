@@ -1,4 +1,4 @@
-"""Both type checkers accept the examples, and refuse exactly the lines that say so."""
+"""Both type checkers accept the README and the examples, and refuse exactly the lines that say so."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = Path(__file__).parent / "examples"
-NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
+README = "readme.py"
+NAMES = [README, *sorted(path.name for path in EXAMPLES.glob("*.py"))]
 Found = dict[str, dict[int, str]]
 """By file, the lines that a checker refuses, with what it says."""
 
@@ -27,10 +28,20 @@ def _run(*command: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def by_mypy() -> Found:
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The examples, and the README's Python as one module."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    readme = tmp_path_factory.mktemp("readme") / README
+    readme.write_text("\n".join(["# pyright: strict", *blocks]))
+    return [os.fspath(readme), *(os.fspath(EXAMPLES / name) for name in NAMES if name != README)]
+
+
+@pytest.fixture(scope="module")
+def by_mypy(paths: list[str]) -> Found:
     """What mypy --strict says, with the project's own settings."""
     cache = ROOT / "build" / "cache" / "mypy-examples"
-    output = _run("mypy", "--strict", "--no-pretty", "--cache-dir", os.fspath(cache), os.fspath(EXAMPLES))
+    output = _run("mypy", "--strict", "--no-pretty", "--cache-dir", os.fspath(cache), *paths)
+    assert f"checked {len(paths)} source files" in output
     found: Found = {name: {} for name in NAMES}
     for path, line, text in re.findall(r"^(.+?):(\d+): error: (.*)$", output, re.MULTILINE):
         found[Path(path).name][int(line)] = text
@@ -38,17 +49,19 @@ def by_mypy() -> Found:
 
 
 @pytest.fixture(scope="module")
-def by_pyright() -> Found:
+def by_pyright(paths: list[str]) -> Found:
     """What pyright says; the examples ask for its strict mode."""
-    paths = [os.fspath(EXAMPLES / name) for name in NAMES]
-    output = _run("pyright", "--outputjson", "--pythonpath", sys.executable, *paths)
+    output = json.loads(_run("pyright", "--outputjson", "--pythonpath", sys.executable, *paths))
+    assert output["summary"]["filesAnalyzed"] == len(paths)
     found: Found = {name: {} for name in NAMES}
-    for each in json.loads(output)["generalDiagnostics"]:
+    for each in output["generalDiagnostics"]:
         found[Path(each["file"]).name][each["range"]["start"]["line"] + 1] = each["message"]
     return found
 
 
 def _wrong(name: str) -> set[int]:
+    if name == README:
+        return set()
     lines = (EXAMPLES / name).read_text().splitlines()
     return {number for number, line in enumerate(lines, 1) if line.endswith("# wrong")}
 

@@ -11,6 +11,7 @@ import click
 
 from .. import _json
 from .._version import __version__
+from .options import told
 
 __all__ = ["new"]
 
@@ -29,6 +30,7 @@ _TEMPLATE = Path(__file__).parent / "new-project"
     help="The folder to create; by default, NAME in the current folder.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was created as JSON.")
+@told
 def new(name: str, directory: Path | None, as_json: bool) -> None:
     """Create a small project that runs and passes its tests.
 

@@ -121,8 +121,9 @@ async def _connected(target: Any, settings: Configuration) -> AsyncIterator[torn
             async with application_of(target, couch) as application:
                 yield application
         except CouchError as error:
-            user = "--username and TORNADO_COUCH_PASSWORD"
-            found = advice(error, couch.url, address="--url", user=user)
+            user = f"the user was {settings.user}" if settings.user else "no user was named"
+            where = f"--username and TORNADO_COUCH_PASSWORD ({user})"
+            found = advice(error, couch.url, address="--url", user=where)
             if found is None:
                 raise
             raise ServerUnusable(found) from None

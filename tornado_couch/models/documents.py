@@ -54,10 +54,11 @@ def from_document(cls: type[M], document: Document) -> M:
         UnsupportedVersion: the document is of a newer major version, or of an older one that no upgrade leads from.
         InvalidDocument: it is of another type, its properties do not fit the model, or an upgrade failed.
     """
-    current = upgraded(cls, document)
-    known = {name: current[name] for name in model_info(cls).given if name in current}
+    info = model_info(cls)
+    current = document if document.get("type") == info.type_text else upgraded(cls, document)
+    known = {name: current[name] for name in info.given if name in current}
     try:
-        model: M = model_info(cls).reading.read(known)
+        model: M = info.reading.read(known)
     except ValidationError as error:
         # No `from error`: its text holds the document's values.
         raise _invalid(cls, error, document, current) from None
@@ -153,14 +154,15 @@ def to_document(model: Model, stored: Document | None = None) -> Document:
     """
     info = model_info(type(model))
     stored = model._stored if stored is None else stored
-    if "type" in stored:
+    kind = stored.get("type", info.type_text)
+    if kind != info.type_text:
         stored = upgraded(type(model), stored)
     document: Document = {}
     if model._id is not None:
         document["_id"] = model._id
     if model._rev is not None:
         document["_rev"] = model._rev
-    document["type"] = _written_type(info, stored)
+    document["type"] = kind if kind == info.type_text else _written_type(info, stored)
     document.update(_properties(model, info))
     _check_exact(info, document)
     if model._unfit is None:  # otherwise the properties are as they are stored
@@ -181,7 +183,8 @@ def _check_exact(info: ModelInfo, document: Document) -> None:
         ValidationFailed: an indexed property has an integer beyond 2^53.
     """
     for name in info.indexed:
-        for value in _numbers(document.get(name)):
+        found = document.get(name)
+        for value in () if isinstance(found, str) else _numbers(found):
             if abs(value) > EXACT:
                 detail = f"Must lie between -{EXACT} and {EXACT}, since documents are found by it."
                 keyword = "maximum" if value > 0 else "minimum"
@@ -227,10 +230,13 @@ def computed_values(model: Model) -> Document:
 
 def _carry_unknown(model: BaseModel, written: Document, stored: Document) -> None:
     """Keep the members that nested models do not declare, as at the top; within lists and dictionaries as well."""
+    # Only there can be models.
+    if not any(isinstance(after, dict | list) and name in stored for name, after in written.items()):
+        return
     for attribute, field in type(model).model_fields.items():
         name = field.alias or attribute
         after = written.get(name)
-        if isinstance(after, dict | list) and name in stored:  # only there can be models
+        if isinstance(after, dict | list) and name in stored:
             _carry_within(getattr(model, attribute), after, stored[name])
 
 

@@ -91,6 +91,11 @@ class ModelInfo:
         return frozenset([*grouped, *(name for index in self.indexes for name in index.properties)])
 
     @cached_property
+    def type_text(self) -> str:
+        """The `type` that documents are written with, as it stands in them."""
+        return str(self.type)
+
+    @cached_property
     def given(self) -> dict[str, Property]:
         """The properties that are read from documents and bodies, by the name in JSON: those that are not computed."""
         return {name: each for name, each in self.properties.items() if not each.computed}
@@ -402,27 +407,6 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
     )
 
 
-def _check_order(
-    cls: type[Model],
-    properties: Mapping[str, Property],
-    adapters: Mapping[str, TypeAdapter[Any]],
-    identifying: Collection[str | None],
-    grouped: Iterable[Iterable[str]],
-    sort_keys: Collection[str],
-) -> None:
-    """Refuse to find documents by values that have neither an order in CouchDB nor a sort key."""
-    composed = {name for names in grouped for name in names}
-    used = [
-        each for each in properties.values() if each.indexed or each.name in composed or each.name in identifying
-    ]
-    plain = [each.name for each in used if not each.protected and each.name not in sort_keys]
-    check_order(cls.__name__, adapters, plain)
-    ided = [each.name for each in used if each.name in identifying and each.name in sort_keys]
-    check_order(cls.__name__, adapters, ided, use="cannot be the key or partition")
-    protected = [each.name for each in used if each.protected]
-    check_order(cls.__name__, adapters, protected, use="cannot be searched by", equality_only=True)
-
-
 def _reading(
     cls: type[Model],
     properties: Mapping[str, Property],
@@ -445,6 +429,27 @@ def _reading(
     if found.judged_whole:
         check_whole(cls, given, found, write)
     return found
+
+
+def _check_order(
+    cls: type[Model],
+    properties: Mapping[str, Property],
+    adapters: Mapping[str, TypeAdapter[Any]],
+    identifying: Collection[str | None],
+    grouped: Iterable[Iterable[str]],
+    sort_keys: Collection[str],
+) -> None:
+    """Refuse to find documents by values that have neither an order in CouchDB nor a sort key."""
+    composed = {name for names in grouped for name in names}
+    used = [
+        each for each in properties.values() if each.indexed or each.name in composed or each.name in identifying
+    ]
+    plain = [each.name for each in used if not each.protected and each.name not in sort_keys]
+    check_order(cls.__name__, adapters, plain)
+    ided = [each.name for each in used if each.name in identifying and each.name in sort_keys]
+    check_order(cls.__name__, adapters, ided, use="cannot be the key or partition")
+    protected = [each.name for each in used if each.protected]
+    check_order(cls.__name__, adapters, protected, use="cannot be searched by", equality_only=True)
 
 
 def _check_keeping(cls: type[Model], declared: _Declared) -> None:

@@ -7,14 +7,17 @@ import decimal
 import enum
 import itertools
 import uuid
+from dataclasses import replace
 from typing import Annotated, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel, computed_field
 
-from tornado_couch import Bounds, Count, Database, Indexed, Model, Query, Store, Sum, install
+from tornado_couch import Bounds, Computed, Count, Database, Encrypted, Indexed, Model, Query, Store, Sum, install
 from tornado_couch.models import model_info
+from tornado_couch.security import KeyRing
 from tornado_couch.store import reduced
 
 
@@ -218,3 +221,87 @@ async def test_a_key_is_found_by_its_own_type(
     store = Store(database)
     (again,) = await store.create_many(cls, [cls(x=key)])
     assert isinstance(again, Exception)
+
+
+class Kept(Model, type="kept_v1.0", key="name", unique=True, history=True):
+    name: str
+    price: Annotated[decimal.Decimal, Indexed()]
+
+
+class Hidden(Model, type="hidden_v1.0", key="name", unique=True, soft_delete=True, indexes=[("name", "price")]):
+    name: str
+    price: Annotated[decimal.Decimal, Indexed()]
+
+
+class Line(BaseModel):
+    price: decimal.Decimal
+    amount: int = 1
+
+
+class Order(Model, type="order_v1.0", key="name", unique=True):
+    name: str
+    lines: list[Line]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def total(self) -> Annotated[decimal.Decimal, Computed(), Indexed()]:
+        return sum((each.price * each.amount for each in self.lines), decimal.Decimal(0))
+
+
+PRICES = {"a": "10", "b": "9.50", "c": "-3", "d": "9.5"}
+BY_PRICE = Query(sort=["price"])
+HALF = Query({"price": [decimal.Decimal("9.500")]})
+SOME = Query(ranges={"price": Bounds(gt=decimal.Decimal(-3), lt=decimal.Decimal("9.51"))})
+
+
+async def test_models_that_keep_their_history_are_in_order(database: Database) -> None:
+    """A version that was replaced is neither in the list nor in the way."""
+    await install(database.server, database.name, [Kept])  # type: ignore[arg-type]
+    store = Store(database)
+    for name, price in PRICES.items():
+        await store.create(Kept(name=name, price=decimal.Decimal(price)))
+    await store.update(Kept, "c", lambda kept: setattr(kept, "price", decimal.Decimal("9.8")))
+    for query, names in ((BY_PRICE, "bdca"), (HALF, "bd"), (SOME, "bd")):
+        assert await _names(store, Kept, query) == list(names)
+
+
+async def test_models_that_are_only_marked_as_deleted_are_in_order(database: Database) -> None:
+    """Those that are deleted as well as those that are not."""
+    await install(database.server, database.name, [Hidden])  # type: ignore[arg-type]
+    store = Store(database)
+    for name, price in [*PRICES.items(), ("e", "10")]:
+        await store.create(Hidden(name=name, price=decimal.Decimal(price)))
+    assert await _names(store, Hidden, Query({"name": ["b"], "price": [decimal.Decimal("9.5")]})) == ["b"]
+    await store.delete(Hidden, "e")
+    for query, names in ((BY_PRICE, "cbda"), (HALF, "bd"), (SOME, "bd")):
+        assert await _names(store, Hidden, query) == list(names)
+    for name in PRICES:
+        await store.delete(Hidden, name)
+    for query, names in ((BY_PRICE, "cbdae"), (HALF, "bd"), (SOME, "bd")):
+        assert await _names(store, Hidden, replace(query, deleted=True)) == list(names)
+        assert await _names(store, Hidden, query) == []
+
+
+async def test_what_is_computed_is_in_order(database: Database) -> None:
+    """A stored total that is a Decimal."""
+    await install(database.server, database.name, [Order])  # type: ignore[arg-type]
+    store = Store(database)
+    for name, price in PRICES.items():
+        await store.create(Order(name=name, lines=[Line(price=decimal.Decimal(price), amount=2)]))
+    assert await _names(store, Order, Query(sort=["total"])) == ["c", "b", "d", "a"]
+    assert await _names(store, Order, Query({"total": [19]})) == ["b", "d"]
+
+
+async def test_protected_values_are_found_by_their_own_type(database: Database) -> None:
+    """The blind index is of the stored form."""
+
+    class Patient(Model, type="patient_v1.0", key="name", unique=True):
+        name: str
+        born_on: Annotated[dt.date, Encrypted(searchable=True)]
+
+    await install(database.server, database.name, [Patient])  # type: ignore[arg-type]
+    store = Store(database, crypter=KeyRing.create())
+    await store.create(Patient(name="ann", born_on=dt.date(1990, 2, 3)))
+    for value, names in ((dt.date(1990, 2, 3), ["ann"]), ("1990-02-03", ["ann"]), (dt.date(1990, 2, 4), [])):
+        page = await store.find(Patient, by="born_on", key=value)
+        assert [item.name for item in page.items] == names

@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Any
 
+from cachetools import LRUCache
+
 from tornado_couch.embedded.messages import Request, User
 from tornado_couch.embedded.problems import bad_request, unauthorized
 from tornado_couch.embedded.users.passwords import verify_password
@@ -48,7 +50,7 @@ class Authenticator:
         self._executor = executor
         # A password is hashed only once: a correct one is remembered together with the user document that it belongs
         # to.
-        self._right: dict[tuple[str, bytes], str] = {}
+        self._right: LRUCache[tuple[str, bytes], str] = LRUCache(_REMEMBERED)
 
     @property
     def party(self) -> bool:
@@ -119,8 +121,6 @@ class Authenticator:
         loop = asyncio.get_running_loop()
         if not await loop.run_in_executor(self._executor, verify_password, user, password):
             raise unauthorized(_WRONG)
-        if len(self._right) >= _REMEMBERED:
-            self._right.clear()
         self._right[name, digest] = text
         return _user_of(user, "default")
 

@@ -86,9 +86,9 @@ _DECIMAL_SOURCE = """
   function decimalKey(stored) {
     var kind = typeof stored;
     var parts = kind !== "string" && kind !== "number" ? null
-      : /^([+-]?)([0-9]*)[.]?([0-9]*)(?:[eE]([+-]?[0-9]+))?$/.exec(String(stored));
-    if (!parts || !(parts[2] + parts[3])) { return stored; }
-    var digits = parts[2] + parts[3], first = 0, end = digits.length;
+      : /^([+-]?)([0-9]*)(?:[.]([0-9]*))?(?:[eE]([+-]?[0-9]+))?$/.exec(String(stored));
+    var digits = parts ? parts[2] + (parts[3] || "") : "", first = 0, end = digits.length;
+    if (!digits) { return stored; }
     while (first < end && digits.charAt(first) === "0") { first++; }
     while (end > first && digits.charAt(end - 1) === "0") { end--; }
     if (first === end) { return "1"; }
@@ -143,7 +143,8 @@ _SECONDS_DIGITS = 15
 _TIMEDELTAS = TypeAdapter(timedelta)
 _TIMEDELTA_SOURCE = """
   function durationKey(stored) {
-    var parts = typeof stored !== "string" ? null : new RegExp("^([+-]?)P(?:([0-9]+)Y)?(?:([0-9]+)M)?(?:([0-9]+)W)?"
+    var known = typeof stored === "string" && /[0-9]/.test(stored);
+    var parts = !known ? null : new RegExp("^([+-]?)P(?:([0-9]+)Y)?(?:([0-9]+)M)?(?:([0-9]+)W)?"
       + "(?:([0-9]+)D)?(?:T(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)(?:[.,]([0-9]+))?S)?)?$").exec(stored);
     var seconds, micros, lengths = [31536000, 2592000, 604800, 86400, 3600, 60, 1];
     if (typeof stored === "number") {
@@ -160,6 +161,8 @@ _TIMEDELTA_SOURCE = """
 
 
 def _timedelta_key(stored: Any) -> Any:
+    if isinstance(stored, bool) or (isinstance(stored, str) and "P" not in stored):
+        return stored  # nothing that this package writes
     try:
         length = _TIMEDELTAS.validate_python(stored)
     except ValueError:

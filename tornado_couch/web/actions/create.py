@@ -75,7 +75,7 @@ class CreateMixin(ResourceHandler[M]):
             refuse_key(self.request.headers)
             await self.answers.results(await _results(self, body))
         elif key is None:
-            model = await self.admitted(self.new_model(self.validated("create", body)))
+            model = await self.admitted(self.new_model(await self.valid("create", body)))
             await self.answer_created(await self.perform_create(model))
         else:
             await self.answer_created(*await Once(self).create(key, body))
@@ -185,7 +185,7 @@ async def _valid(handler: CreateMixin, bodies: list[Any]) -> list[Any]:
     found: list[Any] = []
     for index, body in enumerate(bodies):
         try:
-            found.append(handler.new_model(handler.validated("create", body)))
+            found.append(handler.new_model(await handler.valid("create", body)))
         except ValidationFailed as error:
             found.append(error)
         await breathe(index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ from ...store import Change, Check, Expectation
 from ..access import Hidden
 from ..action import JSON_PATCH, MERGE_PATCH
 from ..handler import ResourceHandler
-from ..http import Preconditions, media_type
+from ..http import Preconditions, check_grown, is_large, media_type
 from ..openapi.descriptions import (
     JSON_PATCH_SCHEMA,
     answer_minimal,
@@ -104,11 +105,12 @@ class Writing:
         return check
 
     def hooked(self, action: str, change: Callable[[Any], Any]) -> Change[Any]:
-        """Return a change with the hook before it."""
+        """Return a change with the hook before it; what is large is changed in a thread."""
         handler = self._handler
 
         async def with_hook(current: Model) -> Model:
-            new = change(current)
+            large = handler.body.large or is_large(current._stored)
+            new = await asyncio.to_thread(change, current) if large else change(current)
             return await handler.resource.hooks.before(handler.event(action), new, current) or new
 
         return with_hook
@@ -147,7 +149,7 @@ class ReplaceMixin(ResourceHandler[M]):
 
     async def replace(self, key: Any) -> None:
         """Replace the document."""
-        model, status = await self.upsert(key, self.validated("replace", await self.read_json()))
+        model, status = await self.upsert(key, await self.valid("replace", await self.read_json()))
         if status == 201:
             self.set_header("Location", self.resource.href(key))
         await self.answers.document(model, "replace", status)
@@ -261,6 +263,7 @@ class PatchMixin(ResourceHandler[M]):
         writing = Writing(self)
         merging = media_type(self.request.headers) == MERGE_PATCH
         apply = self._merged if merging else self._patched
+
         try:
             model = await self.perform_patch(key, lambda current: apply(current, patch), writing.expectation())
         except DocumentNotFound:
@@ -281,7 +284,10 @@ class PatchMixin(ResourceHandler[M]):
         return self._result(current, body)
 
     def _patched(self, current: M, patch: Any) -> M:
-        return self._result(current, json_patch(representation(current), patch))
+        before = representation(current)
+        after = json_patch(before, patch)
+        check_grown(before, after, self.resource.limits)
+        return self._result(current, after)
 
     def _result(self, current: M, body: Any) -> M:
         """Return the model that a patched representation makes of the current one, validated as a whole."""

@@ -49,7 +49,7 @@ _INDEX = """<!doctype html>
 </head>
 <body>
 <header>
-<a href="{home}">← {title}</a>
+{back}
 <label><input type="checkbox" id="all-methods" autocomplete="off"> Show HEAD and OPTIONS</label>
 </header>
 <noscript>This page needs JavaScript; the API document is at <a href="{document}">{document}</a>.</noscript>
@@ -135,7 +135,7 @@ def docs_routes(
     path: str = "/docs",
     document: str = "/openapi.json",
     title: str = "API",
-    home: str = "/",
+    home: str | None = None,
     policy: Policy | None = None,
     assets: Path | str | None = None,
 ) -> list[URLSpec]:
@@ -147,7 +147,7 @@ def docs_routes(
         path: the path of the page; its files are below it.
         document: the path of the API document on this service.
         title: the title of the page.
-        home: the path on this service that the title links to.
+        home: the path on this service of the page that this one links back to; by default there is no link.
         policy: who may see it; by default the application's policy. A browser opens a page with Basic credentials or a
           cookie, never with a bearer token: pass AllowAny() for those. The page reveals nothing; the document does.
         assets: a folder with the files of npm's `swagger-ui-dist`; by default the one in an installed package.
@@ -158,8 +158,10 @@ def docs_routes(
     folder = viewer_folder() if assets is None else Path(assets)
     parent, base = posixpath.split(path)
     # Relative, so that it works behind a proxy that puts the service below another path.
-    places = {"base": base, "document": posixpath.relpath(document, parent), "home": posixpath.relpath(home, parent)}
-    index = _INDEX.format(title=html.escape(title), **{name: html.escape(place) for name, place in places.items()})
+    relative = posixpath.relpath(document, parent)
+    name = html.escape(title)
+    back = "" if home is None else f'<a href="{html.escape(posixpath.relpath(home, parent))}">← {name}</a>'
+    index = _INDEX.format(title=name, back=back, base=html.escape(base), document=html.escape(relative))
     options = {"viewer": _Viewer(index, folder), "policy": policy}
     return [
         URLSpec(re.escape(path), DocsPage, options),
