@@ -12,6 +12,7 @@ from ..couch import UNSET, Access, ConflictNoticed, Database, GroupLimits, acces
 from ..errors import Conflict, DocumentExists, DocumentNotFound, RetriesExhausted, RevisionMismatch
 from ..models import Model, is_deleted, model_info, utc_now
 from ..security import Scheme
+from .attachments import Attachments
 from .conflicts.reconcile import Reconciliation
 from .lifecycle import Lifecycles
 from .operations import Change, Check, Expectation, Operation, called, changed, expect, partially
@@ -105,7 +106,8 @@ class Store:
         # tor-async-couchdb's documents are to stay exactly what that library would have written.
         tokens = write_tokens and (signer is None or Scheme(scheme) is not Scheme.CLASSIC)
         self.writer = Writer(self._access, self.retry, sleep, tokens=tokens, observer=database.server.observer)
-        self._models = ModelWriter(self._conversion, self._guard, self.writer, now)
+        attachments = Attachments(database)
+        self._models = ModelWriter(self._conversion, self._guard, self.writer, now, attachments)
         self.reconciliation = Reconciliation(
             database, self._conversion, self._guard, self.writer, now, self.retry, sleep
         )

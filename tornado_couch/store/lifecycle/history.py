@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from ...couch import Database
-from ...errors import Conflict, DocumentNotFound, InvalidDocument
+from ...errors import Conflict, DocumentNotFound, InvalidDocument, NotFound
 from ...models import (
     VERSION_PROPERTY,
     Model,
@@ -138,6 +138,7 @@ class Versioned(Lifecycle):
             stamped(model, new=new, now=lambda: moment)
         prefix = place.prefix if place else version_prefix(model_info(type(model)), model._key)
         document = await self._document(model, version_id(prefix, place.number + 1 if place else 1), new=new)
+        document = await self._carried(document, before or model._stored)
         held: dict[str, Any] = {"written_on": format_timestamp(moment)}
         if before is not None:
             held["follows"] = before["_rev"]
@@ -149,6 +150,17 @@ class Versioned(Lifecycle):
         self._reader.versions.remember(prefix, place.number + 1 if place else 1)
         model._id, model._rev, model._stored = stored["_id"], revision, {**stored, "_rev": revision}
         return model
+
+    async def _carried(self, document: Document, before: Document) -> Document:
+        """The document of a version with the files of the one before; each version has its own copies.
+
+        Raises:
+            Conflict: another program has attached something to that version since it was read.
+        """
+        try:
+            return await self._models.attachments.carried(document, before)
+        except NotFound:
+            raise Conflict(409, "conflict", "the version before was changed") from None
 
     async def _document(self, model: Model, document_id: str, *, new: bool) -> Document:
         """Convert a model to a document with another id; the model keeps its own."""
