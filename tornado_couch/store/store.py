@@ -109,7 +109,7 @@ class Store:
         attachments = Attachments(database)
         self._models = ModelWriter(self._conversion, self._guard, self.writer, now, attachments)
         self.reconciliation = Reconciliation(
-            database, self._conversion, self._guard, self.writer, now, self.retry, sleep
+            database, self._conversion, self._guard, self.writer, now, self.retry, sleep, attachments=attachments
         )
         reader = direct = Reader(database, self._conversion, self._guard, self._access)
         if self._cache:  # a write must not be based on what the cache says
