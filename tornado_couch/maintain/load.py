@@ -142,7 +142,8 @@ class _Service:
         try:
             reply = await self._sent("POST", self._path, self._body())
         except CouchError as error:
-            raise LoadFailed(f"the service cannot be reached: {_without_method(error)}") from None
+            where = urlsplit(self._load.url).netloc.rpartition("@")[2]
+            raise LoadFailed(f"the service cannot be reached at {where}: {_without_method(error)}") from None
         location = reply.headers.get("Location")
         if reply.status != HTTPStatus.CREATED or not location:
             text = reply.body[:500].decode("utf-8", "replace")
