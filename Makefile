@@ -40,7 +40,6 @@ check: $(VENV)/.installed
 
 # The documentation, in build/docs; a warning is an error.
 docs: $(VENV)/.installed
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 	@echo "build/docs/index.html"
 

@@ -1,9 +1,9 @@
 # ruff: noqa: T201  (it prints its report)
-"""How fast a mounted resource is, beside its limit, CouchDB itself and the same service written by hand.
+"""Measures how fast a mounted resource is, beside its limit, CouchDB itself and the same service written by hand.
 
 usage: python -m benchmarks [--quick] [--peers A,B] [--operations "GET by id,POST"] [--connections 1,32] ...
 
-Against COUCHDB_URL if that is set, else the embedded server. It ends with an error if a peer answers wrongly.
+It uses COUCHDB_URL if that is set, and otherwise the embedded server. It ends with an error if a peer answers wrongly.
 """
 
 from __future__ import annotations
@@ -35,15 +35,19 @@ PEERS = ["bare", "couchdb", *VARIANTS, *BY_HAND]
 
 def _options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--peers", default=",".join(PEERS), help=f"of {', '.join(PEERS)}")
-    parser.add_argument("--operations", default="|".join(OPERATIONS), help=f"of {' | '.join(OPERATIONS)}, joined by |")
+    parser.add_argument("--peers", default=",".join(PEERS), help=f"some of {', '.join(PEERS)}")
+    parser.add_argument(
+        "--operations", default="|".join(OPERATIONS), help=f"some of {' | '.join(OPERATIONS)}, joined by |"
+    )
     parser.add_argument("--connections", default="1,8,32,128")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=1.5, help="the length of each measurement")
     parser.add_argument("--documents", type=int, default=1000)
-    parser.add_argument("--event-loop", default="auto", choices=["auto", "asyncio", "uvloop"], help="of every service")
+    parser.add_argument(
+        "--event-loop", default="auto", choices=["auto", "asyncio", "uvloop"], help="the event loop of every service"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out"))
-    parser.add_argument("--quick", action="store_true", help="a look at whether it works: seconds, and no figures")
+    parser.add_argument("--quick", action="store_true", help="only check that it works, without meaningful figures")
     options = parser.parse_args(arguments)
     if options.quick:
         options.rounds, options.seconds, options.documents, options.connections = 1, 0.1, 100, "2"
@@ -53,7 +57,7 @@ def _options(arguments: list[str] | None = None) -> argparse.Namespace:
     unknown = [each for each in options.peers if each not in PEERS]
     unknown += [each for each in options.operations if each not in OPERATIONS]
     if unknown:
-        parser.error(f"there is no {unknown[0]!r}")
+        parser.error(f"{unknown[0]!r} is unknown")
     return options
 
 
@@ -102,7 +106,7 @@ async def _peers(
     ring.save(keys)
     found = []
     for name in options.peers:
-        # A database of its own for each: what one has written slows no other down.
+        # Each peer has its own database, so that the writes of one do not slow down another.
         special: dict[str, Any] = {"ours-signed": {"signer": ring}, "ours-encrypted": {"crypter": ring}}.get(name, {})
         database = await stack.enter_async_context(new_database(couch, name))
         data = await filled(couch, database, options.documents, secret=name == "ours-encrypted", **special)

@@ -1,4 +1,4 @@
-"""What the database is filled with before anything is measured."""
+"""Fills the database before anything is measured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLORS = ("red", "yellow", "blue", "orange", "violet")
 
 @asynccontextmanager
 async def new_database(couch: Couch, purpose: str, models: Sequence[type[Model]] = (Fruit, Place, SecretFruit)) -> Any:
-    """A database of its own, with these models' views; deleted afterwards."""
+    """Create a database with these models' views; it is deleted afterwards."""
     name = f"benchmark-{purpose}-{secrets.token_hex(4)}"
     await couch.create_database(name)
     try:
@@ -47,12 +47,12 @@ async def filled(
     Args:
         couch: the client.
         name: the database's name.
-        count: how many of each.
+        count: how many documents of each model.
         first: the number of the first place.
-        size: bytes of each one's text.
-        secret: the fruits have an encrypted property.
-        fruits: False for places alone.
-        options: the store's, such as its keys.
+        size: the size of each document's text in bytes.
+        secret: whether the fruits have an encrypted property.
+        fruits: False to create places only.
+        options: options for the store, such as its keys.
     """
     store = Store(couch[name], **options)
     fruit: type[Model] = SecretFruit if secret else Fruit
@@ -62,7 +62,7 @@ async def filled(
             created = await store.create_many(fruit, [fruit(**_values(n, size)) for n in numbers])
             ids += [_id(each) for each in created]
         await store.create_many(Place, [Place(code=f"place-{first + n:07}", **_values(n, size)) for n in numbers])
-    # The views are built before anybody is measured.
+    # The views are built before anything is measured.
     if fruits:
         await store.find(fruit, limit=1)
     await store.find(Place, limit=1)
@@ -70,9 +70,9 @@ async def filled(
 
 
 async def _index_when_asked(database: Database) -> None:
-    """Have indexes brought up to date by queries alone.
+    """Let only queries update the indexes.
 
-    CouchDB would otherwise index in the background what one peer has written while the next one is measured.
+    Otherwise CouchDB would index in the background what one peer has written while the next one is measured.
     https://docs.couchdb.org/en/stable/api/ddoc/common.html
     """
     for row in (await database.all_docs(startkey="_design/", endkey="_design0", include_docs=True)).rows:

@@ -1,10 +1,10 @@
 # ruff: noqa: S310, S603, T201  (it asks servers that it started itself, and prints)
-"""Figures of the embedded CouchDB: start, memory, requests per second beside a bare Tornado handler, views.
+"""Measures the embedded CouchDB: start, memory, requests per second beside a bare Tornado handler, views.
 
 usage: python benchmarks/embedded.py [--documents N] [--seconds S]
 
-Every server runs in a process of its own, the load comes from this one over 16 kept connections. What matters is
-the ratio of rates in the same run; absolute figures are the machine's.
+Each server runs in its own process; the load comes from this process over 16 persistent connections. What counts is
+the ratio of rates in the same run, since absolute figures depend on the machine.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ asyncio.run(main())
 
 @contextmanager
 def running(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str], float]]:
-    """A server process, its URL, and the seconds until it printed that."""
+    """Start a server process; returns it, its URL, and the seconds until it printed the URL."""
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -75,7 +75,7 @@ def ask(method: str, url: str, body: object = None) -> bytes:
 
 
 async def rate(url: str, method: str, path: str, body: bytes, seconds: float) -> float:
-    """Requests per second over kept connections."""
+    """Measure requests per second over persistent connections."""
     parts = urlsplit(url)
     lines = [f"{method} {path} HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(body)}"]
     head = "\r\n".join(lines) + "\r\n\r\n"

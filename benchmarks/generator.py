@@ -1,46 +1,48 @@
 # ruff: noqa: T201  (its output is its result)
-"""A closed-loop load generator over kept HTTP/1.1 connections: one process, one thread, `epoll`, raw sockets.
+"""A closed loop of load over persistent HTTP/1.1 connections, in one process and one thread.
 
-It reads a job as JSON on its standard input and writes what it saw as JSON on its standard output. It does so little
-for each request (some 40 µs, the operating system's part included) that it is not what limits a server written in
-Python. Each connection has one request under way: no pipelining.
+It reads a job as JSON from standard input and writes its measurements as JSON to standard output. Its connections are
+those of `tornado-couch load`. It does so little for each request that it is not what limits a server written in Python.
+Each connection has one request under way, without pipelining.
 
 usage: python -m benchmarks.generator < job.json
 """
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
-import select
-import socket
 import sys
 import time
 from array import array
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+
+from tornado_couch.maintain.http_connection import Answer, HTTPConnection
+from tornado_couch.service.event_loop import run as run_loop
 
 __all__ = ["Job", "Seen", "run"]
 
 _MARK = b"@ETAG@"
 _COUNT = b"@COUNT@"
-_END = b"\r\n\r\n"
+_PATIENCE = 10.0  # seconds in addition to those of the job
 
 
 @dataclass
 class Job:
-    """What to send.
+    """The requests to send.
 
     Attributes:
-        url: of the server: scheme, host, port.
-        requests: for each connection in turn, the requests that it repeats: [head and body] as text. `@ETAG@` in
-            one stands for the entity tag of the last answer on its connection, `@COUNT@` for a number of its own.
-        tags: the entity tags that the connections begin with.
-        connections: how many.
-        seconds: how long, after the warming up.
+        url: the URL of the server: scheme, host, port.
+        requests: for each connection in turn, the requests that it repeats: [head and body] as text. `@ETAG@` stands
+            for the entity tag of the last answer on its connection, `@COUNT@` for a unique number.
+        tags: the entity tags with which the connections begin.
+        connections: the number of connections.
+        seconds: how long to measure, after the warm-up.
         warmup: seconds of load that are not counted.
         status: the statuses that are right; any other ends the run.
-        prefix: what the numbers of `@COUNT@` begin with.
+        prefix: the beginning of the numbers for `@COUNT@`.
     """
 
     url: str
@@ -55,14 +57,13 @@ class Job:
 
 @dataclass
 class Seen:
-    """What came of it.
+    """The measurements of a job.
 
     Attributes:
-        requests: how many were answered within the seconds counted.
+        requests: how many requests were answered in the counted time.
         seconds: how long that was.
-        all_requests: how many were answered, warming up included.
+        all_requests: how many were answered, including the warm-up.
         p50, p99: milliseconds.
-        received: bytes of all the answers counted.
         error: what went wrong; empty if nothing did.
     """
 
@@ -71,7 +72,6 @@ class Seen:
     all_requests: int = 0
     p50: float = 0.0
     p99: float = 0.0
-    received: int = 0
     error: str = ""
 
 
@@ -79,144 +79,58 @@ class _WrongAnswer(Exception):
     pass
 
 
-class _Connection:
-    """One connection, with one request under way."""
-
-    def __init__(self, sock: socket.socket, requests: list[bytes], tag: bytes, first: int) -> None:
-        self.sock = sock
-        self.requests = requests
-        self.templates = any(_MARK in each or _COUNT in each for each in requests)
-        self.next = first % len(requests)
-        self.tag = tag
-        self.started = 0.0
-        self.buffer = b""
-        self.unsent = b""
-
-    def send(self, count: bytes) -> None:
-        request = self.requests[self.next]
-        self.next = (self.next + 1) % len(self.requests)
-        if self.templates:
-            request = request.replace(_MARK, self.tag).replace(_COUNT, count)
-        self.started = time.perf_counter()
-        sent = self.sock.send(request)
-        self.unsent = request[sent:]
-
-    def flush(self) -> None:
-        sent = self.sock.send(self.unsent)
-        self.unsent = self.unsent[sent:]
-
-    def receive(self, statuses: frozenset[bytes]) -> int:
-        """The size of the answer, once it is whole; else 0."""
-        data = self.sock.recv(262144)
-        if not data:
-            raise _WrongAnswer("the server closed a connection")
-        data = self.buffer + data if self.buffer else data
-        end = data.find(_END)
-        size = -1 if end < 0 else _size(data, end, statuses)
-        if not 0 <= size <= len(data):
-            self.buffer = data
-            return 0
-        if size != len(data):
-            raise _WrongAnswer("more came than one answer")
-        if self.templates:
-            self.tag = _tag(data[:end]) or self.tag
-        self.buffer = b""
-        return size
-
-
-def _size(data: bytes, end: int, statuses: frozenset[bytes]) -> int:
-    """How many bytes an answer has; -1 while that is not known."""
-    status = data[9:12]
-    if status not in statuses:
-        raise _WrongAnswer(f"an answer of {data[9:300]!r}")
-    if status in (b"304", b"204"):
-        return end + 4
-    head = data[:end].lower()
-    at = head.find(b"\r\ncontent-length:")
-    if at >= 0:
-        stop = head.find(b"\r\n", at + 2)
-        return end + 4 + int(head[at + 17 : stop if stop >= 0 else end])
-    if b"transfer-encoding: chunked" not in head:
-        raise _WrongAnswer("an answer without a length")
-    return len(data) if data.endswith(b"\r\n0\r\n\r\n") else -1
-
-
-def _tag(head: bytes) -> bytes:
-    at = head.lower().find(b"\r\netag:")
-    if at < 0:
-        return b""
-    return head[at + 7 :].split(b"\r\n", 1)[0].strip()
-
-
 class _Run:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.seen = Seen()
         self.latencies = array("d")
-        self.statuses = frozenset(str(each).encode() for each in job.status)
-        self.number = 0
+        self.numbers = itertools.count(1)
+        self.counted_from = 0.0
         self.over = False
-        self.poll = select.epoll()
-        self.connections: dict[int, _Connection] = {}
 
-    def connect(self) -> None:
-        parts = urlsplit(self.job.url)
-        lists = [[each.encode() for each in some] for some in self.job.requests]
-        for number in range(self.job.connections):
-            sock = socket.create_connection((parts.hostname or "", parts.port or 80), 10)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setblocking(False)
-            tag = self.job.tags[number % len(self.job.tags)].encode() if self.job.tags else b""
-            mine = lists[number % len(lists)]
-            self.connections[sock.fileno()] = _Connection(sock, mine, tag, number * len(mine) // self.job.connections)
-            self.poll.register(sock.fileno(), select.EPOLLIN)
+    async def go(self) -> None:
+        connections = [HTTPConnection(self.job.url) for _ in range(self.job.connections)]
+        try:
+            await asyncio.gather(*(each.open() for each in connections))
+            self.counted_from = time.perf_counter() + self.job.warmup
+            async with asyncio.timeout(self.job.warmup + self.job.seconds + _PATIENCE):
+                await asyncio.gather(*(self.repeat(*each) for each in enumerate(connections)))
+        except TimeoutError:
+            raise _WrongAnswer(f"an answer did not come for {_PATIENCE:g} seconds") from None
+        finally:
+            for each in connections:
+                each.close()
 
-    def start(self, number: int, connection: _Connection) -> None:
-        self.number += 1
-        connection.send(f"{self.job.prefix}{self.number:09}".encode() if connection.templates else b"")
-        if connection.unsent:
-            self.poll.modify(number, select.EPOLLIN | select.EPOLLOUT)
+    async def repeat(self, number: int, connection: HTTPConnection) -> None:
+        """Send a connection's requests again and again, until the run is over."""
+        mine = [each.encode() for each in self.job.requests[number % len(self.job.requests)]]
+        templates = any(_MARK in each or _COUNT in each for each in mine)
+        tag = self.job.tags[number % len(self.job.tags)].encode() if self.job.tags else b""
+        first = number * len(mine) // self.job.connections
+        for request in itertools.islice(itertools.cycle(mine), first, None):
+            if templates:
+                count = f"{self.job.prefix}{next(self.numbers):09}".encode()
+                request = request.replace(_MARK, tag).replace(_COUNT, count)
+            started = time.perf_counter()
+            answer = await connection.ask(request)
+            self.note(answer, started)
+            if self.over:
+                return
+            if templates:
+                tag = answer.header("ETag").encode() or tag
 
-    def go(self) -> None:
-        self.connect()
-        counted_from = time.perf_counter() + self.job.warmup
-        end = counted_from + self.job.seconds
-        for number, connection in self.connections.items():
-            self.start(number, connection)
-        busy = len(self.connections)
-        while busy:
-            events = self.poll.poll(10)
-            if not events:
-                raise _WrongAnswer("nothing came for 10 seconds")
-            for number, event in events:
-                busy -= self.handle(number, event, counted_from, end)
-
-    def handle(self, number: int, event: int, counted_from: float, end: float) -> bool:
-        """True where the connection is done."""
-        connection = self.connections[number]
-        if event & select.EPOLLOUT:
-            connection.flush()
-            if not connection.unsent:
-                self.poll.modify(number, select.EPOLLIN)
-            if not event & select.EPOLLIN:
-                return False
-        size = connection.receive(self.statuses)
-        if not size:
-            return False
+    def note(self, answer: Answer, started: float) -> None:
+        """Count an answer, unless it belongs to the warm-up or comes after the end."""
+        if answer.status not in self.job.status:
+            raise _WrongAnswer(f"an unexpected answer: {(answer.head[9:] + answer.body)[:300]!r}")
         now = time.perf_counter()
         self.seen.all_requests += 1
-        if self.over:
-            return True
-        if now >= counted_from:
-            self.latencies.append(now - connection.started)
-            self.seen.received += size
-            self.seen.seconds = now - counted_from
-        # On a machine that has other things to do, a short time may pass without an answer.
-        self.over = now >= end and len(self.latencies) >= len(self.connections)
-        if self.over:
-            return True
-        self.start(number, connection)
-        return False
+        if self.over or now < self.counted_from:
+            return
+        self.latencies.append(now - started)
+        self.seen.seconds = now - self.counted_from
+        # On a machine that also does other work, a short time may pass without an answer.
+        self.over = self.seen.seconds >= self.job.seconds and len(self.latencies) >= self.job.connections
 
     def result(self) -> Seen:
         ordered = sorted(self.latencies)
@@ -228,20 +142,17 @@ class _Run:
 
 
 def run(job: Job) -> Seen:
-    """Send a job's requests, and say what came of it."""
+    """Send a job's requests, and return the measurements."""
     load = _Run(job)
     try:
-        load.go()
+        run_loop(load.go())
     except (_WrongAnswer, OSError) as error:
         load.seen.error = str(error) or type(error).__name__
-    finally:
-        for connection in load.connections.values():
-            connection.sock.close()
     return load.result()
 
 
 def main() -> None:
-    """Do the job on standard input."""
+    """Run the job that is read from standard input."""
     job: dict[str, Any] = json.load(sys.stdin)
     print(json.dumps(vars(run(Job(**job)))))
 

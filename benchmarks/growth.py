@@ -1,9 +1,9 @@
 # ruff: noqa: T201  (it prints its report)
-"""What larger documents, larger collections, more connections and more processes cost.
+"""Measures the cost of larger documents, larger collections, more connections and more processes.
 
 usage: python -m benchmarks.growth [--million] [--quick] [--connections 10000] [--out FOLDER]
 
-Against COUCHDB_URL if that is set, else the embedded server.
+It uses COUCHDB_URL if that is set, and otherwise the embedded server.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 COUNTS = (1_000, 10_000, 100_000)
 PROCESSES = (1, 2, 4)
 CONNECTIONS = 8
-CLUES = 500  # keys that are looked up, each once
-# What is asked of collections, and the path of it in front of a key.
+CLUES = 500  # keys to look up, each once
+# The requests to a collection, and their paths in front of a key.
 PROBES = (("page of 50", "/places?limit=50&code[gte]="), ("first lookup", "/places/"), ("lookup again", "/places/"))
 
 
@@ -45,8 +45,8 @@ class Growth:
 
     Args:
         couch: a client.
-        url: CouchDB's.
-        errors: where the services' complaints go.
+        url: the URL of CouchDB.
+        errors: the file for the error output of the services.
         quick: only try it out.
     """
 
@@ -59,11 +59,11 @@ class Growth:
         self.report: dict[str, list[dict[str, Any]]] = {}
 
     async def sizes(self, sizes: Sequence[int]) -> None:
-        """GET by id and POST of documents from small to large."""
+        """Measure GET by id and POST of documents from small to large."""
         rows = self.report["document size"] = []
         for size in sizes:
             async with new_database(self.couch, "size") as database:
-                # A few documents at a time, since a thousand of the largest would be a gigabyte in one request.
+                # A few documents at a time, since a thousand of the largest would make one request of a gigabyte.
                 data = Dataset([], [])
                 for _ in range(5):
                     data.ids.extend((await filled(self.couch, database, 4, size=size)).ids)
@@ -77,9 +77,9 @@ class Growth:
                 print(rows[-1], flush=True)
 
     async def counts(self, counts: Sequence[int]) -> None:
-        """Lookups by key, each key for the first time, and pages from the middle, in collections of all sizes.
+        """Measure lookups by key, each key for the first time, and pages from the middle, in collections of all sizes.
 
-        Each is asked in turn with one of the smallest size, so that the ratio holds on a machine with other work.
+        Each collection alternates with one of the smallest size, so that the ratio also holds on a busy machine.
         """
         rows = self.report["collection size"] = []
         async with (
@@ -90,16 +90,14 @@ class Growth:
             codes: list[str] = []
             for count in counts:
                 began = time.monotonic()
-                codes += (
-                    await filled(self.couch, growing, count - len(codes), first=len(codes), fruits=False)
-                ).codes
+                codes += (await filled(self.couch, growing, count - len(codes), first=len(codes), fruits=False)).codes
                 row = {"places": count, "seconds to load": round(time.monotonic() - began, 1)}
                 row |= await asyncio.to_thread(self._beside, small, few, growing, codes)
                 rows.append(row)
                 print(row, flush=True)
 
     def _beside(self, small: str, few: list[str], growing: str, codes: list[str]) -> dict[str, float]:
-        """What is asked of a collection, in milliseconds and by how much that is more than of a small one."""
+        """The times of requests to a collection in milliseconds, and their ratios to those of a small collection."""
         row: dict[str, float] = {}
         some, chosen = random.sample(few, min(CLUES, len(few))), random.sample(codes, min(CLUES, len(codes)))
         with (
@@ -113,7 +111,7 @@ class Growth:
         return row
 
     async def connections(self, wanted: int) -> None:
-        """The memory that open connections take which do nothing."""
+        """Measure the memory that idle open connections take."""
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         count = min(wanted, hard - 200)
@@ -131,7 +129,7 @@ class Growth:
         row = {
             "open connections": count,
             "memory before, MB": round(before),
-            "with them, MB": round(after),
+            "memory with them, MB": round(after),
             "KB each": round((after - before) * 1024 / count, 1),
             "a GET beside them, ms": latency,
         }
@@ -139,7 +137,7 @@ class Growth:
         print(row, flush=True)
 
     async def processes(self, counts: Sequence[int]) -> None:
-        """GET by id from several processes that share a port, on all cores."""
+        """Measure GET by id with several processes that share a port, on all cores."""
         rows = self.report["processes"] = []
         cores = sorted({*self.cores.service, *self.cores.others})
         async with new_database(self.couch, "processes") as database:
@@ -200,13 +198,13 @@ def _ask(connection: socket.socket, path: str) -> None:
 
 
 def _each_once(url: str, paths: Iterable[str]) -> float:
-    """The median of the milliseconds that these take, one after the other."""
+    """The median time of these requests, one after the other, in milliseconds."""
     (median,) = _in_turn((url, list(paths)))
     return median
 
 
 def _in_turn(*asked: tuple[str, list[str]]) -> list[float]:
-    """The same of several services, of each its paths, asked in turn."""
+    """The same for several services, each with its own paths, which take turns."""
     times: list[list[float]] = [[] for _ in asked]
     with ExitStack() as stack:
         connections = [stack.enter_context(_connected(url)) for url, _ in asked]
@@ -219,7 +217,7 @@ def _in_turn(*asked: tuple[str, list[str]]) -> list[float]:
 
 
 def _opened(url: str, count: int, path: str) -> list[socket.socket]:
-    """Connections that have had one answer each."""
+    """Open connections on which one answer has been received."""
     found = []
     for _ in range(count):
         connection = _connected(url)
@@ -259,9 +257,9 @@ async def _run(options: argparse.Namespace, errors: IO[str]) -> dict[str, list[d
 def main() -> None:
     """Measure, and print the report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--million", action="store_true", help="also in a collection of 1,000,000 (it takes long)")
+    parser.add_argument("--million", action="store_true", help="also measure a collection of 1,000,000 (slow)")
     parser.add_argument("--quick", action="store_true", help="only try it out")
-    parser.add_argument("--connections", type=int, default=10_000, help="how many idle ones")
+    parser.add_argument("--connections", type=int, default=10_000, help="the number of idle connections")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/out"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

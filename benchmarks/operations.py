@@ -1,4 +1,4 @@
-"""What is asked of the peers: for each operation the requests, and what a right answer is."""
+"""The operations that are measured: the requests for each, and what a right answer is."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["OPERATIONS", "Dataset", "Operation", "Target", "http_request"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is in the database.
+    """The contents of the database.
 
     Attributes:
-        ids: of the fruits.
+        ids: the ids of the fruits.
         codes: the keys of the places.
     """
 
@@ -30,10 +30,10 @@ class Target:
     """Where the requests go.
 
     Attributes:
-        name: the peer's.
+        name: the peer's name.
         url: its URL.
-        database: the database's name where it is CouchDB itself; else empty.
-        authorization: the field's value, where there is one.
+        database: the database's name if it is CouchDB itself, otherwise empty.
+        authorization: the value of the header field, if there is one.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Target:
 
     @classmethod
     def couchdb(cls, url: str, database: str) -> Target:
-        """CouchDB itself."""
+        """The target for CouchDB itself."""
         parts = urlsplit(url)
         field = ""
         if parts.username is not None:
@@ -53,7 +53,7 @@ class Target:
 
 
 def http_request(target: Target, method: str, path: str, body: object = None, **fields: str) -> str:
-    """One HTTP/1.1 request."""
+    """Write one HTTP/1.1 request."""
     lines = [f"{method} {path} HTTP/1.1", "Host: benchmark", "Accept: application/json"]
     if target.authorization:
         lines.append(f"Authorization: {target.authorization}")
@@ -69,14 +69,14 @@ Requests = list[list[str]]
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing that is measured.
+    """One operation that is measured.
 
     Attributes:
         name: its name.
-        requests: for a target, the data and a number of connections: the requests of each connection.
+        requests: returns the requests of each connection, for a target, the data and a number of connections.
         status: the statuses that are right.
-        is_right: whether an answer's body is.
-        paths: of the documents whose entity tags the connections begin with; none where they need none.
+        is_right: whether the body of an answer is right.
+        paths: the paths of the documents whose entity tags the connections begin with; empty if they need none.
     """
 
     name: str
@@ -162,7 +162,7 @@ OPERATIONS = {
         Operation("GET by key", _by_key, (200,), _is_document),
         Operation("GET, not changed (304)", _conditional, (304,), lambda body: body is None, _first_paths),
         Operation("page of 50", _page, (200,), _is_page),
-        # Those that write come last, so that no other finds what they leave.
+        # The writing operations come last, so that the others do not meet what they write.
         Operation("POST", _post, (201, 202), _is_written),
         Operation("PUT with If-Match", _put, (200, 201, 202), _is_written, _first_paths),
     )

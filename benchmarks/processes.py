@@ -1,5 +1,5 @@
 # ruff: noqa: S603  (it starts its own programs)
-"""The processes that take part: started, pinned to cores, and what they used."""
+"""Starts the processes that take part, pins them to cores, and measures what they use."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Cores:
-    """Which core is whose: the service has one to itself; CouchDB and the load share the others.
+    """Assigns the cores: the service has one to itself; CouchDB and the load generator share the others.
 
-    With a single core all share it, and the figures are worth little.
+    On a machine with a single core all share it, and the figures are of little value.
     """
 
     def __init__(self) -> None:
@@ -37,14 +37,14 @@ class Watched:
     """A process, and what it and its threads use.
 
     Args:
-        pid: its id; None for one that cannot be seen, such as on another machine.
+        pid: its process id; None for one that cannot be observed, for instance on another machine.
     """
 
     def __init__(self, pid: int | None) -> None:
         self.pid = pid
 
     def pin(self, cores: list[int]) -> bool:
-        """Keep all its threads on these cores; False where that is not ours to say."""
+        """Keep all its threads on these cores; False if that is not permitted."""
         if self.pid is None:
             return False
         try:
@@ -55,22 +55,22 @@ class Watched:
         return True
 
     def cores(self) -> list[int] | None:
-        """Where it may run now."""
+        """The cores on which it may run now."""
         return None if self.pid is None else sorted(os.sched_getaffinity(self.pid))
 
     def cpu_seconds(self) -> float:
-        """How long it has computed so far, its children that ended included; 0 where it cannot be seen."""
+        """Its computing time so far, including children that have ended; 0 if it cannot be observed."""
         if self.pid is None:
             return 0.0
         fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return sum(map(int, fields[11:15])) / TICKS
 
     def peak_megabytes(self) -> float:
-        """The most memory that it has held."""
+        """The most memory that it has used so far."""
         return self._memory("VmHWM:")
 
     def megabytes(self) -> float:
-        """The memory that it holds."""
+        """The memory that it uses now."""
         return self._memory("VmRSS:")
 
     def _memory(self, name: str) -> float:
@@ -82,7 +82,7 @@ class Watched:
 
 @contextmanager
 def _started(arguments: list[str], cores: list[int], errors: IO[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A program of ours, pinned, and the first line that it prints."""
+    """Start a program, pinned to cores, and read the first line that it prints."""
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", *arguments],
         stdin=subprocess.PIPE,
@@ -96,7 +96,7 @@ def _started(arguments: list[str], cores: list[int], errors: IO[str]) -> Iterato
         assert process.stdout is not None
         line = process.stdout.readline().strip()
         if not line:
-            raise RuntimeError(f"{' '.join(arguments[:3])} did not start; what it said is above or in {errors.name}")
+            raise RuntimeError(f"{' '.join(arguments[:3])} did not start; see its output above or in {errors.name}")
         yield process, line
     finally:
         process.terminate()
@@ -118,7 +118,7 @@ def peer(
     port: int = 0,
     event_loop: str = "auto",
 ) -> Iterator[tuple[str, Watched]]:
-    """A peer's URL and process; several can have one port."""
+    """Start a peer, and return its URL and process; several can share a port."""
     command = ["-m", "benchmarks.peers", name, url, database, keys, str(port), event_loop]
     with _started(command, cores, errors) as (process, at):
         yield f"http://127.0.0.1:{at}", Watched(process.pid)
@@ -126,13 +126,13 @@ def peer(
 
 @contextmanager
 def embedded_server(cores: list[int], errors: IO[str]) -> Iterator[tuple[str, Watched]]:
-    """The embedded CouchDB's URL and process."""
+    """Start the embedded CouchDB, and return its URL and process."""
     with _started(["-m", "tornado_couch", "couchdb", "--port", "0", "--memory"], cores, errors) as (process, url):
         yield url.rstrip("/"), Watched(process.pid)
 
 
 def listening_process(url: str) -> Watched:
-    """The process that serves a URL, if it is on this machine and may be looked at."""
+    """The process that serves a URL, if it is on this machine and may be observed."""
     parts = urlsplit(url)
     if parts.hostname not in ("127.0.0.1", "localhost", "::1"):
         return Watched(None)
@@ -160,7 +160,7 @@ def _open_files(pid: int) -> set[str]:
 
 
 def generate(job: Job, cores: list[int]) -> Seen:
-    """Do a job in a process of its own, pinned.
+    """Run a job in its own process, pinned to cores.
 
     Raises:
         RuntimeError: a peer answered wrongly, or not at all.

@@ -1,11 +1,11 @@
 # ruff: noqa: T201, S603  (it prints its report, and starts py-spy)
-"""Where a peer's time goes: the share of each package, of our own modules, and of each part of a request.
+"""Shows where a peer spends its time: in each package, in our own modules, and in each part of a request.
 
 usage: python -m benchmarks.profiling [--peer ours] [--operation "GET by id"] [--connections 128] [--seconds 10]
 
-Against COUCHDB_URL if that is set, else the embedded server. `py-spy` looks at the process from outside; it needs the
-right to do so (Linux: `kernel.yama.ptrace_scope`, or root). Beside the report it writes a flame graph. The event loop
-is asyncio's, as there is nothing to be seen inside uvloop.
+It uses COUCHDB_URL if that is set, and otherwise the embedded server. `py-spy` observes the process from outside, for
+which it needs permission (Linux: `kernel.yama.ptrace_scope`, or root). Besides the report it writes a flame graph. The
+event loop is that of asyncio, since py-spy cannot look inside uvloop.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .rounds import Figure, Peer, check, measure_once
 
 RATE = 250  # samples per second
 
-# The first of these that a stack holds, from the top, says which part of a request it is.
+# The first of these that a stack contains, from the top, says which part of a request it belongs to.
 PARTS = {
     "write the answer": ("RequestHandler.finish (tornado",),
     "make the answer": ("Answers.document (tornado_couch", "Answers.unchanged (tornado_couch"),
@@ -44,16 +44,16 @@ PARTS = {
 
 
 def stacks(raw: str) -> Iterable[tuple[list[str], int]]:
-    """The stacks of py-spy's raw format, outermost call first, and how often each was seen; none that only waits."""
+    """The stacks in py-spy's raw format, outermost call first, and how often each was seen, without idle ones."""
     for line in raw.splitlines():
         calls, _, count = line.rpartition(" ")
         frames = calls.split(";")
-        if not any("_WorkItem.run" in each for each in frames):  # the thread that waits for the end of its input
+        if not any("_WorkItem.run" in each for each in frames):  # this thread waits for the end of the input
             yield frames, int(count)
 
 
 def package(frame: str) -> str:
-    """The package that a frame is of: ours by module, others by name."""
+    """The package to which a frame belongs: our own by module, others by name."""
     path = frame.rpartition("(")[2].partition(":")[0]
     parts = path.split("/")
     if parts[0] == "tornado_couch":
@@ -72,7 +72,7 @@ def part(frames: list[str]) -> str:
 
 
 def report(raw: str) -> str:
-    """Tables of what a profile shows."""
+    """Make tables of a profile."""
     by_package: Counter[str] = Counter()
     by_part: Counter[str] = Counter()
     for frames, count in stacks(raw):
@@ -112,7 +112,7 @@ async def _run(options: argparse.Namespace) -> str:
             spying = _spy(process, kind, path, options.seconds)
             await asyncio.to_thread(measure_once, measured, operation, figure, options.seconds, Watched(None), cores)
             if spying.wait(60):
-                raise SystemExit("py-spy could not look at the process; see what it says above")
+                raise SystemExit("py-spy could not observe the process; see its message above")
         cpu = f"{figure.service_cpu[0]:.3f} s of CPU per 1,000 requests; {flames}"
         return f"{report(raw.read_text(encoding='utf-8'))}\n{cpu}"
 

@@ -1,12 +1,12 @@
 # ruff: noqa: S603, T201  (it starts a server, and prints)
-"""Audit and rotation in documents a second, and what logins do to the event loop.
+"""Measures audit and rotation in documents per second, and how logins affect the event loop.
 
 usage: python benchmarks/protection.py [--url URL] [--documents N] [--cost C]
 
-Without a URL an embedded CouchDB is started in a process of its own. What is promised: an audit of 5,000 documents
-a second or more on one core, so this process keeps to one core meanwhile (Linux) and its own time is shown beside
-the clock's; and an event loop that is never held up for 10 ms while eight logins run, which are eight requests with
-name and password to a mounted resource. The exit status is 1 where a promise is not kept.
+Without a URL it starts an embedded CouchDB in its own process. The promises are an audit of 5,000 documents per second
+or more on one core, so this process uses only one core meanwhile (Linux) and shows its own time beside the clock's;
+and an event loop that is never blocked for 10 ms while eight logins run, which are eight requests with name and
+password to a mounted resource. The exit status is 1 if a promise is not kept.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Note(Model, type="note_v1.0"):
 
 @contextmanager
 def server(url: str | None) -> Iterator[str]:
-    """A CouchDB's URL."""
+    """The URL of a CouchDB."""
     if url is not None:
         yield url
         return
@@ -62,7 +62,7 @@ def server(url: str | None) -> Iterator[str]:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Keep to one core, where the system lets us."""
+    """Use only one core, if the system allows it."""
     before = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if before:
         os.sched_setaffinity(0, {min(before)})
@@ -73,7 +73,7 @@ def one_core() -> Iterator[None]:
 
 @asynccontextmanager
 async def database(couch: Couch) -> AsyncIterator[Database]:
-    """A database that is gone afterwards."""
+    """A database that is deleted afterwards."""
     name = f"benchmark-{uuid.uuid4().hex}"
     await couch.create_database(name)
     try:
@@ -84,13 +84,13 @@ async def database(couch: Couch) -> AsyncIterator[Database]:
 
 
 class Watch:
-    """The clock's time and this process's own."""
+    """Measures the clock's time and this process's own."""
 
     def __init__(self) -> None:
         self.clock, self.own = time.perf_counter(), time.process_time()
 
     def show(self, what: str, count: int) -> float:
-        """Print a line; how many a second of this process's own time."""
+        """Print a line, and return the rate per second of this process's own time."""
         clock, own = time.perf_counter() - self.clock, time.process_time() - self.own
         print(f"  {what:<40}{count / clock:8,.0f} a second, {count / own:8,.0f} a second of this process's time")
         return count / own
@@ -111,19 +111,19 @@ async def auditing(couch: Couch, documents: int) -> None:
                 checked += page.checked
                 assert not page.findings
             found = watch.show("audit", checked)
-            print(f"  {'':<40}{found / AUDITED:8.1f} times the {AUDITED:,} that are promised")
+            print(f"  {'':<40}{found / AUDITED:8.1f} times the promised {AUDITED:,}")
             if found < AUDITED:
                 failures.append(f"audit: {found:.0f} documents a second")
             keys = KeyChain(new, old)
             watch, renewed = Watch(), 0
             async for done in Rotation(place, keys, protect=Reprotection(keys, models=[Note])).run():
                 renewed += done.renewed
-            watch.show("rotation: signed and encrypted anew", renewed)
+            watch.show("rotation: signed and encrypted again", renewed)
             assert renewed == documents
 
 
 async def logins(couch: Couch, cost: int) -> None:
-    """Log in eight times at once, and see how late the event loop is meanwhile."""
+    """Log in eight times at once, and measure how late the event loop is meanwhile."""
     async with database(couch) as place:
         store = Store(place, crypter=KeyRing.create())
         for number in range(LOGINS):
@@ -138,7 +138,7 @@ async def logins(couch: Couch, cost: int) -> None:
         await asyncio.sleep(2)
         alone = max(lags)
         async with aiohttp.ClientSession() as session:
-            await get(session, port, "user0")  # what is made at the first request is not what is measured
+            await get(session, port, "user0")  # what only the first request has to do is not measured
             accounts.forget()
             lags.clear()
             started = time.perf_counter()
@@ -152,13 +152,13 @@ async def logins(couch: Couch, cost: int) -> None:
     for name, lag in (("median", found[len(found) // 2]), ("99 of 100", found[len(found) * 99 // 100])):
         print(f"  {'the event loop was late, ' + name:<40}{lag:8.2f} ms")
     print(f"  {'at most':<40}{found[-1]:8.2f} ms, {found[-1] / LAG:.0%} of {LAG:.0f} ms")
-    print(f"  {'at most, in two seconds without logins':<40}{alone:8.2f} ms: the machine's own doing")
+    print(f"  {'at most, in two seconds without logins':<40}{alone:8.2f} ms: caused by the machine")
     if found[-1] > max(LAG, 2 * alone):
         failures.append(f"logins: the loop was {found[-1]:.1f} ms late")
 
 
 async def watch_loop(lags: list[float]) -> None:
-    """Note by how many milliseconds a wait of one is too long, again and again."""
+    """Record, again and again, by how many milliseconds a wait of one millisecond is too long."""
     while True:
         before = time.perf_counter()
         await asyncio.sleep(0.001)
@@ -166,7 +166,7 @@ async def watch_loop(lags: list[float]) -> None:
 
 
 async def get(session: aiohttp.ClientSession, port: int, name: str) -> None:
-    """Read the notes as somebody who has to log in."""
+    """Read the notes as a user who must log in."""
     credentials = base64.b64encode(f"{name}:secret".encode()).decode()
     headers = {"Authorization": f"Basic {credentials}"}
     async with session.get(f"http://127.0.0.1:{port}/notes", headers=headers) as reply:
@@ -174,7 +174,7 @@ async def get(session: aiohttp.ClientSession, port: int, name: str) -> None:
 
 
 async def measured(url: str, options: Any) -> None:
-    """All of it."""
+    """Run all measurements."""
     async with Couch(url) as couch:
         await auditing(couch, options.documents)
         await logins(couch, options.cost)
@@ -185,7 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", help="a CouchDB, with an admin's credentials")
     parser.add_argument("--documents", type=int, default=10_000)
-    parser.add_argument("--cost", type=int, default=12, help="of bcrypt")
+    parser.add_argument("--cost", type=int, default=12, help="the cost of bcrypt")
     options = parser.parse_args()
     with server(options.url) as url:
         asyncio.run(measured(url, options))

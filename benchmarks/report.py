@@ -1,4 +1,4 @@
-"""What was measured, as a table in Markdown, as JSON, and as plots."""
+"""Writes the measurements as a table in Markdown, as JSON, and as plots."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["TARGETS", "Goal", "ratio", "ratio_by_cpu", "write"]
 
 @dataclass(frozen=True)
 class Goal:
-    """A ratio that is aimed at.
+    """A ratio of two rates that should be reached.
 
     Attributes:
-        operation: of which.
-        peer: whose rate...
-        other: ... over whose.
-        connections: with how many.
-        at_least: the ratio.
+        operation: the operation.
+        peer: the peer whose rate is divided...
+        other: ... by the rate of this one.
+        connections: the number of connections.
+        at_least: the ratio to reach.
     """
 
     operation: str
@@ -46,7 +46,7 @@ TARGETS = [
 
 
 def ratio(figures: Iterable[Figure], goal: Goal) -> float | None:
-    """The median of the rounds' ratios: each round's two rates were measured one after the other."""
+    """The median of the rounds' ratios; in each round the two rates were measured one after the other."""
     found = {
         each.peer: each for each in figures if (each.operation, each.connections) == (goal.operation, goal.connections)
     }
@@ -57,9 +57,9 @@ def ratio(figures: Iterable[Figure], goal: Goal) -> float | None:
 
 
 def ratio_by_cpu(figures: Iterable[Figure], goal: Goal) -> float | None:
-    """The ratio that computing time alone would make: of each side that of the process that computes most.
+    """The ratio by computing time alone; for each side, that of the process that computes most counts.
 
-    On a machine that has other things to do this says more than the rates.
+    On a machine that also does other work this says more than the rates.
     """
     found = {
         each.peer: max(each.median("service_cpu"), each.median("couchdb_cpu"))
@@ -71,7 +71,7 @@ def ratio_by_cpu(figures: Iterable[Figure], goal: Goal) -> float | None:
 
 
 def write(folder: Path, figures: Sequence[Figure], facts: dict[str, Any], memory: dict[str, float]) -> str:
-    """Write `report.md`, `report.json` and a plot for each operation; gives the report."""
+    """Write `report.md`, `report.json` and a plot for each operation, and return the report."""
     folder.mkdir(parents=True, exist_ok=True)
     text = "\n".join(_report(figures, facts, memory)) + "\n"
     (folder / "report.md").write_text(text, encoding="utf-8")
@@ -95,7 +95,7 @@ def _report(figures: Sequence[Figure], facts: dict[str, Any], memory: dict[str, 
                 yield _row(each, figures)
     yield from ("", "## Peak memory", "", "| peer | MB |", "|---|---:|")
     yield from (f"| {name} | {megabytes:.0f} |" for name, megabytes in memory.items())
-    yield from ("", "## Targets", "", "| | connections | aimed at | measured | by CPU time | |")
+    yield from ("", "## Targets", "", "| | connections | target | measured | by CPU time | |")
     yield "|---|---:|---:|---:|---:|---|"
     for goal in TARGETS:
         found = ratio(figures, goal)

@@ -1,5 +1,5 @@
 # ruff: noqa: S310, T201  (it asks servers that it started itself, and shows progress)
-"""Measures each operation on each peer in turn, again and again, so that what disturbs one disturbs all."""
+"""Measures each operation on each peer in turn, in many rounds, so that a disturbance affects all peers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ __all__ = ["Figure", "Peer", "check", "measure", "measure_once"]
 
 @dataclass
 class Peer:
-    """One of those that are measured.
+    """One of the services that are measured.
 
     Attributes:
-        target: where it is.
-        data: what its database holds.
-        process: itself; for CouchDB no other than `couchdb`.
+        target: where its requests go.
+        data: what its database contains.
+        process: its process; for CouchDB the same as `couchdb`.
     """
 
     target: Target
@@ -37,16 +37,16 @@ class Peer:
 
 @dataclass
 class Figure:
-    """What was measured of one operation on one peer with so many connections: a list has one entry for each round.
+    """The measurements of one operation on one peer with a number of connections; lists have one entry per round.
 
     Attributes:
-        operation: its name.
-        peer: its name.
-        connections: how many.
+        operation: the operation's name.
+        peer: the peer's name.
+        connections: the number of connections.
         rates: requests per second.
         p50, p99: milliseconds.
-        service_cpu: seconds of computing of the service per 1,000 requests.
-        couchdb_cpu: of CouchDB.
+        service_cpu: the service's computing time in seconds per 1,000 requests.
+        couchdb_cpu: the same for CouchDB.
     """
 
     operation: str
@@ -65,7 +65,7 @@ class Figure:
 
 
 def ask(target: Target, request: str) -> tuple[int, str | None, Any]:
-    """A single request, as the load generator would send it: status, entity tag, decoded body."""
+    """Send a single request as the load generator would, and return status, entity tag and decoded body."""
     head, _, body = request.partition("\r\n\r\n")
     line, *fields = head.split("\r\n")
     method, path, _ = line.split(" ")
@@ -83,7 +83,7 @@ def ask(target: Target, request: str) -> tuple[int, str | None, Any]:
 
 
 def tags(peer: Peer, operation: Operation, connections: int) -> list[str]:
-    """The entity tags that the connections begin with."""
+    """The entity tags with which the connections begin."""
     if operation.paths is None:
         return []
     found = []
@@ -99,7 +99,7 @@ def tags(peer: Peer, operation: Operation, connections: int) -> list[str]:
 
 
 def check(peer: Peer, operation: Operation) -> None:
-    """Make sure that a peer does what is about to be measured.
+    """Check that a peer does what will be measured.
 
     Raises:
         RuntimeError: it does not.
@@ -121,7 +121,7 @@ def measure(
     couchdb: Watched,
     cores: Cores,
 ) -> list[Figure]:
-    """Every operation on every peer.
+    """Measure every operation on every peer.
 
     Raises:
         RuntimeError: a peer answered wrongly.

@@ -1,11 +1,11 @@
 # ruff: noqa: T201  (it prints)
-"""Microseconds for signing, verifying and encrypting a document of 1 KB, by each kind of keys.
+"""Measures signing, verifying and encrypting a document of 1 KB in microseconds, with each kind of keys.
 
 usage: python benchmarks/security.py [--keyczar-signer DIR] [--keyczar-crypter DIR]
 
-What is promised is under 50 µs each with a key ring; where that is so, the line says what part of it is used. The
-best of several runs is shown, since that is the code's own time; the rest is the machine's. The exit status is 1
-where a promise is not kept. Audit, rotation and logins, which need a database, are measured by `protection.py`.
+The promise is less than 50 µs for each with a key ring; those lines show which part of the time was used. The best of
+several runs is shown, since it is the time of the code itself; the rest is due to the machine. The exit status is 1
+if a promise is not kept. `protection.py` measures audit, rotation and logins, which need a database.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ PARENT = "1-967a00dff5e02add41819138abb3284d"
 
 
 def microseconds(call: Callable[[], object], number: int) -> float:
-    """The best of seven runs, or of many short ones: this process's own time for one call."""
+    """The best of seven runs, or of many short ones, in this process's own time for one call."""
     repeat, number = (28, number // 4) if number >= 100 else (7, number)
     return min(timeit.repeat(call, number=number, repeat=repeat, timer=time.process_time)) / number * 1e6
 
@@ -86,7 +86,7 @@ def signing(keys: Keys, number: int = 2000, *, promised: bool = False, document:
     )
     show("verify", lambda: verify_document(read, database="orchard", verifier=keys), number, promised=promised)
     show(
-        "verify, history too",
+        "verify with history",
         lambda: verify_document(read, database="orchard", verifier=keys, revisions=revisions),
         number,
         promised=promised,
@@ -94,7 +94,7 @@ def signing(keys: Keys, number: int = 2000, *, promised: bool = False, document:
 
 
 def encrypting(keys: Keys, *, promised: bool = False) -> None:
-    """Encrypt and decrypt the document as the value of one property, and look an address up."""
+    """Encrypt and decrypt the document as the value of one property, and look up an address."""
     stored = encrypt_value(DOCUMENT, keys=keys, **PLACE)
     show("encrypt", lambda: encrypt_value(DOCUMENT, keys=keys, **PLACE), promised=promised)
     show("decrypt", lambda: decrypt_value(stored, keys=keys, **PLACE), promised=promised)
@@ -102,7 +102,7 @@ def encrypting(keys: Keys, *, promised: bool = False) -> None:
 
 
 def tink_keys() -> Keys:
-    """New keys of Tink."""
+    """Make new keys of Tink."""
     import tink
     from tink import aead, mac
 
@@ -113,7 +113,7 @@ def tink_keys() -> Keys:
 
 
 def main() -> None:
-    """Measure all of it."""
+    """Measure everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keyczar-signer", help="the directory of an HMAC key set")
     parser.add_argument("--keyczar-crypter", help="the directory of an AES key set")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from tornado_couch import __version__
 
 project = "tornado_couch"
@@ -14,6 +16,7 @@ release = version = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+smartquotes = False  # `--host` in a sentence is two hyphens
 html_theme = "furo"
 html_title = f"tornado_couch {release}"
 html_copy_source = False
@@ -55,9 +58,23 @@ def _as_restructured_text(app: object, what: str, name: str, obj: object, option
     lines[:] = made
 
 
+def _plain_help(app: object, context: object, lines: list[str]) -> None:
+    """Help texts are plain; a word that ends in an underscore would be a reference in reStructuredText."""
+    lines[:] = [re.sub(r"(?<=\w)_(?!\w)", r"\\_", _CODE.sub(_literal, line)) for line in lines]
+
+
+def _is_inherited(app: object, what: str, name: str, obj: object, skip: bool, options: object) -> bool | None:
+    """Leave out what every model inherits from pydantic, which documents it itself."""
+    return True if name.startswith("model_") and hasattr(BaseModel, name) else None
+
+
 def setup(app: object) -> None:
     """Sphinx calls it."""
-    app.connect("autodoc-process-docstring", _as_restructured_text, priority=400)  # type: ignore[attr-defined]
+    connect = app.connect  # type: ignore[attr-defined]
+    connect("autodoc-process-docstring", _as_restructured_text, priority=400)
+    connect("autodoc-skip-member", _is_inherited)
+    for part in ("description", "options", "arguments"):
+        connect(f"sphinx-click-process-{part}", _plain_help)
 
 
 exclude_patterns = ["_build", *(path.name for path in Path(__file__).parent.glob("_*.md"))]

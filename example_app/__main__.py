@@ -26,6 +26,7 @@ from tornado_couch.couch.trouble import advice
 from tornado_couch.errors import CouchError
 
 from .app import make_app, prepare
+from .fruits import plant
 from .languages import counts, entries, load
 from .tour import tour
 
@@ -172,10 +173,11 @@ def listen(server: HTTPServer, port: int) -> str:
 
 
 async def show(url: str, tour_only: bool) -> None:
-    """Run the tour, then load the languages."""
+    """Run the tour, then load the fruits and the languages that the page shows."""
     await tour(url)
     if tour_only:
         return
+    await plant(url)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     print("\n# Load the languages of ISO 639-3 through the REST API.")
     with Progress(*columns) as bar:

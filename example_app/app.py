@@ -39,7 +39,7 @@ def make_app(couch: Couch, *, cookie_secret: str | None = None) -> Application:
             *metrics_routes(couch[DATABASE], prefix="/v1.0"),
             *health_routes(couch[DATABASE], [Fruit, Language], prefix="/v1.0"),
             *openapi_routes(ApiInfo("Orchard", "1.0", "Fruits, and the languages of ISO 639-3.")),
-            *docs_routes(title="Orchard"),
+            *docs_routes(title="Orchard", home="/"),
         ],
         cookie_secret=cookie_secret,
         policy=AllowAny(),

@@ -47,6 +47,7 @@ __all__ = [
     "lose_request",
     "never_answer",
     "raw",
+    "refuse_with",
     "repeat_answer",
     "repeat_request",
     "reset",
@@ -299,7 +300,9 @@ class FaultServer(_Listener):
                 return
 
 
-Forward = Callable[[], Awaitable[bytes]]
+Forward = Callable[..., Awaitable[bytes]]
+"""Lets CouchDB carry out the request, or another `Message` in its place, and gives the answer."""
+
 Effect = Callable[[Call, Forward], Awaitable[None]]
 
 
@@ -411,6 +414,40 @@ def answer_status(status: int, error: str = "fault", reason: str = "injected") -
         await answer(status, {"error": error, "reason": reason})(call)
 
     return effect
+
+
+def refuse_with(member: str, status: int, content: Any = None) -> Effect:
+    """Refuses what holds a member, as CouchDB does whose shards do not wait for each other.
+
+    Every other document of a `_bulk_docs` is stored before the whole request is refused; a write of that member alone
+    is refused as well. All else passes.
+
+    Args:
+        member: a text that only this member's document contains.
+        status: of the refusal.
+        content: of the answer: bytes as they are, anything else as JSON.
+    """
+    said = {"error": "fault", "reason": "injected"} if content is None else content
+
+    async def effect(call: Call, forward: Forward) -> None:
+        if member.encode() not in call.request.body:
+            await call.send(await forward())
+            return
+        if call.request.target.partition("?")[0].endswith("/_bulk_docs"):
+            others = [each for each in call.request.json()["docs"] if member not in json.dumps(each)]
+            await forward(_with_body(call.request, {"docs": others[::2]}))
+        await answer(status, said)(call)
+
+    return effect
+
+
+def _with_body(request: Message, value: Any) -> Message:
+    """A request like another, with other content."""
+    body = json.dumps(value).encode()
+    headers = {**request.headers, "content-length": str(len(body))}
+    headers.pop("transfer-encoding", None)
+    head = " ".join(request.line) + "\r\n" + "".join(f"{name}: {text}\r\n" for name, text in headers.items())
+    return Message(request.line, headers, body, head.encode("latin-1") + b"\r\n" + body)
 
 
 class FaultProxy(_Listener):

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import inspect
+import io
+import json
 import re
 import shlex
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +44,18 @@ def test_every_block_says_its_language(name: str) -> None:
     assert {each for each in found if not each.startswith("{")} <= {"python", *OTHERS}
 
 
+def test_the_index_lists_each_page_once() -> None:
+    """By what one wants to do; the pages of the API are listed by its own."""
+    listed = [
+        re.sub(r"^.*<(.+)>$", r"\1", line)
+        for block in re.findall(r"^```\{toctree\}\n(.*?)^```", TEXTS["index"], re.DOTALL | re.MULTILINE)
+        for line in block.splitlines()
+        if line and not line.startswith(":")
+    ]
+    pages = {name for name in TEXTS if name != "index" and not name.startswith("reference/")}
+    assert sorted(listed) == sorted({*pages, "reference/commands", "reference/api"})
+
+
 def free_port() -> int:
     """A port that nobody listens at."""
     with socket.socket() as found:
@@ -47,24 +64,45 @@ def free_port() -> int:
         return port
 
 
-async def run(block: str, names: dict[str, Any], where: str) -> None:
-    """Run a block, with `await` at the top level as in `python -m asyncio`."""
+async def run(block: str, names: dict[str, Any], where: str) -> str:
+    """Run a block, with `await` at the top level as in `python -m asyncio`; return what it printed."""
     code = compile(block, where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    result = eval(code, names)
-    if inspect.isawaitable(result):
-        await result
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        result = eval(code, names)
+        if inspect.isawaitable(result):
+            await result
+    return printed.getvalue()
+
+
+def shape(value: Any) -> Any:
+    """A JSON value or text with what differs each time made equal."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    text = re.sub(r"\d-[0-9a-f]{32}", "REVISION", text)
+    text = re.sub(r"[0-9a-f]{32}", "ID", text)
+    return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]{15}\+00:00", "TIME", text)
+
+
+def shown(name: str) -> dict[str, str]:
+    """What a page says that its blocks print: the text that follows a block of Python directly."""
+    pattern = r"^```python\n((?:(?!^```).)*)^```\n\n```text\n(.*?)^```"
+    return dict(re.findall(pattern, TEXTS[name], re.DOTALL | re.MULTILINE))
 
 
 async def run_page(name: str, names: dict[str, Any], database: Database, url: str) -> None:
     # Ports that a page listens at are free ones here.
     ports = {f":{port}": f":{free_port()}" for port in ("8888", "8889")}
     ports |= {f"listen{old.replace(':', '(')}": f"listen{new.replace(':', '(')}" for old, new in ports.items()}
+    printing = shown(name)
+    if "created database orchard" in TEXTS[name]:
+        await database.server.delete_database(database.name)
     for number, block in enumerate(blocks(name, "python"), 1):
         text = block.replace('"orchard"', repr(database.name)).replace('"http://127.0.0.1:5984"', repr(url))
         text = text.replace('"http://127.0.0.1:5984/orchard"', repr(f"{url}/{database.name}"))
         for old, new in ports.items():
             text = text.replace(old, new)
-        await run(text, names, f"docs/{name}.md, block {number}")
+        printed = await run(text, names, f"docs/{name}.md, block {number}")
+        if block in printing:
+            assert shape(printing[block]) == shape(printed.replace(database.name, "orchard"))
 
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if blocks(name, "python")])
@@ -88,6 +126,22 @@ async def test_the_resources_work(couch: Couch, database: Database, server_url: 
     assert (await names["store"].get(names["Fruit"], fruit.fruit_id)).color == "red"
 
 
+async def test_the_tutorials_audit_finds_what_it_shows(
+    database: Database, server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six documents from before there were keys, and the one that was altered."""
+    monkeypatch.chdir(tmp_path)
+    await run_page("tutorial", {"__name__": "docs"}, database, server_url)
+    (audit,) = (text for text in blocks("tutorial", "console") if " audit " in text)
+    command, _, told = audit.partition("\n")
+    command = command.removeprefix("$ tornado-couch ").replace("orchard ", f"{database.name} ")
+    line = [sys.executable, "-m", "tornado_couch", *shlex.split(command), "--url", server_url]
+    done = await asyncio.to_thread(subprocess.run, line, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    sequence = re.compile(r"--since \S+")
+    assert sequence.sub("", shape(done.stdout)) == sequence.sub("", shape(told))
+
+
 def command_lines() -> list[tuple[str, str]]:
     found = []
     for name in TEXTS:
@@ -100,9 +154,8 @@ def command_lines() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "line"), command_lines())
-def test_every_command_is_there(name: str, line: str) -> None:
-    """Each command that a page shows exists, with each option that it is shown with."""
+def assert_known(line: str) -> None:
+    """Assert that a command exists, with each option that it is given."""
     words = shlex.split(line, comments=True)[1:]
     command: click.Command = main
     context = click.Context(main)
@@ -112,3 +165,9 @@ def test_every_command_is_there(name: str, line: str) -> None:
         command = found
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= {*known, "--help"}, line
+
+
+@pytest.mark.parametrize(("name", "line"), command_lines())
+def test_every_command_is_there(name: str, line: str) -> None:
+    """Each command that a page shows exists, with each option that it is shown with."""
+    assert_known(line)

@@ -48,6 +48,7 @@ FLOORS: dict[str, list[str]] = {
         "properties upgrades versions",
         "forms",
         "declaration round_trip views",
+        "reading",
         "model",
         "design_document documents merger schema",
     ],

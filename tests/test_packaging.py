@@ -17,7 +17,13 @@ import pytest
 import tornado_couch
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "CHANGELOG.md", "LICENSE")
+SOURCES = (
+    "setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "CHANGELOG.md", "LICENSE",
+    "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile", "tox.ini",
+    ".dockerignore", ".editorconfig", ".gitignore", ".pre-commit-config.yaml",
+)  # fmt: skip
+FOLDERS = (".ci", ".github", "benchmarks", "deploy", "docs", "example_app", "tests", "tornado_couch")
+IGNORED = shutil.ignore_patterns("__pycache__", "out", ".env", ".hypothesis")
 
 
 def python(code: str, *options: str, **more: str) -> str:
@@ -33,8 +39,8 @@ def python(code: str, *options: str, **more: str) -> str:
 
 def copy(target: Path, age: int) -> Path:
     """The sources elsewhere, each file with another time."""
-    package = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "tornado_couch", target / "tornado_couch", ignore=package)
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, target / name, ignore=IGNORED)
     for name in SOURCES:
         shutil.copy(ROOT / name, target / name)
     for number, path in enumerate(sorted(target.rglob("*"))):
@@ -59,7 +65,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Path]]:
     for place, process in [(place, build(place)) for place in places]:
         told, _ = process.communicate(timeout=200)
         assert process.returncode == 0, told
-        assert not re.search(r"(?i)\bwarning\b|would be ignored", told), told
+        # That an exclusion finds nothing to exclude in a fresh copy is as it should be.
+        assert not re.search(r"(?i)\bwarning\b(?!: no previously-included)|would be ignored", told), told
         found.append({path.suffix: path for path in (place / "dist").iterdir()})
     return found
 
@@ -72,6 +79,18 @@ def test_the_same_sources_make_the_same_archives(built: list[dict[str, Path]], k
     first, second = (archives[kind] for archives in built)
     assert first.name == second.name
     assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.slow
+def test_the_source_archive_is_complete(built: list[dict[str, Path]], tmp_path: Path) -> None:
+    """Whoever has it can run the tests, build the documentation and start the example."""
+    sources = copy(tmp_path / "sources", 10**9)
+    wanted = {path.relative_to(sources).as_posix() for path in sources.rglob("*") if path.is_file()}
+    with tarfile.open(built[0][".gz"]) as archive:
+        names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    assert wanted - names == set()
+    made = {"PKG-INFO", "tornado_couch.egg-info"}
+    assert {name for name in names - wanted if name.partition("/")[0] not in made} == set()
 
 
 @pytest.mark.slow
@@ -144,6 +163,37 @@ def test_the_versions_of_python_are_the_same_everywhere() -> None:
     tools = (ROOT / "pyproject.toml").read_text()
     assert f'python_version = "{classified[0]}"' in tools
     assert f'target-version = "py{classified[0].replace(".", "")}"' in tools
+
+
+def test_the_changelog_has_the_version() -> None:
+    """With its date; and an empty section for what comes next, or one that has begun."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+    found = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", text, re.MULTILINE)
+    assert found[0] == ("Unreleased", "")
+    assert tornado_couch.__version__ in [version for version, date in found if date]
+
+
+def test_pre_commit_runs_what_make_check_runs() -> None:
+    """By running it."""
+    import yaml
+
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [hook["entry"] for hook in repository["hooks"]] == ["make check"]
+
+
+def test_the_templates_of_issues_are_forms() -> None:
+    """What GitHub demands of them: a name, a description, and a body of elements with ids of their own."""
+    import yaml
+
+    for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"):
+        form = yaml.safe_load(path.read_text())
+        if path.stem == "config":
+            assert all(set(link) == {"name", "url", "about"} for link in form["contact_links"])
+            continue
+        assert form["name"]
+        assert form["description"]
+        ids = [element["id"] for element in form["body"]]
+        assert len(ids) == len(set(ids))
 
 
 def test_the_version_is_the_installed_one() -> None:

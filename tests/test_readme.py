@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
+import contextlib
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -16,7 +19,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.test_docs import assert_known, shape
 from tornado_couch import Couch, Database, Store, install
+from tornado_couch.embedded.server import BackgroundCouch
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -27,14 +32,34 @@ def blocks(language: str) -> list[str]:
     return [text for found, text in BLOCKS if found == language]
 
 
+def test_it_is_short() -> None:
+    """Who wants more follows a link."""
+    assert len(README.splitlines()) < 200
+
+
+def test_every_link_works_on_the_package_index_too() -> None:
+    """A relative one would be a file of the index; each that is ours names a file that is there."""
+    parser = configparser.RawConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    home = parser["metadata"]["url"]
+    links = re.findall(r"\]\(([^)]+)\)", README)
+    assert [link for link in links if not link.startswith("https://")] == []
+    raw = home.replace("https://github.com/", "https://raw.githubusercontent.com/")
+    ours = [re.fullmatch(rf"(?:{home}/blob|{raw})/main/(.+)", link) for link in links]
+    paths = [found[1] for found in ours if found]
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).is_file()] == []
+    assert re.findall(r"!\[[^\]]*\]\((?!" + re.escape(raw) + r"/)", README) == []
+
+
 def test_no_block_is_left_out() -> None:
     """Each kind of block has a test below."""
-    assert [language for language, _ in BLOCKS] == ["sh", "python", "console", "python", "python"]
+    assert [language for language, _ in BLOCKS] == ["sh", "python", "sh", "sh", "console", "python", "python", "sh"]
 
 
 def test_the_two_commands_are_targets_of_the_makefile() -> None:
     """make knows them, and what each starts is there; the example's own tests and this run show the rest."""
-    (commands,) = blocks("sh")
+    commands = blocks("sh")[-1]
     plans = [
         subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
         for command in commands.split("\n")
@@ -43,28 +68,52 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
     assert ["python -m" in plan.stdout for plan in plans] == [True, True]
 
 
+def test_the_other_commands_are_there() -> None:
+    """With their options; what is installed is an extra of ours."""
+    install, embedded, apache = blocks("sh")[:3]
+    assert shlex.split(install) == ["pip", "install", "tornado-couch[embedded]"]
+    lines = [*embedded.splitlines(), apache.strip().partition(" ")[2]]
+    assert len(lines) == 3
+    for line in lines:
+        assert_known(line)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, url: str, name: str) -> Iterator[subprocess.Popen[str]]:
+    """The README's example, started by its command over a database of that name."""
+    text = blocks("python")[0]
+    assert text.count('"orchard"') == 2
+    (folder / "orchard.py").write_text(text.replace('"orchard"', repr(name)))
+    command = shlex.split(blocks("sh")[1].splitlines()[1].removeprefix("tornado-couch "))
+    line = [sys.executable, "-m", "tornado_couch", *command, "--url", url, "--port", "0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(line, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
 @pytest.fixture
 def service(server_url: str, database: Database, tmp_path: Path) -> Iterator[str]:
     """The address of the README's example, running as it stands there but for addresses and names."""
-    text = blocks("python")[0]
-    for wanted, given in (
-        ('"http://127.0.0.1:5984"', repr(server_url)),
-        ('"orchard"', repr(database.name)),
-        (".listen(8888)", ".listen(0, '127.0.0.1')"),
-    ):
-        assert text.count(wanted) >= 1
-        text = text.replace(wanted, given)
-    # The one addition: it tells where it listens.
-    listen = re.search(r"^( +)(Application\(.*)$", text, re.MULTILINE)
-    assert listen is not None
-    tell = f"print(next(iter(server._sockets.values())).getsockname()[1], flush=True)"  # noqa: F541
-    text = text.replace(listen[0], f"{listen[1]}server = {listen[2]}\n{listen[1]}{tell}")
-    script = tmp_path / "app.py"
-    script.write_text(text)
-    with subprocess.Popen([sys.executable, "-W", "error", str(script)], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        process.terminate()
+    with serving(tmp_path, server_url, database.name) as process:
+        assert process.stderr is not None
+        found = next(filter(None, (re.search(r"http://127\S+", line) for line in process.stderr)))
+        yield found[0]
+
+
+@pytest.mark.parametrize(("login", "user"), [("", "no user was named"), ("admin:wrong@", "the user was admin")])
+def test_a_missing_password_is_told_in_a_sentence(tmp_path: Path, login: str, user: str) -> None:
+    """It names the address and the user, as a CouchDB 3 always has an admin; there is no traceback."""
+    with BackgroundCouch(admin="admin:secret") as url:
+        address = f"127.0.0.1:{urlsplit(url).port}"
+        with serving(tmp_path, f"http://{login}{address}", "orchard") as process:
+            _, told = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "Traceback" not in told
+    assert f"CouchDB at http://{address} refused this" in told
+    assert f"with --username and TORNADO_COUCH_PASSWORD ({user})" in told
 
 
 def curl(words: list[str], service: str) -> tuple[int, dict[str, str], Any]:
@@ -81,14 +130,6 @@ def curl(words: list[str], service: str) -> tuple[int, dict[str, str], Any]:
         reply = error
     with reply:
         return reply.status, dict(reply.headers), json.loads(reply.read())
-
-
-def shape(value: Any) -> Any:
-    """A JSON value or text with what differs each time made equal."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    text = re.sub(r"\d-[0-9a-f]{32}", "REVISION", text)
-    text = re.sub(r"[0-9a-f]{32}", "ID", text)
-    return re.sub(r"\d{4}-\d\d-\d\dT[\d:.]{15}\+00:00", "TIME", text)
 
 
 def test_what_comes_back_is_what_the_readme_shows(service: str) -> None:
@@ -112,8 +153,7 @@ async def test_the_other_python_blocks_run(
     """The handler class can be mounted, and the functions do what their names say."""
     names: dict[str, Any] = {"__name__": "readme"}
     first, handler, functions = blocks("python")
-    model = first[: first.index("async def main")].replace("from __future__", "#")
-    for text in (model, handler, functions.replace('"orchard"', repr(database.name))):
+    for text in (first, handler, functions.replace('"orchard"', repr(database.name))):
         exec(compile(text, "README.md", "exec", dont_inherit=True), names)  # the README is ours
     fruit_class = names["Fruit"]
     await install(couch, database.name, [fruit_class])

@@ -13,10 +13,14 @@ TornadoCouchError
 │   └── Refused                 CouchDB refused the request (4xx); has `status`, `error`, `reason`
 │       ├── BadRequest          400, and any 4xx that has no class of its own
 │       ├── Unauthorized        401
+│       │   └── UnauthorizedWrite   `validate_doc_update` refused a document with `unauthorized`
+│       ├── CheckFailed         500: `validate_doc_update` itself failed, so that the document was not written
 │       ├── Forbidden           403
 │       ├── NotFound            404: missing or deleted document, database, design document
 │       ├── Conflict            409
-│       ├── AlreadyExists       412: the database exists
+│       ├── PreconditionFailed  412
+│       │   ├── AlreadyExists   the database that was to be created exists
+│       │   └── MissingStub     the document names an attachment that CouchDB does not have for it
 │       ├── TooLarge            413
 │       └── TooManyRequests     429
 ├── ModelError                  about models and their documents
@@ -43,12 +47,14 @@ TornadoCouchError
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from typing import Any
 
 __all__ = [
     "AlreadyExists",
     "BadRequest",
+    "CheckFailed",
     "Conflict",
     "ConnectTimeout",
     "CouchError",
@@ -62,6 +68,7 @@ __all__ = [
     "InvalidSignature",
     "KeySetError",
     "LegacyAlgorithm",
+    "MissingStub",
     "ModelDefinitionError",
     "ModelError",
     "NoIndex",
@@ -70,6 +77,7 @@ __all__ = [
     "OutcomeUnknown",
     "PatchTestFailed",
     "PoolTimeout",
+    "PreconditionFailed",
     "ReadTimeout",
     "Refused",
     "RetriesExhausted",
@@ -83,6 +91,7 @@ __all__ = [
     "TornadoCouchError",
     "TotalTimeout",
     "Unauthorized",
+    "UnauthorizedWrite",
     "Unavailable",
     "Unmergeable",
     "UnsupportedVersion",
@@ -99,7 +108,14 @@ class TornadoCouchError(Exception):
 
 
 class CouchError(TornadoCouchError):
-    """A call to CouchDB failed."""
+    """A call to CouchDB failed.
+
+    Attributes:
+        in_doubt: the ids of the documents that may be stored although the call failed, where it wrote several at
+            once. Each shard stores its documents by itself, so that a refusal proves nothing about the others.
+    """
+
+    in_doubt: tuple[str, ...] = ()
 
 
 class Unavailable(CouchError):
@@ -154,11 +170,13 @@ class Refused(CouchError):
     Attributes:
         status: the HTTP status of the answer.
         error: CouchDB's `error` member, such as "not_found".
-        reason: CouchDB's `reason` member, such as "missing" or "deleted".
+        reason: CouchDB's `reason` member, such as "missing" or "deleted". It is text, unless a function
+            `validate_doc_update` throws another JSON value.
     """
 
-    def __init__(self, status: int, error: str, reason: str) -> None:
-        super().__init__(f"CouchDB answered {status} {error}: {reason}")
+    def __init__(self, status: int, error: str, reason: Any) -> None:
+        text = reason if isinstance(reason, str) else json.dumps(reason, ensure_ascii=False)
+        super().__init__(f"CouchDB answered {status} {error}: {text}")
         self.status = status
         self.error = error
         self.reason = reason
@@ -170,6 +188,17 @@ class BadRequest(Refused):
 
 class Unauthorized(Refused):
     """401: the credentials are missing, wrong or expired."""
+
+
+class UnauthorizedWrite(Unauthorized):
+    """401 `validate_doc_update` refused a document with `unauthorized`: the credentials themselves are in order."""
+
+
+class CheckFailed(Refused):
+    """500: a function `validate_doc_update` raised an exception, so that the document was not written.
+
+    Sending the document again would not help; somebody has to mend the function.
+    """
 
 
 class Forbidden(Refused):
@@ -184,8 +213,16 @@ class Conflict(Refused):
     """409: the given revision is not the current one."""
 
 
-class AlreadyExists(Refused):
-    """412: the database exists already."""
+class PreconditionFailed(Refused):
+    """412: something that the request relies on is not so."""
+
+
+class AlreadyExists(PreconditionFailed):
+    """412 `file_exists`: the database that was to be created exists already."""
+
+
+class MissingStub(PreconditionFailed):
+    """412 `missing_stub`: the document names an attachment that CouchDB does not have for this document."""
 
 
 class TooLarge(Refused):
@@ -196,20 +233,26 @@ class TooManyRequests(Refused):
     """429: a rate limit was reached, such as Cloudant's."""
 
 
+_BY_ERROR: dict[tuple[int, str], type[Refused]] = {
+    (412, "file_exists"): AlreadyExists,
+    (412, "missing_stub"): MissingStub,
+}
 _BY_STATUS: dict[int, type[Refused]] = {
     401: Unauthorized,
     403: Forbidden,
     404: NotFound,
     409: Conflict,
-    412: AlreadyExists,
+    412: PreconditionFailed,
     413: TooLarge,
     429: TooManyRequests,
+    500: CheckFailed,
 }
 
 
-def refusal(status: int, error: str, reason: str) -> Refused:
-    """The exception for CouchDB's 4xx answer."""
-    return _BY_STATUS.get(status, BadRequest)(status, error, reason)
+def refusal(status: int, error: str, reason: Any) -> Refused:
+    """The exception for CouchDB's 4xx answer, or for a 500 that is a function's failure."""
+    kind = _BY_ERROR.get((status, error)) or _BY_STATUS.get(status, BadRequest)
+    return kind(status, error, reason)
 
 
 class ModelError(TornadoCouchError):

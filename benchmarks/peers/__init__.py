@@ -1,1 +1,1 @@
-"""The services that are measured against each other, each in a process of its own."""
+"""The services that are compared, each in its own process."""

@@ -1,8 +1,8 @@
-# ruff: noqa: T201  (it tells its address to who started it)
+# ruff: noqa: T201  (it prints its address for the process that started it)
 """Runs one peer until its standard input ends: `python -m benchmarks.peers NAME URL DATABASE KEYS PORT LOOP`.
 
-It prints the port that it listens at, which several can share; 0 is any. LOOP is the event loop, by the name that
-`serve` has for it: every peer is in the same one.
+It prints the port on which it listens; several processes can share one, and 0 chooses a free one. LOOP is the event
+loop, by the name that `serve` has for it: every peer uses the same one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BACKLOG = 1024
 
 
 def _socket(port: int) -> socket.socket:
-    # With the protocol said, asyncio sets TCP_NODELAY on what it accepts; else uvicorn's answers take 40 ms each.
+    # With the protocol given, asyncio sets TCP_NODELAY on connections; otherwise uvicorn's answers take 40 ms each.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listening.bind(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""The limit: Tornado answering JSON of the same size, with no database behind it."""
+"""The upper limit: Tornado answers with JSON of the same size, without a database."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def _fruit(key: str, color: str = "red") -> dict[str, object]:
 
 
 class Fruits(RequestHandler):
-    """A page, and POST."""
+    """A page and POST."""
 
     def get(self) -> None:
-        """Fifty documents."""
+        """Answer with fifty documents."""
         items = [{"_href": f"/fruits/{n}", "_etag": f'"1-{n:032}"', **_fruit(f"{n:032}")} for n in range(50)]
         self.write({"items": items, "next": "/fruits?cursor=x"})
 
     def post(self) -> None:
-        """A new document."""
+        """Answer with a new document."""
         key = uuid.uuid4().hex
         self.set_status(201)
         self.set_header("Location", f"/fruits/{key}")
@@ -36,14 +36,14 @@ class Fruit(RequestHandler):
     """A document."""
 
     def get(self, key: str) -> None:
-        """It; Tornado makes its entity tag of it, and 304 where that is known."""
+        """Answer with the document; Tornado computes its entity tag, and sends 304 if the client knows it."""
         self.write(_fruit(key))
 
     def put(self, key: str) -> None:
-        """It, changed."""
+        """Answer with the document, changed."""
         self.write(_fruit(key, json.loads(self.request.body)["color"]))
 
 
 def application() -> Application:
-    """The service."""
+    """Make the service."""
     return Application([(r"/(?:fruits|places)", Fruits), (r"/(?:fruits|places)/([^/]+)", Fruit)])

@@ -1,4 +1,4 @@
-"""The same resource as a user would write it on FastAPI with aiocouch."""
+"""The same resource, as a user would write it with FastAPI and aiocouch."""
 
 import uuid
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ HIDDEN = ("_id", "_rev", "type")
 
 
 class Body(BaseModel):
-    """What a client sends."""
+    """The body of a request."""
 
     color: Annotated[str, Field(min_length=1, max_length=40)]
     notes: Annotated[str, Field(max_length=2_000_000)] = ""
@@ -40,7 +40,7 @@ def _answer_read(document: dict[str, Any], known: str | None) -> Response:
 
 
 def application(database: aiocouch.database.Database) -> FastAPI:  # noqa: C901 - its handlers are within it
-    """The service."""
+    """Make the service."""
     app = FastAPI()
     known = Header(alias="If-None-Match")
 

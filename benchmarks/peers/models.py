@@ -12,7 +12,7 @@ __all__ = ["Fruit", "Place", "SecretFruit"]
 
 
 class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
-    """A document of some 350 bytes, as the practice has them."""
+    """A document of about 350 bytes, as is usual in practice."""
 
     fruit_id: Key = assigned()
     color: Annotated[str, MinLen(1), MaxLen(40), Indexed()]

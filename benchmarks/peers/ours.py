@@ -1,4 +1,4 @@
-"""The same resource, mounted with this library; and what changes it in one way each."""
+"""The same resource, mounted with this library, and variants that each change one thing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .models import Fruit, Place, SecretFruit
 
 __all__ = ["VARIANTS", "application"]
 
-# Keys are the same in each process that takes part, so that all can read what one has written.
+# All processes that take part have the same keys, so that each can read what another has written.
 VARIANTS: dict[str, dict[str, Any]] = {
     "ours": {},
     "ours-ungrouped": {"grouping": False},
@@ -23,13 +23,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def application(couch: Couch, database: str, variant: str, keys: str) -> Application:
-    """The service.
+    """Make the service.
 
     Args:
         couch: the client.
         database: the database's name.
         variant: one of `VARIANTS`.
-        keys: a key ring's file, for those that need one.
+        keys: the file of a key ring, for the variants that need one.
     """
     options = dict(VARIANTS[variant])
     for name in ("signer", "crypter"):

@@ -1,4 +1,4 @@
-"""The same resource as a user would write it on Tornado with aiocouch."""
+"""The same resource, as a user would write it with Tornado and aiocouch."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def _shown(document: dict[str, Any]) -> dict[str, Any]:
 
 
 class Base(RequestHandler):
-    """What the handlers share."""
+    """The common part of the handlers."""
 
     def initialize(self, database: aiocouch.database.Database) -> None:
-        """Take the database."""
+        """Store the database."""
         self.database = database
         self.tag: str | None = None
 
     def compute_etag(self) -> str | None:
-        """The revision."""
+        """The entity tag, which is the revision."""
         return self.tag
 
     def body(self) -> dict[str, Any]:
-        """The request's body, valid."""
+        """Parse and validate the request's body."""
         try:
             body = json.loads(self.request.body)
         except ValueError:
@@ -48,7 +48,7 @@ class Base(RequestHandler):
         self.tag = f'"{document["_rev"]}"'
         self.set_status(status)
         if self.request.method not in ("GET", "HEAD"):
-            self.set_etag_header()  # which Tornado itself does for GET alone
+            self.set_etag_header()  # Tornado itself does this only for GET
         self.write(_shown(document))
 
 
@@ -56,7 +56,7 @@ class Fruits(Base):
     """The collection."""
 
     async def get(self) -> None:
-        """A page of fifty."""
+        """Answer with a page of fifty documents."""
         view = self.database.view("fruit_by_fruit_id", "fruit_by_fruit_id")
         items = []
         async for found in view.docs(limit=51, reduce="false"):
@@ -65,7 +65,7 @@ class Fruits(Base):
         self.write({"items": items[:50], "next": f"/fruits?start={items[-1]['fruit_id']}"})
 
     async def post(self) -> None:
-        """A new document."""
+        """Create a document."""
         body, key, now = self.body(), uuid.uuid4().hex, datetime.now(UTC).isoformat(timespec="microseconds")
         values = {"type": "fruit_v1.0", "fruit_id": key, "notes": "", "weight": 0, **body}
         try:
@@ -81,14 +81,14 @@ class Fruit(Base):
     """A document."""
 
     async def get(self, key: str) -> None:
-        """It."""
+        """Answer with the document."""
         try:
             self.answer((await self.database.get(key)).data)
         except aiocouch.NotFoundError:
             raise HTTPError(404) from None
 
     async def put(self, key: str) -> None:
-        """Change it."""
+        """Change the document."""
         body = self.body()
         try:
             document = await self.database.get(key)
@@ -108,7 +108,7 @@ class Place(Base):
     """A document that is found by a property."""
 
     async def get(self, code: str) -> None:
-        """It."""
+        """Answer with the document."""
         view = self.database.view("place_by_code", "place_by_code")
         async for found in view.docs(ids=[code], limit=1, reduce="false"):
             self.answer(found.data)
@@ -117,7 +117,7 @@ class Place(Base):
 
 
 def application(database: aiocouch.database.Database) -> Application:
-    """The service."""
+    """Make the service."""
     given = {"database": database}
     return Application(
         [(r"/fruits", Fruits, given), (r"/fruits/([^/]+)", Fruit, given), (r"/places/([^/]+)", Place, given)]

@@ -8,6 +8,8 @@ export class Problem extends Error {
   }
 }
 
+const outage = document.getElementById("outage");
+
 /** Call the service; throw answers with a status of 400 or more as a Problem. */
 export async function ask(method, path, { body, ifMatch, ifNoneMatch } = {}) {
   const headers = { Accept: "application/json, application/problem+json" };
@@ -23,8 +25,10 @@ export async function ask(method, path, { body, ifMatch, ifNoneMatch } = {}) {
       cache: "no-store", // this page keeps the entity tags itself
     });
   } catch {
-    throw new Problem(0, { detail: "The service cannot be reached." });
+    outage.hidden = false;
+    throw new Problem(0, { detail: "The service did not answer. Please look at the table before you try again." });
   }
+  outage.hidden = true;
   const text = await answer.text();
   let value = null;
   try {

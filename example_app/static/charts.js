@@ -1,4 +1,4 @@
-// Three small charts of the metrics; a text below each gives its numbers.
+// Three small charts of the metrics. Each bar has its value beside it, and a text below each chart sums it up.
 
 import { ask, make, tell } from "./api.js";
 
@@ -7,66 +7,70 @@ const SCOPES = { I: "individual", M: "macrolanguages", S: "special" };
 const status = document.getElementById("metrics-status");
 const history = [];
 
-function kilobytes(bytes) {
-  return `${Math.round((bytes ?? 0) / 1024)} KB`;
+const number = (value) => value.toLocaleString();
+
+function size(bytes) {
+  if (bytes < 999_500) return `${number(Math.ceil(bytes / 1000))} KB`;
+  return `${(bytes / 1e6).toLocaleString([], { minimumFractionDigits: 1, maximumFractionDigits: 1 })} MB`;
 }
 
 function drawHistory() {
   const svg = document.getElementById("documents-chart");
-  const low = Math.min(...history);
-  const high = Math.max(...history, low + 1);
-  const x = (index) => 34 + (index * 280) / Math.max(1, history.length - 1);
-  const y = (value) => 104 - ((value - low) * 92) / (high - low);
-  const path = history.map((value, index) => `${index ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+  const counts = history.map((each) => each.count);
+  const [low, high] = [Math.min(...counts), Math.max(...counts)];
+  const left = 10 + 7 * number(high).length; // beside the longest number
+  const x = (index) => left + (index * (318 - left)) / Math.max(1, history.length - 1);
+  // A count that has never changed is a line in the middle.
+  const y = (value) => (high === low ? 58 : 104 - ((value - low) * 92) / (high - low));
+  const path = counts.map((value, index) => `${index ? "L" : "M"}${x(index).toFixed(1)} ${y(value).toFixed(1)}`).join("");
+  const labels = high === low ? [high] : [high, low];
   svg.replaceChildren(
-    make("line", { class: "axis", x1: 34, y1: 104, x2: 314, y2: 104 }),
-    make("text", { x: 0, y: 16 }, String(high)),
-    make("text", { x: 0, y: 104 }, String(low)),
-    make("path", { class: "line", d: history.length > 1 ? path : `${path}h280` }),
+    make("line", { class: "axis", x1: left, y1: 108, x2: 318, y2: 108 }),
+    ...labels.map((value) => make("text", { x: 0, y: y(value) + 4 }, number(value))),
+    make("text", { x: left, y: 126 }, history[0].time),
+    make("text", { x: 318, y: 126, "text-anchor": "end" }, "now"),
+    make("path", { class: "line", d: history.length > 1 ? path : `${path}H318` }),
   );
-  document.getElementById("documents-text").textContent = `${history.at(-1)} documents now.`;
+  document.getElementById("documents-text").textContent = `${number(counts.at(-1))} documents now.`;
 }
 
-/** Draw bars, each with a name; each shows a part of a whole, if it has one. */
-function drawBars(id, bars, words) {
-  const svg = document.getElementById(`${id}-chart`);
-  const greatest = Math.max(1, ...bars.map((bar) => bar.whole ?? bar.part));
-  const step = Math.min(36, Number(svg.getAttribute("viewBox").split(" ")[3]) / Math.max(1, bars.length));
-  svg.replaceChildren(
-    ...bars.flatMap(({ name, part, whole }, index) => {
-      const top = index * step;
-      const width = (value) => Math.max(1, (value / greatest) * 318).toFixed(1);
-      const height = Math.max(3, step - 18).toFixed(1);
-      const box = { x: 1, y: (top + 14).toFixed(1), height };
-      return [
-        make("text", { x: 1, y: (top + 10).toFixed(1) }, name),
-        make("rect", { class: "whole", ...box, width: width(whole ?? part) }),
-        make("rect", { class: "bar", ...box, width: width(part) }),
-      ];
-    }),
-  );
+/** Draw a line for each thing: its name, which may be broken at underscores, its value, and a bar for each part. */
+function drawBars(id, things, words) {
+  const greatest = Math.max(1, ...things.flatMap(({ parts }) => Object.values(parts)));
+  const items = things.map(({ name, value, parts }) => {
+    const height = 10 / Object.keys(parts).length;
+    const svg = make("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" });
+    Object.entries(parts).forEach(([kind, part], index) => {
+      const width = Math.max(0.5, (100 * part) / greatest).toFixed(2);
+      svg.append(make("rect", { class: `bar ${kind}`, x: 0, y: index * height, width, height: height - 0.5 }));
+    });
+    return make("li", {}, make("span", { class: "name" }, name.replaceAll("_", "_\u200b")), svg, make("span", { class: "value" }, value));
+  });
+  document.getElementById(`${id}-chart`).replaceChildren(...items);
   document.getElementById(`${id}-text`).textContent = words;
 }
 
 async function drawScopes() {
   const { body } = await ask("GET", "/v1.0/languages/by_scope");
-  const bars = body.items.map((each) => ({ name: SCOPES[each.key] ?? String(each.key), part: each.value }));
-  drawBars("scopes", bars, `${bars.map((bar) => `${bar.part} ${bar.name}`).join(", ")}.`);
+  const things = body.items.map(({ key, value }) => ({ name: SCOPES[key] ?? key, value: number(value), parts: { used: value } }));
+  const words = things.map(({ name, value }) => `${value} ${name}`).join(", ");
+  drawBars("scopes", things, words ? `${words}.` : "There are no languages yet.");
 }
 
 async function drawDatabase() {
   const { body } = await ask("GET", "/v1.0/_metrics");
   const found = body.database;
-  history.push(found.docCount);
+  const time = new Date().toLocaleTimeString([], { timeStyle: "short" });
+  history.push({ count: found.docCount, time });
   if (history.length > 60) history.shift();
   drawHistory();
-  const bars = [{ name: "documents", part: found.dataSize ?? 0, whole: found.diskSize ?? 0 }];
-  for (const [name, view] of Object.entries(found.views)) {
-    bars.push({ name, part: view.dataSize ?? 0, whole: view.diskSize ?? 0 });
-  }
-  bars.sort((one, other) => other.whole - one.whole);
-  const words = `${kilobytes(found.diskSize)} of documents, ${found.fragmentation ?? 0} % of it reclaimable by compaction;`;
-  drawBars("sizes", bars.slice(0, 7), `${words} ${Object.keys(found.views).length} indexes.`);
+  const all = [["documents", found], ...Object.entries(found.views)].map(([name, { dataSize, diskSize }]) => {
+    const parts = { used: dataSize ?? 0, whole: diskSize ?? 0 };
+    return { name, value: `${size(parts.used)} of ${size(parts.whole)}`, parts };
+  });
+  all.sort((one, other) => other.parts.whole - one.parts.whole);
+  const words = `${size(found.diskSize ?? 0)} of documents, of which compaction would free ${found.fragmentation ?? 0} %`;
+  drawBars("sizes", all, `${words}, and ${all.length - 1} indexes.`);
 }
 
 export async function start() {
@@ -74,7 +78,7 @@ export async function start() {
     await Promise.all([drawDatabase(), drawScopes()]);
     tell(status, "");
   } catch (problem) {
-    tell(status, problem.message, true);
+    if (problem.status !== 0) tell(status, problem.message, true); // of an outage there is a notice
   }
   window.setTimeout(() => (document.visibilityState === "visible" ? start() : document.addEventListener("visibilitychange", start, { once: true })), EVERY_MS);
 }

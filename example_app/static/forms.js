@@ -1,5 +1,12 @@
 // Reads and fills a form for a fruit, and shows the service's errors beside its inputs.
 
+// What the service says of these is meant for programs.
+const WORDS = {
+  minLength: "This must not be empty.",
+  required: "This must not be empty.",
+  type: "This must be a whole number.",
+};
+
 /** Read the fruit from a form; empty inputs are left out. */
 export function read(form) {
   const fruit = {};
@@ -30,7 +37,7 @@ export function show(form, problem) {
   clear(form);
   const rest = [];
   let first = null;
-  for (const { pointer, detail } of problem.errors) {
+  for (const { pointer, keyword, detail } of problem.errors) {
     const input = [...form.querySelectorAll("input[name]")].find((each) => `/${each.name}` === pointer);
     if (!input) {
       rest.push(`${pointer} ${detail}`);
@@ -39,7 +46,7 @@ export function show(form, problem) {
     const error = document.createElement("span");
     error.className = "error";
     error.id = `${form.id}-${input.name}-error`;
-    error.textContent = detail;
+    error.textContent = WORDS[keyword] ?? detail;
     input.after(error);
     input.setAttribute("aria-invalid", "true");
     input.setAttribute("aria-describedby", error.id);
@@ -47,4 +54,17 @@ export function show(form, problem) {
   }
   first?.focus();
   return problem.errors.length ? rest.join(" ") : problem.message;
+}
+
+/** Do some work while the form's button cannot be pressed again; return what the work returns. */
+export async function busy(form, work) {
+  const button = form.querySelector("button[type=submit]");
+  const focused = button === document.activeElement;
+  button.disabled = true;
+  try {
+    return await work();
+  } finally {
+    button.disabled = false;
+    if (focused) button.focus();
+  }
 }

@@ -1,8 +1,8 @@
 // The table of fruits: it shows changes as they happen, and loses no update.
 
 import { ask, make, tell } from "./api.js";
-import { clear, fill, read, show } from "./forms.js";
-import { merge } from "./merging.js";
+import { busy, clear, fill, read, show } from "./forms.js";
+import { GONE, attempt, merge } from "./merging.js";
 
 const PATH = "/v1.0/fruits";
 const EVERY_MS = 2000;
@@ -17,6 +17,7 @@ const confirm = document.getElementById("confirm");
 const shown = new Map(); // the entity tag and the row, by address
 let pageTag = null;
 let timer = 0;
+let failed = false; // the status line tells of a failed refresh
 let editing = null; // the fruit as it was when the form was opened
 
 const named = (fruit) => fruit.name || `a ${fruit.color} fruit`;
@@ -24,12 +25,12 @@ const named = (fruit) => fruit.name || `a ${fruit.color} fruit`;
 function cells(fruit) {
   const swatch = make("svg", { class: "swatch", viewBox: "0 0 16 16", "aria-hidden": "true" });
   swatch.append(make("rect", { x: 1, y: 1, width: 14, height: 14, rx: 3, fill: fruit.color }));
-  const changed = new Date(fruit.updated_on);
+  const changed = new Date(fruit.updated_on).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   return [
     make("td", {}, fruit.name || "–"),
     make("td", {}, swatch, fruit.color),
     make("td", { class: "number" }, fruit.weight === undefined || fruit.weight === null ? "–" : `${fruit.weight} g`),
-    make("td", {}, make("time", { datetime: fruit.updated_on }, changed.toLocaleTimeString())),
+    make("td", {}, make("time", { datetime: fruit.updated_on }, changed)),
     make(
       "td",
       { class: "actions" },
@@ -76,10 +77,13 @@ export async function refresh() {
       render(answer.body.items);
       pageTag = answer.etag;
       const { length } = answer.body.items;
-      tell(count, `${length}${answer.body.next ? " or more" : ""} ${length === 1 ? "fruit" : "fruits"}.`);
+      tell(count, length === 0 ? "There are no fruits yet." : `${length}${answer.body.next ? " or more" : ""} ${length === 1 ? "fruit" : "fruits"}.`);
     }
+    if (failed) tell(status, "");
+    failed = false;
   } catch (problem) {
-    tell(status, problem.message, true);
+    failed = problem.status !== 0; // of an outage there is a notice of its own
+    if (failed) tell(status, problem.message, true);
   }
   window.clearTimeout(timer);
   if (document.visibilityState === "visible") timer = window.setTimeout(refresh, EVERY_MS);
@@ -95,37 +99,64 @@ function open(fruit) {
 async function save(event) {
   event.preventDefault();
   clear(editForm);
+  const before = editing;
   const wanted = read(editForm);
   try {
-    await ask("PUT", editing._href, { body: wanted, ifMatch: editing._etag });
+    const write = () => ask("PUT", before._href, { body: wanted, ifMatch: before._etag });
+    const other = await busy(editForm, () => attempt(before._href, write));
+    edit.close();
+    tell(status, other === null ? `${named(wanted)} was saved.` : await settle(before, wanted, other));
   } catch (problem) {
-    if (problem.status === 412) {
-      edit.close();
-      const saved = await merge(editing, wanted);
-      tell(status, saved ? "The merge was saved." : "The other change was kept.");
-      await refresh();
-    } else {
-      tell(editForm.querySelector(".status"), show(editForm, problem), true);
-    }
+    const place = edit.open ? editForm.querySelector(".status") : status;
+    tell(place, edit.open ? show(editForm, problem) : problem.message, true);
     return;
   }
-  edit.close();
-  tell(status, `${named(wanted)} was saved.`);
   await refresh();
 }
 
-async function remove(fruit) {
-  document.getElementById("confirm-text").textContent = named(fruit);
+/** Settle an edit that came after somebody else's change or deletion; return what became of it. */
+async function settle(before, yours, other) {
+  let wanted = yours;
+  if (other !== GONE) {
+    const merging = await merge(before, yours, other);
+    if (merging.saved !== GONE) return merging.saved ? "The merge was saved." : "The other change was kept.";
+    wanted = merging.wanted;
+  }
+  const again = await confirmed({
+    title: "Somebody deleted this fruit",
+    text: `Your change to ${named(before)} could not be saved, because the fruit is gone. It can be created again, with your change.`,
+    yes: "Create it again",
+    no: "Discard my change",
+  });
+  if (!again) return "Your change was discarded.";
+  await ask("POST", PATH, { body: wanted });
+  return `${named(wanted)} was created again.`;
+}
+
+/** Ask the reader a question; return whether the answer is yes. */
+async function confirmed({ title, text, yes, no, danger = false }) {
+  const [refuse, agree] = confirm.querySelectorAll("button");
+  document.getElementById("confirm-title").textContent = title;
+  document.getElementById("confirm-text").textContent = text;
+  refuse.textContent = no;
+  agree.textContent = yes;
+  agree.classList.toggle("danger", danger);
   confirm.returnValue = "no";
   confirm.showModal();
   await new Promise((resolve) => confirm.addEventListener("close", resolve, { once: true }));
-  if (confirm.returnValue !== "yes") return;
+  return confirm.returnValue === "yes";
+}
+
+async function remove(fruit) {
+  const name = named(fruit);
+  if (!(await confirmed({ title: "Delete this fruit?", text: name, yes: "Delete", no: "Cancel", danger: true }))) return;
   try {
-    await ask("DELETE", fruit._href, { ifMatch: fruit._etag });
-    tell(status, `${named(fruit)} was deleted.`);
+    const other = await attempt(fruit._href, () => ask("DELETE", fruit._href, { ifMatch: fruit._etag }));
+    if (other === null) tell(status, `${name} was deleted.`);
+    else if (other === GONE) tell(status, `${name} had been deleted already.`);
+    else tell(status, `${name} was changed in the meantime, so it was not deleted.`, true);
   } catch (problem) {
-    const changed = problem.status === 412 ? `${named(fruit)} was changed in the meantime, so it was not deleted.` : problem.message;
-    tell(status, changed, true);
+    tell(status, problem.message, true);
   }
   await refresh();
 }
@@ -135,12 +166,12 @@ async function create(event) {
   const form = event.currentTarget;
   clear(form);
   try {
-    const made = await ask("POST", PATH, { body: read(form) });
+    const made = await busy(form, () => ask("POST", PATH, { body: read(form) }));
     form.reset();
     tell(status, `${named(made.body)} was added.`);
     form.querySelector("input").focus();
   } catch (problem) {
-    tell(status, show(form, problem) || "The fruit is not complete.", true);
+    tell(status, show(form, problem) || "The fruit was not added.", true);
   }
   await refresh();
 }

@@ -19,6 +19,8 @@ const ORDERS = {
 
 let next = null;
 let total = 0;
+const EVERY_MS = 2000;
+const LOADING = "Loading the languages…";
 let round = 0; // late answers to earlier requests are ignored
 
 const word = (select, value) => [...form.elements[select].options].find((each) => each.value === value)?.text ?? value;
@@ -64,12 +66,26 @@ async function load(path, mine) {
     rows.append(...body.items.map(row));
     next = body.next ?? null;
     total = body.total ?? total;
-    tell(status, `${rows.childElementCount} of ${total} languages.`);
+    tell(status, found());
+    if (total === 0 && !filtered()) again(restart, mine); // they may be on their way
   } catch (problem) {
-    if (mine === round) tell(status, problem.message, true);
+    if (mine === round) tell(status, problem.status === 0 ? LOADING : problem.message, problem.status !== 0);
+    again(() => load(path, mine), mine);
   }
   more.disabled = false;
   more.hidden = next === null;
+}
+
+const filtered = () => form.elements.scope.value !== "" || form.elements.language_type.value !== "";
+
+function found() {
+  if (total > 0) return `${rows.childElementCount.toLocaleString()} of ${total.toLocaleString()} languages.`;
+  return filtered() ? "No language matches this filter." : "There are no languages yet.";
+}
+
+/** Do something later, unless another query has begun by then. */
+function again(work, mine) {
+  window.setTimeout(() => mine === round && work(), EVERY_MS);
 }
 
 async function restart() {
@@ -87,7 +103,10 @@ async function proceed() {
 }
 
 export function start() {
-  form.addEventListener("change", restart);
+  form.addEventListener("change", () => {
+    tell(status, LOADING);
+    restart();
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   more.addEventListener("click", proceed);
   const watcher = new IntersectionObserver((entries) => entries.some((each) => each.isIntersecting) && proceed(), {

@@ -1,6 +1,7 @@
 // Merges two people's changes to one fruit: keeps what each changed, and asks the reader where they differ.
 
 import { ask, make, tell } from "./api.js";
+import { busy } from "./forms.js";
 
 const PROPERTIES = [["name", "Name"], ["color", "Color"], ["weight", "Weight"]];
 
@@ -8,7 +9,26 @@ const dialog = document.getElementById("merge");
 const form = document.getElementById("merge-form");
 
 const text = (value) => (value === undefined || value === null || value === "" ? "–" : String(value));
+/** What stands in the way of a write to a fruit that somebody has deleted. */
+export const GONE = Symbol("deleted");
+
 const same = (one, other) => text(one) === text(other);
+
+/** Write to a fruit; return null if that was done, else the fruit as it is now, or GONE. */
+export async function attempt(href, write) {
+  try {
+    await write();
+    return null;
+  } catch (problem) {
+    if (problem.status !== 404 && problem.status !== 412) throw problem;
+  }
+  try {
+    return await ask("GET", href);
+  } catch (problem) {
+    if (problem.status === 404) return GONE;
+    throw problem;
+  }
+}
 
 /** Choose the side that a property is taken from: the one that changed it, or "yours" if both did. */
 function proposed(before, yours, theirs, name) {
@@ -52,32 +72,37 @@ function merged(yours, theirs) {
   return found;
 }
 
-/** Offer the merge until it is saved or cancelled; return whether it was saved. */
-export async function merge(before, yours) {
-  let latest = await ask("GET", before._href);
+/**
+ * Offer the merge until it is saved or cancelled, or the fruit is deleted.
+ *
+ * Returns whether it was saved, and what the reader chose.
+ */
+export async function merge(before, yours, latest) {
+  const state = form.querySelector(".status");
   render(before, yours, latest.body);
-  tell(form.querySelector(".status"), "");
+  tell(state, "");
   form.addEventListener("change", mark);
   return new Promise((resolve) => {
     const save = async (event) => {
       event.preventDefault();
+      const wanted = merged(yours, latest.body);
+      const write = () => ask("PUT", before._href, { body: wanted, ifMatch: latest.etag });
       try {
-        await ask("PUT", before._href, { body: merged(yours, latest.body), ifMatch: latest.etag });
-        finish(true);
+        const other = await busy(form, () => attempt(before._href, write));
+        if (other === null || other === GONE) return finish(other ?? true, wanted);
+        latest = other;
+        render(before, yours, latest.body);
+        tell(state, "It was changed once more. These are the latest values.", true);
       } catch (problem) {
-        tell(form.querySelector(".status"), problem.message, true);
-        if (problem.status === 412) {
-          latest = await ask("GET", before._href);
-          render(before, yours, latest.body);
-        }
+        tell(state, problem.message, true);
       }
     };
     const given = () => finish(false);
-    const finish = (saved) => {
+    const finish = (saved, wanted = null) => {
       form.removeEventListener("submit", save);
       dialog.removeEventListener("close", given);
       if (dialog.open) dialog.close();
-      resolve(saved);
+      resolve({ saved, wanted });
     };
     form.addEventListener("submit", save);
     dialog.addEventListener("close", given);

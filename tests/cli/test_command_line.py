@@ -61,6 +61,28 @@ def test_help_says_what_the_arguments_are(name: str) -> None:
         assert parameter.envvar is None or str(parameter.envvar) in text, f"{name} {parameter.name}"
 
 
+@pytest.mark.parametrize("name", [name for name, each in ALL.items() if isinstance(each, click.Group)])
+def test_one_line_summaries_are_whole(name: str) -> None:
+    """In a terminal of 80 columns; none ends in dots."""
+    done = CliRunner().invoke(main, [*name.split(), "--help"], terminal_width=80)
+    _, _, listed = done.output.partition("Commands:\n")
+    assert len(listed.splitlines()) > 5
+    assert [line for line in listed.splitlines() if not line.endswith(".") or line.endswith("...")] == []
+
+
+@pytest.mark.parametrize("name", [name for name, each in ALL.items() if not isinstance(each, click.Group)])
+def test_address_and_database_are_given_the_same_way(name: str) -> None:
+    """CouchDB's address by --url, the database's name by --database; --host is where a command listens."""
+    found = {option: each for each in ALL[name].params for option in each.opts}
+    assert "--bind" not in found
+    if name in ("audit", "install", "migrate", "reconcile", "rotate", "serve"):
+        assert {"--url", "--database", "--username"} <= set(found)
+    assert ("--url" in found) == ("--username" in found)
+    assert ("--host" in found) == ("--port" in found) == (name in ("couchdb", "serve"))
+    if "--url" in found and name != "serve":  # its settings have names of their own
+        assert (found["--url"].envvar, found["--username"].envvar) == ("TORNADO_COUCH_URL", "TORNADO_COUCH_USER")
+
+
 @pytest.mark.parametrize("name", [name for name, each in ALL.items() if not isinstance(each, click.Group)])
 def test_what_a_script_would_read_is_there_as_json(name: str) -> None:
     """By --json, except where the output is for scripts already."""

@@ -25,7 +25,7 @@ def client(*answers: Reply | Exception) -> Couch:
         (404, errors.NotFound),
         (405, errors.BadRequest),
         (409, errors.Conflict),
-        (412, errors.AlreadyExists),
+        (412, errors.PreconditionFailed),
         (413, errors.TooLarge),
         (417, errors.BadRequest),
         (429, errors.TooManyRequests),
@@ -35,7 +35,7 @@ async def test_each_refusal_has_its_class_and_couchdbs_reason(status: int, error
     """Status, error and reason come from CouchDB's answer."""
     couch = client(FakeTransport.reply(status, b'{"error":"word","reason":"Because."}'))
     with pytest.raises(errors.Refused) as caught:
-        await couch["db"].put({"_id": "a"})
+        await couch["db"].delete("a", "1-a")
     assert type(caught.value) is error
     assert (caught.value.status, caught.value.error, caught.value.reason) == (status, "word", "Because.")
 

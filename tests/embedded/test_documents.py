@@ -46,11 +46,15 @@ def test_concurrent_writers_in_one_group_are_judged_one_by_one(db: Client) -> No
     assert db.get("").json["doc_count"] == 17
 
 
-def test_a_refused_bulk_writes_nothing(db: Client) -> None:
-    """A stub of an attachment that is not there refuses the whole request: nothing of it is written."""
-    docs = [{"_id": "a"}, {"_id": "b", "_attachments": {"x": {"stub": True}}}]
+def test_a_refused_bulk_writes_what_another_shard_has(db: Client) -> None:
+    """A stub of an attachment that is not there refuses the whole request; each shard stores its part, or nothing."""
+    docs = [{"_id": f"d{n}"} for n in range(8)]
+    docs[3]["_attachments"] = {"x": {"stub": True}}  # type: ignore[assignment]
     assert db.post("/_bulk_docs", {"docs": docs}).status == 412
-    assert db.get("").json["doc_count"] == 0
+    stored = [row["id"] for row in db.get("/_all_docs").json["rows"]]
+    assert stored == ["d0", "d1", "d4", "d5"]
+    assert db.post("/_bulk_docs", {"docs": docs[2:4]}).status == 412
+    assert db.get("").json["doc_count"] == 4
 
 
 def test_many_documents(db: Client) -> None:

@@ -9,32 +9,32 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "tornado_couch" / "embedded" / "README.md"
+ROOT = Path(__file__).parents[2]
 
 
-def example() -> str:
-    """The test in the README."""
-    found = re.search(r"```python\n(# test_orchard\.py\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def example(page: str) -> str:
+    """The test file that a page shows."""
+    found = re.search(r"```python\n(# test_orchard\.py\n.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
     assert found is not None
     return found[1]
 
 
 @pytest.mark.timeout(120)
-def test_the_readmes_example_passes(tmp_path: Path) -> None:
-    """A user's test file, as the README shows it, finds the fixtures by itself, and passes."""
-    (tmp_path / "test_orchard.py").write_text(example(), encoding="utf-8")
+@pytest.mark.parametrize(("page", "tests"), [("tornado_couch/embedded/README.md", 2), ("docs/testing.md", 2)])
+def test_the_examples_of_the_documentation_pass(page: str, tests: int, tmp_path: Path) -> None:
+    """A user's test file, as a page shows it, finds the fixtures by itself, and passes."""
+    (tmp_path / "test_orchard.py").write_text(example(page), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert f"{tests} passed" in done.stdout
 
 
 def test_databases_are_fresh(couch_database: str, couch_url: str) -> None:
-    """`couch_database` is an empty database below `couch_url`."""
+    """`couch_database` is the name of an empty database at `couch_url`."""
     from tests.embedded.client import Client
 
-    assert couch_database.startswith(couch_url + "/")
-    assert Client(couch_database).get("").json["doc_count"] == 0
+    assert Client(f"{couch_url}/{couch_database}").get("").json["doc_count"] == 0
 
 
 def test_importing_the_plugin_is_light() -> None:

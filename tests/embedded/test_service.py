@@ -154,8 +154,8 @@ def _listen(client: Client) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--bind", "0.0.0.0", "--memory"], "--admin is required"),
-        (["--bind", "::", "--memory"], "--admin is required"),
+        (["--host", "0.0.0.0", "--memory"], "--admin is required"),
+        (["--host", "::", "--memory"], "--admin is required"),
         (["--memory", "--dir", "x"], "cannot be used together"),
         (["--memory", "--admin", "nocolon"], "USER:PASSWORD"),
         (["--memory", "--port", "70000"], "70000"),
@@ -176,5 +176,29 @@ def test_a_taken_port_is_said_plainly() -> None:
         process = run("--memory", "--port", url.rpartition(":")[2])
         _, err = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "Cannot listen" in err
-    assert "Traceback" not in err
+    assert err.startswith("Error: Cannot listen on 127.0.0.1 port ")
+    assert err.endswith(": Address already in use; choose another --port or --host\n")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_folder_that_is_the_trouble_is_named(tmp_path: Path) -> None:
+    """With its option; a file in its place, and a folder with other things in it."""
+    (tmp_path / "thesis.txt").write_text("mine")
+    for folder, why in (
+        (tmp_path / "thesis.txt" / "data", "cannot be written: Not a directory"),
+        (tmp_path, "contains other files, such as thesis.txt"),
+    ):
+        process = run("--port", "0", "--dir", str(folder))
+        out, err = process.communicate(timeout=30)
+        assert (process.returncode, out) == (1, "")
+        assert err == f"Error: {folder} {why}; choose another folder with --dir\n"
+
+
+def test_where_the_data_is_and_how_to_stop_is_said(tmp_path: Path) -> None:
+    """Once it listens."""
+    process = run("--port", "0", "--dir", str(tmp_path / "data"))
+    assert process.stderr is not None
+    assert process.stderr.readline() == f"Data is kept in {tmp_path / 'data'}. Press Ctrl-C to stop.\n"
+    process.terminate()
+    assert process.wait(30) == 0
+    process.communicate()

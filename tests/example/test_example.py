@@ -16,6 +16,7 @@ import pytest
 from tornado.httpserver import HTTPServer
 
 from example_app import app
+from example_app.fruits import FRUITS, plant
 from example_app.languages import count, counts, entries, load
 from tornado_couch import Couch, Database, install
 
@@ -65,6 +66,14 @@ def test_the_tour_takes_the_couchdb_that_it_is_given(server_url: str) -> None:
     assert done.returncode == 0, done.stderr
     if "@" in server_url:
         assert server_url.split("//")[1].split("@")[0] not in done.stdout + done.stderr
+
+
+async def test_the_page_begins_with_some_fruits(url: str) -> None:
+    """They are created once, and not again where there are others by then."""
+    assert await plant(url) == len(FRUITS)
+    _, page = await get(f"{url}/v1.0/fruits?fields=name,color,weight")
+    assert sorted(each["name"] for each in page["items"]) == sorted(each["name"] for each in FRUITS)
+    assert await plant(url) == 0
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ async def test_a_port_that_cannot_be_is_named_with_its_option(port: str, data: s
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("http://ann:secret@127.0.0.1:9", "no CouchDB can be reached at http://127.0.0.1:9 (Connection refused)"),
+        ("http://ann:secret@127.0.0.1:9", "no CouchDB can be reached at http://127.0.0.1:9 ("),
         ("http://ann:secret@nowhere.invalid:5984", "no CouchDB can be reached at http://nowhere.invalid:5984 ("),
         ("ann:secret@127.0.0.1:5984", "COUCHDB_URL is not valid"),
         ("http://ann:sec/ret@127.0.0.1:5984", "COUCHDB_URL is not valid"),

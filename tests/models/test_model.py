@@ -162,11 +162,7 @@ def test_every_time_is_stored_with_six_decimals_in_utc() -> None:
     assert {stored["at"], stored["ends"], stored["inner"]["at"]} == {"2026-01-01T10:00:00.000000+00:00"}
 
 
-@given(
-    st.lists(
-        st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-7))])), min_size=2, max_size=2
-    )
-)
+@given(st.lists(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-7))])), min_size=2, max_size=2))
 def test_time_stamps_sort_as_strings(moments: list[datetime]) -> None:
     """Text order is time order."""
     try:

@@ -15,6 +15,7 @@ from tornado.routing import URLSpec
 from tornado_couch import (
     AllowAny,
     Application,
+    Couch,
     Key,
     Model,
     ProblemHandler,
@@ -114,3 +115,14 @@ def plain() -> tornado.web.Application:
 
 application = plain()
 not_an_application = "text"
+
+
+def with_couch(couch: Couch) -> Application:
+    """An application that needs no settings, only a client."""
+    return Application(resource("/fruits", Fruit, Store(couch["orchard"])), policy=AllowAny())
+
+
+async def asking(couch: Couch) -> Application:
+    """An application that cannot be made while CouchDB is down."""
+    await couch.info()
+    return with_couch(couch)

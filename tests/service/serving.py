@@ -67,7 +67,7 @@ class Service:
 
 @asynccontextmanager
 async def served(
-    target: str, *options: str, processes: int = 1, wait: Callable[[], bool] | None = None, **environment: str
+    target: str, *options: str, processes: int = 1, wait: Callable[[], object] | None = None, **environment: str
 ) -> AsyncIterator[Service]:
     """A service: once all of its processes serve, or once what it waits for is so."""
     command = [sys.executable, "-W", "error", "-m", "tornado_couch", "serve", f"tests.service.service:{target}"]
@@ -77,7 +77,7 @@ async def served(
     )  # fmt: skip
     service = Service(process)
     try:
-        begun = wait or (lambda: service.log.count(" is serving") >= processes)
+        begun = wait or (lambda: service.url and service.log.count(" is serving") >= processes)
         await until(lambda: begun() or process.returncode is not None)
         yield service
     finally:

@@ -88,8 +88,10 @@ async def test_a_document_that_spoils_the_request_is_refused_alone(
 ) -> None:
     """CouchDB refuses a whole `_bulk_docs` for one document that is too large: the rest is stored singly."""
 
-    async def spoiled(*_: Any) -> Any:
-        raise TooLarge(413, "document_too_large", "x")
+    async def spoiled(documents: Any) -> Any:
+        error = TooLarge(413, "document_too_large", "x")
+        error.in_doubt = tuple(each["_id"] for each in documents)
+        raise error
 
     async def put(document: Any, put: Any = store.database.put) -> Any:
         if document["color"] == "large":
@@ -97,7 +99,7 @@ async def test_a_document_that_spoils_the_request_is_refused_alone(
         return await put(document)
 
     monkeypatch.setattr(store.database, "bulk_docs", spoiled)
-    monkeypatch.setattr(store.writer._access, "put", put)
+    monkeypatch.setattr(store.writer._access, "put_alone", put)
     found = await store.create_many(Fruit, [Fruit(color="red"), Fruit(color="large")])
     assert [type(each) for each in found] == [Fruit, TooLarge]
 

@@ -12,7 +12,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.faults import FaultServer, answer, until
-from tests.web.conftest import Client, Fruit, Serve, application, serve, store
+from tests.web.conftest import Client, Serve, application, serve, store
+from tests.web.models import Fruit
 from tornado_couch import AllowAny, Application, Couch, Retry, Store, errors, resource
 from tornado_couch.telemetry.opentelemetry import Tracing
 

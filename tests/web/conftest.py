@@ -6,51 +6,27 @@ import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import aiohttp
 import pytest
-from annotated_types import Ge, MinLen
-from pydantic import Field
 from tornado.httpserver import HTTPServer
 
+from tests.web.models import Fruit, Note, Place
 from tests.web.openapi.described import Described
 from tornado_couch import (
     AllowAny,
     Application,
-    CreatedOn,
     Database,
-    Indexed,
-    Key,
-    Model,
-    ReadOnly,
+    ProblemHandler,
     Store,
-    UpdatedOn,
-    WriteOnly,
     install,
     openapi_document,
     resource,
 )
 
-
-class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
-    fruit_id: Key
-    color: Annotated[str, MinLen(1), Indexed()]
-    weight: Annotated[int | None, Ge(0)] = None
-    tags: list[str] = Field(default_factory=list)
-    pin: Annotated[str | None, WriteOnly()] = None
-    grade: Annotated[int, ReadOnly()] = 0
-    created_on: CreatedOn
-    updated_on: UpdatedOn
-
-
-class Place(Model, type="place_v1.0", key="name", unique=True):
-    name: str
-    size: Annotated[int, Indexed()] = 0
-
-
-class Note(Model, type="note_v1.0"):
-    text: str
+MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
+OTHER = '"1-00000000000000000000000000000000"'  # the entity tag of a revision that there is not
 
 
 @dataclass
@@ -62,6 +38,18 @@ class Reply:
     @property
     def json(self) -> Any:
         return json.loads(self.text)
+
+
+def path(reply: Reply) -> str:
+    """Where the document of an answer is."""
+    return str(reply.headers["Location"])
+
+
+class Broken(ProblemHandler):
+    """Fails with an exception whose text nobody may see."""
+
+    def get(self) -> None:
+        raise RuntimeError("a secret: hunter2")
 
 
 class Client:

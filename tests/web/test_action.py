@@ -9,7 +9,8 @@ from typing import Any, Generic
 
 import pytest
 
-from tests.web.conftest import Client, Place, Serve, application
+from tests.web.conftest import Client, Serve, application
+from tests.web.models import Place
 from tornado_couch import CollectionHandler, DocumentHandler, Store, resource
 from tornado_couch.web import ApiOperation, ReadOnly, ResourceHandler, openapi_document
 from tornado_couch.web.action import ACTIONS, Action

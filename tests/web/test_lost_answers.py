@@ -27,8 +27,10 @@ async def hasty(store: Store, serve: Serve, proxy: FaultProxy) -> AsyncIterator[
         yield await serve(application(Store(couch[store.database.name], retry=retry)))
 
 
-def strike(proxy: FaultProxy, effect: Effect, times: int | None = 1) -> None:
-    proxy.faults[:] = [Fault(effect, method="PUT", times=times)]
+def strike(proxy: FaultProxy, effect: Effect, times: int | None = 1) -> Fault:
+    fault = Fault(effect, method="PUT", times=times)
+    proxy.faults[:] = [fault]
+    return fault
 
 
 @pytest.mark.parametrize("effect", [lose_answer, repeat_request])
@@ -36,28 +38,30 @@ async def test_a_write_that_landed_is_success_with_its_own_etag(
     behind: Client, proxy: FaultProxy, effect: Effect
 ) -> None:
     """POST, PUT with If-Match, PATCH and DELETE are answered as if nothing had happened, and done once."""
-    strike(proxy, effect)
+    struck = [strike(proxy, effect)]
     created = await behind("POST", "/fruits", {"color": "red"})
     path = created.headers["Location"]
     assert (created.status, created.headers["ETag"][:3]) == (201, '"1-')
-    strike(proxy, effect)
+    struck.append(strike(proxy, effect))
     changed = await behind("PUT", path, {"color": "blue"}, If_Match=created.headers["ETag"])
     assert (changed.status, changed.headers["ETag"][:3]) == (200, '"2-')
-    strike(proxy, effect)
+    struck.append(strike(proxy, effect))
     patched = await behind("PATCH", path, {"weight": 3}, Content_Type="application/merge-patch+json")
     assert (patched.status, patched.headers["ETag"]) == (200, (await behind("GET", path)).headers["ETag"])
-    strike(proxy, effect)
+    struck.append(strike(proxy, effect))
     assert (await behind("DELETE", path, If_Match=patched.headers["ETag"])).status == 204
     assert [(await behind(method, path)).status for method in ("GET", "DELETE")] == [404, 404]
+    assert [fault.hits for fault in struck] == [1, 1, 1, 1]
 
 
 async def test_who_creates_a_key_that_is_unique_is_told_201_and_every_other_409(
     behind: Client, proxy: FaultProxy
 ) -> None:
     """Though each loses CouchDB's answer."""
-    strike(proxy, lose_answer, times=None)
+    fault = strike(proxy, lose_answer, times=None)
     assert (await behind("POST", "/places", {"name": "oslo"})).status == 201
     assert (await behind("POST", "/places", {"name": "oslo"})).status == 409
+    assert fault.hits > 0
 
 
 @pytest.mark.parametrize(("effect", "status"), [(lose_request, 503), (never_answer, 504)])

@@ -13,7 +13,8 @@ from tornado.web import Application as TornadoApplication
 from tornado.web import RequestHandler, URLSpec
 
 from tests.faults import until
-from tests.web.conftest import Client, Fruit, Serve, application
+from tests.web.conftest import Client, Serve, application
+from tests.web.models import Fruit
 from tornado_couch import AllowAny, Application, Observer, Store, resource
 from tornado_couch.web.application import route_pattern
 
@@ -47,11 +48,6 @@ class Recorder(Observer):
 class PlainHandler(RequestHandler):
     def get(self, *arguments: str, **named: str) -> None:
         self.write(NAME.get())
-
-
-class BrokenHandler(RequestHandler):
-    def initialize(self) -> None:
-        raise RuntimeError("broken")
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from tests.web.conftest import Client, Fruit
+from tests.web.conftest import Client
+from tests.web.models import Fruit
 from tests.web.test_stateful import Service, service  # noqa: F401 - a fixture
 from tornado_couch.models import body_schema
 

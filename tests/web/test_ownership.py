@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.web.conftest import Client, Place, Serve, application
+from tests.web.conftest import Client, Serve, application
+from tests.web.models import Place
 from tornado_couch import CollectionHandler, DocumentHandler, Store, resource
 from tornado_couch.web import Hooks, Problem
 

@@ -8,12 +8,12 @@ import pytest
 from tornado.web import RequestHandler, URLSpec
 
 from tests.faults import FaultServer, answer, hang_up, raw, reset, stall, stall_midway
-from tests.web.conftest import Client, Fruit, Reply, Serve, application
+from tests.web.conftest import Broken, Client, Reply, Serve, application
+from tests.web.models import Fruit
 from tornado_couch import (
     Couch,
     CreateMixin,
     ListMixin,
-    ProblemHandler,
     ResourceHandler,
     Retry,
     Store,
@@ -21,11 +21,6 @@ from tornado_couch import (
     resource,
 )
 from tornado_couch.errors import Conflict
-
-
-class Broken(ProblemHandler):
-    def get(self) -> None:
-        raise RuntimeError("a secret: hunter2")
 
 
 async def test_the_routers_own_404_is_a_problem(ask: Client) -> None:

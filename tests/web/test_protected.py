@@ -28,8 +28,8 @@ class Guest(Model, type="guest_v1.0", key="guest_id"):
     notes: Annotated[Any, Encrypted()] = None
 
 
-class Kept(Model, type="kept_v1.0", key="kept_id", soft_delete=True):
-    kept_id: Key
+class Restorable(Model, type="restorable_v1.0", key="restorable_id", soft_delete=True):
+    restorable_id: Key
     notes: Annotated[Any, Encrypted()]
 
 
@@ -40,7 +40,7 @@ class Versioned(Model, type="versioned_v1.0", key="versioned_id", history=True):
 
 @pytest.fixture
 async def kept(database: Database) -> Store:
-    await install(database.server, database.name, [Guest, Kept, Versioned])  # type: ignore[arg-type]
+    await install(database.server, database.name, [Guest, Restorable, Versioned])  # type: ignore[arg-type]
     return Store(database, crypter=KeyRing.create())
 
 
@@ -49,7 +49,7 @@ async def guests(kept: Store, serve: Serve) -> Client:
     """A client of a service with a resource of guests, and of models with another lifecycle."""
     routes = [
         *resource("/guests", Guest, kept),
-        *resource("/kept", Kept, kept),
+        *resource("/restorable", Restorable, kept),
         *resource("/versioned", Versioned, kept),
     ]
     return await serve(Application(routes, policy=AllowAny()))
@@ -175,7 +175,7 @@ async def test_a_put_decrypts_each_property_once(
     assert len(set(decrypted)) == len(decrypted) == count
 
 
-@pytest.mark.parametrize("path", ["/kept", "/versioned"])
+@pytest.mark.parametrize("path", ["/restorable", "/versioned"])
 async def test_other_lifecycles_decrypt_once_as_well(guests: Client, decrypted: list[str], path: str) -> None:
     """A PUT to a document that is there, and one that brings back what was deleted."""
     location = (await guests("POST", path, {"notes": [1]})).headers["Location"]

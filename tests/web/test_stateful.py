@@ -23,7 +23,8 @@ from hypothesis.stateful import (
 )
 from tornado.httpserver import HTTPServer
 
-from tests.web.conftest import Fruit, Place, application
+from tests.web.conftest import application
+from tests.web.models import Fruit, Place
 from tornado_couch import Couch, Store, install
 
 KEYS = st.sampled_from(["a", "b/c", "ü", "%41"])

@@ -86,9 +86,9 @@ async def _all_connected(couch: Couch, patience: float, report: Advance) -> None
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @told
 def cluster(url: str, nodes: tuple[str, ...], patience: float, as_json: bool, **options: Any) -> None:
-    """Join CouchDB nodes into a cluster, and create its system databases.
+    """Join CouchDB nodes into a cluster.
 
-    These are the node at --url and those that are named.
+    These are the node at --url and those that are named. The system databases are created as well.
 
     NAME@HOST is a node's own name, such as couchdb@couchdb2.example. Every node must run with the same Erlang
     cookie and the same admin. It is safe to run this command again.

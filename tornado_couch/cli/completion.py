@@ -17,7 +17,7 @@ _FILES = {
 
 
 @click.command(
-    help="Print the script that lets a shell complete tornado-couch commands.\n\n"
+    help="Print the script that completes commands in a shell.\n\n"
     "Add the line for your shell to the file named before it:\n\n\b\n" + "\n".join(_FILES.values())
 )
 @click.argument("shell", type=click.Choice(list(_FILES)))

@@ -11,18 +11,20 @@ from pathlib import Path
 
 import click
 
+from ..errors import TornadoCouchError
+
 __all__ = ["couchdb"]
 
 _FILES = 65536
 _FOLDER = ".couchdb"
 
 
-def is_loopback(bind: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether an address can be reached from this machine only."""
-    if bind == "localhost":
+    if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(bind).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -35,7 +37,7 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, _FILES), hard))
 
 
-async def serve(folder: Path | None, bind: str, port: int, admin: str | None) -> None:
+async def serve(folder: Path | None, host: str, port: int, admin: str | None) -> None:
     """Run the server until SIGTERM or SIGINT."""
     from ..embedded.server import EmbeddedCouch
 
@@ -43,7 +45,7 @@ async def serve(folder: Path | None, bind: str, port: int, admin: str | None) ->
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = EmbeddedCouch(folder, admin=admin, port=port, bind=bind)
+    server = EmbeddedCouch(folder, admin=admin, port=port, bind=host)
     await server.start()
     try:
         # Without the credentials: this line ends up in logs.
@@ -59,14 +61,17 @@ async def serve(folder: Path | None, bind: str, port: int, admin: str | None) ->
 @click.option(
     "--port", default=5984, show_default=True, type=click.IntRange(0, 65535), help="The port; 0 for a free one."
 )
-@click.option("--bind", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="The address to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path),
               help=f"The folder for the databases.  [default: {_FOLDER}]")  # fmt: skip
 @click.option("--memory", is_flag=True, help="Keep all data in memory; it is lost on exit.")
 @click.option("--admin", metavar="USER:PASSWORD", envvar="TORNADO_COUCH_ADMIN",
               show_envvar=True, help="The server's admin; without one, everyone is an admin.")  # fmt: skip
-def couchdb(port: int, bind: str, folder: Path | None, memory: bool, admin: str | None) -> None:
-    """Run a small CouchDB-protocol server, for development and tests. It prints its URL once it listens."""
+def couchdb(port: int, host: str, folder: Path | None, memory: bool, admin: str | None) -> None:
+    """Run a CouchDB-protocol server for development and tests.
+
+    It prints its URL once it listens. Ctrl-C or SIGTERM stops it.
+    """
     if memory and folder:
         raise click.UsageError("--dir and --memory cannot be used together.")
     if not memory and folder is None:
@@ -74,11 +79,15 @@ def couchdb(port: int, bind: str, folder: Path | None, memory: bool, admin: str 
     folder = folder and folder.resolve()
     if admin is not None and (":" not in admin or admin.startswith(":") or admin.endswith(":")):
         raise click.UsageError("--admin must have the form USER:PASSWORD.")
-    if admin is None and not is_loopback(bind):
-        raise click.UsageError(f"--bind {bind} can be reached from other machines, so --admin is required.")
+    if admin is None and not is_loopback(host):
+        raise click.UsageError(f"--host {host} can be reached from other machines, so --admin is required.")
     raise_file_limit()
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(serve(folder, "127.0.0.1" if bind == "localhost" else bind, port, admin))
+            asyncio.run(serve(folder, "127.0.0.1" if host == "localhost" else host, port, admin))
+    except TornadoCouchError as error:
+        raise click.ClickException(f"{error}; choose another folder with --dir") from None
     except OSError as error:
-        raise click.ClickException(f"Cannot listen on {bind} port {port}: {error.strerror}") from None
+        raise click.ClickException(
+            f"Cannot listen on {host} port {port}: {error.strerror}; choose another --port or --host"
+        ) from None

@@ -103,7 +103,9 @@ def _document_options(command: F) -> F:
 )
 @told_as(click.ClickException)
 def install(models: tuple[str, ...], url: str, dry_run: bool, as_json: bool, log: str, **options: Any) -> None:
-    """Set up what a service needs: its database, its members, and its design and seed documents.
+    """Set up what a service needs in CouchDB.
+
+    That is its database, the database's members, and design and seed documents.
 
     MODULE[:MODELS] names the models whose design documents to install: all of a module, one, or a list.
 

@@ -52,7 +52,10 @@ def keys() -> None:
 @secret_options
 @told
 def create(path: Path, purpose: str, algorithm: str, as_json: bool, **options: Any) -> None:
-    """Create a key ring with a primary key in the file PATH, and print the key's id."""
+    """Create a key ring in the file PATH.
+
+    It has one key, which is primary; its id is printed.
+    """
     if path.exists():
         raise KeySetError(f"{path} exists already; overwriting a key ring would make its data unreadable")
     secrets = secrets_of(options, confirm=True)
@@ -68,7 +71,7 @@ def create(path: Path, purpose: str, algorithm: str, as_json: bool, **options: A
 @secret_options
 @told
 def add(path: Path, algorithm: str, as_json: bool, **options: Any) -> None:
-    """Add an active key to the key ring at PATH, and print the key's id."""
+    """Add an active key to the ring at PATH, and print its id."""
     ring, secrets = _opened(path, options)
     key_id = ring.add(algorithm=Algorithm(algorithm))
     secrets.save(ring, path)
@@ -82,7 +85,10 @@ def add(path: Path, algorithm: str, as_json: bool, **options: Any) -> None:
 @secret_options
 @told
 def promote(path: Path, key_id: str, as_json: bool, **options: Any) -> None:
-    """Raise the key KEY_ID of the ring at PATH from inactive to active, or from active to primary."""
+    """Raise a key to active, or from active to primary.
+
+    KEY_ID is the id of a key of the ring at PATH.
+    """
     _changed(path, key_id, options, KeyRing.promote, as_json=as_json)
 
 
@@ -93,7 +99,10 @@ def promote(path: Path, key_id: str, as_json: bool, **options: Any) -> None:
 @secret_options
 @told
 def demote(path: Path, key_id: str, as_json: bool, **options: Any) -> None:
-    """Lower the key KEY_ID of the ring at PATH from primary to active, or from active to inactive."""
+    """Lower a key to active, or from active to inactive.
+
+    KEY_ID is the id of a key of the ring at PATH.
+    """
     _changed(path, key_id, options, KeyRing.demote, as_json=as_json)
 
 
@@ -134,7 +143,9 @@ def list_keys(path: Path, as_json: bool, **options: Any) -> None:
 @secret_options
 @told
 def import_keyczar(path: Path, directory: Path, keyczar_crypter: Path | None, as_json: bool, **options: Any) -> None:
-    """Add keys derived from those of a Keyczar key set (HMAC or AES); every ring derives the same keys.
+    """Add keys derived from those of a Keyczar key set.
+
+    The set is of type HMAC or AES. Every ring derives the same keys from it.
 
     PATH is the key ring's file, and DIRECTORY the Keyczar key set's. The new keys' ids are printed, one per line.
 

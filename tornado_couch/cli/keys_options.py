@@ -130,7 +130,11 @@ def secrets_of(options: dict[str, Any], *, confirm: bool = False) -> Secrets:
         return Secrets(_passphrase(os.environ.get(given["passphrase_env"], ""), given["passphrase_env"]))
     if "passphrase_file" in given:
         path = given["passphrase_file"]
-        return Secrets(_passphrase(read_private(path).decode("utf-8").rstrip("\r\n"), str(path)))
+        try:
+            text = read_private(path).decode("utf-8")
+        except UnicodeDecodeError:
+            raise KeySetError(f"{path} is not text in UTF-8") from None
+        return Secrets(_passphrase(text.rstrip("\r\n"), str(path)))
     return Secrets(outer=outer_key(given["outer_key_env"])) if given else Secrets()
 
 

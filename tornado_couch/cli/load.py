@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
@@ -13,6 +12,7 @@ from typing import Any
 import click
 
 from ..maintain.load import Load, run_load
+from ..service.event_loop import run
 from .options import FINDINGS, told
 from .report import Advance, progress
 
@@ -62,7 +62,9 @@ _BODIES = [{"color": color} for color in ("red", "orange", "blue", "brown", "yel
 )
 @told
 def load(url: str, as_json: bool, output: Path | None, plot: Path | None, **options: Any) -> None:
-    """Put load on the collection at URL, such as http://127.0.0.1:8888/v1.0/fruits.
+    """Put load on a collection, and report how it copes.
+
+    URL is the collection's, such as http://127.0.0.1:8888/v1.0/fruits.
 
     Documents are created beforehand and deleted afterwards. The exit status is 1 if requests failed, which means
     that they got no answer or a 5xx. Conflicts (409 and 412) are counted, but do not count as failures.
@@ -71,7 +73,7 @@ def load(url: str, as_json: bool, output: Path | None, plot: Path | None, **opti
     drawing = _plotting() if plot else None
     try:
         with progress("seconds") as advance:
-            result = asyncio.run(run_load(work, _advancing(advance, work.seconds)))
+            result = run(run_load(work, _advancing(advance, work.seconds)))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if output:

@@ -250,7 +250,7 @@ def _schemes(classic: bool) -> tuple[Scheme, ...]:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @told
 def policy_report_command(models: str, strict: bool, as_json: bool) -> None:
-    """Show how each property of each model is protected in storage.
+    """Show how the properties of models are protected in storage.
 
     MODULE[:MODELS] is a module with models, one of its models, or a list of models.
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import click
 
 from .. import _json
+from .._version import __version__
+from .options import told
 
 __all__ = ["new"]
 
@@ -28,8 +30,11 @@ _TEMPLATE = Path(__file__).parent / "new-project"
     help="The folder to create; by default, NAME in the current folder.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was created as JSON.")
+@told
 def new(name: str, directory: Path | None, as_json: bool) -> None:
-    """Create a small project: a model, a service, its tests, and a README that says how to run it.
+    """Create a small project that runs and passes its tests.
+
+    It has a model, a service with a log-in, tests, CI, a Dockerfile, and a README that says how to run it.
 
     NAME consists of lower-case letters, digits and single dashes. With underscores instead of dashes, it also names
     the package.
@@ -38,7 +43,7 @@ def new(name: str, directory: Path | None, as_json: bool) -> None:
     target = directory or Path(name)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise click.UsageError(f"{target} exists already; remove it, or name another folder with --directory.")
-    written = _write(_TEMPLATE, target, {"@name@": name, "@package@": package})
+    written = _write(_TEMPLATE, target, {"@name@": name, "@package@": package, "@bound@": _bound(__version__)})
     if as_json:
         files = [str(path) for path in written]
         click.echo(_json.dumps({"directory": str(target), "package": package, "files": files}).decode())
@@ -58,6 +63,12 @@ def _package(name: str) -> str:
     if keyword.iskeyword(package) or package in sys.stdlib_module_names or package in _TAKEN:
         raise click.UsageError(f"{name!r} is not a valid name: it means something else to Python. Choose another.")
     return package
+
+
+def _bound(version: str) -> str:
+    """The versions that a project made by this one works with: up to the next that may break it."""
+    major, minor = version.split(".")[:2]
+    return f" >= {version}, < {f'0.{int(minor) + 1}' if major == '0' else int(major) + 1}"
 
 
 def _write(source: Path, target: Path, words: dict[str, str]) -> list[Path]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import json
-import typing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from ..couch import Couch
 from ..errors import CouchError
 from ..service.configuration import configuration_class
 from ..service.references import load
-from ..service.worker import application_of
+from ..service.worker import application_arguments, application_of, wants_couch
 from ..web import ApiInfo, openapi_document
 from ..web.pages.openapi import mounted_info
 from .options import told
@@ -37,10 +35,12 @@ _NOWHERE = "http://127.0.0.1:5984"  # no request is sent to it
 @click.option("--api-version", help="The API's version; by default, the one given to openapi_routes().")
 @told
 def openapi(app: str, output: Path | None, title: str | None, api_version: str | None) -> None:
-    """Print the API document of an application (OpenAPI 3.1, as JSON).
+    """Print an application's API document.
 
-    MODULE:APP is a Tornado application, or a function that makes one, as for `serve`; the function may also take a
-    Couch. No CouchDB needs to run, unless the function itself sends it requests.
+    The document is in OpenAPI 3.1, as JSON.
+
+    MODULE:APP is a Tornado application, or a function that makes one, as for `serve`. No CouchDB needs to run, unless
+    the function itself sends it requests.
     """
     try:
         found = asyncio.run(_document(load(app), title, api_version))
@@ -68,20 +68,7 @@ async def _document(target: Any, title: str | None, version: str | None) -> dict
 
 
 def _arguments(target: Any, couch: Couch) -> tuple[Any, ...]:
-    """The value for a function's only required argument: the settings if it is annotated so, else a client."""
+    """What a function is called with: a client or the settings, if it takes one of them."""
     if isinstance(target, tornado.web.Application) or not callable(target):
         return ()
-    needed = [each for each in inspect.signature(target).parameters.values() if _is_needed(each)]
-    if len(needed) != 1:
-        return ()
-    hint = typing.get_type_hints(inspect.unwrap(target)).get(needed[0].name)
-    kind = configuration_class(target)
-    wants_settings = inspect.isclass(hint) and typing.get_origin(hint) is None and issubclass(kind, hint)
-    return (kind(),) if wants_settings else (couch,)
-
-
-def _is_needed(parameter: inspect.Parameter) -> bool:
-    return parameter.default is parameter.empty and parameter.kind in (
-        parameter.POSITIONAL_ONLY,
-        parameter.POSITIONAL_OR_KEYWORD,
-    )
+    return (couch,) if wants_couch(target) else application_arguments(target, configuration_class(target)())

@@ -240,7 +240,10 @@ class _NotDone(click.ClickException):
 
 
 def told(command: Callable[P, R]) -> Callable[P, R]:
-    """End a command with one line instead of a traceback for this package's errors; no message holds a secret."""
+    """End a command with one line instead of a traceback for this package's errors, and for files that cannot be used.
+
+    No message holds a secret.
+    """
     return told_as(_NotDone)(command)
 
 
@@ -254,6 +257,10 @@ def told_as(failure: type[click.ClickException]) -> Callable[[Callable[P, R]], C
                 return command(*args, **kwargs)
             except TornadoCouchError as error:
                 raise failure(str(error)) from None
+            except OSError as error:
+                if error.filename is None:
+                    raise
+                raise failure(f"{error.filename}: {error.strerror}") from None
 
         return guarded
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,13 @@ from typing import Any
 import click
 import tornado.web
 
+from ..couch.trouble import advice
+from ..errors import CouchError
 from ..service.configuration import Configuration, ConfigurationError, Sources, configuration_class
 from ..service.processes import serve as serve_application
 from ..service.references import load
-from ..service.worker import application_arguments
-from .options import told
+from ..service.worker import application_arguments, application_of, wants_couch
+from .options import ServerUnusable, told
 
 __all__ = ["serve"]
 
@@ -37,6 +41,10 @@ __all__ = ["serve"]
 )
 @click.option("--host", help="The address to listen on; 0.0.0.0 or :: for all addresses.")
 @click.option("--port", help="The port to listen on; 0 for a free one.")
+@click.option("--url", help="The URL of CouchDB; of several nodes of a cluster, separated by commas.")
+@click.option("--database", help="The database's name.")
+@click.option("--username", "user", help="CouchDB's user; the password is in TORNADO_COUCH_PASSWORD or a file.")
+@click.option("--reload", is_flag=True, help="Replace the process whenever its code changes; for development.")
 @click.option("--processes", help="How many processes to run; 0 for one per CPU.")
 @click.option("--xheaders", is_flag=True, help="Trust the X-Forwarded-… headers of a proxy in front of the service.")
 @click.option("--set", "more", multiple=True, metavar="NAME=VALUE", help="Any other setting; can be repeated.")
@@ -52,10 +60,12 @@ def serve(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Serve an application: MODULE:APP is a Tornado application, or a function that makes one.
+    """Serve an application.
 
-    The function may be plain, async or an async context manager, and may take the configuration. Settings come from
-    the command line, from environment variables TORNADO_COUCH_…, and from a file, in this order.
+    MODULE:APP is a Tornado application, or a function that makes one: plain, async or an async context manager. It
+    may take the configuration or a Couch.
+
+    Settings come from the command line, from environment variables TORNADO_COUCH_…, and from a file, in this order.
 
     SIGTERM and SIGINT stop the service once all requests under way are answered. SIGHUP replaces its processes, if
     it has several, one after another.
@@ -68,6 +78,8 @@ def serve(
         _print(sources, configuration_class(load(app)), as_json)
         return
     settings = _read(sources, Configuration, strict=False)
+    if settings.reload and settings.processes != 1:
+        raise click.UsageError("--reload is for one process; leave out --processes.")
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
     )
@@ -76,7 +88,9 @@ def serve(
     try:
         status = serve_application(_Late(app, sources), **asdict(settings.serve_options()))
     except OSError as error:
-        raise click.ClickException(f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}") from None
+        raise click.ClickException(
+            f"Cannot listen on {settings.host}:{settings.port}: {error.strerror}; choose another --port or --host"
+        ) from None
     sys.exit(status)
 
 
@@ -96,7 +110,23 @@ class _Late:
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)
-        return target(*application_arguments(target, settings))
+        return _connected(target, settings) if wants_couch(target) else target(*application_arguments(target, settings))
+
+
+@asynccontextmanager
+async def _connected(target: Any, settings: Configuration) -> AsyncIterator[tornado.web.Application]:
+    """Call a function with a client, which lives as long as the application."""
+    async with settings.couch() as couch:
+        try:
+            async with application_of(target, couch) as application:
+                yield application
+        except CouchError as error:
+            user = f"the user was {settings.user}" if settings.user else "no user was named"
+            where = f"--username and TORNADO_COUCH_PASSWORD ({user})"
+            found = advice(error, couch.url, address="--url", user=where)
+            if found is None:
+                raise
+            raise ServerUnusable(found) from None
 
 
 def _sources(config: Path | None, secrets: Path | None, given: dict[str, str]) -> Sources:

@@ -12,13 +12,27 @@ import inspect
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from http.cookies import CookieError, SimpleCookie
-from typing import Literal, Protocol
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any, Literal, Protocol
 
+from .. import _json
 from ..errors import InvalidReply
-from .transport.base import Reply
+from .transport.base import Reply, Request
 
-__all__ = ["Auth", "BasicAuth", "BearerAuth", "CookieAuth", "Login", "NoAuth", "ProxyAuth"]
+__all__ = [
+    "Auth",
+    "BasicAuth",
+    "BearerAuth",
+    "CookieAuth",
+    "Login",
+    "NoAuth",
+    "ProxyAuth",
+    "as_anonymous",
+    "completed",
+    "is_anonymous",
+    "refused_part",
+]
 
 Login = Callable[[str, str], Awaitable[Reply]]
 """A function that opens a session for a user and password at CouchDB, and returns the answer."""
@@ -150,7 +164,7 @@ class CookieAuth:
     """Opens a cookie session: the password is sent once, and again only when the session has to be renewed.
 
     A session is renewed when half its time is over, when CouchDB itself sends a fresh cookie, and once when a
-    request gets 401. Concurrent requests share one log-in.
+    request shows that CouchDB does not know it any more. Concurrent requests share one log-in.
 
     Args:
         user: the user's name.
@@ -199,15 +213,89 @@ class CookieAuth:
             raise InvalidReply("POST /_session: the answer has no AuthSession cookie")
 
     def _take(self, line: str) -> None:
-        try:
-            morsel = SimpleCookie(line).get("AuthSession")
-        except CookieError:
+        # RFC 6265 §5.2: whatever attributes are unknown are ignored, which `http.cookies` does not do.
+        pair, *rest = (each.strip() for each in line.split(";"))
+        name, _, value = pair.partition("=")
+        if name != "AuthSession" or not value.strip('"'):
             return
-        if morsel is None or not morsel.value:
-            return
-        seconds = float(morsel["max-age"]) if morsel["max-age"].isdecimal() else _SESSION_SECONDS
-        self._headers = {"Cookie": f"AuthSession={_header_text(morsel.value, 'the session cookie')}"}
+        attributes = {each.partition("=")[0].strip().lower(): each.partition("=")[2].strip() for each in rest}
+        age = attributes.get("max-age", "")
+        seconds = float(age) if age.isdecimal() else _SESSION_SECONDS
+        self._headers = {"Cookie": f"AuthSession={_header_text(value, 'the session cookie')}"}
         self._renew_at = self._clock() + seconds / 2
+
+
+def as_anonymous(request: Request, reply: Reply) -> bool:
+    """Whether this may be what CouchDB answers to somebody whom it does not know.
+
+    It takes a request whose session has ended for one without credentials. What that one may not do shows as 401 or
+    403, of the request or of documents in it; a user's document is said to be missing (404); and a cookie that makes
+    no sense is 400.
+    """
+    if reply.status == HTTPStatus.BAD_REQUEST:
+        return b"AuthSession" in reply.body
+    if reply.status == HTTPStatus.NOT_FOUND:
+        return request.target.startswith("/_users/")
+    if request.template == "/_session":
+        return is_anonymous(reply)
+    if request.template.endswith("/_bulk_docs") and reply.status in (HTTPStatus.CREATED, HTTPStatus.ACCEPTED):
+        return any(word in reply.body for word in _REFUSALS)
+    return reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+
+_REFUSALS = (b'"unauthorized"', b'"forbidden"')
+
+
+def is_anonymous(reply: Reply) -> bool:
+    """Whether this answer of `/_session` says that nobody is logged in."""
+    user = _parsed(reply.body, dict).get("userCtx")
+    return reply.status != HTTPStatus.OK or (isinstance(user, dict) and user.get("name") is None)
+
+
+def refused_part(request: Request, reply: Reply) -> Request:
+    """What to send again: of a `_bulk_docs` that was answered 201, only the documents that were refused."""
+    places = _refused_places(reply)
+    docs = _parsed(request.body or b"", dict).get("docs") if places else None
+    if not isinstance(docs, list) or len(docs) != len(_parsed(reply.body, list)):
+        return request  # with `new_edits: false`, all can be sent again
+    return replace(request, body=_json.dumps({"docs": [docs[place] for place in places]}))
+
+
+def completed(reply: Reply, part: Request, again: Reply) -> Reply:
+    """The answer to a request, of which a part was sent again.
+
+    Args:
+        reply: the first answer.
+        part: what was sent again.
+        again: the answer to that.
+    """
+    places = _refused_places(reply)
+    results: list[Any] = _parsed(reply.body, list)
+    others: list[Any] = _parsed(again.body, list)
+    sent = _parsed(part.body or b"", dict).get("docs") if places else None
+    if not isinstance(sent, list) or not len(sent) == len(places) == len(others):
+        return again
+    for place, other in zip(places, others, strict=True):
+        results[place] = other
+    return replace(again, status=max(reply.status, again.status), body=_json.dumps(results))
+
+
+def _refused_places(reply: Reply) -> list[int]:
+    """The places of those documents that the answer to a `_bulk_docs` says were refused to this user."""
+    if reply.status not in (HTTPStatus.CREATED, HTTPStatus.ACCEPTED):
+        return []
+    results: list[Any] = _parsed(reply.body, list)
+    words = [each.get("error") if isinstance(each, dict) else None for each in results]
+    return [place for place, word in enumerate(words) if word in ("unauthorized", "forbidden")]
+
+
+def _parsed(text: bytes, kind: type[Any]) -> Any:
+    """JSON of a kind; an empty one where it is not."""
+    try:
+        value = _json.loads(text)
+    except ValueError:
+        return kind()
+    return value if isinstance(value, kind) else kind()
 
 
 def _bearer(token: str) -> dict[str, str]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from .. import _json
-from ..errors import CouchError, InvalidReply, Unavailable, refusal
+from ..errors import CouchError, InvalidReply, Refused, UnauthorizedWrite, Unavailable, refusal
 from .endpoint import Endpoint
-from .exchange import expect
+from .exchange import expect, is_exception
 
 __all__ = ["Bulk", "BulkResult", "BulkResults", "Leaf", "failure", "live"]
 
@@ -29,6 +30,7 @@ _STATUS = {
     "forbidden": 403,
     "not_found": 404,
     "conflict": 409,
+    "missing_stub": 412,
     "document_too_large": 413,
     "too_large": 413,
 }
@@ -39,15 +41,15 @@ class BulkResult(NamedTuple):
 
     Attributes:
         id: the document's id.
-        rev: the new revision; None if the document was not written.
-        error: CouchDB's error, such as "conflict" or "forbidden"; None if the document was written.
-        reason: CouchDB's reason for the error.
+        rev: the new revision; None where it was not written.
+        error: CouchDB's error, such as "conflict" or "forbidden"; None where it was written.
+        reason: CouchDB's reason for the error: text, or what a function `validate_doc_update` threw.
     """
 
     id: str
     rev: str | None = None
     error: str | None = None
-    reason: str | None = None
+    reason: Any = None
 
 
 class BulkResults(list[BulkResult]):
@@ -66,7 +68,7 @@ class Leaf(NamedTuple):
     """One revision that `bulk_get` found, or the reason why it found none.
 
     Attributes:
-        document: the document, even if deleted (`_deleted`); None if there is none.
+        document: the document, even if deleted (`_deleted`), or None.
         rev: the revision; None if there is no document and none was requested.
         error: CouchDB's error, such as "not_found"; None if there is a document.
         reason: CouchDB's reason, such as "missing".
@@ -93,20 +95,24 @@ class Bulk(Endpoint):
             One result per document, in order; with `new_edits=False`, only those that were refused.
 
         Raises:
-            BadRequest: CouchDB refused all of them, since one has an id that a document cannot have.
-            TooLarge: one is larger than CouchDB allows; none was written.
+            BadRequest: one has an id that no document can have.
+            MissingStub: one names an attachment that CouchDB does not have for it.
+            TooLarge: one is over CouchDB's limit.
             InvalidReply: the answer does not fit the request.
-            ValueError: a document cannot be encoded as JSON.
+            CouchError: any other one. Whichever it is, its `in_doubt` has the ids of those documents that may be
+                stored: CouchDB refuses the whole request for one document, and other shards store theirs.
+            ValueError: a document cannot be JSON.
         """
         if not documents:
             return BulkResults()
         tail = b"]}" if new_edits else b'],"new_edits":false}'
         body = b'{"docs":[' + await _listed(documents) + tail
-        answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
-        where = answer.request
-        results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
-        if new_edits:
-            _fit(results, documents, where)
+        with _doubting([str(each.get("_id", "")) for each in documents]):
+            answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
+            where = answer.request
+            results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
+            if new_edits:
+                _fit(results, documents, where)
         return BulkResults(results, accepted=answer.accepted)
 
     async def bulk_get(self, wanted: Sequence[str | tuple[str, str]], *, revs: bool = False) -> list[list[Leaf]]:
@@ -155,14 +161,15 @@ class Bulk(Endpoint):
             texts: the documents.
 
         Raises:
-            BadRequest, TooLarge, InvalidReply: as in `bulk_docs`.
+            BadRequest, MissingStub, TooLarge, InvalidReply, CouchError: as `bulk_docs` does.
         """
         body = b'{"docs":[' + b",".join(texts) + b"]}"
-        answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
-        where = answer.request
-        results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
-        if [each.id for each in results] != list(ids):
-            raise InvalidReply(f"{where}: the results do not belong to the documents that were sent")
+        with _doubting(ids):
+            answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
+            where = answer.request
+            results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
+            if [each.id for each in results] != list(ids):
+                raise InvalidReply(f"{where}: the results are not those of the documents sent")
         return BulkResults(results, accepted=answer.accepted)
 
 
@@ -171,12 +178,29 @@ def live(leaves: Sequence[Leaf]) -> list[dict[str, Any]]:
     return [each.document for each in leaves if each.document is not None and not each.document.get("_deleted")]
 
 
-def failure(error: str | None, reason: str | None) -> CouchError:
-    """The exception that a single request would have raised for one document's error in a bulk request."""
-    error, reason = error or "unknown_error", reason or ""
+def failure(error: str | None, reason: Any) -> CouchError:
+    """What a single request would have raised for what CouchDB says of one document of a bulk request."""
+    error = error or ""
+    if error == "unauthorized":
+        return UnauthorizedWrite(401, error, reason)  # the request itself was not refused
+    if is_exception(error):
+        return refusal(500, error, reason)
     if error not in _STATUS:
         return Unavailable(f"CouchDB could not process a document: {error}: {reason}")
     return refusal(_STATUS[error], error, reason)
+
+
+@contextmanager
+def _doubting(ids: Sequence[str]) -> Iterator[None]:
+    """Note in an error which of these documents may be stored; "" stands for one that has no id yet."""
+    try:
+        yield
+    except CouchError as error:
+        unsent = isinstance(error, Unavailable) and not error.sent
+        # A refusal of a single document is its own.
+        if not unsent and (len(ids) > 1 or not isinstance(error, Refused)):
+            error.in_doubt = tuple(ids)
+        raise
 
 
 async def _listed(documents: Sequence[Mapping[str, Any]]) -> bytes:
@@ -197,7 +221,7 @@ def _bulk_result(value: object, where: str) -> BulkResult:
     document_id = expect(item.get("id"), str, where)
     # The status is 201 for all of them; only the item says whether its document was written.
     if "error" in item:
-        return BulkResult(document_id, None, str(item["error"]), str(item.get("reason")))
+        return BulkResult(document_id, None, str(item["error"]), item.get("reason"))
     return BulkResult(document_id, expect(item.get("rev"), str, where))
 
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from .. import _json
-from ..errors import InvalidReply, NotFound
+from ..errors import InvalidReply, NotFound, Unauthorized
 from . import names
-from .bulk import Bulk
+from .bulk import Bulk, failure
 from .changes import ChangesFeed
 from .endpoint import DEFAULT_QUORUM, Quorum
 from .exchange import Answer, Exchange, expect
@@ -116,9 +116,9 @@ class Database(Bulk, Views, Mango, ChangesFeed):
             options: CouchDB's further query parameters.
 
         Raises:
-            NotFound: there is no such document or revision ("missing"), or it is deleted ("deleted").
+            NotFound: the document or revision does not exist ("missing"), or the document is deleted ("deleted").
             ValueError: a document cannot have this id.
-            TypeError: there is no such option.
+            TypeError: an option is unknown.
         """
         unknown = options.keys() - GetOptions.__annotations__.keys()
         if unknown:
@@ -158,10 +158,11 @@ class Database(Bulk, Views, Mango, ChangesFeed):
             document: the document with its `_id`; with `_rev` it replaces that revision, without it is created.
 
         Raises:
-            Conflict: `_rev` is not the current revision, or it is missing and the document exists.
-            Forbidden: `validate_doc_update` refused the document.
-            TooLarge: the document is larger than CouchDB allows.
-            ValueError: it has no `_id`, or one that a document cannot have, or cannot be encoded as JSON.
+            Conflict: `_rev` is not the current revision, or is absent and the document is there.
+            Forbidden, UnauthorizedWrite: `validate_doc_update` refused it.
+            CheckFailed: `validate_doc_update` itself failed.
+            TooLarge: it is over CouchDB's limit.
+            ValueError: it has no `_id`, or one that no document can have, or cannot be JSON.
         """
         document_id = document.get("_id")
         if not isinstance(document_id, str):
@@ -177,17 +178,31 @@ class Database(Bulk, Views, Mango, ChangesFeed):
             ValueError: a document cannot have this id.
         """
         address = names.document(self.name, document_id)
-        answer = await self._exchange.call("PUT", address, self._quorum.writing, text)
+        try:
+            answer = await self._exchange.call("PUT", address, self._quorum.writing, text)
+        except Unauthorized:
+            return await self._put_as_bulk(document_id, text)
         if answer.member("id", str) != document_id:
             raise InvalidReply(f"{answer.request}: the result does not belong to the document that was sent")
         return _written(answer)
+
+    async def _put_as_bulk(self, document_id: str, text: bytes) -> WriteResult:
+        """Write a document that was refused with 401.
+
+        In `_bulk_docs`, what CouchDB says to the document stands apart from what it says to the user: whether
+        `validate_doc_update` threw `unauthorized`, or the credentials are wrong.
+        """
+        results = await self.write_texts([document_id], [text])
+        if results[0].rev is None:
+            raise failure(results[0].error, results[0].reason)
+        return WriteResult(document_id, results[0].rev, results.accepted)
 
     async def delete(self, document_id: str, rev: str) -> WriteResult:
         """Delete a document, and return the revision of the tombstone that takes its place.
 
         Raises:
             Conflict: `rev` is not the current revision.
-            NotFound: there is no such document, or it is already deleted.
+            NotFound: the document does not exist, or it is already deleted.
             ValueError: a document cannot have this id.
         """
         address = names.document(self.name, document_id)

@@ -2,13 +2,14 @@
 
 A status is judged like this:
 
-- 200, 201 and 202 are success; `Answer.accepted` distinguishes 202, which means that fewer copies than the write
-  quorum are stored so far, and that CouchDB goes on storing them.
-- 4xx is a refusal. One without CouchDB's JSON may come from a proxy and is believed as well, except if it would say
-  something about a document or database (404, 409, 412): only CouchDB itself can know that.
-- 5xx is an outage. CouchDB also answers 500 to a few requests that are wrong themselves, such as a view
-  whose reduce function fails; the message contains its reason.
-- Anything else, including redirects, is an invalid reply.
+- 200, 201 and 202 are success; `Answer.accepted` tells 202 from the others: fewer copies than the write
+  quorum are stored, and CouchDB goes on storing them.
+- 4xx is a refusal. One without CouchDB's JSON is believed from a proxy as well, except where it would say
+  something about a document or database (404, 409, 412): that is nonsense unless CouchDB itself says it.
+- 5xx is an outage. CouchDB also answers 500 for a few requests that are wrong themselves, such as a view
+  whose reduce function fails; its reason is in the message. That a `validate_doc_update` function failed is
+  told from an outage by its words (`is_exception`).
+- Anything else, redirects included, is nonsense.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from typing import Any, TypeVar
 
 from .. import _json, errors
 from . import names
-from .auth import Auth
+from .auth import Auth, as_anonymous, completed, is_anonymous, refused_part
 from .observer import Observers
 from .transport.base import Reply, Request, Timeout, Transport
 
-__all__ = ["SUCCESS", "Answer", "Exchange", "expect"]
+__all__ = ["SUCCESS", "Answer", "Exchange", "expect", "is_exception"]
 
 logger = logging.getLogger("tornado_couch.couch")
 
@@ -168,13 +169,26 @@ class Exchange:
     async def _authenticated(self, request: Request) -> Reply:
         proof = await self._auth.headers(self._log_in)
         reply = await self._sent(request.with_headers(proof))
-        if reply.status == HTTPStatus.UNAUTHORIZED and self._auth.renewable(proof):
-            # 401 means that nothing was done, so any request can be sent again.
+        if await self._is_forgotten(request, reply, proof) and self._auth.renewable(proof):
+            # What was refused was not done, so it can be sent again.
             proof = await self._auth.headers(self._log_in)
-            reply = await self._sent(request.with_headers(proof))
+            part = refused_part(request, reply)
+            reply = completed(reply, part, await self._sent(part.with_headers(proof)))
         # CouchDB sends a fresh cookie with any answer once a session is a tenth of its time old.
         self._auth.learn(reply)
         return reply
+
+    async def _is_forgotten(self, request: Request, reply: Reply, proof: Mapping[str, str]) -> bool:
+        """Whether an answer shows that CouchDB does not know a session any more."""
+        if reply.status == HTTPStatus.UNAUTHORIZED:
+            return True
+        if "Cookie" not in proof or not as_anonymous(request, reply):
+            return False
+        if reply.status == HTTPStatus.BAD_REQUEST or request.template == "/_session":
+            return True
+        # A user who is known may be refused as well, and need not log in for that.
+        question = self._request("GET", names.server("/_session"), None, None, safe=True)
+        return is_anonymous(await self._sent(question.with_headers(proof)))
 
     async def _log_in(self, user: str, password: str) -> Reply:
         body = {"name": user, "password": password}
@@ -237,6 +251,8 @@ async def _decoded(request: Request, reply: Reply) -> Any:
 
 def _failure(request: Request, reply: Reply) -> errors.CouchError:
     error, reason, is_couchdb = _explanation(request, reply)
+    if is_couchdb and _is_failed_check(request, reply, error, reason):
+        return errors.refusal(reply.status, error, reason)
     if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         message = f"{_named(request)}: CouchDB answered {reply.status} {error}: {reason}"
         return errors.Unavailable(message, status=reply.status)
@@ -246,8 +262,28 @@ def _failure(request: Request, reply: Reply) -> errors.CouchError:
     return errors.InvalidReply(f"{_named(request)}: {reply.status} is not an answer of CouchDB")
 
 
-def _explanation(request: Request, reply: Reply) -> tuple[str, str, bool]:
-    """CouchDB's error and reason, and whether the answer came from CouchDB."""
+# Erlang's words for a value that no code is made for, such as `throw({})`: it would be the same the next time.
+_SENSELESS = ("function_clause", "badarg")
+
+
+def _is_failed_check(request: Request, reply: Reply, error: str, reason: Any) -> bool:
+    """Whether CouchDB says that a `validate_doc_update` function failed at a document."""
+    if reply.status != HTTPStatus.INTERNAL_SERVER_ERROR or request.template != "/{db}/{id}" or request.safe:
+        return False
+    # What breaks in CouchDB itself has a reference to its log; but so has what it cannot make anything of.
+    return is_exception(error) and (reason in _SENSELESS or b'"ref"' not in reply.body)
+
+
+def is_exception(error: str) -> bool:
+    """Whether CouchDB's word for an error is that of an exception in a JavaScript function.
+
+    These are named as in JavaScript, such as "TypeError"; what is thrown without a name is "unknown_error".
+    """
+    return error[:1].isupper() or error == "unknown_error"
+
+
+def _explanation(request: Request, reply: Reply) -> tuple[str, Any, bool]:
+    """CouchDB's error and reason, and whether it was CouchDB that answered."""
     phrase = _PHRASES.get(reply.status, "unknown_status")
     if request.method == "HEAD":
         return phrase, "an answer to HEAD gives no reason", _is_json(reply)
@@ -256,8 +292,8 @@ def _explanation(request: Request, reply: Reply) -> tuple[str, str, bool]:
     except ValueError:
         value = None
     if not isinstance(value, dict) or "error" not in value:
-        return phrase, "the answer gives no reason", False
-    return str(value["error"]), str(value.get("reason")), True
+        return phrase, "no reason given", False
+    return str(value["error"]), value.get("reason"), True
 
 
 _PHRASES = {status.value: status.phrase.lower().replace(" ", "_") for status in HTTPStatus}

@@ -76,7 +76,7 @@ class Mango(Endpoint):
 
         Raises:
             BadRequest: CouchDB does not allow the selector, or has no index for the sort.
-            TypeError: there is no such option.
+            TypeError: an option is unknown.
         """
         answer = await self._call("POST", "_find", body=_question(selector, options), safe=True)
         docs = [expect(each, dict, answer.request) for each in answer.member("docs", list)]
@@ -158,7 +158,7 @@ class Mango(Endpoint):
         """Delete a JSON index.
 
         Raises:
-            NotFound: there is no index with this name.
+            NotFound: no index has this name.
         """
         address = names.index(self.name, ddoc, name)
         await self._exchange.call("DELETE", address)

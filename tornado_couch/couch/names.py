@@ -42,7 +42,7 @@ _SYSTEM_DATABASES = frozenset({"_dbs", "_global_changes", "_nodes", "_replicator
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a request goes.
+    """The address of a request.
 
     Attributes:
         path: the quoted path, from the server's root.

@@ -158,7 +158,7 @@ class Server:
         """Delete a database with all its documents; returns `accepted`, as `create_database` does.
 
         Raises:
-            NotFound: there is no database with this name.
+            NotFound: no database has this name.
         """
         return (await self._exchange.call("DELETE", names.database(name))).accepted
 

@@ -104,7 +104,7 @@ async def database_metrics(database: Database, *, views: bool = True) -> Databas
         views: False to read only the database's own metrics, with one request.
 
     Raises:
-        NotFound: there is no such database.
+        NotFound: the database does not exist.
     """
     info = await database.info()
     return DatabaseMetrics(
@@ -120,7 +120,7 @@ async def all_view_metrics(database: Database) -> list[ViewMetrics]:
     """Read the metrics of all design documents, ordered by name; one that is deleted meanwhile is left out.
 
     Raises:
-        NotFound: there is no such database.
+        NotFound: the database does not exist.
     """
     # "0" is the character after "/".
     rows = (await database.all_docs(startkey="_design/", endkey="_design0", inclusive_end=False)).rows
@@ -136,7 +136,7 @@ async def view_metrics(database: Database, design: str) -> ViewMetrics:
         design: its name, with or without `_design/`.
 
     Raises:
-        NotFound: there is no such design document.
+        NotFound: the design document does not exist.
         ValueError: the name is not a text that CouchDB accepts.
     """
     index: dict[str, Any] = (await database.design_info(design))["view_index"]

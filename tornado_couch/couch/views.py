@@ -111,7 +111,7 @@ class Views(Endpoint):
             query: as for a view, except the parameters for reducing; keys are document ids.
 
         Raises:
-            TypeError: there is no such query parameter.
+            TypeError: a query parameter is unknown.
         """
         return await self._read(names.database(self.name, "_all_docs"), query)
 
@@ -127,9 +127,9 @@ class Views(Endpoint):
             query: the query parameters, by CouchDB's names.
 
         Raises:
-            NotFound: there is no such design document or view.
+            NotFound: the design document or the view does not exist.
             BadRequest: CouchDB does not allow the parameters.
-            TypeError: there is no such query parameter.
+            TypeError: a query parameter is unknown.
             ValueError: a key cannot be encoded as JSON, or CouchDB cannot have such a name.
         """
         return await self._read(names.view(self.name, design, view, partition), query)
@@ -143,7 +143,7 @@ class Views(Endpoint):
             design: the design document's name, with or without `_design/`.
 
         Raises:
-            NotFound: there is no such design document.
+            NotFound: the design document does not exist.
         """
         answer = await self._exchange.call("GET", names.design_info(self.name, design))
         answer.member("view_index", dict)
@@ -180,7 +180,7 @@ class Views(Endpoint):
                 iteration, and skipped rows are fetched all the same.
 
         Raises:
-            TypeError: there is no such query parameter.
+            TypeError: a query parameter is unknown.
             ValueError: `page_size` is less than 1, or a parameter cannot be used with paging.
         """
         fetch = functools.partial(self._rows, names.view(self.name, design, view))

@@ -1,7 +1,7 @@
 """A small CouchDB-protocol server for development and tests.
 
-It is held to the answers of Apache CouchDB 3.5 (tests/conformance); what it leaves out answers 501. See README.md
-beside this. Nothing here is imported before it is used, so that naming the package costs nothing.
+Its answers are compared with those of Apache CouchDB 3.5 (tests/conformance); what it leaves out answers 501. See
+README.md in this folder. Nothing here is imported before it is used, so importing the package costs nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """CouchDB's order of JSON values, as byte strings that compare in that order.
 
-A view's rows are ordered by the key: null, false, true, numbers, text, arrays, objects (CouchDB documentation,
-"Views Collation"). `sort_key` gives bytes for which plain comparison, as SQLite does it for BLOBs, is that order,
-so that an index needs no comparator of its own; `raw_key` does the same for `options: {"collation": "raw"}`.
+A view's rows are ordered by key: null, false, true, numbers, texts, arrays, objects (CouchDB documentation, "Views
+Collation"). `sort_key` returns bytes whose plain comparison, as SQLite does it for BLOBs, gives that order, so an
+index needs no comparator of its own; `raw_key` does the same for `options: {"collation": "raw"}`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-# One byte in front of each value; the end of an array or object is below all of them, so the shorter comes first.
+# One byte before each value; the end of an array or object is below all of them, so the shorter one comes first.
 _END = b"\x00"
 _NULL, _FALSE, _TRUE, _NUMBER, _TEXT, _ARRAY, _OBJECT = (bytes([tag]) for tag in (16, 17, 18, 32, 48, 64, 80))
 _INVERTED = bytes(range(255, -1, -1))
 
-# Primary weights of ASCII as `collation_table` computes them (a test holds the two together), so that ordinary keys
-# need no table. What has no weight here is ignored altogether, as ICU ignores control characters.
+# Primary weights of ASCII as `collation_table` computes them (a test compares the two), so that ordinary keys need no
+# table. Characters without a weight here are ignored completely, as ICU ignores control characters.
 _SIGNS = dict(zip(
     "\t\n\x0b\x0c\r _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$",
     (513, 514, 515, 516, 517, 521, 523, 525, 546, 564, 570, 609, 615, 632, 774, 781, 792, 793, 794, 795, 796, 797,
@@ -36,22 +36,22 @@ _LETTERS = dict(zip(
 ))
 _WEIGHTS = _SIGNS | _DIGITS | _LETTERS | {letter.upper(): weight for letter, weight in _LETTERS.items()}
 _PRIMARY = {code: chr(_WEIGHTS[chr(code)]) if chr(code) in _WEIGHTS else None for code in range(128)}
-# Capitals come after small letters where all else is equal: tertiary weight 8 against 2.
+# Capitals come after small letters if all else is equal: tertiary weight 8 against 2.
 _TERTIARY = bytes(8 if chr(code).isupper() and code < 128 else 2 for code in range(256))
 _IGNORED = bytes(code for code in range(128) if chr(code) not in _WEIGHTS)
 
 
 def sort_key(value: Any) -> bytes:
-    """Bytes that order a JSON value as CouchDB's views do.
+    """Make bytes that sort a JSON value as CouchDB's views do.
 
     Args:
-        value: what `json.loads` gives: None, bool, int of any size, float, str, list or dict.
+        value: a result of `json.loads`: None, bool, int of any size, float, str, list or dict.
     """
     return _encode(value, text_key)
 
 
 def text_key(text: str) -> bytes:
-    """Bytes that order text as ICU's root collation does; texts that ICU takes for equal have equal bytes."""
+    """Make bytes that sort a text as ICU's root collation does; texts that ICU considers equal have equal bytes."""
     return _remembered(text) if len(text) < 64 else _text_key(text)
 
 
@@ -60,7 +60,7 @@ def _text_key(text: str) -> bytes:
         primary = text.translate(_PRIMARY).encode("utf-16-be")
         tertiary = text.encode().translate(_TERTIARY, _IGNORED).rstrip(b"\x02")
         return b"".join((_TEXT, primary, b"\0\0\0", tertiary, _END))
-    # Loaded when such text first comes: the table takes 0.1 s and 11 MB.
+    # The table takes 0.1 s and 11 MB, so it is loaded when such text first appears.
     from tornado_couch.embedded.collation_table import weights
 
     primary, secondary, tertiary = weights(text)
@@ -102,7 +102,7 @@ def _scalar(value: Any) -> bytes:
 
 
 def _number_key(number: float) -> bytes:
-    """Sign, magnitude as a double cut towards zero, and what an integer has beyond it: exact for every size."""
+    """Encode a number of any size exactly: sign, magnitude as a double rounded towards zero, and an integer's rest."""
     if number == 0:
         return _NUMBER + b"\x80"
     magnitude = abs(number)
@@ -117,7 +117,7 @@ def _split(magnitude: float) -> tuple[float, bytes]:
     if isinstance(magnitude, float) or magnitude < 1 << 53:
         return float(magnitude), b""
     size = magnitude.bit_length()
-    if size > 1024:  # beyond every double: by length, then by value
+    if size > 1024:  # greater than every double: ordered by length, then by value
         return float("inf"), struct.pack(">I", size) + magnitude.to_bytes((size + 7) // 8, "big")
     excess = size - 53
     rest = magnitude & ((1 << excess) - 1)
@@ -130,9 +130,9 @@ _RAW = {_FALSE: bytes([49]), _NULL: bytes([50]), _TRUE: bytes([51]), _OBJECT: by
 
 
 def raw_key(value: Any) -> bytes:
-    """Bytes that order a JSON value as `options: {"collation": "raw"}` does: by Erlang's order of terms."""
+    """Make bytes that sort a JSON value as `options: {"collation": "raw"}` does: by Erlang's order of terms."""
     if isinstance(value, str):
-        # A zero byte is escaped, since two of them end the text, below every continuation of it.
+        # A zero byte is escaped, since two of them mark the end of the text, below every continuation of it.
         return _RAW_TEXT + value.encode("utf-8", "surrogatepass").replace(b"\0", b"\0\xff") + b"\0\0"
     if isinstance(value, list):
         return b"".join((_RAW[_ARRAY], *map(raw_key, value), _END))

@@ -1,6 +1,6 @@
 """The collation weights of all of Unicode, from `pyuca`'s table, arranged as ICU arranges them.
 
-Importing this module loads the table (0.1 s, 11 MB): only text beyond ASCII needs it.
+Importing this module loads the table (0.1 s, 11 MB); only text beyond ASCII needs it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import Any
 from pyuca.collator import Collator_10_0_0
 
 _TABLE: Any = Collator_10_0_0()
-# CLDR gives these two fixed places: below and above every other character (UTS #35, "Root Collation").
+# CLDR gives these two fixed places, below and above every other character (UTS #35, "Root Collation").
 _NONCHARACTERS = {0xFFFE: 1, 0xFFFF: 0xFFFE}
 
 
 def weights(text: str) -> tuple[bytes, bytes, bytes]:
-    """Primary, secondary and tertiary weights of a text, each as bytes to compare.
+    """The primary, secondary and tertiary weights of a text, each as bytes to compare.
 
-    Trailing secondary and tertiary weights of the commonest kind are left out: they are the least there are, so
-    the order stays the same and ordinary text needs no bytes for them.
+    Trailing secondary and tertiary weights of the most common kind are left out: no weight is less, so the order stays
+    the same and ordinary text needs no bytes for them.
     """
     elements = list(_elements(text))
     primary = b"".join(_REORDERED.get(weight, weight).to_bytes(2, "big") for weight, _, _ in elements if weight)
@@ -42,7 +42,7 @@ def _elements(text: str) -> Iterator[Sequence[int]]:
 
 
 class _Secondary(dict[int, bytes]):
-    """One byte for the low weights, two for the few high ones, in the same order, none with a zero byte."""
+    """One byte for the low weights, two for the few high ones, in the same order; no byte is zero."""
 
     def __missing__(self, weight: int) -> bytes:
         low = weight - 0x1F
@@ -64,9 +64,9 @@ def _group(char: str) -> int:
 
 
 def _reorder() -> dict[int, int]:
-    """CLDR's arrangement of what is below the digits: spaces, punctuation, symbols, currency (UTS #35).
+    """CLDR's arrangement of the characters below the digits: spaces, punctuation, symbols, currency (UTS #35).
 
-    The table has these four mixed; within each the order is the table's.
+    The table mixes these four; within each group, its order is kept.
     """
     first_digit: int = _TABLE.table.root.children[ord("0")].value[0][0]
     found: dict[int, tuple[int, int]] = {}
@@ -77,7 +77,7 @@ def _reorder() -> dict[int, int]:
         if unicodedata.normalize("NFD", char) != char or unicodedata.category(char) == "Cn":
             continue
         primary, _, tertiary = node.value[0]
-        # Several characters share a primary weight; the plainest of them names its group.
+        # Several characters share a primary weight; the plainest of them determines its group.
         if primary not in found or tertiary < found[primary][1]:
             found[primary] = (_group(char), tertiary)
     arranged = sorted(found, key=lambda primary: (found[primary][0], primary))

@@ -1,4 +1,4 @@
-"""The server's state that handlers share: databases, users, settings, threads, the view engine."""
+"""The state that all handlers of a server share: databases, users, settings, threads, the view engine."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["VERSION", "Couch", "Settings"]
 
 VERSION = "3.5.0"
-"""The CouchDB whose answers this server gives."""
+"""The version of CouchDB whose answers this server imitates."""
 
 _THREADS = 8
 _Result = TypeVar("_Result")
 
 
 class Settings:
-    """The settings that this server honours, by CouchDB's sections and names."""
+    """The settings that this server supports, by CouchDB's sections and names."""
 
     def __init__(self) -> None:
         self.values: dict[str, dict[str, str]] = {
@@ -50,14 +50,14 @@ class Settings:
         return int(self.values[section][name])
 
     def check(self, section: str, name: str, value: str) -> None:
-        """Refuse a value that the setting cannot have.
+        """Refuse a value that is not valid for a setting.
 
         Raises:
             Problem: 400.
         """
         now = self.values[section][name]
         if (now in ("true", "false") and value not in ("true", "false")) or (now.isdigit() and not value.isdigit()):
-            raise bad_request(f"{value} is no value for {section}/{name}")
+            raise bad_request(f"{value} is not a valid value for {section}/{name}")
         if name == "algorithm" and value != now:
             raise not_implemented(f"the setting {section}/{name} {value}")
 
@@ -67,13 +67,13 @@ class Settings:
 
 
 class Uuids:
-    """Ids as CouchDB's algorithm "sequential" makes them: a common beginning, then growing numbers."""
+    """Makes ids like CouchDB's algorithm "sequential": a common beginning, then growing numbers."""
 
     def __init__(self) -> None:
         self._prefix, self._number = secrets.token_hex(13), 0
 
     def take(self) -> str:
-        """One more id: 32 hexadecimal digits."""
+        """The next id: 32 hexadecimal digits."""
         self._number += secrets.randbelow(0xFFD) + 1
         if self._number > 0xFFF000:
             self._prefix, self._number = secrets.token_hex(13), secrets.randbelow(0xFFD)
@@ -84,7 +84,7 @@ class Couch:
     """One server.
 
     Args:
-        folder: where everything is kept; None for memory.
+        folder: the folder for all files; None to keep everything in memory.
         admins: names and passwords of the server admins.
 
     Raises:
@@ -118,11 +118,11 @@ class Couch:
         return self.databases.get("_users").database.read(f"org.couchdb.user:{name}")
 
     async def in_thread(self, work: Callable[..., _Result], *arguments: Any) -> _Result:
-        """The result of what takes its time but no user's code in it, run beside the event loop."""
+        """Run a function that takes long, but runs no user's code, in a thread, and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self.executor, work, *arguments)
 
     def open(self, name: str, user: User) -> OpenDatabase:
-        """A database that a user may read.
+        """Open a database that a user may read.
 
         Raises:
             Problem: 404, 401 or 403.
@@ -132,7 +132,7 @@ class Couch:
             need_member(user, opened.database.security)
         return opened
 
-    # ------------------------------------------------------------ the view engine, made when first needed
+    # ------------------------------------------------------------ the view engine, created when it is first needed
 
     @property
     def scripts(self) -> Scripts:
@@ -165,7 +165,7 @@ class Couch:
 
     @property
     def replications(self) -> Replications:
-        """The replications that run."""
+        """The replications that are running."""
         if self._replications is None:
             from tornado_couch.embedded.replication.replication import Replications
 
@@ -173,7 +173,7 @@ class Couch:
         return self._replications
 
     def watch_replicator(self) -> None:
-        """Run what the documents of `_replicator` ask for, when there is that database."""
+        """Run the replications that the documents of `_replicator` ask for, if that database exists."""
         if self.replicator is None and "_replicator" in self.databases:
             from tornado_couch.embedded.replication.replicator import Replicator
 
@@ -181,14 +181,14 @@ class Couch:
             self.background(self.replicator.watch())
 
     def background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run something that nobody has to wait for, to its end or the server's."""
+        """Run a coroutine that nobody waits for, until it or the server ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
 
     def active_tasks(self) -> list[dict[str, Any]]:
-        """What `_active_tasks` tells: the replications that run."""
+        """The entries of `_active_tasks`: the running replications."""
         return self._replications.tasks() if self._replications is not None else []
 
     async def delete_database(self, name: str) -> None:
@@ -200,7 +200,7 @@ class Couch:
         if name == "_replicator":
             self.replicator = None
         cleared = self.background(self._clear(opened, self.databases.delete(name)))
-        # An index is closed when the step of its update is done, for which a map function may take its time.
+        # An index is closed when the current step of its update is done, which may take long in a map function.
         if views is None or not views[1].updating:
             await asyncio.shield(cleared)
 
@@ -213,13 +213,13 @@ class Couch:
             await self.in_thread(shutil.rmtree, folder, True)
 
     async def close(self) -> None:
-        """End everything that runs, and close the files."""
+        """Stop everything that runs, and close the files."""
         if self._replications is not None:
             await self._replications.close()
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        # Scripts first: threads that wait for a script are let go.
+        # Scripts are closed first, so that threads that wait for one can end.
         if self._scripts is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._scripts.close)
         await self.updates.close()

@@ -1,8 +1,10 @@
-"""Writing documents for a user: everything that is asked before a draft reaches the database."""
+"""Writes documents for a user, after all checks that a draft needs before it reaches the database."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,10 +22,10 @@ __all__ = ["user_context", "write_draft", "write_drafts"]
 
 
 async def write_draft(couch: Couch, user: User, opened: OpenDatabase, draft: Draft, *, new_edits: bool = True) -> str:
-    """Write one draft; its revision.
+    """Write one draft and return its revision.
 
     Raises:
-        Problem: it was refused.
+        Problem: the draft was refused.
     """
     outcome = (await write_drafts(couch, user, opened, [draft], new_edits=new_edits))[0]
     if isinstance(outcome, Problem):
@@ -34,10 +36,11 @@ async def write_draft(couch: Couch, user: User, opened: OpenDatabase, draft: Dra
 async def write_drafts(
     couch: Couch, user: User, opened: OpenDatabase, drafts: Sequence[Draft], *, new_edits: bool
 ) -> list[Outcome]:
-    """Write drafts in one transaction; for each its revision or why it was refused.
+    """Write drafts in one transaction, and return for each its revision or the reason of its refusal.
 
     Raises:
-        Problem: none was written: one is too large, or stands for an attachment that is not there.
+        Problem: one is too large, and none was written; or one names an attachment that is not there, and the
+            other shard's were written all the same.
     """
     outcomes: dict[int, Outcome] = {}
     for place, draft in enumerate(drafts):
@@ -62,23 +65,41 @@ async def _store(
 ) -> list[Outcome]:
     """Write the drafts that have no outcome yet."""
     left = [place for place in range(len(drafts)) if place not in outcomes]
-    size = sum(_weight(drafts[place]) for place in left)
 
-    def work(transaction: Transaction) -> list[Outcome]:
-        return transaction.write_all([drafts[place] for place in left], new_edits=new_edits)
+    async def write(some: Sequence[Draft]) -> list[Outcome]:
+        def work(transaction: Transaction) -> list[Outcome]:
+            return transaction.write_all(some, new_edits=new_edits)
 
-    written: list[Outcome] = await opened.writer.run(work, size) if left else []
+        written: list[Outcome] = await opened.writer.run(work, sum(map(_weight, some))) if some else []
+        return written
+
+    try:
+        written = await write([drafts[place] for place in left])
+    except Problem:
+        # In CouchDB, each shard stores its part of the documents, and one of them refuses the whole request.
+        for shard in range(_SHARDS):
+            with contextlib.suppress(Problem):
+                await write([drafts[place] for place in left if _shard(drafts[place]) == shard])
+        raise
     outcomes.update(zip(left, written, strict=True))
     return [outcomes[place] for place in range(len(drafts))]
 
 
+_SHARDS = 2  # CouchDB's default `q`
+
+
+def _shard(draft: Draft) -> int:
+    """The shard in which CouchDB would have a document: by the CRC-32 of its id (`mem3_hash`)."""
+    return zlib.crc32(draft.id.encode()) * _SHARDS >> 32
+
+
 def _weight(draft: Draft) -> int:
-    """About how many bytes a draft costs to write."""
+    """Estimate how many bytes a draft costs to write."""
     return len(draft.text) + 500 + sum(max(item.stored, 0) for item in draft.attachments)
 
 
 async def _judge(couch: Couch, user: User, opened: OpenDatabase, draft: Draft) -> None:
-    """Refuse a draft for what it is, whatever the database holds.
+    """Check everything about a draft that does not depend on what the database contains.
 
     Raises:
         Problem: 400, 401, 403 or 413.
@@ -118,14 +139,14 @@ def _check_partition(doc_id: str) -> None:
 
 
 def user_context(user: User, database: Database) -> dict[str, Any]:
-    """The `userCtx` that functions of design documents get."""
+    """The `userCtx` that functions of design documents receive."""
     return {"db": database.name, "name": user.name, "roles": list(user.roles)}
 
 
 def _validate(
     couch: Couch, user: User, opened: OpenDatabase, drafts: Sequence[Draft], new_edits: bool
 ) -> dict[int, Problem]:
-    """Ask the functions `validate_doc_update`; the refusals by the drafts' places."""
+    """Call the functions `validate_doc_update`; returns the refusals by the index of the draft."""
     refused: dict[int, Problem] = {}
     database = opened.database
     context = user_context(user, database)
@@ -133,11 +154,12 @@ def _validate(
         if is_local(draft.id) or is_design(draft.id):
             continue
         try:
-            # Read before, not around, the functions: they may take their time, and memory has one connection for all.
+            # Read before calling the functions, not during: they may take long, and a database in memory has one
+            # connection.
             with database.connections.read() as connection:
                 new, old = _versions(database, connection, draft, new_edits)
         except Problem:
-            continue  # a conflict: the writer says so
+            continue  # it is a conflict, which the writer reports
         try:
             couch.functions.validate(opened.validators(), new, old, context, database.security)
         except Problem as problem:
@@ -148,10 +170,10 @@ def _validate(
 def _versions(
     database: Database, connection: sqlite3.Connection, draft: Draft, new_edits: bool
 ) -> tuple[str, str | None]:
-    """The new and the old document, as the functions see them.
+    """The new and the old document as the functions receive them.
 
     Raises:
-        Problem: 409, the draft follows no leaf.
+        Problem: 409, the draft does not follow a leaf.
     """
     stored = database.stored(draft.id, connection)
     tree = stored.tree if stored else {}
@@ -170,8 +192,8 @@ def _versions(
         }  # fmt: skip
     new = document_text(draft.id, path[0], draft.text, deleted=draft.deleted, extra=extra)
     old = None
-    # Seen with CouchDB 3.5: a replicated revision is compared with its own ancestor, a deleted one too, or with none;
-    # an edit begins anew where the document is deleted.
+    # Seen with CouchDB 3.5: a replicated revision is compared with its own ancestor, even a deleted one, or with none;
+    # an edit of a deleted document is compared with none.
     if stored is not None and parent is not None and not (new_edits and tree[parent].deleted):
         old = database.text(stored, parent, PLAIN, connection)
     return new, old

@@ -1,4 +1,4 @@
-"""Values as CouchDB's error messages show them: Erlang's `~w` and `~p` forms of JSON values."""
+"""Formats values as CouchDB's error messages show them: Erlang's `~w` and `~p` forms of JSON values."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["bytes_form", "text_form"]
 
 
 def bytes_form(value: Any) -> str:
-    """`~w`: text as its bytes, such as `<<120>>`."""
+    """Format like `~w`: text as its bytes, such as `<<120>>`."""
     return _form(value, lambda text: f"<<{','.join(map(str, text.encode('utf-8', 'surrogatepass')))}>>")
 
 
 def text_form(value: Any) -> str:
-    """`~p`: text in quotes, such as `<<"x">>`."""
+    """Format like `~p`: text in quotes, such as `<<"x">>`."""
     return _form(value, lambda text: f"<<{json.dumps(text, ensure_ascii=False)}>>")
 
 

@@ -1,7 +1,7 @@
-"""HTTP: reads requests off Tornado's connections, bounds their bodies, and sends the replies.
+"""HTTP: reads requests from Tornado's connections, limits their bodies, and sends the replies.
 
-This stands where Tornado's `Application` and `RequestHandler` would: a body is judged while it comes in, and a
-reply costs little more than its bytes.
+This takes the place of Tornado's `Application` and `RequestHandler`: a body is judged while it arrives, and a reply
+costs little more than its bytes.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ __all__ = ["MAX_ATTACHMENT", "MAX_BODY", "Front"]
 logger = logging.getLogger("tornado_couch.embedded")
 
 MAX_BODY = 64 * 1024 * 1024
-"""Bytes of a request's JSON that are held in memory; more is read, forgotten and refused."""
+"""The largest JSON body in bytes, which is held in memory; a larger one is read, dropped and refused."""
 
 MAX_ATTACHMENT = 1024 * 1024 * 1024
-"""Bytes of an attachment (they go through a temporary file)."""
+"""The largest attachment in bytes; it goes through a temporary file."""
 
 _DRAIN = 512 * 1024 * 1024
 SERVER = "CouchDB/3.5.0 (tornado_couch embedded)"
@@ -43,7 +43,7 @@ Handle = Callable[[Request], "Reply | Awaitable[Reply]"]
 
 
 class Front(httputil.HTTPServerConnectionDelegate):
-    """Where connections come in.
+    """Accepts the requests of all connections.
 
     Args:
         handle: answers one request.
@@ -52,25 +52,25 @@ class Front(httputil.HTTPServerConnectionDelegate):
     def __init__(self, handle: Handle) -> None:
         self.handle = handle
         self.statuses: dict[int, int] = {}
-        """How many replies had each status."""
+        """The number of replies by status."""
         self.tasks: set[asyncio.Task[None]] = set()
         self._date = ""
         self._date_of = 0
 
     def start_request(self, server_conn: object, request_conn: httputil.HTTPConnection) -> httputil.HTTPMessageDelegate:
-        """Tornado's call for each request."""
+        """Start an exchange; Tornado calls this for each request."""
         del server_conn
         return _Exchange(self, request_conn)
 
     def date(self) -> str:
-        """Now, for the header `Date`."""
+        """The current time, for the header `Date`."""
         now = int(time.time())
         if now != self._date_of:
             self._date, self._date_of = formatdate(now, usegmt=True), now
         return self._date
 
     async def close(self) -> None:
-        """End the exchanges that are still running."""
+        """Stop the exchanges that are still running."""
         for task in list(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
@@ -95,7 +95,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
 
     def headers_received(self, start_line: httputil.RequestStartLine | httputil.ResponseStartLine,
                          headers: httputil.HTTPHeaders) -> None:  # fmt: skip
-        """Judge the request by its head."""
+        """Judge the request by its headers."""
         assert isinstance(start_line, httputil.RequestStartLine)
         self.head_only = start_line.method == "HEAD"
         try:
@@ -120,7 +120,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
         self.body, self.file = bytearray(), None
 
     def data_received(self, chunk: bytes) -> None:
-        """Keep a piece of the body; one that is refused already is read to its end, so that the answer arrives."""
+        """Keep a piece of the body; a body that is refused is still read to its end, so that the answer arrives."""
         self.size += len(chunk)
         if self.size > self.limit and self.problem is None:
             self._refuse_size()
@@ -133,7 +133,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
             self.body += chunk
 
     def finish(self) -> None:
-        """The request is whole: answer it."""
+        """Answer the request, which is complete."""
         request = self.request
         if self.problem is not None or request is None:
             self._send(problem_reply(self.problem or bad_request("bad request")))
@@ -151,7 +151,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
         self.front.tasks.add(task)
         task.add_done_callback(self.front.tasks.discard)
         if inspect.iscoroutine(found):
-            # A task that the server's end cancels before its first step never gets to it.
+            # A task that is cancelled before its first step, because the server ends, never closes it.
             task.add_done_callback(lambda _: found.close())
 
     def _attach_body(self, request: Request) -> None:
@@ -169,7 +169,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
     # ------------------------------------------------------------ the reply
 
     async def _finish_later(self, found: Reply | Awaitable[Reply]) -> None:
-        """Send a reply that has to be waited for, or that is made while it is sent."""
+        """Send a reply that must be waited for, or that is produced while it is sent."""
         try:
             reply = await found if inspect.isawaitable(found) else found
             assert isinstance(reply, Reply)
@@ -181,7 +181,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
             self._drop()
         except Exception as error:  # noqa: BLE001  every error becomes an answer
             if self.started:
-                logger.warning("an answer broke off: %r", error)
+                logger.warning("an answer was cut off by an error: %r", error)
                 self._drop()
             else:
                 self._send(problem_reply(error))
@@ -213,7 +213,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
             self._drop()
 
     async def _send_stream(self, reply: Reply) -> None:
-        """Send the pieces as they come; a client that has gone ends the work."""
+        """Send the pieces as they come, and stop the work if the client goes away."""
         stream = reply.stream
         assert stream is not None
         task = asyncio.current_task()
@@ -226,7 +226,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
                 await close()
 
     async def _write_pieces(self, reply: Reply, stream: object) -> None:
-        # The first piece before the head: what fails at once is still answered with its own status.
+        # The first piece comes before the header: an early error still gets its own status.
         iterator = stream.__aiter__()  # type: ignore[attr-defined]
         first = await anext(iterator, b"")
         start = httputil.ResponseStartLine("HTTP/1.1", reply.status, _REASONS.get(reply.status, "Unknown"))
@@ -239,7 +239,7 @@ class _Exchange(httputil.HTTPMessageDelegate):
         self.connection.finish()
 
     def _drop(self) -> None:
-        """Close the connection: what was promised cannot be sent."""
+        """Close the connection, since the promised answer cannot be sent."""
         stream = getattr(self.connection, "stream", None)
         if stream is not None:
             stream.close()
@@ -248,11 +248,11 @@ class _Exchange(httputil.HTTPMessageDelegate):
             finish.set_result(None)
 
     def on_connection_close(self) -> None:
-        """The client went away before its request was whole: there is nothing to do."""
+        """Do nothing: the client went away before its request was complete."""
 
 
 def _forget(future: asyncio.Future[None]) -> None:
-    """Take note of a failed write: the client has gone, nobody is left to tell."""
+    """Retrieve the exception of a failed write: the client is gone, so nobody needs it."""
     if not future.cancelled():
         future.exception()
 
@@ -267,7 +267,7 @@ def _is_attachment(segments: list[str]) -> bool:
 
 
 def _unzipped(body: bytearray) -> bytes:
-    """The body without its gzip coding, as large as a body may be."""
+    """Decompress a gzip body, up to the size that a body may have."""
     unpacker = zlib.decompressobj(31)
     try:
         plain = unpacker.decompress(body, MAX_BODY)
@@ -281,7 +281,7 @@ def _unzipped(body: bytearray) -> bytes:
 
 
 def problem_reply(error: Exception) -> Reply:
-    """The answer to what went wrong; an error that nobody foresaw is 500."""
+    """The answer to an exception; an unexpected one gets 500."""
     if not isinstance(error, Problem):
         logger.error("a request failed", exc_info=error)
         error = Problem(500, "internal_server_error", "The server met an error that it did not expect.")

@@ -1,7 +1,7 @@
-"""JSON as CouchDB reads and writes it: numbers and member order come back as they went in.
+"""JSON as CouchDB reads and writes it: numbers and the order of members stay as they were.
 
-Integers have any size, `1.0` stays a float, text leaves as UTF-8. Of members that are given twice the last
-counts, at its place, as in CouchDB. Nesting is bounded, so that no reader of stored text ever runs out of stack.
+Integers have any size, `1.0` stays a float, text is written as UTF-8. If a member is given twice, the last one counts,
+at its own place, as in CouchDB. Nesting is limited, so that no reader of stored text ever runs out of stack.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tornado_couch.embedded.problems import Problem, bad_request
 __all__ = ["MAX_DEPTH", "HugeInteger", "dumps", "loads"]
 
 MAX_DEPTH = 400
-"""How many arrays and objects may be nested. CouchDB itself takes more; Python's parser does not."""
+"""How deep arrays and objects may be nested. CouchDB itself allows more, but Python's parser does not."""
 
 _MARK = f"\x00{secrets.token_hex(8)}:"
 _MARKED = re.compile('"' + r"\\u0000" + re.escape(_MARK[1:]) + r'(-?\d+)"')
@@ -25,13 +25,13 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class HugeInteger(str):
-    """An integer with more digits than Python converts at once (`sys.set_int_max_str_digits`): its digits, marked."""
+    """An integer with more digits than Python converts at once (`sys.set_int_max_str_digits`), as its marked digits."""
 
     __slots__ = ()
 
     @property
     def digits(self) -> str:
-        """The decimal digits, with a sign where there is one."""
+        """The decimal digits, with a sign if there is one."""
         return self[len(_MARK) :]
 
 
@@ -40,7 +40,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of its members; of one given twice the last is kept, where it stands."""
+    """Make an object of its members; if one is given twice, the last is kept, at its own place."""
     made = dict(pairs)
     if len(made) != len(pairs):
         made = {}
@@ -82,10 +82,10 @@ def _too_deep(text: str) -> bool:
 
 
 def loads(data: bytes | str) -> Any:
-    """The value of a JSON text that a client sent.
+    """Parse a JSON text that a client sent.
 
     Raises:
-        Problem: 400, as CouchDB answers to what is not JSON in UTF-8.
+        Problem: 400, as CouchDB answers to something other than JSON in UTF-8.
     """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
@@ -103,12 +103,12 @@ def _decode(text: str) -> Any:
         return _DECODER.decode(text)
     except json.JSONDecodeError:
         raise
-    except ValueError:  # more digits than int() takes
+    except ValueError:  # it has more digits than int() accepts
         return _SLOW_DECODER.decode(text)
 
 
 def _checked(value: Any) -> Any:
-    """The value, refused when it holds half a surrogate pair, which UTF-8 cannot carry."""
+    """The value, unless it contains half a surrogate pair, which UTF-8 cannot encode."""
     _ENCODER.encode(value).encode("utf-8")
     return value
 

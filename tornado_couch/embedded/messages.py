@@ -1,4 +1,4 @@
-"""A request as handlers see it, and the reply that they give."""
+"""`Request` and `Reply`: what handlers receive, and what they return."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["Reply", "Request", "User", "json_reply", "parse_query", "split_path"
 
 @dataclasses.dataclass(slots=True, frozen=True)
 class User:
-    """Who makes a request.
+    """The user who makes a request.
 
     Attributes:
-        name: None for somebody who has not logged in.
-        roles: "_admin" makes a server admin.
-        handler: how it was found out: "default" (Basic), "cookie"; None when it was not.
+        name: the user's name; None for somebody who has not logged in.
+        roles: the user's roles; "_admin" makes a server admin.
+        handler: how the user was authenticated: "default" (Basic) or "cookie"; None if not at all.
     """
 
     name: str | None = None
@@ -38,13 +38,13 @@ class User:
 
 @dataclasses.dataclass(slots=True)
 class Reply:
-    """What is sent back.
+    """The answer to a request.
 
     Attributes:
         status: the HTTP status.
-        body: all of it, when it is at hand.
+        body: the whole body, if it is available at once.
         headers: headers of its own; the usual ones are added.
-        stream: the body in pieces, when it is made while it is sent.
+        stream: the body in pieces, if it is made while it is sent.
     """
 
     status: int
@@ -57,14 +57,14 @@ class Request:
     """One request, its path and query decoded.
 
     Attributes:
-        method: in capitals.
-        segments: the path's parts, decoded; empty ones are left out.
+        method: the HTTP method, in capitals.
+        segments: the path's parts, decoded, without empty ones.
         query: the query's pairs, decoded, in their order.
-        headers: as sent.
-        body: what was sent along; empty when it was spooled to `file`.
+        headers: the headers as they were sent.
+        body: the body; empty if it was spooled to `file`.
         file: the body of an attachment.
-        user: who asks.
-        host: for `Location`.
+        user: the user who makes the request.
+        host: the host, for `Location`.
     """
 
     __slots__ = ("body", "file", "headers", "method", "parameters", "query", "segments", "target", "user")
@@ -95,7 +95,7 @@ class Request:
         return text == "true"
 
     def number(self, name: str, default: int) -> int:
-        """A parameter that is a whole number, not negative.
+        """A parameter that is a whole number of at least 0.
 
         Raises:
             Problem: 400 query_parse_error.
@@ -108,18 +108,18 @@ class Request:
         return int(text)
 
     def json(self) -> Any:
-        """The body's JSON value.
+        """Parse the body as JSON.
 
         Raises:
-            Problem: 400, it is none.
+            Problem: 400, the body is not JSON.
         """
         return loads(bytes(self.body))
 
     def json_object(self, reason: str = "Request body must be a JSON object") -> dict[str, Any]:
-        """The body's JSON object.
+        """Parse the body as a JSON object.
 
         Raises:
-            Problem: 400, it is something else.
+            Problem: 400, the body is something else.
         """
         value = self.json()
         if not isinstance(value, dict):
@@ -127,7 +127,7 @@ class Request:
         return value
 
     def need_json_type(self) -> None:
-        """Refuse a body that is not said to be JSON, as CouchDB does for POST.
+        """Refuse a body that is not declared as JSON, as CouchDB does for POST.
 
         Raises:
             Problem: 415 bad_content_type.
@@ -137,7 +137,7 @@ class Request:
             raise bad_content_type("Content-Type must be application/json")
 
     def allow(self, *methods: str) -> None:
-        """Refuse every other method; HEAD goes where GET does.
+        """Refuse every other method; HEAD is allowed if GET is.
 
         Raises:
             Problem: 405 with `Allow`.
@@ -153,7 +153,7 @@ class Request:
 
 
 def _decode(text: str) -> str:
-    """A part of a path or query: `%XX` and `+` decoded."""
+    """Decode a part of a path or query: `%XX` and `+`."""
     if "+" in text:
         text = text.replace("+", " ")
     if "%" not in text and text.isascii():
@@ -172,12 +172,12 @@ def _is_hex(digits: str) -> bool:
 
 
 def split_path(path: str) -> list[str]:
-    """The parts of a path, decoded; empty ones are left out, as CouchDB does."""
+    """Split a path into its decoded parts; empty ones are left out, as in CouchDB."""
     return [_decode(part) for part in path.split("/") if part]
 
 
 def parse_query(query: str) -> list[tuple[str, str]]:
-    """The pairs of a query string, decoded."""
+    """Split a query string into its decoded pairs."""
     pairs = []
     for part in query.split("&"):
         if part:
@@ -187,10 +187,10 @@ def parse_query(query: str) -> list[tuple[str, str]]:
 
 
 def json_reply(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
-    """A reply of JSON."""
+    """Make a reply of JSON."""
     return text_reply(dumps(value), status, headers)
 
 
 def text_reply(text: str, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
-    """A reply of text that is JSON already."""
+    """Make a reply of text that is JSON already."""
     return Reply(status, text.encode() + b"\n", headers or {})

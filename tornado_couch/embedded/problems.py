@@ -1,6 +1,8 @@
-"""The answers that say no: each a `Problem` with CouchDB's status, `error` and `reason`."""
+"""Error answers: each is a `Problem` with CouchDB's status, `error` and `reason`."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from tornado_couch.errors import TornadoCouchError
 
@@ -22,16 +24,16 @@ __all__ = [
 
 
 class Problem(TornadoCouchError):
-    """A request that is answered with an error, in the shape that CouchDB gives it.
+    """An error that is answered in the form that CouchDB gives it.
 
     Attributes:
         status: the HTTP status.
         error: the `error` member.
-        reason: the `reason` member.
+        reason: the `reason` member: text, or what a function threw.
         headers: further headers of the answer.
     """
 
-    def __init__(self, status: int, error: str, reason: str, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, status: int, error: str, reason: Any, headers: dict[str, str] | None = None) -> None:
         super().__init__(f"{status} {error}: {reason}")
         self.status = status
         self.error = error
@@ -50,27 +52,27 @@ def query_parse_error(reason: str) -> Problem:
 
 
 def illegal_docid(reason: str) -> Problem:
-    """400: no document can have that id."""
+    """400: a document cannot have this id."""
     return Problem(400, "illegal_docid", reason)
 
 
 def unauthorized(reason: str) -> Problem:
-    """401: somebody who is logged in might be allowed to."""
+    """401: a user who logs in might be allowed to do this."""
     return Problem(401, "unauthorized", reason)
 
 
 def forbidden(reason: str) -> Problem:
-    """403: the user who is logged in may not."""
+    """403: the user who is logged in may not do this."""
     return Problem(403, "forbidden", reason)
 
 
 def not_found(reason: str) -> Problem:
-    """404 with a reason of its own."""
+    """404 with the given reason."""
     return Problem(404, "not_found", reason)
 
 
 def missing(deleted: bool = False) -> Problem:
-    """404: the document never was, or (`deleted`) is no more."""
+    """404: the document never existed, or (`deleted`) does not exist any more."""
     return not_found("deleted" if deleted else "missing")
 
 
@@ -80,7 +82,7 @@ def no_database() -> Problem:
 
 
 def conflict() -> Problem:
-    """409: the revision given is not a leaf that can be updated."""
+    """409: the given revision is not a leaf that can be updated."""
     return Problem(409, "conflict", "Document update conflict.")
 
 
@@ -90,10 +92,10 @@ def too_large(error: str, reason: str) -> Problem:
 
 
 def bad_content_type(reason: str) -> Problem:
-    """415: the body's type or coding is not taken here."""
+    """415: the type or coding of the body is not supported."""
     return Problem(415, "bad_content_type", reason)
 
 
 def not_implemented(what: str) -> Problem:
-    """501: CouchDB does it, this server does not."""
+    """501: CouchDB can do this, but this server cannot."""
     return Problem(501, "not_implemented", f"The embedded server does not support {what}.")

@@ -1,7 +1,7 @@
 """Fixtures for tests that need a CouchDB: `couch_url` and `couch_database`.
 
-pytest finds this plugin by itself once tornado_couch is installed. It imports the server when a test first asks
-for it, and no sooner.
+pytest finds this plugin by itself once tornado_couch is installed. It imports the server only when a test asks for
+it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["couch_database", "couch_url", "embedded_couch_url"]
 
 @pytest.fixture(scope="session")
 def embedded_couch_url() -> Iterator[str]:
-    """The URL of an embedded CouchDB in memory, on which everyone is admin; the same for all tests."""
+    """The URL of an embedded CouchDB in memory, on which everyone is admin; it is the same for all tests."""
     from tornado_couch.embedded.server import BackgroundCouch
 
     with BackgroundCouch() as url:
@@ -26,27 +26,28 @@ def embedded_couch_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def couch_url(request: pytest.FixtureRequest) -> str:
-    """The URL of a CouchDB: the one that COUCHDB_URL names, else an embedded one."""
+    """The URL of a CouchDB: the one in COUCHDB_URL, or else an embedded one."""
     named = os.environ.get("COUCHDB_URL")
     return named.rstrip("/") if named else str(request.getfixturevalue("embedded_couch_url"))
 
 
 @pytest.fixture
 def couch_database(couch_url: str) -> Iterator[str]:
-    """The URL of a fresh, empty database, which is deleted after the test."""
-    url = f"{couch_url}/test-{uuid.uuid4().hex}"
+    """The name of a fresh, empty database at `couch_url`, which is deleted after the test."""
+    name = f"test-{uuid.uuid4().hex}"
+    url = f"{couch_url}/{name}"
     _ask("PUT", url, (201, 202))
     try:
-        yield url
+        yield name
     finally:
         _ask("DELETE", url, (200, 202, 404))
 
 
 def _ask(method: str, url: str, expected: tuple[int, ...]) -> None:
-    """One request without a body; credentials may be in the URL.
+    """Send a request without a body; credentials may be in the URL.
 
     Raises:
-        RuntimeError: the answer was another.
+        RuntimeError: the answer has another status than expected.
     """
     import base64
     import http.client

@@ -1,4 +1,4 @@
-"""From a request to its handler: who asks, which database, which path below it."""
+"""Leads a request to its handler: finds out the user, the database, and the path below it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Routes:
         self.couch = couch
 
     def __call__(self, request: Request) -> Any:
-        """A Reply, or an awaitable of one.
+        """Answer a request: returns a Reply, or an awaitable of one.
 
         Raises:
             Problem: the request is refused.
@@ -50,7 +50,7 @@ class Routes:
         return await found if inspect.isawaitable(found) else found  # type: ignore[no-any-return]
 
     def dispatch(self, request: Request) -> Any:
-        """The handler's answer."""
+        """Call the handler for the request's path."""
         couch, segments = self.couch, request.segments
         name = segments[0] if segments else ""
         if (
@@ -75,7 +75,7 @@ class Routes:
         return self.below(request, couch.open(name, request.user), segments[1])
 
     def _users(self, request: Request) -> Any:
-        """The `_users` database for whoever is no admin: where `_security` lets in at all, the own document alone."""
+        """Serve `_users` to a user who is not an admin: only the own document, and only if `_security` allows it."""
         segments = request.segments
         if segments[1] in ("_all_docs", "_changes"):
             need_admin(request.user)
@@ -87,7 +87,7 @@ class Routes:
         return documents.document(self.couch, request, opened, segments[1])
 
     def below(self, request: Request, opened: OpenDatabase, name: str) -> Any:
-        """A path below a database."""
+        """Answer a path below a database."""
         couch, segments = self.couch, request.segments
         if name[:1] != "_":
             return _document(couch, request, opened, name, segments[2:])
@@ -95,7 +95,7 @@ class Routes:
             if name[1] == "d" and request.method in ("GET", "HEAD"):
                 location = request.url(segments[0]) + "/" + quote("/".join([name, *segments[2:]]), safe="/:")
                 return Reply(301, headers={"Location": location})
-            # One part with a quoted slash is the same as two.
+            # One part with a quoted slash means the same as two parts.
             request.segments = segments[:1] + name.split("/", 1) + segments[2:]
             return self.below(request, opened, request.segments[1])
         if name in ("_design", "_local") and len(segments) > 2:
@@ -103,7 +103,7 @@ class Routes:
         return self._special(request, opened, name)
 
     def _reserved(self, request: Request, opened: OpenDatabase, name: str) -> Any:
-        """A design document or a local one, and what is below it."""
+        """Answer a design or local document, and the paths below it."""
         segments = request.segments
         doc_id, rest = f"{name}/{segments[2]}", segments[3:]
         if name == "_local" and rest:
@@ -115,7 +115,7 @@ class Routes:
         return _document(self.couch, request, opened, doc_id, rest)
 
     def _special(self, request: Request, opened: OpenDatabase, name: str) -> Any:
-        """A path below a database that is no document."""
+        """Answer a path below a database that is not a document."""
         couch, rest = self.couch, request.segments[2:]
         if name in databases.PATHS and (not rest or name in ("_compact", "_shards")):
             return databases.PATHS[name](couch, request, opened)
@@ -130,7 +130,7 @@ class Routes:
         return self._engine(request, opened, name, rest)
 
     def _engine(self, request: Request, opened: OpenDatabase, name: str, rest: list[str]) -> Any:
-        """A path whose handler is imported when it is first asked for."""
+        """Answer a path whose handler is imported when it is first used."""
         if name == "_changes" and not rest:
             from tornado_couch.embedded.handlers import changes
 

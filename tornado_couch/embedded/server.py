@@ -1,4 +1,4 @@
-"""The server as a whole, within an event loop or in a thread of its own."""
+"""The server as a whole, in an event loop or in a thread of its own."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class EmbeddedCouch:
     """A CouchDB-protocol server in this process: `async with EmbeddedCouch() as url: …`.
 
     Args:
-        dir: where databases are kept; None for memory, which is gone at the end.
-        admin: `USER:PASSWORD` of the server admin; without one everyone is admin.
-        port: where to listen; 0 takes a free port.
+        dir: the folder for databases; None keeps them in memory until the server ends.
+        admin: `USER:PASSWORD` of the server admin; without it everyone is admin.
+        port: the port to listen on; 0 chooses a free one.
         bind: the address to listen on.
     """
 
@@ -74,7 +74,7 @@ class EmbeddedCouch:
         return self.url
 
     async def stop(self) -> None:
-        """End all exchanges, close all connections and files."""
+        """Stop all exchanges, and close all connections and files."""
         if self._server is None or self._front is None or self.couch is None:
             return
         self._server.stop()
@@ -82,7 +82,7 @@ class EmbeddedCouch:
         await self._server.close_all_connections()
         await self.couch.close()
         self._server = None
-        # Let the transports of the connections that were closed go.
+        # Let the transports of the closed connections end.
         await asyncio.sleep(0)
 
     async def __aenter__(self) -> str:
@@ -95,7 +95,7 @@ class EmbeddedCouch:
 
 
 def _listen(bind: str, port: int) -> socket.socket:
-    """A listening socket."""
+    """Make a listening socket."""
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -113,7 +113,7 @@ _START_SECONDS = 30.0
 
 
 class BackgroundCouch:
-    """`with BackgroundCouch() as url: …`; the arguments are those of `EmbeddedCouch`."""
+    """Runs a server in a thread: `with BackgroundCouch() as url: …`; the arguments are those of `EmbeddedCouch`."""
 
     def __init__(self, dir: str | Path | None = None, *, admin: str | None = None, port: int = 0) -> None:  # noqa: A002  as in EmbeddedCouch
         self._server = EmbeddedCouch(dir, admin=admin, port=port)
@@ -126,7 +126,7 @@ class BackgroundCouch:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except BaseException as failure:  # noqa: BLE001  handed to the thread that started this one
+        except BaseException as failure:  # noqa: BLE001  it is handed to the thread that started this one
             self._failure = failure
         finally:
             self._ready.set()

@@ -1,4 +1,4 @@
-"""Bytes of unknown number: in memory while they are few, else in a temporary file that is gone with the object."""
+"""`Spool`: a buffer that keeps few bytes in memory and many in a temporary file, which ends with the object."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _IN_MEMORY = 1024 * 1024
 
 
 class Spool:
-    """A place to write bytes and read them again.
+    """Stores bytes that can be read again.
 
     Args:
-        data: what to begin with; reading starts at its beginning.
+        data: the first bytes; reading starts at their beginning.
     """
 
     def __init__(self, data: bytes = b"") -> None:
@@ -26,10 +26,10 @@ class Spool:
             self.rewind()
 
     def write(self, data: bytes) -> None:
-        """Add bytes at the end."""
+        """Append bytes at the end."""
         self._size += len(data)
         if self._size > _IN_MEMORY and isinstance(self._file, io.BytesIO):
-            file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed with the object
+            file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  it is closed with the object
             file.write(self._file.getbuffer())
             self._file = file
         self._file.write(data)
@@ -39,7 +39,7 @@ class Spool:
         self._file.seek(0)
 
     def read(self, size: int) -> bytes:
-        """The next bytes; none at the end."""
+        """Read the next bytes; empty at the end."""
         return self._file.read(size)
 
     def __del__(self) -> None:

@@ -1,4 +1,4 @@
-"""Documents of the `_users` database: what they may be, and their passwords hashed before they are stored."""
+"""Checks documents of the `_users` database, and hashes their passwords before they are stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PREFIX = "org.couchdb.user:"
 
 
 async def prepare_user(couch: Couch, user: User, database: Database, draft: Draft) -> None:
-    """Judge a user document as CouchDB's `_design/_auth` does, and hash its password.
+    """Check a user document as CouchDB's `_design/_auth` does, and hash its password.
 
     Raises:
         Problem: 401 or 403, the document or its change is not allowed.
@@ -36,7 +36,7 @@ async def prepare_user(couch: Couch, user: User, database: Database, draft: Draf
     if password is not None:
         if not isinstance(password, str):
             raise forbidden(f"Password value of '{dumps(password)}' is invalid.")
-        # The clear password is never stored, nor are members that claim to be a hash of it.
+        # The clear password is never stored, and neither are members that claim to be a hash of it.
         hashed = await couch.in_thread(hash_password, password)
         members = {name: value for name, value in draft.body.items() if name not in {"password", *hashed}}
         draft.body = {**members, **hashed}
@@ -44,7 +44,7 @@ async def prepare_user(couch: Couch, user: User, database: Database, draft: Draf
 
 
 def _check_shape(draft: Draft) -> None:
-    """Refuse what is no user document."""
+    """Refuse a document that is not a user document."""
     body = draft.body
     if body.get("type") != "user":
         raise forbidden("doc.type must be user")
@@ -57,7 +57,7 @@ def _check_shape(draft: Draft) -> None:
         raise forbidden("doc.roles must be an array")
     if not all(isinstance(role, str) for role in roles):
         raise forbidden("doc.roles can only contain strings")
-    # `_admin` would make its bearer a server admin.
+    # `_admin` would turn the user into a server admin.
     if any(role.startswith("_") for role in roles):
         raise forbidden("No system roles (starting with underscore) in users db.")
     if str(body["name"]).startswith("_"):
@@ -69,7 +69,7 @@ def _check_shape(draft: Draft) -> None:
 
 
 def _check_change(user: User, body: dict[str, Any], old: dict[str, Any] | None) -> None:
-    """Refuse what the user may not change."""
+    """Refuse a change that the user may not make."""
     if old is not None and old.get("name") != body["name"]:
         raise forbidden("Usernames can not be changed.")
     if user.is_admin:

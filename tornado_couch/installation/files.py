@@ -43,7 +43,7 @@ def read_design_folder(folder: Path) -> list[dict[str, Any]]:
     It reads files: call it in a thread.
 
     Raises:
-        InstallError: there is no such folder, or a file in it cannot be part of a design document.
+        InstallError: the folder does not exist, or a file in it cannot be part of a design document.
     """
     found: dict[str, dict[str, Any]] = {}
     reduces: dict[str, tuple[Path, str]] = {}
@@ -168,7 +168,7 @@ def read_seeds(folder: Path, models: Iterable[type[Model]]) -> Seeds:
     It reads files: call it in a thread.
 
     Raises:
-        InstallError: there is no such folder, or a document in it cannot be stored, or would be stored twice.
+        InstallError: the folder does not exist, or a document in it cannot be stored, or would be stored twice.
     """
     by_name = {model_info(cls).type.name: cls for cls in models}
     seeds, known = Seeds(), set()

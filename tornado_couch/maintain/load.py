@@ -11,22 +11,25 @@ import asyncio
 import random
 import time
 from array import array
+from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from .. import _json
-from ..couch import AiohttpTransport, Reply, Request, Timeout
-from ..errors import CouchError, TornadoCouchError
+from .._version import __version__
+from ..errors import TornadoCouchError
+from .http_connection import Answer, HTTPConnection
 
 __all__ = ["Load", "LoadFailed", "Measured", "run_load"]
 
 METHODS = ("GET", "PUT", "POST")
 _PERCENTILES = (50.0, 90.0, 99.0, 99.9)
+_IN_PATHS = "/%:@!$&'()*+,;=~"  # the characters that RFC 3986 allows there, and those of encoded ones
 _CONFLICTS = frozenset({HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED})
 
 
@@ -115,24 +118,31 @@ def _percentile(ordered: Sequence[float], percentage: float) -> float | None:
 class _Service:
     """The resource, and the documents that were created in it."""
 
-    def __init__(self, load: Load, transport: AiohttpTransport) -> None:
+    def __init__(self, load: Load) -> None:
         self._load = load
-        self._transport = transport
-        self._path = urlsplit(load.url).path
-        self._timeout = Timeout(total=load.timeout, read=load.timeout, connect=load.timeout, pool=None)
+        parts = urlsplit(load.url)
+        self._path = parts.path or "/"
+        self._headers = {
+            "Host": parts.netloc.rpartition("@")[2],
+            "User-Agent": f"tornado_couch/{__version__}",
+            "Accept": "application/json",
+            **_authorization(parts),
+            **load.headers,
+        }
         self.random = random.Random(load.seed)  # noqa: S311 - the choice of a document is not a secret
+        self.connections = [HTTPConnection(load.url) for _ in range(load.connections)]
         self.paths: list[str] = []
         self.tags: dict[str, str] = {}
 
-    async def send(self, method: str) -> Reply:
+    async def send(self, connection: HTTPConnection, method: str) -> Answer:
         """Send one request of the mix."""
         if method == "POST" or not self.paths:
-            return await self._sent("POST", self._path, self._body())
+            return await self._sent(connection, "POST", self._path, self._body())
         path = self.random.choice(self.paths)
         if method == "GET":
-            return await self._sent("GET", path)
+            return await self._sent(connection, "GET", path)
         tag = self.tags.get(path) if self._load.guarded else None
-        return await self._sent("PUT", path, self._body(), {"If-Match": tag} if tag else {})
+        return await self._sent(connection, "PUT", path, self._body(), tag)
 
     async def create(self) -> None:
         """Create one of the documents that are read and replaced.
@@ -140,41 +150,50 @@ class _Service:
         Raises:
             LoadFailed: the service does not create it.
         """
-        try:
-            reply = await self._sent("POST", self._path, self._body())
-        except CouchError as error:
-            raise LoadFailed(f"the service cannot be reached: {_without_method(error)}") from None
-        location = reply.headers.get("Location")
-        if reply.status != HTTPStatus.CREATED or not location:
-            text = reply.body[:500].decode("utf-8", "replace")
-            raise LoadFailed(f"POST was answered {reply.status}; pass a valid document with --body. {text}")
+        answer = await self._sent(self.connections[0], "POST", self._path, self._body())
+        location = answer.header("Location")
+        if answer.status != HTTPStatus.CREATED or not location:
+            text = answer.body[:500].decode("utf-8", "replace")
+            raise LoadFailed(f"POST was answered {answer.status}; pass a valid document with --body. {text}")
         path = urlsplit(urljoin(self._load.url, location)).path
         self.paths.append(path)
-        self._note(path, reply)
+        self._note(path, answer)
 
     async def delete(self, path: str) -> None:
         """Delete one of these documents, if it still exists."""
-        await self._sent("DELETE", path)
+        await self._sent(self.connections[0], "DELETE", path)
 
     async def _sent(
-        self, method: str, path: str, body: bytes | None = None, more: dict[str, str] | None = None
-    ) -> Reply:
-        content = {"Content-Type": "application/json"} if body is not None else {}
-        headers = {"Accept": "application/json", **content, **(more or {}), **self._load.headers}
-        request = Request(method, path, f"the service's {method}", headers, body, self._timeout)
+        self, connection: HTTPConnection, method: str, path: str, body: bytes | None = None, tag: str | None = None
+    ) -> Answer:
+        fields = self._headers
+        if body is not None:
+            fields = {"Content-Type": "application/json", **fields, "Content-Length": str(len(body))}
+        if tag is not None:
+            fields = {**fields, "If-Match": tag}
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        request = f"{method} {quote(path, safe=_IN_PATHS)} HTTP/1.1\r\n{head}\r\n".encode() + (body or b"")
         async with asyncio.timeout(self._load.timeout):
-            reply = await self._transport.send(request)
+            answer = await connection.ask(request)
         if path in self.tags:
-            self._note(path, reply)
-        return reply
+            self._note(path, answer)
+        return answer
 
-    def _note(self, path: str, reply: Reply) -> None:
-        tag = reply.headers.get("ETag")
+    def _note(self, path: str, answer: Answer) -> None:
+        tag = answer.header("ETag")
         if tag:
             self.tags[path] = tag
 
     def _body(self) -> bytes:
         return _json.dumps(self.random.choice(self._load.bodies))
+
+
+def _authorization(parts: SplitResult) -> dict[str, str]:
+    """The header for the credentials in a URL, if it has any."""
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
 
 
 async def run_load(load: Load, advance: Callable[[int], None] = lambda _count: None) -> dict[str, Any]:
@@ -217,27 +236,28 @@ def _check(load: Load) -> None:
 
 @asynccontextmanager
 async def _service(load: Load) -> AsyncIterator[_Service]:
-    parts = urlsplit(load.url)
-    transport = AiohttpTransport(f"{parts.scheme}://{parts.netloc}", max_connections=load.connections)
-    service = _Service(load, transport)
+    service = _Service(load)
     try:
         for _ in range(load.documents):
             await service.create()
         yield service
         for path in service.paths:
             await service.delete(path)
+    except OSError as error:  # a time limit has no text
+        raise LoadFailed(f"the service cannot be reached: {str(error) or 'it does not answer in time'}") from None
     finally:
-        await transport.close()
+        for connection in service.connections:
+            connection.close()
 
 
 async def _closed(
     load: Load, service: _Service, measured: dict[str, Measured], began: float, advance: Callable[[int], None]
 ) -> None:
-    async def connection() -> None:
+    async def work(connection: HTTPConnection) -> None:
         while time.monotonic() - began < load.seconds:
-            await _measure(load, service, measured, began, time.monotonic(), advance)
+            await _measure(load, service, connection, measured, began, time.monotonic(), advance)
 
-    await _all(connection() for _ in range(load.connections))
+    await _all(map(work, service.connections))
 
 
 async def _open(
@@ -246,13 +266,13 @@ async def _open(
     rate = load.rate or 1.0
     due = iter(range(int(rate * load.seconds)))
 
-    async def connection() -> None:
+    async def work(connection: HTTPConnection) -> None:
         for number in due:  # shared: whichever connection is free takes the next request
             moment = began + number / rate
             await asyncio.sleep(max(0.0, moment - time.monotonic()))
-            await _measure(load, service, measured, began, moment, advance)
+            await _measure(load, service, connection, measured, began, moment, advance)
 
-    await _all(connection() for _ in range(load.connections))
+    await _all(map(work, service.connections))
 
 
 async def _all(work: Any) -> None:
@@ -267,6 +287,7 @@ async def _all(work: Any) -> None:
 async def _measure(
     load: Load,
     service: _Service,
+    connection: HTTPConnection,
     measured: dict[str, Measured],
     began: float,
     due: float,
@@ -274,8 +295,8 @@ async def _measure(
 ) -> None:
     method = service.random.choices(METHODS, load.mix)[0]
     try:
-        status = str((await service.send(method)).status)
-    except (TimeoutError, CouchError):
+        status = str((await service.send(connection, method)).status)
+    except OSError:  # a TimeoutError as well
         status = "failed"
     ended = time.monotonic()
     of_method = measured[method]
@@ -321,7 +342,3 @@ def _by_second(total: Measured) -> list[dict[str, Any]]:
         }
         for second, latencies in sorted(seconds.items())
     ]
-
-
-def _without_method(error: CouchError) -> str:
-    return str(error).partition(": ")[2] or str(error)

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from ..couch import Database
 from ..errors import (
-    BadRequest,
     Conflict,
     DecryptionFailed,
     InvalidSignature,
     NotProtected,
+    Refused,
     SignatureFault,
     TooLarge,
     Unavailable,
@@ -177,8 +177,8 @@ class Rotation:
         for wave in _waves(writes):
             try:
                 results = await self._database.bulk_docs([each.document for each in wave])
-            except (BadRequest, TooLarge):
-                # One bad document made CouchDB refuse them all: none was written.
+            except Refused:
+                # One of them spoiled it for all, and other shards may have stored theirs: those conflict now.
                 for each in wave:
                     await self._write_one(each, done)
                 continue

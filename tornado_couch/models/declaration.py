@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined, core_schema
 from ..errors import ModelDefinitionError
 from ..security import RESERVED_PROPERTIES
 from .classification import Classification, Hashed, Public, StoredHash
+from .forms import Held, authors_functions, schema_nodes
 from .merging.rules import Merge, MergeRule
 from .properties import WRITE_PROPERTY, Property, WriteOnly
 
@@ -127,9 +128,10 @@ def _inner(annotation: Any, seen: set[Any]) -> Iterator[Classification]:
 def with_stored_hashes(schema: Any, cls: type[BaseModel], hashed: Collection[str]) -> Any:
     """A model's core schema in which a `StoredHash` is taken for a value of these attributes, unvalidated.
 
-    A hash has another form than the value: no pattern or length of the property holds for it.
+    A hash has another form than the value: no pattern or length of the property holds for it. A `Held` value is taken
+    for one of every attribute that has a validator.
     """
-    if not hashed or not isinstance(schema, dict):
+    if not isinstance(schema, dict):
         return schema
     if schema.get("type") == "model" and schema.get("cls") is cls:
         return {**schema, "schema": _with_fields(schema["schema"], hashed)}
@@ -140,10 +142,15 @@ def _with_fields(schema: Any, hashed: Collection[str]) -> Any:
     if schema.get("type") != "model-fields":  # a validator of the model around them
         return {**schema, "schema": _with_fields(schema["schema"], hashed)}
     fields = {
-        name: {**field, "schema": _lenient(field["schema"])} if name in hashed else field
+        name: {**field, "schema": _lenient(field["schema"])} if name in hashed or _may_be_judged(field) else field
         for name, field in schema["fields"].items()
     }
     return {**schema, "fields": fields}
+
+
+def _may_be_judged(field: Any) -> bool:
+    # What is behind a reference is not known yet.
+    return bool(authors_functions(field)) or any(each["type"] == "definition-ref" for each in schema_nodes(field))
 
 
 def _lenient(schema: Any) -> Any:
@@ -153,6 +160,8 @@ def _lenient(schema: Any) -> Any:
 
 
 def _or_stored_hash(value: Any, validate: Any) -> Any:
+    if isinstance(value, Held):
+        return value.value
     return value if isinstance(value, StoredHash) else validate(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -9,10 +10,11 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import InvalidDocument, UnsupportedVersion, ValidationFailed
 from .classification import Classification, StoredHash
-from .forms import Unfit, partial_model
+from .forms import Held, Unfit, partial_model
 from .model import DocumentType, Model, ModelInfo, model_info
 from .pointers import json_pointer, path_within, shortened
 from .properties import Property, blind_index_member
+from .round_trip import same
 from .timestamps import utc_now
 from .upgrades import Upgrade, apply_upgrades, classes_before, upgrades_between
 from .views.sort_keys import EXACT
@@ -52,10 +54,11 @@ def from_document(cls: type[M], document: Document) -> M:
         UnsupportedVersion: the document is of a newer major version, or of an older one that no upgrade leads from.
         InvalidDocument: it is of another type, its properties do not fit the model, or an upgrade failed.
     """
-    current = upgraded(cls, document)
-    known = {name: current[name] for name in model_info(cls).given if name in current}
+    info = model_info(cls)
+    current = document if document.get("type") == info.type_text else upgraded(cls, document)
+    known = {name: current[name] for name in info.given if name in current}
     try:
-        model = cls.model_validate(known)
+        model: M = info.reading.read(known)
     except ValidationError as error:
         # No `from error`: its text holds the document's values.
         raise _invalid(cls, error, document, current) from None
@@ -78,7 +81,7 @@ def _invalid(cls: type[Model], error: ValidationError, document: Document, curre
     )
     values = {name: current[name] for name in info.properties if name in current}
     faulty = {each["loc"][0] for each in error.errors(include_url=False, include_input=False) if each["loc"]}
-    model, wrong = partial_model(cls, info.given, info.adapters, values, faulty)
+    model, wrong = partial_model(cls, info.given, info.reading.fields, values, faulty)
     model._unfit = Unfit(invalid, values, wrong)
     invalid.partial = _identified(model, document)
     return invalid
@@ -151,14 +154,15 @@ def to_document(model: Model, stored: Document | None = None) -> Document:
     """
     info = model_info(type(model))
     stored = model._stored if stored is None else stored
-    if "type" in stored:
+    kind = stored.get("type", info.type_text)
+    if kind != info.type_text:
         stored = upgraded(type(model), stored)
     document: Document = {}
     if model._id is not None:
         document["_id"] = model._id
     if model._rev is not None:
         document["_rev"] = model._rev
-    document["type"] = _written_type(info, stored)
+    document["type"] = kind if kind == info.type_text else _written_type(info, stored)
     document.update(_properties(model, info))
     _check_exact(info, document)
     if model._unfit is None:  # otherwise the properties are as they are stored
@@ -179,7 +183,8 @@ def _check_exact(info: ModelInfo, document: Document) -> None:
         ValidationFailed: an indexed property has an integer beyond 2^53.
     """
     for name in info.indexed:
-        for value in _numbers(document.get(name)):
+        found = document.get(name)
+        for value in () if isinstance(found, str) else _numbers(found):
             if abs(value) > EXACT:
                 detail = f"Must lie between -{EXACT} and {EXACT}, since documents are found by it."
                 keyword = "maximum" if value > 0 else "minimum"
@@ -225,10 +230,13 @@ def computed_values(model: Model) -> Document:
 
 def _carry_unknown(model: BaseModel, written: Document, stored: Document) -> None:
     """Keep the members that nested models do not declare, as at the top; within lists and dictionaries as well."""
+    # Only there can be models.
+    if not any(isinstance(after, dict | list) and name in stored for name, after in written.items()):
+        return
     for attribute, field in type(model).model_fields.items():
         name = field.alias or attribute
         after = written.get(name)
-        if isinstance(after, dict | list) and name in stored:  # only there can be models
+        if isinstance(after, dict | list) and name in stored:
             _carry_within(getattr(model, attribute), after, stored[name])
 
 
@@ -326,6 +334,14 @@ def replaced(current: M, body: Document) -> M:
         if name in now and (each.read_only or each == info.key or (each.write_only and name not in body)):
             held = getattr(current, each.attribute, None)
             values[name] = held if isinstance(held, StoredHash) else now[name]
+    unchanged = [name for name in values if name in now and same(values[name], now[name])]
+    if info.reading.judged_whole and unfit is None and len(unchanged) == len(values) == len(now.keys() & info.given):
+        return current.model_copy(deep=True)
+    # Validators judge what comes in, and this was judged when it came.
+    for name in unchanged:
+        attribute = info.given[name].attribute
+        if attribute in info.reading.judged and attribute in current.__dict__:
+            values[name] = Held(copy.deepcopy(current.__dict__[attribute]))
     new = validated(type(current), values)
     new._id, new._rev, new._stored = current._id, current._rev, current._stored
     return new

@@ -26,9 +26,10 @@ from .declaration import (
     without_secrets,
 )
 from .document_type import DocumentType
-from .forms import Write, computed_properties, fields_of, shower, writer
+from .forms import Fields, Write, computed_properties, fields_of, shower, writer
 from .properties import Property, assigned
-from .round_trip import check_options, check_order, check_round_trip
+from .reading import Reading, check_whole, reading
+from .round_trip import check_described, check_options, check_order, check_round_trip
 from .timestamps import format_timestamp, with_sortable_datetimes
 from .upgrades import Upgrade, collect_upgrades, is_hidden
 from .views.indexes import Index, make_indexes
@@ -60,6 +61,7 @@ class ModelInfo:
         partition: the property whose value every document's id begins with.
         sort_keys: what stands in the views for values that do not sort as they are stored.
         shown: computed properties that clients see and documents do not hold, by the name in JSON.
+        reading: makes a model of stored values.
         write: turns a model into the values that are stored, by the name in JSON.
         show: turns a model into the values that it has in Python, those that are computed included.
     """
@@ -69,6 +71,7 @@ class ModelInfo:
     key: Property | None
     unique: bool
     adapters: dict[str, TypeAdapter[Any]]
+    reading: Reading
     write: Write
     show: Write
     defaults: dict[str, Any] = with_default(default_factory=dict)
@@ -87,6 +90,11 @@ class ModelInfo:
         grouped = [name for each in self.reductions.values() for name in (*each.by, each.of) if name]
         used = {*grouped, *(name for index in self.indexes for name in index.properties)}
         return frozenset(name for name in used if name in self.properties and not self.properties[name].protected)
+
+    @cached_property
+    def type_text(self) -> str:
+        """The `type` that documents are written with, as it stands in them."""
+        return str(self.type)
 
     @cached_property
     def given(self) -> dict[str, Property]:
@@ -368,7 +376,8 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
             f"{cls.__name__}: a property cannot be called {hidden[0]!r} in JSON: names that begin so are this"
             " package's own. Give it another name or alias."
         )
-    check_round_trip(cls.__name__, properties, fields, adapters, cls.model_config)
+    write = writer(cls, [each.attribute for each in properties.values() if each.computed])
+    read = _reading(cls, properties, fields, adapters, write)
     sort_keys = {
         name: found
         for name, each in properties.items()
@@ -384,7 +393,8 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         named,
         declared.unique or (declared.history and named is not None and not named.generated),
         adapters,
-        writer(cls, [each.attribute for each in properties.values() if each.computed]),
+        read,
+        write,
         shower(cls),
         _defaults(fields, properties, adapters),
         make_indexes(cls.__name__, document_type.name, properties, named, composites, sort_keys),
@@ -396,6 +406,30 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         sort_keys,
         shown,
     )
+
+
+def _reading(
+    cls: type[Model],
+    properties: Mapping[str, Property],
+    fields: Mapping[str, FieldInfo],
+    adapters: Mapping[str, TypeAdapter[Any]],
+    write: Write,
+) -> Reading:
+    """How a model is read, once it is certain that it reads back as it was stored."""
+    given = {name: each for name, each in properties.items() if not each.computed}
+    own = Fields(cls, cls.__pydantic_core_schema__, write)
+    if own.written_whole:
+        raise ModelDefinitionError(
+            f"{cls.__name__}: with a model_serializer documents would not hold what the properties say; write a"
+            " computed_field for what is to be shown besides, and override the handler's show() for another form"
+        )
+    singly = {name: own[each.attribute] for name, each in given.items()}
+    check_round_trip(cls.__name__, properties, fields, adapters, singly, cls.model_config)
+    check_described(cls, given, singly)
+    found = reading(cls, given, write)
+    if found.judged_whole:
+        check_whole(cls, given, found, write)
+    return found
 
 
 def _check_order(

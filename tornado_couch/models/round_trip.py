@@ -18,13 +18,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from jsonschema import Draft202012Validator
+from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from ..errors import ModelDefinitionError
+from .forms import Field, authors_functions
 from .properties import Property
 
-__all__ = ["check_options", "check_order", "check_round_trip"]
+__all__ = ["check_described", "check_options", "check_order", "check_round_trip", "same", "samples"]
 
 _MOST_SAMPLES = 24  # of one type; those of its parts are drawn from before they are combined
 _DEEPEST = 6
@@ -49,6 +51,7 @@ def check_round_trip(
     properties: Mapping[str, Property],
     fields: Mapping[str, FieldInfo],
     adapters: Mapping[str, TypeAdapter[Any]],
+    own: Mapping[str, Field],
     config: ConfigDict,
 ) -> None:
     """Refuse properties, and settings of the class, with which a stored document does not give back its values.
@@ -57,7 +60,8 @@ def check_round_trip(
         cls_name: for the messages.
         properties: the model's.
         fields: pydantic's, by attribute.
-        adapters: by the name in JSON.
+        adapters: of the annotations, by the name in JSON.
+        own: of the properties that are read, as the class itself reads and writes them, by the name in JSON.
         config: the class's `model_config`.
 
     Raises:
@@ -73,7 +77,7 @@ def check_round_trip(
             " of type dict[str, JsonValue] for them (what other programs add to a document is kept anyway)"
         )
     for name, each in properties.items():
-        fault = _named_twice(fields[each.attribute], name) or _unlike(adapters[name])
+        fault = _named_twice(fields[each.attribute], name) or _unlike(adapters[name], own.get(name))
         if fault:
             raise ModelDefinitionError(f"{cls_name}: property {name!r} {fault}")
 
@@ -149,6 +153,47 @@ def _sorts_alike(one: Any, other: Any, stored: Any, other_stored: Any, equality_
         return True
 
 
+def check_described(cls: type[BaseModel], properties: Mapping[str, Property], own: Mapping[str, Field]) -> None:
+    """Refuse a property whose stored form is another than the JSON Schema of a body has: GET's answer would be no PUT.
+
+    Only those with functions of the author's in them are looked at; pydantic knows how its own types are written.
+
+    Args:
+        cls: the model.
+        properties: those that are read, by the name in JSON.
+        own: the same, as the class reads and writes them.
+
+    Raises:
+        ModelDefinitionError: naming the property and what to write instead.
+    """
+    special = [name for name in properties if _has_functions(own[name].core_schema)]
+    if not special:
+        return
+    try:
+        whole = cls.model_json_schema(by_alias=True, mode="validation")
+    except PydanticUserError:
+        return  # there is no schema that could say anything else
+    if "properties" not in whole:
+        whole = {**whole["$defs"][whole["$ref"].rpartition("/")[2]], "$defs": whole["$defs"]}
+    for name in special:
+        validator = Draft202012Validator({**whole["properties"][name], "$defs": whole.get("$defs", {})})
+        for sample in samples(own[name]):
+            try:
+                stored = json.loads(json.dumps(own[name].dump_python(own[name].validate_python(sample))))
+                described = validator.is_valid(stored)
+            except Exception:  # noqa: BLE001, S112 - no value of the property, or a pattern that Python cannot read
+                continue
+            if not described:
+                raise ModelDefinitionError(
+                    f"{cls.__name__}: property {name!r} is stored as {_shown(stored)}, which its JSON Schema does not"
+                    " allow; give its BeforeValidator, or the like, json_schema_input_type=…, the type of that form"
+                )
+
+
+def _has_functions(schema: Schema) -> bool:
+    return bool(authors_functions(schema)) or any("serialization" in each for each in _nodes(schema))
+
+
 def _named_twice(field: FieldInfo, name: str) -> str:
     if field.exclude:
         return "has exclude=True and would never be stored; use WriteOnly() to keep it from clients"
@@ -158,7 +203,7 @@ def _named_twice(field: FieldInfo, name: str) -> str:
     return ""
 
 
-def _unlike(adapter: TypeAdapter[Any]) -> str:
+def _unlike(adapter: TypeAdapter[Any], own: Field | None) -> str:
     """What is wrong with a type that some value of it does not come back from; empty where all do."""
     try:
         schema = adapter.core_schema
@@ -166,10 +211,10 @@ def _unlike(adapter: TypeAdapter[Any]) -> str:
             return unstorable
         if any(_is_nested_datetime(node) for node in _nodes(schema)):
             return "holds a datetime inside a nested model, whose text would not sort; declare it as Timestamp there"
-        for sample in _samples(schema):
-            fault = _difference(adapter, sample)
+        for sample in samples(adapter) if own is None else samples(own):
+            fault = _difference(own or adapter, sample)
             if fault:
-                return f"{fault}; {_advice(schema)}"
+                return f"{fault}; {_advice(schema if own is None else own.core_schema, own is not None and own.strict)}"
     except RecursionError:
         return "has a type that nests too deeply to be checked"
     return ""
@@ -180,6 +225,16 @@ def _samples(schema: Schema) -> Iterator[Any]:
     return islice(_Samples(definitions).of(schema), _MOST_SAMPLES)
 
 
+def samples(of: Field | TypeAdapter[Any]) -> Iterator[Any]:
+    """Values that a property may take, most of them valid; the examples of its author come first."""
+    return itertools.chain(getattr(of, "examples", ()), _samples(of.core_schema))
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are equal and of the same types, within containers as well."""
+    return _same(one, other)
+
+
 def _is_nested_datetime(node: dict[str, Any]) -> bool:
     """Whether a part is a nested model with a datetime that has no serializer: `Model` has no hand in those."""
     return node["type"] == "model" and any(
@@ -187,7 +242,7 @@ def _is_nested_datetime(node: dict[str, Any]) -> bool:
     )
 
 
-def _difference(adapter: TypeAdapter[Any], sample: object) -> str:
+def _difference(adapter: Field | TypeAdapter[Any], sample: object) -> str:
     try:
         value = adapter.validate_python(sample)
     except Exception:  # noqa: BLE001 - a validator of the author's: it may raise anything for what is only a guess
@@ -233,12 +288,12 @@ _UNSTORABLE = {
 }
 
 
-def _advice(schema: Schema) -> str:
+def _advice(schema: Schema, strict: bool) -> str:
     """What to write instead, by the first part of the type that is known to lose something."""
     nodes = list(_nodes(schema))
     if "Secret" in str(schema):
         return "declare it as str with Encrypted(), Hashed() or WriteOnly(), which hide it as well"
-    if any(each.get("strict") for each in nodes):
+    if strict or any(each.get("strict") for each in nodes):
         return "drop `strict`, since JSON has text for this type"
     if any(each["type"] == "bytes" for each in nodes):
         return "declare it as pydantic's Base64Bytes"
@@ -306,11 +361,24 @@ _TEXTS = (
 )
 
 
+# Such as refuse what is past, or what is to come, and text of some form.
+_PLAIN["datetime"] += (dt.datetime(2999, 12, 31, 23, 59, 59, 999999, _UTC), dt.datetime(1970, 1, 1, tzinfo=_UTC))
+_PLAIN["date"] += (dt.date(2999, 12, 31), dt.date(1970, 1, 1))
+_PLAIN["int"] += (100, 10, 1000, 12)
+_PLAIN["float"] += (10.0, 100.0)
+_PLAIN["str"] += ("TEXT", "Text", "a text", "12345", "AB", "abc-1", "ann@example.com")
+
+
 def _as_set(items: list[Any]) -> set[Any]:
     try:
         return set(items)
     except TypeError:  # no member of a set before it is validated
         return set()
+
+
+def _examples(schema: Schema) -> Iterable[Any]:
+    updates = (schema.get("metadata") or {}).get("pydantic_js_updates") or {}
+    return list(updates.get("examples", ()))
 
 
 class _Samples:
@@ -327,6 +395,7 @@ class _Samples:
         self._depth += 1
         try:
             kind = schema["type"]
+            yield from _examples(schema)
             make: Callable[[Schema], Iterable[Any]] | None = getattr(self, "_" + kind.replace("-", "_"), None)
             if kind in _PLAIN:
                 yield from _PLAIN[kind]
@@ -338,6 +407,13 @@ class _Samples:
                 yield from (*_TEXTS, *_PLAIN["str"], 1, (1,), ("a",), [1], ["a"])
         finally:
             self._depth -= 1
+
+    def _function_before(self, schema: Schema) -> Iterable[Any]:
+        return [*self._few(schema["schema"]), *_PLAIN["str"], *_TEXTS]
+
+    def _default(self, schema: Schema) -> Iterable[Any]:
+        default = schema.get("default")
+        return [*([] if default is None else [default]), *self.of(schema["schema"])]
 
     def _few(self, schema: Schema | None) -> list[Any]:
         return list(islice(self.of(schema), 6)) if schema else ["text"]
@@ -403,7 +479,7 @@ class _Samples:
         options = {
             field.get("validation_alias") if isinstance(field.get("validation_alias"), str) else name: found
             for name, field in fields.items()
-            if (found := self._few(field["schema"]))
+            if (found := [*_examples(field), *self._few(field["schema"])])
         }
         most = max(map(len, options.values()), default=1)
         return [{name: found[number % len(found)] for name, found in options.items()} for number in range(most)]

@@ -280,7 +280,7 @@ class KeyRing:
         """Make an inactive key active, or an active key primary; the key that was primary becomes active.
 
         Raises:
-            KeySetError: there is no such key, or it is primary or destroyed.
+            KeySetError: the key does not exist, or it is primary or destroyed.
         """
         key = self._named(key_id)
         if key.state is KeyState.INACTIVE:
@@ -296,7 +296,7 @@ class KeyRing:
         """Make a primary key active, or an active key inactive.
 
         Raises:
-            KeySetError: there is no such key, or it is inactive or destroyed.
+            KeySetError: the key does not exist, or it is inactive or destroyed.
         """
         key = self._named(key_id)
         lower = {KeyState.PRIMARY: KeyState.ACTIVE, KeyState.ACTIVE: KeyState.INACTIVE}.get(key.state)
@@ -308,7 +308,7 @@ class KeyRing:
         """Erase an inactive key for ever; its id is kept.
 
         Raises:
-            KeySetError: there is no such key, or it is not inactive.
+            KeySetError: the key does not exist, or it is not inactive.
         """
         key = self._named(key_id)
         if key.state is not KeyState.INACTIVE:

@@ -72,7 +72,7 @@ class Configuration(BaseSettings):
         log_level: the lowest level of messages that are logged.
         access_log: log every request with its full address, and not only those that fail with 5xx.
         host, port, processes, xheaders, proxies, start_seconds, drain_seconds, stop_seconds, idle_seconds,
-            body_seconds, event_loop: see `ServeOptions`.
+            body_seconds, event_loop, reload: see `ServeOptions`.
     """
 
     model_config = SettingsConfigDict(
@@ -101,6 +101,7 @@ class Configuration(BaseSettings):
     idle_seconds: _Seconds = ServeOptions.idle_seconds
     body_seconds: _Seconds = ServeOptions.body_seconds
     event_loop: Annotated[EventLoop, AfterValidator(check_event_loop)] = ServeOptions.event_loop
+    reload: bool = ServeOptions.reload
 
     @classmethod
     def settings_customise_sources(

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import click
 
 from .event_loop import check_event_loop, run
 from .references import load
+from .reloading import watch_files
 from .server import bind, urls
 from .supervisor import Supervisor, Worker
 from .worker import Duty, ServeOptions, work
@@ -58,16 +60,20 @@ def serve(target: Any, *arguments: Any, **options: Any) -> int:
     chosen = ServeOptions(**options)
     _check(chosen)
     sockets = bind(chosen.host, chosen.port)
-    for url in urls(sockets):
-        logger.info("listening on %s", url)
     try:
-        if chosen.processes == 1:
-            duty = Duty(secrets.token_bytes(32), lambda: None)
+        if chosen.processes == 1 and not chosen.reload:
+            duty = Duty(secrets.token_bytes(32), lambda: _announce(sockets))
             return run(work(_found(target), arguments, sockets, chosen, duty), chosen.event_loop)
         return _serve_by_several(target, arguments, sockets, chosen)
     finally:
         for each in sockets:
             each.close()
+
+
+def _announce(sockets: Sequence[socket.socket]) -> None:
+    """Log the addresses, once there is something to serve."""
+    for url in urls(sockets):
+        logger.info("listening on %s", url)
 
 
 def _check(options: ServeOptions) -> None:
@@ -80,6 +86,8 @@ def _check(options: ServeOptions) -> None:
             raise ValueError(f"{name} must be more than 0")
     if options.drain_seconds < 0:
         raise ValueError("drain_seconds must be at least 0")
+    if options.reload and options.processes != 1:
+        raise ValueError("reload needs one process")
     check_event_loop(options.event_loop)
 
 
@@ -94,7 +102,7 @@ def _found(target: Any) -> Any:
 def _serve_by_several(
     target: Any, arguments: Sequence[Any], sockets: Sequence[socket.socket], options: ServeOptions
 ) -> int:
-    secret = secrets.token_bytes(32)
+    secret, own_pid = secrets.token_bytes(32), os.getpid()
     own = None if os.environ.get(_METRICS_DIRECTORY) else tempfile.mkdtemp(prefix="tornado-couch-metrics-")
     shared = Path(own or os.environ[_METRICS_DIRECTORY])
 
@@ -103,6 +111,8 @@ def _serve_by_several(
         os.environ[_METRICS_DIRECTORY] = str(shared)
         os.environ[_WORKER_NUMBER] = str(worker.number)
         duty = Duty(secret, lambda: _say_ready(worker), parent)
+        if options.reload:
+            watch_files(lambda: os.kill(own_pid, signal.SIGHUP) if os.getppid() == own_pid else None)
         return run(work(_found(target), arguments, sockets, options, duty), options.event_loop)
 
     def ended(number: int) -> None:
@@ -118,6 +128,7 @@ def _serve_by_several(
         start_seconds=options.start_seconds,
         stop_seconds=options.drain_seconds + options.stop_seconds,
         ended=ended,
+        serving=lambda: _announce(sockets),
     )
     try:
         return supervisor.watch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,14 +34,22 @@ def load(reference: str) -> Any:
         found: Any = importlib.import_module(module_name)
     except ModelDefinitionError:
         raise  # this is a TypeError too, but its message already explains what is wrong
-    except (ImportError, ValueError, TypeError) as error:
-        raise click.UsageError(f"{reference!r}: cannot import {module_name!r}: {error}") from None
+    except Exception as error:  # noqa: BLE001 - whatever the user's own module raises
+        raise click.UsageError(f"{reference!r}: cannot import {module_name!r}: {_reason(error)}") from None
     for part in attribute.split(".") if attribute else ():
         try:
             found = getattr(found, part)
         except AttributeError:
             raise click.UsageError(f"{reference!r}: {module_name!r} has no {attribute!r}") from None
     return found
+
+
+def _reason(error: Exception) -> str:
+    """Say what an import raised, and where; imports that fail and syntax errors say where themselves."""
+    if isinstance(error, ImportError | SyntaxError) or error.__traceback__ is None:
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
 
 
 def load_models(reference: str) -> list[type[Model]]:

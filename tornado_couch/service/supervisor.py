@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from ..errors import TornadoCouchError
 from .worker import RETIRE
 
 __all__ = ["Supervisor", "Worker"]
@@ -71,6 +72,7 @@ class Supervisor:
         start_seconds: how long a process may take until it is ready.
         stop_seconds: how long a process may take to stop.
         ended: called with the number of a process that has ended.
+        serving: called once, when the first process is ready.
     """
 
     def __init__(
@@ -81,11 +83,13 @@ class Supervisor:
         start_seconds: float,
         stop_seconds: float,
         ended: Callable[[int], None],
+        serving: Callable[[], None] = lambda: None,
     ) -> None:
         self._run = run
         self._start_seconds = start_seconds
         self._stop_seconds = stop_seconds
         self._ended = ended
+        self._serving = serving
         self._workers: dict[int, Worker] = {}
         # When to start another process, and how many of its predecessors died young.
         self._due: list[tuple[float, int]] = [(0.0, 0)] * processes
@@ -196,6 +200,8 @@ class Supervisor:
             status = self._run(worker, self._life)
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else 1
+        except TornadoCouchError as error:
+            logger.error("process %d failed: %s", os.getpid(), error)
         except BaseException:
             logger.exception("process %d failed", os.getpid())
         finally:
@@ -211,7 +217,9 @@ class Supervisor:
             worker.pipe = None
         if not worker.ready:
             return
-        self._served = True
+        if not self._served:
+            self._served = True
+            self._serving()
         if worker.replaces is not None:
             self._end(worker.replaces, RETIRE)
             worker.replaces = None

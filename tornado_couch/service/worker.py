@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from typing import Any
 
 import tornado.web
 
+from ..couch import Couch
 from ..store.readiness import STOPPING
 from .event_loop import EventLoop, settle
 from .server import SETTLE_SECONDS, Server, refuse_new
 
-__all__ = ["RETIRE", "Duty", "ServeOptions", "application_arguments", "application_of", "work"]
+__all__ = ["RETIRE", "Duty", "ServeOptions", "application_arguments", "application_of", "wants_couch", "work"]
 
 logger = logging.getLogger("tornado_couch.serving")
 
@@ -47,6 +49,7 @@ class ServeOptions:
         idle_seconds: how long a connection without a request stays open, and how long a request's header may take.
         body_seconds: how long a request's content may take.
         event_loop: the event loop, one of `EventLoop`.
+        reload: replace the process whenever a file of its code changes; for development, with one process.
     """
 
     host: str = "127.0.0.1"
@@ -60,6 +63,7 @@ class ServeOptions:
     idle_seconds: float = 75.0
     body_seconds: float = 300.0
     event_loop: EventLoop = "auto"
+    reload: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,27 @@ def application_arguments(target: Any, *offered: Any) -> tuple[Any, ...]:
     except (TypeError, ValueError):
         return ()
     return offered
+
+
+def wants_couch(target: Any) -> bool:
+    """Return whether a function's only required argument is a client of CouchDB, by its annotation or its name."""
+    if isinstance(target, tornado.web.Application) or not callable(target):
+        return False
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    needed = [each for each in parameters if each.default is each.empty and each.kind in _POSITIONAL]
+    if len(needed) != 1:
+        return False
+    try:
+        hint = typing.get_type_hints(inspect.unwrap(target)).get(needed[0].name)
+    except (TypeError, NameError):
+        hint = None
+    return needed[0].name == "couch" if hint is None else inspect.isclass(hint) and issubclass(hint, Couch)
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _checked(made: Any) -> tornado.web.Application:

@@ -61,7 +61,7 @@ class Update(Generic[M]):
         change: a function that changes the latest model.
         check: called with the latest model before `change`; it can raise an error to stop the write.
         expected: says whether the current revision is the one that the caller means.
-        absent: called if there is no such document; without it the outcome is `DocumentNotFound`.
+        absent: called if the document does not exist; without it the outcome is `DocumentNotFound`.
     """
 
     key: Any

@@ -90,7 +90,11 @@ KINDS: dict[str, Kind] = {
     "quota-exceeded": Kind(
         429, "Too many requests.", {"violated-policies": {"type": "array", "items": _TEXT}}, ("violated-policies",)
     ),
-    "refused-by-database": Kind(403, "The database refused this change."),
+    "refused-by-database": Kind(
+        403,
+        "The database refused this change.",
+        {"reason": {"description": "What the database's own check says, as JSON."}},
+    ),
     "revision-mismatch": Kind(412, "The document has another revision; GET it again."),
     "tampered-document": Kind(502, "The stored document is not what this service wrote."),
     "too-many-items": Kind(

@@ -101,10 +101,12 @@ _KINDS_OF_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.Unavailable, "database-unavailable", ""),
     (errors.InvalidReply, "database-unavailable", ""),
     (errors.Forbidden, "refused-by-database", ""),
+    (errors.UnauthorizedWrite, "refused-by-database", ""),
     # The service's own account, database or design documents are not in order: for the client an outage.
     (errors.Unauthorized, "database-unavailable", ""),
     (errors.NotFound, "database-unavailable", ""),
     (errors.TooManyRequests, "database-unavailable", ""),
+    (errors.Refused, "refused-by-database", ""),
 )
 
 # Errors for which the status says it all.
@@ -114,6 +116,9 @@ _STATUSES_OF_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
 )
 
 _MOST_ERRORS = 100  # that one answer lists
+# What a function `validate_doc_update` has thrown is meant for whoever sent the document.
+_WITH_REASON = (errors.Forbidden, errors.UnauthorizedWrite, errors.CheckFailed)
+
 _FOR_OPERATORS = (errors.CouchError, errors.InvalidDocument, errors.RetriesExhausted, errors.SecurityError)
 
 
@@ -129,6 +134,8 @@ def problem_of(status: int, error: BaseException | None) -> Problem:
             problem = Problem.of(kind, detail)
             if isinstance(error, errors.OutcomeUnknown) and isinstance(error.__cause__, errors.TimedOut):
                 problem.status_code = 504
+            if isinstance(error, errors.UnauthorizedWrite):
+                problem.status_code = 401
             return _with_members(problem, error)
     return Problem(status)
 
@@ -142,6 +149,8 @@ def _with_members(problem: Problem, error: BaseException) -> Problem:
         problem.members["errors"] = problems[:_MOST_ERRORS]
         if isinstance(error, errors.ValidationFailed) and len(problems) > _MOST_ERRORS:
             problem.members["more_errors"] = len(problems) - _MOST_ERRORS
+    if isinstance(error, _WITH_REASON):
+        problem.members["reason"] = error.reason
     if isinstance(error, errors.RevisionMismatch) and error.current:
         problem.headers["ETag"] = f'"{error.current}"'
     return problem
@@ -151,9 +160,11 @@ def send_problem(handler: RequestHandler, status_code: int = 500, **kwargs: Any)
     """Send the problem that an exception stands for: the `send_error` of a handler."""
     error = (kwargs.get("exc_info") or (None, None))[1]
     problem = problem_of(status_code, error)
-    if isinstance(error, errors.Forbidden) and handler.request.method in ("GET", "HEAD"):
+    if problem.kind == "refused-by-database" and handler.request.method in ("GET", "HEAD"):
         # No change was refused: the service's own account may not read.
-        problem = problem_of(503, errors.Unauthorized(error.status, error.error, error.reason))
+        problem = Problem.of("database-unavailable", headers={"Retry-After": _RETRY_AFTER})
+    if isinstance(error, errors.UnauthorizedWrite) and (policy := getattr(handler, "policy", None)):
+        problem.headers["WWW-Authenticate"] = ", ".join(policy.challenges)  # RFC 9110 §15.5.2
     RequestHandler.send_error(handler, problem.status_code, problem=problem, **kwargs)
 
 

@@ -120,21 +120,19 @@ async def test_writes_that_are_made_together_each_have_their_own_outcome(
     assert (type(conflict), type(refused)) == (Conflict, Forbidden)
 
 
-async def test_one_document_that_couchdb_cannot_take_fails_alone(
+async def test_a_group_that_couchdb_refuses_leaves_each_document_in_doubt(
     database: Database, grouped: Grouped, groups: Groups
 ) -> None:
-    """It refuses the whole request for one member; the others are written all the same."""
+    """CouchDB refuses the whole request for one member; sent alone, that one has its error and the others do not."""
     documents: list[dict[str, Any]] = [{"_id": f"d{n}"} for n in range(9)]
     documents[3]["_unknown"] = 1
     documents[7]["_rev"] = "no revision"
     outcomes = await asyncio.gather(*(grouped.put(each) for each in documents), return_exceptions=True)
-    for document, outcome in zip(documents, outcomes, strict=True):
-        if document["_id"] in ("d3", "d7"):
-            with pytest.raises(BadRequest) as alone:
-                await database.put(document)
-            assert (type(outcome), outcome.status) == (BadRequest, alone.value.status)  # type: ignore[union-attr]
-        else:
-            assert not isinstance(outcome, BaseException)
+    assert [type(each) for each in outcomes] == [BadRequest] * 9
+    assert {each.in_doubt for each in outcomes if isinstance(each, BadRequest)} == {tuple(f"d{n}" for n in range(9))}
+    alone = await asyncio.gather(*(grouped.put_alone(each) for each in documents), return_exceptions=True)
+    refused = [each for each in alone if isinstance(each, BaseException)]
+    assert [(type(each), getattr(each, "in_doubt", None)) for each in refused] == [(BadRequest, ())] * 2
     assert (await database.info())["doc_count"] == 7
 
 
@@ -270,27 +268,14 @@ async def test_a_shard_that_cannot_be_read_is_an_outage_and_not_a_missing_docume
     assert isinstance(lost, Unavailable)
 
 
-async def test_a_document_over_the_limit_is_found_by_halving() -> None:
-    """Of sixteen, one is too large: few requests find it, and the others are written once each."""
-    written: list[str] = []
-
-    def reply(request: Request) -> Any:
-        sent = json.loads(request.body or b"")
-        docs = sent.get("docs", [sent])
-        if any("large" in each for each in docs):
-            return FakeTransport.reply(413, b'{"error":"document_too_large","reason":"d5"}')
-        written.extend(each["_id"] for each in docs)
-        results = [{"id": each["_id"], "rev": "1-a"} for each in docs]
-        return FakeTransport.reply(201, json.dumps(results if "docs" in sent else results[0]).encode())
-
-    transport = FakeTransport(reply)
+async def test_a_refused_group_is_not_sent_again_by_itself() -> None:
+    """Some of it may be stored: each caller is told which, and nothing is written a second time."""
+    transport = FakeTransport([FakeTransport.reply(413, b'{"error":"document_too_large","reason":"d5"}')])
     grouped = Grouped(Couch("http://couch", transport=transport)["db"])
-    documents = [{"_id": f"d{n}", **({"large": 1} if n == 5 else {})} for n in range(16)]
-    outcomes = await asyncio.gather(*(grouped.put(each) for each in documents), return_exceptions=True)
-    assert [type(each).__name__ for each in outcomes].count("WriteResult") == 15
-    assert isinstance(outcomes[5], TooLarge)
-    assert sorted(written) == sorted(each["_id"] for each in documents if "large" not in each)
-    assert len(transport.requests) == 9
+    outcomes = await asyncio.gather(*(grouped.put({"_id": f"d{n}"}) for n in range(16)), return_exceptions=True)
+    assert {type(each) for each in outcomes} == {TooLarge}
+    assert {each.in_doubt for each in outcomes if isinstance(each, TooLarge)} == {tuple(f"d{n}" for n in range(16))}
+    assert len(transport.requests) == 1
 
 
 async def test_large_documents_make_small_groups() -> None:

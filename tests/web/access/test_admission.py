@@ -6,11 +6,11 @@ import base64
 from typing import Annotated, Any
 
 import pytest
-from tornado.httputil import HTTPServerRequest
 from tornado.web import Application as TornadoApplication
 
-from tests.web.actions.test_documents import OTHER, path
-from tests.web.conftest import Client, Fruit, Serve, application
+from tests.web.callers import ByHeader
+from tests.web.conftest import MERGE, OTHER, Client, Serve, application, path
+from tests.web.models import Fruit
 from tornado_couch import AllowAny, Application, Indexed, Model, ReadOnly, Store, install, resource
 from tornado_couch.web import (
     Authenticated,
@@ -19,33 +19,17 @@ from tornado_couch.web import (
     Hooks,
     Owner,
     Policy,
-    Principal,
-    Problem,
     RateLimit,
     Roles,
     create_account,
 )
 from tornado_couch.web import ReadOnly as ReadOnlyPolicy
 
-MERGE = "application/merge-patch+json"
-
 
 class Memo(Model, type="memo_v1.0", key="title", unique=True):
     title: str
     text: str = ""
     owner: Annotated[str | None, ReadOnly(), Indexed()] = None
-
-
-class ByHeader:
-    """Believes a header; the tests' stand-in for logging in."""
-
-    challenge = 'Test realm="tests"'
-
-    async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
-        name = request.headers.get("X-Name")
-        if name == "liar":
-            raise Problem(401, detail="No.")
-        return name and Principal(name, frozenset(request.headers.get_list("X-Role")))  # type: ignore[return-value]
 
 
 async def memos(store: Store, serve: Serve, policy: Policy, **options: Any) -> Client:

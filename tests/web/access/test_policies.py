@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.web import Application, HTTPError
 
+from tests.web.callers import Named
 from tests.web.conftest import Serve
 from tornado_couch import CreatedOn, Indexed, Key, Model, ReadOnly
 from tornado_couch.errors import DocumentNotFound
@@ -34,20 +35,6 @@ class Diary(Model, type="diary_v1.0", key="diary_id"):
     diary_id: Key
     text: str = ""
     owner: Annotated[str | None, ReadOnly(), Indexed()] = Field(default=None, alias="ownedBy")
-
-
-class Named:
-    """An authenticator that believes what the field `User` says: a name and roles."""
-
-    def __init__(self, field: str = "User") -> None:
-        self.field = field
-        self.challenge = f'{field} realm="test"'
-
-    async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
-        words = request.headers.get(self.field, "").split()
-        if words == ["wrong"]:
-            raise Problem(401, headers={"WWW-Authenticate": f'{self.challenge}, error="wrong"'})
-        return Principal(words[0], frozenset(words[1:])) if words else None
 
 
 ALICE, BOB, ADMIN = Principal("alice"), Principal("bob"), Principal("root", frozenset({"admin"}))

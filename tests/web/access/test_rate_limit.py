@@ -9,21 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.web import Application
 
+from tests.clocks import Clock
 from tests.web.conftest import Serve
 from tornado_couch.web.access.principals import Principal
 from tornado_couch.web.access.rate_limit import RateLimit, caller_identity
 from tornado_couch.web.problems import ProblemHandler
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
 
 # Quarters of a second: exact as floating-point numbers, so that the law can be checked exactly.
 # Mostly short ones, or the limit would rarely be reached.

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.web.conftest import Client, Place, Reply, Serve, application
+from tests.web.conftest import Client, Reply, Serve, application
+from tests.web.models import Person, Place
 from tornado_couch import AllowAny, Application, Model, Store, install, resource
 from tornado_couch.web import (
     CollectionHandler,
@@ -22,12 +23,6 @@ from tornado_couch.web import (
     ReadOnly,
     RetrieveMixin,
 )
-
-
-class Person(Model, type="person_v1.0", key="email"):
-    """A model whose key only a view can tell."""
-
-    email: str
 
 
 async def names(ask: Client) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from tests.web.access.test_policies import Named
+from tests.web.callers import Named
 from tests.web.conftest import Client, Reply, Serve, application
 from tornado_couch import (
     Database,

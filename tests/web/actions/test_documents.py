@@ -10,15 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.web.conftest import Client, Reply
+from tests.web.conftest import OTHER, Client, Reply, path
 from tornado_couch import Database, Store
-
-OTHER = '"1-00000000000000000000000000000000"'
-
-
-def path(reply: Reply) -> str:
-    return str(reply.headers["Location"])
-
 
 # ---------------------------------------------------------------- create
 
@@ -31,7 +24,7 @@ async def test_post_creates_and_answers_201_with_location_tag_and_document(ask: 
     assert path(reply) == f"/fruits/{document['fruit_id']}"
     assert re.fullmatch(r'"1-[0-9a-f]{32}"', reply.headers["ETag"])
     assert reply.headers["Content-Type"] == "application/json"
-    assert document.keys() == {"fruit_id", "color", "tags", "grade", "created_on", "updated_on"}
+    assert document.keys() == {"fruit_id", "color", "tags", "origin", "grade", "created_on", "updated_on"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00", document["created_on"])
 
 

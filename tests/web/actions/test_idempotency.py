@@ -11,19 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
 
-from tests.web.conftest import Client, Fruit, Note, Reply, Serve, application
-from tornado_couch import AllowAny, Application, Model, Store, install, resource
+from tests.faults import Fault, FaultProxy, lose_answer
+from tests.web.conftest import Client, Reply, Serve, application
+from tests.web.models import Fruit, Note, Person
+from tornado_couch import AllowAny, Application, Couch, Model, Retry, Store, install, resource
 from tornado_couch.web import Hooks, Policy, Principal, Problem
 from tornado_couch.web.actions.idempotency import PROPERTY, Mark, idempotency_key
 
 KEY = '"8e03978e-40d5-43dd-bc93-6894a57f9324"'
-
-
-class Person(Model, type="person_v1.0", key="email"):
-    """A model whose key only a view can tell."""
-
-    email: str
-    age: int = 0
 
 
 BODIES: dict[str, dict[str, Any]] = {
@@ -197,27 +192,23 @@ async def test_a_creation_that_broke_off_is_finished_by_the_next(ask: Client, st
     assert (await once(ask, "/places", OTHERS["/places"])).status == 422
 
 
-async def test_a_lost_answer_is_looked_for(ask: Client, store: Store, monkeypatch: Any) -> None:
-    """The document was written and the connection lost: the store finds it, and so does the same request."""
-    from tornado_couch.errors import Unavailable
-
-    put, calls = store.database.put, 0
-
-    async def lost(document: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        result = await put(document)
-        if calls == 1:
-            raise Unavailable("lost")
-        return result
-
-    monkeypatch.setattr(store.database, "put", lost)
-    assert (await once(ask, "/fruits", {"color": "red"})).status == 201
-    assert (await once(ask, "/fruits", {"color": "red"})).status == 201
-    assert await count(ask, "/fruits") == 1
+@pytest.mark.parametrize(("path", "after"), [("/fruits", 0), ("/places", 0), ("/places", 1)])
+async def test_a_lost_answer_is_looked_for(
+    store: Store, serve: Serve, proxy: FaultProxy, path: str, after: int
+) -> None:
+    """What was written, the document or the reservation of its key, is found: by the store, and by a repetition."""
+    fault = Fault(lose_answer, method="PUT", after=after)
+    async with Couch(proxy.url) as couch:
+        ask = await service(Store(couch[store.database.name], retry=Retry(base=0.001)), serve, cookie_secret="sesame")
+        proxy.faults.append(fault)
+        first = await once(ask, path, BODIES[path])
+        again = await once(ask, path, BODIES[path])
+        assert (first.status, again.status, fault.hits) == (201, 201, 1)
+        assert again.json == first.json
+        assert await count(ask, path) == 1
 
 
-class ByHeader(Policy):
+class HidesGrey(Policy):
     """Takes the caller's word for the name, and hides what is grey from all."""
 
     async def authenticate(self, request: Any) -> Principal | None:
@@ -233,7 +224,7 @@ class ByHeader(Policy):
 
 async def test_each_principal_has_keys_of_its_own(store: Store, serve: Serve) -> None:
     """And each collection: an equal key of another is another key."""
-    routes = [*resource("/own", Fruit, store, policy=ByHeader()), *resource("/more", Fruit, store, policy=ByHeader())]
+    routes = [*resource("/own", Fruit, store, policy=HidesGrey()), *resource("/more", Fruit, store, policy=HidesGrey())]
     ask = await serve(application(store, *routes))
     asked = [("/own", "ann"), ("/own", "bob"), ("/more", "ann")]
     replies = [await once(ask, path, {"color": "red"}, X_Name=name) for path, name in asked]
@@ -244,7 +235,7 @@ async def test_each_principal_has_keys_of_its_own(store: Store, serve: Serve) ->
 
 async def test_the_policy_is_asked_about_the_document_as_it_is_now(store: Store, serve: Serve) -> None:
     """What has become hidden from the caller is not shown by sending the request again."""
-    ask = await serve(application(store, *resource("/own", Fruit, store, policy=ByHeader())))
+    ask = await serve(application(store, *resource("/own", Fruit, store, policy=HidesGrey())))
     first = await once(ask, "/own", {"color": "red"}, X_Name="ann")
     assert (await ask("PUT", f"/fruits/{first.json['fruit_id']}", {"color": "grey"})).status == 200
     assert (await once(ask, "/own", {"color": "red"}, X_Name="ann")).status == 404

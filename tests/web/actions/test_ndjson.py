@@ -14,10 +14,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.web.conftest import Client, Fruit, Place, Reply, Serve, application
+from tests.web.callers import Closed
+from tests.web.conftest import Client, Reply, Serve, application
+from tests.web.models import Fruit, Place
 from tornado_couch import AllowAny, Database, Model, Store, resource
 from tornado_couch.errors import Unavailable
-from tornado_couch.web import BodyLimits, Hooks, Policy, Principal, Problem
+from tornado_couch.web import BodyLimits, Hooks, Principal, Problem
 from tornado_couch.web.http.lines import BrokenStream, LineReader
 from tornado_couch.web.routes import CollectionHandler
 
@@ -155,15 +157,6 @@ async def test_a_client_may_wait_for_each_result(ask: Client) -> None:
             result = json.loads(line)
             told.put_nowait((result["line"], result["status"]))
     assert seen == [(1, 201), (2, 201), (3, 201)]
-
-
-class Closed(Policy):
-    """Lets nobody in."""
-
-    async def authorize(
-        self, principal: Principal | None, action: str, model: type[Model], document: Model | None = None
-    ) -> None:
-        raise Problem(403, detail="No.")
 
 
 async def test_the_policy_is_asked_before_the_body_is_read(store: Store, serve: Serve) -> None:

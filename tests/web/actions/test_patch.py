@@ -11,13 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.web.actions.test_documents import OTHER, path
-from tests.web.conftest import Client, Reply
+from tests.web.conftest import JSON_PATCH, MERGE, OTHER, Client, Reply, path
 from tornado_couch import Database
 from tornado_couch.errors import PatchTestFailed, ValidationFailed
 from tornado_couch.models import json_patch, merge_patch
-
-MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 
 
 async def patch(ask: Client, place: str, body: Any, type_: str = MERGE, **headers: str) -> Reply:

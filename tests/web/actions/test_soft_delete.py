@@ -7,8 +7,8 @@ from typing import Annotated
 
 import pytest
 
+from tests.web.callers import ByHeader
 from tests.web.conftest import Client, Reply, Serve
-from tests.web.contract.conftest import ByHeader
 from tornado_couch import (
     AllowAny,
     Application,

@@ -11,8 +11,8 @@ import pytest
 from annotated_types import MinLen
 from openapi_spec_validator import validate
 
-from tests.web.conftest import Client, Reply, Serve
-from tests.web.contract.conftest import ByHeader
+from tests.web.callers import ByHeader
+from tests.web.conftest import MERGE, Client, Reply, Serve
 from tests.web.openapi.described import Described
 from tornado_couch import (
     AllowAny,
@@ -34,8 +34,6 @@ from tornado_couch import (
     resource,
 )
 from tornado_couch.web import Authenticated, Owner, Roles
-
-MERGE = "application/merge-patch+json"
 
 
 class Page(Model, type="page_v1.0", key="slug", history=True):

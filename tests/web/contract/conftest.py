@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from annotated_types import Ge, MinLen
-from pydantic import Field
-from tornado.httputil import HTTPServerRequest
 
 from tests.faults import Call, FaultProxy, Forward
-from tests.web.conftest import Client, Reply, Serve
+from tests.web.conftest import MERGE, Client, Reply, Serve, path
+from tests.web.models import Fruit, Note, Stand
 from tornado_couch import (
     AllowAny,
     Application,
     Couch,
-    CreatedOn,
     Database,
-    Indexed,
-    Key,
-    Model,
-    Problem,
-    ReadOnly,
     Retry,
     Store,
-    Timestamp,
-    UpdatedOn,
-    WriteOnly,
     install,
     resource,
 )
-from tornado_couch.web import BodyLimits, Policy, Principal
+from tornado_couch.web import BodyLimits, Policy
 from tornado_couch.web import ReadOnly as ReadOnlyPolicy
 
 FRUITS, STANDS, NOTES = "/v1.0/fruits", "/v1.0/stands", "/v1.0/notes"
-MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
-OTHER = '"1-00000000000000000000000000000000"'
 SIZE, DEPTH = 4096, 16  # the limits of a body in the service of these tests
 
 # A change of a fruit by each method, as arguments of `Client`.
@@ -46,41 +33,6 @@ WRITES: dict[str, dict[str, Any]] = {
     "PATCH": {"body": {"color": "blue"}, "Content_Type": MERGE},
     "DELETE": {},
 }
-
-
-class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
-    fruit_id: Key
-    color: Annotated[str, MinLen(1), Indexed()]
-    weight: Annotated[int | None, Ge(0)] = None
-    tags: list[str] = Field(default_factory=list)
-    origin: dict[str, str] = Field(default_factory=dict)
-    pin: Annotated[str | None, WriteOnly()] = None
-    grade: Annotated[int, ReadOnly()] = 0
-    ripe_on: Timestamp | None = None
-    created_on: Annotated[CreatedOn, Indexed()]
-    updated_on: UpdatedOn
-
-
-class Stand(Model, type="stand_v1.0", key="name", unique=True):
-    name: str
-    size: Annotated[int, Indexed()] = 0
-    owner: Annotated[str | None, ReadOnly(), Indexed()] = None
-
-
-class Note(Model, type="note_v1.0"):
-    text: str
-
-
-class ByHeader:
-    """Believes a header; the tests' stand-in for logging in."""
-
-    challenge = 'Test realm="tests"'
-
-    async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
-        name = request.headers.get("X-Name")
-        if name == "liar":
-            raise Problem(401, detail="No.")
-        return Principal(name) if name else None
 
 
 def members(value: Any) -> Iterator[str]:
@@ -170,11 +122,6 @@ async def ask(store: Store, serve: Any) -> StrictClient:
 async def fruit(ask: StrictClient) -> Reply:
     """The answer to creating a red fruit."""
     return await ask("POST", FRUITS, {"color": "red", "tags": ["a"], "origin": {"country": "no", "town": "odda"}})
-
-
-def path(reply: Reply) -> str:
-    """Where the document of an answer is."""
-    return str(reply.headers["Location"])
 
 
 def at(mounted: str, reply: Reply) -> str:

@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.faults import FaultProxy
-from tests.web.conftest import Reply
-from tests.web.contract.conftest import FRUITS, NOTES, OTHER, STANDS, StrictClient, application, path
+from tests.web.conftest import OTHER, Reply, path
+from tests.web.contract.conftest import FRUITS, NOTES, STANDS, StrictClient, application
 from tornado_couch import Store
 
 

@@ -9,21 +9,9 @@ from typing import Any
 import pytest
 
 from tests.faults import Fault, FaultProxy
-from tests.web.conftest import Reply
-from tests.web.contract.conftest import (
-    FRUITS,
-    MERGE,
-    OTHER,
-    STANDS,
-    WRITES,
-    ByHeader,
-    StrictClient,
-    application,
-    at,
-    path,
-    private,
-    rival,
-)
+from tests.web.callers import ByHeader
+from tests.web.conftest import MERGE, OTHER, Reply, path
+from tests.web.contract.conftest import FRUITS, STANDS, WRITES, StrictClient, application, at, private, rival
 from tornado_couch import Database, Store
 from tornado_couch.web import Authenticated
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.faults import Fault, FaultProxy, lose_answer
-from tests.web.conftest import Reply
-from tests.web.contract.conftest import FRUITS, STANDS, StrictClient, application, path, rival
+from tests.web.conftest import Reply, path
+from tests.web.contract.conftest import FRUITS, STANDS, StrictClient, application, rival
 from tornado_couch import Store
 
 

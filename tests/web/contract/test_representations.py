@@ -8,20 +8,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from tests.faults import Fault, FaultProxy, FaultServer, answer_status, reset
-from tests.web.conftest import Reply
-from tests.web.contract.conftest import (
-    FRUITS,
-    JSON_PATCH,
-    MERGE,
-    OTHER,
-    SIZE,
-    STANDS,
-    WRITES,
-    Fruit,
-    StrictClient,
-    application,
-    path,
-)
+from tests.web.conftest import JSON_PATCH, MERGE, OTHER, Broken, Reply, path
+from tests.web.contract.conftest import FRUITS, SIZE, STANDS, WRITES, StrictClient, application
+from tests.web.models import Fruit
 from tornado_couch import Couch, Database, Hooks, ProblemHandler, Store, resource
 
 
@@ -70,10 +59,10 @@ async def everywhere(ask: StrictClient, fruit: Reply) -> list[dict[str, Any]]:
     """A document as each kind of answer shows it."""
     replies = [
         await ask("GET", path(fruit)),
-        await ask("PUT", path(fruit), {"color": "blue", "pin": "1234"}),
-        await ask("PATCH", path(fruit), {"color": "green", "pin": "1234"}, Content_Type=MERGE),
+        await ask("PUT", path(fruit), {"color": "blue", "pin": "pin-1234"}),
+        await ask("PATCH", path(fruit), {"color": "green", "pin": "pin-1234"}, Content_Type=MERGE),
         await ask("PATCH", path(fruit), [], Content_Type=JSON_PATCH),
-        await ask("POST", FRUITS, {"color": "red", "pin": "1234"}),
+        await ask("POST", FRUITS, {"color": "red", "pin": "pin-1234"}),
     ]
     items = [item for query in ("", "?color=green") for item in (await ask("GET", FRUITS + query)).json["items"]]
     assert len(items) == 3
@@ -96,17 +85,17 @@ async def test_couchdbs_own_members_and_write_only_properties_never_leave(
     key = fruit.json["fruit_id"]
     stored = await database.get(key)
     attachment = {"a.txt": {"content_type": "text/plain", "data": "aGk="}}
-    await database.put({**stored, "pin": "1234", "_attachments": attachment})
+    await database.put({**stored, "pin": "pin-1234", "_attachments": attachment})
     losing = {**stored, "_rev": "2-00000000000000000000000000000000", "color": "lost"}
     await database.bulk_docs([losing], new_edits=False)
     assert (await database.get(key, conflicts=True))["_conflicts"]
     for shown in await everywhere(ask, fruit):
-        assert "1234" not in json.dumps(shown)
+        assert "pin-1234" not in json.dumps(shown)
         assert not [name for name in shown if name.startswith("_")]
     for name in ("pin", "_id", "_rev", "_conflicts", "_attachments"):
         for place in (FRUITS, path(fruit)):
             assert (await ask("GET", f"{place}?fields={name}")).status == 400
-        for query in (f"{name}=1234", f"sort={name}"):
+        for query in (f"{name}=pin-1234", f"sort={name}"):
             assert (await ask("GET", f"{FRUITS}?{query}")).status == 400
 
 
@@ -132,11 +121,6 @@ async def test_in_a_collection_every_item_has_href_and_etag(
     created = await ask("POST", FRUITS, {"color": "red", **wrong})
     assert (await ask("PUT", path(created), {"color": "red", **wrong})).status == 200
     assert not {"_href", "_etag"} & (await database.get(created.json["fruit_id"])).keys()
-
-
-class Broken(ProblemHandler):
-    def get(self) -> None:
-        raise RuntimeError("a secret: hunter2")
 
 
 class BrokenBefore(ProblemHandler):

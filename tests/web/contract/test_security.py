@@ -7,19 +7,9 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
 from tests.faults import FaultProxy
-from tests.web.conftest import Reply
-from tests.web.contract.conftest import (
-    FRUITS,
-    MERGE,
-    NOTES,
-    OTHER,
-    STANDS,
-    WRITES,
-    ByHeader,
-    StrictClient,
-    path,
-    private,
-)
+from tests.web.callers import ByHeader
+from tests.web.conftest import MERGE, OTHER, Reply, path
+from tests.web.contract.conftest import FRUITS, NOTES, STANDS, WRITES, StrictClient, private
 from tornado_couch import Database, Store
 from tornado_couch.web import Authenticated, Owner, Roles
 

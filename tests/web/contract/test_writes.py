@@ -11,21 +11,8 @@ from typing import Any
 import pytest
 
 from tests.faults import Fault, FaultProxy, FaultServer, answer, hang_up, raw, reset, stall, stall_midway
-from tests.web.conftest import Reply
-from tests.web.contract.conftest import (
-    DEPTH,
-    FRUITS,
-    JSON_PATCH,
-    MERGE,
-    SIZE,
-    STANDS,
-    WRITES,
-    StrictClient,
-    application,
-    at,
-    path,
-    rival,
-)
+from tests.web.conftest import JSON_PATCH, MERGE, Reply, path
+from tests.web.contract.conftest import DEPTH, FRUITS, SIZE, STANDS, WRITES, StrictClient, application, at, rival
 from tornado_couch import Couch, Database, Store, Timeout
 
 JSON = {"Content_Type": "application/json"}

@@ -10,11 +10,11 @@ from typing import Any
 import aiohttp
 import brotli
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.web.actions.test_documents import path
-from tests.web.conftest import Client, Fruit, Reply, Serve
+from tests.web.conftest import Client, Reply, Serve, path
+from tests.web.models import Fruit
 from tornado_couch import AllowAny, Application, Hooks, Problem, Store, resource
 from tornado_couch.web import Event
 from tornado_couch.web.http.negotiation import choose_coding
@@ -71,7 +71,8 @@ def test_a_prefer_field_is_read_as_the_rfc_says(field: str, preferences: Prefere
     assert parse_preferences(field) == preferences
 
 
-@given(st.text())
+@given(st.text() | st.text().map(lambda text: f"handling=strict, {text}"))
+@example("handling=strict, return=other")
 def test_no_prefer_field_is_more_than_400(field: str) -> None:
     """A field that cannot be honoured is the client's fault, and nothing else comes out of reading it."""
     try:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from openapi_spec_validator import validate
 
-from tests.web.conftest import Fruit, Serve
+from tests.web.conftest import Serve
+from tests.web.models import Fruit
 from tornado_couch import AllowAny, Application, Store, openapi_document, resource
 from tornado_couch.web import Deprecation
 

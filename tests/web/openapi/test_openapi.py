@@ -179,6 +179,29 @@ def test_operation_ids_are_unique_names_of_functions(nowhere: Store) -> None:
     }
 
 
+class OldTree(Model, type="tree_v1.0", key="tree_id", history=True):
+    """A name of two words that begins with a vowel."""
+
+    tree_id: Key
+
+
+def test_summaries_are_english(nowhere: Store) -> None:
+    """One document is named for its model, with its article; many are named for the path."""
+    paths = openapi_document(Application(resource("/trees", OldTree, nowhere), policy=AllowAny()))["paths"]
+    found = {each["summary"] for path in paths.values() for method, each in path.items() if method != "options"}
+    found = {summary for summary in found if not summary.endswith(": headers only")}
+    assert found == {
+        "List trees",
+        "Create an old tree",
+        "Create, replace and delete several trees",
+        "Get an old tree",
+        "Replace an old tree",
+        "Change an old tree",
+        "Delete an old tree",
+        "List the versions of an old tree",
+    }
+
+
 def test_what_is_mounted_is_described_and_nothing_else(nowhere: Store) -> None:
     """The actions that a handler has, without those that the policy lets nobody use."""
 
@@ -291,7 +314,7 @@ def test_a_write_has_its_parameters_bodies_and_answers(nowhere: Store) -> None:
     assert set(create["responses"]["201"]["headers"]) >= {"Location", "ETag", "Preference-Applied"}
     assert set(patch["requestBody"]["content"]) == {"application/merge-patch+json", "application/json-patch+json"}
     assert {each["name"] for each in patch["parameters"]} == {"key", "Prefer", "If-Match", "If-None-Match"}
-    statuses = {"200", "204", "400", "403", "404", "406", "409", "412", "413", "415", "422", "428"}
+    statuses = {"200", "204", "400", "401", "403", "404", "406", "409", "412", "413", "415", "422", "428"}
     assert patch["responses"].keys() == statuses | {"500", "502", "503", "504"}
     problem = patch["responses"]["428"]["content"]["application/problem+json"]["schema"]
     assert found.resolved(problem)["properties"]["type"]["const"] == "urn:tornado-couch:problem:if-match-required"

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.web.contract.conftest import ByHeader, Stand, application
+from tests.web.callers import ByHeader
+from tests.web.contract.conftest import application
+from tests.web.models import Stand
 from tests.web.openapi.described import Described
 from tornado_couch import Application, Couch, Store, openapi_document, resource
 from tornado_couch.web import Authenticated

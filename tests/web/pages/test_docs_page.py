@@ -47,7 +47,7 @@ async def test_everything_it_loads_is_there_and_of_this_service(ask: Client) -> 
     """Each address in the page, relative to it; none names an origin, neither does the script that starts it."""
     text = (await ask("GET", "/docs")).text.decode()
     addresses = re.findall(r'(?:src|href|data-document)="([^"]*)"', text)
-    assert len(addresses) == 6
+    assert len(addresses) == 7
     for each in addresses:
         assert not re.match(r"[a-z]+:|//|/", each)
         assert (await ask("GET", f"/{each}")).status == 200
@@ -60,6 +60,7 @@ async def test_everything_it_loads_is_there_and_of_this_service(ask: Client) -> 
         ("swagger-ui.css", "text/css; charset=utf-8"),
         ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
         ("start.js", "text/javascript; charset=utf-8"),
+        ("page.css", "text/css; charset=utf-8"),
         ("favicon-32x32.png", "image/png"),
     ],
 )
@@ -78,7 +79,7 @@ async def test_files_are_cached_and_packed(ask: Client, name: str, media_type: s
     ["index.html", "..%2Fapp.py", "%2Fetc%2Fpasswd", "..", "start.js%00", "swagger-ui.css.map", "../../setup.cfg"],
 )
 async def test_there_are_no_other_files(ask: Client, name: str) -> None:
-    """A name that is none of the four is 404, whatever it would be a path to."""
+    """A name that is none of the five is 404, whatever it would be a path to."""
     assert (await ask("GET", f"/docs/{name}")).status == 404
 
 
@@ -90,15 +91,17 @@ async def test_the_page_has_a_policy_like_everything(store: Store, serve: Serve)
         Application(docs_routes())
 
 
-def test_the_document_is_found_from_any_path() -> None:
+def test_the_document_and_the_start_are_found_from_any_path() -> None:
     """By a relative address, so that a proxy may put the service below another path."""
-    for path, document, relative in (
-        ("/docs", "/openapi.json", "openapi.json"),
-        ("/v1/docs", "/v1/openapi.json", "openapi.json"),
-        ("/a/b/docs", "/openapi.json", "../../openapi.json"),
+    for path, document, relative, home in (
+        ("/docs", "/openapi.json", "openapi.json", "."),
+        ("/v1/docs", "/v1/openapi.json", "openapi.json", ".."),
+        ("/a/b/docs", "/openapi.json", "../../openapi.json", "../.."),
     ):
-        (page, _) = docs_routes(path=path, document=document)
-        assert f'data-document="{relative}"' in page.kwargs["viewer"]._pages[""].body.decode()
+        (page, _) = docs_routes(path=path, document=document, home="/")
+        text = page.kwargs["viewer"]._pages[""].body.decode()
+        assert f'data-document="{relative}"' in text
+        assert f'<a href="{home}">' in text
 
 
 def test_without_a_viewer_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

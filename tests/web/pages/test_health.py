@@ -8,7 +8,8 @@ import logging
 import pytest
 
 from tests.faults import FaultServer, answer, stall, until
-from tests.web.conftest import Client, Fruit, Place, Reply, Serve
+from tests.web.conftest import Client, Reply, Serve
+from tests.web.models import Fruit, Place
 from tornado_couch import Application, Couch, Database, health_routes, install
 from tornado_couch.store.readiness import STOPPING
 from tornado_couch.web.pages.recent import Recent

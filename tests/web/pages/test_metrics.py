@@ -14,15 +14,15 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_prometheus
 
 from tests.faults import FaultServer, stall
-from tests.web.conftest import Client, Fruit, Serve, application
+from tests.web.callers import Closed
+from tests.web.conftest import Client, Serve, application
+from tests.web.models import Fruit
 from tornado_couch import (
     AllowAny,
     Application,
     Couch,
     Database,
     Hooks,
-    Policy,
-    Problem,
     Retry,
     Store,
     metrics_routes,
@@ -33,13 +33,6 @@ from tornado_couch.telemetry.prometheus import Metrics
 from tornado_couch.web import Event
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-class Closed(Policy):
-    """Nobody."""
-
-    async def authorize(self, *arguments: Any) -> None:
-        raise Problem(403)
 
 
 def samples(text: bytes, parse: Callable[[str], Any] = parse_prometheus) -> Samples:

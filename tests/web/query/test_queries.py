@@ -60,7 +60,7 @@ class Clock:
         return self.now
 
 
-class Named(Policy):
+class OwnItems(Policy):
     """Whoever names themselves sees their own."""
 
     async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
@@ -84,7 +84,7 @@ async def items(database: Database) -> Store:
 @pytest.fixture
 async def ask(items: Store, serve: Serve) -> Client:
     """A client of the service."""
-    routes = [*resource("/items", Item, items), *resource("/own", Item, items, policy=Named())]
+    routes = [*resource("/items", Item, items), *resource("/own", Item, items, policy=OwnItems())]
     return await serve(Application(routes, policy=AllowAny()))
 
 

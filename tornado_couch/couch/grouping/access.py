@@ -33,7 +33,11 @@ class Access(Protocol):
         ...
 
     async def put(self, document: Mapping[str, Any], /) -> WriteResult:
-        """Write a document; see `Database.put`."""
+        """Writes a document, perhaps together with others; see `Database.put` and `GroupedWrites.put`."""
+        ...
+
+    async def put_alone(self, document: Mapping[str, Any], /) -> WriteResult:
+        """Writes a document with a request of its own; see `Database.put`."""
         ...
 
     async def bulk_docs(self, documents: Sequence[Mapping[str, Any]], /) -> BulkResults:
@@ -46,10 +50,14 @@ class Access(Protocol):
 
 
 class _Many:
-    """The calls for many documents, which are one request anyway."""
+    """What every way has: one document alone, and many at once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def put_alone(self, document: Mapping[str, Any], /) -> WriteResult:
+        """Writes a document with a request of its own; see `Database.put`."""
+        return await self._database.put(document)
 
     async def bulk_docs(self, documents: Sequence[Mapping[str, Any]], /) -> BulkResults:
         """Write many documents; see `Database.bulk_docs`."""
@@ -68,8 +76,8 @@ class Single(_Many):
     """
 
     async def put(self, document: Mapping[str, Any], /) -> WriteResult:
-        """Write a document."""
-        return await self._database.put(document)
+        """Writes a document."""
+        return await self.put_alone(document)
 
     async def leaves(self, document_id: str, *, revs: bool = False, every: bool = False) -> list[Leaf]:
         """Read the winning revision; or all leaves, if the document is deleted or `every` is set."""
@@ -86,7 +94,7 @@ class Single(_Many):
 
 
 class Grouped(_Many):
-    """Joins concurrent reads into one request, and likewise concurrent lookups and writes.
+    """Joins concurrent reads into one request, and does the same for lookups and writes.
 
     Args:
         database: the database to read and write.

@@ -167,7 +167,7 @@ async def read_alone(
         if missing.reason == "missing":
             return [Leaf(None, None, missing.error, missing.reason)]
         if missing.reason != "deleted":
-            raise  # there is no such database
+            raise  # the database does not exist
     else:
         if "_conflicts" not in document:
             if document["_id"] != document_id:

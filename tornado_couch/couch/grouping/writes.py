@@ -1,8 +1,9 @@
 """Joins concurrent writes of single documents into `_bulk_docs`.
 
-Each write keeps its own outcome: CouchDB writes each document of a request by itself. If CouchDB refuses a whole
-request because of one document, it is sent again in parts until that document is alone. If the answer to a group is
-lost, the outcome of each of its documents is unknown, and that is what each caller gets.
+Each keeps its own outcome: CouchDB writes the documents of one request each by itself. If it refuses a whole group
+because of one document, or if the answer is lost, nothing is known of any of the documents: some shards may have
+stored theirs. Each caller then gets that error with all of them `in_doubt`. Whoever can tell what is stored may send
+what is not with `Access.put_alone`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from .. import names
 from ..bulk import failure
 from ..database import Database, WriteResult
 from ..scheduler import Grouping, GroupLimits, told
-from .reads import apart
 
 __all__ = ["GroupedWrites"]
 
@@ -37,16 +37,16 @@ class GroupedWrites:
 
     def __init__(self, database: Database, limits: GroupLimits) -> None:
         self._database = database
-        # Two writes to one document never share a group: CouchDB would choose which of them comes first.
-        self._grouping: Grouping[_Text, WriteResult] = Grouping(self._carry_out, limits, seconds=database.seconds)
+        # Two writes to one document never share a group: which of them came first would be CouchDB's choice.
+        self._grouping: Grouping[_Text, WriteResult] = Grouping(self._write, limits, seconds=database.seconds)
 
     async def put(self, document: Mapping[str, Any]) -> WriteResult:
         """Create a document, replace the revision that it names, or delete it if it has `_deleted`.
 
         Raises:
-            Conflict: `_rev` is not the current revision, or it is missing and the document exists.
-            ValueError: it has no `_id`, or one that a document cannot have, or cannot be encoded as JSON.
-            CouchError: as in `Database.put`.
+            Conflict: `_rev` is not the current revision, or is absent and the document is there.
+            ValueError: it has no `_id`, or one that no document can have, or cannot be JSON.
+            CouchError: those of `Database.put`; with `in_doubt` where it is about the whole group.
         """
         document_id = document.get("_id")
         if not isinstance(document_id, str):
@@ -58,10 +58,7 @@ class GroupedWrites:
         observer = self._database.server.observer
         return await (told(observer, "write", asked) if observer else asked)
 
-    async def _carry_out(self, texts: list[_Text]) -> Sequence[WriteResult | Exception]:
-        return await apart(texts, self._write)
-
-    async def _write(self, texts: list[_Text]) -> list[WriteResult | Exception]:
+    async def _write(self, texts: list[_Text]) -> Sequence[WriteResult | Exception]:
         contents = [each.content for each in texts]
         if observer := self._database.server.observer:
             observer.grouped("write", len(texts), sum(map(len, contents)))

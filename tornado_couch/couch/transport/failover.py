@@ -62,7 +62,7 @@ class FailoverTransport:
         clock: a monotonic clock in seconds.
 
     Raises:
-        ValueError: there are no transports.
+        ValueError: no transports are given.
     """
 
     def __init__(self, transports: Sequence[Transport], clock: Callable[[], float] = time.monotonic) -> None:
@@ -96,7 +96,7 @@ class FailoverTransport:
                     return reply
         if isinstance(outcome, Reply):
             return outcome
-        raise outcome or Unavailable("there is no CouchDB node to use", sent=False)
+        raise outcome or Unavailable("no CouchDB node can be used", sent=False)
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[Stream]:
@@ -124,7 +124,7 @@ class FailoverTransport:
             else:
                 node.succeeded()
                 return stream
-        raise failure or Unavailable("there is no CouchDB node to use", sent=False)
+        raise failure or Unavailable("no CouchDB node can be used", sent=False)
 
     def _goes_on(self, node: _Node, request: Request, error: Unavailable | InvalidReply) -> bool:
         """Record a failure, and decide whether the request may go to another node."""

@@ -1,4 +1,4 @@
-"""What each path answers. A handler gets the server, the request and, below a database, the open database."""
+"""The handlers of all paths. Each gets the server, the request and, below a database, the open database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters of the changes feed: by ids, selector, kind of document, a view, or a function."""
+"""Filters the changes feed: by ids, selector, kind of document, a view, or a function."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tornado_couch.embedded.storage.databases import OpenDatabase
 __all__ = ["Filter", "fields_of", "filter_of", "runner_of"]
 
 Filter = Callable[[list[Stored]], list[Stored]]
-"""Those of some changes that pass. Runs in a thread."""
+"""A function that returns the changes that pass. It runs in a thread."""
 
 
 async def filter_of(couch: Couch, request: Request, opened: OpenDatabase, body: dict[str, Any]) -> Filter | None:
-    """The filter that a request names; None when there is none.
+    """The filter that a request names; None if it names none.
 
     Raises:
         Problem: 400 or 404.
@@ -44,7 +44,7 @@ async def filter_of(couch: Couch, request: Request, opened: OpenDatabase, body: 
 
 
 def runner_of(couch: Couch, request: Request, opened: OpenDatabase) -> Callable[..., Awaitable[Any]]:
-    """What runs the filter of a request in a thread."""
+    """A function that runs the filter of a request in a thread."""
     name = request.parameters.get("filter", "")
     if name == "_view":
         name = request.parameters.get("view", "")
@@ -54,10 +54,10 @@ def runner_of(couch: Couch, request: Request, opened: OpenDatabase) -> Callable[
 
 
 def fields_of(request: Request, body: dict[str, Any]) -> Callable[[str], str] | None:
-    """What cuts a document's text down to the `fields` that go with a selector; None for whole documents.
+    """A function that reduces a document's text to the `fields` that come with a selector; None for whole documents.
 
     Raises:
-        Problem: 400, they are no list of fields.
+        Problem: 400, `fields` is not a list of fields.
     """
     if request.parameters.get("filter") != "_selector" or "fields" not in body:
         return None
@@ -94,7 +94,7 @@ def _by_selector(database: Database, body: dict[str, Any]) -> Filter:
 
 
 def _texts(database: Database, changes: list[Stored]) -> list[str]:
-    """The documents of some changes, tombstones included."""
+    """The documents of some changes, including tombstones."""
     with database.connections.read() as connection:
         return [database.text(change, change.rev, PLAIN, connection) or "{}" for change in changes]
 
@@ -107,7 +107,7 @@ def _split(name: str, what: str) -> tuple[str, str]:
 
 
 def _by_view(couch: Couch, request: Request, opened: OpenDatabase) -> Filter:
-    """What the map function of a view emits something for."""
+    """A filter that passes documents for which the map function of a view emits something."""
     if "view" not in request.parameters:
         raise bad_request("`view` filter parameter is not provided.")
     design, name = _split(request.parameters["view"], "view")
@@ -121,14 +121,14 @@ def _by_view(couch: Couch, request: Request, opened: OpenDatabase) -> Filter:
 
 
 def _by_function(couch: Couch, request: Request, opened: OpenDatabase, named: str) -> Filter:
-    """What a filter function says yes to."""
+    """A filter that passes documents for which a filter function returns true."""
     from tornado_couch.embedded.handlers.request_object import request_object
 
     design, name = _split(named, "filter")
     text = opened.database.winner_text(design)[1]
     asked = request_object(couch, request, opened, None, user_context(request.user, opened.database))
     if request.method == "POST" and request.body:
-        asked["body"] = request.json()  # parsed already by the feed; other functions get the text
+        asked["body"] = request.json()  # the feed has parsed it already; other functions get the text
 
     def passed(changes: list[Stored]) -> list[Stored]:
         found = couch.functions.filter(text, name, _texts(opened.database, changes), asked) if changes else []

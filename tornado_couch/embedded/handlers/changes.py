@@ -1,4 +1,4 @@
-"""`_changes`: what happened in a database, once or for as long as the client listens."""
+"""`_changes`: reports changes of a database, once or for as long as the client listens."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LAST = 1 << 62
 
 
 class Feed(NamedTuple):
-    """What a client wants to hear."""
+    """The parameters of a changes feed."""
 
     kind: str
     since: int
@@ -47,7 +47,7 @@ class Feed(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One change that is told."""
+    """One line of the feed."""
 
     seq: int
     text: str
@@ -55,7 +55,7 @@ class Line(NamedTuple):
 
 
 async def changes(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
-    """`/{db}/_changes`."""
+    """Answer `/{db}/_changes`."""
     request.allow("GET", "POST", "HEAD")
     body: dict[str, Any] = {}
     if request.method == "POST":
@@ -67,16 +67,16 @@ async def changes(couch: Couch, request: Request, opened: OpenDatabase) -> Reply
 
 
 async def _feed(couch: Couch, request: Request, opened: OpenDatabase, body: dict[str, Any]) -> Feed:
-    """The feed that a request describes.
+    """Read the parameters of a feed from a request.
 
     Raises:
-        Problem: 400, it makes no sense.
+        Problem: 400, the request makes no sense.
     """
     kind = request.parameters.get("feed", "normal")
     kind = "continuous" if kind == "live" else kind
     if kind not in _FEEDS:
         raise bad_request("Supported `feed` types: normal, continuous, live, longpoll, eventsource")
-    # An EventSource says where it was cut off in a header, the script that stands in for one in the query.
+    # An EventSource names the last event that it received in a header; a script that replaces one, in the query.
     last = request.headers.get("Last-Event-ID") or request.parameters.get("last-event-id")
     since = last or request.parameters.get("since", "0")
     style = request.parameters.get("style", "main_only")
@@ -97,7 +97,7 @@ async def _feed(couch: Couch, request: Request, opened: OpenDatabase, body: dict
 
 
 def _limit(request: Request) -> int:
-    """How many changes at most; a negative number is as good as none."""
+    """The highest number of changes; a negative number means no limit."""
     text = request.parameters.get("limit", "")
     return _FOREVER if text[:1] == "-" and text[1:].isdigit() else request.number("limit", _FOREVER)
 
@@ -117,7 +117,7 @@ def _seq_interval(request: Request) -> int:
 
 
 def _heartbeat(request: Request) -> float | None:
-    """Seconds between signs of life; None when the client wants none."""
+    """Seconds between heartbeats; None if the client wants none."""
     text = request.parameters.get("heartbeat")
     if text is None or text == "false":
         return None
@@ -129,7 +129,7 @@ def _heartbeat(request: Request) -> float | None:
     return seconds
 
 
-# ---------------------------------------------------------------- what is told
+# ---------------------------------------------------------------- the lines of the feed
 
 
 def _line(database: Database, feed: Feed, stored: Stored) -> Line:
@@ -150,8 +150,8 @@ def _line(database: Database, feed: Feed, stored: Stored) -> Line:
 
 
 def _batch(database: Database, feed: Feed, after: int, room: int) -> tuple[list[Line], int, bool]:
-    """The next lines, up to which sequence number was looked, and whether there may be more."""
-    top = database.seq  # read first: what is at or below it can be seen by now
+    """The next lines, the sequence number up to which changes were read, and whether there may be more."""
+    top = database.seq  # read first: everything up to it is visible by now
     found = database.feed(after, _BATCH, before=after if feed.descending else None)
     passed = feed.wanted(found) if feed.wanted is not None else found
     lines = [_line(database, feed, stored) for stored in passed[:room]]
@@ -163,7 +163,7 @@ def _batch(database: Database, feed: Feed, after: int, room: int) -> tuple[list[
 
 
 class _State:
-    """How far a feed has come."""
+    """How far a feed has got."""
 
     def __init__(self, feed: Feed) -> None:
         self.after = _LAST if feed.descending else feed.since
@@ -173,7 +173,7 @@ class _State:
 
 
 async def _told(opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIterator[list[Line]]:
-    """The lines that are there now, in batches."""
+    """The lines that exist now, in batches."""
     more = True
     while more and state.left > 0:
         lines, state.after, more = await _next(opened.database, feed, state)
@@ -202,9 +202,9 @@ async def _stream(opened: OpenDatabase, feed: Feed) -> AsyncIterator[bytes]:
 
 
 async def _list_form(opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIterator[bytes]:
-    """normal and longpoll: one JSON object; longpoll waits while it would be empty.
+    """Send a normal or longpoll feed: one JSON object; longpoll waits while it would be empty.
 
-    The head goes out with the first lines: a filter that fails at once then still answers with its own status.
+    The header is sent with the first lines, so a filter that fails at once still answers with its own status.
     """
     database = opened.database
     head = b'{"results":[\n'
@@ -212,7 +212,7 @@ async def _list_form(opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIt
         async for lines in _told(opened, feed, state):
             yield head + _joined(feed, state, lines)
             head = b""
-        # A longpoll that found something ends, and so does one that was told to find nothing.
+        # A longpoll ends when it has found something, or at once with a limit of 0.
         if feed.kind == "normal" or state.count or feed.limit == 0:
             break
         yield head
@@ -227,10 +227,10 @@ async def _list_form(opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIt
 
 
 def _joined(feed: Feed, state: _State, lines: list[Line]) -> bytes:
-    """Lines of the list form; with `seq_interval` some without their sequence number."""
+    """Join lines of the list form; with `seq_interval` some of them have no sequence number."""
     first = state.count - len(lines)
     texts = [
-        # CouchDB counts by what is left of the limit, so that the last line it allows has its number.
+        # CouchDB counts by the rest of the limit, so that the last line that it allows has its number.
         line.text if (feed.limit - first - place) % feed.seq_interval == 0 else f'{{"seq":null,{line.body}}}'
         for place, line in enumerate(lines)
     ]
@@ -238,7 +238,7 @@ def _joined(feed: Feed, state: _State, lines: list[Line]) -> bytes:
 
 
 async def _line_form(opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIterator[bytes]:
-    """continuous and eventsource: a line for each change, as they come."""
+    """Send a continuous or eventsource feed: a line for each change, as they come."""
     database = opened.database
     yield b""
     while True:
@@ -264,11 +264,11 @@ def _event(database: Database, feed: Feed, line: Line) -> bytes:
 
 
 async def _quiet(opened: OpenDatabase, feed: Feed, state: _State) -> AsyncIterator[bytes]:
-    """Wait until something was written, with signs of life if they are wanted; else until the time is over."""
+    """Wait for a write, and send heartbeats if the client wants them; without heartbeats, only until the timeout."""
     loop = asyncio.get_running_loop()
     over = loop.time() + feed.timeout
     beat = b"event: heartbeat\ndata: \n\n" if feed.kind == "eventsource" else b"\n"
-    # With a heartbeat a feed has no timeout: it ends with its client (CouchDB API, "/db/_changes").
+    # With a heartbeat a feed has no timeout: it ends when its client does (CouchDB API, "/db/_changes").
     while opened.database.seq <= state.after and not opened.deleted:
         if feed.heartbeat is not None:
             if not await opened.changed(feed.heartbeat):

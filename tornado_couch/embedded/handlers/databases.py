@@ -1,4 +1,4 @@
-"""`/{db}` itself, and what is kept beside its documents: security, limits, purging, upkeep."""
+"""`/{db}` itself, and its metadata: security, limits, purging, maintenance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["database"]
 
 
 def database(couch: Couch, request: Request) -> Any:
-    """`/{db}`: a Reply, or an awaitable of one."""
+    """Answer `/{db}`: returns a Reply, or an awaitable of one."""
     name = request.segments[0]
     if request.method == "PUT":
         return create(couch, request, name)
@@ -40,7 +40,7 @@ def database(couch: Couch, request: Request) -> Any:
 
 
 def create(couch: Couch, request: Request, name: str) -> Reply:
-    """`PUT /{db}`."""
+    """Answer `PUT /{db}`."""
     need_admin(request.user)
     for parameter in ("q", "n"):
         text = request.parameters.get(parameter, "1")
@@ -50,15 +50,15 @@ def create(couch: Couch, request: Request, name: str) -> Reply:
     if partitioned not in ("true", "false"):
         raise bad_request("Invalid `partitioned` parameter")
     couch.databases.create(name, partitioned=partitioned == "true")
-    # It may be `_replicator` that was made.
+    # The new database may be `_replicator`.
     couch.watch_replicator()
     return json_reply({"ok": True}, 201, {"Location": request.url(name)})
 
 
 async def delete(couch: Couch, request: Request, name: str) -> Reply:
-    """`DELETE /{db}`."""
+    """Answer `DELETE /{db}`."""
     need_admin(request.user)
-    # CouchDB's guard against a document's DELETE whose id got lost.
+    # CouchDB protects against the DELETE of a document whose id got lost.
     if "rev" in request.parameters:
         raise bad_request(
             "You tried to DELETE a database with a ?=rev parameter. Did you mean to DELETE a document instead?"
@@ -70,7 +70,7 @@ async def delete(couch: Couch, request: Request, name: str) -> Reply:
 
 
 async def security(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
-    """`/{db}/_security`."""
+    """Answer `/{db}/_security`."""
     request.allow("PUT", "GET")
     if request.method != "PUT":
         return json_reply(opened.database.security)
@@ -81,7 +81,7 @@ async def security(_couch: Couch, request: Request, opened: OpenDatabase) -> Rep
 
 
 async def _limit(request: Request, opened: OpenDatabase, name: str, current: int) -> Reply:
-    """A number that is kept about a database."""
+    """Read or write a number that a database has."""
     request.allow("PUT", "GET")
     if request.method != "PUT":
         return json_reply(current)
@@ -94,18 +94,18 @@ async def _limit(request: Request, opened: OpenDatabase, name: str, current: int
 
 
 async def revs_limit(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
-    """`/{db}/_revs_limit`."""
+    """Answer `/{db}/_revs_limit`."""
     return await _limit(request, opened, "revs_limit", opened.database.revs_limit)
 
 
 async def purged_infos_limit(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
-    """`/{db}/_purged_infos_limit`."""
+    """Answer `/{db}/_purged_infos_limit`."""
     need_admin(request.user)
     return await _limit(request, opened, "purged_infos_limit", opened.database.purged_infos_limit)
 
 
 def _revisions_by_id(request: Request) -> dict[str, list[str]]:
-    """The body of `_purge`, `_revs_diff` and `_missing_revs`."""
+    """Read the body of `_purge`, `_revs_diff` or `_missing_revs`."""
     request.allow("POST")
     request.need_json_type()
     body = request.json_object()
@@ -115,7 +115,7 @@ def _revisions_by_id(request: Request) -> dict[str, list[str]]:
 
 
 async def purge(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
-    """`POST /{db}/_purge`."""
+    """Answer `POST /{db}/_purge`."""
     request.allow("POST")
     need_admin(request.user)
     asked = _revisions_by_id(request)
@@ -128,7 +128,7 @@ async def purge(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
 
 
 def _missing(database: Database, asked: dict[str, list[str]]) -> dict[str, dict[str, list[str]]]:
-    """The revisions that are not there, by document, and the leaves that they may have grown from."""
+    """The missing revisions of each document, and the leaves from which they may descend."""
     found: dict[str, dict[str, list[str]]] = {}
     with database.connections.read() as connection:
         for doc_id, revs in asked.items():
@@ -144,30 +144,30 @@ def _missing(database: Database, asked: dict[str, list[str]]) -> dict[str, dict[
 
 
 def revs_diff(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
-    """`POST /{db}/_revs_diff`."""
+    """Answer `POST /{db}/_revs_diff`."""
     return json_reply(_missing(opened.database, _revisions_by_id(request)))
 
 
 def missing_revs(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
-    """`POST /{db}/_missing_revs`."""
+    """Answer `POST /{db}/_missing_revs`."""
     found = _missing(opened.database, _revisions_by_id(request))
     return json_reply({"missing_revs": {doc_id: entry["missing"] for doc_id, entry in found.items()}})
 
 
 def ensure_full_commit(_couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
-    """`POST /{db}/_ensure_full_commit`: every write is committed before it is answered."""
+    """Answer `POST /{db}/_ensure_full_commit`; every write is committed before it is answered anyway."""
     request.allow("POST")
     request.need_json_type()
     return json_reply({"ok": True, "instance_start_time": opened.database.made}, 201)
 
 
 def compact(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
-    """`POST /{db}/_compact`, and of a design document's views (which need none)."""
+    """Answer `POST /{db}/_compact`, also for a design document's views, which do not need it."""
     request.allow("POST")
     need_upkeep(request.user, opened.database.security)
     request.need_json_type()
     if len(request.segments) > 2:
-        opened.database.winner_text(f"_design/{request.segments[2]}")  # 404 without it
+        opened.database.winner_text(f"_design/{request.segments[2]}")  # 404 if it is missing
     else:
         couch.background(_compact(couch, opened))
     return json_reply({"ok": True}, 202)
@@ -181,7 +181,7 @@ async def _compact(couch: Couch, opened: OpenDatabase) -> None:
 
 
 def shards(_couch: Couch, request: Request, _opened: OpenDatabase) -> Reply:
-    """`GET /{db}/_shards`: one."""
+    """Answer `GET /{db}/_shards` with a single shard."""
     request.allow("GET", "HEAD")
     if len(request.segments) > 2:
         return json_reply({"range": "00000000-ffffffff", "nodes": ["couchdb@127.0.0.1"]})
@@ -189,14 +189,14 @@ def shards(_couch: Couch, request: Request, _opened: OpenDatabase) -> Reply:
 
 
 def sync_shards(_couch: Couch, request: Request, _opened: OpenDatabase) -> Reply:
-    """`POST /{db}/_sync_shards`: there is nothing to bring together."""
+    """Answer `POST /{db}/_sync_shards`; there is nothing to synchronize."""
     request.allow("POST")
     need_admin(request.user)
     return json_reply({"ok": True}, 202)
 
 
 def temp_view(_couch: Couch, _request: Request, _opened: OpenDatabase) -> Reply:
-    """`_temp_view` is gone since CouchDB 2."""
+    """Refuse `_temp_view`, which CouchDB 2 removed."""
     raise Problem(410, "gone", "Temporary views are not supported in CouchDB")
 
 

@@ -1,4 +1,4 @@
-"""Below a design document: views, their information, and functions that make replies."""
+"""Paths below a design document: views, their information, and functions that make replies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["below_design", "view_cleanup"]
 
 
 def below_design(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, rest: list[str]) -> Any:
-    """`/{db}/_design/{ddoc}/_…`: a Reply, or an awaitable of one."""
+    """Answer `/{db}/_design/{ddoc}/_…`: returns a Reply, or an awaitable of one."""
     kind = rest[0]
     if kind == "_view" and len(rest) == 2:
         return view(couch, request, opened, doc_id, rest[1])
@@ -42,7 +42,7 @@ def below_design(couch: Couch, request: Request, opened: OpenDatabase, doc_id: s
 
 
 def _post_body(request: Request) -> Any:
-    """The body of a POST; None for GET."""
+    """The body of a POST; None for a GET."""
     if request.method != "POST":
         return None
     request.need_json_type()
@@ -56,7 +56,7 @@ def _seq_text(database: Database) -> Callable[[int], str]:
 async def view(
     couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, name: str, partition: str | None = None
 ) -> Reply:
-    """`_view/{name}`."""
+    """Answer `_view/{name}`."""
     request.allow("GET", "HEAD", "POST")
     parameters = view_parameters(request.query, _post_body(request))
     if partition is not None:
@@ -69,7 +69,7 @@ async def view(
 
 
 def _turn(couch: Couch, opened: OpenDatabase, doc_id: str) -> Callable[..., Awaitable[Any]]:
-    """What runs something of a design document in a thread."""
+    """A function that runs work on a design document in a thread."""
     return partial(couch.turns.run, opened.owner(doc_id))
 
 
@@ -79,7 +79,7 @@ def _with_end(chunks: Iterator[str]) -> Iterator[str]:
 
 
 async def several_views(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, name: str) -> Reply:
-    """`POST _view/{name}/queries`."""
+    """Answer `POST _view/{name}/queries`."""
     request.allow("POST")
     request.need_json_type()
     several = view_queries(request.json(), request.query)
@@ -92,14 +92,14 @@ async def several_views(couch: Couch, request: Request, opened: OpenDatabase, do
 
 
 async def information(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> Reply:
-    """`_info`."""
+    """Answer `_info`."""
     request.allow("GET", "HEAD")
     text = design_text(opened.database, doc_id)
     return json_reply(await _turn(couch, opened, doc_id)(couch.views(opened).info, text))
 
 
 async def view_cleanup(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
-    """`POST /{db}/_view_cleanup`."""
+    """Answer `POST /{db}/_view_cleanup`."""
     request.allow("POST")
     need_upkeep(request.user, opened.database.security)
     request.need_json_type()

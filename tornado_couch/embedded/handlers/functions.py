@@ -1,4 +1,4 @@
-"""Update, show and list functions of design documents."""
+"""Runs update, show and list functions of design documents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OWN = frozenset({"content-length", "transfer-encoding", "connection"})
 
 
 def function(couch: Couch, request: Request, opened: OpenDatabase, design_id: str, rest: list[str]) -> Any:
-    """`_update/…`, `_show/…` and `_list/…`: an awaitable of a Reply."""
+    """Answer `_update/…`, `_show/…` and `_list/…`: returns an awaitable of a Reply."""
     kind, *names = rest
     if not names:
         raise not_found("missing")
@@ -42,7 +42,7 @@ def _asked(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str | N
 async def run_update(
     couch: Couch, request: Request, opened: OpenDatabase, design_id: str, name: str, doc_id: str | None
 ) -> Reply:
-    """`_update/{name}` and `_update/{name}/{doc}`: the function's document is written, its response sent."""
+    """Answer `_update/{name}` and `_update/{name}/{doc}`: write the function's document and send its response."""
     request.allow("POST", "PUT")
     design = design_text(opened.database, design_id)
     old = opened.database.read(doc_id) if doc_id else None
@@ -53,7 +53,7 @@ async def run_update(
     if updated.document is not None:
         draft = draft_of(loads(updated.document))
         draft.id = draft.id or couch.uuids.take()
-        # Told also when the function sets its own answer (CouchDB, "Update functions").
+        # This is sent even if the function sets its own answer (CouchDB, "Update functions").
         headers["X-Couch-Update-NewRev"] = await write_draft(couch, request.user, opened, draft)
         headers["X-Couch-Id"] = draft.id if draft.id.isascii() and draft.id.isprintable() else ""
         status = 201
@@ -63,7 +63,7 @@ async def run_update(
 async def run_show(
     couch: Couch, request: Request, opened: OpenDatabase, design_id: str, name: str, doc_id: str | None
 ) -> Reply:
-    """`_show/{name}` and `_show/{name}/{doc}`."""
+    """Answer `_show/{name}` and `_show/{name}/{doc}`."""
     request.allow("GET", "HEAD", "POST")
     design = design_text(opened.database, design_id)
     document = opened.database.read(doc_id) if doc_id else None
@@ -73,7 +73,7 @@ async def run_show(
 
 
 async def run_list(couch: Couch, request: Request, opened: OpenDatabase, design_id: str, names: list[str]) -> Reply:
-    """`_list/{name}/{view}` and `_list/{name}/{ddoc}/{view}`."""
+    """Answer `_list/{name}/{view}` and `_list/{name}/{ddoc}/{view}`."""
     request.allow("GET", "HEAD", "POST")
     if len(names) not in (2, 3):
         raise not_found("missing")
@@ -94,13 +94,13 @@ async def run_list(couch: Couch, request: Request, opened: OpenDatabase, design_
 
 
 def _reply(response: Response, status: int, headers: dict[str, str]) -> Reply:
-    """The response that a function gave, with the headers that are not the function's to set left out."""
+    """The response that a function made, without the headers that it must not set."""
     own = {
         name: str(value).replace("\r", " ").replace("\n", " ")
         for name, value in response.headers.items()
         if name.lower() not in _OWN and name.isascii() and name.isprintable() and " " not in name
     }
     kind = {} if any(name.lower() == "content-type" for name in own) else {"Content-Type": "text/html; charset=utf-8"}
-    # 100 is for the connection, not for a function to give.
+    # Status 100 belongs to the connection; a function cannot send it.
     code = response.code if response.code is not None and 100 < response.code < 600 else status
     return Reply(code, response.body, {**kind, **own, **headers})

@@ -1,4 +1,4 @@
-"""`_find`, `_explain` and `_index`."""
+"""Answers `_find`, `_explain` and `_index`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TRIES = 5
 def mango(
     couch: Couch, request: Request, opened: OpenDatabase, name: str, rest: list[str], partition: str | None = None
 ) -> Any:
-    """A Mango request: an awaitable of a Reply."""
+    """Answer a Mango request: returns an awaitable of a Reply."""
     if name == "_index":
         return index(couch, request, opened, rest)
     request.allow("POST")
@@ -49,7 +49,7 @@ def _designs(opened: OpenDatabase) -> list[str]:
 
 
 async def find(couch: Couch, opened: OpenDatabase, body: Any) -> Reply:
-    """`POST _find`."""
+    """Answer `POST _find`."""
     conflicts = isinstance(body, dict) and body.get("conflicts") is True
     fetch = document_fetcher(opened.database, ViewParameters(conflicts=conflicts))
     run = _turn(couch, opened)
@@ -61,18 +61,18 @@ async def find(couch: Couch, opened: OpenDatabase, body: Any) -> Reply:
 
 
 def _turn(couch: Couch, opened: OpenDatabase) -> Callable[..., Awaitable[Any]]:
-    """What runs a query in a thread."""
+    """A function that runs a query in a thread."""
     return partial(couch.turns.run, opened.owner("_find"))
 
 
 async def explain(couch: Couch, opened: OpenDatabase, body: Any) -> Reply:
-    """`POST _explain`."""
+    """Answer `POST _explain`."""
     name = opened.database.name
     return json_reply(await _turn(couch, opened)(lambda: _engine(couch, opened).explain(body, _designs(opened), name)))
 
 
 async def index(couch: Couch, request: Request, opened: OpenDatabase, rest: list[str]) -> Reply:
-    """`_index`: list, create, delete, delete several."""
+    """Answer `_index`: list, create, delete one, or delete several."""
     if not rest and request.method in ("GET", "HEAD"):
         query = dict(request.query)
         return json_reply(await _turn(couch, opened)(lambda: _engine(couch, opened).indexes(_designs(opened), query)))
@@ -87,7 +87,7 @@ async def index(couch: Couch, request: Request, opened: OpenDatabase, rest: list
 
 
 _Plan = Callable[[Mango, list[str]], tuple[list[IndexChange], dict[str, Any]]]
-"""What is to be written, and the answer once it is."""
+"""A function that plans the writes, and the answer after them."""
 
 
 def _new(body: Any) -> _Plan:
@@ -103,7 +103,7 @@ def _bulk_delete(body: Any) -> _Plan:
 
 
 def _drop(rest: list[str]) -> _Plan:
-    """`_index/_design/{ddoc}/{type}/{name}`; `_design/` may be left out."""
+    """Plan the deletion of `_index/_design/{ddoc}/{type}/{name}`; `_design/` may be left out."""
     parts = rest[1:] if rest[0] == "_design" else rest
     if len(parts) != 3:
         raise not_found("missing")
@@ -116,7 +116,7 @@ def _drop(rest: list[str]) -> _Plan:
 
 
 async def _changed(couch: Couch, request: Request, opened: OpenDatabase, plan: _Plan) -> Reply:
-    """Make or delete indexes; again when somebody else changed a design document meanwhile."""
+    """Create or delete indexes, and try again if somebody else changed a design document meanwhile."""
     for left in range(_TRIES - 1, -1, -1):
         changes, reply = await _turn(couch, opened)(lambda: plan(_engine(couch, opened), _designs(opened)))
         try:

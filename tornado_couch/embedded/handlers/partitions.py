@@ -1,4 +1,4 @@
-"""`/{db}/_partition/{partition}/…` of a partitioned database."""
+"""Answers `/{db}/_partition/{partition}/…` of a partitioned database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["partition"]
 
 
 def partition(couch: Couch, request: Request, opened: OpenDatabase, rest: list[str]) -> Any:
-    """A partition: a Reply, or an awaitable of one."""
+    """Answer a path of a partition: returns a Reply, or an awaitable of one."""
     name, *below = rest
     if not opened.database.partitioned:
         raise bad_request("database is not partitioned")
@@ -35,7 +35,7 @@ def partition(couch: Couch, request: Request, opened: OpenDatabase, rest: list[s
 
 
 def information(request: Request, opened: OpenDatabase, name: str) -> Reply:
-    """`GET /{db}/_partition/{partition}`."""
+    """Answer `GET /{db}/_partition/{partition}`."""
     request.allow("GET", "HEAD")
     counts, external = opened.database.partition(f"{name}:")
     return json_reply(

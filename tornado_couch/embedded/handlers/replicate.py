@@ -1,4 +1,4 @@
-"""`_replicate` and `_scheduler`."""
+"""Answers `_replicate` and `_scheduler`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["post_replicate", "scheduler"]
 
 
 async def post_replicate(couch: Couch, request: Request) -> Reply:
-    """`POST /_replicate`."""
+    """Answer `POST /_replicate`."""
     request.allow("POST")
     if request.user.name is None and not request.user.is_admin:
         raise unauthorized("You are not an authenticated user")
@@ -36,7 +36,7 @@ async def post_replicate(couch: Couch, request: Request) -> Reply:
 
 
 def scheduler(couch: Couch, request: Request) -> Reply:
-    """`/_scheduler/jobs` and `/_scheduler/docs`."""
+    """Answer `/_scheduler/jobs` and `/_scheduler/docs`."""
     request.allow("GET", "HEAD")
     need_admin(request.user)
     rest = request.segments[1:]

@@ -1,4 +1,4 @@
-"""The request object that functions of design documents get (CouchDB's `req`)."""
+"""Makes the request object that functions of design documents receive (CouchDB's `req`)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["request_object"]
 def request_object(
     couch: Couch, request: Request, opened: OpenDatabase, doc_id: str | None, context: dict[str, Any]
 ) -> dict[str, Any]:
-    """A request as JSON.
+    """Describe a request as a JSON object.
 
     Args:
         couch: the server.
-        request: what was asked.
+        request: the request.
         opened: the database.
         doc_id: the document in the path, if any.
-        context: `userCtx`.
+        context: the `userCtx`.
     """
     body = bytes(request.body).decode("utf-8", "replace")
     kind = request.headers.get("Content-Type", "")
@@ -40,7 +40,7 @@ def request_object(
         "raw_path": request.target,
         "query": dict(request.query),
         "headers": {name: value for name, value in request.headers.get_all() if name != "Authorization"},
-        # Not empty text but CouchDB's atom, when the client said nothing of a body.
+        # If the request has no body, CouchDB passes its atom `undefined` instead of an empty text.
         "body": body if body or "Content-Length" in request.headers else "undefined",
         "peer": "127.0.0.1",
         "form": form,

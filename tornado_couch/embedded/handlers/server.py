@@ -1,4 +1,4 @@
-"""Paths that belong to no database."""
+"""Answers the paths that do not belong to a database."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NODE = "couchdb@127.0.0.1"
 
 
 def welcome(couch: Couch, request: Request) -> Reply:
-    """`GET /`."""
+    """Answer `GET /`."""
     request.allow("GET", "HEAD")
     return json_reply(
         {
@@ -36,13 +36,13 @@ def welcome(couch: Couch, request: Request) -> Reply:
 
 
 def up(_couch: Couch, request: Request) -> Reply:
-    """`GET /_up`."""
+    """Answer `GET /_up`."""
     request.allow("GET", "HEAD")
     return json_reply({"status": "ok", "seeds": {}})
 
 
 def uuids(couch: Couch, request: Request) -> Reply:
-    """`GET /_uuids`."""
+    """Answer `GET /_uuids`."""
     request.allow("GET")
     text = request.parameters.get("count", "1")
     if not (text.isascii() and text.isdigit() and len(text) < 19):
@@ -55,7 +55,7 @@ def uuids(couch: Couch, request: Request) -> Reply:
 
 
 def _names(couch: Couch, request: Request) -> list[str]:
-    """The databases' names between `startkey` and `endkey`."""
+    """The names of the databases between `startkey` and `endkey`."""
     descending = request.flag("descending")
     names = couch.databases.names()[:: -1 if descending else 1]
     query = request.parameters
@@ -68,14 +68,14 @@ def _names(couch: Couch, request: Request) -> list[str]:
 
 
 def all_dbs(couch: Couch, request: Request) -> Reply:
-    """`GET /_all_dbs`."""
+    """Answer `GET /_all_dbs`."""
     request.allow("GET", "HEAD")
     need_admin(request.user)
     return json_reply(_names(couch, request))
 
 
 def dbs_info(couch: Couch, request: Request) -> Reply:
-    """`/_dbs_info`: information about several databases."""
+    """Answer `/_dbs_info`: information about several databases."""
     request.allow("GET", "HEAD", "POST")
     need_admin(request.user)
     if request.method == "POST":
@@ -98,21 +98,21 @@ def dbs_info(couch: Couch, request: Request) -> Reply:
 
 
 def active_tasks(couch: Couch, request: Request) -> Reply:
-    """`GET /_active_tasks`."""
+    """Answer `GET /_active_tasks`."""
     request.allow("GET", "HEAD")
     need_admin(request.user)
     return json_reply(couch.active_tasks())
 
 
 def membership(_couch: Couch, request: Request) -> Reply:
-    """`GET /_membership`: one node, this."""
+    """Answer `GET /_membership` with this server as the only node."""
     request.allow("GET")
     need_admin(request.user)
     return json_reply({"all_nodes": [_NODE], "cluster_nodes": [_NODE]})
 
 
 def cluster_setup(_couch: Couch, request: Request) -> Reply:
-    """`GET /_cluster_setup`."""
+    """Answer `GET /_cluster_setup`."""
     need_admin(request.user)
     request.allow("GET", "POST")
     if request.method == "POST":
@@ -121,12 +121,12 @@ def cluster_setup(_couch: Couch, request: Request) -> Reply:
 
 
 def favicon(_couch: Couch, _request: Request) -> Reply:
-    """`GET /favicon.ico`: there is none."""
+    """Answer `GET /favicon.ico` with 404."""
     raise not_found("missing")
 
 
 def node(couch: Couch, request: Request) -> Reply:
-    """`/_node/{name}/…`: figures and settings of this server."""
+    """Answer `/_node/{name}/…`: statistics and settings of this server."""
     need_admin(request.user)
     name, *rest = request.segments[1:] or [""]
     if name not in ("_local", _NODE, "nonode@nohost"):
@@ -148,7 +148,7 @@ def node(couch: Couch, request: Request) -> Reply:
 
 
 def _statistics(couch: Couch) -> dict[str, Any]:
-    """What is counted, in the shape of CouchDB's `_stats`."""
+    """The statistics, in the form of CouchDB's `_stats`."""
 
     def counter(value: int, words: str) -> dict[str, Any]:
         return {"value": value, "type": "counter", "desc": words}
@@ -185,7 +185,7 @@ def _prometheus(couch: Couch) -> Reply:
 
 
 def config(couch: Couch, request: Request, path: list[str]) -> Reply:
-    """`/_node/_local/_config`: the settings that this server honours; others cannot be set."""
+    """Answer `/_node/_local/_config`: the settings that this server supports; others cannot be set."""
     request.allow("GET", "HEAD", "PUT", "DELETE", "POST")
     if request.method == "POST":
         if path == ["_reload"]:
@@ -205,7 +205,7 @@ def config(couch: Couch, request: Request, path: list[str]) -> Reply:
 
 
 def _configure(couch: Couch, request: Request, path: list[str]) -> Reply:
-    """Change a setting, for as long as the server runs; the answer is the value before."""
+    """Change a setting until the server ends; the answer is its previous value."""
     if len(path) == 2 and path[0] == "admins":
         return _configure_admin(couch, request, path[1])
     section = couch.settings.values.get(path[0], {}) if path else {}
@@ -220,7 +220,7 @@ def _configure(couch: Couch, request: Request, path: list[str]) -> Reply:
 
 
 def _configure_admin(couch: Couch, request: Request, name: str) -> Reply:
-    """Make, change or remove a server admin."""
+    """Create, change or remove a server admin."""
     if request.method == "PUT":
         password = request.json()
         if not isinstance(password, str):
@@ -234,28 +234,28 @@ def _configure_admin(couch: Couch, request: Request, name: str) -> Reply:
 
 
 def replicate(couch: Couch, request: Request) -> Any:
-    """`POST /_replicate`."""
+    """Answer `POST /_replicate`."""
     from tornado_couch.embedded.handlers.replicate import post_replicate
 
     return post_replicate(couch, request)
 
 
 def scheduler(couch: Couch, request: Request) -> Any:
-    """`/_scheduler/…`."""
+    """Answer `/_scheduler/…`."""
     from tornado_couch.embedded.handlers.replicate import scheduler as answer
 
     return answer(couch, request)
 
 
 def session(couch: Couch, request: Request) -> Any:
-    """`/_session`."""
+    """Answer `/_session`."""
     from tornado_couch.embedded.handlers.session import session as answer
 
     return answer(couch, request)
 
 
 def not_here(_couch: Couch, request: Request) -> Reply:
-    """What CouchDB has and this server has not."""
+    """Refuse a path that CouchDB has but this server does not support."""
     raise not_implemented(f"/{request.segments[0]}")
 
 
@@ -281,7 +281,7 @@ _WHOLE = frozenset(_PATHS) - {"_node", "_scheduler", "_reshard", "_utils", "_ses
 
 
 def server_path(couch: Couch, request: Request) -> Any:
-    """Answer a path that belongs to no database."""
+    """Answer a path that does not belong to a database."""
     if not request.segments:
         return welcome(couch, request)
     name = request.segments[0]
@@ -292,5 +292,5 @@ def server_path(couch: Couch, request: Request) -> Any:
 
 
 def is_server_path(name: str) -> bool:
-    """Whether a path's first part belongs to the server, and is no database."""
+    """Whether the first part of a path belongs to the server, so that it is not a database."""
     return name in _PATHS

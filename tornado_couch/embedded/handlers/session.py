@@ -1,4 +1,4 @@
-"""`/_session`: who am I, logging in and out."""
+"""Answers `/_session`: log in, log out, and show the current user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GONE = "AuthSession=; Version=1; Path=/; HttpOnly"
 
 
 def session(couch: Couch, request: Request) -> Any:
-    """`/_session`: a Reply, or an awaitable of one."""
+    """Answer `/_session`: returns a Reply, or an awaitable of one."""
     request.allow("GET", "HEAD", "POST", "DELETE")
     if request.method == "POST":
         return log_in(couch, request)
@@ -36,7 +36,7 @@ def session(couch: Couch, request: Request) -> Any:
 
 
 def _credentials(request: Request) -> tuple[str, str]:
-    """Name and password in a JSON body or a form."""
+    """Read name and password from a JSON body or a form."""
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     form: dict[str, Any]
     if kind not in _FORMS:
@@ -54,7 +54,7 @@ def _credentials(request: Request) -> tuple[str, str]:
 
 
 async def log_in(couch: Couch, request: Request) -> Reply:
-    """`POST /_session`: a cookie for a name and a password."""
+    """Answer `POST /_session` with a cookie for a correct name and password."""
     name, password = _credentials(request)
     found = couch.auth.check(name, password)
     user = await found if inspect.isawaitable(found) else found
@@ -67,7 +67,7 @@ async def log_in(couch: Couch, request: Request) -> Reply:
 
 
 def _with_cookie(request: Request, answer: dict[str, Any], cookie: str) -> Reply:
-    """The answer, which may send on to the path in `next` (CouchDB API, "Cookie Authentication")."""
+    """The answer, which may redirect to the path in `next` (CouchDB API, "Cookie Authentication")."""
     path = request.parameters.get("next")
     if path is None:
         return json_reply(answer, 200, {"Set-Cookie": cookie})

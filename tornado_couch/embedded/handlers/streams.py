@@ -1,4 +1,4 @@
-"""Replies that are made in a thread while they are sent."""
+"""Makes replies in a thread while they are sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PIECE = 32 * 1024
 
 
 def _next_piece(pieces: Iterator[str] | Iterator[bytes]) -> bytes:
-    """The next pieces together, up to some size; empty at the end."""
+    """The next pieces joined, up to some size; empty at the end."""
     gathered, size = [], 0
     for piece in pieces:
         data = piece.encode() if isinstance(piece, str) else piece
@@ -26,11 +26,11 @@ def _next_piece(pieces: Iterator[str] | Iterator[bytes]) -> bytes:
 async def from_thread(
     run: Callable[..., Awaitable[Any]], make: Callable[[], Iterator[str] | Iterator[bytes]]
 ) -> AsyncIterator[bytes]:
-    """The bytes of an iterator whose every step runs in a thread, never two at once.
+    """The bytes of an iterator whose steps run in a thread, never two at once.
 
     Args:
-        run: runs something in a thread.
-        make: gives the iterator; runs in a thread, too.
+        run: runs a function in a thread.
+        make: makes the iterator; it runs in a thread as well.
     """
     pieces = await run(make)
     step: asyncio.Future[bytes] | None = None
@@ -42,7 +42,7 @@ async def from_thread(
                 return
             yield piece
     finally:
-        # A client that went away does not stop a step; the iterator is closed behind it.
+        # A client that goes away does not stop a step; the iterator is closed after it.
         close = getattr(pieces, "close", None)
         if close is not None:
             if step is not None and not step.done():

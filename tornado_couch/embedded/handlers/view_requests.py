@@ -1,4 +1,4 @@
-"""Asking a view for a request: its index is brought up to date first, for all who ask, while none holds a thread."""
+"""Queries views for requests: an index is first updated for all callers, which do not block a thread meanwhile."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def query_view(
     fetch: Fetch,
     update_seq: Callable[[int], str] = str,
 ) -> ViewReply:
-    """Ask a view; the arguments and errors are those of `DatabaseViews.query`."""
+    """Query a view; arguments and errors are those of `DatabaseViews.query`."""
     views = couch.views(opened)
     design = views.checked(text, name, parameters)
     wanted = await update_index(couch, opened, design) if parameters.update is True else None
@@ -48,7 +48,7 @@ async def query_views(
     fetch: Fetch,
     update_seq: Callable[[int], str] = str,
 ) -> Iterator[str]:
-    """Ask a view several questions; the arguments and errors are those of `DatabaseViews.queries`."""
+    """Send several queries to a view; arguments and errors are those of `DatabaseViews.queries`."""
     views = couch.views(opened)
     wanted = None
     for parameters in several:
@@ -65,7 +65,7 @@ async def query_views(
 
 
 async def update_index(couch: Couch, opened: OpenDatabase, design: Design) -> int:
-    """Bring a design document's index up to date; the update sequence that it has now at least.
+    """Update a design document's index, and return the update sequence that it has reached at least.
 
     Raises:
         Problem: 500, a map cannot be run.
@@ -78,12 +78,12 @@ async def update_index(couch: Couch, opened: OpenDatabase, design: Design) -> in
 
 
 def _update_behind(couch: Couch, opened: OpenDatabase, design: Design, several: Sequence[ViewParameters]) -> None:
-    """`update=lazy`: the index follows once the answer is made."""
+    """Update the index after the answer was made, for `update=lazy`."""
     if any(parameters.update == "lazy" for parameters in several):
         couch.background(_quietly(couch, opened, design))
 
 
 async def _quietly(couch: Couch, opened: OpenDatabase, design: Design) -> None:
-    # Nobody waits for this; who asks next meets the same error.
+    # Nobody waits for this; the next caller meets the same error.
     with contextlib.suppress(Problem):
         await update_index(couch, opened, design)

@@ -1,4 +1,4 @@
-"""The worker processes that run JavaScript."""
+"""Worker processes that run JavaScript."""
 
 from __future__ import annotations
 

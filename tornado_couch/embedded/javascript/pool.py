@@ -1,7 +1,7 @@
-"""JavaScript in worker processes: an endless or greedy function of a user costs its caller an error, nobody else.
+"""Runs JavaScript in worker processes, so that an endless or greedy function only harms its caller.
 
 `Scripts` is a pool that starts workers when they are needed, kills one that is silent for too long, and gives every
-waiting caller another. A worker holds no state that cannot be made again from the design document.
+waiting caller another one. A worker has no state that cannot be made again from the design document.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _HERE = Path(__file__).parent
 # CouchDB's os_process_timeout (documentation, "couchdb/os_process_timeout") is 5 s.
 SECONDS = 5.0
 MEMORY = 64 * 1024 * 1024
-# How many workers run at once and how many wait for work; how many design documents each keeps loaded.
+# How many workers run at once, how many wait for work, and how many design documents each keeps loaded.
 WORKERS, IDLE, PROGRAMS = 8, 2, 8
 
-# What CouchDB answers for errors that functions raise; every other one is a 500.
+# CouchDB's statuses for errors that functions raise; every other error is a 500.
 _STATUS = {
     "not_found": 404,
     "forbidden": 403,
@@ -42,7 +42,7 @@ _STATUS = {
 
 
 class Program:
-    """A design document's JSON text, known to workers by its hash."""
+    """A design document's JSON text, which workers know by its hash."""
 
     __slots__ = ("name", "text")
 
@@ -56,7 +56,7 @@ class Scripts:
 
     Args:
         seconds: how long one call of a function may take.
-        memory: how many bytes the functions of one design document may hold.
+        memory: how many bytes the functions of one design document may use.
         workers: how many calls may run at once; further ones wait.
     """
 
@@ -70,18 +70,18 @@ class Scripts:
         self._closed = False
 
     def call(self, program: Program, operation: str, *arguments: str) -> str:
-        """The result of one call, a JSON text.
+        """Make one call, and return its result as JSON text.
 
         Raises:
-            Problem: what the function raised, or 500 when it took too long, too much memory, or its worker died.
+            Problem: the error that the function raised, or 500 if it took too much time or memory, or its worker died.
         """
         return next(self.stream(program, operation, [arguments]))
 
     def stream(self, program: Program, operation: str, calls: Sequence[Sequence[str]]) -> Iterator[str]:
-        """The results of many calls, in order. The worker is given back when the last result was taken.
+        """Make many calls, and yield their results in order. The worker is given back when the last result was taken.
 
         Raises:
-            Problem: as `call` does, at the first call that failed.
+            Problem: as in `call`, at the first call that failed.
         """
         for result in self.outcomes(program, operation, calls):
             if isinstance(result, Problem):
@@ -89,10 +89,10 @@ class Scripts:
             yield result
 
     def outcomes(self, program: Program, operation: str, calls: Sequence[Sequence[str]]) -> Iterator[str | Problem]:
-        """As `stream`, with an error that a function raised in the place of its result.
+        """Do what `stream` does, but yield an error that a function raised in place of its result.
 
         Raises:
-            Problem: 500 when a limit was exceeded or the worker died; the calls behind it were not made.
+            Problem: 500 if a limit was exceeded or the worker died; the later calls were not made.
         """
         if not calls:
             return
@@ -104,16 +104,16 @@ class Scripts:
                     done += 1
                     yield self._read(result)
             finally:
-                # A worker with results outstanding cannot be used again.
+                # A worker that still has results to deliver cannot be used again.
                 self._give(worker, usable=done == len(calls))
 
     def close(self) -> None:
-        """Kill every worker, busy ones too; a caller that waits for one gets an error."""
+        """Kill every worker, even busy ones; a caller that waits for one gets an error."""
         with self._lock:
             self._closed = True
             idle, self._idle = self._idle, []
             for worker in self._busy:
-                worker.stop()  # whoever uses it sees its end, and clears up
+                worker.stop()  # its user notices its end, and clears up
         for worker in idle:
             worker.kill()
 
@@ -122,7 +122,7 @@ class Scripts:
             if self._closed:
                 raise Problem(503, "service_unavailable", "The JavaScript workers are stopped.")
             worker = self._idle.pop() if self._idle else None
-            if worker is not None and not worker.alive:  # somebody killed it
+            if worker is not None and not worker.alive:  # it was killed from outside
                 worker.kill()
                 worker = None
             if worker is None:
@@ -150,7 +150,7 @@ class Scripts:
 
 
 class _Worker:
-    """One process and its pipes; used by one thread at a time."""
+    """One process and its pipes; only one thread uses it at a time."""
 
     def __init__(self, seconds: float, memory: int) -> None:
         found = importlib.util.find_spec("_quickjs")
@@ -159,7 +159,7 @@ class _Worker:
         self._patience = seconds + 0.5
         self._loaded: list[str] = []
         self._rest = b""
-        # -I and -S: neither the environment nor site-packages; the script imports two modules.
+        # -I and -S: neither the environment nor site-packages are used; the script imports only two modules.
         command = [
             sys.executable,
             "-I",
@@ -179,7 +179,7 @@ class _Worker:
         return self._process.poll() is None
 
     def ask(self, program: Program, operation: str, calls: Sequence[Sequence[str]]) -> Iterator[str]:
-        """The results in order; the last one may be an error that ends them."""
+        """Yield the results in order; the last one may be an error that ends them."""
         request: dict[str, object] = {"program": program.name, "operation": operation, "calls": calls}
         if program.name in self._loaded:
             self._loaded.remove(program.name)
@@ -193,7 +193,7 @@ class _Worker:
         while missing:
             for result in self._receive():
                 missing -= 1
-                if result.startswith("?"):  # its context is spoilt and gone
+                if result.startswith("?"):  # its context is unusable and was dropped
                     self._loaded.remove(program.name)
                 yield result
 
@@ -208,7 +208,7 @@ class _Worker:
             raise self._died() from error
 
     def _receive(self) -> list[str]:
-        """The next line. A worker sends one at least every quarter second between calls."""
+        """Read the next line. A worker sends one at least every quarter of a second between calls."""
         parts = [self._rest]
         deadline = time.monotonic() + self._patience
         while b"\n" not in parts[-1]:
@@ -227,7 +227,7 @@ class _Worker:
                 self.kill()
                 raise Problem(500, "os_process_error", "OS process timed out.")
             data = os.read(stdout.fileno(), 1 << 18)
-        except (ValueError, OSError) as error:  # killed and closed meanwhile
+        except (ValueError, OSError) as error:  # it was killed and closed meanwhile
             raise self._died() from error
         if not data:
             raise self._died()
@@ -238,11 +238,11 @@ class _Worker:
         return Problem(500, "os_process_error", f"{{exit_status,{self._process.returncode}}}")
 
     def stop(self) -> None:
-        """End the process at once, while another thread waits for its answer."""
+        """Stop the process at once, while another thread waits for its answer."""
         self._process.kill()
 
     def kill(self) -> None:
-        """End the process at once, wait for it and close its pipes."""
+        """Stop the process at once, wait for it and close its pipes."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):

@@ -1,7 +1,7 @@
-"""The worker process that runs JavaScript: started by `javascript.py` with this file's path, never imported by it.
+"""The worker process that runs JavaScript: `pool.py` starts it with this file's path, and never imports it.
 
-It imports nothing but `_quickjs` and the standard library, and starts in some 30 ms. One line of JSON in, lines of
-JSON out; it ends when its standard input does, and so never outlives its parent.
+It imports only `_quickjs` and the standard library, and starts in about 30 ms. It reads lines of JSON and writes lines
+of JSON; it ends when its standard input does, so it never outlives its parent.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Worker:
         self.programs: dict[str, Any] = {}  # the pool says which to drop
 
     def perform(self, request: dict[str, Any]) -> Iterator[list[Any]]:
-        """The results of a request's calls in pieces; a piece may be empty to show that the worker is alive."""
+        """Yield the results of a request's calls in pieces; an empty piece shows that the worker is alive."""
         results: list[Any] = []
         size, since = 0, time.monotonic()
         for call in request["calls"]:
@@ -48,8 +48,8 @@ class Worker:
         yield results
 
     def call(self, request: dict[str, Any], call: list[str]) -> str:
-        """One call's result: "=" and text, "!" and an error, or "?" and an error that spoilt the context."""
-        from _quickjs import JSException, StackOverflow  # its folder is on the path only by now
+        """The result of one call: "=" and text, "!" and an error, or "?" and an error that broke the context."""
+        from _quickjs import JSException, StackOverflow  # its folder is on the path only now
 
         try:
             result = self.program(request)(request["operation"], *call)
@@ -64,7 +64,7 @@ class Worker:
 
     @staticmethod
     def explain(text: str) -> list[str]:
-        """CouchDB's error and reason for what the engine threw."""
+        """CouchDB's error and reason for an exception of the engine."""
         if "interrupted" in text:
             return ["os_process_error", "OS process timed out."]
         if "out of memory" in text:
@@ -72,7 +72,7 @@ class Worker:
         return ["InternalError", text.split("\n", 1)[0]]
 
     def program(self, request: dict[str, Any]) -> Any:
-        """The entry point of a design document's context, made at need."""
+        """The entry point of a design document's context, which is made when it is needed."""
         name = request["program"]
         for dropped in request.get("drop", ()):
             self.programs.pop(dropped, None)
@@ -92,9 +92,9 @@ class Worker:
 
 def main() -> None:
     """Serve requests until standard input ends. Arguments: the folder of `_quickjs`, prelude, seconds, bytes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the server, which then closes us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the server, which then stops this process
     folder, prelude, seconds, memory = sys.argv[1:5]
-    # Beyond the engine's own limit, for what is allocated outside it.
+    # This adds to the engine's own limit, for memory that is allocated outside of the engine.
     resource.setrlimit(resource.RLIMIT_AS, (int(memory) + (1 << 30), int(memory) + (1 << 30)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     sys.path.append(folder)

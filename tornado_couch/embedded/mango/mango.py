@@ -1,7 +1,7 @@
-"""Mango of one database: `_find`, `_explain` and `_index`.
+"""Mango for one database: `_find`, `_explain` and `_index`.
 
-JSON indexes are design documents of language "query" and are served by the view indexes. What a request changes is
-returned as an `IndexChange`, for the server to write.
+JSON indexes are design documents of language "query", which the view indexes serve. What a request changes is returned
+as an `IndexChange`, which the server then writes.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _ALL_DOCS = MangoIndex(None, "_all_docs", (("_id", "asc"),))
 
 
 class IndexChange(NamedTuple):
-    """What a request about indexes comes to.
+    """The outcome of a request about indexes.
 
     Attributes:
-        reply: the answer's body, once the document is written.
+        reply: the body of the answer, to be sent once the document is written.
         id: the design document's id.
-        document: the design document to write, with `_rev` where it exists; None when there is nothing to write.
-        deleted: whether it is to be deleted instead: `document` is the one to delete.
+        document: the design document to write, with `_rev` if it exists; None if there is nothing to write.
+        deleted: whether to delete `document` instead.
     """
 
     reply: dict[str, Any]
@@ -55,7 +55,7 @@ class Mango:
     Args:
         source: the database.
         views: its indexes.
-        partitioned: whether the database is.
+        partitioned: whether the database is partitioned.
     """
 
     def __init__(self, source: Source, views: DatabaseViews, *, partitioned: bool = False) -> None:
@@ -64,16 +64,16 @@ class Mango:
         self._partitioned = partitioned
 
     def find(self, body: Any, designs: Sequence[str], fetch: Fetch | None = None) -> Iterator[str]:
-        """The JSON text, in pieces, of the answer to `POST /db/_find`; arguments and errors are those of `search`."""
+        """The JSON text of the answer to `POST /db/_find`, in pieces; arguments and errors are those of `search`."""
         return self.search(body, designs, fetch).chunks()
 
     def search(self, body: Any, designs: Sequence[str], fetch: Fetch | None = None) -> Search:
-        """What a `POST /db/_find` asks for; nothing is read yet.
+        """Prepare the search that a `POST /db/_find` asks for; nothing is read yet.
 
         Args:
             body: the request's JSON value.
             designs: the JSON texts of all design documents.
-            fetch: gives a document with `_conflicts` when `conflicts` is asked for.
+            fetch: returns a document with `_conflicts`, for the option `conflicts`.
 
         Raises:
             Problem: 400.
@@ -130,10 +130,10 @@ class Mango:
         return {"total_rows": len(found), "indexes": shown}
 
     def new_index(self, body: Any, designs: Sequence[str]) -> IndexChange:
-        """What `POST /db/_index` comes to.
+        """Plan the change for `POST /db/_index`.
 
         Raises:
-            Problem: 400; 503 for a text index, as CouchDB answers without a search service.
+            Problem: 400; 503 for a text index, as CouchDB answers if it has no search service.
         """
         options = index_options(body)
         if options.type in ("text", "nouveau"):
@@ -161,10 +161,10 @@ class Mango:
         return IndexChange(reply, design_id, None if exists else document)
 
     def drop_index(self, design: str, kind: str, name: str, designs: Sequence[str]) -> IndexChange:
-        """What `DELETE /db/_index/design/kind/name` comes to; `design` with or without `_design/`.
+        """Plan the change for `DELETE /db/_index/design/kind/name`; `design` is given with or without `_design/`.
 
         Raises:
-            Problem: 404 without such an index.
+            Problem: 404, the index does not exist.
         """
         design_id = f"_design/{design.removeprefix('_design/')}"
         held = [index for index in indexes_of(designs) if index.design is not None and index.design.id == design_id]
@@ -173,7 +173,7 @@ class Mango:
         return self._without(designs, design_id, lambda view: view != name)
 
     def drop_indexes(self, body: Any, designs: Sequence[str]) -> tuple[list[IndexChange], dict[str, Any]]:
-        """What `POST /db/_index/_bulk_delete` comes to: the changes, and the answer once they are written."""
+        """Plan the changes for `POST /db/_index/_bulk_delete`; returns them and the answer after they are written."""
         changes, missing = [], []
         held = {index.design.id for index in indexes_of(designs) if index.design is not None}
         for design_id in bulk_delete_options(body):
@@ -184,7 +184,7 @@ class Mango:
         success = [{"id": change.id, "ok": True} for change in reversed(changes)]
         return changes, {"success": success, "fail": missing}
 
-    # ---- inside
+    # ---- helpers
 
     def _all(self, designs: Sequence[str]) -> list[MangoIndex]:
         return [_ALL_DOCS, *indexes_of(designs, self._partitioned)]
@@ -213,7 +213,7 @@ class Mango:
 
 
 def _names(options: IndexOptions) -> tuple[str, str]:
-    """The index's name and its design document's id; made up from the definition where they are not given."""
+    """The index's name and its design document's id; they are derived from the definition if not given."""
     parts = json.dumps([options.index, options.type, options.name, options.ddoc], sort_keys=True)
     made = hashlib.sha1(parts.encode(), usedforsecurity=False).hexdigest()
     return options.name or made, f"_design/{(options.ddoc or made).removeprefix('_design/')}"

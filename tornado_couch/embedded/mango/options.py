@@ -1,4 +1,4 @@
-"""The bodies of Mango's requests: what they may hold, checked in CouchDB's order and with its words."""
+"""Checks the bodies of Mango's requests, in CouchDB's order and with its words."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FindOptions:
 
     @property
     def descending(self) -> bool:
-        """The direction of the sort: one for all fields."""
+        """The direction of the sort, which is the same for all fields."""
         return bool(self.sort) and self.sort[0][1] == "desc"
 
     def to_json(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class FindOptions:
 
 @dataclass(frozen=True, slots=True)
 class IndexOptions:
-    """The members of a body of `POST /db/_index`; None where a name is to be made up."""
+    """The members of a body of `POST /db/_index`; a name that is None will be generated."""
 
     index: Any
     type: str
@@ -68,7 +68,7 @@ class IndexOptions:
 
 
 def find_options(body: Any) -> FindOptions:
-    """The options of `_find` and `_explain`.
+    """Read the options of `_find` and `_explain`.
 
     Raises:
         Problem: 400.
@@ -77,12 +77,12 @@ def find_options(body: Any) -> FindOptions:
 
 
 def index_options(body: Any) -> IndexOptions:
-    """The options of a new index."""
+    """Read the options of a new index."""
     return IndexOptions(**_members(body, _INDEX))
 
 
 def definition_options(definition: Any) -> tuple[list[tuple[str, str]], dict[str, Any]]:
-    """Fields with directions, and the partial filter selector, of a JSON index's definition."""
+    """Read the fields with directions, and the partial filter selector, from the definition of a JSON index."""
     if not isinstance(definition, dict):
         words = f"JSON indexes must be an object, not: {bytes_form(definition)}"
         raise Problem(400, "invalid_index", words)
@@ -91,7 +91,7 @@ def definition_options(definition: Any) -> tuple[list[tuple[str, str]], dict[str
 
 
 def bulk_delete_options(body: Any) -> list[str]:
-    """The ids of the design documents whose indexes are to go, with `_design/`."""
+    """Read the ids of the design documents whose indexes to delete, with `_design/`."""
     ids: list[str] = _members(body, {"docids": (_REQUIRED, _bulk_ids), "w": (2, _positive)})["docids"]
     return [f"_design/{name.removeprefix('_design/')}" for name in ids]
 

@@ -1,8 +1,8 @@
-"""Which index serves a Mango query, and which part of it: CouchDB's rules, and the words of `_explain` for them.
+"""Plans which index serves a Mango query, and which part of it, by CouchDB's rules and with `_explain`'s words.
 
-An index serves when every document that matches must have its fields, and its order is the sort's. Of several, the
-one that covers most of the selector's fields is taken, then the one with fewest fields, then the first by name
-(CouchDB API, "/db/_explain", "Index selection").
+An index is usable if every document that matches must have its fields, and its order is that of the sort. Of several,
+the one that covers most of the selector's fields is chosen, then the one with the fewest fields, then the first by
+name (CouchDB API, "/db/_explain", "Index selection").
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from tornado_couch.embedded.views.mango_index import MangoIndex
 
 __all__ = ["MAX", "FieldRange", "Plan", "field_ranges", "make_plan"]
 
-# How the end of all keys is shown, and where a range is open.
+# How `_explain` shows the end of all keys, which also stands for an open range.
 MAX = "<MAX>"
 _OPEN = object()
-# Selectors of one empty list find nothing, though inside others they are always true.
+# Selectors that consist of one empty list find nothing, although inside others they are always true.
 _NOTHING: tuple[dict[str, list[Any]], ...] = ({"$and": []}, {"$or": []})
 
 
 @dataclass(slots=True)
 class FieldRange:
-    """The values that a selector lets a field have, as far as one range can say."""
+    """The values that a selector allows a field to have, as far as one range can express it."""
 
     low: Any = _OPEN
     high: Any = _OPEN
@@ -37,7 +37,7 @@ class FieldRange:
     high_open: bool = False
 
     def narrow(self, operator: str, value: Any) -> None:
-        """Take in one more condition."""
+        """Add one more condition."""
         if operator == "$beginsWith":
             self._raise(value, open_end=False)
             self._lower(value + "\uffff", open_end=False)
@@ -56,7 +56,7 @@ class FieldRange:
 
     @property
     def empty(self) -> bool:
-        """Whether no value is in it."""
+        """Whether the range contains no value."""
         if not self.has_low or not self.has_high:
             return False
         low, high = sort_key(self.low), sort_key(self.high)
@@ -74,7 +74,7 @@ class FieldRange:
 
 
 def field_ranges(selector: Selector) -> dict[Path, FieldRange]:
-    """The range of each field that an index can serve."""
+    """The range of each field, for an index."""
     ranges = {path: FieldRange() for path in selector.indexable()}
     for path, condition in selector.conditions():
         ((operator, value),) = condition.items()
@@ -85,14 +85,14 @@ def field_ranges(selector: Selector) -> dict[Path, FieldRange]:
 
 @dataclass(slots=True)
 class Plan:
-    """How a query is served.
+    """How to answer a query.
 
     Attributes:
-        index: the index to read; None where none may be used.
+        index: the index to read; None if no index may be used.
         ranges: the ranges of its first fields.
         nothing: whether no document can match.
         candidates: the other indexes, as `_explain` shows them.
-        ignored: the part of the warning about a `use_index` that was not followed.
+        ignored: the part of the warning about a `use_index` that could not be followed.
     """
 
     index: MangoIndex | None
@@ -113,7 +113,7 @@ class Plan:
 
     @property
     def end_key(self) -> list[Any]:
-        """The end of the range without the MAX behind it."""
+        """The end of the range without the MAX after it."""
         key = []
         for each in self.ranges:
             if not each.has_high:
@@ -122,7 +122,7 @@ class Plan:
         return key
 
     def covers(self, options: FindOptions) -> bool:
-        """Whether the index holds every field that is asked for."""
+        """Whether the index contains every requested field."""
         if self.index is None or self.index.design is None or not options.fields:
             return False
         needed = set(options.fields) | {join_field(path) for path in options.selector.fields()}
@@ -133,12 +133,12 @@ def make_plan(indexes: Sequence[MangoIndex], options: FindOptions, *, explain: b
     """Choose an index.
 
     Args:
-        indexes: all there are, `_all_docs` first.
-        options: what is asked.
-        explain: whether to go on without a usable index, only to show why.
+        indexes: all indexes, `_all_docs` first.
+        options: the query.
+        explain: whether to continue without a usable index, to show why there is none.
 
     Raises:
-        Problem: 400 when no index has the order of the sort, or `use_index` cannot be followed and must be.
+        Problem: 400, no index has the order of the sort, or `use_index` must be followed but cannot be.
     """
     return _Choice(indexes, options).made(explain=explain)
 
@@ -179,7 +179,7 @@ class _Choice:
         return len(use) == 1 or index.name == use[1]
 
     def _unusable(self, index: MangoIndex) -> str | None:
-        """CouchDB's name for why an index cannot serve; None when it can."""
+        """CouchDB's name for the reason why an index is not usable; None if it is."""
         if index.design is None:
             if self.sort and ("_id",) not in self.ranges:
                 return "field_mismatch"
@@ -190,12 +190,12 @@ class _Choice:
         return None if self._sorts(index.paths) else "sort_order_mismatch"
 
     def _sorts(self, paths: list[Path]) -> bool:
-        """Whether the order of an index is the sort's; fields that have one value only may stand in front."""
+        """Whether an index has the order of the sort; fields with only one value may come first."""
         while self.sort and paths and paths[0] != self.sort[0] and self.options.selector.constant(paths[0]):
             paths = paths[1:]
         return paths[: len(self.sort)] == self.sort
 
-    # ---- the best of those that are
+    # ---- the best of the usable ones
 
     def _prefix(self, index: MangoIndex) -> list[FieldRange]:
         prefix = []
@@ -210,14 +210,14 @@ class _Choice:
 
     def _sorted(self, usable: list[MangoIndex]) -> list[MangoIndex]:
         stored = [index for index in usable if index.design is not None]
-        # `_all_docs` serves only when no index does.
+        # `_all_docs` is used only if no index is usable.
         return sorted(stored, key=self._order) or list(usable)
 
     def _order(self, index: MangoIndex) -> tuple[int, int, str, str]:
         design = index.design.id if index.design else ""
         return self._overlap(index), len(index.fields), design, index.name
 
-    # ---- what to say
+    # ---- warnings and explanations
 
     def _not_followed(self) -> Problem:
         use = self.options.use_index
@@ -277,7 +277,7 @@ class _Choice:
 
     @staticmethod
     def _rankings(others: list[MangoIndex], reasons: list[str], chosen: list[MangoIndex]) -> list[int]:
-        """Those that lost by order are ranked by it, the rest behind them, kind by kind."""
+        """Rank the indexes that lost by their order, and after them the rest, kind by kind."""
         rank = max(1, len(chosen))
         rankings = {id(index): place for place, index in enumerate(chosen)}
         for kind in (

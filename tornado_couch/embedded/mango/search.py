@@ -1,4 +1,4 @@
-"""Carrying out a Mango query: rows of an index or all documents, matched, projected and written as JSON text."""
+"""Carries out a Mango query: reads rows of an index or all documents, matches and projects them, and writes JSON."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _SCAN = (
     "The number of documents examined is high in proportion to the number of results returned. Consider adding a"
     " more specific index to improve this."
 )
-# Documents read at once from all of them; characters in a piece of the answer; the default scan threshold.
+# How many documents are read at once; characters in a piece of the answer; the default scan threshold.
 _DOCUMENTS, _PIECE, _THRESHOLD = 500, 1 << 16, 10
 
 
 class _Row(NamedTuple):
-    """A row of the index that is read: its key as JSON text, the id, and the document where it came along."""
+    """A row that was read: its key as JSON text, the id, and the document if it was included."""
 
     key: str
     id: str
@@ -47,8 +47,8 @@ class Search:
         source: the database.
         views: its indexes.
         options: the query.
-        plan: which index serves it.
-        fetch: gives a document with its `_conflicts`.
+        plan: the index to use, and which part of it.
+        fetch: returns a document with its `_conflicts`.
 
     Attributes:
         wanted: the update sequence that the index must have reached; None for the database's current one.
@@ -71,7 +71,7 @@ class Search:
 
     @property
     def design(self) -> Design | None:
-        """The design document whose index has to be brought up to date first, if any."""
+        """The design document whose index must be updated first, if there is one."""
         index = self._plan.index
         if index is None or self._plan.nothing or not self._options.update or self._options.stale == "ok":
             return None
@@ -81,7 +81,7 @@ class Search:
         """The answer's JSON text in pieces."""
         began = time.perf_counter()
         found = self._found()
-        first = next(found, None)  # what goes wrong at once is raised before there is an answer
+        first = next(found, None)  # an early error is raised before the answer begins
         return self._written(first, found, began)
 
     def _written(self, first: str | None, found: Iterator[str], began: float) -> Iterator[str]:
@@ -143,7 +143,7 @@ class Search:
 
     def _matching(self, row: _Row) -> str | None:
         text = row.text if row.text is not None else self._source.read(row.id)
-        if text is None:  # deleted since the index was read
+        if text is None:  # it was deleted after the index was read
             return None
         self._documents += not self._covered
         document = loads(text)
@@ -177,7 +177,7 @@ class Search:
 
     def _range(self, place: int) -> Range:
         start = Bound(sort_key(self._plan.start_key), None)
-        # Any array that begins so: above all of them is what no key continues with.
+        # Any array that begins like this; it lies above all of them, since no key goes on with this byte.
         end = Bound(sort_key(self._plan.end_key)[:-1] + b"\xff", None)
         first, last = (end, start) if self._options.descending else (start, end)
         if self._bookmark is not None:
@@ -197,7 +197,7 @@ class Search:
         while True:
             found = self._source.documents(start, end, descending=self._options.descending, limit=_DOCUMENTS)
             for doc_id, text in found:
-                # A page starts with the last document of the one before.
+                # A page begins with the last document of the one before.
                 if doc_id != last and not doc_id.startswith("_design/"):
                     yield _Row(dumps(doc_id), doc_id, text)
             if len(found) < _DOCUMENTS:
@@ -205,9 +205,9 @@ class Search:
             start = last = found[-1][0]
 
     def _id_bounds(self) -> tuple[str | None, str | None] | None:
-        """The lowest and highest id that the selector lets through; None when no text is between its bounds."""
+        """The lowest and highest id that the selector allows; None if there is no text between its bounds."""
         low, high = (key[0] if key else None for key in (self._plan.start_key, self._plan.end_key))
-        if self._plan.end_key and not isinstance(high, str):  # text is above all else in the raw order
+        if self._plan.end_key and not isinstance(high, str):  # in the raw order text is above everything else
             return None
         if self._options.partition:
             low, high = f"{self._options.partition}:", f"{self._options.partition};"

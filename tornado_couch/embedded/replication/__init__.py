@@ -1,4 +1,4 @@
-"""The replicator."""
+"""Replicates databases by CouchDB's protocol."""
 
 from __future__ import annotations
 

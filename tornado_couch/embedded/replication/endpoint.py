@@ -1,4 +1,4 @@
-"""One end of a replication: a database somewhere, spoken to over HTTP."""
+"""One end of a replication: a database on any server, used over HTTP."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LARGEST = 1 << 30
 
 
 class EndpointFailure(Exception):
-    """An end did not do what it was asked.
+    """An end of a replication did not do what was asked.
 
     Attributes:
-        status: its HTTP status; 0 when it could not be reached.
+        status: its HTTP status; 0 if it could not be reached.
     """
 
     def __init__(self, status: int, error: str, reason: str) -> None:
@@ -32,7 +32,7 @@ class EndpointFailure(Exception):
         self.error = error
 
     def problem(self) -> Problem:
-        """The answer to whoever asked for the replication."""
+        """The answer to the client that asked for the replication."""
         return Problem(500, self.error, str(self))
 
 
@@ -44,7 +44,7 @@ class Endpoint:
         kind: "source" or "target", for errors.
 
     Raises:
-        Problem: the value is none.
+        Problem: the value is neither.
     """
 
     def __init__(self, value: Any, kind: str) -> None:
@@ -66,10 +66,10 @@ class Endpoint:
         self.shown = self.url + "/"
 
     async def _fetch(self, method: str, path: str, body: Any = None, timeout: float = _SECONDS) -> HTTPResponse:
-        """One request; every answer of HTTP is an answer.
+        """Send a request and return the answer, whatever its status.
 
         Raises:
-            EndpointFailure: there was none.
+            EndpointFailure: there was no answer.
         """
         client: AsyncHTTPClient = SimpleAsyncHTTPClient(
             force_instance=True, max_body_size=_LARGEST, max_buffer_size=_LARGEST
@@ -87,10 +87,10 @@ class Endpoint:
             client.close()
 
     async def _json(self, method: str, path: str, body: Any = None, timeout: float = _SECONDS) -> Any:
-        """The JSON of a good answer.
+        """Send a request and return the JSON of a successful answer.
 
         Raises:
-            EndpointFailure: there was none.
+            EndpointFailure: there was no successful answer.
         """
         response = await self._fetch(method, path, body, timeout)
         if response.code >= 400 or response.code == 599:
@@ -101,10 +101,10 @@ class Endpoint:
         return loads(response.body)
 
     async def must_exist(self) -> None:
-        """See that the database is there.
+        """Check that the database exists.
 
         Raises:
-            EndpointFailure: it is not.
+            EndpointFailure: it does not exist.
         """
         try:
             await self._json("GET", "")
@@ -118,13 +118,13 @@ class Endpoint:
             raise
 
     async def create(self) -> None:
-        """Make the database, when it is not there."""
+        """Create the database, unless it exists."""
         response = await self._fetch("PUT", "", {})
         if response.code >= 400 and response.code != 412:
             raise EndpointFailure(response.code, "unauthorized", f"could not create {self.shown}")
 
     async def local(self, log_id: str) -> dict[str, Any]:
-        """A local document; empty when it is not there."""
+        """Read a local document; empty if it does not exist."""
         try:
             found = await self._json("GET", f"/_local/{quote(log_id, safe='')}")
         except EndpointFailure as failure:
@@ -134,39 +134,39 @@ class Endpoint:
         return dict(found)
 
     async def write_local(self, log_id: str, document: dict[str, Any], rev: str | None) -> str:
-        """Write a local document; its new revision."""
+        """Write a local document and return its new revision."""
         body = document if rev is None else {**document, "_rev": rev}
         return str((await self._json("PUT", f"/_local/{quote(log_id, safe='')}", body))["rev"])
 
     async def changes(self, query: Mapping[str, str], body: Any, timeout: float = _SECONDS) -> dict[str, Any]:
-        """One answer of `_changes`."""
+        """Read one answer of `_changes`."""
         path = f"/_changes?{urlencode(query)}"
         return dict(await self._json("GET" if body is None else "POST", path, body, timeout))
 
     async def post(self, path: str, body: Any, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """POST below the database; the JSON object that it answers."""
+        """Send a POST below the database and return the JSON object of the answer."""
         found = await self._json("POST", f"/{path}" + (f"?{urlencode(query)}" if query else ""), body)
         return dict(found)
 
     async def write(self, docs: list[dict[str, Any]]) -> int:
-        """Write revisions as they are; how many were refused."""
+        """Write revisions as they are and return how many were refused."""
         if not docs:
             return 0
         try:
             refused = await self._json("POST", "/_bulk_docs", {"new_edits": False, "docs": docs})
         except EndpointFailure as failure:
-            # One document that is too large must not keep the rest of its batch from being copied.
+            # One document that is too large must not keep the others of its batch from being copied.
             if failure.status != 413:
                 raise
             if len(docs) == 1:
                 return 1
             return sum([await self.write([doc]) for doc in docs])
-        # With `new_edits` false CouchDB lists only what it refused.
+        # With `new_edits` false, CouchDB lists only the documents that it refused.
         return len([row for row in refused if "error" in row])
 
 
 def _login(members: Mapping[str, Any], name: str | None, password: str | None) -> tuple[str, str] | None:
-    """Name and password in `auth.basic`, or in the URL."""
+    """The name and password in `auth.basic`, or in the URL."""
     basic = (members.get("auth") or {}).get("basic") if isinstance(members.get("auth"), dict) else None
     if isinstance(basic, dict):
         return str(basic.get("username", "")), str(basic.get("password", ""))

@@ -1,7 +1,7 @@
-"""Replication by CouchDB's protocol, between this server and any other: one-shot, or until it is cancelled.
+"""Replication by CouchDB's protocol, between this server and any other: once, or until it is cancelled.
 
-Both ends are spoken to over HTTP, also where one of them is this server. See "CouchDB Replication Protocol" in
-CouchDB's documentation; checkpoints are kept in `_local` documents of both ends.
+Both ends are used over HTTP, even if one of them is this server. See "CouchDB Replication Protocol" in CouchDB's
+documentation; checkpoints are kept in `_local` documents of both ends.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _RETRY_SECONDS = 2.0
 
 
 class Plan(NamedTuple):
-    """What a replication is to do."""
+    """What a replication should do."""
 
     source: Endpoint
     target: Endpoint
@@ -43,10 +43,10 @@ class Plan(NamedTuple):
 
 
 def plan_of(body: Mapping[str, Any]) -> Plan:
-    """The replication that a request or a document of `_replicator` describes.
+    """Read the replication that a request or a document of `_replicator` describes.
 
     Raises:
-        Problem: it makes no sense.
+        Problem: the description makes no sense.
     """
     for name in ("source", "target"):
         if name not in body:
@@ -79,8 +79,8 @@ class Job:
     Attributes:
         plan: what it does.
         state: "running", "completed", "crashing" or "failed".
-        info: what went wrong last; None when nothing did.
-        counts: what was checked, found, read and written.
+        info: the last error; None if there was none.
+        counts: how many revisions or documents were checked, found, read and written.
     """
 
     def __init__(self, plan: Plan, doc_id: str | None = None) -> None:
@@ -103,7 +103,7 @@ class Job:
     # ------------------------------------------------------------ the run
 
     async def run(self) -> dict[str, Any]:
-        """Bring the target up to date once; what `POST /_replicate` answers.
+        """Bring the target up to date once, and return the answer to `POST /_replicate`.
 
         Raises:
             Problem: an end is missing or failed.
@@ -116,7 +116,7 @@ class Job:
             raise failure.problem() from None
 
     async def run_for_ever(self) -> None:
-        """Keep the target up to date, until cancelled; failures are tried again."""
+        """Keep the target up to date until cancelled; failures are tried again."""
         while True:
             try:
                 await self._prepare()
@@ -130,7 +130,7 @@ class Job:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _prepare(self) -> None:
-        """See that both ends are there, and where the last run ended."""
+        """Check that both ends exist, and find out where the last run ended."""
         self.state = "running"
         plan = self.plan
         await plan.source.must_exist()
@@ -147,7 +147,7 @@ class Job:
         return self.plan.id.removesuffix("+continuous")
 
     def _changes_query(self) -> tuple[dict[str, str], dict[str, Any] | None]:
-        """Parameters and body for the source's `_changes`."""
+        """The parameters and the body for the source's `_changes`."""
         plan = self.plan
         query = {"style": "all_docs", "since": _since_text(self.since), "limit": str(_BATCH)}
         if plan.doc_ids is not None:
@@ -159,7 +159,7 @@ class Job:
         return query, None
 
     async def _catch_up(self) -> None:
-        """Copy what there is, batch after batch."""
+        """Copy all changes up to now, batch after batch."""
         while True:
             query, body = self._changes_query()
             reply = await self.plan.source.changes(query, body)
@@ -171,13 +171,13 @@ class Job:
                 return
 
     async def _more(self) -> None:
-        """Wait until the source has something new, or some time."""
+        """Wait until the source has something new, or for some time."""
         query, body = self._changes_query()
         query |= {"feed": "longpoll", "timeout": str(int(_WAIT_SECONDS * 1000)), "limit": "1"}
         await self.plan.source.changes(query, body, timeout=_WAIT_SECONDS + 30)
 
     async def _copy(self, rows: list[dict[str, Any]]) -> None:
-        """Copy the revisions of some changes that the target has not."""
+        """Copy the revisions of some changes that the target does not have."""
         offered = {row["id"]: [change["rev"] for change in row["changes"]] for row in rows}
         self.counts["missing_checked"] += sum(map(len, offered.values()))
         lacking = await self.plan.target.post("_revs_diff", offered)
@@ -197,10 +197,10 @@ class Job:
         self.counts["doc_write_failures"] += refused
         self.counts["docs_written"] += len(docs) - refused
 
-    # ------------------------------------------------------------ its end
+    # ------------------------------------------------------------ the end
 
     async def _finish(self) -> dict[str, Any]:
-        """Write the checkpoint; the answer."""
+        """Write the checkpoint and return the answer."""
         self.state = "completed"
         if self.since == self.first_since and not self.counts["missing_checked"] and self.history:
             last = self.history[0]["session_id"]
@@ -213,8 +213,8 @@ class Job:
                 "replication_id_version": 4, "history": self.history}  # fmt: skip
 
     async def _checkpoint(self) -> None:
-        """Note at both ends how far this came."""
-        # A checkpoint that says nothing new would be a write to both ends every time.
+        """Record at both ends how far the replication got."""
+        # A checkpoint without news would cost a write to both ends every time.
         if self.history and self.history[0].get("recorded_seq") == self.since:
             return
         entry = {
@@ -226,12 +226,12 @@ class Job:
         self.history = [entry, *older][:_HISTORY]
         log = {"session_id": self.session, "source_last_seq": self.since, "replication_id_version": 4,
                "history": self.history}  # fmt: skip
-        # At both ends: only what both remember is known to have been copied.
+        # At both ends: only what both have recorded is known to be copied.
         for name, end in (("source", self.plan.source), ("target", self.plan.target)):
             self._revs[name] = await end.write_local(self._log_id, log, self._revs[name])
 
     def task_entry(self) -> dict[str, Any]:
-        """What `_active_tasks` tells of it."""
+        """Its entry in `_active_tasks`."""
         return {
             "type": "replication", "replication_id": self.plan.id, "doc_id": self.doc_id,
             "source": self.plan.source.shown, "target": self.plan.target.shown, "continuous": self.plan.continuous,
@@ -245,8 +245,8 @@ def _since_text(since: Any) -> str:
 
 
 def _common(source: dict[str, Any], target: dict[str, Any]) -> Any:
-    """The last sequence number that both ends' logs know of; 0 when there is none."""
-    # The protocol compares the logs: the same last session first, then the newest that both know.
+    """The last sequence number that both ends' logs contain, or 0."""
+    # The protocol compares the logs: first the last session, if it is the same, then the newest that both contain.
     if source.get("session_id") and source.get("session_id") == target.get("session_id"):
         return source.get("source_last_seq", 0)
     known = {entry.get("session_id"): entry for entry in target.get("history", [])}
@@ -263,11 +263,11 @@ class Replications:
         self.jobs: dict[str, Job] = {}
 
     def tasks(self) -> list[dict[str, Any]]:
-        """What `_active_tasks` tells."""
+        """The entries of `_active_tasks`."""
         return [job.task_entry() for job in self.jobs.values()]
 
     async def once(self, plan: Plan, doc_id: str | None = None) -> dict[str, Any]:
-        """Run a plan to its end; the answer to `POST /_replicate`."""
+        """Run a plan to its end, and return the answer to `POST /_replicate`."""
         job = Job(plan, doc_id)
         key = job.session
         self.jobs[key] = job
@@ -277,7 +277,7 @@ class Replications:
             del self.jobs[key]
 
     def start(self, plan: Plan, doc_id: str | None = None) -> Job:
-        """Start a continuous replication, or find the one that runs already."""
+        """Start a continuous replication, unless it is running already."""
         found = self.jobs.get(plan.id)
         if found is None:
             found = self.jobs[plan.id] = Job(plan, doc_id)
@@ -288,7 +288,7 @@ class Replications:
         """Stop a continuous replication.
 
         Raises:
-            Problem: 404, none runs by that id.
+            Problem: 404, no replication with that id is running.
         """
         job = self.jobs.pop(replication_id, None)
         if job is None or job.task is None:

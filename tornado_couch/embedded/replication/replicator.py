@@ -1,4 +1,4 @@
-"""The `_replicator` database: each of its documents is a replication that this server runs."""
+"""The `_replicator` database: each of its documents describes a replication that this server runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OVER = ("completed", "failed")
 
 
 class Replicator:
-    """Watches `_replicator`, and runs what its documents ask for.
+    """Watches `_replicator`, and runs the replications that its documents describe.
 
     Args:
         opened: the `_replicator` database.
@@ -45,7 +45,7 @@ class Replicator:
         self._revs: dict[str, str] = {}
 
     def entries(self) -> list[dict[str, Any]]:
-        """What `_scheduler/docs` tells."""
+        """The entries of `_scheduler/docs`."""
         for doc_id, replication_id in self._ids.items():
             job = self._replications.jobs.get(replication_id)
             if job is not None and doc_id in self._entries:
@@ -68,11 +68,11 @@ class Replicator:
                 after = database.seq
 
     async def _changed(self, change: Change) -> None:
-        """A document was written or deleted: start anew what it asks for."""
+        """Restart the replication of a document that was written or deleted."""
         document = json.loads(change.body) if change.body else {}
         asked = dumps({name: value for name, value in document.items() if not name.startswith("_")})
         if change.body and self._revs.get(change.id) == asked:
-            return  # its state was written, by this server itself
+            return  # this server itself wrote the state
         await self._stop(change.id)
         if change.body is None:
             return
@@ -107,7 +107,7 @@ class Replicator:
             self._background(self._once(doc_id, plan, entry))
 
     async def _once(self, doc_id: str, plan: Plan, entry: dict[str, Any]) -> None:
-        """Run a document's replication to its end, and write down how it went."""
+        """Run a document's replication to its end, and record the outcome."""
         entry["state"] = "running"
         try:
             answer = await self._replications.once(plan, doc_id)

@@ -1,4 +1,4 @@
-"""Mango selectors."""
+"""Mango selectors: normalizes them and matches documents."""
 
 from __future__ import annotations
 

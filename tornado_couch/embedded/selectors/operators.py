@@ -28,11 +28,11 @@ _COMPARISONS: dict[str, Callable[[bytes, bytes], bool]] = {
 
 
 def matcher(node: dict[Any, Any], key: Callable[[Any], bytes] = sort_key) -> Matcher:
-    """The function that a normalized selector stands for.
+    """Turn a normalized selector into a function.
 
     Args:
-        node: an object of one member; {} matches everything.
-        key: orders values; document ids have the raw order, all else collation.
+        node: an object with one member; {} matches everything.
+        key: orders values; document ids use the raw order, everything else uses collation.
     """
     if not node:
         return lambda _: True
@@ -86,7 +86,7 @@ def _not_among(arguments: list[Any], key: Callable[[Any], bytes]) -> Matcher:
 
 
 def _all(arguments: list[Any], _key: Callable[[Any], bytes]) -> Matcher:
-    # Compared as they are written: 1 is not 1.0 here, nor true.
+    # Compared as they are written: here 1 differs from 1.0 and from true.
     wanted = [json.dumps(argument) for argument in arguments]
 
     def every(value: Any) -> bool:
@@ -130,19 +130,19 @@ def _modulo(arguments: list[int], _key: Callable[[Any], bytes]) -> Matcher:
             return False
         if divisor == 0:
             raise Problem(500, "unknown_error", "badarith")
-        rest = abs(value) % abs(divisor)  # the sign is the dividend's, as in Erlang and C
+        rest = abs(value) % abs(divisor)  # the sign is that of the dividend, as in Erlang and C
         return (rest if value >= 0 else -rest) == wanted
 
     return modulo
 
 
-# Seconds for one match. PCRE gives up a hopeless match by its own limit, and CouchDB takes that for none.
+# Seconds for one match. PCRE gives up on a hopeless match by its own limit, which CouchDB treats as no match.
 _PATIENCE = 0.5
 
 
 @lru_cache(maxsize=256)
 def regex_of(pattern: str) -> regex.Pattern[str] | None:
-    """A regular expression of CouchDB's kind (PCRE); None when it is none."""
+    """Compile a regular expression of CouchDB's kind (PCRE); None if it is not valid."""
     try:
         return regex.compile(pattern)
     except (regex.error, OverflowError, RecursionError):
@@ -156,7 +156,7 @@ def _regex(pattern: str, _key: Callable[[Any], bytes]) -> Matcher:
         if compiled is None or not isinstance(value, str):
             return False
         try:
-            # `concurrent` lets other threads run meanwhile: a pattern is a stranger's program.
+            # `concurrent` lets other threads run meanwhile, since a pattern comes from a stranger.
             return compiled.search(value, timeout=_PATIENCE, concurrent=True) is not None
         except TimeoutError:
             return False
@@ -177,6 +177,6 @@ _MAKERS: dict[str, Callable[[Any, Callable[[Any], bytes]], Matcher]] = {
     "$size": lambda argument, _key: lambda value: isinstance(value, list) and len(value) == argument,
     "$beginsWith": lambda argument, _key: lambda value: isinstance(value, str) and value.startswith(argument),
     "$regex": _regex,
-    # Only a text index knows; CouchDB believes what it found.
+    # Only a text index can tell; CouchDB trusts what it found.
     "$default": lambda _argument, _key: lambda _: True,
 }

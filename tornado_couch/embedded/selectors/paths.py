@@ -1,4 +1,4 @@
-"""Field names with dots, as Mango's selectors, indexes and `fields` have them: a path into a document.
+"""Field names with dots, as in Mango's selectors, indexes and `fields`: each is a path into a document.
 
 A dot separates names, `\\.` is a dot in a name, and a number is an index into an array (CouchDB API, "/db/_find",
 "Subfields").
@@ -17,16 +17,16 @@ __all__ = ["BAD_PATH", "NOT_FOUND", "Path", "get_field", "join_field", "parse_fi
 
 Path = tuple[str, ...]
 
-# What `get_field` gives where there is no value. The two differ for `{"$exists": false}`.
+# The results of `get_field` if there is no value. The two differ for `{"$exists": false}`.
 NOT_FOUND, BAD_PATH = object(), object()
 
 
 @lru_cache(maxsize=1024)
 def parse_field(field: str) -> Path:
-    """The path that a field's name stands for.
+    """Parse a field's name into a path.
 
     Raises:
-        Problem: 400 when a part of it is empty.
+        Problem: 400, a part of it is empty.
     """
     if "\\" not in field:
         parts = field.split(".")
@@ -38,12 +38,12 @@ def parse_field(field: str) -> Path:
 
 
 def join_field(path: Path) -> str:
-    """The name that stands for a path."""
+    """Write a path as a name."""
     return ".".join(name.replace(".", "\\.") for name in path)
 
 
 def get_field(value: Any, path: Path) -> Any:
-    """The value at a path; NOT_FOUND without such a member, BAD_PATH where the path cannot be followed."""
+    """The value at a path; NOT_FOUND if there is no such member, BAD_PATH if the path cannot be followed."""
     for name in path:
         if isinstance(value, dict):
             if name not in value:
@@ -57,7 +57,7 @@ def get_field(value: Any, path: Path) -> Any:
 
 
 def set_field(document: dict[str, Any], path: Path, value: Any) -> None:
-    """Put a value at a path, making the objects on the way."""
+    """Put a value at a path, and create the objects on the way."""
     for name in path[:-1]:
         inner = document.get(name)
         if not isinstance(inner, dict):
@@ -67,7 +67,7 @@ def set_field(document: dict[str, Any], path: Path, value: Any) -> None:
 
 
 def project(document: Any, paths: Iterable[Path]) -> dict[str, Any]:
-    """What there is of a document at some paths."""
+    """The part of a document that some paths lead to."""
     projected: dict[str, Any] = {}
     for path in paths:
         value = get_field(document, path)

@@ -1,7 +1,7 @@
-"""Mango selectors: checked, brought to one form, and matched against documents.
+"""Mango selectors: checked, normalized, and matched against documents.
 
-`compile_selector` normalizes as CouchDB does (`_explain` shows the outcome): implicit operators are written out,
-nested fields become paths, negations move to the leaves. Rules: CouchDB API, "/db/_find", "Selector Syntax".
+`compile_selector` normalizes as CouchDB does (`_explain` shows the result): implicit operators are written out,
+nested fields become paths, and negations move to the leaves. See the CouchDB API, "/db/_find", "Selector Syntax".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tornado_couch.embedded.selectors.paths import Path, join_field, parse_field
 
 __all__ = ["Selector", "compile_selector"]
 
-# A normalized selector: an object of one member, which is an operator or the path of a field.
+# A normalized selector: an object with one member, which is an operator or the path of a field.
 Node = dict[Any, Any]
 
 _COMBINING = ("$and", "$or", "$nor")
@@ -50,7 +50,7 @@ class Selector:
         self._match: Matcher | None = None
 
     def matches(self, document: dict[str, Any]) -> bool:
-        """Whether a document satisfies it."""
+        """Whether a document matches the selector."""
         if self._match is None:
             self._match = matcher(self.node)
         return self._match(document)
@@ -64,11 +64,11 @@ class Selector:
         return not _unrequired([self.node] if self.node else [], set(paths))
 
     def constant(self, path: Path) -> bool:
-        """Whether it fixes a field to one value, so that the field does not matter to a sort."""
+        """Whether the selector fixes a field to one value, so that the field does not matter for a sort."""
         return any(field == path and "$eq" in condition for field, condition in self.conditions())
 
     def conditions(self) -> Iterator[tuple[Path, Node]]:
-        """The conditions on fields that hold for every match: those joined by `$and` alone."""
+        """The conditions on fields that hold for every match, that is those joined by `$and` alone."""
         waiting = [self.node]
         while waiting:
             node = waiting.pop(0)
@@ -84,15 +84,15 @@ class Selector:
         return sorted(found)
 
     def fields(self) -> list[Path]:
-        """Every field that is named, those inside `$or` too."""
+        """All fields that the selector names, including those inside `$or`."""
         return list(_fields(self.node))
 
 
 def compile_selector(selector: Any) -> Selector:
-    """A selector of a request's JSON value.
+    """Compile the JSON value of a selector.
 
     Raises:
-        Problem: 400, worded as CouchDB does.
+        Problem: 400, with CouchDB's own words.
     """
     if not isinstance(selector, dict):
         raise Problem(400, "invalid_selector_json", f"Selector must be a JSON object, not: {bytes_form(selector)}")
@@ -104,7 +104,7 @@ def compile_selector(selector: Any) -> Selector:
     return Selector(node)
 
 
-# ---- operators spelled out
+# ---- operators written out
 
 
 def _spelled_out(value: Any) -> Node:
@@ -228,7 +228,7 @@ def _negation(node: Node) -> Node:
     return {_OPPOSITE[name]: argument} if name in _OPPOSITE else {"$not": node}
 
 
-# ---- looking into it
+# ---- the fields of a selector
 
 
 def _unrequired(nodes: list[Node], paths: set[Path]) -> set[Path]:
@@ -237,7 +237,7 @@ def _unrequired(nodes: list[Node], paths: set[Path]) -> set[Path]:
         if name == "$and":
             paths = _unrequired(argument, paths)
         elif name == "$or":
-            # Every branch has to require a field.
+            # Every branch must require a field.
             paths = set().union(*(_unrequired([part], paths) for part in argument))
         elif isinstance(name, tuple) and argument != {"$exists": False}:
             paths = paths - {name}

@@ -1,4 +1,4 @@
-"""One database on SQLite."""
+"""Stores one database in SQLite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attachments: their record beside a revision's body, and how their bytes are coded for storing."""
+"""Attachments: their record next to a revision's body, and how their bytes are encoded for storage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 PART_SIZE = 256 * 1024
-"""Bytes in each stored part of an attachment, and read at once."""
+"""The size in bytes of each stored part of an attachment, and of each read."""
 
 _GZIP_LEVEL = 8  # CouchDB's `attachments/compression_level`; the digest depends on it
 _COMPRESSIBLE = ("application/javascript", "application/json", "application/xml")
@@ -37,12 +37,12 @@ class Attachment(NamedTuple):
     Attributes:
         name: its name in `_attachments`.
         content_type: its media type.
-        revpos: the generation in which it came to the document.
+        revpos: the generation in which it was added to the document.
         digest: the MD5 of the stored bytes, in base64.
-        length: how many bytes the client wrote.
+        length: how many bytes the client sent.
         stored: how many bytes are stored.
-        encoding: "identity", or "gzip" when the stored bytes are compressed.
-        blob: where the bytes are stored.
+        encoding: "identity", or "gzip" if the stored bytes are compressed.
+        blob: the key under which the bytes are stored.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Attachment(NamedTuple):
 
 
 class NewAttachment(NamedTuple):
-    """An attachment as a client sent it: new bytes, or (`data` None) a stub of what is stored already."""
+    """An attachment as a client sent it: new bytes or, if `data` is None, a stub of a stored attachment."""
 
     name: str
     content_type: str
@@ -74,11 +74,11 @@ class NewAttachment(NamedTuple):
 
     @property
     def md5(self) -> bytes:
-        """The MD5 of the bytes to be stored."""
+        """The MD5 of the bytes to store."""
         return base64.b64decode(self.digest)
 
     def parts(self) -> Iterator[bytes]:
-        """The bytes to be stored, in pieces of `PART_SIZE`."""
+        """The bytes to store, in pieces of `PART_SIZE`."""
         if self.data is None:
             return
         self.data.rewind()
@@ -87,12 +87,12 @@ class NewAttachment(NamedTuple):
 
 
 def load_attachments(text: str | None) -> list[Attachment]:
-    """The attachments that `dump_attachments` wrote."""
+    """Read the attachments that `dump_attachments` wrote."""
     return [Attachment(*row) for row in json.loads(text)] if text else []
 
 
 def dump_attachments(attachments: list[Attachment]) -> str | None:
-    """The attachments of a revision as text; None when there are none."""
+    """Write the attachments of a revision as text, or None."""
     return json.dumps(attachments, ensure_ascii=False, separators=(",", ":")) if attachments else None
 
 
@@ -110,14 +110,14 @@ def check_name(name: str) -> None:
 def new_attachment(
     name: str, content_type: str, data: Spool, *, revpos: int | None = None, encoding: str = "identity"
 ) -> NewAttachment:
-    """An attachment of new bytes; those of a compressible type are compressed, as CouchDB does.
+    """Make an attachment of new bytes; bytes of a compressible type are compressed, as in CouchDB.
 
     Args:
         name: its name in `_attachments`.
         content_type: its media type.
         data: the bytes, from their beginning.
-        revpos: the generation in which it came, where the client says so.
-        encoding: "gzip" when the client sent the bytes compressed.
+        revpos: the generation in which it was added, if the client says so.
+        encoding: "gzip" if the client sent compressed bytes.
     """
     check_name(name)
     if encoding == "identity" and _compressible(content_type):
@@ -142,8 +142,8 @@ def _digest(data: Spool) -> tuple[str, int]:
 
 
 def _compressed(data: Spool) -> tuple[Spool, int]:
-    """The bytes in gzip's format, and how many there were before."""
-    # 31: gzip's header, without name or time, as Erlang's zlib writes it; the digest is of these bytes.
+    """The bytes in gzip's format, and how many there were before compression."""
+    # 31 gives gzip's header, without name or time, as Erlang's zlib writes it; the digest covers these bytes.
     packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
     packed = Spool()
     size = 0
@@ -156,28 +156,28 @@ def _compressed(data: Spool) -> tuple[Spool, int]:
 
 
 def decoded(attachment: Attachment, parts: Iterator[bytes]) -> Iterator[bytes]:
-    """The bytes that the client wrote, of the stored ones."""
+    """Turn the stored bytes into those that the client sent."""
     if attachment.encoding == "identity":
         yield from parts
         return
     unpacker = zlib.decompressobj(31)
     for part in parts:
         while part:
-            # Bounded: a small attachment may unpack to a very large one.
+            # The size is limited, since a small attachment may unpack to a very large one.
             yield unpacker.decompress(part, PART_SIZE)
             part = unpacker.unconsumed_tail
     yield unpacker.flush()
 
 
 def parse_attachments(value: Any) -> list[NewAttachment]:
-    """The attachments in a document's `_attachments` that are inline or stubs.
+    """Read the attachments in a document's `_attachments` that are inline or stubs.
 
     Raises:
-        Problem: 400, it is not what CouchDB takes.
+        Problem: 400, CouchDB would not accept it.
     """
     if not isinstance(value, dict):
         raise Problem(400, "doc_validation", "Bad special document member: _attachments")
-    # CouchDB passes over what is no object.
+    # CouchDB ignores entries that are not objects.
     return [_parse_one(name, entry) for name, entry in value.items() if isinstance(entry, dict)]
 
 
@@ -201,7 +201,7 @@ def _stub_of(name: str, kind: str, revpos: int | None, entry: dict[str, Any]) ->
 
 def _inline(name: str, kind: str, revpos: int | None, entry: dict[str, Any]) -> NewAttachment:
     try:
-        # MIME breaks base64 into lines; CouchDB takes that, and nothing else that is no base64.
+        # MIME breaks base64 into lines; CouchDB accepts that, and nothing else that is not base64.
         data = base64.b64decode("".join(entry["data"].split()), validate=True)
     except (AttributeError, KeyError, ValueError):
         raise bad_request(f"Invalid attachment data for {name}") from None
@@ -210,7 +210,7 @@ def _inline(name: str, kind: str, revpos: int | None, entry: dict[str, Any]) -> 
 
 
 def stub(attachment: Attachment, *, encoding_info: bool = False) -> dict[str, Any]:
-    """The value in `_attachments` for an attachment whose bytes are not sent along."""
+    """The entry in `_attachments` for an attachment whose bytes are not included."""
     entry: dict[str, Any] = {
         "content_type": attachment.content_type,
         "revpos": attachment.revpos,
@@ -218,7 +218,7 @@ def stub(attachment: Attachment, *, encoding_info: bool = False) -> dict[str, An
         "length": attachment.length,
         "stub": True,
     }
-    # Only what is compressed has an encoding to tell of.
+    # Only a compressed attachment has an encoding to report.
     if encoding_info and attachment.encoding != "identity":
         entry["encoding"] = attachment.encoding
         entry["encoded_length"] = attachment.stored

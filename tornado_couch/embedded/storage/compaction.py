@@ -1,4 +1,4 @@
-"""Compaction: the bodies of revisions that are no leaves are forgotten, and the file is made small."""
+"""Compaction: removes the bodies of revisions that are not leaves, and shrinks the file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _BATCH = 500
 
 
 def _only_leaves(tree: Tree) -> tuple[Tree, list[int]]:
-    """The tree with the bodies of its leaves alone, and the bodies' places."""
-    # Leaves keep their bodies, conflicts too: what is lost to a reader is older revisions alone.
+    """The tree with only the bodies of its leaves, and the keys of those bodies."""
+    # All leaves keep their bodies, including conflicts: readers lose only older revisions.
     kept = set(leaves(tree))
     made = {rev: node if rev in kept else node._replace(body=None) for rev, node in tree.items()}
     return made, [node.body for node in made.values() if node.body is not None]
 
 
 def forget_old(transaction: Transaction) -> None:
-    """Delete the bodies of old revisions, then the attachments that no body names."""
+    """Delete the bodies of old revisions, then the attachments that no body uses any more."""
     connection = transaction.connection
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS kept (key INTEGER PRIMARY KEY)")
     connection.execute("DELETE FROM kept")
@@ -44,6 +44,6 @@ def forget_old(transaction: Transaction) -> None:
 
 
 def shrink(database: Database) -> None:
-    """Give the free pages back to the file system."""
+    """Return the free pages to the file system."""
     with database.connections.alone() as connection:
         connection.execute("VACUUM")

@@ -1,4 +1,4 @@
-"""SQLite connections of one database: a file with many readers, or memory with one connection for all."""
+"""SQLite connections of one database: a file has many readers, a database in memory one connection for all."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _MAX_IDLE = 2
 class Connections:
     """Hands out connections, each to one thread at a time.
 
-    In a file (WAL) readers neither wait for the writer nor keep it waiting. In memory there is one connection
+    A file uses WAL, in which readers and the writer do not wait for each other. In memory there is one connection
     behind a lock.
 
     Args:
         path: the database file; None for memory.
-        schema: what is executed when the database is new.
+        schema: the statements that create a new database.
     """
 
     def __init__(self, path: Path | None, schema: str) -> None:
@@ -47,7 +47,7 @@ class Connections:
 
     def _set_up(self, made: sqlite3.Connection) -> None:
         if self._path is not None:
-            # NORMAL: a commit survives the end of the process; fsync is left to checkpoints.
+            # NORMAL: a commit survives the end of the process; fsync happens at checkpoints.
             made.execute("PRAGMA journal_mode = WAL")
             made.execute("PRAGMA synchronous = NORMAL")
             made.execute("PRAGMA busy_timeout = 10000")
@@ -55,7 +55,7 @@ class Connections:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A connection to read with; statements in it see one state of the database."""
+        """A connection for reading; all statements in the block see the same state of the database."""
         if self._path is None:
             with self._lock:
                 yield self._writer
@@ -72,7 +72,7 @@ class Connections:
             self._give_back(connection)
 
     def read_row(self, statement: str, values: tuple[object, ...]) -> tuple[object, ...] | None:
-        """The first row of one statement."""
+        """Run one statement and return its first row."""
         if self._path is None:
             with self._lock:
                 return self._writer.execute(statement, values).fetchone()  # type: ignore[no-any-return]
@@ -93,7 +93,7 @@ class Connections:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """The connection to write with, in a transaction: committed at the end, rolled back on an error."""
+        """The connection for writing, in a transaction that is committed at the end or rolled back after an error."""
         with self._lock:
             self._writer.execute("BEGIN IMMEDIATE")
             try:
@@ -105,12 +105,12 @@ class Connections:
 
     @contextmanager
     def alone(self) -> Iterator[sqlite3.Connection]:
-        """The connection to write with, outside of any transaction (for VACUUM)."""
+        """The connection for writing, outside of a transaction (for VACUUM)."""
         with self._lock:
             yield self._writer
 
     def close(self) -> None:
-        """Close every connection that is not in use; one in use is closed when it is given back."""
+        """Close every connection that is not in use; the others are closed when they are given back."""
         with self._lock:
             self._closed = True
             while self._idle:

@@ -1,7 +1,7 @@
-"""One database on SQLite: what is stored, and every way to read it. Writing is in `writing`.
+"""One database in SQLite: what is stored, and every way to read it. `transaction` writes to it.
 
-A document is one row, whose key is the sequence number of its last change; each write moves it to the end. The
-bodies of its revisions are rows of their own, named in its revision tree.
+A document is one row whose key is the sequence number of its last change; each write moves the row to the end. The
+bodies of its revisions are rows of their own, which the revision tree refers to.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _WINNER = (
     "SELECT docs.rev, docs.state, bodies.json, bodies.atts FROM docs JOIN bodies ON bodies.key = docs.body"
     " WHERE docs.id = ?"
 )
-# CouchDB 3's `couchdb/default_security` admin_only: a new database is its admins' alone.
+# With CouchDB 3's `couchdb/default_security` admin_only, only admins may use a new database.
 _DEFAULT_SECURITY = '{"members":{"roles":["_admin"]},"admins":{"roles":["_admin"]}}'
 
 
 class ReadOptions(NamedTuple):
-    """What a reader wants beside the document itself; the names are those of CouchDB's parameters."""
+    """What to add to a document that is read; the names are those of CouchDB's parameters."""
 
     revs: bool = False
     revs_info: bool = False
@@ -57,7 +57,7 @@ class ReadOptions(NamedTuple):
 
     @property
     def needs_tree(self) -> bool:
-        """Whether the revision tree has to be read."""
+        """Whether the revision tree must be read."""
         return (
             self.revs
             or self.revs_info
@@ -90,12 +90,12 @@ class Row(NamedTuple):
 
 
 class Database:
-    """One database, open. Methods that read may be called from any thread.
+    """One open database. Methods that read may be called from any thread.
 
     Args:
         name: its name in URLs.
-        folder: where its files are; None keeps it in memory.
-        partitioned: what a new database is made as.
+        folder: the folder for its files; None keeps it in memory.
+        partitioned: whether a new database is partitioned.
     """
 
     def __init__(self, name: str, folder: Path | None, *, partitioned: bool = False) -> None:
@@ -108,7 +108,7 @@ class Database:
         self._load(partitioned)
 
     def _load(self, partitioned: bool) -> None:
-        """Read, or make, what is kept in memory while the database is open."""
+        """Read, or create, what is kept in memory while the database is open."""
         with self.connections.write() as connection:
             new = [("instance", uuid.uuid4().hex), ("made", str(int(time.time()))), ("security", _DEFAULT_SECURITY),
                    ("revs_limit", "1000"), ("purge_seq", "0"), ("partitioned", str(int(partitioned))),
@@ -128,15 +128,15 @@ class Database:
         self.doc_del_count = counts.get(DELETED, 0)
         self._external = (-1, 0)
         self.design_version = 0
-        """Grows with each write of a design document; what is cached of those is stale then."""
+        """Grows with each write of a design document, so that caches notice it."""
 
     # ------------------------------------------------------------ single documents
 
     def winner_text(self, doc_id: str) -> tuple[str, str]:
-        """Revision and JSON text of a document, as a plain GET gives it.
+        """The revision and JSON text of a document, as a plain GET returns it.
 
         Raises:
-            Problem: 404 missing or deleted.
+            Problem: 404, it is missing or deleted.
         """
         row = self.connections.read_row(_WINNER, (doc_id,))
         if row is None:
@@ -147,7 +147,7 @@ class Database:
         return str(rev), _plain_text(doc_id, str(rev), str(body), atts)  # type: ignore[arg-type]
 
     def stored(self, doc_id: str, connection: sqlite3.Connection | None = None) -> Stored | None:
-        """The row of a document; None when it never was, or was purged."""
+        """The row of a document; None if it never existed, or was purged."""
         if connection is None:
             with self.connections.read() as opened:
                 return self.stored(doc_id, opened)
@@ -157,7 +157,7 @@ class Database:
         return _stored(row)
 
     def revision(self, tree: Tree, rev: str, connection: sqlite3.Connection) -> tuple[str, list[Attachment]] | None:
-        """Body and attachments of a revision; None when they are not stored."""
+        """The body and attachments of a revision; None if they are not stored."""
         node = tree.get(rev)
         if node is None or node.body is None:
             return None
@@ -165,7 +165,7 @@ class Database:
         return (row[0], load_attachments(row[1])) if row else None
 
     def text(self, stored: Stored, rev: str, options: ReadOptions, connection: sqlite3.Connection) -> str | None:
-        """JSON text of a revision; None when its body is not stored."""
+        """The JSON text of a revision; None if its body is not stored."""
         found = self.revision(stored.tree, rev, connection)
         if found is None:
             return None
@@ -179,7 +179,7 @@ class Database:
         self, tree: Tree, rev: str, attachments: list[Attachment], options: ReadOptions,
         connection: sqlite3.Connection,
     ) -> dict[str, Any]:  # fmt: skip
-        """The value of `_attachments`: stubs, or with their data where that is asked for."""
+        """The value of `_attachments`: stubs, or entries with their data if requested."""
         since = _since_generation(tree, rev, options.atts_since)
         made = {}
         for item in attachments:
@@ -192,10 +192,10 @@ class Database:
         return made
 
     def read(self, doc_id: str, rev: str | None = None) -> str | None:
-        """JSON text of the winner, or of one revision; None when it is missing or deleted."""
+        """The JSON text of the winner, or of one revision; None if it is missing or deleted."""
         with self.connections.read() as connection:
             stored = self.stored(doc_id, connection)
-            # A tombstone has a body too, but without `rev` its document is not there.
+            # A tombstone has a body as well, but without `rev` its document does not exist.
             if stored is None or (rev is None and stored.state != LIVING):
                 return None
             wanted = stored.rev if rev is None else rev
@@ -204,7 +204,7 @@ class Database:
             return self.text(stored, wanted, PLAIN, connection)
 
     def blob_parts(self, attachment: Attachment, connection: sqlite3.Connection, first: int = 0) -> Iterator[bytes]:
-        """The stored bytes of an attachment, in parts of `PART_SIZE`, from part number `first` on."""
+        """The stored bytes of an attachment, in parts of `PART_SIZE`, beginning with part number `first`."""
         cursor = connection.execute(
             "SELECT data FROM blobs WHERE key = ? AND part >= ? ORDER BY part", (attachment.blob, first)
         )
@@ -212,12 +212,12 @@ class Database:
             yield row[0]
 
     def local(self, doc_id: str) -> tuple[str, str] | None:
-        """Revision and body of a local document."""
+        """The revision and body of a local document."""
         row = self.connections.read_row("SELECT rev, json FROM locals WHERE id = ?", (doc_id,))
         return (f"0-{row[0]}", str(row[1])) if row else None
 
     def locals(self) -> list[tuple[str, str, str]]:
-        """Id, revision and body of every local document."""
+        """The id, revision and body of every local document."""
         with self.connections.read() as connection:
             rows = connection.execute("SELECT id, rev, json FROM locals ORDER BY id").fetchall()
         return [(doc_id, f"0-{rev}", body) for doc_id, rev, body in rows]
@@ -225,11 +225,11 @@ class Database:
     # ------------------------------------------------------------ many documents
 
     def current_seq(self) -> int:
-        """The sequence number of the last change; 0 when there was none."""
+        """The sequence number of the last change; 0 if there was none."""
         return self.seq
 
     def changes_since(self, seq: int, limit: int, *, conflicts: bool = False, local_seq: bool = False) -> list[Change]:
-        """Up to `limit` changes after `seq` with the winners' bodies, for the view engine."""
+        """Up to `limit` changes after `seq`, with the winners' bodies, for the view engine."""
         options = ReadOptions(conflicts=conflicts, local_seq=local_seq)
         tree = "docs.tree" if options.needs_tree else "NULL"
         statement = (
@@ -241,7 +241,7 @@ class Database:
         return [_change(row, options) for row in rows]
 
     def feed(self, after: int, limit: int, before: int | None = None) -> list[Stored]:
-        """The changes after a sequence number with their trees, oldest first; with `before` newest first."""
+        """The changes after a sequence number with their trees, oldest first; with `before`, newest first."""
         where, order = ("seq > ?", "ASC") if before is None else ("seq < ?", "DESC")
         with self.connections.read() as connection:
             rows = connection.execute(
@@ -252,20 +252,20 @@ class Database:
         return [_stored(row) for row in rows]
 
     def pending(self, after: int, *, descending: bool = False) -> int:
-        """How many changes there are after a sequence number (`descending`: before it)."""
+        """How many changes there are after a sequence number, or with `descending` before it."""
         sign = "<" if descending else ">"
         row = self.connections.read_row(f"SELECT count(*) FROM docs WHERE seq {sign} ? AND state < 2", (after,))  # noqa: S608
         return int(str(row[0])) if row else 0
 
     def rows(self, *, where: str, values: tuple[object, ...], descending: bool, skip: int, limit: int) -> list[Row]:
-        """Living documents in the order of their ids.
+        """Documents that are not deleted, in the order of their ids.
 
         Args:
             where: a condition on `id`.
             values: its values.
-            descending: the highest id first.
+            descending: whether the highest id comes first.
             skip: how many to leave out.
-            limit: how many to give at most; -1 for all.
+            limit: return at most this many; -1 for all.
         """
         order = "DESC" if descending else "ASC"
         with self.connections.read() as connection:
@@ -276,7 +276,7 @@ class Database:
         return [Row(doc_id, rev, False) for doc_id, rev in found]
 
     def count_rows(self, where: str, values: Iterable[object]) -> int:
-        """How many living documents fulfil a condition on `id`."""
+        """How many documents that are not deleted fulfil a condition on `id`."""
         row = self.connections.read_row(
             f"SELECT count(*) FROM docs WHERE state = 0 AND {where}",  # noqa: S608
             tuple(values),
@@ -284,7 +284,7 @@ class Database:
         return int(str(row[0])) if row else 0
 
     def rows_of(self, keys: Iterable[str]) -> list[Row | None]:
-        """One line for each id, in the order given; None where there is no such document."""
+        """One row for each id, in the given order; None if the document does not exist."""
         found: list[Row | None] = []
         with self.connections.read() as connection:
             for key in keys:
@@ -295,7 +295,7 @@ class Database:
     def documents(
         self, start: str | None, end: str | None, *, descending: bool = False, limit: int
     ) -> list[tuple[str, str]]:
-        """Up to `limit` living documents as id and JSON text, between two ids (inclusive), in the order of bytes."""
+        """Up to `limit` documents as id and JSON text, between two ids (inclusive), in byte order; no deleted ones."""
         low, high = (end, start) if descending else (start, end)
         from_low = "docs.id >= :low" if low is not None else ":low IS NULL"
         to_high = "docs.id <= :high" if high is not None else ":high IS NULL"
@@ -309,7 +309,7 @@ class Database:
         return [(doc_id, _plain_text(doc_id, rev, body, atts)) for doc_id, rev, body, atts in rows]
 
     def design_documents(self) -> list[tuple[str, str]]:
-        """Id and JSON text of every living design document."""
+        """The id and JSON text of every design document that is not deleted."""
         with self.connections.read() as connection:
             rows = connection.execute(
                 "SELECT docs.id, docs.rev, bodies.json FROM docs JOIN bodies ON bodies.key = docs.body"
@@ -318,12 +318,12 @@ class Database:
         return [(doc_id, document_text(doc_id, rev, body)) for doc_id, rev, body in rows]
 
     def sizes(self) -> dict[str, int]:
-        """How many bytes the file has, the documents have as JSON, and of both are in use."""
+        """The size in bytes of the file, of the documents as JSON, and of the used part of the file."""
         with self.connections.read() as connection:
             pages = connection.execute("PRAGMA page_count").fetchone()[0]
             free = connection.execute("PRAGMA freelist_count").fetchone()[0]
             size = connection.execute("PRAGMA page_size").fetchone()[0]
-            # Reads every body: counted once for each state of the database.
+            # This reads every body, so it is done once for each state of the database.
             if self._external[0] != self.seq:
                 statement = "SELECT coalesce(sum(length(json)), 0) FROM docs JOIN bodies ON bodies.key = docs.body"
                 self._external = (self.seq, connection.execute(statement).fetchone()[0])
@@ -331,7 +331,7 @@ class Database:
         return {"file": pages * size, "external": external, "active": (pages - free) * size}
 
     def partition(self, prefix: str) -> tuple[dict[int, int], int]:
-        """How many documents of each state a partition has, and how many bytes they have as JSON."""
+        """How many documents of each state a partition has, and their size in bytes as JSON."""
         end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
         with self.connections.read() as connection:
             rows = connection.execute(
@@ -352,7 +352,7 @@ def _stored(row: tuple[Any, ...]) -> Stored:
 
 
 def _plain_text(doc_id: str, rev: str, body: str, atts: str | None) -> str:
-    """A living document as a plain GET gives it."""
+    """A document that is not deleted, as a plain GET returns it."""
     extra = {"_attachments": _stubs(load_attachments(atts))} if atts else None
     return document_text(doc_id, rev, body, extra=extra)
 
@@ -362,19 +362,19 @@ def _stubs(attachments: list[Attachment]) -> dict[str, Any]:
 
 
 def _with_data(entry: dict[str, Any], item: Attachment, parts: Iterator[bytes]) -> dict[str, Any]:
-    """The entry of `_attachments` with the bytes in place of the stub."""
+    """The entry of `_attachments` with the bytes instead of a stub."""
     import base64
 
     from tornado_couch.embedded.storage.attachments import decoded
 
     whole = b"".join(parts if "encoding" in entry else decoded(item, parts))
-    # With data CouchDB leaves out the lengths, which the data tells.
+    # With the data CouchDB leaves out the lengths, which follow from it.
     members = {name: value for name, value in entry.items() if name not in ("stub", "length", "encoded_length")}
     return {**members, "data": base64.b64encode(whole).decode()}
 
 
 def _since_generation(tree: Tree, rev: str, known: tuple[str, ...] | None) -> int:
-    """The generation up to which a reader who knows some revisions has the attachments (`atts_since`)."""
+    """The generation up to which a reader that knows some revisions has the attachments (`atts_since`)."""
     if known is None:
         return 0
     path = revisions.ancestry(tree, rev)
@@ -394,7 +394,7 @@ def _meta_members(stored: Stored, rev: str, options: ReadOptions) -> dict[str, A
     if options.conflicts or options.deleted_conflicts:
         others = [leaf for leaf in revisions.leaves(stored.tree) if leaf != rev]
         living = [leaf for leaf in others if not stored.tree[leaf].deleted]
-        # An empty list of conflicts is left out, not sent.
+        # An empty list of conflicts is left out.
         if options.conflicts and living:
             extra["_conflicts"] = living
         if options.deleted_conflicts and len(living) < len(others):

@@ -1,4 +1,4 @@
-"""The set of databases of a server: made, opened, listed, deleted; and where their files are."""
+"""The databases of a server: creates, opens, lists and deletes them, and manages their files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_FOLDER = 120
 
 
 def check_name(name: str) -> str:
-    """The name, when a database can have it.
+    """Return the name if a database can have it.
 
     Raises:
         Problem: 400 illegal_database_name or database_name_too_long.
@@ -43,7 +43,7 @@ def check_name(name: str) -> str:
 
 
 def _folder_name(name: str) -> str:
-    """A file name for a database: no character in it means anything to a file system."""
+    """A file name for a database, without characters that are special for a file system."""
     safe = quote(name, safe="").replace(".", "%2E").replace("%", "=")
     if len(safe) <= _MAX_FOLDER:
         return safe
@@ -51,7 +51,7 @@ def _folder_name(name: str) -> str:
 
 
 class OpenDatabase:
-    """A database that is open, with its writer and those who wait for its next change."""
+    """An open database, with its writer and the tasks that wait for its next change."""
 
     def __init__(self, database: Database, executor: Executor) -> None:
         self.database = database
@@ -61,7 +61,7 @@ class OpenDatabase:
         self._waiters: set[asyncio.Future[None]] = set()
 
     def validators(self) -> list[str]:
-        """The design documents with a function `validate_doc_update`."""
+        """The design documents that have a function `validate_doc_update`."""
         version, found = self._validators
         if version != self.database.design_version:
             version = self.database.design_version
@@ -77,7 +77,7 @@ class OpenDatabase:
                 waiter.set_result(None)
 
     async def changed(self, timeout: float) -> bool:
-        """Wait for the next commit or the deletion; False when `timeout` seconds pass without."""
+        """Wait for the next commit or the deletion; False after `timeout` seconds without one."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.add(waiter)
         try:
@@ -87,21 +87,21 @@ class OpenDatabase:
         return bool(done)
 
     def owner(self, what: str) -> tuple[int, str]:
-        """What tells something of this database from the same of others (`Turns`)."""
+        """A key that distinguishes this database's work from that of others (`Turns`)."""
         return id(self), what
 
     def close(self, *, deleted: bool = False) -> None:
-        """Close the files, and wake everyone who waits."""
+        """Close the files, and wake all tasks that wait."""
         self.deleted = deleted
         self.database.close()
         self._wake()
 
 
 class Databases:
-    """All databases below one folder, or in memory.
+    """All databases in one folder, or in memory.
 
     Args:
-        folder: where the files are; None for memory.
+        folder: the folder for the files; None for memory.
         executor: the threads for long writes.
     """
 
@@ -124,10 +124,10 @@ class Databases:
         return name in self._names
 
     def get(self, name: str) -> OpenDatabase:
-        """An existing database, opened when it is not yet.
+        """Find an existing database, and open it if necessary.
 
         Raises:
-            Problem: 404, there is none of that name.
+            Problem: 404, the database does not exist.
         """
         found = self._open.get(name)
         if found is None:
@@ -137,7 +137,7 @@ class Databases:
         return found
 
     def create(self, name: str, *, partitioned: bool = False) -> OpenDatabase:
-        """A new, empty database.
+        """Create an empty database.
 
         Raises:
             Problem: 400, the name is not allowed; 412, it exists.
@@ -155,15 +155,15 @@ class Databases:
             shutil.rmtree(folder, ignore_errors=True)
         database = Database(name, folder, partitioned=partitioned)
         if folder and not (folder / "name").exists():
-            # Written last: a folder without it is of a database whose making was cut short.
+            # This is written last: a folder without it is left over from an interrupted creation.
             (folder / "name").write_text(name, encoding="utf-8")
         return OpenDatabase(database, self._executor)
 
     def delete(self, name: str) -> Path | None:
-        """Delete a database; the folder that its files are in now, for whoever removes it. None in memory.
+        """Delete a database, and return the folder to which its files were moved; None in memory.
 
         Raises:
-            Problem: 404, there is none of that name.
+            Problem: 404, the database does not exist.
         """
         gone = self.get(name)
         self._names.discard(name)
@@ -171,7 +171,7 @@ class Databases:
         gone.close(deleted=True)
         if self._folder is None:
             return None
-        # One step, so that the server's end in the midst of it leaves all or nothing; the next start clears it away.
+        # One step, so that an interruption leaves everything or nothing; the next start removes the folder.
         hidden = self._folder / f".deleted-{secrets.token_hex(8)}"
         (self._folder / _folder_name(name)).rename(hidden)
         return hidden

@@ -1,4 +1,4 @@
-"""Documents between JSON and storage: what a client sends, and the text that it gets back."""
+"""Converts documents between JSON and storage: what a client sends, and the text that it gets back."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tornado_couch.embedded.storage.revisions import parse_revision
 
 __all__ = ["Draft", "check_id", "document_text", "draft_of", "is_design", "is_local"]
 
-# What a GET may add; CouchDB ignores it in what is sent back.
+# Members that a GET may add; CouchDB ignores them in a document that is sent back.
 _IGNORED = frozenset({"_revs_info", "_conflicts", "_deleted_conflicts", "_local_seq"})
-# What the replicator writes into its documents, and what CouchDB sets aside for later.
+# Members that the replicator writes into its documents, and others that CouchDB reserves.
 _KEPT = frozenset(
     {"_replication_state", "_replication_state_time", "_replication_state_reason", "_replication_id",
      "_replication_start_time", "_replication_stats", "_access"}
@@ -26,9 +26,9 @@ class Draft:
     """A revision that a client wants to be written.
 
     Attributes:
-        id: the document's id; empty when it is to be made up.
-        rev: the revision that it follows, or (`new_edits` false) that it is; None when none was given.
-        path: the revision and its history, the newest first (`new_edits` false); empty without `_revisions`.
+        id: the document's id; empty if one should be generated.
+        rev: the revision that it follows or, without `new_edits`, that it is; None if none was given.
+        path: without `new_edits`, the revision and its history, the newest first; empty without `_revisions`.
         deleted: whether it is a tombstone.
         body: the members that do not begin with an underscore.
         text: `body` as JSON.
@@ -45,17 +45,17 @@ class Draft:
 
 
 def is_design(doc_id: str) -> bool:
-    """Whether the id is a design document's."""
+    """Whether the id is that of a design document."""
     return doc_id.startswith("_design/")
 
 
 def is_local(doc_id: str) -> bool:
-    """Whether the id is a local document's."""
+    """Whether the id is that of a local document."""
     return doc_id.startswith("_local/")
 
 
 def check_id(doc_id: Any) -> str:
-    """The id, when a document can have it.
+    """Return the id if a document can have it.
 
     Raises:
         Problem: 400 illegal_docid.
@@ -73,10 +73,10 @@ def check_id(doc_id: Any) -> str:
 
 
 def draft_of(value: Any, doc_id: str | None = None) -> Draft:
-    """The draft in a JSON document; `doc_id`, when given, counts more than its `_id`.
+    """Make a draft of a JSON document; a given `doc_id` takes precedence over its `_id`.
 
     Raises:
-        Problem: 400, it is no document.
+        Problem: 400, this is not a document.
     """
     if not isinstance(value, dict):
         raise bad_request("Document must be a JSON object")
@@ -93,12 +93,12 @@ def _take(draft: Draft, name: str, item: Any, keep_id: bool) -> None:
     """Read one member that begins with an underscore."""
     if name == "_id":
         found = check_id(item)
-        # The id in the URL counts; one in the body that differs is passed over, but has to be an id.
+        # The id in the URL counts; a different one in the body is ignored, but must be a valid id.
         draft.id = draft.id if keep_id else found
     elif name == "_rev":
-        # Local documents have revisions 0-N, whose N is no hash.
+        # Local documents have revisions 0-N, where N is not a hash.
         draft.rev = parse_revision(item) if not str(item).startswith("0-") else str(item)
-    # CouchDB takes true and false, and refuses any other value as an unknown member.
+    # CouchDB accepts true and false, and refuses any other value as an unknown member.
     elif name == "_deleted" and isinstance(item, bool):
         draft.deleted = item
     elif name == "_attachments":
@@ -110,7 +110,7 @@ def _take(draft: Draft, name: str, item: Any, keep_id: bool) -> None:
 
 
 def _parse_path(value: Any) -> list[str]:
-    """The revisions in a `_revisions` member, the newest first."""
+    """Read the revisions in a `_revisions` member, the newest first."""
     if not isinstance(value, dict):
         raise Problem(400, "doc_validation", "Bad special document member: _revisions")
     start, ids = value.get("start"), value.get("ids")
@@ -126,7 +126,7 @@ def _parse_path(value: Any) -> list[str]:
 def document_text(
     doc_id: str, rev: str, body: str, *, deleted: bool = False, extra: dict[str, Any] | None = None
 ) -> str:
-    """A document as JSON text: `_id` and `_rev`, the stored members as they are, then `extra` ones."""
+    """Write a document as JSON text: `_id` and `_rev`, the stored members as they are, then `extra`."""
     head = f'{{"_id":{dumps(doc_id)},"_rev":"{rev}"'
     if deleted:
         head += ',"_deleted":true'

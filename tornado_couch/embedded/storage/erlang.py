@@ -1,7 +1,7 @@
 """Erlang's external term format, as far as revision ids need it.
 
-CouchDB hashes a term to get a revision id; to give the same ids, the same bytes have to be made. The format is
-the one of https://www.erlang.org/doc/apps/erts/erl_ext_dist.html with `minor_version` 1.
+CouchDB hashes a term to make a revision id; to make the same ids, this module must produce the same bytes. The format
+is that of https://www.erlang.org/doc/apps/erts/erl_ext_dist.html with `minor_version` 1.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ _SIGNED = struct.Struct(">i")
 
 
 def term(body: bytes) -> bytes:
-    """A whole term: the version byte before an encoded value."""
+    """A complete term: the version byte before an encoded value."""
     return b"\x83" + body
 
 
 def atom(name: str) -> bytes:
-    """ATOM_EXT."""
-    # Not SMALL_ATOM_UTF8_EXT: `minor_version` 1 writes atoms the old way.
+    """Encode as ATOM_EXT."""
+    # SMALL_ATOM_UTF8_EXT would be wrong: `minor_version` 1 writes atoms the old way.
     return b"d" + struct.pack(">H", len(name)) + name.encode("latin-1")
 
 
 def binary(data: bytes) -> bytes:
-    """BINARY_EXT."""
+    """Encode as BINARY_EXT."""
     return b"m" + _LONG.pack(len(data)) + data
 
 
 def integer(value: int) -> bytes:
-    """The shortest of SMALL_INTEGER_EXT, INTEGER_EXT, SMALL_BIG_EXT and LARGE_BIG_EXT."""
-    # The order matters: of several encodings Erlang takes the shortest, and the hash is over the bytes.
+    """Encode as the shortest of SMALL_INTEGER_EXT, INTEGER_EXT, SMALL_BIG_EXT and LARGE_BIG_EXT."""
+    # The order matters: Erlang uses the shortest of several encodings, and the hash covers the bytes.
     if 0 <= value <= 255:
         return b"a" + bytes((value,))
     if -(2**31) <= value < 2**31:
@@ -48,12 +48,12 @@ def integer(value: int) -> bytes:
 
 
 def tuple_term(*parts: bytes) -> bytes:
-    """SMALL_TUPLE_EXT of encoded values."""
+    """Encode values as SMALL_TUPLE_EXT."""
     return b"h" + bytes((len(parts),)) + b"".join(parts)
 
 
 def sequence(parts: list[bytes]) -> bytes:
-    """LIST_EXT of encoded values, none of which is a small integer; NIL_EXT when there are none."""
+    """Encode values, none of which is a small integer, as LIST_EXT; no values become NIL_EXT."""
     return b"l" + _LONG.pack(len(parts)) + b"".join(parts) + _NIL if parts else _NIL
 
 
@@ -62,7 +62,7 @@ def _is_byte(value: Any) -> bool:
 
 
 def _huge(value: HugeInteger) -> int:
-    """The number, put together from halves that `int()` takes."""
+    """The number, assembled from halves that `int()` accepts."""
     digits = value.digits.lstrip("-")
     number = 0
     for start in range(0, len(digits), 4000):
@@ -72,7 +72,7 @@ def _huge(value: HugeInteger) -> int:
 
 
 def _scalar(value: Any) -> bytes:
-    """The encoding of a JSON value that is neither an array nor an object."""
+    """Encode a JSON value that is neither an array nor an object."""
     if isinstance(value, HugeInteger):
         return integer(_huge(value))
     if isinstance(value, str):
@@ -88,9 +88,9 @@ _ATOMS = {None: atom("null"), True: atom("true"), False: atom("false")}
 
 
 def json_term(value: Any) -> bytes:
-    """A JSON value as CouchDB holds it: objects as `{[{Name, Value}]}`, text as binaries.
+    """Encode a JSON value as CouchDB represents it: objects as `{[{Name, Value}]}`, text as binaries.
 
-    A stack of its own, not recursion, so that depth costs no Python frames.
+    It uses a stack of its own instead of recursion, so that depth costs no Python frames.
     """
     made: list[bytes] = []
     todo: list[Any] = [value]
@@ -109,7 +109,7 @@ def json_term(value: Any) -> bytes:
 
 
 def _push_members(value: dict[str, Any], made: list[bytes], todo: list[Any]) -> None:
-    """Begin an object's list of pairs; its members and the list's end go on the stack."""
+    """Begin an object's list of pairs, and push its members and the list's end on the stack."""
     if not value:
         made.append(_NIL)
         return
@@ -121,7 +121,7 @@ def _push_members(value: dict[str, Any], made: list[bytes], todo: list[Any]) -> 
 
 
 def _push_items(value: list[Any], made: list[bytes], todo: list[Any]) -> None:
-    """Begin an array. Erlang writes a list of bytes as STRING_EXT, where it is not too long."""
+    """Begin an array. Erlang writes a list of bytes as STRING_EXT, if it is not too long."""
     if not value:
         made.append(_NIL)
     elif len(value) <= 65535 and all(map(_is_byte, value)):

@@ -1,4 +1,4 @@
-"""What is told of a database as a whole."""
+"""Information about a database as a whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["info"]
 
 
 def info(database: Database) -> dict[str, Any]:
-    """What `GET /{db}` tells."""
+    """The answer to `GET /{db}`."""
     return {
         "instance_start_time": database.made,
         "db_name": database.name,

@@ -1,8 +1,8 @@
-"""Revision trees, the winner, and revision ids: pure functions, no I/O.
+"""Revision trees, the winning revision, and revision ids. These are pure functions without I/O.
 
-A revision is written `GENERATION-HASH`. The revisions of one document form a tree (a forest, once old ones were
-forgotten): each knows its parent. Trees of the same document merge by union, so that it does not matter in which
-order revisions are delivered.
+A revision is written `GENERATION-HASH`. The revisions of one document form a tree (a forest, once old revisions were
+forgotten) in which each knows its parent. Trees of the same document merge by union, so the order in which revisions
+arrive does not matter.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Node(NamedTuple):
     Attributes:
         parent: the revision before; None for a root.
         deleted: whether it is a tombstone.
-        body: where its body is stored; None when the revision is known by name alone.
+        body: the key of its body; None if only its name is known.
     """
 
     parent: str | None
@@ -51,11 +51,11 @@ class Node(NamedTuple):
 
 
 Tree = dict[str, Node]
-"""The revisions of a document by their name; a parent stands before its children."""
+"""The revisions of a document by their name; a parent comes before its children."""
 
 
 def parse_revision(text: Any) -> str:
-    """The revision in its normal form (hash in small letters).
+    """Normalize a revision: its hash is written in small letters.
 
     Raises:
         Problem: 400, it is not GENERATION-HASH.
@@ -66,13 +66,13 @@ def parse_revision(text: Any) -> str:
     if not dash or not digest or not generation.isascii() or not generation.isdigit():
         raise bad_request("Invalid rev format")
     lowered = digest.lower()
-    # CouchDB keeps 32 hexadecimal digits as 16 bytes, so their case is lost; any other text stays as it is.
+    # CouchDB stores 32 hexadecimal digits as 16 bytes, so their case is lost; any other text stays as it is.
     is_hash = len(digest) == 32 and _HEX.issuperset(lowered)
     return f"{int(generation[:18])}-{lowered if is_hash else digest}"
 
 
 def sort_key(revision: str) -> tuple[int, str]:
-    """What revisions are ordered by: the generation, then the hash."""
+    """The key to sort revisions by: the generation, then the hash."""
     generation, _, digest = revision.partition("-")
     return int(generation), digest
 
@@ -80,17 +80,17 @@ def sort_key(revision: str) -> tuple[int, str]:
 def new_revision(
     parent: str | None, deleted: bool, body: dict[str, Any], attachments: Iterable[tuple[str, str, bytes]]
 ) -> str:
-    """The id of a revision: a function of what it holds and of its parent, the same as CouchDB's.
+    """Compute the id of a revision from its contents and its parent, as CouchDB does.
 
     Args:
         parent: the revision before; None for the first.
         deleted: whether this is a tombstone.
-        body: the document without its members that begin with an underscore; the members' order counts.
+        body: the document without its members that begin with an underscore; the order of members counts.
         attachments: name, content type and MD5 of each, in their order in the document.
     """
     # The term is [Deleted, OldStart, OldRev, Body, Attachments]; without a parent OldStart and OldRev are 0.
     generation, digest = sort_key(parent) if parent else (0, "")
-    # CouchDB folds the attachments into a list from the left, which reverses them.
+    # CouchDB collects the attachments into a list from the left, which reverses them.
     described = [
         erlang.tuple_term(erlang.binary(name.encode()), erlang.binary(kind.encode()), erlang.binary(md5))
         for name, kind, md5 in attachments
@@ -114,10 +114,10 @@ def _raw_hash(digest: str) -> bytes:
 def leaves(tree: Tree) -> list[str]:
     """The leaf revisions that have a body, the winner first.
 
-    A living leaf goes before a deleted one, then the higher generation, then the higher hash. A revision known
-    by name alone is no leaf, whatever the tree looks like.
+    A leaf that is not deleted comes before a deleted one, then the higher generation, then the higher hash. A revision
+    of which only the name is known is never a leaf, whatever the tree looks like.
     """
-    # By far the commonest tree.
+    # This is by far the most common tree.
     if len(tree) == 1:
         return list(tree)
     parents = {node.parent for node in tree.values()}
@@ -128,12 +128,12 @@ def leaves(tree: Tree) -> list[str]:
 
 
 def winner(tree: Tree) -> str:
-    """The revision that a read without `rev` gives."""
+    """The revision that a read without `rev` returns."""
     return leaves(tree)[0]
 
 
 def ancestry(tree: Tree, revision: str) -> list[str]:
-    """The revision and those before it, the newest first."""
+    """A revision and those before it, the newest first."""
     path: list[str] = []
     step: str | None = revision
     while step is not None and step in tree:
@@ -143,7 +143,7 @@ def ancestry(tree: Tree, revision: str) -> list[str]:
 
 
 def descendants(tree: Tree, revision: str) -> list[str]:
-    """The leaves that grew out of a revision (itself, when it is one), the winner first."""
+    """The leaves that descend from a revision (or the revision itself), the winner first."""
     return [leaf for leaf in leaves(tree) if revision in ancestry(tree, leaf)]
 
 
@@ -154,20 +154,20 @@ def possible_ancestors(tree: Tree, missing: Iterable[str]) -> list[str]:
 
 
 def _linked(parent: str | None, other: str | None) -> str | None:
-    """Of two parents that one revision was delivered with, the same one whatever the order of delivery."""
+    """Choose between two parents that one revision arrived with; the order of arrival does not matter."""
     if parent is None or other is None or parent == other:
         return parent or other
     return max(parent, other)
 
 
 def graft(tree: Tree, path: list[str], deleted: bool, body: int) -> tuple[Tree, bool]:
-    """The tree with a revision and its history, and whether that revision's body was not there before.
+    """Add a revision and its history to a tree, and tell whether that revision's body is new.
 
     Args:
-        tree: is left as it is.
+        tree: the tree, which is not changed.
         path: the revision and those before it, the newest first.
         deleted: whether the revision is a tombstone.
-        body: where its body is stored.
+        body: the key of its body.
     """
     merged = dict(tree)
     known = merged.get(path[0])
@@ -181,13 +181,13 @@ def graft(tree: Tree, path: list[str], deleted: bool, body: int) -> tuple[Tree, 
         elif parent != node.parent:
             merged[revision] = node._replace(parent=_linked(node.parent, parent))
     if added:
-        # A body that is there already stays: one revision has one content, and the first that came is as good.
+        # An existing body stays: a revision has only one content, so the first that arrived is as good.
         merged[path[0]] = merged[path[0]]._replace(deleted=deleted, body=body)
     return merged, added
 
 
 def stem(tree: Tree, limit: int) -> Tree:
-    """The tree with at most `limit` revisions on the way to each leaf (`_revs_limit`)."""
+    """Limit a tree to `limit` revisions on the way to each leaf (`_revs_limit`)."""
     if len(tree) <= limit:
         return tree
     kept: set[str] = set()
@@ -199,7 +199,7 @@ def stem(tree: Tree, limit: int) -> Tree:
 
 
 def dump_tree(tree: Tree) -> str:
-    """The tree as text: a parent is written as its place."""
+    """Write a tree as text, in which a parent is written as its position."""
     ordered = sorted(tree, key=lambda rev: int(rev.partition("-")[0])) if len(tree) > 1 else list(tree)
     places = {rev: place for place, rev in enumerate(ordered)}
     rows = []
@@ -211,7 +211,7 @@ def dump_tree(tree: Tree) -> str:
 
 
 def load_tree(text: str) -> Tree:
-    """The tree that `dump_tree` wrote."""
+    """Read a tree that `dump_tree` wrote."""
     rows = json.loads(text)
     return {
         rev: Node(rows[parent][0] if parent >= 0 else None, bool(deleted), body) for rev, parent, deleted, body in rows

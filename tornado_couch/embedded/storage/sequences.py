@@ -1,4 +1,4 @@
-"""Sequence numbers as clients see them: `NUMBER-TOKEN`, the token being the database's own."""
+"""Sequence numbers as clients see them: `NUMBER-TOKEN`, with a token that belongs to the database."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["format_seq", "parse_since"]
 
 
 def _token(database: Database, seq: int) -> str:
-    """Opaque to clients: the number again and the database's instance, so that it tells one made anew."""
+    """A token that is opaque to clients: the number and the database's instance, which changes when it is recreated."""
     packed = seq.to_bytes(6, "big") + bytes.fromhex(database.instance)
     return base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
 
@@ -22,10 +22,10 @@ def format_seq(database: Database, seq: int) -> str:
 
 
 def parse_since(database: Database, text: str) -> int:
-    """The number in a `since` parameter. One of another database, or of this name's past, starts from 0.
+    """The number in a `since` parameter. One of another database, or of an earlier one with this name, gives 0.
 
     Raises:
-        Problem: 400, this server did not make it.
+        Problem: 400, it does not come from this server.
     """
     text = text.strip().strip('"')
     if text == "0":
@@ -39,8 +39,8 @@ def parse_since(database: Database, text: str) -> int:
         packed = b""
     if len(packed) != 22 or not token.isascii():
         raise bad_request("Malformed sequence supplied in 'since' parameter.")
-    # CouchDB replays from the start for nodes and shards that it does not know.
+    # CouchDB starts from the beginning for nodes and shards that it does not know.
     if packed[6:].hex() != database.instance:
         return 0
-    # A number ahead of the database, which was put back from a copy, must not hide what comes.
+    # If the database was restored from a copy, a number ahead of it must not hide what comes.
     return min(int.from_bytes(packed[:6], "big"), database.seq)

@@ -1,4 +1,4 @@
-"""What the view and Mango engine reads of a database: the one interface between it and the server.
+"""`Source`: how the view and Mango engine reads a database; the only interface between it and the server.
 
 The engine is synchronous and runs in worker threads; every method here may be called from any thread.
 """
@@ -20,7 +20,7 @@ class Change(NamedTuple):
         seq: the update sequence number of that change.
         id: the document's `_id`.
         deleted: whether the winner is a tombstone.
-        body: JSON text of the winner, `_id` and `_rev` first, or None when it is deleted.
+        body: the JSON text of the winner, `_id` and `_rev` first; None if it is deleted.
     """
 
     seq: int
@@ -39,33 +39,33 @@ class Source(Protocol):
     index_dir: Path | None
 
     def current_seq(self) -> int:
-        """The sequence number of the last change; 0 when there was none."""
+        """The sequence number of the last change; 0 if there was none."""
         ...
 
     def changes_since(self, seq: int, limit: int, *, conflicts: bool = False, local_seq: bool = False) -> list[Change]:
-        """Up to `limit` changes after `seq`, ascending, one for each document, design documents included.
+        """Up to `limit` changes after `seq`, ascending, one for each document, including design documents.
 
         Args:
             seq: the sequence number to start after.
-            limit: how many changes to give at most.
+            limit: return at most this many changes.
             conflicts: add `_conflicts` to the bodies of documents that have any.
             local_seq: add `_local_seq` to the bodies.
         """
         ...
 
     def read(self, doc_id: str, rev: str | None = None) -> str | None:
-        """JSON text of the winner, or of one revision; None when it is missing or deleted."""
+        """The JSON text of the winner, or of one revision; None if it is missing or deleted."""
         ...
 
     def documents(
         self, start: str | None, end: str | None, *, descending: bool = False, limit: int
     ) -> list[tuple[str, str]]:
-        """Up to `limit` living documents as id and JSON text, by the bytes of their ids, design documents included.
+        """Up to `limit` documents as id and JSON text, by the bytes of their ids; without deleted ones.
 
         Args:
             start: the first id (inclusive); None for no bound.
             end: the last id (inclusive); None for no bound.
-            descending: from the highest id down; `start` is then the highest.
-            limit: how many to give at most.
+            descending: read from the highest id down; `start` is then the highest.
+            limit: return at most this many.
         """
         ...

@@ -1,4 +1,4 @@
-"""Writing to a database: waiting writers share one transaction (group commit)."""
+"""Writes to a database: writers that wait share one transaction (group commit)."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tornado_couch.embedded.storage.revisions import Tree, dump_tree, load_tree
 __all__ = ["Transaction", "Writer"]
 
 Outcome = str | Problem
-"""What became of a draft: its new revision, or why it was not written."""
+"""The outcome of a draft: its new revision, or the reason why it was not written."""
 
 
 class Transaction:
-    """The writes of a database within one SQLite transaction.
+    """The writes to a database in one SQLite transaction.
 
-    Counters are changed here and taken over by the database after the commit (`publish`), so that a reader never
-    hears of what may yet be rolled back.
+    Counters are changed here, and the database takes them over after the commit (`publish`), so that a reader never
+    sees what may still be rolled back.
 
     Args:
-        database: where to write.
-        connection: inside its transaction.
+        database: the database to write to.
+        connection: a connection in its transaction.
     """
 
     def __init__(self, database: Database, connection: sqlite3.Connection) -> None:
@@ -43,15 +43,15 @@ class Transaction:
         self.designs_written = False
 
     def savepoint(self) -> tuple[int, list[int], dict[str, str], int, bool]:
-        """What `restore` needs to undo later writes' effect on the counters."""
+        """The state of the counters, which `restore` needs to undo the effect of later writes."""
         return self.seq, list(self.counts), dict(self.meta), self.purge_seq, self.designs_written
 
     def restore(self, saved: tuple[int, list[int], dict[str, str], int, bool]) -> None:
-        """Undo the effect on the counters of writes since `savepoint`."""
+        """Undo the effect on the counters of all writes since `savepoint`."""
         self.seq, self.counts, self.meta, self.purge_seq, self.designs_written = saved
 
     def publish(self) -> None:
-        """Let the database know the counters, after the commit."""
+        """Pass the counters to the database, after the commit."""
         database = self.database
         database.seq = self.seq
         database.doc_count, database.doc_del_count = self.counts[LIVING], self.counts[DELETED]
@@ -68,23 +68,23 @@ class Transaction:
     # ------------------------------------------------------------ documents
 
     def write_all(self, drafts: Iterable[Draft], *, new_edits: bool) -> list[Outcome]:
-        """Write drafts one after the other; one that cannot be written does not keep the others from it."""
+        """Write drafts one after the other; one that cannot be written does not stop the others."""
         outcomes: list[Outcome] = []
         for draft in drafts:
             try:
                 outcomes.append(self.write(draft, new_edits=new_edits))
             except Problem as problem:
-                # A missing stub refuses the whole request, as CouchDB does, not one document of it.
+                # A missing stub fails the whole request, as in CouchDB, not just one document.
                 if problem.status == 412:
                     raise
                 outcomes.append(problem)
         return outcomes
 
     def write(self, draft: Draft, *, new_edits: bool) -> str:
-        """Write a draft; its revision.
+        """Write a draft and return its revision.
 
         Raises:
-            Problem: 409, it does not follow a leaf; 412, a stub stands for an attachment that is not there.
+            Problem: 409, it does not follow a leaf; 412, a stub refers to an attachment that does not exist.
         """
         if is_local(draft.id):
             return self._write_local(draft, new_edits)
@@ -101,7 +101,7 @@ class Transaction:
         """Write a new revision that follows a leaf."""
         parent = self.parent_of(draft, tree)
         kept = self._resolve(draft, tree, [parent] if parent else [])
-        # `revpos` is the generation in which an attachment came.
+        # `revpos` is the generation in which an attachment was added.
         generation = revisions.sort_key(parent)[0] + 1 if parent else 1
         placed = [self._place(item, generation, keep_revpos=False) for item in kept]
         rev = revisions.new_revision(
@@ -122,7 +122,7 @@ class Transaction:
         """The revision that the draft follows.
 
         Raises:
-            Problem: 409, that is no leaf.
+            Problem: 409, that is not a leaf.
         """
         if not tree:
             if draft.rev is not None:
@@ -130,7 +130,7 @@ class Transaction:
             return None
         leaves = revisions.leaves(tree)
         if tree[leaves[0]].deleted:
-            # Nothing lives: the document can be made anew, without a revision, and nothing else.
+            # The document is deleted: it can only be created again, without naming a revision.
             if draft.rev is not None or draft.deleted:
                 raise conflict()
             return leaves[0]
@@ -139,12 +139,12 @@ class Transaction:
         return draft.rev
 
     def _replicate(self, draft: Draft, tree: Tree, old_state: int) -> str:
-        """Write a revision as it is, with its history (`new_edits` false)."""
+        """Write a revision as it is, with its history (without `new_edits`)."""
         path = draft.path or ([draft.rev] if draft.rev else [])
         if not path:
             raise bad_request("When `new_edits: false`, the document needs `_rev` or `_revisions` specified")
         rev = path[0]
-        # Replicating what is there already is no change: it must not get a new sequence number.
+        # Replicating an existing revision is not a change: it must not get a new sequence number.
         if rev in tree and tree[rev].body is not None and not _new_links(tree, path):
             return rev
         known = [step for step in path if step in tree] + revisions.leaves(tree) if tree else []
@@ -188,12 +188,12 @@ class Transaction:
     # ------------------------------------------------------------ attachments
 
     def _resolve(self, draft: Draft, tree: Tree, known: list[str]) -> list[NewAttachment | Attachment]:
-        """The draft's attachments, stubs replaced by what is stored."""
+        """The draft's attachments, with stubs replaced by what is stored."""
         if not draft.attachments:
             return []
         stored: dict[str, Attachment] = {}
         if any(item.data is None for item in draft.attachments):
-            # The nearest revision is read last, and its attachments count.
+            # The nearest revision is read last, so its attachments count.
             for rev in reversed(known):
                 found = self.database.revision(tree, rev, self.connection)
                 stored.update({item.name: item for item in found[1]} if found else {})
@@ -208,7 +208,7 @@ class Transaction:
         return resolved
 
     def _place(self, item: NewAttachment | Attachment, generation: int, *, keep_revpos: bool) -> Attachment:
-        """The record of an attachment, its bytes written when they are new."""
+        """Make the record of an attachment, and write its bytes if they are new."""
         if isinstance(item, Attachment):
             return item
         key = self.connection.execute("SELECT coalesce(max(key), 0) + 1 FROM blobs").fetchone()[0]
@@ -224,7 +224,7 @@ class Transaction:
     # ------------------------------------------------------------ the rest
 
     def _write_local(self, draft: Draft, new_edits: bool) -> str:
-        """Write or delete a local document; the revisions 0-1, 0-2 … are not checked, as in CouchDB."""
+        """Write or delete a local document; as in CouchDB, its revisions 0-1, 0-2 … are not checked."""
         if draft.deleted:
             self.connection.execute("DELETE FROM locals WHERE id = ?", (draft.id,))
             return "0-0"
@@ -238,14 +238,14 @@ class Transaction:
         return f"0-{number}"
 
     def set_meta(self, name: str, value: str) -> None:
-        """Set what is kept about the database: "security", "revs_limit" …"""
+        """Set metadata of the database: "security", "revs_limit" …"""
         self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
         self.meta[name] = value
 
     def purge(self, doc_id: str, revs: list[str]) -> list[str]:
-        """Forget leaf revisions and what only they needed; those that were there.
+        """Purge leaf revisions and everything that only they needed; returns those that existed.
 
-        A document that has none left stays as a row in the state "purged", so that view indexes hear of it.
+        A document that has no leaves left keeps its row in the state "purged", so that view indexes notice it.
         """
         row = self.connection.execute("SELECT state, tree FROM docs WHERE id = ?", (doc_id,)).fetchone()
         tree = load_tree(row[1]) if row and row[0] != PURGED else {}
@@ -276,7 +276,7 @@ class Transaction:
 
 
 def _new_links(tree: Tree, path: list[str]) -> bool:
-    """Whether a path tells of revisions or of parents that the tree does not know."""
+    """Whether a path contains revisions or parents that the tree does not know."""
     for place, rev in enumerate(path):
         parent = path[place + 1] if place + 1 < len(path) else None
         if rev not in tree or (parent is not None and tree[rev].parent is None):
@@ -299,13 +299,13 @@ class _Job(NamedTuple):
 class Writer:
     """Runs pieces of work in transactions, and answers each when its transaction is committed.
 
-    Small groups run on the event loop: SQLite answers in microseconds, and a thread would wait for the
-    interpreter's lock at each statement. Large ones run in a thread.
+    Small groups run on the event loop: SQLite answers in microseconds, and a thread would wait for the interpreter's
+    lock at each statement. Large groups run in a thread.
 
     Args:
-        database: where to write.
+        database: the database to write to.
         executor: the threads for large groups.
-        on_commit: is called on the event loop after each commit.
+        on_commit: called on the event loop after each commit.
     """
 
     def __init__(self, database: Database, executor: Executor, on_commit: Callable[[], None]) -> None:
@@ -316,10 +316,10 @@ class Writer:
         self._running = False
 
     async def run(self, work: Work, size: int = 0) -> Any:
-        """The result of `work`, once it is committed. What it raises undoes what it wrote, and nothing else.
+        """Run `work` and return its result once it is committed. An error in it undoes only its own writes.
 
         Args:
-            work: gets the transaction.
+            work: a function that receives the transaction.
             size: about how many bytes it writes.
         """
         loop = asyncio.get_running_loop()
@@ -327,7 +327,7 @@ class Writer:
         self._waiting.append(job)
         if not self._running:
             self._running = True
-            # Not at once: others whose requests are already read may come along.
+            # Not at once, so that requests that have already been read can join the group.
             loop.call_soon(self._start)
         return await job.done
 
@@ -342,7 +342,7 @@ class Writer:
             self._finish(group, self._commit(group))
 
     def _finish(self, group: list[_Job], results: list[Any]) -> None:
-        """Answer a group, and go on with those who came meanwhile."""
+        """Answer a group, and continue with the work that has arrived meanwhile."""
         for job, result in zip(group, results, strict=True):
             if job.done.done():
                 continue
@@ -357,26 +357,26 @@ class Writer:
             self._running = False
 
     def _commit(self, group: list[_Job]) -> list[Any]:
-        """Run a group in one transaction; for each the result or the exception."""
+        """Run a group in one transaction, and return the result or the exception of each."""
         try:
             with self._database.connections.write() as connection:
                 transaction = Transaction(self._database, connection)
                 results = [_run_one(job.work, transaction, connection) for job in group]
             transaction.publish()
-        except sqlite3.ProgrammingError:  # closed: the database was deleted meanwhile
+        except sqlite3.ProgrammingError:  # it is closed, since the database was deleted meanwhile
             return [no_database()] * len(group)
-        except Exception as error:  # noqa: BLE001  whatever SQLite says is everybody's answer
+        except Exception as error:  # noqa: BLE001  an error of SQLite is the answer for all of the group
             return [error] * len(group)
         return results
 
 
 def _run_one(work: Work, transaction: Transaction, connection: sqlite3.Connection) -> Any:
-    """One piece of work; when it fails, what it wrote is undone."""
+    """Run one piece of work; if it fails, its writes are undone."""
     saved = transaction.savepoint()
     connection.execute("SAVEPOINT piece")
     try:
         result = work(transaction)
-    except Exception as error:  # noqa: BLE001  it is handed to the one who asked
+    except Exception as error:  # noqa: BLE001  it goes to the caller of this piece
         connection.execute("ROLLBACK TO piece")
         transaction.restore(saved)
         result = error

@@ -1,4 +1,4 @@
-"""Users, sessions and what they may do."""
+"""Users, sessions and access rights."""
 
 from __future__ import annotations
 

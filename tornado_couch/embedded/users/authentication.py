@@ -1,4 +1,4 @@
-"""Who makes a request: Basic and cookie authentication against the admins and the `_users` database."""
+"""Authenticates requests: Basic and cookie authentication with the admins and the `_users` database."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Any
 
+from cachetools import LRUCache
+
 from tornado_couch.embedded.messages import Request, User
 from tornado_couch.embedded.problems import bad_request, unauthorized
 from tornado_couch.embedded.users.passwords import verify_password
@@ -21,7 +23,7 @@ from tornado_couch.embedded.users.passwords import verify_password
 __all__ = ["PARTY", "Authenticator"]
 
 PARTY = User(None, ("_admin",), None)
-"""Everyone, on a server that has no admin."""
+"""The user of every request on a server that has no admin."""
 
 COOKIE_SECONDS = 600
 _REMEMBERED = 1000
@@ -29,12 +31,12 @@ _WRONG = "Name or password is incorrect."
 
 
 class Authenticator:
-    """Tells who a request comes from.
+    """Finds out which user sends a request.
 
     Args:
-        admins: names and passwords of the server admins; without any everyone is one.
-        secret: what cookies are signed with.
-        read_user: gives the JSON text of a user document by its name; None when there is none.
+        admins: names and passwords of the server admins; if empty, everyone is an admin.
+        secret: the secret that signs cookies.
+        read_user: returns the JSON text of a user document by its name, or None.
         executor: the threads in which passwords are hashed.
     """
 
@@ -46,12 +48,13 @@ class Authenticator:
         self._admins = {name: self._digest(password) for name, password in admins.items()}
         self._read_user = read_user
         self._executor = executor
-        # A password is hashed once: what proved right is remembered with the user document it was right for.
-        self._right: dict[tuple[str, bytes], str] = {}
+        # A password is hashed only once: a correct one is remembered together with the user document that it belongs
+        # to.
+        self._right: LRUCache[tuple[str, bytes], str] = LRUCache(_REMEMBERED)
 
     @property
     def party(self) -> bool:
-        """Whether there is no admin, so that everyone is."""
+        """Whether no admin exists, so that everyone is one."""
         return not self._admins
 
     @property
@@ -60,24 +63,25 @@ class Authenticator:
         return sorted(self._admins)
 
     def set_admin(self, name: str, password: str) -> None:
-        """Make a server admin, or give one another password."""
+        """Create a server admin, or change an admin's password."""
         self._admins[name] = self._digest(password)
 
     def remove_admin(self, name: str) -> None:
-        """Take the server admin's right away."""
+        """Remove a server admin."""
         del self._admins[name]
 
     def _digest(self, password: str) -> bytes:
         return hmac.digest(self._key, password.encode("utf-8", "replace"), "sha256")
 
     def identify(self, request: Request) -> User | Awaitable[User]:
-        """The user who sends a request; awaitable when a password has to be hashed for it.
+        """The user who sends a request; awaitable if a password has to be hashed.
 
         Raises:
             Problem: 401, the credentials are wrong; 400, they cannot be read.
         """
         header = request.headers.get("Authorization")
-        # The scheme's name has no case (RFC 9110, 11.1); Basic goes before a cookie, as in CouchDB's list of handlers.
+        # The scheme's name ignores case (RFC 9110, 11.1); Basic comes before a cookie, as in CouchDB's list of
+        # handlers.
         if header is not None and header[:6].lower() == "basic ":
             name, password = _basic(header[6:])
             return self.check(name, password)
@@ -93,13 +97,13 @@ class Authenticator:
         return PARTY if self.party else User()
 
     def check(self, name: str, password: str) -> User | Awaitable[User]:
-        """The user with a name and a password.
+        """The user with this name and password.
 
         Raises:
-            Problem: 401, there is none.
+            Problem: 401, the name or the password is wrong.
         """
         digest = self._digest(password)
-        # An admin of the server hides a user of that name, and a wrong password does not fall back to the user.
+        # A server admin hides a user with the same name, and a wrong password does not fall back to that user.
         known = self._admins.get(name)
         if known is not None:
             if hmac.compare_digest(known, digest):
@@ -117,15 +121,13 @@ class Authenticator:
         loop = asyncio.get_running_loop()
         if not await loop.run_in_executor(self._executor, verify_password, user, password):
             raise unauthorized(_WRONG)
-        if len(self._right) >= _REMEMBERED:
-            self._right.clear()
         self._right[name, digest] = text
         return _user_of(user, "default")
 
     # ------------------------------------------------------------ cookies
 
     def cookie(self, name: str) -> str:
-        """The value of an AuthSession cookie for a user, from now on."""
+        """The value of a new AuthSession cookie for a user."""
         return self._sign(f"{name}:{int(time.time()):X}", self._salt(name) or "")
 
     def _sign(self, session: str, salt: str) -> str:
@@ -133,30 +135,30 @@ class Authenticator:
         return base64.urlsafe_b64encode(session.encode() + b":" + mark).rstrip(b"=").decode()
 
     def _salt(self, name: str) -> str | None:
-        """What changes with a user's password, so that it ends the user's sessions; None without such a user."""
+        """A text that changes with a user's password, which ends the user's sessions; None if there is no such user."""
         if name in self._admins:
             return hashlib.sha256(name.encode()).hexdigest()
         text = self._read_user(name)
         return str(json.loads(text).get("salt", "")) if text else None
 
     def _from_cookie(self, header: str) -> User | None:
-        """The user of a session; None when it is over or was not made here."""
+        """The user of a session; None if it is over or was not made by this server."""
         value = header.partition("AuthSession=")[2].partition(";")[0].strip().strip('"')
         if not value:
             return None
         try:
             raw = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
-            # NAME:HEX-TIME:MARK; the mark is bytes that may hold a colon, so it is cut off by its length.
+            # NAME:HEX-TIME:MARK; the mark consists of bytes that may include a colon, so it is cut off by its length.
             session, made = raw[:-33].decode(), raw[:-33].rpartition(b":")[2]
             name = session.rpartition(":")[0]
             age = time.time() - int(made, 16)
         except (ValueError, binascii.Error):
             raise bad_request("Malformed AuthSession cookie. Please clear your cookies.") from None
         salt = self._salt(name)
-        # No error: an old cookie makes a request anonymous, or nobody could log in again without clearing it.
+        # It is not an error: an old cookie makes a request anonymous, or nobody could log in again without deleting it.
         if salt is None or not hmac.compare_digest(self._sign(session, salt), value):
             return None
-        # A clock that was set back a little makes no session invalid.
+        # A session stays valid if the clock was set back a little.
         if not -1 <= age <= COOKIE_SECONDS:
             return None
         if name in self._admins:
@@ -167,7 +169,7 @@ class Authenticator:
 
 def _basic(token: str) -> tuple[str, str]:
     try:
-        # Only the first colon parts them: passwords may hold colons, names may not (RFC 7617, 2).
+        # Only the first colon separates them: passwords may contain colons, names may not (RFC 7617, 2).
         name, colon, password = base64.b64decode(token.strip(), validate=True).decode("utf-8").partition(":")
     except ValueError:
         raise unauthorized(_WRONG) from None

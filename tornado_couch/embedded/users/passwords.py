@@ -1,4 +1,4 @@
-"""Passwords of users: the PBKDF2 scheme of CouchDB 3.5, also for user documents that came from elsewhere."""
+"""Hashes users' passwords with the PBKDF2 scheme of CouchDB 3.5; checks those of documents from elsewhere as well."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 __all__ = ["ITERATIONS", "hash_password", "verify_password"]
 
 ITERATIONS = 600_000
-"""CouchDB 3.5's own number for `pbkdf2_prf` sha256; about 0.2 s on a small machine."""
+"""CouchDB 3.5's own number for `pbkdf2_prf` sha256; it takes about 0.2 s on a small machine."""
 
 _LENGTHS = {"sha": 20, "sha1": 20, "sha224": 28, "sha256": 32, "sha384": 48, "sha512": 64}
 
 
 def _derive(password: str, salt: str, iterations: int, prf: str) -> str:
     name = "sha1" if prf == "sha" else prf
-    # CouchDB derives 20 bytes for the old default and the whole digest for the others.
+    # CouchDB derives 20 bytes for the old default and the complete digest for the others.
     return hashlib.pbkdf2_hmac(name, password.encode(), salt.encode(), iterations, _LENGTHS[prf]).hex()
 
 
 def hash_password(password: str, iterations: int = ITERATIONS) -> dict[str, Any]:
-    """The members that stand in a user document in place of its `password`."""
+    """The members that replace the `password` in a user document."""
     salt = secrets.token_hex(16)
     return {
         "iterations": iterations,
@@ -34,7 +34,7 @@ def hash_password(password: str, iterations: int = ITERATIONS) -> dict[str, Any]
 
 
 def verify_password(user: dict[str, Any], password: str) -> bool:
-    """Whether a user document's password is this one; takes as long as its iterations do."""
+    """Whether this is the password of a user document; takes as long as its iterations do."""
     salt, scheme = user.get("salt"), user.get("password_scheme", "simple")
     if not isinstance(salt, str):
         return False

@@ -1,4 +1,4 @@
-"""What the security object of a database lets a user do."""
+"""What the security object of a database allows a user to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["check_security", "need_admin", "need_database_admin", "need_member",
 
 
 def _group(security: dict[str, Any], name: str) -> tuple[list[Any], list[Any]]:
-    """Names and roles of "admins" or "members"."""
+    """The names and roles of "admins" or "members"."""
     group = security.get(name)
     group = group if isinstance(group, dict) else {}
     return group.get("names") or [], group.get("roles") or []
@@ -27,39 +27,39 @@ def is_database_admin(user: User, security: dict[str, Any]) -> bool:
 
 
 def need_admin(user: User) -> None:
-    """Refuse whoever is no server admin.
+    """Refuse a user who is not a server admin.
 
     Raises:
-        Problem: 401 (CouchDB says so to users who are logged in, too).
+        Problem: 401, which CouchDB also answers to users who are logged in.
     """
     if not user.is_admin:
         raise unauthorized("You are not a server admin.")
 
 
 def need_database_admin(user: User, security: dict[str, Any]) -> None:
-    """Refuse whoever is neither an admin of the server nor of the database.
+    """Refuse a user who is an admin neither of the server nor of the database.
 
     Raises:
         Problem: 401, or 403 for a user who is logged in.
     """
     if not is_database_admin(user, security):
-        # 401 asks for credentials; to somebody who gave them it would ask for ever (RFC 9110, 15.5.2 and 15.5.4).
+        # 401 asks for credentials; a user who has sent them would be asked for ever (RFC 9110, 15.5.2 and 15.5.4).
         refuse = unauthorized if user.name is None else forbidden
         raise refuse("You are not a db or server admin.")
 
 
 def need_upkeep(user: User, security: dict[str, Any]) -> None:
-    """Refuse whoever may not compact the database and clean up its indexes.
+    """Refuse a user who may not compact the database and clean up its indexes.
 
     Raises:
-        Problem: 401 (CouchDB says so to users who are logged in, too).
+        Problem: 401, which CouchDB also answers to users who are logged in.
     """
     if not is_database_admin(user, security):
         raise unauthorized("You are not a server or db admin.")
 
 
 def need_member(user: User, security: dict[str, Any]) -> None:
-    """Refuse whoever may not read the database. Without members it is open to all.
+    """Refuse a user who may not read the database. A database without members is open to all.
 
     Raises:
         Problem: 401, or 403 for a user who is logged in.
@@ -76,10 +76,10 @@ def need_member(user: User, security: dict[str, Any]) -> None:
 
 
 def check_security(value: Any) -> dict[str, Any]:
-    """The security object in a request.
+    """Check the security object in a request.
 
     Raises:
-        Problem: 400, it is none.
+        Problem: 400, it is not a security object.
     """
     if not isinstance(value, dict):
         raise bad_request("Request body must be a JSON object")

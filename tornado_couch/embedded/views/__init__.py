@@ -1,4 +1,4 @@
-"""The view engine."""
+"""The engine for views and for the functions of design documents."""
 
 from __future__ import annotations
 

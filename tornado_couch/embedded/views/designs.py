@@ -1,4 +1,4 @@
-"""What a design document asks of the view engine: its maps, reduces and options."""
+"""Reads the views of a design document: its maps, reduces and options."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class View:
 
     Attributes:
         name: its name in the design document.
-        place: which of the index's maps feeds it; views with the same map share one.
-        reduce: the reduce function's source, or a built-in's name; None for a view that is not reduced.
+        place: the number of its map in the index; views with the same map share one.
+        reduce: the source of the reduce function, or the name of a built-in one; None if the view has none.
     """
 
     name: str
@@ -36,13 +36,13 @@ class Design:
 
     Attributes:
         id: its `_id`.
-        language: "javascript", "query" for Mango's indexes, or another, which no view can be asked in.
-        views: by name.
+        language: "javascript", "query" for Mango's indexes, or another one, for which there is no engine.
+        views: the views by name.
         maps: the distinct map functions, each with the name of the first view that has it.
         options: the `options` member: `include_design`, `local_seq`, `collation`, `partitioned`.
-        signature: the same for design documents with the same maps, options and library.
-        program: the whole, for the functions that run in JavaScript.
-        partitioned: whether it is asked for one partition at a time.
+        signature: a text that is the same for design documents with the same maps, options and library.
+        program: the whole document, for the functions that run in JavaScript.
+        partitioned: whether its views are queried for one partition at a time.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Design:
     partitioned: bool
 
     def view(self, name: str) -> View:
-        """The view of a name.
+        """Find a view by its name.
 
         Raises:
             Problem: 404 missing_named_view.
@@ -65,18 +65,18 @@ class Design:
         return self.views[name]
 
     def check_language(self) -> None:
-        """Raise Problem 500 for a language that there is no engine for."""
+        """Raise Problem 500 for a language for which there is no engine."""
         if self.language not in ("javascript", "query"):
             raise Problem(500, "unknown_query_language", self.language)
 
 
 @lru_cache(maxsize=64)
 def read_design(text: str, partitioned: bool = False) -> Design:
-    """The views that a design document's JSON text defines; members that make no sense are left out.
+    """Read the views that a design document's JSON text defines; members that make no sense are left out.
 
     Args:
         text: the design document.
-        partitioned: whether its database is partitioned; `options.partitioned` may say otherwise.
+        partitioned: whether its database is partitioned; `options.partitioned` takes precedence.
     """
     document = loads(text)
     defined = document.get("views")

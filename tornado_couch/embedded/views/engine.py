@@ -1,4 +1,4 @@
-"""The views of one database: which index serves a design document, and what a request makes of it."""
+"""The views of one database: finds the index for a design document, and answers queries from it."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _SUFFIX = ".view"
 
 
 class ViewReply:
-    """The answer to a view query. It holds the index as it was asked; take `chunks` to the end, or `close` it."""
+    """The answer to a view query. It keeps the state of the index: read `chunks` to the end, or `close` it."""
 
     def __init__(self, chunks: Iterator[str], done: contextlib.ExitStack) -> None:
         self._chunks = chunks
         self._done = done
 
     def chunks(self) -> Iterator[str]:
-        """The JSON text in pieces of some 64 KB."""
+        """The JSON text in pieces of about 64 KB."""
         with self._done:
             yield from self._chunks
 
     def close(self) -> None:
-        """Give up the rest."""
+        """Drop the rest of the answer."""
         self._done.close()
 
     def text(self) -> str:
-        """The whole JSON text."""
+        """The complete JSON text."""
         return "".join(self.chunks())
 
 
@@ -53,8 +53,8 @@ class DatabaseViews:
 
     Args:
         source: the database.
-        scripts: where JavaScript runs.
-        partitioned: whether the database is.
+        scripts: runs JavaScript.
+        partitioned: whether the database is partitioned.
     """
 
     def __init__(self, source: Source, scripts: Scripts, *, partitioned: bool = False) -> None:
@@ -75,18 +75,18 @@ class DatabaseViews:
         update_seq: Callable[[int], str] = str,
         wanted: int | None = None,
     ) -> ViewReply:
-        """Ask a view.
+        """Query a view.
 
         Args:
             text: the design document's JSON text.
-            name: the view's.
-            parameters: from `view_parameters`. Lazy is as without an update: whoever asks sees to it.
-            fetch: gives documents for `include_docs`; by default `source.read`.
-            update_seq: the JSON text of an update sequence number.
+            name: the view's name.
+            parameters: from `view_parameters`. With update=lazy nothing is updated here: the caller does that.
+            fetch: returns documents for `include_docs`; by default `source.read`.
+            update_seq: returns the JSON text of an update sequence number.
             wanted: the update sequence that the index must have reached; None for the database's current one.
 
         Raises:
-            Problem: 404 without such a view, 400 for parameters that make no sense, 500 when a map cannot be run.
+            Problem: 404 for a missing view, 400 for parameters that make no sense, 500 if a map cannot be run.
         """
         design = self.checked(text, name, parameters)
         view = design.view(name)
@@ -101,10 +101,10 @@ class DatabaseViews:
         return ViewReply(chunks, done)
 
     def checked(self, text: str, name: str, parameters: ViewParameters) -> Design:
-        """The design document that is asked, when the question makes sense.
+        """Check a query, and return the design document that it uses.
 
         Raises:
-            Problem: as `query` does, but for what a map function does.
+            Problem: as in `query`, except for errors of a map function.
         """
         design = read_design(text, self._partitioned)
         check(parameters, reduced=design.view(name).reduce is not None)
@@ -121,7 +121,7 @@ class DatabaseViews:
         update_seq: Callable[[int], str] = str,
         wanted: int | None = None,
     ) -> Iterator[str]:
-        """The JSON text, in pieces, of the answer to a POST to `/queries`; errors come before the first piece."""
+        """The JSON text of the answer to a POST to `/queries`, in pieces; errors are raised before the first piece."""
         replies = [self.query(text, name, parameters, fetch, update_seq, wanted) for parameters in several]
         return self._joined(replies)
 
@@ -149,7 +149,7 @@ class DatabaseViews:
         }
 
     def cleanup(self, texts: Iterable[str]) -> None:
-        """Remove the indexes that no design document of these needs any more (`_view_cleanup`)."""
+        """Remove the indexes that none of these design documents needs any more (`_view_cleanup`)."""
         kept = {read_design(text).signature for text in texts}
         with self._lock:
             gone = [self._indexes.pop(signature) for signature in list(self._indexes) if signature not in kept]
@@ -161,7 +161,7 @@ class DatabaseViews:
                 file.unlink(missing_ok=True)
 
     def stop(self) -> None:
-        """Refuse what is asked from now on; does not wait for what runs."""
+        """Refuse further queries, without waiting for those that run."""
         self._closed = True
         for index in list(self._indexes.values()):
             index.stop()
@@ -179,25 +179,25 @@ class DatabaseViews:
 
     @property
     def updating(self) -> bool:
-        """Whether some index is being updated just now."""
+        """Whether an index is being updated now."""
         return any(index.updating for index in list(self._indexes.values()))
 
     def seq(self, design: Design) -> int:
-        """The update sequence that an index has reached; -1 for one that is not open. Waits for nothing."""
+        """The update sequence that an index has reached, without waiting; -1 if the index is not open."""
         index = self._indexes.get(design.signature)
         return -1 if index is None else index.seq
 
     def updated(self, design: Design, wanted: int | None = None) -> ViewIndex:
-        """The index of a design document, brought up to an update sequence; None for the database's current one."""
+        """Update the index of a design document to an update sequence; None for the database's current one."""
         index = self._index(design)
         index.update(self._source, maps_of(design, self._scripts), wanted)
         return index
 
     def as_it_is(self, design: Design) -> ViewIndex:
-        """The index of a design document, however far it has come."""
+        """The index of a design document, however far it has got."""
         return self._index(design)
 
-    # ---- inside
+    # ---- helpers
 
     def _reply(
         self,
@@ -252,13 +252,13 @@ class DatabaseViews:
     def _opened(self, design: Design) -> ViewIndex:
         path = self._folder() / f"{design.signature}{_SUFFIX}"
         index = ViewIndex(path, design.options)
-        if index.seq > self._source.current_seq():  # of another database's life: one that was put back, say
+        if index.seq > self._source.current_seq():  # the database was restored to an earlier state
             index.remove()
             index = ViewIndex(path, design.options)
         return index
 
     def _folder(self) -> Path:
-        """Where the index files are. Those of a database in memory are temporary, so that memory does not grow."""
+        """The folder for the index files. A database in memory uses a temporary one, so that memory does not grow."""
         folder = self._source.index_dir
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -269,7 +269,7 @@ class DatabaseViews:
 
 
 def _started(chunks: Iterator[str]) -> Iterator[str]:
-    """The same pieces, the first made already: what goes wrong at once is raised while there is no answer yet."""
+    """The same pieces, with the first already made, so that an early error is raised before the answer begins."""
     first = next(chunks)
 
     def whole() -> Iterator[str]:
@@ -279,20 +279,20 @@ def _started(chunks: Iterator[str]) -> Iterator[str]:
     return whole()
 
 
-# More threads than JavaScript workers (`javascript.WORKERS`): what needs no worker does not wait for one.
+# There are more threads than JavaScript workers (`pool.WORKERS`), so work without JavaScript does not wait for one.
 THREADS = 16
-# How many of them one owner has at most. An endless function holds its thread for the whole of its time limit, and
-# whoever asks for it again and again would otherwise hold them all.
+# How many threads one owner may have. An endless function keeps its thread for its whole time limit, and a client that
+# calls it again and again would otherwise occupy all of them.
 SHARE = 4
 
 _Result = TypeVar("_Result")
 
 
 class Turns:
-    """Threads apart from those that read and write documents, shared so that no owner has them all.
+    """Threads for slow work, apart from those that read and write documents, shared so that no owner has all of them.
 
-    An owner is whatever may be slow by itself: a design document, the queries of a database. Its further requests
-    wait in the event loop, where waiting costs nothing.
+    An owner is anything that may be slow by itself: a design document, or the queries of a database. Its further
+    requests wait in the event loop, where waiting costs nothing.
     """
 
     def __init__(self) -> None:
@@ -300,40 +300,40 @@ class Turns:
         self._shares: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
 
     async def run(self, owner: Hashable, work: Callable[..., _Result], *arguments: Any) -> _Result:
-        """The result of what runs in a thread, when it is the owner's turn."""
+        """Run work in a thread when it is the owner's turn, and return its result."""
         share = self._shares.get(owner)
         if share is None:
             share = self._shares[owner] = asyncio.Semaphore(SHARE)
         await share.acquire()
         future = asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
-        # Given back when the thread is free, not when a client that lost patience has gone.
+        # The turn is given back when the thread is free, not when an impatient client goes away.
         future.add_done_callback(lambda _: share.release())
         return await asyncio.shield(future)
 
     def close(self) -> None:
-        """Wait for what runs, and run nothing more."""
+        """Wait for what runs, and start nothing more."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
 class IndexUpdates:
-    """Updates of indexes: one at a time for each, and all who need it wait for it without a thread."""
+    """Updates indexes: one update at a time for each, and all callers wait for it without occupying a thread."""
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
         self._running: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def reach(self, index: Hashable, reached: Callable[[], bool], update: Callable[[], object]) -> None:
-        """Wait until an index has taken in what it had to when this was called.
+        """Wait until an index has processed everything that it had to when this was called.
 
         Args:
-            index: what tells it from others.
-            reached: whether it has.
-            update: takes in everything; runs in a thread.
+            index: identifies the index.
+            reached: says whether the index has got far enough.
+            update: updates the index completely; runs in a thread.
 
         Raises:
-            Problem: the update failed, for all who waited for it.
+            Problem: the update failed, for all that waited for it.
         """
-        # The first may have begun before this was called; a second cannot have.
+        # The first update may have begun before this call; a second one cannot have.
         for _ in range(2):
             if reached():
                 return
@@ -345,7 +345,7 @@ class IndexUpdates:
             await asyncio.shield(running)
 
     async def close(self) -> None:
-        """Let what runs come to its end, and give up what has not begun."""
+        """Let running updates finish, and drop those that have not begun."""
         tasks = list(self._running.values())
         for task in tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""What views and functions read of a database: design documents, and the documents for `include_docs`."""
+"""Reads what views and functions need from a database: design documents, and the documents for `include_docs`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ __all__ = ["design_text", "document_fetcher"]
 
 
 def design_text(database: Database, doc_id: str) -> str:
-    """JSON text of a design document.
+    """The JSON text of a design document.
 
     Raises:
-        Problem: 404 missing or deleted.
+        Problem: 404, it is missing or deleted.
     """
     return database.winner_text(doc_id)[1]
 
 
 def document_fetcher(database: Database, parameters: ViewParameters) -> Callable[[str, str | None], str | None]:
-    """What gives the documents for `include_docs`."""
+    """A function that returns the documents for `include_docs`."""
     options = ReadOptions(
         conflicts=bool(parameters.conflicts),
         attachments=parameters.attachments,

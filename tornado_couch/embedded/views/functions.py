@@ -1,6 +1,6 @@
-"""The functions of design documents other than views: validation, filters, updates, shows and lists.
+"""Runs the functions of design documents other than views: validation, filters, updates, shows and lists.
 
-Each is JavaScript and runs in a worker of `Scripts`. The server gives CouchDB's request object and user context,
+Each is JavaScript and runs in a worker of `Scripts`. The server passes CouchDB's request object and user context,
 and turns a `Response` into an HTTP answer (CouchDB documentation, "Design Functions").
 """
 
@@ -20,16 +20,16 @@ from tornado_couch.embedded.views.reduces import built_in
 
 __all__ = ["Functions", "Response", "Updated", "check_design"]
 
-# How many documents a filter gets in one call: they share its time limit.
+# How many documents a filter receives in one call; they share its time limit.
 _DOCUMENTS = 50
 
 
 class Response(NamedTuple):
-    """What a show, list or update function answers.
+    """The answer of a show, list or update function.
 
     Attributes:
-        code: the HTTP status; None where it said nothing.
-        headers: its headers, `Content-Type` among them.
+        code: the HTTP status; None if the function did not set one.
+        headers: its headers, including `Content-Type`.
         body: the body.
     """
 
@@ -39,7 +39,7 @@ class Response(NamedTuple):
 
 
 class Updated(NamedTuple):
-    """What an update function gives: the document to write as JSON text, or None, and the answer."""
+    """The result of an update function: the document to write as JSON text, or None, and the answer."""
 
     document: str | None
     response: Response
@@ -58,17 +58,17 @@ class Functions:
     def validate(
         self, designs: Sequence[str], new: str, old: str | None, user: dict[str, Any], security: dict[str, Any]
     ) -> None:
-        """Ask every `validate_doc_update` function about a write.
+        """Call every `validate_doc_update` function for a write.
 
         Args:
-            designs: the design documents that have one.
-            new: the document to be written, as JSON text with `_id`, `_rev` and `_revisions`.
+            designs: the design documents that have such a function.
+            new: the document to write, as JSON text with `_id`, `_rev` and `_revisions`.
             old: the document that it replaces.
             user: CouchDB's user context.
             security: the database's security object.
 
         Raises:
-            Problem: 403 or 401 as the function says, 500 for another error in it.
+            Problem: 403 or 401 as the function demands, 500 for another error in it.
         """
         arguments = (new, old or "null", json.dumps(user), json.dumps(security))
         for design in designs:
@@ -77,15 +77,15 @@ class Functions:
                 raise _refusal(verdict)
 
     def filter(self, design: str, name: str, docs: Sequence[str], request: dict[str, Any]) -> list[bool]:
-        """Which documents a filter function of `_changes` lets through.
+        """Find out which documents pass a filter function of `_changes`.
 
         Raises:
-            Problem: 404 without such a function, 500 for an error in it.
+            Problem: 404 for a missing function, 500 for an error in it.
         """
         return self._filtered(design, ["filters", name], docs, request)
 
     def filter_view(self, design: str, view: str, docs: Sequence[str]) -> list[bool]:
-        """For which documents the map function of a view emits anything (`filter=_view`)."""
+        """Find out for which documents the map function of a view emits anything (`filter=_view`)."""
         return self._filtered(design, ["views", view, "map"], docs, {})
 
     def update(self, design: str, name: str, doc: str | None, request: dict[str, Any]) -> Updated:
@@ -93,17 +93,17 @@ class Functions:
 
         Args:
             design: the design document.
-            name: the function's.
-            doc: the document it is asked to update, as JSON text.
+            name: the function's name.
+            doc: the document to update, as JSON text.
             request: CouchDB's request object.
         """
         document, response = self._run(design, "updates", name, doc or "null", request)
         if document is not None and not isinstance(document, dict):
-            raise Problem(500, "update_error", "the function gave no document")
+            raise Problem(500, "update_error", "the function returned no document")
         return Updated(None if document is None else dumps(document), _response(response))
 
     def show(self, design: str, name: str, doc: str | None, request: dict[str, Any]) -> Response:
-        """Run a show function; the arguments are as for `update`."""
+        """Run a show function; the arguments are those of `update`."""
         return _response(self._run(design, "shows", name, doc or "null", request))
 
     def list(self, design: str, name: str, reply: str, request: dict[str, Any]) -> Response:
@@ -111,8 +111,8 @@ class Functions:
 
         Args:
             design: the design document.
-            name: the function's.
-            reply: the JSON text of the view's answer. It is held in memory as a whole.
+            name: the function's name.
+            reply: the JSON text of the view's answer, which is kept in memory as a whole.
             request: CouchDB's request object.
         """
         head = loads(reply)
@@ -130,19 +130,22 @@ class Functions:
 
 
 def _refusal(verdict: Any) -> Problem:
-    """The error for what a `validate_doc_update` function threw."""
+    """The error for an exception of a `validate_doc_update` function."""
     if isinstance(verdict, str):
         return Problem(500, "unknown_error", verdict)
+    if isinstance(verdict, list) and len(verdict) == 3 and verdict[0] == "error":
+        return Problem(500, str(verdict[1]), str(verdict[2]))
     if not isinstance(verdict, dict) or len(verdict) != 1:
         return Problem(500, "unknown_error", "function_clause")
     ((name, reason),) = verdict.items()
-    text = reason if isinstance(reason, str) else dumps(reason)
+    if isinstance(reason, list) and all(isinstance(each, str) for each in reason):
+        reason = "".join(reason)  # in Erlang, a list of texts is a text
     statuses = {"forbidden": 403, "unauthorized": 401}
-    return Problem(statuses[name], name, text) if name in statuses else Problem(500, "unknown_error", text)
+    return Problem(statuses[name], name, reason) if name in statuses else Problem(500, "unknown_error", reason)
 
 
 def _response(answer: Any) -> Response:
-    """The response that a function's answer stands for: `code`, `headers`, and one of `body`, `json`, `base64`."""
+    """The response in a function's answer: `code`, `headers`, and one of `body`, `json`, `base64`."""
     headers = {str(name): str(value) for name, value in (answer.get("headers") or {}).items()}
     given = {name.lower() for name in headers}
     body, kind = _body(answer)
@@ -162,11 +165,11 @@ def _body(answer: dict[str, Any]) -> tuple[bytes, str]:
             raise Problem(500, "external_response_error", f"base64: {error}") from None
     body = answer.get("body", "")
     if not isinstance(body, str):
-        raise Problem(500, "external_response_error", "the body is no text")
+        raise Problem(500, "external_response_error", "the body is not a text")
     return body.encode("utf-8", "replace"), "text/html; charset=utf-8"
 
 
-# ---- what a design document may hold
+# ---- what a design document may contain
 
 _OBJECT = ("object", dict)
 _TEXT = ("string", str)
@@ -174,12 +177,12 @@ _FUNCTIONS = ("filters", "lists", "shows", "updates")
 
 
 def check_design(text: str, scripts: Scripts, *, partitioned: bool = False) -> None:
-    """Check a design document as CouchDB does when it is written: the members' types, and that its views compile.
+    """Check a design document as CouchDB does when it is written: the types of its members, and that its views compile.
 
     Args:
         text: its JSON text.
-        scripts: where JavaScript runs.
-        partitioned: whether the database is.
+        scripts: runs JavaScript.
+        partitioned: whether the database is partitioned.
 
     Raises:
         Problem: 400 invalid_design_doc or compilation_error.
@@ -197,7 +200,7 @@ def check_design(text: str, scripts: Scripts, *, partitioned: bool = False) -> N
 
 
 def _invalid(document: dict[str, Any]) -> Iterator[str]:
-    """What is wrong with the types of the members."""
+    """Find members that have a wrong type."""
     yield from _kind(document, "language", _TEXT)
     yield from _kind(document, "options", _OBJECT)
     for member in _FUNCTIONS:

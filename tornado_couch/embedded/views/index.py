@@ -1,8 +1,8 @@
 """One index: the rows that the maps of a design document emitted, in CouchDB's order, in a SQLite file.
 
-The index follows its database by update sequence. One thread updates it, others that need the same wait; readers
-see the state of one moment (a read transaction) while it is updated. It can be built again at any time, so a
-damaged file is thrown away.
+The index follows its database by update sequence. One thread updates it while others that need the same wait; readers
+see the state of one moment (a read transaction) during the update. It can be rebuilt at any time, so a damaged file is
+thrown away.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from tornado_couch.embedded.storage.source import Change, Source
 
 __all__ = ["Bound", "Maps", "Range", "Row", "ViewIndex"]
 
-# How many changes one transaction takes in: bounds memory, and what an error in a map throws away.
+# How many changes one transaction processes; limits memory, and what is lost through an error in a map.
 BATCH = 250
-# Connections kept open for readers; reduced answers remembered, and how long a query for one.
+# How many connections are kept open for readers; how many reduced answers are cached; and the longest query for one.
 READERS, REDUCTIONS, LONGEST = 4, 64, 4096
 
 _SCHEMA = """
@@ -44,7 +44,7 @@ INSERT OR IGNORE INTO state VALUES (1, 0);
 
 
 class Row(NamedTuple):
-    """A row of an index; key and value as JSON text."""
+    """A row of an index, with key and value as JSON text."""
 
     id: str
     key: str
@@ -53,7 +53,7 @@ class Row(NamedTuple):
 
 
 class Bound(NamedTuple):
-    """One end of a range: the bytes of a key, and a document id among the rows of that key or None for all."""
+    """One end of a range: the bytes of a key, and a document id among the rows of that key, or None for all of them."""
 
     key: bytes
     id: str | None
@@ -63,12 +63,12 @@ class Range(NamedTuple):
     """Consecutive rows of one map.
 
     Attributes:
-        place: the map's.
-        start: where the rows start, in the direction asked for; None for the first.
+        place: the number of the map.
+        start: where the rows begin, in the direction of the query; None for the first.
         end: where they end.
-        inclusive: whether the end counts.
+        inclusive: whether the end is included.
         descending: the direction.
-        partition: the prefix that the documents' ids must have in front of a colon.
+        partition: the prefix, before a colon, that the ids of the documents must have.
     """
 
     place: int
@@ -93,7 +93,7 @@ class Range(NamedTuple):
         return " AND ".join(condition), arguments
 
     def ahead(self) -> Range:
-        """The rows in front of these."""
+        """The rows before these."""
         return self._replace(start=None, end=self.start, inclusive=False)
 
 
@@ -109,12 +109,12 @@ class Maps(Protocol):
     """The map functions of a design document."""
 
     def rows(self, bodies: list[str]) -> Iterator[list[list[str]]]:
-        """For each document, for each map, the JSON texts of key, value, key, value, and so on."""
+        """Map documents: for each document and each map, the JSON texts of key, value, key, value, and so on."""
         ...
 
 
 class ViewIndex:
-    """The index of all design documents of one signature.
+    """The index of all design documents that have the same signature.
 
     Args:
         path: the file.
@@ -164,13 +164,13 @@ class ViewIndex:
 
     @staticmethod
     def total(connection: sqlite3.Connection, place: int) -> int:
-        """How many rows a map has."""
+        """How many rows a map has emitted."""
         row = connection.execute("SELECT total FROM totals WHERE place = ?", (place,)).fetchone()
         return row[0] if row else 0
 
     @staticmethod
     def seq_of(connection: sqlite3.Connection) -> int:
-        """The update sequence that a reader's state of the index belongs to."""
+        """The update sequence of the state that a reader sees."""
         seq: int = connection.execute("SELECT seq FROM state").fetchone()[0]
         return seq
 
@@ -184,7 +184,7 @@ class ViewIndex:
 
     @staticmethod
     def rows(connection: sqlite3.Connection, part: Range, limit: int | None = None, skip: int = 0) -> Iterator[Row]:
-        """The rows of a range, in its direction; rows that one document emitted with one key in their order."""
+        """The rows of a range, in its direction; rows that one document emitted with the same key keep their order."""
         condition, arguments = part.where()
         way = "DESC" if part.descending else "ASC"
         cursor = connection.execute(
@@ -195,11 +195,11 @@ class ViewIndex:
         return map(Row._make, cursor)
 
     def remembered(self, query: tuple[Any, ...], make: Callable[[], Iterator[str]]) -> Iterator[str]:
-        """The pieces of a reduced answer.
+        """The pieces of a reduced answer, from the cache if possible.
 
         Args:
-            query: all that it depends on, the update sequence too; text last.
-            make: makes it.
+            query: everything that the answer depends on, including the update sequence; text last.
+            make: makes the answer.
         """
         with self._lock:
             text = self._reduced.get(query)
@@ -212,7 +212,7 @@ class ViewIndex:
         for piece in chunks:
             pieces += 1
             yield piece
-        if pieces == 1 and len(query[-1]) < LONGEST:  # short ones alone, such as a total
+        if pieces == 1 and len(query[-1]) < LONGEST:  # only short answers, such as a total
             with self._lock:
                 self._reduced[query] = piece
 
@@ -220,19 +220,19 @@ class ViewIndex:
 
     @property
     def updating(self) -> bool:
-        """Whether some thread updates the index just now."""
+        """Whether a thread is updating the index now."""
         return self._updating
 
     @property
     def waiting(self) -> int:
-        """How many threads wait for an update."""
+        """How many threads are waiting for an update."""
         return self._waiting
 
     def update(self, source: Source, maps: Maps, wanted: int | None = None) -> None:
-        """Take in every change up to the database's current one, unless the index has come as far as is wanted.
+        """Process every change up to the database's current one, unless the index has already reached `wanted`.
 
         Raises:
-            Problem: 500 when a map function cannot be run; what came before is kept.
+            Problem: 500, a map function cannot be run; earlier changes are kept.
         """
         current = source.current_seq()
         if self.seq >= (current if wanted is None else wanted):
@@ -243,7 +243,8 @@ class ViewIndex:
                 self._waiting += 1
                 self._turn.wait()
                 self._waiting -= 1
-                # Who waited for an attempt that failed shares its failure: an endless map costs its time once.
+                # Threads that waited for a failed attempt share its failure, so that an endless map costs its time only
+                # once.
                 if self._failure is not None and self._failure[0] > asked:
                     raise self._failure[1]
             if self._closed:
@@ -311,16 +312,16 @@ class ViewIndex:
     # ---- the file
 
     def size(self) -> int:
-        """Bytes on disk."""
+        """The size on disk in bytes."""
         files = (Path(f"{self.path}{suffix}") for suffix in ("", "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
     def stop(self) -> None:
-        """Refuse new readers, and end a running update after its step; does not wait for it."""
+        """Refuse new readers, and end a running update after its current step, without waiting for it."""
         self._closed = True
 
     def close(self) -> None:
-        """Close the file, once a running update has finished its step; readers keep theirs to their end."""
+        """Close the file after the current step of a running update; readers keep their connections to the end."""
         self.stop()
         with self._lock:
             idle, self._idle = self._idle, []
@@ -338,7 +339,7 @@ class ViewIndex:
     def _opened(self) -> sqlite3.Connection:
         try:
             return self._prepared()
-        except sqlite3.DatabaseError:  # damaged: the rows can be made again
+        except sqlite3.DatabaseError:  # the file is damaged, but its rows can be made again
             _delete(self.path)
             return self._prepared()
 
@@ -354,9 +355,9 @@ class ViewIndex:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=60)
         try:
-            # The index can be rebuilt: it need not survive a power cut, only stay whole, which WAL sees to.
+            # The index can be rebuilt: it need not survive a power cut, but must stay consistent, which WAL ensures.
             connection.execute("PRAGMA synchronous = NORMAL")
-        except sqlite3.DatabaseError:  # the first statement reads the file, and finds it damaged
+        except sqlite3.DatabaseError:  # the first statement reads the file and finds it damaged
             connection.close()
             raise
         return connection
@@ -374,7 +375,7 @@ def _delete(path: Path) -> None:
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:  # thousands of lists deep, or digits without end
+    except (ValueError, RecursionError) as error:  # thousands of nested lists, or very many digits
         raise _unreadable(error) from error
 
 
@@ -383,7 +384,7 @@ def _unreadable(error: Exception) -> Problem:
 
 
 def _bytes(text: str) -> bytes:
-    # Short keys, such as a type or a year, come again and again.
+    # Short keys, such as a type or a year, appear again and again.
     return _remembered(text) if len(text) < 32 else sort_key(_parsed(text))
 
 

@@ -1,8 +1,8 @@
-"""Mango's JSON indexes: how a design document holds them, and the rows that they make of documents.
+"""Mango's JSON indexes: how design documents define them, and the rows that they make of documents.
 
-A design document of language "query" has one view for each index; its map is `{"fields": {name: "asc"}}` with a
-`partial_filter_selector` perhaps. A row's key is the array of the fields' values; a document that lacks one of them
-has no row (CouchDB API, "/db/_index").
+A design document of language "query" has one view for each index, whose map is `{"fields": {name: "asc"}}`, optionally
+with a `partial_filter_selector`. The key of a row is the array of the fields' values; a document that lacks one of
+them has no row (CouchDB API, "/db/_index").
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = ["MangoIndex", "MangoMaps", "indexes_of", "selector_of"]
 
 @dataclass(frozen=True)
 class MangoIndex:
-    """One JSON index, or `_all_docs` where `design` is None.
+    """One JSON index, or `_all_docs` if `design` is None.
 
     Attributes:
-        design: the design document that holds it.
-        name: the view's name in it.
+        design: the design document that defines it.
+        name: the view's name there.
         fields: names and directions, "asc" or "desc".
-        partial: the `partial_filter_selector` as it was given; None without.
-        place: which of the design document's maps it is.
+        partial: the `partial_filter_selector` as it was given, or None.
+        place: the number of its map in the design document.
     """
 
     design: Design | None
@@ -62,11 +62,11 @@ class MangoIndex:
 
 
 def indexes_of(texts: Sequence[str], partitioned: bool = False) -> list[MangoIndex]:
-    """Every JSON index of these design documents, in order; views that are none are left out.
+    """All JSON indexes of these design documents, in order; views that are not indexes are left out.
 
     Args:
         texts: JSON texts of design documents, in the order of their ids.
-        partitioned: whether the database is.
+        partitioned: whether the database is partitioned.
     """
     found = []
     for text in texts:
@@ -83,7 +83,7 @@ def indexes_of(texts: Sequence[str], partitioned: bool = False) -> list[MangoInd
 
 
 def selector_of(partial: Any) -> Selector | None:
-    """The selector of a partial index; None where it selects everything."""
+    """The selector of a partial index; None if it selects everything."""
     return compile_selector(partial) if partial else None
 
 
@@ -91,14 +91,14 @@ class MangoMaps:
     """The maps of a design document of language "query".
 
     Args:
-        definitions: each view's `map`.
+        definitions: the `map` of each view.
     """
 
     def __init__(self, definitions: Sequence[Any]) -> None:
         self._maps = [_Map(definition) for definition in definitions]
 
     def rows(self, bodies: list[str]) -> Iterator[list[list[str]]]:
-        """For each document, for each index, the JSON texts of key and value, or nothing."""
+        """Map documents: for each document and each index, the JSON texts of key and value, or nothing."""
         for body in bodies:
             document = loads(body)
             yield [each.row(document) for each in self._maps]
@@ -106,7 +106,7 @@ class MangoMaps:
 
 class _Map:
     def __init__(self, definition: Any) -> None:
-        # What is no index (somebody wrote the design document by hand) has no rows.
+        # A view that is not an index, in a design document that was written by hand, has no rows.
         self.paths: list[Path] | None = None
         self.selector: Selector | None = None
         fields = definition.get("fields") if isinstance(definition, dict) else None
@@ -116,7 +116,7 @@ class _Map:
                 self.paths = [parse_field(name) for name in fields]
 
     def row(self, document: dict[str, Any]) -> list[str]:
-        """Key and value as JSON text; empty for a document that is not in the index."""
+        """The key and value as JSON text; empty for a document that is not in the index."""
         if self.paths is None or (self.selector is not None and not self.selector.matches(document)):
             return []
         values = [get_field(document, path) for path in self.paths]

@@ -1,7 +1,7 @@
-"""The parameters of a view query: what they may be, and CouchDB's words for what they may not be.
+"""The parameters of a view query: checks them, and refuses wrong ones with CouchDB's words.
 
-From a query string, and from a POST's body (CouchDB API, "/db/_design/ddoc/_view/view"). `check` tells, once the
-view is known, whether the parameters make sense for it.
+They come from a query string and from the body of a POST (CouchDB API, "/db/_design/ddoc/_view/view"). `check` decides,
+once the view is known, whether the parameters make sense for it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ __all__ = ["Key", "ViewParameters", "check", "view_parameters", "view_queries"]
 
 
 class Key(NamedTuple):
-    """A key that was given, so that a key `null` differs from none."""
+    """A key that was given; this distinguishes a key `null` from a missing one."""
 
     value: Any
 
 
 @dataclass(frozen=True, slots=True)
 class ViewParameters:
-    """What a view is asked for; None where nothing was said."""
+    """The parameters of a view query; None if a parameter is missing."""
 
     keys: list[Any] | None = None
     start_key: Key | None = None
@@ -52,14 +52,14 @@ class ViewParameters:
 
     @property
     def level(self) -> int | None:
-        """How many items of an array key make a group; 0 is one group of all, None one group for each key."""
+        """How many items of an array key form a group; 0 means one group for all rows, None one group for each key."""
         if self.group_level is not None:
             return self.group_level
         return None if self.group else 0
 
 
 def view_parameters(query: Iterable[tuple[str, str]], body: Any = None) -> ViewParameters:
-    """The parameters of a query string, and of the body where it was a POST; the query string wins.
+    """Read the parameters of a query string, and of the body of a POST; the query string takes precedence.
 
     Args:
         query: decoded names and values, in their order.
@@ -77,7 +77,7 @@ def view_parameters(query: Iterable[tuple[str, str]], body: Any = None) -> ViewP
 
 
 def view_queries(body: Any, query: Iterable[tuple[str, str]] = ()) -> list[ViewParameters]:
-    """The parameters of each query in the body of a POST to `/queries`; the query string holds for all."""
+    """Read the parameters of each query in the body of a POST to `/queries`; the query string applies to all."""
     if not isinstance(body, dict):
         raise bad_request("Request body must be a JSON object")
     queries = body.get("queries")
@@ -90,7 +90,7 @@ def view_queries(body: Any, query: Iterable[tuple[str, str]] = ()) -> list[ViewP
 
 
 def check(parameters: ViewParameters, *, reduced: bool) -> ViewParameters:
-    """The parameters, where they make sense for a view that is reduced or not.
+    """Check that parameters make sense for a view, depending on whether it is reduced.
 
     Raises:
         Problem: 400 query_parse_error.
@@ -149,7 +149,7 @@ def _with(parameters: ViewParameters, name: str, value: Any, *, decoded: bool) -
         return replace(parameters, **{member: read(value)})
     if name in _MODES:
         return replace(parameters, **_mode(name, value))
-    return parameters  # CouchDB leaves other names to the functions of lists
+    return parameters  # CouchDB leaves other parameters to list functions
 
 
 def _with_key(parameters: ViewParameters, member: str, value: Any) -> ViewParameters:
@@ -158,7 +158,7 @@ def _with_key(parameters: ViewParameters, member: str, value: Any) -> ViewParame
             raise query_parse_error("`keys` must be an array of strings.")
         if len(value) != 1:
             return replace(parameters, keys=value)
-        member, value = "key", value[0]  # one key is a range, also for a reduce without group
+        member, value = "key", value[0]  # one key is a range, even for a reduce without group
     if member == "key":
         return replace(parameters, start_key=Key(value), end_key=Key(value))
     given: dict[str, Any] = {member: Key(value)}
@@ -185,7 +185,7 @@ def _natural(value: Any) -> int:
     number = value
     if isinstance(value, str):
         sign, digits = (value[0], value[1:]) if value[:1] in ("+", "-") else ("", value)
-        # isdecimal alone takes other scripts' digits; int() alone takes spaces and underscores.
+        # isdecimal() alone accepts digits of other scripts; int() alone accepts spaces and underscores.
         number = int(sign + digits) if digits.isascii() and digits.isdecimal() and len(digits) < 20 else None
     if isinstance(number, bool) or not isinstance(number, int):
         raise query_parse_error(f"Invalid value for integer: {_shown(value)}")
@@ -195,7 +195,7 @@ def _natural(value: Any) -> int:
 
 
 def _shown(value: Any) -> str:
-    """A value as CouchDB's messages show it: Erlang's form."""
+    """Format a value as CouchDB's messages do, in Erlang's form."""
     if value == "":
         return "[]"
     return json.dumps(value, ensure_ascii=False)

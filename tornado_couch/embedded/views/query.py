@@ -1,4 +1,4 @@
-"""The answer to a view query: from parameters to ranges of an index, from rows to the JSON text of the reply."""
+"""Answers a view query: from its parameters to ranges of an index, and from rows to the JSON text of the reply."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tornado_couch.embedded.views.reduces import Reducer
 __all__ = ["Fetch", "key_ranges", "map_reply", "reduce_reply"]
 
 Fetch = Callable[[str, "str | None"], "str | None"]
-"""Gives the JSON text of a document, by id and perhaps revision; None when it is missing or deleted."""
+"""A function that returns the JSON text of a document by id and revision; None if it is missing or deleted."""
 
-# Characters in one piece of a reply; rows in one piece of a reduction; partial results before they are joined.
+# Characters in a piece of a reply; rows in a piece of a reduction; partial results before they are joined.
 _PIECE = 1 << 16
 _ROWS = 1000
 _PARTIALS = 50
-# Above every document id: ids are UTF-8, which has no such byte; as text, the last code point does.
+# Sorts after every document id: ids are UTF-8, which has no such byte; as text, it is the last code point.
 _LAST_ID = "\U0010ffff"
 
 
@@ -30,12 +30,12 @@ def key_ranges(parameters: ViewParameters, place: int, encode: Callable[[Any], b
     """The ranges that a query asks for, in the order of its answer: one, or one for each of `keys`.
 
     Args:
-        parameters: checked ones.
-        place: the map in the index.
-        encode: the index's sort key of a JSON value.
+        parameters: checked parameters.
+        place: the number of the map in the index.
+        encode: makes the index's sort key of a JSON value.
 
     Raises:
-        Problem: 400 when no key can lie in the range.
+        Problem: 400, no key can lie in the range.
     """
     if parameters.keys is None:
         _check_range(parameters, encode)
@@ -83,9 +83,9 @@ def map_reply(
     fetch: Fetch,
     update_seq: str | None,
 ) -> Iterator[str]:
-    """The JSON text of an unreduced query's answer, in pieces."""
+    """The JSON text of the answer to a query without reduce, in pieces."""
     head = []
-    # A cluster cannot count what it does not sort, and leaves these out; so does CouchDB by default (q=2).
+    # A cluster cannot count unsorted rows, and leaves the counts out; so does CouchDB by default (q=2).
     if parameters.sorted:
         total = ViewIndex.total(connection, place)
         head += [f'"total_rows":{total}', f'"offset":{min(_ahead(connection, ranges) + parameters.skip, total)}']
@@ -96,7 +96,7 @@ def map_reply(
 
 
 def _ahead(connection: sqlite3.Connection, ranges: list[Range]) -> int:
-    """How many rows are in front of the first range."""
+    """How many rows come before the first range."""
     return ViewIndex.count(connection, ranges[0].ahead()) if ranges and ranges[0].start else 0
 
 
@@ -116,7 +116,7 @@ def _row(row: Row, parameters: ViewParameters, fetch: Fetch) -> str:
 
 
 def _document(row: Row, fetch: Fetch) -> str:
-    """The row's document, or the one that a value `{"_id": ...}` links to."""
+    """The row's document, or the one to which a value `{"_id": ...}` links."""
     doc_id: Any = row.id
     rev: Any = None
     if row.value.startswith("{") and ('"_id"' in row.value or '"_rev"' in row.value):
@@ -150,7 +150,7 @@ def reduce_reply(
     encode: Callable[[Any], bytes],
     update_seq: str | None,
 ) -> Iterator[str]:
-    """The JSON text of a reduced query's answer, in pieces."""
+    """The JSON text of the answer to a query with reduce, in pieces."""
     head = [] if update_seq is None else [f'"update_seq":{update_seq}']
     pieces = (_pieces(ViewIndex.rows(connection, part), parameters.level, encode) for part in ranges)
     groups = (group for each in pieces for group in _reduced(each, reduce, parameters))
@@ -160,7 +160,7 @@ def reduce_reply(
 
 
 def _pieces(rows: Iterable[Row], level: int | None, encode: Callable[[Any], bytes]) -> Iterator[_Piece]:
-    """The rows cut where a group ends, and where a piece is long enough."""
+    """Split rows at the end of each group, and when a piece is long enough."""
     group, piece = b"", _Piece(b"", "null", [])
     for row in rows:
         if not piece.rows or not _same_group(group, row.sort_key, level):
@@ -180,7 +180,7 @@ def _pieces(rows: Iterable[Row], level: int | None, encode: Callable[[Any], byte
 def _same_group(group: bytes, key: bytes, level: int | None) -> bool:
     if level is None:
         return key == group
-    # An array's sort key starts with those of its first items, which no other group's does.
+    # An array's sort key begins with the sort keys of its first items, which no other group has.
     return key.startswith(group)
 
 
@@ -195,14 +195,14 @@ def _group(row: Row, level: int | None, encode: Callable[[Any], bytes]) -> tuple
     if len(value) <= level:
         return row.key, row.sort_key
     cut = value[:level]
-    # Escaped, since a map may emit half a surrogate pair; the prefix is without the array's end.
+    # It is escaped, since a map may emit half a surrogate pair; the prefix leaves out the array's end.
     return json.dumps(cut, separators=(",", ":")), encode(cut)[:-1]
 
 
 def _reduced(pieces: Iterable[_Piece], reduce: Reducer, parameters: ViewParameters) -> Iterator[tuple[str, Any]]:
-    """Key and result of each group; small groups are reduced many at a time."""
+    """The key and result of each group; many small groups are reduced at a time."""
     groups: list[_Group] = []
-    # A short page needs few groups: start with small batches.
+    # A short page needs few groups, so start with small batches.
     few = parameters.limit is not None and parameters.limit < 100
     for batch in _batches(pieces, first=20 if few else _ROWS):
         for piece, partial in zip(batch, reduce.reduce([piece.rows for piece in batch]), strict=True):

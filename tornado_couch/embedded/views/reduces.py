@@ -1,7 +1,7 @@
 """The reduce functions of views: CouchDB's built-in ones, and JavaScript.
 
-Each turns consecutive rows of one group into a partial result, several partial results into one, and that into JSON
-text. Rules and messages: CouchDB documentation, "Built-in Reduce Functions".
+Each turns consecutive rows of one group into a partial result, joins several partial results into one, and turns that
+into JSON text. For rules and messages see the CouchDB documentation, "Built-in Reduce Functions".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Reducer", "built_in", "reducer"]
 
 
 class _Script:
-    """A JavaScript reduce function. A partial result is JSON text, or the error in its place."""
+    """A JavaScript reduce function. A partial result is JSON text or an error."""
 
     def __init__(self, scripts: Scripts, program: Program, view: str) -> None:
         self._scripts = scripts
@@ -33,8 +33,8 @@ class _Script:
         return list(self._scripts.outcomes(self._program, "reduce", calls))
 
     def rereduce(self, groups: Sequence[Sequence[Any]]) -> list[Any]:
-        # Also of a single partial result: CouchDB joins those of its shards, so a function that cannot rereduce
-        # shows it at once.
+        # A single partial result is rereduced as well: CouchDB joins those of its shards, so a function that cannot
+        # rereduce fails at once.
         errors = [next((part for part in partials if isinstance(part, Problem)), None) for partials in groups]
         calls = [
             (self._view, "null", f"[{','.join(partials)}]")
@@ -57,21 +57,21 @@ class _Script:
 
 
 def reducer(source: str, view: str, program: Program, scripts: Scripts) -> Reducer:
-    """The reducer of a view.
+    """Make the reducer of a view.
 
     Args:
-        source: a built-in's name, or JavaScript.
+        source: the name of a built-in reduce function, or JavaScript.
         view: the view's name in the design document.
         program: the design document.
-        scripts: where JavaScript runs.
+        scripts: runs JavaScript.
 
     Raises:
-        Problem: 400 invalid_design_doc for a built-in that there is none of.
+        Problem: 400 invalid_design_doc, the built-in function is unknown.
     """
     return built_in(source) or _Script(scripts, program, view)
 
 
-# CouchDB's reduce_limit: a result longer than this must be less than half of what went in.
+# CouchDB's reduce_limit: a result longer than this must be less than half of its input.
 _THRESHOLD = 4906
 
 _SUM_REASON = (
@@ -85,15 +85,15 @@ class Reducer(Protocol):
     """One view's reduce function."""
 
     def reduce(self, pieces: Sequence[Sequence[Row]]) -> list[Any]:
-        """A partial result for each piece: some consecutive rows of one group."""
+        """Make a partial result for each piece, which is a list of consecutive rows of one group."""
         ...
 
     def rereduce(self, groups: Sequence[Sequence[Any]]) -> list[Any]:
-        """For each group, one result of its partial results, which follow each other."""
+        """Join the partial results of each group, which follow each other, into one."""
         ...
 
     def result(self, partial: Any) -> str:
-        """The row's members behind its key, such as `"value":7`."""
+        """The row's members after its key, such as `"value":7`."""
         ...
 
 
@@ -103,7 +103,7 @@ def _values(rows: Iterable[Row]) -> list[Any]:
 
 
 def _value(value: Any) -> str:
-    # Escaped, since a map may emit half a surrogate pair, which UTF-8 cannot carry.
+    # It is escaped, since a map may emit half a surrogate pair, which UTF-8 cannot encode.
     return '"value":' + json.dumps(value, separators=(",", ":"))
 
 
@@ -119,7 +119,7 @@ class _Count:
 
 
 class _Distinct:
-    """`_approx_count_distinct`: rows come in the order of their keys, so counting exactly costs no memory."""
+    """`_approx_count_distinct`: rows come in the order of their keys, so an exact count costs no memory."""
 
     def reduce(self, pieces: Sequence[Sequence[Row]]) -> list[Any]:
         return [(len({row.sort_key for row in piece}), piece[0].sort_key, piece[-1].sort_key) for piece in pieces]
@@ -148,7 +148,7 @@ class _Refused(Exception):
 
 
 class _Failed(dict[str, Any]):
-    """The object that stands in the place of a sum that could not be made."""
+    """The object that takes the place of a sum that could not be computed."""
 
 
 class _Sum:
@@ -202,7 +202,7 @@ def _added(total: Any, value: Any) -> Any:
         return _added_lists(total if isinstance(total, list) else [total], value)
     if not _is_number(value):
         raise _Refused(value)
-    if isinstance(total, list):  # a number counts as an array of it
+    if isinstance(total, list):  # a number counts as an array with that number
         return _added_lists(total, [value])
     return total + value
 
@@ -263,7 +263,7 @@ class _Stats:
             return {"sum": value, "count": 1, "min": value, "max": value, "sumsqr": value * value}
         if not isinstance(value, dict):
             raise Problem(500, "invalid_value", f"non-numeric _stats input: {json.dumps(value)}")
-        for name in _STATS:  # statistics that were made before
+        for name in _STATS:  # statistics that a map has computed before
             if name not in value:
                 shown = json.dumps(value)
                 raise Problem(500, "invalid_value", f"user _stats input missing required field {name} ({shown})")
@@ -278,7 +278,7 @@ class _Stats:
 
 
 class _Edge:
-    """`_first` and `_last`: the value of the group's first or last row, whatever the direction of the query."""
+    """`_first` and `_last`: the value of the group's first or last row, in either direction of the query."""
 
     def __init__(self, choose: Callable[..., Any]) -> None:
         self._choose = choose
@@ -323,15 +323,15 @@ _RANKED: dict[str, Callable[..., list[Any]]] = {"_top_": heapq.nlargest, "_botto
 
 
 def built_in(source: str) -> Reducer | None:
-    """The built-in reduce function of a name; None for what is JavaScript.
+    """The built-in reduce function with a name; None if the source is JavaScript.
 
     Raises:
-        Problem: 400 invalid_design_doc for a name that is none.
+        Problem: 400 invalid_design_doc, the built-in function is unknown.
     """
     if not source.startswith("_"):
         return None
     for name, make in _MAKERS.items():
-        if source.startswith(name):  # what follows the name does not count in CouchDB either
+        if source.startswith(name):  # CouchDB also ignores what follows the name
             return make()
     for name, choose in _RANKED.items():
         if source.startswith(name):

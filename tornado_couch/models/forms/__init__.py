@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from .computed import computed_properties, fields_of
-from .partial import Unfit, check_repaired, partial_model, reading_partially
+from .fields import AROUND, Field, Fields, Schema, authors_functions, changed_schema, own_validator, schema_nodes
+from .partial import Held, Unfit, check_repaired, partial_model, reading_partially
 from .writing import Write, shower, writer
 
 __all__ = [
+    "AROUND",
+    "Field",
+    "Fields",
+    "Held",
+    "Schema",
     "Unfit",
     "Write",
+    "authors_functions",
+    "changed_schema",
     "check_repaired",
     "computed_properties",
     "fields_of",
+    "own_validator",
     "partial_model",
     "reading_partially",
+    "schema_nodes",
     "shower",
     "writer",
 ]

@@ -7,15 +7,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ...errors import InvalidDocument
 from ..classification import StoredHash
 from ..properties import Property
+from .fields import Fields
 
-__all__ = ["Unfit", "check_repaired", "partial_model", "reading_partially"]
+__all__ = ["Held", "Unfit", "check_repaired", "partial_model", "reading_partially"]
 
 M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A value of a property that its validators let through once, when it came in.
+
+    Attributes:
+        value: the value in Python.
+    """
+
+    value: Any
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class Unfit:
 def partial_model(
     cls: type[M],
     properties: Mapping[str, Property],
-    adapters: Mapping[str, TypeAdapter[Any]],
+    fields: Fields,
     values: Mapping[str, Any],
     faulty: Collection[object],
 ) -> tuple[M, frozenset[str]]:
@@ -45,7 +57,7 @@ def partial_model(
     Args:
         cls: the model.
         properties: those that are read, by the name in JSON.
-        adapters: read single properties, by the name in JSON.
+        fields: read single properties.
         values: what is stored, by the name in JSON.
         faulty: the names of properties that are known not to fit.
     """
@@ -55,7 +67,7 @@ def partial_model(
         attribute = properties[name].attribute
         try:
             held = values[name]
-            read = held if isinstance(held, StoredHash) else adapters[name].validate_python(held)
+            read = held if isinstance(held, StoredHash) else fields[attribute].validate_python(held)
         except ValidationError:
             wrong.add(attribute)
         else:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_core import SchemaSerializer
+
+from .fields import Schema, own_serializer
 
 __all__ = ["Write", "shower", "writer"]
 
-Write = Callable[[Any], dict[str, Any]]
-Schema = Any  # a core schema of pydantic, or a part of one
+Write = Callable[..., dict[str, Any]]
 
 
 def writer(cls: type[BaseModel], stored: Collection[str]) -> Write:
@@ -26,7 +26,7 @@ def writer(cls: type[BaseModel], stored: Collection[str]) -> Write:
     """
     schema = cls.__pydantic_core_schema__
     kept = _without_computed(schema, cls, stored)
-    return _writing(cls.__pydantic_serializer__ if kept == schema else _own(kept))
+    return _writing(cls.__pydantic_serializer__ if kept == schema else own_serializer(kept))
 
 
 def shower(cls: type[BaseModel]) -> Write:
@@ -36,14 +36,6 @@ def shower(cls: type[BaseModel]) -> Write:
 
 def _writing(serializer: Any) -> Write:
     return functools.partial(serializer.to_python, mode="json", by_alias=True, warnings=False)
-
-
-def _own(schema: Schema) -> SchemaSerializer:
-    try:
-        # Otherwise a nested model would be written by the serializer that it has outside of this one.
-        return SchemaSerializer(schema, None, False)
-    except TypeError:  # a pydantic from before there was a choice
-        return SchemaSerializer(schema)
 
 
 def _without_computed(schema: Schema, cls: type[BaseModel], stored: Collection[str]) -> Schema:

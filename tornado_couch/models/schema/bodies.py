@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -128,11 +129,30 @@ def _multiple_of(_: Any, step: Any, value: Any, __: Any) -> Iterator[SchemaError
     """`multipleOf` in decimal arithmetic: in that of floats 19.99 would be no multiple of 0.01."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
-    if not math.isfinite(value) or Fraction(str(value)) % Fraction(str(step)):
+    if (isinstance(value, float) and not math.isfinite(value)) or Fraction(str(value)) % Fraction(str(step)):
         yield SchemaError(f"not a multiple of {step}")
 
 
-_Validator: Any = validators.extend(Draft202012Validator, {"multipleOf": _multiple_of})
+def _unique_items(_: Any, unique: Any, value: Any, __: Any) -> Iterator[SchemaError]:
+    """`uniqueItems` by one text for each item: comparing each with each takes minutes for some thousand objects."""
+    if unique and isinstance(value, list) and len({_canonical(each) for each in value}) < len(value):
+        yield SchemaError("has an item twice")
+
+
+def _canonical(value: Any) -> str:
+    """The same text for values that JSON Schema takes for equal (Core §4.2.2): 1 and 1.0, but not true."""
+    return json.dumps(_numbers(value), sort_keys=True)
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _numbers(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_numbers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_Validator: Any = validators.extend(Draft202012Validator, {"multipleOf": _multiple_of, "uniqueItems": _unique_items})
 
 
 def body_problems(cls: type[Model], action: Action, body: Any) -> list[Problem]:

@@ -7,13 +7,15 @@ from typing import Any
 import jsonpatch
 import jsonpointer
 
+from ... import _json
 from ...errors import PatchTestFailed, ValidationFailed
 from ..pointers import json_pointer
 
 __all__ = ["json_patch", "merge_patch"]
 
-# `copy` can double a document with each operation, so what all of them copy is limited.
-_COPIED_VALUES = 100_000
+_MOST_OPERATIONS = 1000
+# `copy` can double a document with each operation, so there is a limit for the JSON text that all of them copy.
+_COPIED_BYTES = 1024 * 1024
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
@@ -39,15 +41,20 @@ def json_patch(target: Any, operations: Any) -> Any:
     """
     if not isinstance(operations, list):
         raise ValidationFailed([_problem((), "type", "A JSON patch is an array of operations (RFC 6902 §3).")])
-    budget = _COPIED_VALUES
+    if len(operations) > _MOST_OPERATIONS:
+        raise ValidationFailed(
+            [_problem((), "maxItems", f"A patch must not have more than {_MOST_OPERATIONS} operations.")]
+        )
+    budget = _COPIED_BYTES
+    target = _copied(target)  # once: each operation then works in place
     for place, operation in enumerate(operations):
         try:
-            patch = jsonpatch.JsonPatch([operation])
+            patch = jsonpatch.JsonPatch([_copied(operation)])
             if operation["op"] == "copy":
-                budget -= _size(jsonpointer.resolve_pointer(target, operation["from"]))
+                budget -= len(_json.dumps(jsonpointer.resolve_pointer(target, operation["from"])))
                 if budget < 0:
                     raise ValidationFailed([_problem((place,), "size", "The patch copies too much.")])
-            target = patch.apply(target)
+            target = patch.apply(target, in_place=True)
         except jsonpatch.JsonPatchTestFailed:
             raise PatchTestFailed(f"operation {place}, `test`, does not hold for the latest document") from None
         except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, KeyError, TypeError) as error:
@@ -55,14 +62,11 @@ def json_patch(target: Any, operations: Any) -> Any:
     return target
 
 
-def _size(value: Any) -> int:
-    """How many values a value holds, itself included."""
-    count, todo = 0, [value]
-    while todo:
-        each = todo.pop()
-        count += 1
-        todo += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
-    return count
+def _copied(value: Any) -> Any:
+    """A copy of a JSON value, so that what an operation changes is nobody else's."""
+    if isinstance(value, dict):
+        return {name: _copied(each) for name, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
 def _sentence(operation: Any, error: Exception) -> str:

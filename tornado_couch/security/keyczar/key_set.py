@@ -95,7 +95,7 @@ class Keyczar:
         """The key of this version.
 
         Raises:
-            KeySetError: there is no such version.
+            KeySetError: the version does not exist.
         """
         return self._keys[self.metadata.version(version_number).number]
 

@@ -101,7 +101,7 @@ class KeyMetadata:
         """Find a version by its number.
 
         Raises:
-            KeySetError: there is no such version.
+            KeySetError: the version does not exist.
         """
         for version in self.versions:
             if version.number == number:

@@ -99,7 +99,7 @@ class LeafReader:
         """Read the leaves of the document with a key.
 
         Raises:
-            DocumentNotFound: there is no such document, or it is deleted.
+            DocumentNotFound: the document does not exist, or it is deleted.
             InvalidSignature: the winning leaf is not what was written there.
         """
         info = model_info(cls)

@@ -1,4 +1,4 @@
-"""Between a model and its stored document: hashing, encryption and signatures."""
+"""Protects values at rest: hashes, encrypts and signs them between a model and its stored document."""
 
 from __future__ import annotations
 

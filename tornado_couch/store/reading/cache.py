@@ -120,6 +120,14 @@ class CachedAccess:
         finally:
             self.forget(document.get("_id"))
 
+    async def put_alone(self, document: Mapping[str, Any], /) -> WriteResult:
+        """Writes a document; see `Access.put_alone`."""
+        self.forget(document.get("_id"))
+        try:
+            return await self.inner.put_alone(document)
+        finally:
+            self.forget(document.get("_id"))
+
     async def bulk_docs(self, documents: Sequence[Mapping[str, Any]], /) -> BulkResults:
         """Write documents; see `Access.bulk_docs`."""
         try:

@@ -79,8 +79,7 @@ class Reader:
     async def by_ids(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
         """The winning revisions of the documents with these ids, in order.
 
-        In place of a document that is missing or deleted there is None, and in place of one that does not verify
-        there is the error.
+        A missing or deleted document is None; for one that does not verify, the error takes its place.
         """
         if not ids:
             return []
@@ -93,7 +92,7 @@ class Reader:
         return [self._guard.judged(leaves) for leaves in found]
 
     async def document(self, cls: type[Model], key: Any, *, conflicts: bool = False) -> Document | None:
-        """The document with this key; None if there is no such document.
+        """The document with this key; None if it does not exist.
 
         Args:
             cls: the class of the model.

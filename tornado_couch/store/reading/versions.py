@@ -80,7 +80,7 @@ class Versions:
             last = await self._last_number(prefix)
             if following is None and last >= number:
                 return None  # the listed version disappeared before it was read
-            # Go on counting past versions written meanwhile; in a database made anew, begin from its own end.
+            # Go on past versions that were written meanwhile; in a database that was recreated, begin from its own end.
             number = last if following is None else max(last, number + 1)
         return None
 
@@ -140,7 +140,7 @@ class Versions:
         return found[:limit]
 
     async def _last_number(self, prefix: str) -> int:
-        """The number of the last version in the list; 0 if there is none."""
+        """The number of the last version in the list, or 0."""
         for each in await self.ids(prefix, limit=1, start=None, descending=True):
             return _number(prefix, each)
         return 0

@@ -1,10 +1,13 @@
 """Writes documents to CouchDB, each exactly once or not at all, and finds out which of the two happened.
 
-An answer that was lost (through a time limit, a connection reset, an unreadable reply, a 5xx) says nothing about the
-write. The writer then reads the leaves of the document and decides by what they prove (see `proof`). If the write
-landed, it has succeeded. If another write came first, the outcome is a normal conflict. If neither has happened yet,
-the same document is sent again; CouchDB can store only one copy of it. With tokens even a plain conflict is checked,
-since a proxy may have sent the request twice and returned the second answer.
+An answer that was lost (a time limit, a connection reset, nonsense, a 5xx) says nothing of the write. The writer then
+reads the leaves of the document and decides by what they prove (see `proof`): the write landed; or another one came
+first, a conflict as any other; or neither yet: then the very same document is sent again, of which CouchDB can store
+only one copy. With tokens a plain conflict is proved as well, since a proxy on the way may have sent a request twice
+and given the second answer.
+
+A refusal of a whole group is no answer to any of its documents either: CouchDB refuses it for one of them, while other
+shards store theirs. What the revisions do not prove to be stored is then sent by itself, and gets an answer of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +20,17 @@ from typing import Any
 
 from ...couch import Access, Leaf, Observer, WriteResult
 from ...couch.bulk import failure
-from ...errors import BadRequest, Conflict, CouchError, InvalidReply, OutcomeUnknown, Refused, TooLarge, Unavailable
+from ...errors import (
+    Conflict,
+    CouchError,
+    Forbidden,
+    InvalidReply,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+    Unauthorized,
+    Unavailable,
+)
 from ...models import WRITE_PROPERTY, DocumentType
 from ...revision import generation
 from .proof import Evidence, Standing, Verdict, marked, unmarked
@@ -28,6 +41,9 @@ __all__ = ["Writer"]
 Document = dict[str, Any]
 
 _AT_ONCE = 1000  # documents in one request to CouchDB
+_ALONE_AT_ONCE = 16  # documents that each have a request of their own
+# CouchDB says these before any shard is asked: who may not even read there has written nothing.
+_BEFORE_ANYTHING = (Unauthorized, Forbidden, NotFound)
 
 
 @dataclass
@@ -35,11 +51,12 @@ class _Write:
     """A document that is being written.
 
     Attributes:
-        document: the document, which is the same in each request.
-        outcome: the new revision, or the error; None while that is open.
-        refused: CouchDB's last answer, if it refused the document.
-        lost: why the answer to some request is unknown, if one is.
-        sending: whether the document must be sent, for the first time or again.
+        document: what is written; the same at each sending.
+        outcome: the new revision, or why there is none; None while that is open.
+        refused: what CouchDB said to it last, if it said no.
+        lost: why the answer to some sending is not known, if it is not.
+        sending: it is to be sent, again or for the first time.
+        alone: it is to be sent by itself, since a group that it was in was answered as a whole.
     """
 
     document: Mapping[str, Any]
@@ -47,6 +64,7 @@ class _Write:
     refused: Refused | None = None
     lost: CouchError | None = None
     sending: bool = True
+    alone: bool = False
 
     @property
     def doubtful(self) -> bool:
@@ -58,6 +76,10 @@ class _Write:
         self.sending, self.refused = False, None
         if isinstance(answer, str):
             self.outcome = answer
+        elif isinstance(answer, CouchError) and len(answer.in_doubt) > 1:
+            self._lose(answer)
+            # Without any answer it is an outage, in which groups do better.
+            self.alone = not isinstance(answer, Unavailable) or answer.status is not None
         elif isinstance(answer, Refused):
             self.refused = answer
             if self.lost is None and not (isinstance(answer, Conflict) and WRITE_PROPERTY in self.document):
@@ -67,6 +89,10 @@ class _Write:
             self.sending = self.lost is not None
             self.outcome = None if self.sending else answer
         else:
+            self._lose(answer)
+
+    def _lose(self, answer: CouchError) -> None:
+        if self.lost is None or not isinstance(answer, _BEFORE_ANYTHING):
             self.lost = answer
 
     def judged(self, verdict: Verdict) -> None:
@@ -81,6 +107,11 @@ class _Write:
         else:
             self.outcome = self.refused or Conflict(409, "conflict", "Document update conflict.")
 
+    def barred(self, error: CouchError) -> None:
+        """Take that the revisions cannot be read: as proof where the write was refused just like that."""
+        if isinstance(error, _BEFORE_ANYTHING) and type(error) is type(self.lost):
+            self.outcome = error
+
     def given_up(self, error: CouchError | None = None) -> None:
         """Stop with an unknown outcome."""
         unknown = OutcomeUnknown("the answer to a write was lost, and it is unknown whether the write was carried out")
@@ -90,6 +121,10 @@ class _Write:
     def _is_final(self) -> bool:
         # A copy that is still under way would be refused as well, unless the refusal was a conflict that is gone.
         return self.refused is not None and not isinstance(self.refused, Conflict)
+
+
+_Send = Callable[[Sequence[Mapping[str, Any]]], Awaitable[list[str | CouchError]]]
+_Put = Callable[[Mapping[str, Any]], Awaitable[WriteResult]]
 
 
 class Writer:
@@ -142,7 +177,7 @@ class Writer:
             CouchError: any other error; the document was not written.
             ValueError: this cannot be a document.
         """
-        (outcome,) = await self._carried_out([document], self._sent_alone)
+        (outcome,) = await self._carried_out([document], self._sent_in_company)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -154,19 +189,19 @@ class Writer:
     async def _carried_out(
         self,
         documents: Sequence[Mapping[str, Any]],
-        send: Callable[[Sequence[Mapping[str, Any]]], Awaitable[list[str | CouchError]]],
+        send: _Send,
     ) -> list[str | Exception]:
         writes = [_Write(each) for each in documents]
         failures, end = 0, None
         while True:
-            sending = [each for each in writes if each.sending]
-            for write, answer in zip(sending, await send([each.document for each in sending]), strict=True):
-                write.answered(answer)
+            apart = await self._send(writes, send)
             end = end or self._clock() + self._retry.patience
             unproved = await self._prove([each for each in writes if each.doubtful])
             open_ = [each for each in writes if each.outcome is None]
             if not open_:
                 break
+            if apart and all(each.sending for each in open_):
+                continue  # nothing has failed yet but the group
             failures += 1
             if failures >= self._retry.attempts or self._clock() >= end:
                 for write in open_:
@@ -174,6 +209,17 @@ class Writer:
                 break
             await self._sleep(self._retry.delay(failures))
         return [each.outcome for each in writes if each.outcome is not None]
+
+    async def _send(self, writes: Sequence[_Write], send: _Send) -> bool:
+        """Send what is to be sent; whether some of it has to be sent by itself from now on."""
+        sending = [each for each in writes if each.sending]
+        together = [each for each in sending if not each.alone]
+        alone = [each for each in sending if each.alone]
+        answers = await send([each.document for each in together]) if together else []
+        answers += await self._sent_alone([each.document for each in alone])
+        for write, answer in zip([*together, *alone], answers, strict=True):
+            write.answered(answer)
+        return any(each.alone for each in together)
 
     async def _prove(self, writes: Sequence[_Write]) -> CouchError | None:
         """Decide what the revisions prove, and return the error if they could not be read."""
@@ -186,6 +232,8 @@ class Writer:
             unread = [(id_, each, revision) for id_, each in zip(ids, proofs, strict=True) for revision in each.unread]
             found = await self._access.bulk_get([(id_, revision) for id_, _, revision in unread]) if unread else []
         except CouchError as error:
+            for write in writes:
+                write.barred(error)
             return error
         for (_, evidence, _), bodies in zip(unread, found, strict=True):
             evidence.learn(bodies)
@@ -202,12 +250,19 @@ class Writer:
             return [await self._access.leaves(ids[0], revs=True, every=True)]  # this read may be grouped with others
         return await self._access.bulk_get(ids, revs=True)
 
-    async def _sent_alone(self, documents: Sequence[Mapping[str, Any]]) -> list[str | CouchError]:
-        return [await self._sent(each) for each in documents]
+    async def _sent_in_company(self, documents: Sequence[Mapping[str, Any]]) -> list[str | CouchError]:
+        return [await self._sent(self._access.put, each) for each in documents]
 
-    async def _sent(self, document: Mapping[str, Any]) -> str | CouchError:
+    async def _sent_alone(self, documents: Sequence[Mapping[str, Any]]) -> list[str | CouchError]:
+        answers: list[str | CouchError] = []
+        for start in range(0, len(documents), _ALONE_AT_ONCE):
+            part = documents[start : start + _ALONE_AT_ONCE]
+            answers += await asyncio.gather(*(self._sent(self._access.put_alone, each) for each in part))
+        return answers
+
+    async def _sent(self, put: _Put, document: Mapping[str, Any]) -> str | CouchError:
         try:
-            result = await self._access.put(document)
+            result = await put(document)
         except CouchError as error:
             return error
         return result.rev if _fits(document, result) else InvalidReply("PUT: the answer belongs to another request")
@@ -218,9 +273,6 @@ class Writer:
             part = documents[start : start + _AT_ONCE]
             try:
                 answers += [each.rev or failure(each.error, each.reason) for each in await self._access.bulk_docs(part)]
-            except (BadRequest, TooLarge):
-                # One bad document made CouchDB refuse them all. Alone, each gets its own answer.
-                answers += await self._sent_alone(part)
             except CouchError as error:
                 answers += [error] * len(part)
         return answers

@@ -114,6 +114,8 @@ class BasicAccounts:
         self._cache.clear()
 
     def _parse(self, text: str) -> tuple[str, str]:
+        if len(text) > _LONGEST_CREDENTIALS:  # normalising a long text takes a time that grows with its square
+            raise self._refusal("The credentials are too long.")
         try:
             pair = base64.b64decode(text.encode("ascii"), validate=True).decode("utf-8")
         except ValueError:
@@ -190,6 +192,8 @@ class _Cache:
 
 
 LONGEST_NAME = 256  # characters
+
+_LONGEST_CREDENTIALS = 8192  # characters of base64, for a name and a password
 
 _ANY_COST = BcryptHasher()  # also verifies hashes of other costs
 

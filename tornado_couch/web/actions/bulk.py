@@ -84,7 +84,7 @@ class BulkHandler(ResourceHandler):
         target, schemas = operation.target, operation.of_model()
         offered = cls.operations(target["collection"], target["document"])
         operation.says(
-            f"{_listed(offered).capitalize()} several of {operation.tag}",
+            f"{_listed(offered).capitalize()} several {operation.tag}",
             "Each operation has its own precondition and its own result. Operations on one document are done in order.",
         )
         operation.takes("Prefer")
@@ -213,14 +213,14 @@ class BulkHandler(ResourceHandler):
         handler = item.handler = copy.copy(self._handlers[action])
         handler._gathering, handler._preconditions = gathering, Preconditions()
         if action == "create":
-            model = await handler.admitted(handler.new_model(handler.validated("create", asked["document"])))
+            model = await handler.admitted(handler.new_model(await handler.valid("create", asked["document"])))
             item.key, item.run = model._key, partial(handler.perform_create, model)
             return
         item.key, handler._preconditions = handler.parse_key(str(asked["key"])), _preconditions(asked)
         if action == "delete":
             item.run = partial(handler.delete_document, item.key)
         else:
-            item.run = partial(self._put, item, handler.validated("replace", asked["document"]))
+            item.run = partial(self._put, item, await handler.valid("replace", asked["document"]))
 
     async def _put(self, item: _Item, body: dict[str, Any]) -> Any:
         model, status = await item.handler.upsert(item.key, body)

@@ -221,7 +221,7 @@ class ConflictsHandler(ResourceHandler):
     def describe_conflicts(operation: ApiOperation) -> None:
         """Describe GET of the conflicts of a document."""
         words = "The leaves, the winning one first, each with its entity tag, and the result of the merge rules."
-        operation.says("List the conflicting leaves of a document", words)
+        operation.says(f"List the conflicting leaves of {operation.one}", words)
         operation.takes("If-None-Match", "If-Match")
         schema = operation.of_model().other("Conflicts", lambda: _conflicts_schema(operation))
         operation.answers_with(200, "The leaves.", schema, "ETag", "Cache-Control", "Vary")
@@ -238,7 +238,7 @@ class ConflictsHandler(ResourceHandler):
         """Describe POST to the conflicts of a document."""
         schemas = operation.of_model()
         operation.says(
-            "Decide between the conflicting leaves of a document",
+            f"Decide between the conflicting leaves of {operation.one}",
             "Apply the merge rules, choose one of the leaves, or send a document that replaces them all.",
         )
         operation.takes("If-Match", "Prefer")

@@ -75,7 +75,7 @@ class CreateMixin(ResourceHandler[M]):
             refuse_key(self.request.headers)
             await self.answers.results(await _results(self, body))
         elif key is None:
-            model = await self.admitted(self.new_model(self.validated("create", body)))
+            model = await self.admitted(self.new_model(await self.valid("create", body)))
             await self.answer_created(await self.perform_create(model))
         else:
             await self.answer_created(*await Once(self).create(key, body))
@@ -134,7 +134,7 @@ class CreateMixin(ResourceHandler[M]):
         """Describe POST of a collection."""
         schemas = operation.of_model()
         several = {"type": "array", "items": schemas.create(), "minItems": 1, "maxItems": operation.resource.max_bulk}
-        operation.says(f"Create one of {operation.tag}", "From an array, or from lines of JSON, many with one request.")
+        operation.says(f"Create {operation.one}", "From an array, or from lines of JSON, many with one request.")
         operation.takes("Idempotency-Key")
         prefer_document(operation)
         operation.takes_body({"anyOf": [schemas.create(), several]})
@@ -185,7 +185,7 @@ async def _valid(handler: CreateMixin, bodies: list[Any]) -> list[Any]:
     found: list[Any] = []
     for index, body in enumerate(bodies):
         try:
-            found.append(handler.new_model(handler.validated("create", body)))
+            found.append(handler.new_model(await handler.valid("create", body)))
         except ValidationFailed as error:
             found.append(error)
         await breathe(index)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import inspect
+from collections.abc import Awaitable
 from typing import Any, cast
 
 from ...errors import DocumentExists, DocumentNotFound, InvalidDocument, RevisionMismatch, ValidationFailed
@@ -11,7 +13,7 @@ from ...store import Change, Check, Expectation
 from ..access import Hidden
 from ..action import JSON_PATCH, MERGE_PATCH
 from ..handler import ResourceHandler
-from ..http import Preconditions, media_type
+from ..http import Preconditions, check_grown, is_large, media_type
 from ..openapi.descriptions import (
     JSON_PATCH_SCHEMA,
     answer_minimal,
@@ -64,7 +66,7 @@ class RetrieveMixin(ResourceHandler[M]):
     def describe_retrieve(operation: ApiOperation) -> None:
         """Describe GET of a document."""
         schemas = operation.of_model()
-        operation.says(f"Get one of {operation.tag}")
+        operation.says(f"Get {operation.one}")
         describe_fields(operation)
         both = {"anyOf": [schemas.shown(), schemas.part()]}
         describe_reading(operation, "The document; with `fields`, a part of it.", both)
@@ -103,17 +105,19 @@ class Writing:
 
         return check
 
-    def hooked(self, action: str, change: Callable[[Any], Any]) -> Change[Any]:
+    def hooked(self, action: str, change: Change[Any]) -> Change[Any]:
         """Return a change with the hook before it."""
         handler = self._handler
 
         async def with_hook(current: Model) -> Model:
             new = change(current)
-            return await handler.resource.hooks.before(handler.event(action), new, current) or new
+            if inspect.isawaitable(new):
+                new = await new
+            return await handler.resource.hooks.before(handler.event(action), new, current) or new or current
 
         return with_hook
 
-    async def update(self, action: str, key: Any, change: Callable[[M], M], expected: Expectation | None) -> M:
+    async def update(self, action: str, key: Any, change: Change[M], expected: Expectation | None) -> M:
         """Apply a change to the latest document: policy, preconditions, change, hook, in that order."""
         store, model = self._handler.store, cast("type[M]", self._handler.resource.model)
         return await store.update(
@@ -147,7 +151,7 @@ class ReplaceMixin(ResourceHandler[M]):
 
     async def replace(self, key: Any) -> None:
         """Replace the document."""
-        model, status = await self.upsert(key, self.validated("replace", await self.read_json()))
+        model, status = await self.upsert(key, await self.valid("replace", await self.read_json()))
         if status == 201:
             self.set_header("Location", self.resource.href(key))
         await self.answers.document(model, "replace", status)
@@ -234,7 +238,7 @@ class ReplaceMixin(ResourceHandler[M]):
         """Describe PUT of a document."""
         schemas = operation.of_model()
         operation.says(
-            f"Replace one of {operation.tag}",
+            f"Replace {operation.one}",
             "An optional property that is left out is removed; read-only properties are kept."
             " Without If-Match, the latest revision is replaced, and conflicts are tried again.",
         )
@@ -261,13 +265,18 @@ class PatchMixin(ResourceHandler[M]):
         writing = Writing(self)
         merging = media_type(self.request.headers) == MERGE_PATCH
         apply = self._merged if merging else self._patched
+
+        def change(current: M) -> M | Awaitable[M]:
+            large = is_large(patch) or is_large(current._stored)
+            return asyncio.to_thread(apply, current, patch) if large else apply(current, patch)
+
         try:
-            model = await self.perform_patch(key, lambda current: apply(current, patch), writing.expectation())
+            model = await self.perform_patch(key, change, writing.expectation())
         except DocumentNotFound:
             raise writing.missing() from None
         await self.answers.document(model, "patch")
 
-    async def perform_patch(self, key: Any, change: Callable[[M], M], expected: Expectation | None, /) -> M:
+    async def perform_patch(self, key: Any, change: Change[M], expected: Expectation | None, /) -> M:
         """Apply the patch to the latest document; what is returned is shown to the client."""
         return await Writing(self).update("patch", key, change, expected)
 
@@ -281,7 +290,10 @@ class PatchMixin(ResourceHandler[M]):
         return self._result(current, body)
 
     def _patched(self, current: M, patch: Any) -> M:
-        return self._result(current, json_patch(representation(current), patch))
+        before = representation(current)
+        after = json_patch(before, patch)
+        check_grown(before, after, self.resource.limits)
+        return self._result(current, after)
 
     def _result(self, current: M, body: Any) -> M:
         """Return the model that a patched representation makes of the current one, validated as a whole."""
@@ -296,7 +308,7 @@ class PatchMixin(ResourceHandler[M]):
     def describe_patch(operation: ApiOperation) -> None:
         """Describe PATCH of a document."""
         schemas = operation.of_model()
-        operation.says(f"Change one of {operation.tag}", "By a merge patch (RFC 7396) or a JSON patch (RFC 6902).")
+        operation.says(f"Change {operation.one}", "By a merge patch (RFC 7396) or a JSON patch (RFC 6902).")
         operation.takes_body(schemas.merge_patch(), MERGE_PATCH)
         operation.takes_body(operation.components.put("schemas", "JsonPatch", JSON_PATCH_SCHEMA), JSON_PATCH)
         operation.answers_with(200, "Changed.", schemas.shown(), "ETag", "Cache-Control", "Vary")
@@ -341,6 +353,6 @@ class DestroyMixin(ResourceHandler[M]):
     @staticmethod
     def describe_destroy(operation: ApiOperation) -> None:
         """Describe DELETE of a document."""
-        operation.says(f"Delete one of {operation.tag}")
+        operation.says(f"Delete {operation.one}")
         operation.answers_with(204, "Deleted.")
         describe_change(operation)

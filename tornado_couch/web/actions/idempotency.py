@@ -127,7 +127,7 @@ class Once:
             ValidationFailed, DocumentExists: as without a key.
         """
         handler = self._handler
-        valid = handler.validated("create", body)
+        valid = await handler.valid("create", body)
         name = handler.principal.name if handler.principal else None
         mark = Mark.of(self._resource.secret(handler.settings), [name, self._resource.path], key, body)
         with self._claimed(mark):

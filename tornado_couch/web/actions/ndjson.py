@@ -215,7 +215,7 @@ class Lines(Body):
                 raise too_large(self._limits.size)
             body = await parse_json(text, self._limits)
             handler = self._handler
-            return await handler.admitted(handler.new_model(handler.validated("create", body)))
+            return await handler.admitted(handler.new_model(await handler.valid("create", body)))
         except Exception as error:  # noqa: BLE001 - it is this line's outcome, whatever a hook raised
             return error
 

@@ -228,7 +228,7 @@ class VersionsHandler(ResourceHandler):
     def describe_versions(operation: ApiOperation) -> None:
         """Describe GET of the versions of a document."""
         words = "The latest version comes first; a deletion is a version too."
-        operation.says(f"List the versions of one of {operation.tag}", words)
+        operation.says(f"List the versions of {operation.one}", words)
         describe_page(operation)
         describe_fields(operation)
         schema = operation.of_model().other("Versions", lambda: _versions_schema(operation))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .bodies import BodyLimits, decode, media_type, parse_json, too_large
+from .bodies import BodyLimits, check_grown, decode, is_large, media_type, parse_json, too_large
 from .cors import Cors
 from .deprecation import Deprecation
 from .lines import BrokenStream, Line, LineReader
@@ -26,10 +26,12 @@ __all__ = [
     "ServerTiming",
     "TimingObserver",
     "accepts",
+    "check_grown",
     "choose_coding",
     "compressed",
     "decode",
     "entity_tag",
+    "is_large",
     "media_type",
     "parse_entity_tags",
     "parse_json",

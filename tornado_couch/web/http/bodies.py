@@ -12,9 +12,10 @@ from typing import Any, NoReturn
 from ... import _json
 from ..problems import Problem
 
-__all__ = ["BodyLimits", "decode", "media_type", "parse_json"]
+__all__ = ["BodyLimits", "check_grown", "decode", "is_large", "media_type", "parse_json", "too_large"]
 
 _IN_THREAD = 64 * 1024  # bytes; parsing fewer takes about a millisecond at most
+_LARGE = 1000  # members and items; validating so many takes about ten milliseconds
 _SPACED_COLONS = (b" :", b"\n:", b"\t:", b"\r:")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -146,6 +147,35 @@ def _parse_strictly(body: bytes, limits: BodyLimits) -> Any:
     if brackets + body.count(b",") > limits.members and _members_in(value) > limits.members:
         raise Problem.of("too-many-members", f"The body must not have more than {limits.members} members.")
     return value
+
+
+def is_large(value: Any) -> bool:
+    """Whether a JSON value has so many members and items that work on it does not belong on the event loop."""
+    left, todo = _LARGE, [value]
+    while todo:
+        each = todo.pop()
+        inner = each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+        left -= len(inner)
+        if left < 0:
+            return True
+        todo += inner
+    return False
+
+
+def check_grown(before: Any, after: Any, limits: BodyLimits) -> None:
+    """Hold what a patch makes of a document to the limits of a body, except for a document that was as large before.
+
+    Raises:
+        Problem: 413, it has too many bytes or members; 400, it is nested too deeply.
+    """
+    if _deeper_than(after, limits.depth):
+        raise Problem.of(
+            "malformed-body", f"The patched document would be nested more than {limits.depth} levels deep."
+        )
+    if len(_json.dumps(after)) > max(limits.size, len(_json.dumps(before))):
+        raise Problem(413, detail=f"The patched document would have more than {limits.size} bytes.")
+    if _members_in(after) > max(limits.members, _members_in(before)):
+        raise Problem.of("too-many-members", f"The patched document would have more than {limits.members} members.")
 
 
 class _Refused(Exception):

@@ -11,6 +11,9 @@ from importlib.util import find_spec
 __all__ = ["accepts", "choose_coding", "compressed", "weights"]
 
 
+_LONGEST_KEPT = 512  # characters of a field whose meaning is remembered
+
+
 def weights(field: str) -> dict[str, float]:
     """Return the weight of each element of an Accept or Accept-Encoding field, in lower case."""
     found: dict[str, float] = {}
@@ -21,13 +24,18 @@ def weights(field: str) -> dict[str, float]:
     return found
 
 
-@lru_cache(maxsize=256)  # clients of the same kind send the same field
 def accepts(field: str, media_type: str) -> bool:
     """Whether an Accept field allows a media type.
 
     The most specific range that covers it decides, and a weight of 0 excludes it. An empty field
     excludes nothing.
     """
+    # Clients of the same kind send the same field; a long one is not worth the memory.
+    return _accepts(field, media_type) if len(field) <= _LONGEST_KEPT else _accepts.__wrapped__(field, media_type)
+
+
+@lru_cache(maxsize=256)
+def _accepts(field: str, media_type: str) -> bool:
     given = weights(field)
     if not given:
         return True
@@ -71,9 +79,14 @@ _CODINGS: Mapping[str, Callable[[bytes], bytes]] = {
 }
 
 
-@lru_cache(maxsize=256)  # clients of the same kind send the same field
 def choose_coding(accept_encoding: str) -> str:
     """Return our coding that a client prefers; empty if it accepts none of them (RFC 9110 §12.5.3)."""
+    kept = len(accept_encoding) <= _LONGEST_KEPT
+    return _choose_coding(accept_encoding) if kept else _choose_coding.__wrapped__(accept_encoding)
+
+
+@lru_cache(maxsize=256)
+def _choose_coding(accept_encoding: str) -> str:
     given = weights(accept_encoding)
     liked = {name: given.get(name, given.get("*", 0.0)) for name in _CODINGS}
     best = max(liked, key=lambda name: liked[name])

@@ -14,7 +14,11 @@ from typing import Literal
 __all__ = ["EntityTag", "MalformedEntityTag", "Preconditions", "entity_tag", "parse_entity_tags"]
 
 # RFC 9110 §8.8.3: etagc is any visible character but the double quote, and obs-text.
-_LIST_ITEM = re.compile(r'[ \t]*(?:(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e\x80-\U0010ffff]*)")?[ \t]*(?:,|$)')
+# The repetitions are possessive: a run of blanks is never tried a second time, so that the time is linear.
+_LIST_ITEM = re.compile(r'[ \t]*+(?:(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e\x80-\U0010ffff]*+)")?[ \t]*+(?:,|$)')
+
+_LONGEST = 16 * 1024  # characters of a field
+_MOST = 256  # entity tags in a list; a client needs one for each representation that it has cached
 
 
 class MalformedEntityTag(ValueError):
@@ -45,6 +49,8 @@ def parse_entity_tags(field: str) -> tuple[EntityTag, ...] | Literal["*"]:
     Raises:
         MalformedEntityTag: the field is neither.
     """
+    if len(field) > _LONGEST:
+        raise MalformedEntityTag(f"a list of entity tags cannot have more than {_LONGEST} characters")
     if field.strip(" \t") == "*":
         return "*"
     tags, place = [], 0
@@ -54,6 +60,8 @@ def parse_entity_tags(field: str) -> tuple[EntityTag, ...] | Literal["*"]:
             raise MalformedEntityTag('not a list of entity tags: each is quoted, as in "3-917fa238"')
         if match["opaque"] is not None:  # an empty list element is allowed (RFC 9110 §5.6.1.2)
             tags.append(EntityTag(match["opaque"], match["weak"] is not None))
+            if len(tags) > _MOST:
+                raise MalformedEntityTag(f"a list of entity tags cannot have more than {_MOST} of them")
         place = match.end()
     if not tags:
         raise MalformedEntityTag("the list of entity tags is empty")

@@ -13,8 +13,10 @@ __all__ = ["SERVER_TIMING", "Preferences", "asks_for", "parse_preferences"]
 SERVER_TIMING = "server-timing"
 """Asks for an answer that says where its time went; our own preference, since none is registered for this."""
 
-_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110 §5.6.2
-_PREFERENCE = re.compile(rf'[ \t]*({_WORD})(?:[ \t]*=[ \t]*({_WORD}|"(?:[^"\\]|\\.)*"))?[ \t]*(?:;[^,]*)?(?:,|$)')
+# The repetitions are possessive, so that the time is linear whatever a client sends.
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"  # RFC 9110 §5.6.2
+_VALUE = rf'(?:[ \t]*+=[ \t]*+({_WORD}|"(?:[^"\\]|\\.)*+"))?+'
+_PREFERENCE = re.compile(rf"[ \t]*+({_WORD}){_VALUE}[ \t]*+(?:;[^,]*+)?+(?:,|$)")
 
 
 class Preferences(NamedTuple):

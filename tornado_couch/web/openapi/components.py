@@ -1,4 +1,4 @@
-"""The parts of an API document that several operations share, each under a name of its own; pure."""
+"""Collects the parts of an API document that several operations share, each under its own name."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Components:
         self._owners: dict[tuple[str, str], object] = {}
 
     def name(self, kind: str, wanted: str, owner: object) -> str:
-        """A name of this kind that is the owner's alone: the one wanted, else that with a number.
+        """A name for a part: the wanted one if it is free, otherwise the same with a number.
 
         Args:
-            kind: such as "schemas".
-            wanted: what the name would be.
-            owner: what it is of; equal owners share a name.
+            kind: the kind of part, such as "schemas".
+            wanted: the wanted name.
+            owner: what the name stands for; equal owners share a name.
         """
         base = _UNNAMEABLE.sub("_", wanted) or "_"
         name, number = base, 1
@@ -36,30 +36,30 @@ class Components:
         return name
 
     def put(self, kind: str, name: str, value: dict[str, Any]) -> Schema:
-        """Keep a part; a reference to it. Of a name that is kept already the first part stays."""
+        """Keep a part and return a reference to it. If the name is taken already, the first part stays."""
         self._found.setdefault(kind, {}).setdefault(name, value)
         return {"$ref": f"#/components/{kind}/{name}"}
 
     def has(self, kind: str, name: str) -> bool:
-        """Whether a part of this name is kept."""
+        """Whether a part with this name is kept."""
         return name in self._found.get(kind, {})
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
-        """A part that is kept."""
+        """The part with this name."""
         found: dict[str, Any] = self._found[kind][name]
         return found
 
     def all(self, kind: str) -> Mapping[str, dict[str, Any]]:
-        """The parts of a kind that are kept so far, by name."""
+        """All parts of a kind so far, by name."""
         return self._found.get(kind, {})
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, sorted, so that the same service gives the same bytes."""
+        """All parts, sorted, so that the same service always gives the same bytes."""
         return {kind: dict(sorted(parts.items())) for kind, parts in sorted(self._found.items())}
 
 
 def nullable(schema: Schema) -> Schema:
-    """A schema that lets null through, too."""
+    """A copy of a schema that also allows null."""
     branches = schema.get("anyOf")
     if branches is not None:
         return schema if {"type": "null"} in branches else {**schema, "anyOf": [*branches, {"type": "null"}]}

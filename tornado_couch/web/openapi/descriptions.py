@@ -80,6 +80,7 @@ def describe_body(operation: ApiOperation) -> None:
 def describe_writing(operation: ApiOperation) -> None:
     """Describe what the writes have in common."""
     operation.problem("contended", "outcome-unknown", "refused-by-database")
+    operation.fails(401, "refused-by-database", fields=["WWW-Authenticate"])
     operation.fails(504, "outcome-unknown")  # where the database was too slow to say it
 
 

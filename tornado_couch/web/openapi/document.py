@@ -1,4 +1,4 @@
-"""The API document of an application: OpenAPI 3.1, from its routes and models."""
+"""Makes the API document of an application: OpenAPI 3.1, from its routes and models."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _NO_METHOD = tornado.web.RequestHandler._unimplemented_method
 
 @dataclass(frozen=True)
 class ApiInfo:
-    """What a document says of the service as a whole.
+    """General information about a service, for its API document.
 
     Attributes:
         title: the service's name.
-        version: of the API, not of OpenAPI.
+        version: the version of the API, not of OpenAPI.
         description: in Markdown (CommonMark).
-        servers: URLs that the paths are below; without any, that which the document is read from.
+        servers: URLs that the paths are relative to; if empty, the server from which the document is read.
         more: further members of the Info Object, such as `{"contact": …, "license": …}`.
     """
 
@@ -54,17 +54,17 @@ class ApiInfo:
 
 
 def openapi_document(application: tornado.web.Application, info: ApiInfo | None = None) -> dict[str, Any]:
-    """The document.
+    """Make the API document of an application.
 
-    Of each mounted resource there are the actions that its handlers have and that its policy lets anybody
-    use. Other handlers are part of it where they say themselves what they do: see `ResourceHandler.describe`.
+    For each mounted resource it describes the actions that its handlers have and that its policy allows to anybody.
+    Other handlers are included if they describe themselves: see `ResourceHandler.describe`.
 
     Args:
-        application: what is mounted, with its settings.
-        info: of the service.
+        application: the application, with its routes and settings.
+        info: general information about the service.
 
     Returns:
-        A JSON value, the same each time.
+        A JSON value, which is the same each time.
     """
     info = info or ApiInfo()
     components = Components()
@@ -94,10 +94,10 @@ class _Describer:
         self._components = components
 
     def operations(self) -> Iterator[ApiOperation]:
-        """Every operation, in the order of the routes."""
+        """All operations, in the order of the routes."""
         seen: set[str] = set()
         for route in routes(self._application):
-            if route.path in seen or not _describes(route.handler):  # of two routes the first answers
+            if route.path in seen or not _describes(route.handler):  # the first of two such routes answers
                 continue
             seen.add(route.path)
             found = [each for method in _METHODS for each in self._operation(route, method)]
@@ -117,11 +117,11 @@ class _Describer:
         )
         operation.tag = tag_of(route)
         for name in route.names:
-            operation.parameter("path", name, _path_schema(operation, name), "What names the document.")
+            operation.parameter("path", name, _path_schema(operation, name), "The document's key.")
         return operation
 
     def _options(self, route: Route, methods: list[str]) -> ApiOperation:
-        """What OPTIONS does, which nobody is asked for credentials for."""
+        """Describe OPTIONS, which needs no credentials."""
         operation = self._started(route, "OPTIONS")
         describe_options(operation, methods)
         describe_other_methods(operation)
@@ -129,10 +129,10 @@ class _Describer:
         return operation
 
     def _operation(self, route: Route, method: str) -> Iterator[ApiOperation]:
-        """What a method does, if there is one and the policy lets anybody use it."""
+        """Describe a method, if it exists and the policy allows it to anybody."""
         if not _has(route.handler, method):
             return
-        # A handler describes HEAD as GET, and so need not know of it.
+        # A handler describes HEAD as GET, so it does not have to deal with it.
         handler, operation = route.handler, self._started(route, "GET" if method == "HEAD" else method)
         resource = operation.resource
         policy = getattr(resource, "policy", None) or route.target.get("policy") or self._settings.get("policy")
@@ -151,12 +151,12 @@ class _Describer:
         resource = operation.resource
         if resource is not None:
             describe_common(operation)
-            # A hook of the service's own answers with whatever problem it raises.
+            # A hook of the service can answer with any problem that it raises.
             operation.open_ended = type(resource.hooks) is not Hooks
         handler.describe(operation)
         if not any(status < 300 for status in operation.answers):
             operation.answers_with(200, "See the service's own documentation.")
-        if issubclass(handler, PageHandler):  # whatever it shows, and whoever says so
+        if issubclass(handler, PageHandler):  # also if it describes itself
             operation.answers[200].fields.setdefault("ETag")
         _deprecate(operation)
 
@@ -169,12 +169,12 @@ class _Describer:
 
 
 def _has(handler: type[Any], method: str) -> bool:
-    # Tornado's own class has all methods, each of which answers 405.
+    # Tornado's base class has all methods, each of which answers 405.
     return getattr(handler, method.lower(), _NO_METHOD) is not _NO_METHOD
 
 
 def _deprecate(operation: ApiOperation) -> None:
-    """Say that an operation should no longer be used, where its resource should not."""
+    """Mark an operation as deprecated if its resource is."""
     deprecation = getattr(operation.resource, "deprecation", None)
     if deprecation is not None:
         operation.deprecated = True
@@ -197,7 +197,7 @@ def _describes(handler: type[tornado.web.RequestHandler]) -> bool:
 
 
 def _path_schema(operation: ApiOperation, name: str) -> dict[str, Any]:
-    # What can be done is the same for every key, and so is told for those that no document has.
+    # OPTIONS answers the same for every key, also for keys that no document has.
     if name == "key" and operation.resource is not None and operation.method != "OPTIONS":
         return key_schema(operation.components, operation.resource.model)
     return {"type": "string", "minLength": 1}
@@ -214,13 +214,13 @@ def _tags(operations: Iterable[ApiOperation]) -> list[dict[str, Any]]:
 
 
 class Route(NamedTuple):
-    """A handler, mounted.
+    """A mounted handler.
 
     Attributes:
         path: its template, such as "/v1.0/fruits/{key}".
-        names: those of the template's parameters.
+        names: the names of the template's parameters.
         handler: the class.
-        target: what the route gives to `initialize`.
+        target: the arguments that the route passes to `initialize`.
     """
 
     path: str
@@ -230,7 +230,7 @@ class Route(NamedTuple):
 
 
 def routes(application: Application) -> Iterator[Route]:
-    """The routes, in the order in which they are looked at; without those whose address cannot be told."""
+    """The routes, in the order in which Tornado tries them; routes whose path is unknown are left out."""
     yield from _of(application.default_router)
 
 
@@ -245,7 +245,7 @@ def _of(router: RuleRouter) -> Iterator[Route]:
 
 
 def _template(rule: Rule, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | None:
-    """The path with names in the place of groups; None where the pattern is more than a path with groups."""
+    """The path with names in the place of groups; None if the pattern is more than a path with groups."""
     if not isinstance(rule.matcher, PathMatches):
         return None
     pattern = rule.matcher.regex
@@ -255,7 +255,7 @@ def _template(rule: Rule, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]
         by_number.get(number) or given.get(number) or f"part{number}" for number in range(1, pattern.groups + 1)
     )
     try:
-        # Tornado quotes what it fills in; a template's braces are put in after that.
+        # Tornado quotes what it inserts, so a template's braces are inserted afterwards.
         path = rule.matcher.reverse(*(f"\ue000{number}\ue001" for number in range(len(found))))
     except (ValueError, AssertionError):
         return None
@@ -277,13 +277,13 @@ _PLURALS = ((re.compile(r"ies$"), "y"), (re.compile(r"(ss|sh|ch|x|z)es$"), r"\1"
 
 
 def tag_of(route: Route) -> str:
-    """What a resource is called: the words of its path without a version."""
+    """The name of a resource for people: the words of its path, without a version."""
     words = _words(getattr(route.target.get("resource"), "path", route.path))
     return "/".join(words).replace("_", " ").strip() or "/"
 
 
 def name_operations(operations: Iterable[ApiOperation]) -> None:
-    """Give each operation an id that is its own."""
+    """Give each operation a unique id."""
     operations = list(operations)
     taken: set[str | None] = {each.id for each in operations if each.id}
     for each in operations:
@@ -299,7 +299,7 @@ def _free(operation: ApiOperation, taken: set[str | None]) -> str:
     words = _words(operation.path)
     if words and (operation.path.endswith("}") if asking else row and row.of_one):
         words[-1] = _singular(words[-1])
-    # A version is left out of the name, until another version wants the same one.
+    # A version is left out of the name unless another version needs the same name.
     short, whole = _identifier("_".join([verb, *words])), _identifier(f"{verb}_{operation.path}")
     candidates = [short, whole, *(f"{whole}_{number}" for number in range(2, len(taken) + 3))]
     return next(each for each in candidates if each not in taken)

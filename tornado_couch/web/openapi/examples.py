@@ -1,4 +1,4 @@
-"""Example values for a JSON Schema; pure. What could not be made valid is no example."""
+"""Makes example values for a JSON Schema; a value that is not valid is never used as an example."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .components import Schema
 __all__ = ["NO_SAMPLE", "sample"]
 
 NO_SAMPLE = object()
-"""There is no example."""
+"""Marks that there is no example."""
 
 _FORMATS = {
     "date-time": "2026-11-22T02:29:25.104517+00:00",
@@ -29,21 +29,21 @@ _FORMATS = {
     "ipv4": "192.0.2.1",
     "ipv6": "2001:db8::1",
 }
-_LETTERS = ("a", "A", "1", "a1")  # what patterns are tried with, at each length
+_LETTERS = ("a", "A", "1", "a1")  # the texts to try with a pattern, at each length
 _LONGEST = 40
 _DEEPEST = 8
 
 
 def sample(schema: Schema, defs: Mapping[str, Schema], hidden: str) -> Any:
-    """A value that the schema lets through: the author's own example where there is one.
+    """Make a value that a schema allows; the author's own example, if there is one.
 
     Args:
-        schema: of OpenAPI 3.1, which is JSON Schema 2020-12.
+        schema: a schema of OpenAPI 3.1, which is JSON Schema 2020-12.
         defs: the schemas that its references name, by the last part of the reference.
-        hidden: the mark of properties that are left out: "readOnly" for what is sent, "writeOnly" for an answer.
+        hidden: the mark of properties to leave out: "readOnly" for a request, "writeOnly" for an answer.
 
     Returns:
-        The value; `NO_SAMPLE` where none was found.
+        The value; `NO_SAMPLE` if none was found.
     """
     found = _Sampler(defs, hidden).of(schema)
     if found is NO_SAMPLE:
@@ -123,7 +123,7 @@ def _text(schema: Schema) -> Any:
 def _patterned(schema: Schema) -> Any:
     try:
         pattern = re.compile(schema["pattern"])
-    except re.error:  # JavaScript's, of which Python's are not a part
+    except re.error:  # the pattern is one of JavaScript that Python does not understand
         return NO_SAMPLE
     for length in range(schema.get("minLength", 0), min(schema.get("maxLength", _LONGEST), _LONGEST) + 1):
         for letters in _LETTERS:

@@ -1,4 +1,4 @@
-"""HEAD, OPTIONS and the links between operations, which follow from the other methods of an address; pure."""
+"""Describes HEAD, OPTIONS and the links between operations, which follow from the other methods of an address."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _CORS = (
 
 
 def describe_head(operation: ApiOperation) -> None:
-    """Make HEAD of an operation that is described as GET."""
+    """Turn an operation that is described as GET into HEAD."""
     operation.method = "HEAD"
     operation.id = f"head_{operation.id}" if operation.id else None
-    operation.says(f"{operation.summary}: the header alone", "As GET, without a body (RFC 9110 §9.3.2).")
+    operation.says(f"{operation.summary}: headers only", "As GET, without a body (RFC 9110 §9.3.2).")
 
 
 def describe_options(operation: ApiOperation, methods: Collection[str]) -> None:
@@ -37,7 +37,7 @@ def describe_options(operation: ApiOperation, methods: Collection[str]) -> None:
         operation: what is described.
         methods: the other methods at this address.
     """
-    operation.says("Ask what can be done here", "Every method that `Allow` does not name is answered with 405.")
+    operation.says("List the allowed methods", "Every method that `Allow` does not name is answered with 405.")
     answer = operation.answers_with(204, "The methods, and the media types of their bodies.", None, "Allow")
     if operation.resource is not None:
         answer.fields |= {field: True for method, field in ACCEPT_FIELDS.items() if method in methods}
@@ -49,9 +49,9 @@ def describe_options(operation: ApiOperation, methods: Collection[str]) -> None:
 
 
 def describe_other_methods(operation: ApiOperation) -> None:
-    """Keep the answer to the methods that an address does not have: it is no operation's, so none can refer to it."""
+    """Describe the answer to methods that an address does not have; no operation refers to it."""
     found: dict[str, Any] = {
-        "description": "There is no such method at this address.",
+        "description": "This address does not have this method.",
         "headers": {"Allow": answer_field(operation.components, "Allow")},
         "content": {PROBLEM: {"schema": problem_schema(operation.components, 405, "")}},
     }
@@ -59,14 +59,14 @@ def describe_other_methods(operation: ApiOperation) -> None:
 
 
 def link_operations(operations: Iterable[ApiOperation]) -> None:
-    """Link the answers that hold a document to what can be done with it.
+    """Link the answers that contain a document to the operations on it.
 
-    A model whose documents are named by their ids alone has no links: an id is not part of the body, and
-    no runtime expression takes it out of Location.
+    A model whose documents are identified by their ids alone has no links: an id is not part of the body, and a
+    runtime expression cannot take it out of Location.
     """
     by_resource: dict[int, dict[str, ApiOperation]] = {}
     for each in operations:
-        if each.resource is not None and each.method != "HEAD":  # whose action is that of GET
+        if each.resource is not None and each.method != "HEAD":  # it has the same action as GET
             by_resource.setdefault(id(each.resource), {})[each.action] = each
     for found in by_resource.values():
         _link(found)

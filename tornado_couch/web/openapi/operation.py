@@ -1,7 +1,8 @@
-"""`ApiOperation`: one method at one address, described step by step; pure."""
+"""`ApiOperation`: one method at one address, described step by step."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,13 +22,13 @@ PROBLEM = "application/problem+json"
 
 @dataclass
 class Answer:
-    """What an operation is answered with, by one status.
+    """An answer of an operation, for one status.
 
     Attributes:
-        description: when.
-        content: schemas, by media type; none for an answer without a body.
-        fields: the names of the header fields, and whether each such answer has them; None for the field's nature.
-        problems: the kinds of problem; then there is no other content.
+        description: when the answer is given.
+        content: schemas, by media type; empty for an answer without a body.
+        fields: the names of the header fields, and whether each such answer has them; None for a field's default.
+        problems: the kinds of problem; an answer with problems has no other content.
         links: where to go from here (OpenAPI 3.1 §4.8.20), by name.
     """
 
@@ -39,26 +40,26 @@ class Answer:
 
 
 class ApiOperation:
-    """One method at one address. A handler's `describe` changes it at will.
+    """One method at one address. A handler's `describe` can change it freely.
 
     Attributes:
         method: such as "GET".
         path: such as "/v1.0/fruits/{key}".
-        action: what the handler calls it: "retrieve", for one; the method's name where it is no action.
-        resource: what is mounted there, a `Resource`; None for other handlers.
-        schemas: of the resource's model; None for other handlers.
-        settings: of the application.
-        components: what operations share.
-        id: the operation's id; None for one that follows from the action and the address.
-        summary: in a few words.
-        description: all that is to be said.
-        deprecated: it should no longer be used.
+        action: the handler's name for it, such as "retrieve"; the method's name if it is not an action.
+        resource: the `Resource` that is mounted there; None for other handlers.
+        schemas: the schemas of the resource's model; None for other handlers.
+        settings: the settings of the application.
+        components: the parts that operations share.
+        id: the operation's id; None to derive it from the action and the address.
+        summary: a few words.
+        description: a full description.
+        deprecated: whether it should no longer be used.
         parameters: by place ("path", "query", "header") and name.
         body: schemas of the request's body, by media type.
         answers: by status.
-        limited: requests are counted, and each answer says how many are left.
-        open_ended: there may be other problems than those that are described.
-        security: what a caller needs: OpenAPI's Security Requirement Objects.
+        limited: whether requests are counted, and each answer says how many are left.
+        open_ended: whether there may be other problems than those that are described.
+        security: the credentials that a caller needs: OpenAPI's Security Requirement Objects.
     """
 
     def __init__(
@@ -99,22 +100,28 @@ class ApiOperation:
             ValueError: the handler is mounted without a resource.
         """
         if self.schemas is None:
-            raise ValueError(f"{self.method} {self.path} has no resource, so there is no model to describe")
+            raise ValueError(f"{self.method} {self.path} has no resource, so it has no model to describe")
         return self.schemas
+
+    @property
+    def one(self) -> str:
+        """A document of the resource, in the words of its model's name: "a fruit" for `Fruit`."""
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", self.resource.model.__name__).lower()
+        return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
     # ------------------------------------------------------------ what goes in
 
     def says(self, summary: str, description: str = "") -> None:
-        """Say what it is for, in a few words and in all."""
+        """Set the summary and the description."""
         self.summary, self.description = summary, description
 
     def parameter(self, place: str, name: str, schema: Schema, description: str, **more: Any) -> None:
-        """Add a parameter, or replace the one of that name.
+        """Add a parameter, or replace the one with that name.
 
         Args:
             place: "path", "query" or "header".
-            name: of it.
-            schema: of its value.
+            name: the parameter's name.
+            schema: the schema of its value.
             description: what it does.
             **more: further members of the Parameter Object, such as `required`, `explode` or `example`.
         """
@@ -128,7 +135,7 @@ class ApiOperation:
         self.parameter("query", name, schema, description, **more)
 
     def takes(self, *fields: str) -> None:
-        """Add header fields of the request that the package knows, such as "If-Match"."""
+        """Add header fields of the request that this package describes, such as "If-Match"."""
         for name in fields:
             schema, description = REQUEST_FIELDS[name]
             self.parameter("header", name, schema, description)
@@ -137,7 +144,7 @@ class ApiOperation:
         """Add a media type of the request's body."""
         self.body[media_type] = schema
 
-    # ------------------------------------------------------------ what comes out
+    # ------------------------------------------------------------ the answers
 
     def answers_with(
         self,
@@ -147,14 +154,17 @@ class ApiOperation:
         *fields: str,
         media_type: str = JSON,
     ) -> Answer:
-        """Add an answer, or a media type of one; it is returned, for more to be said of it.
+        """Add an answer, or another media type of an answer.
 
         Args:
-            status: of it.
+            status: its status.
             description: when it is given.
-            schema: of its body; None for an answer without one.
+            schema: the schema of its body; None for an answer without a body.
             *fields: header fields that it has, such as "ETag".
-            media_type: of its body.
+            media_type: the media type of its body.
+
+        Returns:
+            The answer, to which more can be added.
         """
         found = self.answers.setdefault(status, Answer(description))
         if schema is not None:
@@ -163,13 +173,13 @@ class ApiOperation:
         return found
 
     def fails(self, status: int, *kinds: str, fields: Iterable[str] = ()) -> None:
-        """Add problems: of these kinds, or without any, what the status alone says ("about:blank")."""
+        """Add problems of these kinds; without kinds, the one that says no more than the status ("about:blank")."""
         found = self.answers.setdefault(status, Answer(""))
         found.problems += [kind for kind in kinds or ("",) if kind not in found.problems]
         found.fields.update(dict.fromkeys(fields))
 
     def problem(self, *kinds: str) -> None:
-        """Add problems of the package's own kinds, each with its status."""
+        """Add problems of the package's own kinds, each with its own status."""
         for kind in kinds:
             status = KINDS[kind].status
             self.fails(status, kind)
@@ -179,7 +189,7 @@ class ApiOperation:
     # ------------------------------------------------------------ the Operation Object
 
     def as_dict(self) -> dict[str, Any]:
-        """Operation Object (OpenAPI 3.1 §4.8.10)."""
+        """The Operation Object (OpenAPI 3.1 §4.8.10)."""
         found: dict[str, Any] = {"operationId": self.id, "summary": self.summary}
         if self.tag:
             found["tags"] = [self.tag]
@@ -194,7 +204,7 @@ class ApiOperation:
         found["responses"] = {str(status): self._answer(status, each) for status, each in sorted(self.answers.items())}
         if self.open_ended:
             content = {PROBLEM: {"schema": any_problem(self.components)}}
-            found["responses"]["default"] = {"description": "A problem of the service's own.", "content": content}
+            found["responses"]["default"] = {"description": "Another problem of this service.", "content": content}
         if self.security is not None:
             found["security"] = self.security
         return found
@@ -206,7 +216,7 @@ class ApiOperation:
         example = sample(schema, self.components.all("schemas"), hidden)
         return {"schema": schema} if example is NO_SAMPLE else {"schema": schema, "example": example}
 
-    # Examples are made last, when every schema that they refer to is there.
+    # Examples are made last, when every schema that they refer to exists.
     def _answer(self, status: int, answer: Answer) -> dict[str, Any]:
         found: dict[str, Any] = {"description": answer.description or _told(status, answer.problems)}
         fields = {**answer.fields, **({"RateLimit": False, "RateLimit-Policy": False} if self.limited else {})}
@@ -216,7 +226,7 @@ class ApiOperation:
             found["headers"] = {
                 name: answer_field(self.components, name, required=required) for name, required in fields.items()
             }
-        if self.method == "HEAD":  # a header alone
+        if self.method == "HEAD":  # the answer is only a header
             return found
         content = self._content(answer.content, "writeOnly")
         if answer.problems:
@@ -237,11 +247,11 @@ def _told(status: int, kinds: Iterable[str]) -> str:
 
 PLAIN = {
     400: "The request is malformed.",
-    401: "This needs credentials.",
+    401: "The request needs credentials.",
     403: "The caller may not do this.",
-    404: "There is no such document, or the caller may not know of it.",
-    406: "The answer cannot be had in a media type that `Accept` takes.",
-    413: "The body is larger than it may be.",
-    415: "The body must be of another media type or content coding.",
+    404: "There is no such document, or the caller may not see it.",
+    406: "The answer is not available in a media type that `Accept` allows.",
+    413: "The body is too large.",
+    415: "The body must have another media type or content coding.",
     500: "The service failed.",
 }

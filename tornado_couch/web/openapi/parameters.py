@@ -1,4 +1,4 @@
-"""The query strings of collections and reduced views, as an API document tells of them; pure."""
+"""Describes the query strings of collections and reduced views in an API document."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from .schemas import property_schema
 
 __all__ = ["describe_deleted", "describe_fields", "describe_filters", "describe_page", "describe_sort", "key_schema"]
 
-_OPERATORS = {"gt": "more than", "gte": "at least", "lt": "less than", "lte": "at most"}
+_OPERATORS = {"gt": "greater than", "gte": "at least", "lt": "less than", "lte": "at most"}
 
 
 def key_schema(components: Components, model: type[Model]) -> Schema:
-    """What names a document in its address."""
+    """The schema of a document's key in its address."""
     info = model_info(model)
     if info.key is None or info.key.generated:
-        # No id begins with an underscore, so what does is another address, such as `_bulk`.
+        # An id cannot begin with an underscore; an address that does is another one, such as `_bulk`.
         example = "6e1295ed6c29495e54cc05947f18c8af"
         return {"type": "string", "minLength": 1, "pattern": "^[^_]", "examples": [example]}
     schema = property_schema(components, model, info.key.name)
     if schema.get("type") != "string":
         return schema
-    # Where a pattern is, the author has said what keys are like.
+    # A pattern means that the author has already described the keys.
     others = {} if "pattern" in schema or "enum" in schema else {"not": {"enum": ["_bulk", *info.reductions]}}
     return {"minLength": 1, **schema, **others}
 
@@ -36,33 +36,33 @@ def describe_page(operation: ApiOperation) -> None:
     """Describe `limit` and `cursor`."""
     resource: Resource[Any] = operation.resource
     limit = {"type": "integer", "minimum": 1, "default": resource.page_size}
-    operation.query("limit", limit, f"Items on a page; no page has more than {resource.max_page_size}.")
-    operation.query("cursor", {"type": "string"}, "Where the page begins, as `next` and `prev` have it.")
+    operation.query("limit", limit, f"The number of items on a page, at most {resource.max_page_size}.")
+    operation.query("cursor", {"type": "string"}, "Where the page begins; take it from `next` or `prev`.")
 
 
 def describe_fields(operation: ApiOperation) -> None:
     """Describe `fields`, by a pattern: a list would be repeated by clients that do not know `explode`."""
     one = "|".join(map(_literal, model_info(operation.resource.model).visible))
     schema = {"type": "string", "pattern": f"^({one})(,({one}))*$"}
-    operation.query("fields", schema, "The properties that are wanted, separated by commas.")
+    operation.query("fields", schema, "The properties to return, separated by commas.")
 
 
 def _literal(name: str) -> str:
-    """A pattern for a text, in the syntax that JSON Schema has of JavaScript."""
+    """A pattern for a text, in JavaScript's syntax, which JSON Schema uses."""
     return "".join(f"\\{each}" if each in r"\^$.|?*+()[]{}/-" and each != "-" else each for each in name)
 
 
 def describe_sort(operation: ApiOperation) -> None:
-    """Describe `sort` by the orders that an index has."""
+    """Describe `sort` by the orders that the indexes have."""
     orders = _orders(operation.resource.model)
     schema = {"type": "string", "enum": [*orders, *(_downward(each) for each in orders)]}
-    operation.query("sort", schema, "The order; `-` before every property turns it round. Without it that of the key.")
+    operation.query("sort", schema, "Properties to sort by; by default the key. `-` before each reverses the order.")
 
 
 def _orders(model: type[Model]) -> list[str]:
-    """What can be sorted by alone; then what can be where the properties before it are filtered by equality."""
+    """The properties that can be sorted by alone, then those that need a filter on the properties before them."""
     info, able = model_info(model), filterable(model)
-    # Every order that some request can have; which filters it needs is more than a schema can say.
+    # Every order that some request can have; a schema cannot say which filters it needs.
     names = [[name] for name in able if not info.properties[name].equality_only]
     for index in info.indexes:
         found = index.properties
@@ -76,21 +76,21 @@ def _downward(order: str) -> str:
 
 
 def describe_filters(operation: ApiOperation, names: dict[str, bool], *, several: bool = True) -> None:
-    """Describe filters.
+    """Describe the filters.
 
     Args:
-        operation: what is filtered.
-        names: the properties, and whether there are ranges of them.
-        several: a parameter can be repeated, for any of its values.
+        operation: the operation that has the filters.
+        names: the properties, and whether they have ranges.
+        several: whether a parameter can be repeated, to find any of its values.
     """
     model, most = operation.resource.model, operation.resource.max_values
     for name, ranges in names.items():
         schema = property_schema(operation.components, model, name)
         if several:
             values = {"type": "array", "items": schema, "minItems": 1, "maxItems": most}
-            operation.query(name, values, f"Only those whose `{name}` is one of these.", explode=True)
+            operation.query(name, values, f"Only documents whose `{name}` is one of these.", explode=True)
         else:
-            operation.query(name, schema, f"Only those whose `{name}` is this.")
+            operation.query(name, schema, f"Only documents whose `{name}` is this.")
         for operator, words in _OPERATORS.items() if ranges else ():
             operation.query(f"{name}[{operator}]", schema, f"Only those whose `{name}` is {words} this.")
 

@@ -1,4 +1,4 @@
-"""The JSON Schemas of problems; pure."""
+"""Makes the JSON Schemas of problem details."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TEXT: Schema = {"type": "string"}
 
 
 def any_problem(components: Components) -> Schema:
-    """A reference to the schema of problems of whatever kind."""
+    """A reference to the schema of problems of any kind."""
     members = {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "instance": _TEXT}
     schema = {
         "type": "object",
@@ -25,20 +25,20 @@ def any_problem(components: Components) -> Schema:
 
 
 def problem_schema(components: Components, status: int, kind: str) -> Schema:
-    """A reference to the schema of a kind of problem; of an empty one, to that of "about:blank" with this status."""
+    """A reference to the schema of one kind of problem; without a kind, of "about:blank" with this status."""
     known = KINDS.get(kind, Kind(status, ""))
     words = kind.replace("-", " ") if kind else title(status)
     name = components.name("schemas", f"{''.join(word.capitalize() for word in words.split())}Problem", (status, kind))
     if components.has("schemas", name):
         return {"$ref": f"#/components/schemas/{name}"}
     uri = f"urn:tornado-couch:problem:{kind}" if kind else "about:blank"
-    # The type as a constant lets a client tell kinds of one status apart, and parse what is specific to each.
+    # The type is a constant, so that a client can distinguish kinds with the same status and parse their members.
     common: Schema = {
         "type": {"type": "string", "const": uri},
         "title": {"type": "string", "examples": [title(status)]},
         "status": {"type": "integer", "const": status},
         "detail": {"type": "string", "examples": [known.detail or f"{title(status)}."]},
-        "instance": {"type": "string", "description": "The path that was asked for."},
+        "instance": {"type": "string", "description": "The path of the request."},
     }
     schema: dict[str, Any] = {
         "type": "object",

@@ -1,4 +1,4 @@
-"""The schemas of a model's representations and request bodies, as components of an API document; pure."""
+"""Makes the schemas of a model's representations and request bodies, as components of an API document."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["ModelSchemas", "property_schema"]
 
 _HREF: Schema = {"type": "string", "format": "uri-reference", "description": "The document's address."}
 _ETAG: Schema = {"type": "string", "description": "The document's entity tag, for If-Match.", "examples": [ENTITY_TAG]}
-_IGNORED: Schema = {"readOnly": True, "description": "Ignored, so that what was read can be sent back."}
+_IGNORED: Schema = {"readOnly": True, "description": "Ignored, so that a document can be sent back as it was read."}
 
 
 class ModelSchemas:
-    """References to the schemas of one model; each is made when it is first asked for.
+    """References to the schemas of one model; each schema is made when it is first used.
 
     Args:
-        components: where the schemas are kept.
+        components: keeps the schemas.
         model: the model.
     """
 
@@ -31,43 +31,43 @@ class ModelSchemas:
         self.name = components.name("schemas", model.__name__, model)
 
     def shown(self) -> Schema:
-        """What a client sees of a document."""
+        """The schema of a document as a client sees it."""
         return self._made("", self._shown)
 
     def part(self) -> Schema:
-        """What a client sees that asks for some of the properties."""
+        """The schema of a document for a client that asks for some of the properties."""
         return self._made("Part", lambda: _without_required(self._shown()))
 
     def item(self) -> Schema:
-        """An item of a collection."""
+        """The schema of an item of a collection."""
         return self._made("Item", lambda: _as_item(self._shown()))
 
     def item_part(self) -> Schema:
-        """An item of a collection with some of the properties."""
+        """The schema of an item of a collection with some of the properties."""
         return self._made("ItemPart", lambda: _as_item(_without_required(self._shown())))
 
     def page(self) -> Schema:
-        """A page of a collection."""
+        """The schema of a page of a collection."""
         return self._made("Page", self._page)
 
     def create(self) -> Schema:
-        """The body that creates a document."""
+        """The schema of the body that creates a document."""
         return self._made("Create", lambda: self._body("create"))
 
     def replace(self) -> Schema:
-        """The body that replaces a document."""
+        """The schema of the body that replaces a document."""
         return self._made("Replace", lambda: self._body("replace"))
 
     def merge_patch(self) -> Schema:
-        """A merge patch (RFC 7396) of a document."""
+        """The schema of a merge patch (RFC 7396) of a document."""
         return self._made("MergePatch", self._merge_patch)
 
     def other(self, suffix: str, make: Callable[[], Schema]) -> Schema:
-        """A schema of another's making, under the model's name with a suffix."""
+        """A schema that another function makes, under the model's name with a suffix."""
         return self._made(suffix, make)
 
     def _made(self, suffix: str, make: Callable[[], Schema]) -> Schema:
-        # Two models of one name are two owners, and so get two names.
+        # Two models with the same name are two owners, and so get two names.
         owner = (self._model, suffix) if suffix else self._model
         name = self._components.name("schemas", f"{self.name}{suffix}", owner)
         if not self._components.has("schemas", name):
@@ -98,7 +98,7 @@ class ModelSchemas:
             "required": ["items"],
             "properties": {
                 "items": {"type": "array", "items": {"anyOf": [self.item(), self.item_part()]}},
-                "total": {"type": "integer", "minimum": 0, "description": "With `count=true`: how many there are."},
+                "total": {"type": "integer", "minimum": 0, "description": "With `count=true`: the total number."},
                 "withheld": {"type": "integer", "minimum": 1, "description": "Documents that could not be verified."},
                 "next": {**address, "description": "The page after this one, if there is one."},
                 "prev": {**address, "description": "The page before this one, if there is one."},
@@ -109,7 +109,7 @@ class ModelSchemas:
         schema = body_schema(self._model, action)
         found = {name: _stripped(name, each) for name, each in schema["properties"].items()}
         found |= {name: dict(_IGNORED) for name in ("_href", "_etag")}
-        if action == "replace" and self._info.key:  # it may be sent back, and not changed
+        if action == "replace" and self._info.key:  # it may be sent back, but not changed
             found[self._info.key.name] = {**found[self._info.key.name], "readOnly": True}
         return self._root({**schema, "properties": found}, "Input", closed=True)
 
@@ -134,7 +134,7 @@ class ModelSchemas:
     def _keep_definitions(
         self, defs: dict[str, Schema], suffix: str, change: Callable[[Schema], Schema]
     ) -> dict[str, str]:
-        """Keep the definitions of a schema as components of their own; their names there."""
+        """Keep the definitions of a schema as components of their own, and return their names there."""
         taken = {
             name: self._components.name(
                 "schemas", name if suffix == "Output" else f"{name}{suffix}", (name, suffix, repr(schema))
@@ -147,7 +147,7 @@ class ModelSchemas:
 
 
 def property_schema(components: Components, model: type[Model], name: str) -> Schema:
-    """The schema of a property's value as text in a query string or a path: without null."""
+    """The schema of a property's value as a text in a query string or a path, without null."""
     schema = model_info(model).adapters[name].json_schema(mode="validation")
     names = {
         each: components.name("schemas", each, (each, "Value", repr(inner)))
@@ -163,14 +163,14 @@ def property_schema(components: Components, model: type[Model], name: str) -> Sc
     found = {**kept, **(branches[0] if branches else {})}
     if "enum" not in found:
         return found
-    # As a component it is one type in generated clients, not one for each parameter.
+    # As a component it becomes one type in generated clients, not one for each parameter.
     words = "".join(word[:1].upper() + word[1:] for word in name.split("_"))
     return components.put("schemas", components.name("schemas", f"{model.__name__}{words}", (model, name)), found)
 
 
 def _top(schema: Schema, model: type[Model]) -> Schema:
     found = {name: value for name, value in schema.items() if name not in ("$defs", "$schema", "title")}
-    # Without a docstring of its own a model has that of `Model` or of its base in Python; pydantic leaves it out.
+    # A model without a docstring inherits that of `Model` or of its base in Python; pydantic leaves it out.
     return {
         "type": "object",
         **({"description": model.__doc__.strip()} if "description" in found and model.__doc__ else {}),
@@ -180,8 +180,8 @@ def _top(schema: Schema, model: type[Model]) -> Schema:
 
 def _shown_property(declared: Property, schema: Schema, typed: Schema) -> Schema:
     found = _stripped(declared.name, schema)
-    found.pop("default", None)  # what is shown is what is there
-    # The serializer writes text, and pydantic cannot know which: what is read in says it.
+    found.pop("default", None)  # the value that is shown is the stored one, never a default
+    # The serializer writes text, and pydantic cannot know of what kind; the schema for input says it.
     if '"date-time"' in repr(typed).replace("'", '"'):
         found = _dated(found)
     if declared.read_only:
@@ -190,14 +190,14 @@ def _shown_property(declared: Property, schema: Schema, typed: Schema) -> Schema
 
 
 def _dated(schema: Schema) -> Schema:
-    """A schema of a time stamp as it is written, which pydantic knows as a text only."""
+    """A copy of the schema of a time stamp as it is written, which pydantic only knows as a text."""
     if schema.get("type") == "string":
         return {**schema, "format": "date-time"}
     return {**schema, "anyOf": [_dated(each) for each in schema["anyOf"]]} if "anyOf" in schema else schema
 
 
 def _stripped(name: str, schema: Schema) -> Schema:
-    """A copy without the title that pydantic makes of the name."""
+    """A copy without the title that pydantic derives from the name."""
     made = {name.replace("_", " ").title(), name.title()}
     return {key: value for key, value in schema.items() if not (key == "title" and value in made)}
 
@@ -224,7 +224,7 @@ def _as_item(schema: Schema) -> Schema:
 
 
 def _as_patch(schema: Any) -> Any:
-    """A schema of merge patches of what a schema describes: all may be left out, and what may be missing be null."""
+    """A schema of merge patches: every property may be left out, and an optional one may be null."""
     if not isinstance(schema, dict):
         return schema
     found = {name: value for name, value in schema.items() if name not in ("required", "default", "minProperties")}

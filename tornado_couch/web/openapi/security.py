@@ -1,6 +1,6 @@
-"""The security schemes of policies, as an API document tells of them.
+"""Describes the security schemes of policies in an API document.
 
-An authenticator of a service's own says its scheme in an attribute; without one it follows from the challenge:
+An authenticator of your own names its scheme in an attribute; otherwise the scheme follows from the challenge:
 
     class ByKey:
         challenge = "ApiKey"
@@ -38,19 +38,19 @@ def _keep(components: Components, authenticator: Authenticator) -> str:
 
 
 def requirements(components: Components, policy: Policy, action: str, model: type[Model]) -> list[dict[str, list[str]]]:
-    """The Security Requirement Objects of an action: any one of them is enough; an empty one is anonymous."""
+    """The Security Requirement Objects of an action: one of them is enough; an empty one allows anonymous callers."""
     found: list[dict[str, list[str]]] = [{_keep(components, each): []} for each in policy.authenticators]
     return [{}, *found] if not found or _lets_anybody(policy, action, model) else found
 
 
 def _lets_anybody(policy: Policy, action: str, model: type[Model]) -> bool:
-    """Whether an anonymous caller may try it. A policy that has to wait for something to say so is taken to refuse."""
+    """Whether an anonymous caller may try it; if a policy has to wait before it can tell, the answer is no."""
     asked = policy.authorize(None, action, model, None)
     try:
         asked.send(None)
     except StopIteration:
         return True
-    except Exception:  # noqa: BLE001 - a policy of the service's own that wants a principal, say
+    except Exception:  # noqa: BLE001 - a policy of the service may fail without a principal
         return False
     finally:
         asked.close()
@@ -58,12 +58,12 @@ def _lets_anybody(policy: Policy, action: str, model: type[Model]) -> bool:
 
 
 def describe_access(operation: ApiOperation, policy: Policy, action: str) -> None:
-    """Say who may call an operation, which the policy knows as an action, and how others are refused."""
+    """Describe who may call an operation, which the policy knows as an action, and how others are refused."""
     model = operation.resource.model if operation.resource is not None else Model
     operation.security = requirements(operation.components, policy, action, model)
     judged = type(policy).authorize is not Policy.authorize
     if policy.authenticators:
-        # The last one is what an authenticator of the service's own may say.
+        # The last one stands for what an authenticator of the service may answer.
         kinds = [*(["authentication-required"] if judged else []), "invalid-credentials", ""]
         operation.fails(401, *kinds, fields=["WWW-Authenticate"])
         operation.problem("busy")

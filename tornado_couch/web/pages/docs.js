@@ -2,6 +2,13 @@
 "use strict";
 
 window.addEventListener("DOMContentLoaded", () => {
+  // Swagger UI is dark where the root has this class.
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const paint = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+  dark.addEventListener("change", paint);
+  paint();
+  // An address can name an operation that is hidden at first.
+  if (/\/(head|options)_[^/]*$/.test(window.location.hash)) document.getElementById("all-methods").checked = true;
   const place = document.getElementById("docs");
   SwaggerUIBundle({
     domNode: place,
@@ -10,6 +17,7 @@ window.addEventListener("DOMContentLoaded", () => {
     deepLinking: true,
     displayRequestDuration: true,
     docExpansion: "list",
+    defaultModelsExpandDepth: 0,
     tryItOutEnabled: true,
     // Otherwise Swagger UI would send the document to a service of its makers.
     validatorUrl: null,

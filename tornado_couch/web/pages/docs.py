@@ -42,11 +42,16 @@ _INDEX = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <link rel="stylesheet" href="{base}/swagger-ui.css">
+<link rel="stylesheet" href="{base}/page.css">
 <link rel="icon" href="{base}/favicon-32x32.png">
 <script src="{base}/swagger-ui-bundle.js"></script>
 <script src="{base}/start.js"></script>
 </head>
 <body>
+<header>
+{back}
+<label><input type="checkbox" id="all-methods" autocomplete="off"> Show HEAD and OPTIONS</label>
+</header>
 <noscript>This page needs JavaScript; the API document is at <a href="{document}">{document}</a>.</noscript>
 <div id="docs" data-document="{document}"></div>
 </body>
@@ -58,8 +63,12 @@ _FILES = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "favicon-32x32.png": "image/png",
+    "page.css": "text/css; charset=utf-8",
     "start.js": "text/javascript; charset=utf-8",
 }
+
+# The files that are ours; the others come with Swagger UI.
+_OWN = {"page.css": "docs.css", "start.js": "docs.js"}
 
 # Packages that contain npm's `swagger-ui-dist`, and its folder in them. None of them is imported.
 _CARRIERS = (
@@ -102,7 +111,7 @@ class _Viewer:
         return self._pages.get(name)
 
     def _path(self, name: str) -> Path:
-        return Path(__file__).with_suffix(".js") if name == "start.js" else self._folder / name
+        return Path(__file__).with_name(_OWN[name]) if name in _OWN else self._folder / name
 
 
 class DocsPage(PageHandler):
@@ -126,6 +135,7 @@ def docs_routes(
     path: str = "/docs",
     document: str = "/openapi.json",
     title: str = "API",
+    home: str | None = None,
     policy: Policy | None = None,
     assets: Path | str | None = None,
 ) -> list[URLSpec]:
@@ -137,6 +147,7 @@ def docs_routes(
         path: the path of the page; its files are below it.
         document: the path of the API document on this service.
         title: the title of the page.
+        home: the path on this service of the page that this one links back to; by default there is no link.
         policy: who may see it; by default the application's policy. A browser opens a page with Basic credentials or a
           cookie, never with a bearer token: pass AllowAny() for those. The page reveals nothing; the document does.
         assets: a folder with the files of npm's `swagger-ui-dist`; by default the one in an installed package.
@@ -148,7 +159,9 @@ def docs_routes(
     parent, base = posixpath.split(path)
     # Relative, so that it works behind a proxy that puts the service below another path.
     relative = posixpath.relpath(document, parent)
-    index = _INDEX.format(title=html.escape(title), base=html.escape(base), document=html.escape(relative))
+    name = html.escape(title)
+    back = "" if home is None else f'<a href="{html.escape(posixpath.relpath(home, parent))}">← {name}</a>'
+    index = _INDEX.format(title=name, back=back, base=html.escape(base), document=html.escape(relative))
     options = {"viewer": _Viewer(index, folder), "policy": policy}
     return [
         URLSpec(re.escape(path), DocsPage, options),

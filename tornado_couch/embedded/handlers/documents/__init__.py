@@ -1,4 +1,4 @@
-"""Documents and their attachments, alone and in bulk."""
+"""Answers requests for documents and their attachments, single ones and in bulk."""
 
 from __future__ import annotations
 

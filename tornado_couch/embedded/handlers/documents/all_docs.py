@@ -1,4 +1,4 @@
-"""`_all_docs`, `_design_docs` and `_local_docs`: documents in the order of their ids' bytes."""
+"""`_all_docs`, `_design_docs` and `_local_docs`: lists documents in the order of their ids' bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BATCH = 500
 
 
 class RangeQuery(NamedTuple):
-    """What `_all_docs` is asked for."""
+    """The parameters of an `_all_docs` query."""
 
     keys: list[Any] | None = None
     startkey: str | None = None
@@ -38,7 +38,7 @@ class RangeQuery(NamedTuple):
     prefix: str = ""
 
     def bounds(self) -> tuple[str, list[object]]:
-        """The condition on ids, and its values."""
+        """The condition on ids, with its values."""
         low, high = (self.endkey, self.startkey) if self.descending else (self.startkey, self.endkey)
         open_end = not self.inclusive_end
         parts, values = ["1"], []
@@ -51,7 +51,7 @@ class RangeQuery(NamedTuple):
         return self._within_prefix(parts, values)
 
     def before(self) -> tuple[str, list[object]] | None:
-        """The condition on the ids that stand before `startkey`; None when nothing does."""
+        """The condition on the ids before `startkey`, or None."""
         if self.startkey is None:
             return None
         return self._within_prefix(["id > ?" if self.descending else "id < ?"], [self.startkey])
@@ -64,7 +64,7 @@ class RangeQuery(NamedTuple):
 
 
 def range_query(request: Request, body: Mapping[str, Any], database: Database, prefix: str = "") -> RangeQuery:
-    """The query in a URL and in a POST's body; its parameters are those of a view without reduce.
+    """Read the query in a URL and in the body of a POST; its parameters are those of a view without reduce.
 
     Raises:
         Problem: 400 query_parse_error.
@@ -82,7 +82,7 @@ def range_query(request: Request, body: Mapping[str, Any], database: Database, p
 
 
 def _of_parameters(given: ViewParameters, database: Database, prefix: str) -> RangeQuery:
-    """What a view's parameters mean for the documents in the order of their ids."""
+    """Apply a view's parameters to documents in the order of their ids."""
     given = check(given, reduced=False)
     if given.partition is not None:
         if not database.partitioned:
@@ -99,14 +99,14 @@ def _of_parameters(given: ViewParameters, database: Database, prefix: str) -> Ra
 
 
 def _id_bound(key: Key | None) -> str | None:
-    """A key as a bound of ids: they are ordered as Erlang orders its terms, where text is behind all else."""
+    """A key as a bound of ids, which are ordered like Erlang's terms: text comes after everything else."""
     if key is None:
         return None
     return key.value if isinstance(key.value, str) else ""
 
 
 def all_docs(couch: Couch, request: Request, opened: OpenDatabase, prefix: str = "") -> Reply:
-    """`_all_docs`, or with a prefix of ids `_design_docs`."""
+    """Answer `_all_docs` or, with a prefix of ids, `_design_docs`."""
     request.allow("GET", "HEAD", "POST")
     body: dict[str, Any] = {}
     if request.method == "POST":
@@ -119,7 +119,7 @@ def all_docs(couch: Couch, request: Request, opened: OpenDatabase, prefix: str =
 
 
 def all_docs_queries(couch: Couch, request: Request, opened: OpenDatabase, prefix: str = "") -> Reply:
-    """`POST _all_docs/queries`: several at once."""
+    """Answer `POST _all_docs/queries`: several queries at once."""
     request.allow("POST")
     request.need_json_type()
     database = opened.database
@@ -141,7 +141,7 @@ def _pieces(database: Database, query: RangeQuery) -> Iterator[str]:
 
 
 def listing(database: Database, query: RangeQuery) -> Iterator[str]:
-    """The JSON of one query's answer, in pieces."""
+    """The JSON of the answer to one query, in pieces."""
     total = database.count_rows(*query._within_prefix(["1"], [])) if query.prefix else database.doc_count
     offset: int | None = None
     if query.keys is None:
@@ -160,7 +160,7 @@ def listing(database: Database, query: RangeQuery) -> Iterator[str]:
 
 
 def _ranged(database: Database, query: RangeQuery) -> Iterator[list[str]]:
-    """The lines of a range, in batches: each reads on behind the one before."""
+    """The lines of a range, in batches; each batch begins after the one before."""
     left, skip = query.limit, query.skip
     while left:
         size = _BATCH if left < 0 else min(_BATCH, left)
@@ -174,7 +174,7 @@ def _ranged(database: Database, query: RangeQuery) -> Iterator[list[str]]:
 
 
 def _keyed(database: Database, query: RangeQuery) -> Iterator[list[str]]:
-    """The lines for keys, in the keys' order."""
+    """The lines for some keys, in the order of the keys."""
     keys = query.keys or []
     keys = keys[::-1] if query.descending else keys
     keys = keys[query.skip :] if query.limit < 0 else keys[query.skip : query.skip + query.limit]
@@ -199,7 +199,7 @@ def _line(database: Database, query: RangeQuery, row: Row) -> str:
 
 
 def _document(database: Database, query: RangeQuery, row: Row) -> str:
-    """The document of a line; null for one that is deleted."""
+    """The document of a line; null if it is deleted."""
     if row.deleted:
         return "null"
     with database.connections.read() as connection:
@@ -210,7 +210,7 @@ def _document(database: Database, query: RangeQuery, row: Row) -> str:
 
 
 def local_docs(request: Request, opened: OpenDatabase) -> Reply:
-    """`_local_docs`."""
+    """Answer `_local_docs`."""
     request.allow("GET", "HEAD", "POST")
     body = request.json_object() if request.method == "POST" and request.body else {}
     query = range_query(request, body, opened.database)

@@ -1,4 +1,4 @@
-"""`/{db}/{doc}/{attachment}`: one attachment by itself."""
+"""`/{db}/{doc}/{attachment}`: answers requests for a single attachment."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAX_RANGES = 10
 
 
 def attachment(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, name: str) -> Any:
-    """An attachment: a Reply, or an awaitable of one."""
+    """Answer a request for an attachment: returns a Reply, or an awaitable of one."""
     request.allow("DELETE", "GET", "HEAD", "PUT")
     if request.method in ("GET", "HEAD"):
         return read_attachment(couch, request, opened.database, doc_id, name)
@@ -46,10 +46,10 @@ def attachment(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str
 def _existing(
     request: Request, database: Database, doc_id: str, name: str, connection: sqlite3.Connection
 ) -> Attachment:
-    """The record of an attachment.
+    """Find the record of an attachment.
 
     Raises:
-        Problem: 404, there is no such document, revision or attachment.
+        Problem: 404, the document, revision or attachment does not exist.
     """
     stored, rev = find_revision(request, database, doc_id, connection)
     found = database.revision(stored.tree, rev, connection)
@@ -62,20 +62,20 @@ def _existing(
 
 
 def read_attachment(couch: Couch, request: Request, database: Database, doc_id: str, name: str) -> Reply:
-    """GET and HEAD, whole or a range."""
+    """Answer GET and HEAD with the whole attachment or ranges of it."""
     with database.connections.read() as connection:
         item = _existing(request, database, doc_id, name, connection)
     tag = f'"{item.digest}"'
     if tag in request.headers.get("If-None-Match", "").replace(",", " ").replace("W/", "").split():
         return Reply(304, headers={"ETag": tag})
-    # What is stored compressed is sent so to whoever takes it (RFC 9110, 12.5.3), and unpacked to others.
+    # Compressed bytes are sent as they are to a client that accepts them (RFC 9110, 12.5.3), and unpacked for others.
     packed = item.encoding == "gzip" and "gzip" in request.headers.get("Accept-Encoding", "")
     headers = {
         "ETag": tag,
         "Content-Type": item.content_type.replace("\r", " ").replace("\n", " "),
-        # Ranges are of what is sent, and that cannot be cut without unpacking it.
+        # A range applies to the bytes that are sent, and compressed bytes cannot be cut without unpacking them.
         "Accept-Ranges": "bytes" if item.encoding == "identity" else "none",
-        # An attachment of HTML is not to run with the server's cookies.
+        # An HTML attachment must not run with the server's cookies.
         "Content-Security-Policy": "sandbox",
     }
     if packed:
@@ -83,7 +83,7 @@ def read_attachment(couch: Couch, request: Request, database: Database, doc_id: 
     spans = _ranges(request.headers.get("Range"), item.stored if packed else item.length)
     if spans and item.encoding == "identity":
         return _partial(couch, database, item, spans, headers)
-    # What came compressed was never unpacked: how long it is, is not known before it is sent.
+    # The unpacked length of an attachment that was uploaded compressed is unknown until it has been sent.
     if packed or item.encoding == "identity" or item.length != item.stored:
         headers["Content-Length"] = str(item.stored if packed else item.length)
     return Reply(200, headers=headers, stream=from_thread(couch.in_thread, lambda: _whole(database, item, packed)))
@@ -92,7 +92,7 @@ def read_attachment(couch: Couch, request: Request, database: Database, doc_id: 
 def _partial(
     couch: Couch, database: Database, item: Attachment, spans: list[tuple[int, int]], headers: dict[str, str]
 ) -> Reply:
-    """One range as it is, several as multipart/byteranges."""
+    """Send one range as it is, and several as multipart/byteranges."""
     if len(spans) > 1:
         boundary = secrets.token_hex(16)
         kind = {"Content-Type": f'multipart/byteranges; boundary="{boundary}"'}
@@ -115,7 +115,7 @@ def _parts(database: Database, item: Attachment, spans: list[tuple[int, int]], b
 
 
 def _stored_parts(database: Database, item: Attachment, first: int = 0) -> Iterator[bytes]:
-    """The stored bytes; each part is read by itself, so that nothing is held while the client takes its time."""
+    """The stored bytes; each part is read by itself, so that nothing is locked while a client is slow."""
     number = first
     while row := database.connections.read_row(
         "SELECT data FROM blobs WHERE key = ? AND part = ?", (item.blob, number)
@@ -140,21 +140,21 @@ def _span(database: Database, item: Attachment, start: int, end: int) -> Iterato
 
 
 def _ranges(header: str | None, length: int) -> list[tuple[int, int]]:
-    """First and last byte of each range; none when the whole is to be sent.
+    """The first and last byte of each range; empty if the whole attachment should be sent.
 
     Raises:
-        Problem: 416, a range lies behind the end.
+        Problem: 416, a range lies beyond the end.
     """
     if header is None or not header.startswith("bytes="):
         return []
     found = [_range(part.strip(), length) for part in header[6:].split(",")]
     known = [span for span in found if span is not None]
-    # A range that cannot be understood is ignored: the whole is sent (RFC 9110, 14.2).
+    # A range that cannot be understood is ignored: the whole attachment is sent (RFC 9110, 14.2).
     return known if len(known) == len(found) < _MAX_RANGES else []
 
 
 def _range(text: str, length: int) -> tuple[int, int] | None:
-    """First and last byte of one range; None when it is none, or is the whole."""
+    """The first and last byte of one range; None if it is not valid or covers everything."""
     first, dash, last = text.partition("-")
     if not dash or not (first + last).isascii() or not (first + last).isdigit() or len(text) > 40:
         return None
@@ -171,7 +171,7 @@ def _range(text: str, length: int) -> tuple[int, int] | None:
 
 
 def _new(request: Request, name: str) -> NewAttachment:
-    """The attachment in a request; runs in a thread, as compressing takes its time."""
+    """The attachment in a request; this runs in a thread, since compressing takes time."""
     coding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("identity", "gzip"):
         raise bad_content_type("Only gzip and identity content-encodings are supported")
@@ -181,10 +181,10 @@ def _new(request: Request, name: str) -> NewAttachment:
 
 
 def _base(database: Database, doc_id: str, rev: str | None) -> tuple[Draft, list[Attachment]]:
-    """A draft that says what a revision says, and that revision's attachments; a new one without a revision.
+    """A draft that repeats a revision, and that revision's attachments; without a revision, a new document.
 
     Raises:
-        Problem: 409, there is no such revision.
+        Problem: 409, the revision does not exist.
     """
     if rev is None:
         return Draft(doc_id), []
@@ -192,7 +192,7 @@ def _base(database: Database, doc_id: str, rev: str | None) -> tuple[Draft, list
         stored = database.stored(doc_id, connection)
         found = database.revision(stored.tree, rev, connection) if stored else None
     if found is None:
-        # CouchDB says it so: a conflict by status, but named as something missing.
+        # CouchDB answers like this: with the status of a conflict, but the error of something missing.
         raise Problem(409, "not_found", "missing_rev")
     body, kept = found
     return Draft(doc_id, rev, body=loads(body), text=body), kept
@@ -203,7 +203,7 @@ def _as_stub(item: Attachment) -> NewAttachment:
 
 
 async def put_attachment(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, name: str) -> Reply:
-    """PUT: the attachment in a new revision of its document."""
+    """Answer PUT: write a new revision of the document that has the attachment."""
     rev = given_revision(request, None)
     draft, kept = _base(opened.database, doc_id, rev)
     new = await couch.in_thread(_new, request, name)
@@ -214,7 +214,7 @@ async def put_attachment(couch: Couch, request: Request, opened: OpenDatabase, d
 
 
 async def delete_attachment(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str, name: str) -> Reply:
-    """DELETE: a new revision of the document without the attachment."""
+    """Answer DELETE: write a new revision of the document without the attachment."""
     rev = given_revision(request, None)
     if rev is None:
         with opened.database.connections.read() as connection:

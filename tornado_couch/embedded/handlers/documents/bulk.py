@@ -1,4 +1,4 @@
-"""`_bulk_docs`, `_bulk_get`, `_all_docs` and their like: many documents in one request."""
+"""`_bulk_docs`, `_bulk_get` and the like: writes and reads many documents with one request."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SMALL = 200
 
 
 async def bulk_docs(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
-    """`POST /{db}/_bulk_docs`."""
+    """Answer `POST /{db}/_bulk_docs`."""
     request.allow("POST")
     request.need_json_type()
     body = request.json_object()
@@ -49,7 +49,7 @@ async def bulk_docs(couch: Couch, request: Request, opened: OpenDatabase) -> Rep
 
 
 def _not_atomic(draft: Draft) -> dict[str, str]:
-    """CouchDB's answer to `all_or_nothing` since version 2."""
+    """The answer to `all_or_nothing` that CouchDB gives since version 2."""
     return {"id": draft.id, "rev": "0-", "error": "not_implemented", "reason": "all_or_nothing is not supported"}
 
 
@@ -79,7 +79,7 @@ def _error_line(draft: Draft, problem: Problem, *, with_rev: bool = True) -> dic
 
 
 class _Wanted(NamedTuple):
-    """One entry of a `_bulk_get`; `error` says why it cannot be read."""
+    """One item of a `_bulk_get`; `error` says why it cannot be read."""
 
     id: str | None
     rev: str | None = None
@@ -88,7 +88,7 @@ class _Wanted(NamedTuple):
 
 
 async def bulk_get(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
-    """`POST /{db}/_bulk_get`."""
+    """Answer `POST /{db}/_bulk_get`."""
     request.allow("POST")
     request.need_json_type()
     docs = request.json_object().get("docs")
@@ -97,7 +97,7 @@ async def bulk_get(couch: Couch, request: Request, opened: OpenDatabase) -> Repl
     wanted = [_wanted(item) for item in docs]
     options = of_revision(read_options(request))
     latest = asked(request, "latest")
-    # Only by name: `*/*` gets JSON from `_bulk_get`, though multipart from `open_revs`.
+    # The type must be named: for `*/*`, `_bulk_get` answers with JSON, although `open_revs` uses multipart.
     if multipart.wanted(request, "multipart/mixed", "multipart/related"):
         return await couch.in_thread(_as_multipart, opened.database, wanted, options, latest)
     if len(wanted) > _SMALL or options.attachments:
@@ -108,7 +108,7 @@ async def bulk_get(couch: Couch, request: Request, opened: OpenDatabase) -> Repl
 
 
 def _wanted(item: Any) -> _Wanted:
-    """An entry of the request; what is wrong with one does not keep the others from being read."""
+    """Read one item of the request; an item that is wrong does not keep the others from being read."""
     if not isinstance(item, dict) or not isinstance(item.get("id"), str):
         return _Wanted(None, error=_error(None, None, "bad_request", "document must be a JSON object"))
     doc_id, rev = item["id"], None
@@ -138,13 +138,13 @@ def _not_found(item: _Wanted, rev: str | None) -> str:
 def _found(
     database: Database, item: _Wanted, latest: bool, connection: sqlite3.Connection
 ) -> tuple[Stored | None, list[tuple[str, bool]]]:
-    """The document of an entry, and its revisions that are asked for, each with whether it is known."""
+    """The document of an item, and the requested revisions, each with whether it is known."""
     stored = database.stored(item.id or "", connection)
     return stored, open_revisions(stored, [item.rev] if item.rev else None, latest=latest)
 
 
 def _results(database: Database, wanted: Iterable[_Wanted], options: ReadOptions, latest: bool) -> str:
-    """The JSON of a `_bulk_get`'s answer."""
+    """The JSON of the answer to a `_bulk_get`."""
     results = []
     with database.connections.read() as connection:
         for item in wanted:
@@ -166,7 +166,7 @@ def _result(
 
 
 def _as_multipart(database: Database, wanted: Iterable[_Wanted], options: ReadOptions, latest: bool) -> Reply:
-    """A `_bulk_get`'s answer as multipart/mixed."""
+    """The answer to a `_bulk_get` as multipart/mixed."""
     parts: list[bytes] = []
     with database.connections.read() as connection:
         for item in wanted:

@@ -1,4 +1,4 @@
-"""`/{db}/{doc}` and `POST /{db}`: single documents."""
+"""`/{db}/{doc}` and `POST /{db}`: answers requests for single documents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT", "COPY")
 
 
 def document(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> object:
-    """`/{db}/{doc}`: a Reply, or an awaitable of one."""
+    """Answer `/{db}/{doc}`: returns a Reply, or an awaitable of one."""
     request.allow(*_METHODS)
     if request.method in ("GET", "HEAD"):
         return read_document(request, opened.database, doc_id)
@@ -46,12 +46,12 @@ def document(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) 
 
 
 def asked(request: Request, name: str) -> bool:
-    """Whether a parameter is "true"; for a document anything else means no."""
+    """Whether a parameter is "true"; for a document, anything else means no."""
     return request.parameters.get(name) == "true"
 
 
 def read_options(request: Request) -> ReadOptions:
-    """What the query asks to be added to documents."""
+    """The members that the query asks to add to documents."""
     meta = asked(request, "meta")
     since = request.parameters.get("atts_since")
     return ReadOptions(
@@ -67,7 +67,7 @@ def read_options(request: Request) -> ReadOptions:
 
 
 def of_revision(options: ReadOptions) -> ReadOptions:
-    """What can be asked of a revision that is named: what is told of the document as a whole is left out."""
+    """The options for a named revision, without the members that describe the document as a whole."""
     return options._replace(revs_info=False, conflicts=False, deleted_conflicts=False, local_seq=False)
 
 
@@ -79,7 +79,7 @@ def _revision_list(text: str) -> list[object]:
 
 
 def read_document(request: Request, database: Database, doc_id: str) -> Reply:
-    """GET and HEAD of a document."""
+    """Answer GET and HEAD of a document."""
     if is_local(doc_id):
         return read_local(request, database, doc_id)
     if not request.parameters:
@@ -98,7 +98,7 @@ def read_document(request: Request, database: Database, doc_id: str) -> Reply:
         text = database.text(stored, rev, options, connection)
     if text is None:
         raise missing()
-    # What conflicts and sequence numbers tell may change while the revision does not: no ETag then.
+    # Members about conflicts and sequence numbers may change while the revision does not, so there is no ETag.
     has_meta = any(f'"{name}":' in text for name in ("_conflicts", "_deleted_conflicts", "_revs_info", "_local_seq"))
     return text_reply(text) if has_meta and options.needs_tree else tagged(request, rev, text)
 
@@ -106,7 +106,7 @@ def read_document(request: Request, database: Database, doc_id: str) -> Reply:
 def find_revision(
     request: Request, database: Database, doc_id: str, connection: sqlite3.Connection
 ) -> tuple[Stored, str]:
-    """The document and the revision that `rev` names; without one the winner.
+    """Find the document and the revision that `rev` names; by default, the winner.
 
     Raises:
         Problem: 404.
@@ -117,7 +117,7 @@ def find_revision(
     if stored is None:
         raise missing()
     if rev is None or asked(request, "latest"):
-        # A tombstone is read by its revision alone; by its id it is 404 "deleted" (CouchDB API, "GET /db/doc").
+        # A tombstone can only be read by its revision; by its id it is 404 "deleted" (CouchDB API, "GET /db/doc").
         if stored.state == DELETED:
             raise missing(deleted=True)
         return stored, stored.rev
@@ -127,7 +127,7 @@ def find_revision(
 
 
 def tagged(request: Request, rev: str, text: str) -> Reply:
-    """A document with its ETag, or 304 when the client has it."""
+    """Send a document with its ETag, or 304 if the client has it."""
     tag = f'"{rev}"'
     known = request.headers.get("If-None-Match")
     if known is not None and tag in known.replace(",", " ").replace("W/", "").split():
@@ -136,7 +136,7 @@ def tagged(request: Request, rev: str, text: str) -> Reply:
 
 
 def read_local(request: Request, database: Database, doc_id: str) -> Reply:
-    """GET of a local document."""
+    """Answer GET of a local document."""
     found = database.local(doc_id)
     if found is None or request.parameters.get("rev", found[0]) != found[0]:
         raise missing()
@@ -146,7 +146,7 @@ def read_local(request: Request, database: Database, doc_id: str) -> Reply:
 
 
 def read_open_revisions(request: Request, database: Database, doc_id: str, options: ReadOptions) -> Reply:
-    """GET with `open_revs`: all leaves, or those named."""
+    """Answer GET with `open_revs`: all leaves, or the named ones."""
     wanted, options = request.parameters["open_revs"], of_revision(options)
     named = None if wanted == "all" else [parse_revision(item) for item in _revision_list(wanted)]
     with database.connections.read() as connection:
@@ -164,7 +164,7 @@ def read_open_revisions(request: Request, database: Database, doc_id: str, optio
 
 
 def open_revisions(stored: Stored | None, named: list[str] | None, *, latest: bool) -> list[tuple[str, bool]]:
-    """Revisions, each with whether it is known: all leaves, or those named (`latest`: what became of them)."""
+    """Revisions, each with whether it is known: all leaves, or the named ones (with `latest`, their descendants)."""
     if stored is None:
         return [(rev, False) for rev in named or ()]
     if named is None:
@@ -181,7 +181,7 @@ def open_revisions(stored: Stored | None, named: list[str] | None, *, latest: bo
 
 
 async def put_document(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> Reply:
-    """PUT of a document, as JSON or as multipart/related."""
+    """Answer PUT of a document, as JSON or as multipart/related."""
     new_edits = request.flag("new_edits", default=True)
     if request.headers.get("Content-Type", "").startswith("multipart/related"):
         draft = multipart.related_draft(request, doc_id)
@@ -189,7 +189,7 @@ async def put_document(couch: Couch, request: Request, opened: OpenDatabase, doc
         draft = draft_of(request.json(), doc_id)
     if new_edits:
         draft.rev = _local_revision(request, draft) if is_local(doc_id) else given_revision(request, _start(draft))
-    # Behind JSON there are no parts that could follow.
+    # No parts can follow a JSON body.
     multipart.refuse_follows(draft)
     if request.parameters.get("batch") == "ok":
         return await batched(couch, request, opened, draft)
@@ -198,7 +198,7 @@ async def put_document(couch: Couch, request: Request, opened: OpenDatabase, doc
 
 
 def _start(draft: Draft) -> str | None:
-    """The revision that the body names, in `_rev` or else in `_revisions`."""
+    """The revision that the body names, in `_rev` or, without that, in `_revisions`."""
     return draft.rev or (draft.path[0] if draft.path else None)
 
 
@@ -207,14 +207,14 @@ def _local_revision(request: Request, draft: Draft) -> str | None:
 
 
 async def batched(couch: Couch, request: Request, opened: OpenDatabase, draft: Draft) -> Reply:
-    """`batch=ok`: CouchDB answers before it writes, and tells nobody of a refusal. Here it is written first."""
+    """Answer `batch=ok`: CouchDB answers before it writes, and reports no refusal. Here the write comes first."""
     with contextlib.suppress(Problem):
         await write_draft(couch, request.user, opened, draft)
     return json_reply({"ok": True, "id": draft.id}, 202)
 
 
 async def post_document(couch: Couch, request: Request, opened: OpenDatabase) -> Reply:
-    """`POST /{db}`: a new document; its id may be in it."""
+    """Answer `POST /{db}`: create a document, whose id may be in it."""
     request.need_json_type()
     draft = draft_of(request.json())
     if not draft.id:
@@ -227,21 +227,21 @@ async def post_document(couch: Couch, request: Request, opened: OpenDatabase) ->
 
 
 async def delete_document(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> Reply:
-    """DELETE: a tombstone that follows the revision given."""
+    """Answer DELETE: write a tombstone that follows the given revision."""
     if is_local(doc_id):
         if opened.database.local(doc_id) is None:
             raise missing()
         rev = await write_draft(couch, request.user, opened, Draft(doc_id, deleted=True))
         return written_reply(request, opened, doc_id, rev, 200, location=False)
     parent = given_revision(request, None)
-    # 404 for what is not there goes before 409 for the revision.
+    # A missing document is 404 even if the revision would be a conflict.
     opened.database.winner_text(doc_id)
     written = await write_draft(couch, request.user, opened, Draft(doc_id, parent, deleted=True))
     return written_reply(request, opened, doc_id, written, 200, location=False)
 
 
 async def copy_document(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> Reply:
-    """COPY to the id in `Destination`, which may bring the revision to be replaced."""
+    """Answer COPY to the id in `Destination`, which may include the revision to replace."""
     destination = request.headers.get("Destination")
     if destination is None:
         raise bad_request("Destination header is mandatory for COPY.")
@@ -256,7 +256,7 @@ async def copy_document(couch: Couch, request: Request, opened: OpenDatabase, do
 
 
 def copied(request: Request, database: Database, doc_id: str, target_id: str, target_rev: str | None) -> Draft:
-    """The draft of a copy, attachments included."""
+    """The draft of a copy, including attachments."""
     if is_local(doc_id):
         found = database.local(doc_id)
         if found is None:

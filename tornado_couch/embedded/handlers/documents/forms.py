@@ -1,4 +1,4 @@
-"""`POST /{db}/{doc}` of an HTML form, as Futon's upload dialog sent it."""
+"""`POST /{db}/{doc}` with an HTML form, as Futon's upload dialog sent it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["post_form"]
 
 
 async def post_form(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> Reply:
-    """`POST /{db}/{doc}` of an HTML form: files become attachments."""
+    """Answer `POST /{db}/{doc}` with an HTML form: its files become attachments."""
     if "Referer" not in request.headers:
         raise bad_request("Referer header required.")
     check_id(doc_id)
@@ -47,7 +47,7 @@ async def post_form(couch: Couch, request: Request, opened: OpenDatabase, doc_id
 
 
 def _as_stored(database: Database, doc_id: str, rev: str) -> Draft:
-    """A draft that changes nothing of a revision."""
+    """A draft that repeats a revision without changes."""
     text = database.read(doc_id, rev)
     if text is None:
         raise missing()

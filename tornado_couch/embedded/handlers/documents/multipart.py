@@ -1,4 +1,4 @@
-"""Multipart bodies: documents with their attachments (related), several documents (mixed), HTML forms."""
+"""Reads and writes multipart bodies: documents with attachments (related), several documents (mixed), HTML forms."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def wanted(request: Request, *kinds: str) -> bool:
-    """Whether the client accepts one of these media types, named as such."""
+    """Whether the client accepts one of these media types by name."""
     accepted = request.headers.get("Accept", "*/*")
     return any(kind in accepted for kind in kinds)
 
@@ -42,7 +42,7 @@ def wanted(request: Request, *kinds: str) -> bool:
 
 
 class Part(NamedTuple):
-    """One part of a multipart body: its headers, by small letters, and its bytes."""
+    """One part of a multipart body: its headers, with lowercase names, and its bytes."""
 
     headers: dict[str, str]
     data: bytes
@@ -64,10 +64,10 @@ def _parameter(header: str, name: str) -> str | None:
 
 
 def parts_of(request: Request) -> list[Part]:
-    """The parts of the request's body.
+    """Split the request's body into its parts.
 
     Raises:
-        Problem: 400, it is not multipart.
+        Problem: 400, the body is not multipart.
     """
     boundary = _parameter(request.headers.get("Content-Type", ""), "boundary")
     if not boundary:
@@ -90,10 +90,10 @@ def _part(piece: bytes) -> Part:
 
 
 def related_draft(request: Request, doc_id: str) -> Draft:
-    """The document in a multipart/related body; the parts behind it are its attachments that follow.
+    """The document in a multipart/related body; the parts after it are the attachments that follow.
 
     Raises:
-        Problem: 400, parts and `_attachments` do not fit.
+        Problem: 400, the parts and `_attachments` do not fit together.
     """
     first, *rest = parts_of(request)
     draft = draft_of(loads(first.data), doc_id)
@@ -113,7 +113,7 @@ def related_draft(request: Request, doc_id: str) -> Draft:
 
 
 def refuse_follows(draft: Draft) -> None:
-    """Refuse an attachment whose data is said to follow where nothing can.
+    """Refuse an attachment whose data should follow if nothing can follow.
 
     Raises:
         Problem: 400.
@@ -129,7 +129,7 @@ def refuse_follows(draft: Draft) -> None:
 def _document_part(
     database: Database, stored: Stored, rev: str, options: ReadOptions, connection: sqlite3.Connection
 ) -> tuple[str, list[att.Attachment]]:
-    """JSON text of a revision whose attachments follow, and those attachments."""
+    """The JSON text of a revision whose attachments follow, with those attachments."""
     found = database.revision(stored.tree, rev, connection)
     if found is None:
         raise missing()
@@ -173,7 +173,7 @@ def _related_pieces(
 def related_reply(
     database: Database, stored: Stored, rev: str, options: ReadOptions, connection: sqlite3.Connection
 ) -> Reply | None:
-    """A document with its attachments as multipart/related; None when it has none that would follow."""
+    """A document with its attachments as multipart/related; None if no attachments would follow."""
     text, following = _document_part(database, stored, rev, options, connection)
     if not following:
         return None
@@ -194,7 +194,7 @@ def mixed_parts(
 ) -> Iterator[bytes]:  # fmt: skip
     """The parts of multipart/mixed for revisions of a document.
 
-    Attachments go along, asked for or not: CouchDB's replicator relies on it.
+    Attachments are always included: CouchDB's replicator relies on that.
     """
     options = options._replace(attachments=options.atts_since is None)
     for rev, there in found:
@@ -211,7 +211,7 @@ def mixed_parts(
 
 
 def assemble(kind: str, parts: list[bytes]) -> Reply:
-    """A multipart reply of whole parts."""
+    """Make a multipart reply of complete parts."""
     boundary = secrets.token_hex(16)
     mark = f"--{boundary}".encode()
     body = b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts) + mark + b"--"

@@ -1,4 +1,4 @@
-"""What requests that write a document have in common: the revision they name, and the answer."""
+"""What all requests that write a document need: the revision that they name, and the answer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["given_revision", "written_reply"]
 
 
 def given_revision(request: Request, in_body: str | None) -> str | None:
-    """The revision in the body, in `rev` or in If-Match; they have to agree.
+    """The revision in the body, in `rev` or in If-Match, which must be the same.
 
     Raises:
-        Problem: 400, they do not.
+        Problem: 400, they differ.
     """
     named = request.parameters.get("rev")
     rev = None if named is None else parse_revision(named)
@@ -25,7 +25,7 @@ def given_revision(request: Request, in_body: str | None) -> str | None:
     tag = request.headers.get("If-Match")
     if tag is None:
         return rev
-    # If-Match carries the revision as an entity tag, in quotes (RFC 9110, 13.1.1).
+    # If-Match contains the revision as an entity tag, in quotes (RFC 9110, 13.1.1).
     matched = parse_revision(tag.strip().strip('"'))
     if rev is not None and rev != matched:
         raise bad_request("Document rev and etag have different values")
@@ -35,8 +35,8 @@ def given_revision(request: Request, in_body: str | None) -> str | None:
 def written_reply(
     request: Request, opened: OpenDatabase, doc_id: str, rev: str, status: int = 201, *, location: bool = True
 ) -> Reply:
-    """The answer to a write: id and revision."""
-    # To a POST CouchDB answers without the ETag.
+    """The answer to a write, with id and revision."""
+    # CouchDB sends no ETag in its answer to a POST.
     headers = {} if request.method == "POST" else {"ETag": f'"{rev}"'}
     if location:
         headers["Location"] = request.url(opened.database.name, doc_id)

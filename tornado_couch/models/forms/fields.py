@@ -1,0 +1,193 @@
+"""The validators and serializers that pydantic made for a model, one property at a time; pure."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import SchemaSerializer, SchemaValidator
+
+__all__ = [
+    "AROUND",
+    "Field",
+    "Fields",
+    "Schema",
+    "authors_functions",
+    "changed_schema",
+    "own_serializer",
+    "own_validator",
+    "schema_nodes",
+]
+
+Schema = Any  # a core schema of pydantic, or a part of one
+
+AROUND = ("function-after", "function-before", "function-wrap")
+"""The parts of a core schema that run a function around another part."""
+
+_OURS = ("pydantic", "pydantic_core", "annotated_types", "tornado_couch")
+
+
+def own_validator(schema: Schema, config: Any = None) -> SchemaValidator:
+    """A validator that runs what the schema says, also for models inside that have validators of their own."""
+    try:
+        return SchemaValidator(schema, config, False)
+    except TypeError:  # a pydantic from before there was a choice
+        return SchemaValidator(schema, config)
+
+
+def own_serializer(schema: Schema, config: Any = None) -> SchemaSerializer:
+    """A serializer that does what the schema says, also for models inside that have serializers of their own."""
+    try:
+        return SchemaSerializer(schema, config, False)
+    except TypeError:
+        return SchemaSerializer(schema, config)
+
+
+def schema_nodes(schema: Schema, *, computed: bool = True) -> Iterator[dict[str, Any]]:
+    """The parts of a core schema that have a type, each once.
+
+    Args:
+        schema: the core schema.
+        computed: go into computed fields as well.
+    """
+    skipped = ("serialization", "metadata") if computed else ("serialization", "metadata", "computed_fields")
+    seen: set[int] = set()
+    todo = [schema]
+    while todo:
+        each = todo.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, dict):
+            if isinstance(each.get("type"), str):
+                yield each
+            todo += [value for key, value in each.items() if key not in skipped]
+        elif isinstance(each, list | tuple):
+            todo += each
+
+
+def changed_schema(schema: Schema, change: Callable[[dict[str, Any], dict[str, Any]], Schema]) -> Schema:
+    """A copy of a core schema.
+
+    Args:
+        schema: the core schema.
+        change: is given each part and the copy of it, and says what stands in its place.
+    """
+    if isinstance(schema, list):
+        return [changed_schema(each, change) for each in schema]
+    if isinstance(schema, tuple):
+        return tuple(changed_schema(each, change) for each in schema)
+    if not isinstance(schema, dict):
+        return schema
+    copy = {name: each if name == "metadata" else changed_schema(each, change) for name, each in schema.items()}
+    return change(schema, copy) if isinstance(schema.get("type"), str) else copy
+
+
+def authors_functions(schema: Schema) -> list[dict[str, Any]]:
+    """The parts of a core schema that run a function of the model's author around something else."""
+    nodes = schema_nodes(schema, computed=False)
+    return [each for each in nodes if each["type"] in AROUND and _is_foreign(each["function"]["function"])]
+
+
+def _is_foreign(function: Any) -> bool:
+    """Whether a function is neither pydantic's nor this package's."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if isinstance(function, type):
+        return False  # it makes the value, so it belongs to the type
+    if (getattr(function, "__module__", None) or "").partition(".")[0] not in _OURS:
+        return True
+    cells = [each.cell_contents for each in getattr(function, "__closure__", None) or () if _is_set(each)]
+    # A predicate: pydantic has a function of its own around it.
+    inner = [getattr(each, "func", each) for each in cells]
+    return any(inspect.isfunction(each) and _is_foreign(each) for each in inner)
+
+
+def _is_set(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # the name is not bound yet
+        return False
+
+
+class Field:
+    """One property by itself, with all that the class says of it: its decorators and the class's settings.
+
+    Args:
+        cls: the model.
+        attribute: the property's name in Python.
+        schema: of the field.
+        fields: the fields that it is one of.
+
+    Attributes:
+        core_schema: of the property's values, with the definitions that it refers to.
+        examples: of values, as the author gives them.
+        strict: the class takes no text for a date, and the like.
+    """
+
+    def __init__(self, cls: type[BaseModel], attribute: str, schema: Schema, fields: Fields) -> None:
+        self._cls = cls
+        self._write = fields.write
+        self._attribute = attribute
+        self._name = schema.get("validation_alias", attribute)
+        examples = schema.get("metadata", {}).get("pydantic_js_updates", {}).get("examples", ())
+        self.core_schema = fields.defined(schema["schema"])
+        self.examples = tuple(examples)
+        self.strict = bool((fields.config or {}).get("strict"))
+        alone = {"type": "model-fields", "model_name": cls.__name__, "fields": {attribute: schema}}
+        self._validator = own_validator(fields.defined(alone), fields.config)
+
+    def validate_python(self, value: Any) -> Any:
+        """The property's value, as the class would have it."""
+        return self._validator.validate_python({self._name: value})[0][self._attribute]
+
+    def dump_python(self, value: Any, **_: Any) -> Any:
+        """What is stored for a value of the property."""
+        model = self._cls.model_construct()
+        model.__dict__.clear()
+        model.__dict__[self._attribute] = value
+        (found,) = self._write(model, include={self._attribute}).values()
+        return found
+
+
+class Fields:
+    """The fields of a model in its core schema, or in one that was made of it.
+
+    Args:
+        cls: the model.
+        schema: the core schema.
+        write: turns a model into what is stored.
+
+    Attributes:
+        config: the class's settings.
+        write: as above.
+        written_whole: the class has a serializer of its own for the whole of it.
+    """
+
+    def __init__(self, cls: type[BaseModel], schema: Schema, write: Callable[..., dict[str, Any]]) -> None:
+        self._cls = cls
+        self.write = write
+        self._definitions = schema["definitions"] if schema["type"] == "definitions" else []
+        top = next(each for each in schema_nodes(schema) if each["type"] == "model" and each["cls"] is cls)
+        self.config = top.get("config")
+        self.written_whole = "serialization" in top
+        inner = top["schema"]
+        while inner["type"] != "model-fields":  # validators of the model can stand around its fields
+            inner = inner["schema"]
+        self._fields = inner["fields"]
+
+    def __getitem__(self, attribute: str) -> Field:
+        return Field(self._cls, attribute, self._fields[attribute], self)
+
+    def schema(self, attribute: str) -> Schema:
+        """The core schema of one field."""
+        return self._fields[attribute]
+
+    def defined(self, schema: Schema) -> Schema:
+        """A part of the core schema, with the definitions that it may refer to."""
+        if not self._definitions:
+            return schema
+        return {"type": "definitions", "schema": schema, "definitions": self._definitions}
