@@ -86,9 +86,10 @@ class ModelInfo:
 
     @cached_property
     def indexed(self) -> frozenset[str]:
-        """The names in JSON of all properties that stand in views; looked at for each write."""
+        """The names in JSON of all properties that stand in views as they are; looked at for each write."""
         grouped = [name for each in self.reductions.values() for name in (*each.by, each.of) if name]
-        return frozenset([*grouped, *(name for index in self.indexes for name in index.properties)])
+        used = {*grouped, *(name for index in self.indexes for name in index.properties)}
+        return frozenset(name for name in used if name in self.properties and not self.properties[name].protected)
 
     @cached_property
     def type_text(self) -> str:
