@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -303,3 +304,48 @@ async def test_an_answer_without_rows_is_nonsense(body: bytes) -> None:
     database = Couch("http://couch", transport=FakeTransport([FakeTransport.reply(200, body)]))["db"]
     with pytest.raises(errors.InvalidReply):
         await database.view("d", "v")
+
+
+FAILING = {
+    "all rows": ("emit(doc._id, 'text')", "_sum", {}),
+    "one row": ("emit(doc._id, doc._id === 'b' ? 'text' : 1)", "_sum", {}),
+    "one group": ("emit(doc._id, doc._id === 'b' ? 'text' : 1)", "_sum", {"group": True}),
+    "statistics": ("emit(doc._id, 'text')", "_stats", {}),
+    "too long": ("emit(doc._id, 1)", "function (k, v) { return Array(9000).join('a') + v.join(''); }", {}),
+}
+
+
+@pytest.mark.parametrize("case", FAILING)
+async def test_a_reduce_that_fails_is_an_error(couch: Couch, case: str) -> None:
+    """CouchDB answers 200 with the error in a row, or in the place of the row's value."""
+    name = f"test-{uuid.uuid4().hex}"
+    await couch.create_database(name, q=4)
+    database = couch[name]
+    emitted, reduce, query = FAILING[case]
+    await database.bulk_docs([{"_id": letter} for letter in "abcdefgh"])
+    view = {"map": f"function (doc) {{ {emitted}; }}", "reduce": reduce}
+    await database.put({"_id": "_design/d", "views": {"v": view}})
+    with pytest.raises(errors.Unavailable):
+        await database.view("d", "v", **query)  # type: ignore[arg-type]
+    if case in ("one row", "one group"):
+        assert (await database.view("d", "v", key="a")).rows[0].value == 1
+        assert len((await database.view("d", "v", reduce=False)).rows) == 8
+    await couch.delete_database(name)
+
+
+async def test_a_row_that_is_an_error_is_an_error() -> None:
+    """A shard that failed reports itself as a row; a document that is not there is not an error."""
+    rows = b'{"rows":[{"key":"a","error":"not_found"},{"error":"timeout"}]}'
+    replies = [FakeTransport.reply(200, rows), FakeTransport.reply(200, rows.replace(b',{"error":"timeout"}', b""))]
+    database = Couch("http://couch", transport=FakeTransport(replies))["db"]
+    with pytest.raises(errors.Unavailable, match="timeout"):
+        await database.all_docs(keys=["a"])
+    assert (await database.all_docs(keys=["a"])).rows[0].error == "not_found"
+
+
+async def test_values_of_a_map_are_anything(database: Database) -> None:
+    """What looks like a failing reduce is a value like any other, where nothing is reduced."""
+    await database.put({"_id": "a"})
+    emitted = "function (doc) { emit(1, {error: 'builtin_reduce_error'}); }"
+    await database.put({"_id": "_design/d", "views": {"v": {"map": emitted}}})
+    assert (await database.view("d", "v")).rows[0].value == {"error": "builtin_reduce_error"}
