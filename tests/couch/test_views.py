@@ -349,3 +349,16 @@ async def test_values_of_a_map_are_anything(database: Database) -> None:
     emitted = "function (doc) { emit(1, {error: 'builtin_reduce_error'}); }"
     await database.put({"_id": "_design/d", "views": {"v": {"map": emitted}}})
     assert (await database.view("d", "v")).rows[0].value == {"error": "builtin_reduce_error"}
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3, 4])
+async def test_group_level_over_keys_of_mixed_length(database: Database, level: int) -> None:
+    """An array's group is that of its first items, its own length or longer; what is shorter, or no array, is whole."""
+    keys = [None, 5, "x", "xy", [], [1], [1, 2], [1, 2, 3], [1, 2, 4], [10], ["x"], ["xy", 1], [[1], 2], {"a": 1}]
+    await database.bulk_docs([{"_id": f"d{n}", "keys": keys} for n in range(3)])
+    emitted = "function (doc) { if (doc.keys) doc.keys.forEach(function (key) { emit(key, 1); }); }"
+    await database.put({"_id": "_design/d", "views": {"v": {"map": emitted, "reduce": "_count"}}})
+    rows = (await database.view("d", "v", group_level=level)).rows
+    cut = [None if level == 0 else key[:level] if isinstance(key, list) else key for key in keys]
+    assert [row.key for row in rows] == [key for n, key in enumerate(cut) if key not in cut[:n]]
+    assert [row.value for row in rows] == [3 * cut.count(row.key) for row in rows]

@@ -13,7 +13,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
 from .. import _json
-from ..errors import Unavailable
+from ..errors import InvalidReply, Unavailable
 from . import names
 from .endpoint import Endpoint
 from .exchange import Answer, expect
@@ -305,7 +305,10 @@ async def _walk(
         # At least twice what is repeated: a document with very many rows of one key is then read in few pages.
         wanted = max(page_size, repeated) if remaining is None else min(max(page_size, repeated), remaining)
         rows = await fetch({**query, "limit": repeated + wanted})
-        fresh = rows[tail.overlap(rows) :]
+        overlap = tail.overlap(rows)
+        fresh = rows[overlap:]
+        if fresh and not overlap and tail.is_last_of(rows):
+            raise InvalidReply("the rows of a view do not go on where they were asked to")
         for row in fresh:
             yield row
         if len(rows) < repeated + wanted:
@@ -356,6 +359,10 @@ class _Tail:
         again = self._keys[self._keys.index(_key_text(rows[0])) :]
         pairs = zip(again, rows, strict=False)
         return sum(1 for _ in takewhile(lambda pair: (self._id, pair[0]) == (pair[1].id, _key_text(pair[1])), pairs))
+
+    def is_last_of(self, rows: Sequence[_Row]) -> bool:
+        """Whether these rows end with the very row that the page before ended with."""
+        return bool(self._keys) and (rows[-1].id, _key_text(rows[-1])) == (self._id, self._keys[-1])
 
     def repeated(self) -> int:
         """How many of the rows have the last one's key, and so will certainly come again."""
