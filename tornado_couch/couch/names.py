@@ -106,6 +106,8 @@ def database(name: str, *rest: str) -> Address:
         ValueError: the name is not text that CouchDB can take, or is one of its own endpoints.
     """
     _check(name, "a database name")
+    if _CONTROL.search(name):
+        raise ValueError("a database name must hold no control characters")
     if name.startswith("_") and name not in _SYSTEM_DATABASES:
         raise ValueError(f"{name!r} is no database: only CouchDB's own begin with an underscore")
     tail = "".join(f"/{word}" for word in rest)
@@ -127,8 +129,8 @@ def document(database_name: str, document_id: str) -> Address:
     """A document, design document or local document of a database.
 
     Raises:
-        ValueError: the id is empty, holds control characters or lone surrogates, or begins with an
-            underscore without being of a kind that CouchDB has.
+        ValueError: the id is empty, holds lone surrogates, or begins with an underscore without being of
+            a kind that CouchDB has.
     """
     _check(document_id, "a document id")
     parent = database(database_name)
@@ -146,7 +148,7 @@ def check_id(document_id: str) -> None:
     """Refuse what cannot be the id of a document, design and local documents left aside.
 
     Raises:
-        ValueError: it is empty, begins with an underscore, or holds control characters or lone surrogates.
+        ValueError: it is empty, begins with an underscore, or holds lone surrogates.
     """
     _check(document_id, "a document id")
     if document_id.startswith("_"):
@@ -212,8 +214,6 @@ def _check(text: str, what: str) -> None:
         raise ValueError(f"{what} must be text and not empty")
     if text.isascii() and text.isprintable():
         return  # as nearly all are
-    if _CONTROL.search(text):
-        raise ValueError(f"{what} must hold no control characters")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
