@@ -238,7 +238,9 @@ class Model(BaseModel):
     """
 
     # The values in pydantic's messages would stand in logs, protected ones too.
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", validate_assignment=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     __couch__: ClassVar[ModelInfo | None] = None
     __classified__: ClassVar[bool] = False

@@ -8,7 +8,7 @@ from typing import Any
 from tornado.web import RequestHandler
 
 from .action import Action
-from .http import BodyLimits, decode, media_type, parse_json, too_large
+from .http import BodyLimits, decode, is_large, media_type, parse_json, too_large
 from .problems import Problem
 
 __all__ = ["ACCEPT_FIELDS", "DRAINED", "Body"]
@@ -33,10 +33,12 @@ class Body:
     Attributes:
         answers: the media types of the answer, where the body decides them; None where the action does.
         refusal: the exception that answers the request, where it is known before the body has come.
+        large: whether work on the body belongs in a thread.
     """
 
     answers: tuple[str, ...] | None = None
     refusal: Exception | None = None
+    large = False
 
     def __init__(self, handler: RequestHandler, limits: BodyLimits) -> None:
         self._request = handler.request
@@ -88,4 +90,6 @@ class Body:
             headers = {field: accepted} if field else {}
             raise Problem(415, detail=f"The body must be {accepted}.", headers=headers)
         body = decode(b"".join(self._chunks), self._request.headers, self._limits.size)
-        return await parse_json(body, self._limits)
+        value = await parse_json(body, self._limits)
+        self.large = is_large(value)
+        return value

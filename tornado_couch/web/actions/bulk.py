@@ -173,6 +173,7 @@ class BulkHandler(ResourceHandler):
         prepared = made.prepare()
         if prepared is not None:
             await prepared
+        made.body = self.body
         return made
 
     # ------------------------------------------------------------ reading the request

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from ...errors import DocumentExists, DocumentNotFound, InvalidDocument, RevisionMismatch, ValidationFailed
@@ -105,19 +104,18 @@ class Writing:
 
         return check
 
-    def hooked(self, action: str, change: Change[Any]) -> Change[Any]:
-        """Return a change with the hook before it."""
+    def hooked(self, action: str, change: Callable[[Any], Any]) -> Change[Any]:
+        """Return a change with the hook before it; what is large is changed in a thread."""
         handler = self._handler
 
         async def with_hook(current: Model) -> Model:
-            new = change(current)
-            if inspect.isawaitable(new):
-                new = await new
-            return await handler.resource.hooks.before(handler.event(action), new, current) or new or current
+            large = handler.body.large or is_large(current._stored)
+            new = await asyncio.to_thread(change, current) if large else change(current)
+            return await handler.resource.hooks.before(handler.event(action), new, current) or new
 
         return with_hook
 
-    async def update(self, action: str, key: Any, change: Change[M], expected: Expectation | None) -> M:
+    async def update(self, action: str, key: Any, change: Callable[[M], M], expected: Expectation | None) -> M:
         """Apply a change to the latest document: policy, preconditions, change, hook, in that order."""
         store, model = self._handler.store, cast("type[M]", self._handler.resource.model)
         return await store.update(
@@ -266,17 +264,13 @@ class PatchMixin(ResourceHandler[M]):
         merging = media_type(self.request.headers) == MERGE_PATCH
         apply = self._merged if merging else self._patched
 
-        def change(current: M) -> M | Awaitable[M]:
-            large = is_large(patch) or is_large(current._stored)
-            return asyncio.to_thread(apply, current, patch) if large else apply(current, patch)
-
         try:
-            model = await self.perform_patch(key, change, writing.expectation())
+            model = await self.perform_patch(key, lambda current: apply(current, patch), writing.expectation())
         except DocumentNotFound:
             raise writing.missing() from None
         await self.answers.document(model, "patch")
 
-    async def perform_patch(self, key: Any, change: Change[M], expected: Expectation | None, /) -> M:
+    async def perform_patch(self, key: Any, change: Callable[[M], M], expected: Expectation | None, /) -> M:
         """Apply the patch to the latest document; what is returned is shown to the client."""
         return await Writing(self).update("patch", key, change, expected)
 
