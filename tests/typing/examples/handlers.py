@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, assert_type
 
 from tornado_couch import (
@@ -28,7 +28,7 @@ from tornado_couch import (
     assigned,
     resource,
 )
-from tornado_couch.store import Change, Expectation
+from tornado_couch.store import Expectation
 from tornado_couch.web import Event
 from tornado_couch.web.query import ListQuery
 
@@ -75,7 +75,9 @@ class FruitHandler(RetrieveMixin[Fruit], ReplaceMixin[Fruit], PatchMixin[Fruit],
     async def perform_replace(self, key: Any, body: dict[str, Any], expected: Expectation | None) -> Fruit:
         return await super().perform_replace(key, body, expected)
 
-    async def perform_patch(self, key: Any, change: Change[Fruit], expected: Expectation | None) -> Fruit:
+    async def perform_patch(
+        self, key: Any, change: Callable[[Fruit], Fruit], expected: Expectation | None
+    ) -> Fruit:
         return await super().perform_patch(key, change, expected)
 
     async def perform_destroy(self, key: Any, expected: Expectation | None) -> Fruit:
