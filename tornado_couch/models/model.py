@@ -30,7 +30,7 @@ from .forms import Fields, Write, computed_properties, fields_of, shower, writer
 from .properties import Property, assigned
 from .reading import Reading, check_whole, reading
 from .round_trip import check_described, check_options, check_order, check_round_trip
-from .timestamps import format_timestamp, with_sortable_datetimes
+from .timestamps import format_timestamp, is_timestamp, with_sortable_datetimes
 from .upgrades import Upgrade, collect_upgrades, is_hidden
 from .views.indexes import Index, make_indexes
 from .views.partitions import check_partition
@@ -40,6 +40,8 @@ from .views.sort_keys import SortKey, as_javascript, sort_key_of
 __all__ = ["DocumentType", "Model", "ModelInfo", "model_info"]
 
 _SCALAR = re.compile(r"true|false|-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?", re.ASCII)
+
+_JSON_TYPES = {str, int, float, bool, type(None), list, dict}
 
 
 @dataclass(frozen=True)
@@ -132,16 +134,22 @@ class ModelInfo:
             name: the property's, in JSON.
             value: of the property's own type, or as it is stored.
         """
+        if isinstance(value, datetime):
+            return format_timestamp(value)  # whatever the annotation: times must sort as strings
         adapter = self.adapters[name]
+        if type(value) not in _JSON_TYPES:
+            return adapter.dump_python(value, mode="json", warnings=False)
         try:
-            own = adapter.validate_python(value)  # which reads the stored form as well
-        except (ValueError, TypeError):
-            if value is None or isinstance(value, str | int | float | list | dict):
-                return value  # no document has it
-            own = value
-        if isinstance(own, datetime):
-            return format_timestamp(own)  # whatever the annotation: times must sort as strings
-        return adapter.dump_python(own, mode="json", warnings=False)
+            if isinstance(value, str) and is_timestamp(value):
+                moment = adapter.validate_python(value)
+                return format_timestamp(moment) if isinstance(moment, datetime) else value
+            if adapter.dump_python(value, mode="json", warnings=False) == value:
+                return value
+            # With a serializer of the author's it may be of the property's type, or stored: reading leaves the first
+            # as it is. Elsewhere no validator may judge again what is stored.
+            return adapter.dump_python(adapter.validate_python(value), mode="json", warnings=False)
+        except (ValueError, TypeError, AttributeError):
+            return value  # no value of the type, so that no document has it
 
     def view_value(self, name: str, stored: Any) -> Any:
         """A property's stored value as it stands in JavaScript views, where it sorts as the values do."""
