@@ -85,7 +85,9 @@ else:
     # Unset until the store writes them, hence the None that the annotation does not show.
     # The serializer is for models inside models, which `Model` has no hand in.
     Timestamp = Annotated[
-        AwareDatetime, AfterValidator(in_utc), PlainSerializer(format_timestamp, str, when_used="json-unless-none")
+        AwareDatetime,
+        PlainSerializer(format_timestamp, str, when_used="json-unless-none"),
+        AfterValidator(in_utc),  # outside: the type itself is what has the serializer
     ]
     CreatedOn = Annotated[Timestamp, Stamp(once=True), Field(default=None)]
     UpdatedOn = Annotated[Timestamp, Stamp(once=False), Field(default=None)]
