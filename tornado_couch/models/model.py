@@ -238,9 +238,7 @@ class Model(BaseModel):
     """
 
     # The values in pydantic's messages would stand in logs, protected ones too.
-    model_config = ConfigDict(
-        extra="forbid", validate_assignment=True, hide_input_in_errors=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True, allow_inf_nan=False)
 
     __couch__: ClassVar[ModelInfo | None] = None
     __classified__: ClassVar[bool] = False
@@ -452,9 +450,7 @@ def _check_order(
 ) -> None:
     """Refuse to find documents by values that have neither an order in CouchDB nor a sort key."""
     composed = {name for names in grouped for name in names}
-    used = [
-        each for each in properties.values() if each.indexed or each.name in composed or each.name in identifying
-    ]
+    used = [each for each in properties.values() if each.indexed or each.name in composed or each.name in identifying]
     plain = [each.name for each in used if not each.protected and each.name not in sort_keys]
     check_order(cls.__name__, adapters, plain)
     ided = [each.name for each in used if each.name in identifying and each.name in sort_keys]
