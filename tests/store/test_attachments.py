@@ -342,3 +342,14 @@ async def test_versions_with_one_number_keep_their_files_side_by_side(store: Sto
     page = await store.versions(Diary, model._key)
     found = [await files.of(each._id or "") for each in page.items]
     assert sorted(found, key=len) == [BOTH, {**BOTH, "more.png": IMAGE}]
+
+
+async def test_rotation_renews_a_tombstone_with_files(store: Store, files: Files) -> None:
+    """Another program can delete a document and leave its files attached."""
+    model = await written(store, files, Page)
+    document = await store.database.get(model._id)
+    await store.database.bulk_docs([{**document, "_deleted": True}])
+    async with aclosing(Rotation(store.database, OLD, adopt=True).run()) as pages:  # type: ignore[arg-type]
+        assert [finding async for page in pages for finding in page.findings] == []
+    (found,) = await store.database.bulk_get([model._id])
+    assert [(each.document or {})["_attachments"].keys() for each in found] == [BOTH.keys()]
