@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import aiohttp
 import pytest
 
+from tests.faults import Effect, Fault, FaultProxy, answer_status, lose_answer, lose_request, repeat_request
 from tests.store.conftest import Sites
-from tornado_couch import Database, Encrypted, Key, Merge, Model, Store, install, upgrade
+from tornado_couch import Couch, Database, Encrypted, Key, Merge, Model, Retry, Store, install, upgrade
 from tornado_couch.maintain.migrate import Migration
 from tornado_couch.maintain.rotate import Rotation
 from tornado_couch.models import replaced
@@ -353,3 +354,23 @@ async def test_rotation_renews_a_tombstone_with_files(store: Store, files: Files
         assert [finding async for page in pages for finding in page.findings] == []
     (found,) = await store.database.bulk_get([model._id])
     assert [(each.document or {})["_attachments"].keys() for each in found] == [BOTH.keys()]
+
+
+@pytest.mark.parametrize("cls", MODELS)
+@pytest.mark.parametrize("tokens", [True, False])
+@pytest.mark.parametrize("effect", [lose_answer, lose_request, repeat_request, answer_status(500)])
+async def test_a_lost_answer_loses_no_file(
+    store: Store, files: Files, proxy: FaultProxy, cls: type[Any], tokens: bool, effect: Effect
+) -> None:
+    """Bytes that are sent are no stub when they are read: that is not what tells whether a write landed."""
+    model = await written(store, files, cls)
+    async with Couch(proxy.url) as behind:
+        writer = Store(behind[store.database.name], crypter=OLD, retry=Retry(base=0.001), write_tokens=tokens)
+        for color in ("blue", "green"):
+            proxy.faults[:] = [Fault(effect, method="PUT")]
+            changed = await writer.update(cls, model._key, lambda one, color=color: setattr(one, "color", color))
+            assert proxy.faults[0].hits == 1
+            assert await files.of(changed._id) == BOTH
+    if cls is Diary and (tokens or effect is not repeat_request):  # without tokens it looks like another writer's
+        assert len((await store.versions(Diary, model._key)).items) == 3
+    assert (await store.get(cls, model._key)).color == "green"
