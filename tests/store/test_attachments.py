@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Annotated, Any
 
 import aiohttp
@@ -13,11 +15,14 @@ import pytest
 from tests.faults import Effect, Fault, FaultProxy, answer_status, lose_answer, lose_request, repeat_request
 from tests.store.conftest import Sites
 from tornado_couch import Couch, Database, Encrypted, Key, Merge, Model, Retry, Store, install, upgrade
+from tornado_couch.errors import Conflict
 from tornado_couch.maintain.migrate import Migration
 from tornado_couch.maintain.rotate import Rotation
-from tornado_couch.models import replaced
+from tornado_couch.maintain.sweep import Swept, sweep
+from tornado_couch.models import replaced, utc_now
 from tornado_couch.security import KeyChain, KeyRing
 from tornado_couch.store import Creation, Deletion, Reprotection, Update
+from tornado_couch.store.lifecycle.files import FILE_PREFIX, FILES_PROPERTY, UNUSED_PROPERTY
 
 OLD, NEW = KeyRing.create(), KeyRing.create()
 TEXT, IMAGE = b"some text, " * 30, bytes(range(256))  # CouchDB compresses the one, and leaves the other as it is
@@ -84,7 +89,16 @@ class Files:
         """The files of a document, by their names."""
         document = await self._database.get(document_id, rev=rev, attachments=True)
         entries = document.get("_attachments", {})
-        return {name: base64.b64decode(each["data"]) for name, each in entries.items()}
+        named = {
+            name: (await self._database.get(each["document"], attachments=True))["_attachments"]["file"]
+            for name, each in document.get(FILES_PROPERTY, {}).items()
+        }
+        return {name: base64.b64decode(each["data"]) for name, each in {**named, **entries}.items()}
+
+    async def stored(self) -> list[dict[str, Any]]:
+        """The documents with files of versions."""
+        rows = await self._database.all_docs(startkey=FILE_PREFIX, endkey=FILE_PREFIX + "\uffff", include_docs=True)
+        return [row.doc for row in rows.rows if row.doc]
 
 
 @pytest.fixture
@@ -147,6 +161,84 @@ async def test_every_version_keeps_its_files(store: Store, files: Files) -> None
     restored = await store.restore(Diary, model._key)
     assert await files.of(model._id) == BOTH
     assert await files.of(last._id) == await files.of(restored._id) == {**BOTH, "more.png": IMAGE}
+    for each in (last, restored):
+        assert "_attachments" not in await store.database.get(each._id)
+    assert len(await files.stored()) == 2  # the image is there once, whatever its names
+
+
+async def test_a_file_is_stored_before_the_version_that_names_it(
+    store: Store, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What happens in between leaves a file that nobody names, never a name without a file."""
+    model = await written(store, files, Diary)
+    put = store.writer.put
+
+    async def broken(document: Any) -> str:
+        if document["type"] == "diary_v1.0":
+            raise TimeoutError
+        return await put(document)
+
+    monkeypatch.setattr(store.writer, "put", broken)
+    with pytest.raises(TimeoutError):
+        await store.update(Diary, model._key, painted)
+    monkeypatch.undo()
+    assert len(await files.stored()) == 2
+    assert len((await store.versions(Diary, model._key)).items) == 1
+
+
+async def test_the_document_of_a_file_is_the_same_everywhere(sites: Sites, both_urls: tuple[str, str]) -> None:
+    """So replicating it adds no conflict."""
+    found = []
+    for database, url in zip(sites.databases, both_urls, strict=True):
+        await install(database.server, database.name, [Diary])  # type: ignore[arg-type]
+        store, files = Store(database, crypter=OLD), Files(database, url)
+        await store.update(Diary, (await written(store, files, Diary))._key, painted)
+        found.append([(each["_id"], each["_rev"]) for each in await files.stored()])
+    assert len(found[0]) == 2
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("signer", [None, OLD])
+async def test_a_sweep_removes_what_no_version_names(store: Store, files: Files, signer: KeyRing | None) -> None:
+    """In two steps, a day apart, and nothing that a version names, or comes to name in between."""
+    sweeping = Store(store.database, crypter=OLD, signer=signer)
+    model = await written(store, files, Diary)
+    await sweeping.files.put(lone_file(b"orphan"))
+    if signer is None:
+        await store.update(Diary, model._key, painted)
+    total = len(await files.stored())
+    start = utc_now()
+    assert await sweep(sweeping, now=lambda: start) == Swept(named=total - 1, marked=1)
+    assert await sweep(sweeping, now=lambda: start + timedelta(hours=23)) == Swept(named=total - 1, waiting=1)
+    assert await sweep(sweeping, dry_run=True, now=lambda: start + timedelta(days=2)) == Swept(total - 1, deleted=1)
+    assert len(await files.stored()) == total
+    assert await sweep(sweeping, now=lambda: start + timedelta(days=2)) == Swept(named=total - 1, deleted=1)
+    assert len(await files.stored()) == total - 1
+
+
+async def test_a_marked_file_that_is_named_again_stays(store: Store, files: Files) -> None:
+    """Its mark goes before the version is written, so that a deletion that has begun meets a conflict."""
+    model = await written(store, files, Diary)
+    start = utc_now()
+    changed = await store.update(Diary, model._key, painted)
+    await store.database.delete(changed._id, changed._rev)  # as nobody should
+    assert await sweep(store, now=lambda: start) == Swept(marked=2)
+    seen = await files.stored()
+    model = await written(store, files, Diary)
+    changed = await store.update(Diary, model._key, painted)
+    assert not any(UNUSED_PROPERTY in each for each in await files.stored())
+    for each in seen:
+        with pytest.raises(Conflict):
+            await store.files.delete(each)
+    assert await sweep(store, now=lambda: start + timedelta(days=2)) == Swept(named=2)
+    assert await files.of(changed._id) == BOTH
+
+
+def lone_file(data: bytes) -> dict[str, Any]:
+    """The document of a file that no version names."""
+    digest = "md5-" + base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+    held = {"file": {**entry(data), "digest": digest}}
+    return {"_id": FILE_PREFIX + "orphan", "type": "tornado_couch_file_v1.0", "_attachments": held}
 
 
 async def test_a_file_that_is_attached_meanwhile_is_kept(store: Store, files: Files) -> None:

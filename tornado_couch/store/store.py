@@ -71,6 +71,7 @@ class Store:
         retry: how often and how long a write is tried.
         writer: carries out writes, also of documents that do not belong to a model.
         reconciliation: merges conflicting leaves.
+        files: stores the files that other programs attached to versions of documents.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class Store:
         self._direct = direct
         eraser = Eraser(self._access, self._guard, self.writer, self.retry)
         self._lifecycles = Lifecycles(database, reader, direct, self._models, eraser)
+        self.files = self._lifecycles.files
 
     @property
     def signature_failures(self) -> Counter[str]:

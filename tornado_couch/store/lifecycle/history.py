@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from ...couch import Database
-from ...errors import Conflict, DocumentNotFound, InvalidDocument, NotFound
+from ...errors import Conflict, DocumentNotFound, InvalidDocument
 from ...models import (
     VERSION_PROPERTY,
     Model,
@@ -31,6 +31,7 @@ from ..reading.history import HistoryReader
 from ..reading.reader import Page
 from ..reading.scan import Position
 from ..writing.model_writer import ModelWriter
+from .files import Files
 from .lifecycle import Lifecycle, exists
 
 __all__ = ["Versioned"]
@@ -61,14 +62,18 @@ class Versioned(Lifecycle):
         reader: reads versions; from the cache if there is one.
         direct: reads versions past the cache.
         models: writes models.
+        files: stores the files that were attached to versions.
     """
 
-    def __init__(self, database: Database, reader: HistoryReader, direct: HistoryReader, models: ModelWriter) -> None:
+    def __init__(
+        self, database: Database, reader: HistoryReader, direct: HistoryReader, models: ModelWriter, files: Files
+    ) -> None:
         super().__init__(models.conversion)
         self._database = database
         self._reader = reader
         self._direct = direct
         self._models = models
+        self._files = files
 
     async def _find(
         self, cls: type[Model], key: Any, *, deleted: bool | None, fresh: bool, conflicts: bool
@@ -138,7 +143,7 @@ class Versioned(Lifecycle):
             stamped(model, new=new, now=lambda: moment)
         prefix = place.prefix if place else version_prefix(model_info(type(model)), model._key)
         document = await self._document(model, version_id(prefix, place.number + 1 if place else 1), new=new)
-        document = await self._carried(document, before or model._stored)
+        document = await self._files.named(document, before or model._stored)
         held: dict[str, Any] = {"written_on": format_timestamp(moment)}
         if before is not None:
             held["follows"] = before["_rev"]
@@ -150,17 +155,6 @@ class Versioned(Lifecycle):
         self._reader.versions.remember(prefix, place.number + 1 if place else 1)
         model._id, model._rev, model._stored = stored["_id"], revision, {**stored, "_rev": revision}
         return model
-
-    async def _carried(self, document: Document, before: Document) -> Document:
-        """The document of a version with the files of the one before; each version has its own copies.
-
-        Raises:
-            Conflict: another program has attached something to that version since it was read.
-        """
-        try:
-            return await self._models.attachments.carried(document, before)
-        except NotFound:
-            raise Conflict(409, "conflict", "the version before was changed") from None
 
     async def _document(self, model: Model, document_id: str, *, new: bool) -> Document:
         """Convert a model to a document with another id; the model keeps its own."""

@@ -64,13 +64,20 @@ class ModelWriter:
         return model
 
     async def put(
-        self, document: Mapping[str, Any], parent: str | None = None, *, new: bool = False
+        self, document: Mapping[str, Any], parent: str | None = None, *, new: bool = False, marked: bool = True
     ) -> tuple[Document, str]:
         """Mark, sign and write a document, and return the stored document and its revision.
+
+        Args:
+            document: the document.
+            parent: the revision of the tombstone that a new document follows.
+            new: whether the document is being created.
+            marked: whether it receives the token of the write.
 
         Raises:
             Conflict: the document's revision is not the current one.
         """
-        signed = self.guard.signed(self.writer.marked(document, new=new), parent)
+        written = self.writer.marked(document, new=new) if marked else dict(document)
+        signed = self.guard.signed(written, parent)
         stored, revision = await refitted(self.writer, self.guard, signed, await self.writer.put(signed))
         return stubbed(stored, revision), revision
