@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from tests.faults import Effect, Fault, FaultProxy, answer_status, lose_answer, lose_request, repeat_request
+from tests.security.kinds import key_set
 from tests.store.conftest import Sites
 from tornado_couch import Couch, Database, Encrypted, Key, Merge, Model, Retry, Store, install, upgrade
 from tornado_couch.errors import Conflict
@@ -20,7 +21,7 @@ from tornado_couch.maintain.migrate import Migration
 from tornado_couch.maintain.rotate import Rotation
 from tornado_couch.maintain.sweep import Swept, sweep
 from tornado_couch.models import replaced, utc_now
-from tornado_couch.security import KeyChain, KeyRing
+from tornado_couch.security import KeyChain, KeyRing, Scheme, keyczar
 from tornado_couch.store import Creation, Deletion, Reprotection, Update
 from tornado_couch.store.lifecycle.files import FILE_PREFIX, FILES_PROPERTY, UNUSED_PROPERTY
 
@@ -466,3 +467,20 @@ async def test_a_lost_answer_loses_no_file(
     if cls is Diary and (tokens or effect is not repeat_request):  # without tokens it looks like another writer's
         assert len((await store.versions(Diary, model._key)).items) == 3
     assert (await store.get(cls, model._key)).color == "green"
+
+
+@pytest.mark.parametrize("scheme", Scheme)
+async def test_what_is_signed_with_bytes_verifies_with_stubs(store: Store, files: Files, scheme: Scheme) -> None:
+    """The classic scheme signs `_attachments` as they are read."""
+    keys = OLD if scheme is Scheme.V2 else key_set(keyczar.Signer, "hmac")
+    signing = Store(store.database, crypter=OLD, signer=keys, scheme=scheme)
+    model = await signing.create(Page())
+    await files.put(model._id or "", "t.txt", TEXT)
+    await store.database.put(signing._guard.signed(await store.database.get(model._id or "")))
+    copy = (await signing.get(Page, model._key)).model_copy()
+    copy._id = copy._rev = None
+    made = await signing.create(copy)
+    assert (await signing.get(Page, made._key)).color == "red"
+    assert (await signing.update(Page, made._key, painted)).color == "blue"
+    assert (await signing.get(Page, made._key)).color == "blue"
+    assert await files.of(made._id or "") == {"t.txt": TEXT}

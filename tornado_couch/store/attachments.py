@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..couch import Database
-from ..revision import generation
 
 __all__ = ["Attachments", "stubbed"]
 
@@ -70,22 +69,27 @@ def _inline(entry: Document) -> Document:
     return {name: entry[name] for name in ("content_type", "digest", "data")}
 
 
-def stubbed(document: Document, revision: str) -> Document:
-    """A document that was just written, with stubs in place of the bytes, as a read would return it.
+def stubbed(document: Document, generation: int) -> Document:
+    """A document that is written, with stubs in place of the bytes, as a read would return it.
 
     Args:
         document: the document as it was sent.
-        revision: the revision that it received.
+        generation: that of the revision that it receives.
     """
     sent = document.get("_attachments", {})
-    if not any("data" in each for each in sent.values()):
+    if not any(_is_sent(each) for each in sent.values()):
         return document
-    return {**document, "_attachments": {name: _stub(each, revision) for name, each in sent.items()}}
+    return {**document, "_attachments": {name: _stub(each, generation) for name, each in sent.items()}}
 
 
-def _stub(entry: Document, revision: str) -> Document:
-    if "data" not in entry:
+def _is_sent(entry: Document) -> bool:
+    """Whether bytes are sent whose digest is known: what `Attachments.read` returns."""
+    return "data" in entry and "digest" in entry
+
+
+def _stub(entry: Document, generation: int) -> Document:
+    if not _is_sent(entry):
         return entry
     size = len(entry["data"]) * 3 // 4 - entry["data"].count("=")
-    kept = {"content_type": entry["content_type"], "revpos": generation(revision), "digest": entry["digest"]}
+    kept = {"content_type": entry["content_type"], "revpos": generation, "digest": entry["digest"]}
     return {**kept, "length": size, "stub": True}

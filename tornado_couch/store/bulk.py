@@ -32,6 +32,7 @@ from ..errors import (
     ValidationFailed,
 )
 from ..models import Model, ModelInfo, collection_view, is_of, model_info, stamped
+from ..revision import generation
 from .attachments import Attachments, stubbed
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, called, changed, partially
 from .protection.conversion import Conversion, in_partition
@@ -290,7 +291,7 @@ class BulkWriter(Generic[M]):
             await self._eraser.finish(staged.model._stored, result or "")
         elif result is not None:
             stored, revision = await refitted(self._writer, self._guard, staged.document, result)
-            staged.model._stored, staged.model._rev = stubbed(stored, revision), revision
+            staged.model._stored, staged.model._rev = stubbed(stored, generation(revision)), revision
         model: M = staged.model
         return model
 

@@ -47,6 +47,7 @@ from ...models import (
     model_info,
     stamped,
 )
+from ...revision import generation
 from ..attachments import Attachments, stubbed
 from ..protection.conversion import Conversion
 from ..protection.signatures import Guard
@@ -313,7 +314,7 @@ class Reconciliation(LeafReader):
         signed = self._guard.signed(await self._carried(found, document))
         (revision,) = await self._put([signed])
         self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
-        return {**stubbed(signed, revision), "_rev": revision}, upon
+        return {**stubbed(signed, generation(revision)), "_rev": revision}, upon
 
     async def _separated(self, cls: type[Model], found: LeafSet) -> Document:
         """Store conflicting history versions with the same number as documents of their own, beside the winning one.
@@ -353,7 +354,7 @@ class Reconciliation(LeafReader):
         document[MERGE_PROPERTY] = found.record(found.revisions, by="hand")
         document = self._guard.signed(self._writer.marked(await self._carried(found, document)))
         model._rev = await self._writer.put(document)
-        model._stored = stubbed(document, model._rev)
+        model._stored = stubbed(document, generation(model._rev))
         self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
         await self.tidy(found, winner["_rev"])
         return model

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from ...models import Model, stamped
+from ...revision import generation
 from ..attachments import Attachments, stubbed
 from ..protection.conversion import Conversion
 from ..protection.signatures import Guard
@@ -80,4 +81,4 @@ class ModelWriter:
         written = self.writer.marked(document, new=new) if marked else dict(document)
         signed = self.guard.signed(written, parent)
         stored, revision = await refitted(self.writer, self.guard, signed, await self.writer.put(signed))
-        return stubbed(stored, revision), revision
+        return stubbed(stored, generation(revision)), revision
