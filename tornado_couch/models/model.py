@@ -359,9 +359,7 @@ _OPTIONS = ("type", *_Declared._fields, "classified")
 
 
 def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInfo:
-    document_type = DocumentType.parse(type_text)
-    if document_type is None:
-        raise ModelDefinitionError(f'{cls.__name__}: type {type_text!r} is not NAME_vMAJOR.MINOR, such as "fruit_v1.0"')
+    document_type = _document_type(cls, type_text)
     fields, reductions = fields_of(cls), declared.reductions
     properties, shown = _properties(cls, fields)
     named = _key_property(cls, properties, declared.key, declared.unique)
@@ -378,12 +376,7 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         grouped=grouped,
         demanded=cls.__classified__,
     )
-    hidden = [name for name in (*properties, *shown) if is_hidden(name)]
-    if hidden:
-        raise ModelDefinitionError(
-            f"{cls.__name__}: a property cannot be called {hidden[0]!r} in JSON: names that begin so are this"
-            " package's own. Give it another name or alias."
-        )
+    _check_names(cls, [*properties, *shown])
     write = writer(cls, [each.attribute for each in properties.values() if each.computed])
     read = _reading(cls, properties, fields, adapters, write)
     sort_keys = {
@@ -414,6 +407,22 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         sort_keys,
         shown,
     )
+
+
+def _document_type(cls: type[Model], text: str) -> DocumentType:
+    found = DocumentType.parse(text)
+    if found is None:
+        raise ModelDefinitionError(f'{cls.__name__}: type {text!r} is not NAME_vMAJOR.MINOR, such as "fruit_v1.0"')
+    return found
+
+
+def _check_names(cls: type[Model], names: Iterable[str]) -> None:
+    hidden = [name for name in names if is_hidden(name)]
+    if hidden:
+        raise ModelDefinitionError(
+            f"{cls.__name__}: a property cannot be called {hidden[0]!r} in JSON: names that begin so are this"
+            " package's own. Give it another name or alias."
+        )
 
 
 def _reading(
