@@ -395,6 +395,22 @@ async def test_two_files_of_one_name_are_both_kept(store: Store, files: Files) -
     assert name.endswith(".png")
 
 
+@pytest.mark.parametrize("how", ["rules", "hand"])
+async def test_one_file_under_two_names_stays_under_both(store: Store, files: Files, how: str) -> None:
+    """Each stub says when its file was attached, and CouchDB takes no other."""
+    await store.create(Item(name="a"))
+    for name in ("x", "y"):
+        await files.put("item:a", name, IMAGE)
+    await conflicting(store.database, with_files({"z": IMAGE}))
+    if how == "rules":
+        assert (await store.reconciliation.reconcile(Item, "item:a")).problems == []
+    else:
+        found = await store.reconciliation.find(Item, "a")
+        await store.reconciliation.resolve(Item, found, await store.load(Item, found.documents[-1]))
+    assert len(await leaves(store.database)) == 1
+    assert (await files.of("item:a")).items() >= {"x": IMAGE, "y": IMAGE}.items()
+
+
 async def test_both_sites_write_the_same_merge(sites: Sites) -> None:
     """With files that had to be fetched from a losing leaf."""
     revisions = set()

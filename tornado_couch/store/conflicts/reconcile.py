@@ -214,8 +214,11 @@ class Reconciliation(LeafReader):
         """The `_attachments` of a merged document, with the stubs of the leaves; empty if there are none."""
         heads = [found.document(each) for each in found.heads]
         files = merged_files(cls, found.ancestry.plan(found.heads), heads, ancestors)
-        stubs = {file: entry for each in heads[::-1] for file, entry in _entries(each)}
-        return {"_attachments": {name: stubs[file] for name, file in files.items()}} if files else {}
+        stubs = {file: entry for each in heads for file, entry in _entries(each)}
+        # A stub says in which revision the file was attached, so the winner's own are kept as they are.
+        own, kept = files_of(heads[0]), heads[0].get("_attachments", {})
+        entries = {name: kept[name] if own.get(name) == file else stubs[file] for name, file in files.items()}
+        return {"_attachments": entries} if entries else {}
 
     async def _carried(self, found: LeafSet, document: Document) -> Document:
         """A document to write over one of the leaves, with the bytes of those files which that leaf does not have.
