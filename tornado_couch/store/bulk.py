@@ -25,12 +25,15 @@ from ..errors import (
     DocumentExists,
     DocumentNotFound,
     InvalidSignature,
+    NotFound,
     OutcomeUnknown,
     RevisionMismatch,
     Unavailable,
     ValidationFailed,
 )
 from ..models import Model, ModelInfo, collection_view, is_of, model_info, stamped
+from ..revision import generation
+from .attachments import Attachments, stubbed
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, called, changed, partially
 from .protection.conversion import Conversion, in_partition
 from .protection.signatures import Guard
@@ -79,6 +82,7 @@ class BulkWriter(Generic[M]):
         guard: signs what is written, and verifies what is read.
         writer: carries out the writes.
         eraser: deletes documents.
+        attachments: reads the files of documents.
     """
 
     def __init__(
@@ -91,12 +95,14 @@ class BulkWriter(Generic[M]):
         guard: Guard,
         writer: Writer,
         eraser: Eraser,
+        attachments: Attachments,
     ) -> None:
         self._database = database
         self._conversion = conversion
         self._guard = guard
         self._writer = writer
         self._eraser = eraser
+        self._attachments = attachments
         self._reader = Reader(database, conversion, guard)
         self._cls = cls
         self._info: ModelInfo = model_info(cls)
@@ -171,7 +177,7 @@ class BulkWriter(Generic[M]):
                 known.add(_text(self._info, key))  # a second one in this request is refused as well
             try:
                 outcomes.append(await self._ready(model, new=True, parent=parents.get(new_id)))
-            except ValidationFailed as error:
+            except (ValidationFailed, NotFound) as error:
                 outcomes.append(error)
         return outcomes
 
@@ -202,8 +208,8 @@ class BulkWriter(Generic[M]):
 
     async def _ready(self, model: M, *, new: bool, parent: str | None = None) -> _Staged:
         stamped(model, new=new, now=self._now)
-        document = self._writer.marked(await self._conversion.to_store(model, new=new), new=new)
-        return _Staged(model, self._guard.signed(document, parent))
+        document = await self._attachments.carried(await self._conversion.to_store(model, new=new), model._stored)
+        return _Staged(model, self._guard.signed(self._writer.marked(document, new=new), parent))
 
     # ------------------------------------------------------------ reading
 
@@ -284,8 +290,8 @@ class BulkWriter(Generic[M]):
         if isinstance(operation, Deletion):
             await self._eraser.finish(staged.model._stored, result or "")
         elif result is not None:
-            stored = await refitted(self._writer, self._guard, staged.document, result)
-            staged.model._stored, staged.model._rev = stored
+            stored, revision = await refitted(self._writer, self._guard, staged.document, result)
+            staged.model._stored, staged.model._rev = stubbed(stored, generation(revision)), revision
         model: M = staged.model
         return model
 

@@ -12,6 +12,7 @@ from ..couch import UNSET, Access, ConflictNoticed, Database, GroupLimits, acces
 from ..errors import Conflict, DocumentExists, DocumentNotFound, RetriesExhausted, RevisionMismatch
 from ..models import Model, is_deleted, model_info, utc_now
 from ..security import Scheme
+from .attachments import Attachments
 from .conflicts.reconcile import Reconciliation
 from .lifecycle import Lifecycles
 from .operations import Change, Check, Expectation, Operation, called, changed, expect, partially
@@ -70,6 +71,7 @@ class Store:
         retry: how often and how long a write is tried.
         writer: carries out writes, also of documents that do not belong to a model.
         reconciliation: merges conflicting leaves.
+        files: stores the files that other programs attached to versions of documents.
     """
 
     def __init__(
@@ -105,9 +107,10 @@ class Store:
         # tor-async-couchdb's documents are to stay exactly what that library would have written.
         tokens = write_tokens and (signer is None or Scheme(scheme) is not Scheme.CLASSIC)
         self.writer = Writer(self._access, self.retry, sleep, tokens=tokens, observer=database.server.observer)
-        self._models = ModelWriter(self._conversion, self._guard, self.writer, now)
+        attachments = Attachments(database)
+        self._models = ModelWriter(self._conversion, self._guard, self.writer, now, attachments)
         self.reconciliation = Reconciliation(
-            database, self._conversion, self._guard, self.writer, now, self.retry, sleep
+            database, self._conversion, self._guard, self.writer, now, self.retry, sleep, attachments=attachments
         )
         reader = direct = Reader(database, self._conversion, self._guard, self._access)
         if self._cache:  # a write must not be based on what the cache says
@@ -115,6 +118,7 @@ class Store:
         self._direct = direct
         eraser = Eraser(self._access, self._guard, self.writer, self.retry)
         self._lifecycles = Lifecycles(database, reader, direct, self._models, eraser)
+        self.files = self._lifecycles.files
 
     @property
     def signature_failures(self) -> Counter[str]:

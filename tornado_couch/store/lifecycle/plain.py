@@ -117,5 +117,6 @@ class Plain(Lifecycle):
         """What writes many models of a class; see `Lifecycle.bulk`."""
         tools = self._models
         return BulkWriter(
-            self._database, tools.conversion, cls, tools.now, calls, tools.guard, tools.writer, self._eraser
-        )
+            self._database, tools.conversion, cls, tools.now, calls, tools.guard, tools.writer, self._eraser,
+            tools.attachments,
+        )  # fmt: skip
