@@ -47,6 +47,7 @@ class Resource(Generic[M]):
         rate_limit: how many requests each principal may send; by default the application's setting.
         cors: which other origins' scripts may use the resource; by default the application's setting.
         deprecation: when the resource was deprecated, if it was; every answer then says so.
+        collection: the handler class of the collection, whose steps a PUT that creates a document goes through as well.
     """
 
     path: str
@@ -66,6 +67,7 @@ class Resource(Generic[M]):
     rate_limit: RateLimit | None = None
     cors: Cors | None = None
     deprecation: Deprecation | None = None
+    collection: type[Any] | None = None
 
     def __post_init__(self) -> None:
         info = self.info  # raises for a model without a type

@@ -12,7 +12,7 @@ A handler asks a policy in this order, and the order is the contract of 401, 403
 
 A model that keeps old versions or deleted documents has three more actions: "versions", to see earlier versions;
 "deleted", to see deleted documents, which is asked in addition to "list", "retrieve" or "versions"; and "restore",
-to bring a deleted document back.
+to bring a deleted document back. The routes of the metrics ask about "metrics".
 
 Policies combine: `a & b` allows what both allow, `a | b` what either allows.
 """
@@ -427,6 +427,10 @@ class AnyOf(_Combined):
         super().check_model(model)
 
 
+# They change nothing, but are not meant where everybody may read.
+_CLOSED_READS = ("deleted", "metrics")
+
+
 class ReadOnly(AllOf):
     """Nobody may write; the policy inside decides who reads, or everybody does. A write is answered with 405.
 
@@ -438,10 +442,10 @@ class ReadOnly(AllOf):
     async def authorize(
         self, principal: Principal | None, action: str, model: type[Model], document: Model | None = None
     ) -> None:
-        """Let reads through to the policy inside; without one, refuse to read deleted documents."""
-        if action == "deleted" and not self.parts:
-            raise Problem(403, detail="Deleted documents are not open to everybody.")
-        if not is_read(action) and action != "deleted":
+        """Let reads through to the policy inside; without one, refuse deleted documents and the metrics."""
+        if action in _CLOSED_READS and not self.parts:
+            raise Problem(403, detail="Deleted documents and metrics are not open to everybody.")
+        if not is_read(action) and action not in _CLOSED_READS:
             raise Problem(405, detail="This resource is read-only.")
         await super().authorize(principal, action, model, document)
 

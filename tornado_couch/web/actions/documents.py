@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from ...errors import DocumentExists, DocumentNotFound, InvalidDocument, RevisionMismatch, ValidationFailed
-from ...models import Model, json_patch, merge_patch, reading_partially, replaced, representation, validated
+from ...models import Model, json_patch, merge_patch, reading_partially, replaced, representation
 from ...store import Change, Check, Expectation
 from ..access import Hidden
 from ..action import JSON_PATCH, MERGE_PATCH
@@ -26,7 +26,7 @@ from ..openapi.operation import ApiOperation
 from ..openapi.parameters import describe_fields
 from ..problems import Problem
 from ..resources import M
-from .create import check_key
+from .create import CreateMixin, check_key
 from .versions import Versions, describe_retrieval, parse_retrieval
 
 __all__ = ["DestroyMixin", "PatchMixin", "ReplaceMixin", "RetrieveMixin", "check_key_in_body"]
@@ -213,23 +213,34 @@ class ReplaceMixin(ResourceHandler[M]):
 
     async def _create_at(self, key: Any, body: dict[str, Any], preconditions: Preconditions) -> Any:
         """Create the document that a PUT found missing."""
-        info = self.resource.info
+        info, creator = self.resource.info, await self._creator()
         check_key(info, key)
         await self.authorize("create")
-        named = {info.key.name: info.key_value(key)} if info.key else {}
-        initial = self.policy.initial(self.principal, self.resource.model)
-        model = validated(self.resource.model, {**body, **initial, **named})
+        model = creator.new_model({**body, info.key.name: info.key_value(key)} if info.key else body)
         if info.key is None:
             model._id = key
-        await self.authorize("create", model)
-        model = cast("M", await self.resource.hooks.before(self.event("create"), model) or model)
+        check_key_in_body(self, key, {info.key.name: info.key_value(model._key)} if info.key else {})
+        model = await creator.admitted(model)
         try:
-            return await self.store.create(model)
+            return await creator.perform_create(model)
         except DocumentExists:
             # Somebody created it since it was looked for.
             if preconditions.if_none_match is not None:
                 raise RevisionMismatch("the document exists", None) from None
             return await self.perform_replace(key, body, None)
+
+    async def _creator(self) -> CreateMixin[Any]:
+        """Return a handler of this request, of the class that takes a POST: it has the steps of a creation."""
+        own = self.resource.collection
+        cls = own if own is not None and issubclass(own, CreateMixin) else CreateMixin
+        made = cls(self.application, self.request, resource=self.resource)
+        self.request.connection.set_close_callback(self.on_connection_close)  # type: ignore[union-attr]
+        made.principal = self.principal
+        prepared = made.prepare()
+        if prepared is not None:
+            await prepared
+        made.body, made._gathering = self.body, self._gathering
+        return made
 
     @staticmethod
     def describe_replace(operation: ApiOperation) -> None:
