@@ -328,7 +328,7 @@ _AT_ONCE = 32
 class Calls(Protocol):
     """The single-document calls of a store, which `Singly` makes."""
 
-    async def create(self, model: M) -> M:
+    async def create(self, model: M, *, check: Check[M] | None = None) -> M:
         """Store a new model."""
         ...
 
@@ -411,7 +411,7 @@ class Singly(Generic[M]):
 
     async def _done(self, operation: Operation[M]) -> M:
         if isinstance(operation, Creation):
-            return await self._calls.create(operation.model)
+            return await self._calls.create(operation.model, check=operation.check)
         if isinstance(operation, Deletion):
             return await self._calls.delete(
                 self._cls,

@@ -11,7 +11,7 @@ from tornado.httputil import HTTPServerRequest
 
 from tests.clocks import Clock
 from tests.web.callers import ByHeader
-from tests.web.conftest import Client, Serve, application
+from tests.web.conftest import OTHER, Client, Serve, application
 from tests.web.models import Place
 from tornado_couch import (
     AllowAny,
@@ -22,11 +22,12 @@ from tornado_couch import (
     Problem,
     ReadOnly,
     Store,
+    UpdatedOn,
     install,
     metrics_routes,
     resource,
 )
-from tornado_couch.web import Account, Authenticated, Policy, Principal, RateLimit, Roles, create_account
+from tornado_couch.web import Account, Authenticated, Owner, Policy, Principal, RateLimit, Roles, create_account
 from tornado_couch.web import ReadOnly as ReadOnlyPolicy
 
 NDJSON = "application/x-ndjson"
@@ -171,3 +172,123 @@ async def test_a_put_that_creates_is_a_creation(store: Store, serve: Serve) -> N
     items = (await ask("POST", "/checked/_bulk", {"operations": operations})).json["items"]
     assert [each["status"] for each in items] == [409, 201]
     assert (await ask("GET", "/checked/fine")).json["size"] == 7
+
+
+# ---------------------------------------------------------------- what a key was before
+
+
+class Page(Model, type="page_v1.0", key="slug", history=True):
+    slug: str
+    text: str = ""
+    owner: Annotated[str | None, ReadOnly(), Indexed()] = None
+    written_on: UpdatedOn
+
+
+class Draft(Model, type="draft_v1.0", key="title", unique=True, soft_delete=True):
+    title: str
+    text: str = ""
+    owner: Annotated[str | None, ReadOnly(), Indexed()] = None
+
+
+ADMIN = {"X_Name": "eve", "X_Role": "admin"}
+
+
+async def numbers(ask: Client, **headers: str) -> list[int]:
+    """The versions that a caller is shown, over all pages."""
+    found, place = [], "/it/k/versions?limit=1"
+    while place:
+        reply = await ask("GET", place, **headers)
+        assert reply.status == 200
+        found += [each["_version"] for each in reply.json["items"]]
+        place = reply.json.get("next", "")
+    return found
+
+
+async def reborn(ask: Client) -> str:
+    """Ann's page is deleted, and Bob makes one of the same key; returns when Ann's was written."""
+    first = await ask("POST", "/it", {"slug": "k", "text": "a secret of Ann's"}, X_Name="ann")
+    assert (await ask("DELETE", "/it/k", X_Name="ann")).status == 204
+    assert (await ask("POST", "/it", {"slug": "k", "text": "mine"}, X_Name="bob")).status == 201
+    return str(first.json["written_on"]).replace("+", "%2B")
+
+
+async def test_a_new_owner_of_a_key_does_not_read_what_another_wrote(store: Store, serve: Serve) -> None:
+    """Neither in the list nor by number or time: the policy is asked about each version by itself."""
+    ask = await serving(store, serve, Page, Owner("owner", ByHeader(), admin_role="admin"))
+    then = await reborn(ask)
+    bob = {"X_Name": "bob"}
+    assert await numbers(ask, **bob) == [3]
+    for query in ("version=1", "version=2", f"at={then}"):
+        reply = await ask("GET", f"/it/k?{query}", **bob)
+        assert (reply.status, "secret" in reply.text.decode()) == (404, False)
+    assert (await ask("GET", "/it/k?version=3", **bob)).status == 200
+    assert (await ask("GET", "/it/k/versions", X_Name="ann")).status == 404  # it is Bob's now
+    assert await numbers(ask, **ADMIN) == [3, 2, 1]
+
+
+async def test_a_new_document_of_a_key_does_not_show_the_deleted_one(store: Store, serve: Serve) -> None:
+    """Only those see it who may see what is deleted, whoever owns it."""
+    ask = await serving(store, serve, Page, Roles({"deleted": {"admin"}, "*": None}, ByHeader()))
+    then = await reborn(ask)
+    assert (await ask("PUT", "/it/k", {"text": "still mine"}, X_Name="bob")).status == 200
+    assert await numbers(ask, X_Name="bob") == [4, 3]
+    assert await numbers(ask, **ADMIN) == [4, 3, 2, 1]
+    for query in ("version=1", f"at={then}"):
+        assert (await ask("GET", f"/it/k?{query}", X_Name="bob")).status == 404
+        assert (await ask("GET", f"/it/k?{query}", **ADMIN)).status == 200
+
+
+async def test_what_was_restored_is_the_same_document(store: Store, serve: Serve) -> None:
+    """All of its versions can be seen again."""
+    ask = await serving(store, serve, Page, Roles({"deleted": {"admin"}, "*": None}, ByHeader()))
+    await ask("POST", "/it", {"slug": "k"}, X_Name="ann")
+    assert (await ask("DELETE", "/it/k", X_Name="ann")).status == 204
+    assert (await ask("PUT", "/it/k", {"text": "again"}, X_Name="ann")).status == 201
+    assert await numbers(ask, X_Name="bob") == [3, 2, 1]
+
+
+async def test_a_creation_does_not_destroy_what_another_can_restore(store: Store, serve: Serve) -> None:
+    """A new document takes the place of a deleted one; who could not restore that is told that the key is taken."""
+    ask = await serving(store, serve, Draft, Owner("owner", ByHeader(), admin_role="admin"), create_by_put=True)
+    bob, ann = {"X_Name": "bob"}, {"X_Name": "ann"}
+    assert (await ask("POST", "/it", {"title": "k", "text": "Ann's"}, **ann)).status == 201
+    assert (await ask("DELETE", "/it/k", **ann)).status == 204
+    document = {"title": "k", "text": "Bob's"}
+    assert (await ask("POST", "/it", document, **bob)).status == 409
+    assert (await ask("POST", "/it", document, Idempotency_Key="abc", **bob)).status == 409
+    assert [each["status"] for each in (await ask("POST", "/it", [document], **bob)).json["items"]] == [409]
+    line = json.dumps(document).encode() + b"\n"
+    reply = await ask("POST", "/it", data=line, Content_Type=NDJSON, **bob)
+    assert json.loads(reply.text)["status"] == 409
+    operations = [{"action": "create", "document": document}, {"action": "replace", "key": "k", "document": {}}]
+    items = (await ask("POST", "/it/_bulk", {"operations": operations}, **bob)).json["items"]
+    assert [each["status"] for each in items] == [409, 404]
+    assert (await ask("PUT", "/it/k", {"text": "Bob's"}, **bob)).status == 404
+    assert (await ask("PUT", "/it/k", {"text": "Ann's"}, **ann)).status == 201
+    assert (await ask("GET", "/it/k", **ann)).json["text"] == "Ann's"
+    assert (await ask("DELETE", "/it/k", **ann)).status == 204
+    assert (await ask("POST", "/it", {"title": "k"}, **ann)).status == 201  # her own, she may replace
+
+
+@pytest.mark.parametrize("model", [Memo, Draft, Page])
+@pytest.mark.parametrize("options", [{}, {"create_by_put": True}])
+async def test_a_precondition_does_not_tell_anothers_document_from_none(
+    store: Store, serve: Serve, model: type[Model], options: dict[str, Any]
+) -> None:
+    """With If-Match it was 404 for one and 412 for the other where the model keeps what is deleted."""
+    ask = await serving(store, serve, model, Owner("owner", ByHeader()), **options)
+    named = next(iter(model.model_fields))
+    for key in ("theirs", "gone"):
+        assert (await ask("POST", "/it", {named: key}, X_Name="ann")).status == 201
+    assert (await ask("DELETE", "/it/gone", X_Name="ann")).status == 204
+    patch = "application/merge-patch+json"
+    for condition in ({"If_Match": OTHER}, {"If_Match": "*"}, {"If_Match": OTHER, "If_None_Match": "*"}, {}):
+        for method, extra in (("GET", {}), ("PUT", {}), ("PATCH", {"Content_Type": patch}), ("DELETE", {})):
+            if method == "PUT" and options and "If_Match" not in condition:
+                continue  # it would create
+            seen = []
+            for key in ("theirs", "gone", "none"):
+                body = {} if method in ("PUT", "PATCH") else None
+                reply = await ask(method, f"/it/{key}", body, X_Name="bob", **condition, **extra)
+                seen.append((reply.status, reply.headers.get("ETag"), {**reply.json, "instance": ""}))
+            assert seen[0] == seen[1] == seen[2], (method, condition)

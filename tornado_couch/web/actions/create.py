@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, cast
 
-from ...errors import ValidationFailed
+from ...errors import DocumentExists, ValidationFailed
 from ...models import ModelInfo, validated
 from ..action import NDJSON
 from ..body import Body
@@ -116,7 +116,21 @@ class CreateMixin(ResourceHandler[M]):
 
     async def perform_create(self, model: M, /) -> M:
         """Store the new model; what is returned is shown to the client."""
-        return await self.store.create(model)
+        # Only there can a new document take the place of one that somebody could restore.
+        check = self._may_replace if self.resource.info.soft_delete else None
+        return await self.store.create(model, check=check)
+
+    async def _may_replace(self, deleted: M) -> None:
+        """Let a new document take the place of a deleted one if the caller could restore that.
+
+        Raises:
+            DocumentExists: the caller could not, and must not know more than that the key is taken.
+        """
+        try:
+            await self.authorize("restore")
+            await self.authorize("restore", deleted)
+        except Problem:
+            raise DocumentExists("there is a document with that key already") from None
 
     async def perform_create_many(self, models: Sequence[M], /) -> list[M | Exception]:
         """Store new models; for each, in order, return what is shown to the client, or the exception.

@@ -184,8 +184,11 @@ class ReplaceMixin(ResourceHandler[M]):
                 return await self._restore(key, body, writing)
             except DocumentNotFound:
                 pass
-            except DocumentExists:  # somebody restored it since it was looked for
-                return await self.perform_replace(key, body, writing.expectation())
+            except DocumentExists:  # somebody restored it since it was looked for, or it is not for this caller
+                try:
+                    return await self.perform_replace(key, body, writing.expectation())
+                except DocumentNotFound:
+                    raise writing.missing() from None
         if creating and preconditions.if_match is None:
             return await self._create_at(key, body, preconditions)
         raise writing.missing()
