@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from tornado_couch import (
     metrics_routes,
     resource,
 )
+from tornado_couch.models import Count
 from tornado_couch.web import Account, Authenticated, Owner, Policy, Principal, RateLimit, Roles, create_account
 from tornado_couch.web import ReadOnly as ReadOnlyPolicy
 
@@ -292,3 +294,83 @@ async def test_a_precondition_does_not_tell_anothers_document_from_none(
                 reply = await ask(method, f"/it/{key}", body, X_Name="bob", **condition, **extra)
                 seen.append((reply.status, reply.headers.get("ETag"), {**reply.json, "instance": ""}))
             assert seen[0] == seen[1] == seen[2], (method, condition)
+
+
+# ---------------------------------------------------------------- lists
+
+
+class Log(Model, type="log_v1.0", key="name", unique=True, reductions={"by_level": Count("level")}):
+    name: str
+    level: Annotated[str, Indexed()] = "info"
+    owner: Annotated[str | None, ReadOnly(), Indexed()] = None
+
+
+class Judging(Policy):
+    """Shows whoever asks only what is not secret, and limits no list."""
+
+    async def authorize(
+        self, principal: Principal | None, action: str, model: type[Model], document: Any = None
+    ) -> None:
+        if document is not None and document.level == "secret" and principal is None:
+            raise Problem(404, detail="No.")
+
+
+class JudgingOwner(Owner):
+    """Limits lists to the owner's documents, and still not to all that it lets through."""
+
+    async def authorize(
+        self, principal: Principal | None, action: str, model: type[Model], document: Any = None
+    ) -> None:
+        await super().authorize(principal, action, model, document)
+        await Judging().authorize(None, action, model, document)
+
+
+@pytest.mark.parametrize(
+    ("policy", "headers"),
+    [
+        (Judging(ByHeader()), {}),
+        (Judging() & Authenticated(ByHeader(), read_anonymous=True), {}),
+        (Judging() & Owner("owner", ByHeader(), public_read=True), {}),
+        (Judging(ByHeader()) | Roles({"reduce": None}), {}),
+        (ReadOnlyPolicy(Judging(ByHeader())), {}),
+        (JudgingOwner("owner", ByHeader()), {"X_Name": "ann"}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_a_list_shows_nothing_that_a_get_would_refuse(
+    store: Store, serve: Serve, policy: Policy, headers: dict[str, str]
+) -> None:
+    """Nor does an export, a cursor, a count or a reduction: a policy that judges documents is asked about each item."""
+    ask = await serving(store, serve, Log, policy)
+    for number in range(10):
+        secret = number % 2 or number > 6
+        await store.create(Log(name=f"n{number}", level="secret" if secret else "info", owner="ann"))
+    place, names, texts = "/it?limit=3", [], []
+    while place:
+        reply = await ask("GET", place, **headers)
+        names += [each["name"] for each in reply.json["items"]]
+        place = reply.json.get("next", "")
+        cursor = place.rpartition("cursor=")[2]
+        texts.append(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    assert names == ["n0", "n2", "n4", "n6"]
+    assert not any(b"n5" in each or b"secret" in each for each in texts)
+    filtered = await ask("GET", "/it?level=secret", **headers)
+    assert filtered.status == 400 or filtered.json["items"] == []  # no index has both level and owner
+    export = await ask("GET", "/it", Accept=NDJSON, **headers)
+    assert [json.loads(line)["name"] for line in export.text.splitlines()] == names
+    for query in ("/it?count=true", "/it/by_level", "/it/by_level?level=0"):
+        assert (await ask("GET", query, **headers)).status == 403
+
+
+async def test_a_policy_that_says_that_lists_need_no_judgement_is_believed(store: Store, serve: Serve) -> None:
+    """Then its lists are counted, and it is not asked about each item."""
+
+    class Whole(Judging):
+        judges = False
+
+    ask = await serving(store, serve, Log, Whole())
+    await store.create(Log(name="a", level="secret"))
+    assert (await ask("GET", "/it?count=true")).json["total"] == 1
+    assert (await ask("GET", "/it/by_level")).status == 200
+    for policy in (AllowAny(), Authenticated(ByHeader()), Owner("owner", ByHeader()), ReadOnlyPolicy()):
+        assert not policy.judges

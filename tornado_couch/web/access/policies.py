@@ -6,7 +6,8 @@ A handler asks a policy in this order, and the order is the contract of 401, 403
 
 1. `authenticate(request)`: who sends the request? This comes before anything else.
 2. `authorize(principal, action, model, None)`: may they do this at all? This comes before anything is read.
-3. `restriction(principal, model)` for a list, `initial(principal, model)` for a new document.
+3. `restriction(principal, model)` for a list, `initial(principal, model)` for a new document. A policy that judges
+   single documents (`judges`) is also asked about each item of a list, and those that it refuses are left out.
 4. `authorize(principal, action, model, document)` once the document is known, before preconditions;
    for a write at *each* try, on the document as it was just read and before it is changed.
 
@@ -82,6 +83,16 @@ class Policy:
     def restricts(self) -> bool:
         """Whether `restriction` may limit lists."""
         return type(self).restriction is not Policy.restriction
+
+    @property
+    def judges(self) -> bool:
+        """Whether `authorize` may refuse to read one document of a list and let another one through.
+
+        The policy is then asked about each item of a list, and nobody gets counts and reductions, since they would
+        include what it refuses. This holds for every `authorize` that is not the package's own. If yours looks at no
+        document before it allows a read, or allows what `restriction` selects, say `judges = False` in the class.
+        """
+        return type(self).authorize.__module__ != __name__
 
     async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
         """Return who sends the request; None if anonymous.
@@ -344,6 +355,11 @@ class _Combined(Policy):
     def restricts(self) -> bool:
         """Whether any part limits lists."""
         return any(part.restricts for part in self.parts)
+
+    @property
+    def judges(self) -> bool:
+        """Whether any part judges single documents."""
+        return super().judges or any(part.judges for part in self.parts)
 
     async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
         """Return who sends the request, from the first part that knows."""
