@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import pytest
 from tornado.httputil import HTTPServerRequest
@@ -13,13 +14,14 @@ from tornado.httputil import HTTPServerRequest
 from tests.clocks import Clock
 from tests.web.callers import ByHeader
 from tests.web.conftest import OTHER, Client, Serve, application
-from tests.web.models import Place
+from tests.web.models import Note, Place
 from tornado_couch import (
     AllowAny,
     Application,
     CollectionHandler,
     Indexed,
     Model,
+    Observer,
     Problem,
     ReadOnly,
     Store,
@@ -374,3 +376,84 @@ async def test_a_policy_that_says_that_lists_need_no_judgement_is_believed(store
     assert (await ask("GET", "/it/by_level")).status == 200
     for policy in (AllowAny(), Authenticated(ByHeader()), Owner("owner", ByHeader()), ReadOnlyPolicy()):
         assert not policy.judges
+
+
+# ---------------------------------------------------------------- ids
+
+
+async def test_a_client_does_not_take_the_id_of_anothers_document(store: Store, serve: Serve) -> None:
+    """Whoever chooses ids took those of versions, accounts and reservations, which then were not there any more."""
+    await install(store.database.server, store.database.name, [Page, Account])  # type: ignore[arg-type]
+    ask = await serve(application(store, *resource("/pages", Page, store)))
+    await ask("POST", "/pages", {"slug": "k", "text": "one"})
+    for taken in ("page:k:0000000002", "account:ann", "place:oslo", "0" * 32, "notes:x", "note"):
+        reply = await ask("PUT", f"/notes/{quote(taken, safe='')}", {"text": "mine"})
+        assert reply.status == 422
+        assert "`note:`" in reply.json["errors"][0]["detail"]
+    assert (await ask("GET", "/pages/k")).json["text"] == "one"
+    assert [each["slug"] for each in (await ask("GET", "/pages")).json["items"]] == ["k"]
+    assert (await ask("PUT", "/notes/note%3Aa", {"text": "mine"})).status == 201
+    assert (await ask("GET", "/notes/note%3Aa")).json == {"text": "mine"}
+
+
+async def test_plain_ids_are_for_the_service_and_for_resources_that_say_so(store: Store, serve: Serve) -> None:
+    """What an existing database holds can be read and changed in any case."""
+    note = Note(text="there")
+    note._id = "rob-1"
+    await store.create(note)
+    ask = await serve(application(store, *resource("/plain", Note, store, create_by_put=True, plain_ids=True)))
+    for place in ("/notes", "/plain"):
+        assert (await ask("GET", f"{place}/rob-1")).json == {"text": "there"}
+        assert (await ask("PUT", f"{place}/rob-1", {"text": "there"})).status == 200
+    assert (await ask("PUT", "/notes/rob-2", {"text": "new"})).status == 422
+    assert (await ask("PUT", "/plain/rob-2", {"text": "new"})).status == 201
+    with pytest.raises(ValueError, match="plain_ids"):
+        resource("/places", Place, store, create_by_put=True, plain_ids=True)
+
+
+class Counting(Observer):
+    """Counts documents that are where others should be."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def misplaced(self, kind: str) -> None:
+        self.seen.append(kind)
+
+
+@pytest.mark.parametrize(
+    ("place", "id_", "foreign"),
+    [
+        ("/places/oslo", "place:oslo", {"type": "note_v1.0", "text": "x"}),
+        ("/places/oslo", "place:oslo", {"type": "place_v1.0", "name": "bergen"}),
+        ("/places/oslo", "place:oslo", {"no": "type"}),
+        ("/notes/note%3Aa", "note:a", {"type": "place_v1.0", "name": "a"}),
+        ("/pages/k", "page:k:0000000001", {"type": "note_v1.0", "text": "x"}),
+        ("/pages/k", "page:k:0000000002", {"type": "note_v1.0", "text": "x"}),
+    ],
+)
+async def test_a_foreign_document_is_never_nothing(
+    store: Store, serve: Serve, place: str, id_: str, foreign: dict[str, Any]
+) -> None:
+    """It is 502 and counted, whatever is done with it; "not there" would hide what it stands in the place of."""
+    await install(store.database.server, store.database.name, [Page])  # type: ignore[arg-type]
+    observer = Counting()
+    routes = resource("/pages", Page, store, create_by_put=True)
+    ask = await serve(application(store, *routes, observers=[observer]))
+    if id_.endswith("2"):
+        await store.create(Page(slug="k"))
+    await store.database.put({"_id": id_, **foreign})
+    for method, body in (("GET", None), ("PUT", {} if "/notes" not in place else {"text": "x"}), ("DELETE", None)):
+        for headers in ({}, {"If_Match": OTHER}):
+            reply = await ask(method, place, body, **headers)
+            assert (reply.status, reply.json.get("type")) == (502, "urn:tornado-couch:problem:invalid-document")
+    collection, _, key = place.lstrip("/").partition("/")
+    operation = {"action": "delete", "key": key.replace("%3A", ":")}
+    items = (await ask("POST", f"/{collection}/_bulk", {"operations": [operation]})).json["items"]
+    assert items[0]["status"] == 502
+    assert len(observer.seen) >= 7
+    if id_.endswith("2"):
+        listed = (await ask("GET", "/pages")).json
+        assert (listed["items"], listed["withheld"]) == ([], 1)
+    if collection != "pages":
+        assert (await ask("GET", f"{place}/conflicts")).status == 502

@@ -22,7 +22,7 @@ from .idempotency import Once, idempotency_key, refuse_key
 from .ndjson import Lines, receive_body
 from .results import Results, breathe, results_schema
 
-__all__ = ["CreateMixin", "check_key"]
+__all__ = ["CreateMixin", "check_chosen_id", "check_key"]
 
 # `{path}/_bulk` is the address of bulk requests, so no document can have it.
 _RESERVED = ("", ".", "..", "_bulk")
@@ -49,8 +49,22 @@ def check_key(info: ModelInfo, key: Any) -> None:
         detail = f"A key cannot be the name of a reduced view: {', '.join(info.reductions)}."
     else:
         return
+    raise _bad_key(info, detail)
+
+
+def check_chosen_id(info: ModelInfo, key: Any) -> None:
+    """Refuse an id that another document of the database could have, where a client chooses the id.
+
+    Raises:
+        ValidationFailed: the id does not begin with the name of the type.
+    """
+    if info.key is None and not info.owns(str(key)):
+        raise _bad_key(info, f"An id that a client chooses must begin with `{info.type.name}:`.")
+
+
+def _bad_key(info: ModelInfo, detail: str) -> ValidationFailed:
     pointer = f"/{info.key.name}" if info.key else ""
-    raise ValidationFailed([{"pointer": pointer, "keyword": "key", "detail": detail}])
+    return ValidationFailed([{"pointer": pointer, "keyword": "key", "detail": detail}])
 
 
 class CreateMixin(ResourceHandler[M]):

@@ -26,7 +26,7 @@ from ..openapi.operation import ApiOperation
 from ..openapi.parameters import describe_fields
 from ..problems import Problem
 from ..resources import M
-from .create import CreateMixin, check_key
+from .create import CreateMixin, check_chosen_id, check_key
 from .versions import Versions, describe_retrieval, parse_retrieval
 
 __all__ = ["DestroyMixin", "PatchMixin", "ReplaceMixin", "RetrieveMixin", "check_key_in_body"]
@@ -218,6 +218,8 @@ class ReplaceMixin(ResourceHandler[M]):
         """Create the document that a PUT found missing."""
         info, creator = self.resource.info, await self._creator()
         check_key(info, key)
+        if not self.resource.plain_ids:
+            check_chosen_id(info, key)
         await self.authorize("create")
         model = creator.new_model({**body, info.key.name: info.key_value(key)} if info.key else body)
         if info.key is None:
