@@ -56,7 +56,8 @@ class Admission:
         """Set the fields that every answer has, errors included."""
         headers = self._handler._headers  # unlike `set_header`, without looking for line breaks
         headers["X-Content-Type-Options"] = "nosniff"
-        headers["Vary"] = "Accept, Accept-Encoding"
+        policy: Policy | None = self.option("policy")
+        headers["Vary"] = ", ".join(["Accept", "Accept-Encoding", *(policy.vary if policy else ())])
         cors = self.option("cors")
         if cors is not None:
             self.add_headers(cors.answer_headers(self._handler.request.headers.get("Origin")))

@@ -19,6 +19,8 @@ from tornado_couch import (
     AllowAny,
     Application,
     CollectionHandler,
+    DocumentHandler,
+    Hooks,
     Indexed,
     Model,
     Observer,
@@ -457,3 +459,87 @@ async def test_a_foreign_document_is_never_nothing(
         assert (listed["items"], listed["withheld"]) == ([], 1)
     if collection != "pages":
         assert (await ask("GET", f"{place}/conflicts")).status == 502
+
+
+# ---------------------------------------------------------------- one caller's copy is not another's
+
+
+class Greeting(Hooks):
+    """Adds who asks, and how often the service has been told to."""
+
+    told = 0
+
+    async def after(self, event: Any, model: Any, shown: dict[str, Any] | None) -> None:
+        if shown is not None:
+            shown["for"] = f"{event.principal and event.principal.name} {self.told}"
+
+
+class Personal(DocumentHandler):
+    """Shows who asks."""
+
+    def show(self, model: Any) -> dict[str, Any]:
+        return {**super().show(model), "for": f"{self.principal and self.principal.name} {Greeting.told}"}
+
+
+@pytest.mark.parametrize("options", [{"hooks": Greeting()}, {"document": Personal}])
+@pytest.mark.parametrize("query", ["", "?fields=text"])
+async def test_nobody_gets_304_for_the_copy_of_another(
+    store: Store, serve: Serve, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], query: str
+) -> None:
+    """What is added to a document changes its tag, and the revision stays first in it."""
+    ask = await serving(store, serve, Memo, Authenticated(ByHeader()), **options)
+    ask.described = None
+    ann, bob = {"X_Name": "ann"}, {"X_Name": "bob"}
+    await ask("POST", "/it", {"title": "k", "text": "x" * 3000}, **ann)
+    place = f"/it/k{query}"
+    for coding in ({"Accept_Encoding": "identity"}, {"Accept_Encoding": "gzip"}):
+        first = await ask("GET", place, **ann, **coding)
+        tag, revision = first.headers["ETag"], (await store.get(Memo, "k"))._rev
+        assert tag.startswith(f'"{revision}')
+        assert (await ask("GET", place, If_None_Match=tag, **ann, **coding)).status == 304
+        assert (await ask("HEAD", place, If_None_Match=tag, **ann, **coding)).status == 304
+        reply = await ask("GET", place, If_None_Match=tag, **bob, **coding)
+        if query:  # the same properties without what was added
+            assert reply.status == 304
+        else:
+            assert (reply.status, reply.json["for"]) == (200, "bob 0")
+            assert reply.headers["ETag"] != tag
+            monkeypatch.setattr(Greeting, "told", 1)
+            assert (await ask("GET", place, If_None_Match=tag, **ann, **coding)).json["for"] == "ann 1"
+            monkeypatch.setattr(Greeting, "told", 0)
+        assert (await ask("GET", place, If_None_Match="*", **bob, **coding)).status == 304
+        assert (await ask("GET", place, If_None_Match=f'"{revision}"', **ann, **coding)).status == 200
+        assert (await ask("GET", place, If_Match=tag, **bob, **coding)).status == 200
+    written = await ask("PUT", "/it/k", {"text": "y" * 3000}, If_Match=tag, **bob)
+    assert written.status == 200
+    assert (await ask("PUT", "/it/k", {"text": "z"}, If_Match=tag, **bob)).status == 412
+    assert (await ask("GET", "/it/k", If_None_Match=written.headers["ETag"], **bob)).status == 304
+    assert (await ask("GET", "/it/k", If_None_Match=written.headers["ETag"], **ann)).status == 200
+
+
+async def test_answers_say_that_they_depend_on_who_asks(store: Store, serve: Serve) -> None:
+    """So that no cache gives one caller's to another: pages, documents, refusals, and those that have no caller."""
+
+    class Keyed(ByHeader):
+        security_scheme = {"type": "apiKey", "in": "header", "name": "X-Name"}  # noqa: RUF012 - never changed
+
+    class Carried(ByHeader):
+        security_scheme = {"type": "apiKey", "in": "cookie", "name": "session"}  # noqa: RUF012 - never changed
+
+    for authenticator, field in ((ByHeader(), "Authorization"), (Keyed(), "X-Name"), (Carried(), "Cookie")):
+        policy = Authenticated(authenticator, read_anonymous=True) & Owner("owner", public_read=True)
+        routes = [*resource("/it", Memo, store, policy=policy), *metrics_routes(store.database, policy=policy)]
+        await install(store.database.server, store.database.name, [Memo])  # type: ignore[arg-type]
+        ask = await serve(application(store, *routes))
+        ask.described = None
+        tag = (await ask("GET", "/it")).headers["ETag"]
+        for method, place, headers in (
+            ("GET", "/it", {}),
+            ("GET", "/it", {"If_None_Match": tag}),
+            ("GET", "/it/none", {}),
+            ("POST", "/it", {}),
+            ("GET", "/_metrics", {}),
+        ):
+            reply = await ask(method, place, {} if method == "POST" else None, **headers)
+            assert {"Accept", field} <= set(reply.headers["Vary"].split(", "))
+        assert field not in (await ask("GET", "/fruits")).headers["Vary"]

@@ -31,7 +31,7 @@ from ...errors import DocumentNotFound
 from ...models import Model, model_info
 from ..action import QUESTIONS, is_read
 from ..problems import Problem
-from .principals import Authenticator, Principal, unauthenticated, with_challenges
+from .principals import Authenticator, Principal, identifying_field, unauthenticated, with_challenges
 
 __all__ = [
     "AllOf",
@@ -78,6 +78,11 @@ class Policy:
     def challenges(self) -> tuple[str, ...]:
         """The challenges of a 401: each authenticator's, without duplicates."""
         return tuple(dict.fromkeys(each.challenge for each in self.authenticators))
+
+    @property
+    def vary(self) -> tuple[str, ...]:
+        """The header fields of a request that say who sends it, for `Vary`; see `identifying_field`."""
+        return tuple(dict.fromkeys(filter(None, map(identifying_field, self.authenticators))))
 
     @property
     def restricts(self) -> bool:

@@ -45,7 +45,8 @@ class RetrieveMixin(ResourceHandler[M]):
             await self.authorize("retrieve", model)
         else:
             model = await Versions(self).wanted(key, wanted)
-        if not self.answers.unchanged(model._rev):
+        # Without hooks the revision decides, and a 304 costs no body.
+        if self.shows_more or not self.answers.unchanged(model._rev):
             await self.answers.document(model, "retrieve")
 
     async def _found(self, key: Any) -> Any:

@@ -153,7 +153,7 @@ class PrometheusHandler(PageHandler):
         preferred = given.get(_OPENMETRICS, 0.0)
         openmetrics = preferred > 0 and preferred >= given.get("text/plain", 0.0)
         media_type, text = await self.exposition.expose({self.name: measured}, openmetrics=openmetrics)
-        return Page(text, media_type, {**_NO_STORE, "Vary": "Accept, Accept-Encoding"})
+        return Page(text, media_type, _NO_STORE)
 
 
 def _sizes(sizes: Sizes) -> dict[str, int | None]:
