@@ -48,11 +48,7 @@ class Answers:
         preferences = handler.preferences() if action != "retrieve" or status == 201 else Preferences()
         self.say_applied(preferences)
         if preferences.representation == "minimal":
-            self.tag = entity_tag(model._rev or "")
-            handler.set_status(201 if status == 201 else 204)
-            handler.clear_header("Content-Type")  # without a body, Tornado would say text/html
-            handler.set_etag_header()
-            handler.finish()
+            self.minimal(model, status)
             return
         text, digest = _json.dumps(shown), ""
         if handler.shows_more:
@@ -60,6 +56,15 @@ class Answers:
             if handler.request.method in ("GET", "HEAD") and self.unchanged(model._rev or "", digest):
                 return
         await self.json(status, text, model._rev or "", digest)
+
+    def minimal(self, model: Model, status: int) -> None:
+        """Answer a write with the entity tag alone."""
+        handler = self._handler
+        self.tag = entity_tag(model._rev or "")
+        handler.set_status(201 if status == 201 else 204)
+        handler.clear_header("Content-Type")  # without a body, Tornado would say text/html
+        handler.set_etag_header()
+        handler.finish()
 
     def say_applied(self, preferences: Preferences) -> None:
         """Name the preferences that were followed (RFC 7240 §3)."""

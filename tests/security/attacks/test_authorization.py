@@ -543,3 +543,48 @@ async def test_answers_say_that_they_depend_on_who_asks(store: Store, serve: Ser
             reply = await ask(method, place, {} if method == "POST" else None, **headers)
             assert {"Accept", field} <= set(reply.headers["Vary"].split(", "))
         assert field not in (await ask("GET", "/fruits")).headers["Vary"]
+
+
+async def test_a_request_that_is_sent_again_is_no_way_to_read(store: Store, serve: Serve) -> None:
+    """Who may create and not read is told where the document is, and not what others have made of it."""
+    policy = Roles({"create": {"visitor"}, "*": {"staff"}}, ByHeader())
+    ask = await serving(store, serve, Memo, policy)
+    visitor = {"X_Name": "ann", "X_Role": "visitor", "Idempotency_Key": "abc"}
+    first = await ask("POST", "/it", {"title": "k"}, **visitor)
+    assert (first.status, first.json["title"]) == (201, "k")
+    staff = {"X_Name": "bob", "X_Role": "staff"}
+    assert (await ask("PUT", "/it/k", {"text": "a secret of the staff"}, **staff)).status == 200
+    again = await ask("POST", "/it", {"title": "k"}, **visitor)
+    assert (again.status, again.text, again.headers["Location"]) == (201, b"", "/it/k")
+
+
+@pytest.mark.parametrize("model", [Draft, Page])
+async def test_deleted_documents_of_others_are_not_listed(store: Store, serve: Serve, model: type[Model]) -> None:
+    """Each is asked about, in its own list as well."""
+
+    class Mine(Policy):
+        async def authorize(
+            self, principal: Principal | None, action: str, model: type[Model], document: Any = None
+        ) -> None:
+            if document is not None and document.text != (principal and principal.name):
+                raise Problem(404, detail="No.")
+
+    ask = await serving(store, serve, model, Mine(ByHeader()))
+    named = next(iter(model.model_fields))
+    for name in ("ann", "bob"):
+        assert (await ask("POST", "/it", {named: name, "text": name}, X_Name=name)).status == 201
+        assert (await ask("DELETE", f"/it/{name}", X_Name=name)).status == 204
+    items = (await ask("GET", "/it?deleted=true", X_Name="ann")).json["items"]
+    assert [each[named] for each in items] == ["ann"]
+    assert (await ask("GET", "/it/bob?deleted=true", X_Name="ann")).status == 404
+
+
+async def test_the_conflicts_of_another_are_those_of_nothing(store: Store, serve: Serve) -> None:
+    """As is every address below a document."""
+    ask = await serving(store, serve, Memo, Owner("owner", ByHeader()))
+    assert (await ask("POST", "/it", {"title": "k"}, X_Name="ann")).status == 201
+    for method, body in (("GET", None), ("POST", {"merge": True})):
+        replies = [await ask(method, f"/it/{key}/conflicts", body, X_Name="bob", If_Match="*") for key in ("k", "none")]
+        assert [(each.status, {**each.json, "instance": ""}) for each in replies] == [
+            (404, {**replies[0].json, "instance": ""})
+        ] * 2

@@ -99,7 +99,19 @@ class CreateMixin(ResourceHandler[M]):
         self.set_header("Location", self.resource.href(created._key))
         if replayed:
             self.set_header("Idempotent-Replayed", "true")
+            if not await self._may_read(created):
+                self.answers.minimal(created, 201)
+                return
         await self.answers.document(created, "retrieve" if replayed else "create", 201)
+
+    async def _may_read(self, created: Any) -> bool:
+        """Whether the caller may see what others have made of the document since."""
+        try:
+            await self.authorize("retrieve")
+            await self.authorize("retrieve", created)
+        except Problem:
+            return False
+        return True
 
     # ------------------------------------------------------------ the steps, in order, of each new document
 
