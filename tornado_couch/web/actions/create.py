@@ -142,9 +142,10 @@ class CreateMixin(ResourceHandler[M]):
 
     async def perform_create(self, model: M, /) -> M:
         """Store the new model; what is returned is shown to the client."""
-        # Only there can a new document take the place of one that somebody could restore.
-        check = self._may_replace if self.resource.info.soft_delete else None
-        return await self.store.create(model, check=check)
+        if not self.resource.info.soft_delete:
+            return await self.store.create(model)
+        # Here a new document can take the place of one that somebody could restore.
+        return await self.store.create(model, check=self._may_replace)
 
     async def _may_replace(self, deleted: M) -> None:
         """Let a new document take the place of a deleted one if the caller could restore that.
