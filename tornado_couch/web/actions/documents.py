@@ -25,7 +25,7 @@ from ..openapi.descriptions import (
 from ..openapi.operation import ApiOperation
 from ..openapi.parameters import describe_fields
 from ..problems import Problem
-from ..resources import M
+from ..resources import M, Resource
 from .create import CreateMixin, check_chosen_id, check_key
 from .versions import Versions, describe_retrieval, parse_retrieval
 
@@ -255,7 +255,8 @@ class ReplaceMixin(ResourceHandler[M]):
         operation.says(
             f"Replace {operation.one}",
             "An optional property that is left out is removed; read-only properties are kept."
-            " Without If-Match, the latest revision is replaced, and conflicts are tried again.",
+            " Without If-Match, the latest revision is replaced, and conflicts are tried again."
+            + _words_on_ids(operation.resource),
         )
         operation.takes_body(schemas.replace())
         operation.answers_with(200, "Replaced.", schemas.shown(), "ETag", "Cache-Control", "Vary")
@@ -269,6 +270,13 @@ class ReplaceMixin(ResourceHandler[M]):
         describe_body(operation)
         operation.problem("validation", "key-mismatch")
         describe_change(operation)
+
+
+def _words_on_ids(resource: Resource[Any]) -> str:
+    """Say which ids a client can choose, where it is not the key of the model."""
+    if not resource.create_by_put or resource.info.key or resource.plain_ids:
+        return ""
+    return f" The id of a new document begins with `{resource.info.type.name}:`."
 
 
 class PatchMixin(ResourceHandler[M]):
