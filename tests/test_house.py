@@ -67,7 +67,7 @@ FLOORS: dict[str, list[str]] = {
         "access http",
         "hooks",
         "resources",
-        "admission body query",
+        "admission bodiless body query",
         "answers",
         "application handler page",
         "openapi",

@@ -6,6 +6,7 @@ import contextvars
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import tornado.web
@@ -22,11 +23,16 @@ from tornado.web import RequestHandler
 
 from ..couch import Observer, Observers
 from .access import Policy
-from .http import ServerTiming, TimingObserver
-from .problems import NotFoundHandler
+from .bodiless import LimitedBody, NotFoundHandler, RefusingHandler
+from .http import ServerTiming, TimingObserver, content_length, too_large
+from .problems import Problem
 from .resources import Resource
 
 __all__ = ["Application", "RequestWatch", "route_pattern"]
+
+
+MAX_BODY = 1024 * 1024
+"""Bytes of a body that a handler of the service's own takes, where neither its class nor a setting says otherwise."""
 
 
 class Application(tornado.web.Application):
@@ -39,6 +45,10 @@ class Application(tornado.web.Application):
     follow every request and every exchange between a resource and CouchDB; and `server_timing=True`, for clients
     that ask with `Prefer: server-timing` where the time of an answer went. Tornado's own class works too: pass it
     `default_handler_class=NotFoundHandler`; a resource without a policy then fails at its first request.
+
+    A handler of the service's own gets a body of at most `MAX_BODY` bytes, an attribute of its class. For classes
+    without it the setting `max_body` counts, which is 1 MiB by default. A class with `stream_request_body` limits
+    its bodies itself.
 
     Raises:
         ValueError: a resource has no policy and `debug` is off, or its policy does not fit its model.
@@ -67,9 +77,28 @@ class Application(tornado.web.Application):
         self, request: HTTPServerRequest, target_class: type[RequestHandler], *arguments: Any, **named: Any
     ) -> HTTPMessageDelegate:
         """Return the delegate that receives a request, wrapped for the observers; see `tornado.web.Application`."""
-        inner = super().get_handler_delegate(request, target_class, *arguments, **named)
+        inner = self._receiver(request, target_class, *arguments, **named)
         kwargs = named.get("target_kwargs", arguments[0] if arguments else None)
         return self._watch.delegate(inner, request, target_class, kwargs) if self._watch else inner
+
+    def _receiver(
+        self, request: HTTPServerRequest, target: type[RequestHandler], *arguments: Any, **named: Any
+    ) -> HTTPMessageDelegate:
+        """Return what receives a request: its handler, or one that refuses its body."""
+        coded = "Transfer-Encoding" in request.headers
+        if coded and request.version == "HTTP/1.0":
+            # RFC 9112 §6.1: the framing is faulty, and where the body ends is not certain.
+            problem = Problem(400, detail="HTTP/1.0 has no `Transfer-Encoding`.", headers={"Connection": "close"})
+            return super().get_handler_delegate(request, RefusingHandler, {"problem": problem, "at_once": True})
+        inner = super().get_handler_delegate(request, target, *arguments, **named)
+        if getattr(target, "_stream_request_body", False):  # it takes the body itself, part by part
+            return inner
+        limit: int = getattr(target, "MAX_BODY", self.settings.get("max_body", MAX_BODY))
+        refusal = {"problem": too_large(limit), "limit": limit}
+        refuse = partial(super().get_handler_delegate, request, RefusingHandler, refusal)
+        if content_length(request.headers) > limit:
+            return refuse()
+        return LimitedBody(inner, limit, refuse) if coded else inner
 
     def log_request(self, handler: RequestHandler) -> None:
         """Log an answered request, and notify the observers."""

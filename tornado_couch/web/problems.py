@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from .openapi.operation import ApiOperation
 
 __all__ = [
-    "NotFoundHandler",
     "Problem",
     "ProblemHandler",
     "implemented_methods",
@@ -219,11 +218,3 @@ class ProblemHandler(RequestHandler):
     def allowed_methods(self) -> list[str]:
         """Return the methods that this handler implements."""
         return implemented_methods(type(self))
-
-
-class NotFoundHandler(ProblemHandler):
-    """Answers 404 to every request: what no route matches."""
-
-    def prepare(self) -> None:
-        """Refuse before a body is read."""
-        raise Problem(404, detail="There is nothing at this address.")

@@ -18,8 +18,8 @@ from tornado.web import RequestHandler
 
 from ... import _json
 from ..action import ACTIONS, NDJSON
-from ..body import DRAINED, Body
-from ..http import BrokenStream, Line, LineReader, media_type, parse_json, too_large
+from ..body import Body
+from ..http import DRAINED, BrokenStream, Line, LineReader, content_length, media_type, parse_json, too_large
 from ..problems import Problem
 from .idempotency import refuse_key
 from .results import Results, breathe
@@ -126,8 +126,7 @@ class Lines(Body):
         except Exception as error:
             # Answering now closes the connection under a client that is sending: only where it waits
             # for our word, or has too much to be dropped.
-            length = headers.get("Content-Length", "0")
-            if "Expect" in headers or (length.isdecimal() and int(length) > DRAINED):
+            if "Expect" in headers or content_length(headers) > DRAINED:
                 raise
             self.refusal = error
 
