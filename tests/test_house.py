@@ -62,7 +62,7 @@ FLOORS: dict[str, list[str]] = {
         "reconciler upgrade",
     ],
     "tornado_couch.web": [
-        "action problem_kinds",
+        "action problem_kinds unread",
         "problems",
         "access http",
         "hooks",

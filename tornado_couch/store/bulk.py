@@ -27,6 +27,7 @@ from ..errors import (
     InvalidSignature,
     OutcomeUnknown,
     RevisionMismatch,
+    TooMuchAtOnce,
     Unavailable,
     ValidationFailed,
 )
@@ -43,7 +44,8 @@ __all__ = ["BulkWriter", "Calls", "Singles", "Singly"]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
-_Found: TypeAlias = "Document | InvalidSignature | None"
+_Found: TypeAlias = "Document | InvalidSignature | TooMuchAtOnce | None"
+_MOST_BYTES = 32 * 1024 * 1024  # of the documents that one call changes; for those that follow it says so
 
 
 class Singles(Protocol):
@@ -135,7 +137,7 @@ class BulkWriter(Generic[M]):
 
     async def _staged_change(self, operation: Update[M] | Deletion[M], document: _Found) -> _Staged | Exception:
         try:
-            if isinstance(document, InvalidSignature):
+            if isinstance(document, Exception):
                 raise document
             if document is None:
                 raise DocumentNotFound(f"there is no {self._info.type.name} with that key")
@@ -232,12 +234,15 @@ class BulkWriter(Generic[M]):
     async def _bearing(self, ids: Sequence[str | None], keys: Sequence[Any]) -> list[_Found]:
         """Read the documents with these ids, and keep those that are of the model and have the expected keys."""
         asked = [each for each in ids if each and not each.startswith("_")]
-        documents = dict(zip(asked, await self._reader.by_ids(asked), strict=True))
+        read, _ = await self._reader.within(asked, _MOST_BYTES)
+        documents: dict[str, _Found] = dict(zip(asked, read, strict=False))
+        for each in asked[len(read) :]:
+            documents[each] = TooMuchAtOnce("the documents of this request have too many bytes; send it in parts")
         found = [documents.get(each) if each else None for each in ids]
         return [self._if_bearing(document, key) for document, key in zip(found, keys, strict=True)]
 
     def _if_bearing(self, document: _Found, key: Any) -> _Found:
-        if isinstance(document, InvalidSignature):
+        if isinstance(document, Exception):
             return document
         if document is None or not is_of(self._cls, document):
             return None
@@ -295,7 +300,7 @@ class BulkWriter(Generic[M]):
         self._database.server.observer.conflict_met(self._info.type.name)
         if operation.expected is not None:
             current = (await self._by_keys([operation.key]))[0]
-            if isinstance(current, InvalidSignature):
+            if isinstance(current, Exception):
                 raise current
             if current is None:
                 raise DocumentNotFound(f"there is no {self._info.type.name} with that key")

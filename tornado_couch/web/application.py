@@ -27,6 +27,7 @@ from .bodiless import LimitedBody, NotFoundHandler, RefusingHandler
 from .http import ServerTiming, TimingObserver, content_length, too_large
 from .problems import Problem
 from .resources import Resource
+from .unread import Unread
 
 __all__ = ["Application", "RequestWatch", "route_pattern"]
 
@@ -50,6 +51,10 @@ class Application(tornado.web.Application):
     without it the setting `max_body` counts, which is 1 MiB by default. A class with `stream_request_body` limits
     its bodies itself.
 
+    An answer that its client does not read is given up, and the connection closed, after the `unread_seconds`, 30
+    by default, and a further second for each 32 KiB. Where such answers have more than `max_unread` bytes together,
+    128 MiB by default, the oldest of them is given up at once.
+
     Raises:
         ValueError: a resource has no policy and `debug` is off, or its policy does not fit its model.
     """
@@ -67,6 +72,7 @@ class Application(tornado.web.Application):
             elif isinstance(rule, URLSpec) and hasattr(rule.handler_class, "admission"):
                 _check_said(rule, options.get("policy") or settings.get("policy"), settings)
         self._watch: RequestWatch | None = None
+        self.unread = Unread(settings.get("unread_seconds", 30.0), settings.get("max_unread", 128 * 1024 * 1024))
         super().__init__(handlers, *arguments, **settings)
         if observers:
             self._watch = RequestWatch(Observers(*observers), self.default_router)
@@ -101,9 +107,12 @@ class Application(tornado.web.Application):
         return LimitedBody(inner, limit, refuse) if coded else inner
 
     def log_request(self, handler: RequestHandler) -> None:
-        """Log an answered request, and notify the observers."""
+        """Log an answered request, notify the observers, and see to it that the answer is read."""
         if self._watch:
             self._watch.answered(handler)
+        stream = getattr(handler.request.connection, "stream", None)
+        if stream is not None:
+            self.unread.follow(stream, int(handler._headers.get("Content-Length", 0)))
         # Tornado formats the line even if nobody reads it.
         quiet = handler.get_status() < 400 and not access_log.isEnabledFor(logging.INFO)
         if not quiet or "log_function" in self.settings:

@@ -112,6 +112,7 @@ _KINDS_OF_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
 _STATUSES_OF_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.DocumentNotFound, 404, "There is no such document."),
     (errors.TooLarge, 413, "The document is larger than the database accepts."),
+    (errors.TooMuchAtOnce, 413, "The documents of this request have too many bytes together; send it in parts."),
 )
 
 _MOST_ERRORS = 100  # that one answer lists

@@ -46,7 +46,7 @@ def make_app(store: Store) -> Application:
         ("/form", Form),
         ("/upload", Upload),
     ]
-    return Application(routes, policy=AllowAny())
+    return Application(routes, policy=AllowAny(), unread_seconds=1, max_unread=32 * 1024 * 1024)
 
 
 async def main(url: str, name: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ...couch import Access, Database, Leaf, Single
-from ...errors import DecryptionFailed, InvalidDocument, InvalidSignature, NotFound, SignatureFault
+from ...errors import DecryptionFailed, InvalidDocument, InvalidSignature, LongReply, NotFound, SignatureFault
 from ...models import Model, collection_view, deleted_view, is_deleted, is_of, model_info
 from ..protection.conversion import Conversion
 from ..protection.signatures import Guard
@@ -18,7 +18,12 @@ from .key_memory import KeyMemory
 from .planner import planned
 from .scan import Position, Walk, count_rows
 
-__all__ = ["Page", "Reader", "is_absent", "neighbours"]
+__all__ = ["PAGE_BYTES", "Page", "Reader", "is_absent", "neighbours"]
+
+PAGE_BYTES = 8 * 1024 * 1024
+"""Bytes of documents that are read for one page, which ends early where they have more."""
+
+_FEW = 8  # documents to begin again with, where all of them are too much
 
 logger = logging.getLogger("tornado_couch.store")
 
@@ -31,8 +36,9 @@ class Page(Generic[M]):
     """One page of a list of models.
 
     Attributes:
-        items: the models, in order. There can be fewer than the limit although another page follows, since a
-            document may have been changed or deleted after the index was read.
+        items: the models, in order. There can be fewer than the limit although another page follows, since
+            documents may have more bytes than one page holds (`PAGE_BYTES`), and may have been changed or deleted
+            after the index was read.
         next: where the next page begins; None on the last page.
         withheld: how many documents belong on this page but do not fit the model, or did not verify.
         previous: where the page before ends, to read it backward; None on the first page.
@@ -85,6 +91,33 @@ class Reader:
             return []
         found = await self._database.bulk_get(list(ids), revs=self._guard.history)
         return [self._guard.judged(leaves) for leaves in found]
+
+    async def within(
+        self, ids: Sequence[str], most: int = PAGE_BYTES
+    ) -> tuple[list[Document | InvalidSignature | None], int]:
+        """Do what `by_ids` does for as many of the first documents as have together at most so many bytes.
+
+        One is read whatever its size.
+
+        Returns:
+            The documents, and how many bytes remain.
+        """
+        found: list[Document | InvalidSignature | None] = []
+        left, count = most, len(ids)
+        while len(found) < len(ids) and (left > 0 or not found):
+            group = ids[len(found) : len(found) + count]
+            allowed = left if found or len(group) > 1 else None
+            try:
+                leaves, size = await self._database.bulk_get_within(group, allowed, revs=self._guard.history)
+            except LongReply:
+                if len(group) == 1:
+                    break
+                count = min(_FEW, len(group) // 2)
+                continue
+            found += [self._guard.judged(each) for each in leaves]
+            left -= size
+            count = max(1, min(2 * len(group), left * len(group) // max(size, 1)))
+        return found, max(left, 0)
 
     async def few(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
         """Like `by_ids`, for a few documents: their requests can be grouped with those of other callers."""
@@ -203,13 +236,25 @@ class Reader:
         """
         found = planned(self._conversion, cls, query)
         rows = await Walk(self._database, found.plan, start, backward).rows(limit + 1)
-        more, rows = len(rows) > limit, rows[:limit]
+        more, rows, documents = await self.first_of(rows, limit)
         if backward:
             rows.reverse()
+            documents.reverse()
         previous, following = neighbours(rows, start, backward, more)
-        items, withheld = await self.models(cls, found.query, await self.by_ids([row.id for row in rows]))
+        items, withheld = await self.models(cls, found.query, documents)
         total = await count_rows(self._database, found.plan) if count else None
         return Page(items, following, withheld, previous, total)
+
+    async def first_of(
+        self, rows: list[Position], limit: int
+    ) -> tuple[bool, list[Position], list[Document | InvalidSignature | None]]:
+        """Read the documents of the first rows: at most so many, and of as many bytes as one page holds.
+
+        Returns:
+            Whether rows are left over, the rows that belong on the page, and their documents.
+        """
+        documents, _ = await self.within([row.id for row in rows[:limit]])
+        return len(rows) > len(documents), rows[: len(documents)], documents
 
     async def models(
         self,

@@ -17,6 +17,7 @@ from ...errors import InvalidSignature, NoIndex
 from ...models import Model, model_info, version_id
 from ..query import Query
 from .planner import Plan, Planned
+from .reader import PAGE_BYTES
 from .scan import Position, Walk, read_rows
 from .versions import Found, Versions
 
@@ -28,6 +29,7 @@ _MOST_ROWS = 2000  # to look at for one page, at least
 _ROWS_AN_ITEM = 10
 _COUNTED_AT_ONCE = 2000
 
+_Pair: TypeAlias = "tuple[Found, Found]"  # a version, and the one that follows it
 _Current: TypeAlias = "tuple[Position, Document | InvalidSignature]"
 
 
@@ -75,8 +77,8 @@ class HistoryPages:
         _, cls, query, plan = planned
         grouped = _is_grouped(cls, query)
         found: list[_Current] = []
-        at, looked_at, more = start, 0, True
-        while more and len(found) <= limit and looked_at < _MOST_ROWS + _ROWS_AN_ITEM * limit:
+        at, looked_at, more, left = start, 0, True, PAGE_BYTES
+        while more and left and len(found) <= limit and looked_at < _MOST_ROWS + _ROWS_AN_ITEM * limit:
             if grouped:
                 positions, rows = await self._groups(plan, query, at, backward, limit + 1)
             else:
@@ -84,7 +86,10 @@ class HistoryPages:
                 rows = _latest_of_each(positions)
             more, looked_at = len(positions) > limit, looked_at + len(positions)
             at = positions[-1] if positions else at
-            found += await (self._followed(rows) if grouped else self._current(rows))
+            pairs, left = await self._pairs(rows, left)
+            if len(pairs) < len(rows):  # they have more bytes than one page holds
+                more, left, at = True, 0, rows[len(pairs) - 1].position
+            found += await (self._followed if grouped else self._current)(rows[: len(pairs)], pairs)
         if len(found) > limit:
             return Listed(found[:limit], found[limit - 1][0])
         return Listed(found, at if more else None)
@@ -127,10 +132,10 @@ class HistoryPages:
         ]
         return positions, wanted
 
-    async def _followed(self, rows: Sequence[_Row]) -> list[_Current]:
+    async def _followed(self, rows: Sequence[_Row], pairs: Sequence[_Pair]) -> list[_Current]:
         """Read the documents of these rows in their latest versions, even if they changed since the index was read."""
         found = []
-        for row, (document, following) in zip(rows, await self._pairs(rows), strict=True):
+        for row, (document, following) in zip(rows, pairs, strict=True):
             if following is not None and not isinstance(following, InvalidSignature):
                 try:
                     document = await self._versions.last_of(row.prefix, row.number + 1)
@@ -142,21 +147,23 @@ class HistoryPages:
                 found.append((row.position, document))
         return found
 
-    async def _current(self, rows: Sequence[_Row]) -> list[_Current]:
+    async def _current(self, rows: Sequence[_Row], pairs: Sequence[_Pair]) -> list[_Current]:
         """Read the documents of those rows that no version follows."""
         found = []
-        for row, (document, following) in zip(rows, await self._pairs(rows), strict=True):
+        for row, (document, following) in zip(rows, pairs, strict=True):
             if isinstance(following, InvalidSignature):
                 document, following = following, None
             if following is None and document is not None:
                 found.append((row.position, document))
         return found
 
-    async def _pairs(self, rows: Sequence[_Row]) -> list[tuple[Found, Found]]:
-        """Read each version together with the one that follows it, if any."""
+    async def _pairs(self, rows: Sequence[_Row], most: int) -> tuple[list[_Pair], int]:
+        """Read each version together with the one that follows it, if any, up to so many bytes but at least one."""
         ids = [version_id(row.prefix, number) for row in rows for number in (row.number, row.number + 1)]
-        documents = await self._versions.read(ids)
-        return list(zip(documents[::2], documents[1::2], strict=True))
+        documents, left = await self._versions.read(ids, most)
+        if len(documents) == 1:
+            documents += (await self._versions.read(ids[1:2], most))[0]
+        return list(zip(documents[::2], documents[1::2], strict=False)), left
 
 
 def _is_grouped(cls: type[Model], query: Query) -> bool:

@@ -18,6 +18,7 @@ from tornado.web import RequestHandler
 
 from ... import _json
 from ..action import ACTIONS, NDJSON
+from ..application import Application
 from ..body import Body
 from ..http import DRAINED, BrokenStream, Line, LineReader, content_length, media_type, parse_json, too_large
 from ..problems import Problem
@@ -56,10 +57,14 @@ class LineWriter:
         handler = self._handler
         handler.set_header("Content-Type", NDJSON)
         handler.set_header("Cache-Control", "no-store")
-        handler.write(b"".join(_json.dumps(value) + b"\n" for value in values))
+        text = b"".join(_json.dumps(value) + b"\n" for value in values)
+        handler.write(text)
         try:
             async with asyncio.timeout(self._stalled):
-                await handler.flush()
+                leaving = handler.flush()
+                if isinstance(handler.application, Application):
+                    handler.application.unread.follow(handler.request.connection.stream, len(text))  # type: ignore[union-attr]
+                await leaving
         except TimeoutError:
             self.cut_off()
             raise StreamClosedError from None
