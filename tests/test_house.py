@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -160,6 +161,17 @@ def test_every_part_has_its_floor(folder: str) -> None:
     """A new module or sub-package is given a floor, and what is gone leaves none behind."""
     there = {part(folder, name) for name in modules()} - {None}
     assert sorted(" ".join(FLOORS[folder]).split() + ["__init__"] * (folder != "tornado_couch")) == sorted(there)  # type: ignore[type-var]
+
+
+def test_contributing_shows_the_same_floors() -> None:
+    """The table there is this module's plan, with the highest floor first."""
+    text = (TESTS.parent / "CONTRIBUTING.md").read_text()
+    rows = re.findall(r"^\| (\d) \| ((?:`\w+`(?:, )?)+) \|", text, re.MULTILINE)
+    shown = {name: int(floor) for floor, names in rows for name in re.findall(r"\w+", names)}
+    plan = {name: number for number, names in enumerate(FLOORS["tornado_couch"]) for name in names.split()}
+    private = {name for name in plan if name.startswith("_")} | {"embedded"}
+    assert {name: plan[name] for name in shown} == shown
+    assert set(plan) - set(shown) == private
 
 
 @pytest.mark.parametrize("folder", FLOORS)

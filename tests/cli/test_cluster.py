@@ -38,7 +38,7 @@ class Nodes:
         name = target.rpartition("/")[2].replace("%40", "@")
         known, error = (self.members, 409) if "_nodes" in target else (self.databases, 412)
         if name in known:
-            return error, {"error": "conflict", "reason": "there"}
+            return error, {"error": "conflict" if error == 409 else "file_exists", "reason": "there"}
         known.append(name)
         return 201, {"ok": True}
 

@@ -122,7 +122,10 @@ def test_a_reference_that_is_wrong(folder: Path, reference: str, says: str) -> N
         assert errors(folder, [("openapi", reference), ("serve", reference, "--port", "0")]) == [says] * 2
 
 
-@pytest.mark.parametrize(("path", "says"), [("none", "none is missing"), ("text", "no key ring"), ("empty", "empty")])
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("none", "none is missing"), ("text", "text: the key file is not a JSON object"), ("empty", "empty/meta")],
+)
 def test_keys_that_cannot_be_read(folder: Path, path: str, says: str) -> None:
     """A file that is missing or is no key ring, and a directory that is no key set."""
     commands = [
@@ -170,4 +173,5 @@ def test_a_port_that_is_taken_or_cannot_be(folder: Path) -> None:
 
 def test_a_service_that_is_not_there(folder: Path) -> None:
     """For `load`, before it measures anything."""
-    assert "127.0.0.1:9" in error(folder, "load", "http://127.0.0.1:9/fruits", "--seconds", "1")
+    found = error(folder, "load", "http://127.0.0.1:9/fruits", "--seconds", "1")
+    assert found == "the service cannot be reached at 127.0.0.1:9: Connection refused"

@@ -42,10 +42,10 @@ def test_kinds_of_documents_have_their_paths(document_id: str, path: str, templa
 
 
 @pytest.mark.parametrize(
-    "document_id", ["", "a\0b", "a\nb", "\x7f", "\x85", "\ud800", "_x", "_design", "_design/", "_local/", "_all_docs"]
+    "document_id", ["", "\ud800", "_x", "_design", "_design/", "_local/", "_all_docs"]
 )
 def test_what_can_be_no_id_is_refused(document_id: str) -> None:
-    """Empty ids, control characters, lone surrogates and CouchDB's own words are refused before any request."""
+    """Empty ids, lone surrogates and CouchDB's own words are refused before any request."""
     with pytest.raises(ValueError, match="document id"):
         names.document("db", document_id)
 

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tornado_couch.couch import Couch, FakeTransport
 from tornado_couch.couch.views import Row, each_row
+from tornado_couch.errors import InvalidReply
 
 # A key is a number and a letter: the collation sees the number only, as it takes é in one character and in two
 # for equal. So rows of different keys can be equal to it.
@@ -65,3 +68,13 @@ def test_a_walk_equals_the_whole(
     whole = rows[skip:] if limit is None else rows[skip : skip + limit]
     assert asyncio.run(walk()) == whole
     assert requests <= 2 * len(rows) + 2
+
+
+async def test_a_page_that_does_not_advance_ends_the_walk() -> None:
+    """What answers ignores where the rows should go on: an error, not an endless walk."""
+    rows = b'{"rows":[{"id":"a","key":1,"value":null},{"id":"b","key":2,"value":null}]}'
+    transport = FakeTransport(lambda _: FakeTransport.reply(200, rows))
+    walk = Couch("http://couch", transport=transport)["db"].iterate_view("d", "v", page_size=2)
+    with pytest.raises(InvalidReply):
+        _ = [row async for row in walk]
+    assert len(transport.requests) <= 3

@@ -54,7 +54,7 @@ async def test_a_certificate_that_is_not_trusted_is_said_to_be() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     async with FaultServer(answer(200, {}), tls=context) as server:
-        assert "its TLS certificate is not trusted: unable to get local issuer certificate" in await told(server.url)
+        assert "TLS certificate is not trusted: unable to get local issuer certificate" in await told(server.url)
 
 
 async def test_a_missing_or_wrong_user_is_asked_for() -> None:
@@ -71,7 +71,7 @@ async def test_what_is_not_couchdb_is_said_to_be_so() -> None:
     """Such as a web server at the port."""
     async with FaultServer(answer(404, b"<h1>Not found</h1>", Content_Type="text/html")) as server:
         assert await told(server.url) == (
-            f"what answers at {server.url} is not CouchDB (PUT /{{db}}: 404 is no answer of CouchDB's); correct --url"
+            f"what answers at {server.url} is not CouchDB (PUT /{{db}}: 404 is not an answer of CouchDB); correct --url"
         )
 
 

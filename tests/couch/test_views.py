@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -303,3 +304,61 @@ async def test_an_answer_without_rows_is_nonsense(body: bytes) -> None:
     database = Couch("http://couch", transport=FakeTransport([FakeTransport.reply(200, body)]))["db"]
     with pytest.raises(errors.InvalidReply):
         await database.view("d", "v")
+
+
+FAILING = {
+    "all rows": ("emit(doc._id, 'text')", "_sum", {}),
+    "one row": ("emit(doc._id, doc._id === 'b' ? 'text' : 1)", "_sum", {}),
+    "one group": ("emit(doc._id, doc._id === 'b' ? 'text' : 1)", "_sum", {"group": True}),
+    "statistics": ("emit(doc._id, 'text')", "_stats", {}),
+    "too long": ("emit(doc._id, 1)", "function (k, v) { return Array(9000).join('a') + v.join(''); }", {}),
+}
+
+
+@pytest.mark.parametrize("case", FAILING)
+async def test_a_reduce_that_fails_is_an_error(couch: Couch, case: str) -> None:
+    """CouchDB answers 200 with the error in a row, or in the place of the row's value."""
+    name = f"test-{uuid.uuid4().hex}"
+    await couch.create_database(name, q=4)
+    database = couch[name]
+    emitted, reduce, query = FAILING[case]
+    await database.bulk_docs([{"_id": letter} for letter in "abcdefgh"])
+    view = {"map": f"function (doc) {{ {emitted}; }}", "reduce": reduce}
+    await database.put({"_id": "_design/d", "views": {"v": view}})
+    with pytest.raises(errors.Unavailable):
+        await database.view("d", "v", **query)  # type: ignore[arg-type]
+    if case in ("one row", "one group"):
+        assert (await database.view("d", "v", key="a")).rows[0].value == 1
+        assert len((await database.view("d", "v", reduce=False)).rows) == 8
+    await couch.delete_database(name)
+
+
+async def test_a_row_that_is_an_error_is_an_error() -> None:
+    """A shard that failed reports itself as a row; a document that is not there is not an error."""
+    rows = b'{"rows":[{"key":"a","error":"not_found"},{"error":"timeout"}]}'
+    replies = [FakeTransport.reply(200, rows), FakeTransport.reply(200, rows.replace(b',{"error":"timeout"}', b""))]
+    database = Couch("http://couch", transport=FakeTransport(replies))["db"]
+    with pytest.raises(errors.Unavailable, match="timeout"):
+        await database.all_docs(keys=["a"])
+    assert (await database.all_docs(keys=["a"])).rows[0].error == "not_found"
+
+
+async def test_values_of_a_map_are_anything(database: Database) -> None:
+    """What looks like a failing reduce is a value like any other, where nothing is reduced."""
+    await database.put({"_id": "a"})
+    emitted = "function (doc) { emit(1, {error: 'builtin_reduce_error'}); }"
+    await database.put({"_id": "_design/d", "views": {"v": {"map": emitted}}})
+    assert (await database.view("d", "v")).rows[0].value == {"error": "builtin_reduce_error"}
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3, 4])
+async def test_group_level_over_keys_of_mixed_length(database: Database, level: int) -> None:
+    """An array's group is that of its first items, its own length or longer; what is shorter, or no array, is whole."""
+    keys = [None, 5, "x", "xy", [], [1], [1, 2], [1, 2, 3], [1, 2, 4], [10], ["x"], ["xy", 1], [[1], 2], {"a": 1}]
+    await database.bulk_docs([{"_id": f"d{n}", "keys": keys} for n in range(3)])
+    emitted = "function (doc) { if (doc.keys) doc.keys.forEach(function (key) { emit(key, 1); }); }"
+    await database.put({"_id": "_design/d", "views": {"v": {"map": emitted, "reduce": "_count"}}})
+    rows = (await database.view("d", "v", group_level=level)).rows
+    cut = [None if level == 0 else key[:level] if isinstance(key, list) else key for key in keys]
+    assert [row.key for row in rows] == [key for n, key in enumerate(cut) if key not in cut[:n]]
+    assert [row.value for row in rows] == [3 * cut.count(row.key) for row in rows]

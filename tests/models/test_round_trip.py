@@ -277,6 +277,7 @@ def test_an_integer_that_no_view_could_find_is_refused(number: int) -> None:
             to_document(made(x=number))
         assert to_document(made(x=2**53 - 1))["x"] == 2**53 - 1
     assert to_document(declare(int)(x=number))["x"] == number
+    assert to_document(declare(Annotated[int, Encrypted(searchable=True)])(x=number))["x"] == number
 
 
 @pytest.mark.parametrize("annotation", [int, int | None, Annotated[int, Field(gt=3)], list[int]])

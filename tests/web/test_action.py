@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Generic
 
 import pytest
 
@@ -23,8 +23,9 @@ LONGEST = {DocumentHandler: 8, CollectionHandler: 7}
 def test_the_handlers_have_few_ancestors() -> None:
     """A handler inherits its actions' mixins and the base alone; everything else it owns."""
     for cls, most in LONGEST.items():
-        print(f"{cls.__name__}: {len(cls.__mro__)} classes, {', '.join(each.__name__ for each in cls.__mro__)}")
-        assert len(cls.__mro__) <= most
+        ancestors = [each.__name__ for each in cls.__mro__ if each is not Generic]  # which is for type checkers
+        print(f"{cls.__name__}: {len(ancestors)} classes, {', '.join(ancestors)}")
+        assert len(ancestors) <= most
 
 
 async def test_a_list_passes_through_nothing_that_exists_for_uploads(ask: Client) -> None:

@@ -1,4 +1,4 @@
-"""`tornado-couch cluster`: joins CouchDB nodes that run separately into one cluster."""
+"""`tornado-couch cluster` joins CouchDB nodes into one cluster; `tornado-couch health` says whether a server is fit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import AlreadyExists, TornadoCouchError
 from .options import connection_of, server_options, told
 from .report import Advance, progress
 
-__all__ = ["cluster", "set_up_cluster"]
+__all__ = ["cluster", "health", "set_up_cluster"]
 
 _SYSTEM_DATABASES = ("_users", "_replicator")
 _PAUSE_SECONDS = 0.2
@@ -107,3 +107,25 @@ def cluster(url: str, nodes: tuple[str, ...], patience: float, as_json: bool, **
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     click.echo(_json.dumps({"done": done}).decode() if as_json else "\n".join(done) or "nothing to do")
+
+
+@click.command()
+@server_options
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@told
+def health(host: str, as_json: bool, **options: Any) -> None:
+    """Check that what answers at --host is CouchDB, ready, and reached without a proxy that changes paths.
+
+    Nothing is written. The exit status is 0 if all is well, and 2 otherwise.
+    """
+    connection = connection_of(options)
+
+    async def run() -> dict[str, Any]:
+        async with connection.server(host) as couch:
+            await couch.check()
+            return {"up": await couch.up(), "version": (await couch.info())["version"]}
+
+    found = asyncio.run(run())
+    if not found["up"]:
+        raise _NodesMissing("the server is in maintenance mode, or its node is not ready")
+    click.echo(_json.dumps(found).decode() if as_json else f"CouchDB {found['version']} is ready")

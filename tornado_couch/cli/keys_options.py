@@ -46,8 +46,15 @@ class Secrets:
     outer: bytes | None = None
 
     def load(self, path: Path) -> KeyRing:
-        """Read the key ring from a file."""
-        return KeyRing.load(path, passphrase=self.passphrase, outer=self.outer)
+        """Read the key ring from a file.
+
+        Raises:
+            KeySetError: it cannot be read; the message names the file.
+        """
+        try:
+            return KeyRing.load(path, passphrase=self.passphrase, outer=self.outer)
+        except KeySetError as error:
+            raise error if str(path) in str(error) else KeySetError(f"{path}: {error}") from None
 
     def save(self, ring: KeyRing, path: Path) -> None:
         """Write the key ring, wrapped the same way in which it was opened."""

@@ -14,6 +14,7 @@ _COMMANDS = {
     "cluster": "tornado_couch.cli.cluster:cluster",
     "completion": "tornado_couch.cli.completion:completion",
     "couchdb": "tornado_couch.cli.couchdb:couchdb",
+    "health": "tornado_couch.cli.cluster:health",
     "install": "tornado_couch.cli.install:install",
     "keys": "tornado_couch.cli.keys:keys",
     "load": "tornado_couch.cli.load:load",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -94,7 +95,8 @@ class Exchange:
         auth: authenticates them.
         timeout: the time limits, unless a call has its own.
         clock: a monotonic clock in seconds, for the log and the observers.
-        observers: receive a report of each exchange.
+        observers: are told of each exchange.
+        checked: what is known of the way to the server; shared by those that go the same way.
     """
 
     def __init__(
@@ -104,7 +106,9 @@ class Exchange:
         timeout: Timeout,
         clock: Callable[[], float] = time.monotonic,
         observers: Observers | None = None,
+        checked: set[str] | None = None,
     ) -> None:
+        self._checked: set[str] = set() if checked is None else checked
         self.transport = transport
         self.observers = Observers() if observers is None else observers
         self._auth = auth
@@ -112,8 +116,8 @@ class Exchange:
         self._clock = clock
 
     def within(self, timeout: Timeout) -> Exchange:
-        """The same exchange, with the same connections and session but other time limits."""
-        return Exchange(self.transport, self._auth, timeout, self._clock, self.observers)
+        """The same connections and session, with other time limits."""
+        return Exchange(self.transport, self._auth, timeout, self._clock, self.observers, self._checked)
 
     async def call(
         self,
@@ -145,8 +149,31 @@ class Exchange:
             ValueError: the body cannot be encoded as JSON.
         """
         request = self._request(method, address, query, body, safe)
+        if _FRAGILE.search(address.path):
+            await self.check_paths()
         reply = await self._bounded(request if most is None else replace(request, most=most))
         return await _judged(request, reply, success)
+
+    async def check_paths(self) -> None:
+        """Find out, once, whether paths come to CouchDB as they are sent; before the first that would suffer.
+
+        A proxy that decodes them makes `a%2Fb` an attachment `b` of a document `a`: reads miss documents, and writes
+        leave documents that nobody meant.
+
+        Raises:
+            InvalidReply: they do not.
+        """
+        if _PATHS in self._checked:
+            return
+        # CouchDB takes this for a database that cannot be there; decoded, it is `/_up`.
+        reply = await self._bounded(self._request("GET", names.server("/_up%2F"), None, None, safe=True))
+        if reply.status in SUCCESS:
+            raise errors.InvalidReply(
+                "a proxy between this client and CouchDB decodes the paths of requests (`%2F` came as `/`), so that"
+                " ids lead elsewhere; configure it to pass paths on unchanged"
+            )
+        if reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            self._checked.add(_PATHS)
 
     def _request(
         self, method: str, address: names.Address, query: Mapping[str, str] | None, body: object, safe: bool
@@ -224,7 +251,11 @@ class Exchange:
         return reply
 
 
-# Without Accept, old versions of CouchDB label JSON as text/plain, and HEAD has nothing else to recognise it by.
+_PATHS = "paths"
+# Characters that mean something else in a path once they are decoded: slash, question mark, hash and percent sign.
+_FRAGILE = re.compile("%2[F35]|%3F")
+
+# Without Accept, CouchDB's content type for JSON is text/plain in old versions, and HEAD has nothing else to show.
 _JSON_ACCEPTED = {"Accept": "application/json"}
 _JSON_BOTH_WAYS = {"Accept": "application/json", "Content-Type": "application/json"}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from . import names
 from .endpoint import Endpoint
@@ -88,29 +88,77 @@ class Mango(Endpoint):
     ) -> AsyncIterator[dict[str, Any]]:
         """Iterate over the documents that match a selector, however many, fetched page by page with bookmarks.
 
+        Every document that fits all the time comes once, also when those that came already are changed or deleted
+        meanwhile. One that others change so that it moves from ahead to behind may be missed. The ids of all that
+        came are kept in memory.
+
         Args:
             selector: the selector.
-            page_size: how many documents to fetch at a time; CouchDB may have a limit (`max_limit`).
-            options: as for `find`; `limit` and `skip` apply to the whole iteration.
+            page_size: about how many documents to fetch at a time; CouchDB may have a limit (`max_limit`). Two pages
+                are fetched before the first document is given.
+            options: as for `find`; `limit` and `skip` are of the whole.
 
         Raises:
             ValueError: `page_size` is less than 1.
         """
         if page_size < 1:
             raise ValueError("page_size must be at least 1")
-        remaining = options.pop("limit", None)
-        while remaining is None or remaining > 0:
-            limit = options["limit"] = page_size if remaining is None else min(page_size, remaining)
-            page = await self.find(selector, **options)
-            for document in page.docs:
+        limit, skip = options.pop("limit", None), options.pop("skip", 0)
+        left = None if limit is None else skip + limit
+        async for document in self._walk(selector, options, page_size, left):
+            if skip > 0:
+                skip -= 1
+            else:
                 yield document
-            # The last page has a bookmark as well: only its length shows that it is the last.
-            if len(page.docs) < limit or not page.bookmark:
-                return
-            # The bookmark comes after the skipped documents; skipping again would lose some.
-            options.pop("skip", None)
-            options["bookmark"] = page.bookmark
-            remaining = None if remaining is None else remaining - limit
+
+    async def _walk(
+        self, selector: Mapping[str, Any], options: FindOptions, page_size: int, left: int | None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The first documents of a query, each once.
+
+        CouchDB goes on at the row of a bookmark and skips one: if that row is gone, a document that nobody has seen.
+        So a page counts only if the document of its bookmark was there unchanged all the while; else the walk goes
+        back to an earlier bookmark. The document is given after that, lest whoever gets it changes it too soon.
+        """
+        fields = options.get("fields")
+        if fields:
+            options["fields"] = [*fields, *(each for each in _IDENTITY if each not in fields)]
+        marks = [_Mark(options.pop("bookmark", None))]
+        seen: set[str] = set()
+        held: list[dict[str, Any]] = []
+        setbacks = 0
+        while left is None or len(seen) < left:
+            # Another size after a setback: a document that never rests is then no mark again.
+            size = page_size + setbacks if left is None or setbacks else min(page_size, left)
+            page = await self._page(selector, options, marks[-1], size)
+            if not await self._rests(marks[-1]):
+                del marks[-1]
+                setbacks += 1
+                continue
+            for document in held:
+                yield _shown(document, fields)
+            held = [each for each in page.docs if each["_id"] not in seen]
+            seen.update(each["_id"] for each in held)
+            # Also the last page has a bookmark: only its length says that it is the last.
+            if len(page.docs) < size or page.bookmark in (None, "nil", marks[-1].bookmark):
+                break
+            marks.append(_Mark(page.bookmark, page.docs[-1]["_id"], page.docs[-1]["_rev"]))
+        for document in held if left is None else held[: left - len(seen) + len(held)]:
+            yield _shown(document, fields)
+
+    async def _page(self, selector: Mapping[str, Any], options: FindOptions, mark: _Mark, size: int) -> FindResult:
+        begun = options.copy()
+        begun["limit"] = size
+        if mark.bookmark is not None:
+            begun["bookmark"] = mark.bookmark
+        return await self.find(selector, **begun)
+
+    async def _rests(self, mark: _Mark) -> bool:
+        """Whether the document of a bookmark is there as it was."""
+        if mark.id is None:
+            return True
+        found = await self.find({"_id": mark.id}, fields=list(_IDENTITY), limit=1)
+        return [each.get("_rev") for each in found.docs] == [mark.rev]
 
     async def explain(self, selector: Mapping[str, Any], **options: Unpack[FindOptions]) -> dict[str, Any]:
         """Explain how CouchDB would answer `find`: `index` and much else."""
@@ -162,6 +210,24 @@ class Mango(Endpoint):
         """
         address = names.index(self.name, ddoc, name)
         await self._exchange.call("DELETE", address)
+
+
+_IDENTITY = ("_id", "_rev")
+
+
+class _Mark(NamedTuple):
+    """A bookmark, and the document whose row it names; none at the beginning."""
+
+    bookmark: str | None
+    id: str | None = None
+    rev: str | None = None
+
+
+def _shown(document: dict[str, Any], fields: Sequence[str] | None) -> dict[str, Any]:
+    """A document without what was only asked for by the walk."""
+    if not fields:
+        return document
+    return {name: value for name, value in document.items() if name not in _IDENTITY or name in fields}
 
 
 def _question(selector: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

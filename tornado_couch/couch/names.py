@@ -106,6 +106,8 @@ def database(name: str, *rest: str) -> Address:
         ValueError: the name is not a text that CouchDB accepts, or is one of its own endpoints.
     """
     _check(name, "a database name")
+    if _CONTROL.search(name):
+        raise ValueError("a database name must hold no control characters")
     if name.startswith("_") and name not in _SYSTEM_DATABASES:
         raise ValueError(f"{name!r} is not a database name: only CouchDB's system databases begin with an underscore")
     tail = "".join(f"/{word}" for word in rest)
@@ -127,8 +129,8 @@ def document(database_name: str, document_id: str) -> Address:
     """The address of a document, design document or local document of a database.
 
     Raises:
-        ValueError: the id is empty, contains control characters or lone surrogates, or begins with an
-            underscore without belonging to one of CouchDB's kinds of documents.
+        ValueError: the id is empty, holds lone surrogates, or begins with an underscore without being of
+            a kind that CouchDB has.
     """
     _check(document_id, "a document id")
     parent = database(database_name)
@@ -146,7 +148,7 @@ def check_id(document_id: str) -> None:
     """Refuse a text that cannot be the id of a normal document, that is not a design or local document.
 
     Raises:
-        ValueError: it is empty, begins with an underscore, or contains control characters or lone surrogates.
+        ValueError: it is empty, begins with an underscore, or holds lone surrogates.
     """
     _check(document_id, "a document id")
     if document_id.startswith("_"):
@@ -211,9 +213,7 @@ def _check(text: str, what: str) -> None:
     if not isinstance(text, str) or not text:
         raise ValueError(f"{what} must be a text that is not empty")
     if text.isascii() and text.isprintable():
-        return  # as is true of nearly all names
-    if _CONTROL.search(text):
-        raise ValueError(f"{what} must not contain control characters")
+        return  # as nearly all are
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

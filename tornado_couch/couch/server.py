@@ -6,7 +6,7 @@ from collections import deque
 from http import HTTPStatus
 from typing import Any
 
-from ..errors import Conflict, InvalidReply
+from ..errors import Conflict, Forbidden, InvalidReply, NotFound, Unauthorized
 from . import names
 from .exchange import SUCCESS, Answer, Exchange, expect
 from .observer import Observer
@@ -55,6 +55,23 @@ class Server:
         answer = await self._call("GET", "/")
         answer.member("couchdb", str)
         return expect(answer.value, dict, answer.request)
+
+    async def check(self) -> None:
+        """Refuse a server that is not CouchDB, or that stands behind a proxy which changes paths; nothing is written.
+
+        Where the server's root is closed to this client, only the paths are looked at.
+
+        Raises:
+            InvalidReply: the message says which of the two it is.
+            Unavailable: there is no answer.
+        """
+        try:
+            await self.info()
+        except (Unauthorized, Forbidden, NotFound):
+            pass  # a proxy may let through databases alone
+        except InvalidReply as error:
+            raise InvalidReply(f"what answers there is not CouchDB: {error}") from None
+        await self._exchange.check_paths()
 
     async def up(self) -> bool:
         """Whether the server says that it accepts requests; False in maintenance mode.

@@ -37,4 +37,4 @@ def advice(error: CouchError, url: str, *, address: str, user: str) -> str | Non
 def _reason(error: Unavailable) -> str:
     """The error's text without the request, which says nothing about the address."""
     _, _, text = str(error).partition(": ")
-    return text.removeprefix("no connection: ") or str(error)
+    return text.removeprefix("the connection could not be opened: ") or str(error)

@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
 from .. import _json
+from ..errors import InvalidReply, Unavailable
 from . import names
 from .endpoint import Endpoint
 from .exchange import Answer, expect
@@ -74,7 +75,7 @@ class Row(NamedTuple):
         key: the key.
         value: the value.
         doc: with `include_docs`, the document; None if it is deleted or missing.
-        error: CouchDB's error, such as "not_found" for a key of `_all_docs` without a document.
+        error: "not_found" for a key of `_all_docs` without a document; every other error is raised.
     """
 
     id: str | None
@@ -127,10 +128,11 @@ class Views(Endpoint):
             query: the query parameters, by CouchDB's names.
 
         Raises:
-            NotFound: the design document or the view does not exist.
-            BadRequest: CouchDB does not allow the parameters.
-            TypeError: a query parameter is unknown.
-            ValueError: a key cannot be encoded as JSON, or CouchDB cannot have such a name.
+            NotFound: there is no such design document or view.
+            BadRequest: CouchDB does not permit the parameters.
+            Unavailable: a shard or the reduce function failed, though the answer is 200.
+            TypeError: there is no such query parameter.
+            ValueError: a key cannot be JSON, or a name cannot be CouchDB's.
         """
         return await self._read(names.view(self.name, design, view, partition), query)
 
@@ -223,6 +225,8 @@ def _text(name: str, value: Any) -> str:
 def _result(answer: Answer) -> ViewResult:
     where = answer.request
     rows = [_row(each, where) for each in answer.member("rows", list)]
+    for row in rows:
+        _refuse_failure(row, where)
     value: dict[str, Any] = answer.value
     return ViewResult(rows, value.get("total_rows"), value.get("offset"), value.get("update_seq"))
 
@@ -234,6 +238,19 @@ def _row(value: object, where: str) -> Row:
         expect(row.get("error"), str, where)
     error = row.get("error")
     return Row(row.get("id"), row.get("key"), row.get("value"), row.get("doc"), None if error is None else str(error))
+
+
+def _refuse_failure(row: Row, where: str) -> None:
+    """Raise what a row says has failed; that a key of `_all_docs` has no document is not a failure."""
+    error, reason = row.error, "a shard could not give its rows"
+    if row.id is None and isinstance(row.value, dict) and row.value.get("error") == _REDUCE_ERROR:
+        error, reason = _REDUCE_ERROR, str(row.value.get("reason"))
+    if error is not None and error != "not_found":
+        raise Unavailable(f"{where}: the view cannot be read: {error}: {reason}", status=500)
+
+
+# What `_sum` and its like give for values that they cannot reduce, in the place of the value.
+_REDUCE_ERROR = "builtin_reduce_error"
 
 
 class _Row(Protocol):
@@ -288,7 +305,10 @@ async def _walk(
         # At least twice the repeated rows, so that a document with very many rows of one key takes few pages.
         wanted = max(page_size, repeated) if remaining is None else min(max(page_size, repeated), remaining)
         rows = await fetch({**query, "limit": repeated + wanted})
-        fresh = rows[tail.overlap(rows) :]
+        overlap = tail.overlap(rows)
+        fresh = rows[overlap:]
+        if fresh and not overlap and tail.is_last_of(rows):
+            raise InvalidReply("the rows of a view do not go on where they were asked to")
         for row in fresh:
             yield row
         if len(rows) < repeated + wanted:
@@ -339,6 +359,10 @@ class _Tail:
         again = self._keys[self._keys.index(_key_text(rows[0])) :]
         pairs = zip(again, rows, strict=False)
         return sum(1 for _ in takewhile(lambda pair: (self._id, pair[0]) == (pair[1].id, _key_text(pair[1])), pairs))
+
+    def is_last_of(self, rows: Sequence[_Row]) -> bool:
+        """Whether these rows end with the very row that the page before ended with."""
+        return bool(self._keys) and (rows[-1].id, _key_text(rows[-1])) == (self._id, self._keys[-1])
 
     def repeated(self) -> int:
         """How many of the rows have the last one's key, and so are certain to be repeated."""

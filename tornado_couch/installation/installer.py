@@ -141,6 +141,7 @@ class Installer:
             InstallError, CouchError: as in `install`.
         """
         wanted = await asyncio.to_thread(read_wanted, self._models, self._design_docs, self._seeds)
+        await self._couch.check()  # another server may take what is written for something else
         found = await self._info()
         there = None if self._delete else found
         told = [self._begin(found)]

@@ -8,6 +8,7 @@ from when it was due, so a service that stands still cannot hide it.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from array import array
@@ -244,10 +245,16 @@ async def _service(load: Load) -> AsyncIterator[_Service]:
         for path in service.paths:
             await service.delete(path)
     except OSError as error:  # a time limit has no text
-        raise LoadFailed(f"the service cannot be reached: {str(error) or 'it does not answer in time'}") from None
+        where = urlsplit(load.url).netloc.rpartition("@")[2]
+        raise LoadFailed(f"the service cannot be reached at {where}: {_reason(error)}") from None
     finally:
         for connection in service.connections:
             connection.close()
+
+
+def _reason(error: OSError) -> str:
+    """What is wrong with a connection, in the system's own words; asyncio puts the address in their place."""
+    return os.strerror(error.errno) if error.errno else str(error) or "it does not answer in time"
 
 
 async def _closed(

@@ -30,7 +30,7 @@ from .forms import Fields, Write, computed_properties, fields_of, shower, writer
 from .properties import Property, assigned
 from .reading import Reading, check_whole, reading
 from .round_trip import check_described, check_options, check_order, check_round_trip
-from .timestamps import format_timestamp, with_sortable_datetimes
+from .timestamps import format_timestamp, is_timestamp, with_sortable_datetimes
 from .upgrades import Upgrade, collect_upgrades, is_hidden
 from .views.indexes import Index, make_indexes
 from .views.partitions import check_partition
@@ -40,6 +40,8 @@ from .views.sort_keys import SortKey, as_javascript, sort_key_of
 __all__ = ["DocumentType", "Model", "ModelInfo", "model_info"]
 
 _SCALAR = re.compile(r"true|false|-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?", re.ASCII)
+
+_JSON_TYPES = {str, int, float, bool, type(None), list, dict}
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,10 @@ class ModelInfo:
 
     @cached_property
     def indexed(self) -> frozenset[str]:
-        """The names in JSON of all properties that stand in views; looked at for each write."""
+        """The names in JSON of all properties that stand in views as they are; looked at for each write."""
         grouped = [name for each in self.reductions.values() for name in (*each.by, each.of) if name]
-        return frozenset([*grouped, *(name for index in self.indexes for name in index.properties)])
+        used = {*grouped, *(name for index in self.indexes for name in index.properties)}
+        return frozenset(name for name in used if name in self.properties and not self.properties[name].protected)
 
     @cached_property
     def type_text(self) -> str:
@@ -131,16 +134,22 @@ class ModelInfo:
             name: the property's, in JSON.
             value: of the property's own type, or as it is stored.
         """
+        if isinstance(value, datetime):
+            return format_timestamp(value)  # whatever the annotation: times must sort as strings
         adapter = self.adapters[name]
+        if type(value) not in _JSON_TYPES:
+            return adapter.dump_python(value, mode="json", warnings=False)
         try:
-            own = adapter.validate_python(value)  # which reads the stored form as well
-        except (ValueError, TypeError):
-            if value is None or isinstance(value, str | int | float | list | dict):
-                return value  # no document has it
-            own = value
-        if isinstance(own, datetime):
-            return format_timestamp(own)  # whatever the annotation: times must sort as strings
-        return adapter.dump_python(own, mode="json", warnings=False)
+            if isinstance(value, str) and is_timestamp(value):
+                moment = adapter.validate_python(value)
+                return format_timestamp(moment) if isinstance(moment, datetime) else value
+            if adapter.dump_python(value, mode="json", warnings=False) == value:
+                return value
+            # With a serializer of the author's it may be of the property's type, or stored: reading leaves the first
+            # as it is. Elsewhere no validator may judge again what is stored.
+            return adapter.dump_python(adapter.validate_python(value), mode="json", warnings=False)
+        except (ValueError, TypeError, AttributeError):
+            return value  # no value of the type, so that no document has it
 
     def view_value(self, name: str, stored: Any) -> Any:
         """A property's stored value as it stands in JavaScript views, where it sorts as the values do."""
@@ -229,7 +238,7 @@ class Model(BaseModel):
     """
 
     # The values in pydantic's messages would stand in logs, protected ones too.
-    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True, allow_inf_nan=False)
 
     __couch__: ClassVar[ModelInfo | None] = None
     __classified__: ClassVar[bool] = False
@@ -350,9 +359,7 @@ _OPTIONS = ("type", *_Declared._fields, "classified")
 
 
 def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInfo:
-    document_type = DocumentType.parse(type_text)
-    if document_type is None:
-        raise ModelDefinitionError(f'{cls.__name__}: type {type_text!r} is not NAME_vMAJOR.MINOR, such as "fruit_v1.0"')
+    document_type = _document_type(cls, type_text)
     fields, reductions = fields_of(cls), declared.reductions
     properties, shown = _properties(cls, fields)
     named = _key_property(cls, properties, declared.key, declared.unique)
@@ -369,12 +376,7 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         grouped=grouped,
         demanded=cls.__classified__,
     )
-    hidden = [name for name in (*properties, *shown) if is_hidden(name)]
-    if hidden:
-        raise ModelDefinitionError(
-            f"{cls.__name__}: a property cannot be called {hidden[0]!r} in JSON: names that begin so are this"
-            " package's own. Give it another name or alias."
-        )
+    _check_names(cls, [*properties, *shown])
     write = writer(cls, [each.attribute for each in properties.values() if each.computed])
     read = _reading(cls, properties, fields, adapters, write)
     sort_keys = {
@@ -405,6 +407,22 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         sort_keys,
         shown,
     )
+
+
+def _document_type(cls: type[Model], text: str) -> DocumentType:
+    found = DocumentType.parse(text)
+    if found is None:
+        raise ModelDefinitionError(f'{cls.__name__}: type {text!r} is not NAME_vMAJOR.MINOR, such as "fruit_v1.0"')
+    return found
+
+
+def _check_names(cls: type[Model], names: Iterable[str]) -> None:
+    hidden = [name for name in names if is_hidden(name)]
+    if hidden:
+        raise ModelDefinitionError(
+            f"{cls.__name__}: a property cannot be called {hidden[0]!r} in JSON: names that begin so are this"
+            " package's own. Give it another name or alias."
+        )
 
 
 def _reading(
@@ -441,9 +459,7 @@ def _check_order(
 ) -> None:
     """Refuse to find documents by values that have neither an order in CouchDB nor a sort key."""
     composed = {name for names in grouped for name in names}
-    used = [
-        each for each in properties.values() if each.indexed or each.name in composed or each.name in identifying
-    ]
+    used = [each for each in properties.values() if each.indexed or each.name in composed or each.name in identifying]
     plain = [each.name for each in used if not each.protected and each.name not in sort_keys]
     check_order(cls.__name__, adapters, plain)
     ided = [each.name for each in used if each.name in identifying and each.name in sort_keys]

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer
 
 from .classification import Classification, Public
 from .merging.rules import MergeRule
-from .timestamps import format_timestamp
+from .timestamps import format_timestamp, in_utc
 
 __all__ = [
     "WRITE_PROPERTY",
@@ -85,7 +85,11 @@ if TYPE_CHECKING:
 else:
     # Unset until the store writes them, hence the None that the annotation does not show.
     # The serializer is for models inside models, which `Model` has no hand in.
-    Timestamp = Annotated[AwareDatetime, PlainSerializer(format_timestamp, str, when_used="json-unless-none")]
+    Timestamp = Annotated[
+        AwareDatetime,
+        PlainSerializer(format_timestamp, str, when_used="json-unless-none"),
+        AfterValidator(in_utc),  # outside: the type itself is what has the serializer
+    ]
     CreatedOn = Annotated[Timestamp, Stamp(once=True), Field(default=None)]
     UpdatedOn = Annotated[Timestamp, Stamp(once=False), Field(default=None)]
     Key = Annotated[str, Generated(), Field(default=None)]

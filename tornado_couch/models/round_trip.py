@@ -23,13 +23,14 @@ from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, Vali
 from pydantic.fields import FieldInfo
 
 from ..errors import ModelDefinitionError
-from .forms import Field, authors_functions
+from .forms import Field
 from .properties import Property
 
 __all__ = ["check_described", "check_options", "check_order", "check_round_trip", "same", "samples"]
 
-_MOST_SAMPLES = 24  # of one type; those of its parts are drawn from before they are combined
-_DEEPEST = 6
+_MOST_SAMPLES = 60  # of one type; those of its parts are drawn from before they are combined
+_DEEPEST = 30
+_MOST_REFERENCES = 5  # within each other, that is to say of models in models
 
 Schema = Any  # a core schema of pydantic, or a part of one
 
@@ -156,7 +157,7 @@ def _sorts_alike(one: Any, other: Any, stored: Any, other_stored: Any, equality_
 def check_described(cls: type[BaseModel], properties: Mapping[str, Property], own: Mapping[str, Field]) -> None:
     """Refuse a property whose stored form is another than the JSON Schema of a body has: GET's answer would be no PUT.
 
-    Only those with functions of the author's in them are looked at; pydantic knows how its own types are written.
+    Only those with functions in them, or with keys that are no text, are looked at; the others are written plainly.
 
     Args:
         cls: the model.
@@ -186,12 +187,18 @@ def check_described(cls: type[BaseModel], properties: Mapping[str, Property], ow
             if not described:
                 raise ModelDefinitionError(
                     f"{cls.__name__}: property {name!r} is stored as {_shown(stored)}, which its JSON Schema does not"
-                    " allow; give its BeforeValidator, or the like, json_schema_input_type=…, the type of that form"
+                    " allow; declare the keys of a dict as str, or give the BeforeValidator, or the like,"
+                    " json_schema_input_type=…, the type of that form"
                 )
 
 
 def _has_functions(schema: Schema) -> bool:
-    return bool(authors_functions(schema)) or any("serialization" in each for each in _nodes(schema))
+    return any(
+        "serialization" in each
+        or each["type"].startswith("function-")
+        or (each["type"] == "dict" and each.get("keys_schema", {}).get("type", "str") != "str")
+        for each in _nodes(schema)
+    )
 
 
 def _named_twice(field: FieldInfo, name: str) -> str:
@@ -282,7 +289,7 @@ def _same(one: Any, other: Any) -> bool:
 
 _UNSTORABLE = {
     "json": "is read from JSON text and stored as a value; declare the type inside Json[…] instead",
-    "callable": "holds a function, which cannot be stored",
+    "callable": "holds a function, which cannot be stored; store its name",
     "is-subclass": "holds a class, which cannot be stored; store its name",
     "generator": "holds an iterator, which can be read once; declare it as a list",
 }
@@ -293,6 +300,8 @@ def _advice(schema: Schema, strict: bool) -> str:
     nodes = list(_nodes(schema))
     if "Secret" in str(schema):
         return "declare it as str with Encrypted(), Hashed() or WriteOnly(), which hide it as well"
+    if any(each.get("tz_constraint") == "naive" for each in nodes):
+        return "declare it as a datetime, which is stored in UTC"
     if strict or any(each.get("strict") for each in nodes):
         return "drop `strict`, since JSON has text for this type"
     if any(each["type"] == "bytes" for each in nodes):
@@ -357,12 +366,17 @@ _TEXTS = (
     "192.0.2.0/24",
     "ann@example.com",
     "a/b",
+    "math.pi",
     base64.b64encode(b"\xffa").decode(),
 )
 
 
 # Such as refuse what is past, or what is to come, and text of some form.
-_PLAIN["datetime"] += (dt.datetime(2999, 12, 31, 23, 59, 59, 999999, _UTC), dt.datetime(1970, 1, 1, tzinfo=_UTC))
+_PLAIN["datetime"] += (
+    dt.datetime(2020, 2, 3),
+    dt.datetime(2999, 12, 31, 23, 59, 59, 999999, _UTC),
+    dt.datetime(1970, 1, 1, tzinfo=_UTC),
+)
 _PLAIN["date"] += (dt.date(2999, 12, 31), dt.date(1970, 1, 1))
 _PLAIN["int"] += (100, 10, 1000, 12)
 _PLAIN["float"] += (10.0, 100.0)
@@ -387,6 +401,7 @@ class _Samples:
     def __init__(self, definitions: Mapping[str, Schema]) -> None:
         self._by_reference = definitions
         self._depth = 0
+        self._open: list[str] = []
 
     def of(self, schema: Schema) -> Iterator[Any]:
         """Some of the values of a part of a core schema."""
@@ -416,7 +431,7 @@ class _Samples:
         return [*([] if default is None else [default]), *self.of(schema["schema"])]
 
     def _few(self, schema: Schema | None) -> list[Any]:
-        return list(islice(self.of(schema), 6)) if schema else ["text"]
+        return list(islice(self.of(schema), 18)) if schema else ["text"]
 
     def _literal(self, schema: Schema) -> Iterable[Any]:
         return list(schema["expected"])
@@ -430,8 +445,15 @@ class _Samples:
     def _definitions(self, schema: Schema) -> Iterable[Any]:
         return self.of(schema["schema"])
 
-    def _definition_ref(self, schema: Schema) -> Iterable[Any]:
-        return self.of(self._by_reference[schema["schema_ref"]])
+    def _definition_ref(self, schema: Schema) -> Iterator[Any]:
+        name = schema["schema_ref"]
+        if len(self._open) >= _MOST_REFERENCES or self._open.count(name) > 1:
+            return  # a model in itself
+        self._open.append(name)
+        try:
+            yield from self.of(self._by_reference[name])
+        finally:
+            self._open.pop()
 
     def _list(self, schema: Schema) -> Iterable[Any]:
         items = self._few(schema.get("items_schema"))
@@ -453,11 +475,13 @@ class _Samples:
 
     def _dict(self, schema: Schema) -> Iterable[Any]:
         keys, values = self._few(schema.get("keys_schema")), self._few(schema.get("values_schema"))
-        return [{}, *({key: values[number % len(values)]} for number, key in enumerate(keys) if values)]
+        most = max(len(keys), len(values)) if keys and values else 0
+        return [{}, *({keys[number % len(keys)]: values[number % len(values)]} for number in range(most))]
 
     def _union(self, schema: Schema) -> Iterable[Any]:
-        for choice in schema["choices"]:
-            yield from self._few(choice[0] if isinstance(choice, tuple) else choice)
+        options = [self._few(choice[0] if isinstance(choice, tuple) else choice) for choice in schema["choices"]]
+        for number in range(max(map(len, options))):  # some of each first
+            yield from (found[number] for found in options if number < len(found))
 
     def _tagged_union(self, schema: Schema) -> Iterable[Any]:
         for choice in schema["choices"].values():

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import core_schema
 
-__all__ = ["format_timestamp", "is_timestamp", "utc_now", "with_sortable_datetimes"]
+__all__ = ["format_timestamp", "in_utc", "is_timestamp", "utc_now", "with_sortable_datetimes"]
 
 # RFC 3339 §5.6, which is what `format: date-time` means; whether there is such a day is for the calendar.
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -48,11 +48,11 @@ def with_sortable_datetimes(schema: Any) -> Any:
         copy["serialization"] = core_schema.plain_serializer_function_ser_schema(
             format_timestamp, return_schema=core_schema.str_schema(), when_used="json-unless-none"
         )
-        return core_schema.no_info_after_validator_function(_in_utc, copy)
+        return core_schema.no_info_after_validator_function(in_utc, copy)
     return copy
 
 
-def _in_utc(moment: datetime) -> datetime:
+def in_utc(moment: datetime) -> datetime:
     """The moment in UTC, which is how it is stored and read again; a naive one is taken as UTC."""
     try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

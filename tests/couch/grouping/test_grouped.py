@@ -207,7 +207,7 @@ async def test_both_ways_say_the_same(couch: Couch, database: Database, grouping
     ]
     gone = (await way.put({"_id": "a", "_rev": rev, "_deleted": True})).rev
     assert [each.document for each in await way.leaves("a")] == [{"_id": "a", "_rev": gone, "_deleted": True}]
-    for impossible in ("", "_a", "_design/a", "a\x00", "\ud800"):
+    for impossible in ("", "_a", "_design/a", "\ud800"):
         with pytest.raises(ValueError, match="id"):
             await way.leaves(impossible)
         with pytest.raises(ValueError, match="id"):

@@ -254,6 +254,7 @@ async def test_a_turn_that_comes_in_the_step_of_its_cancellation_passes_on() -> 
 async def test_a_path_arrives_as_it_was_quoted() -> None:
     """No library on the way turns %2F or %2E into what they stand for."""
     async with FaultServer(OK) as server, Couch(server.url + "/a%2Fb/") as couch:
+        couch._exchange._checked.add("paths")  # this server has the same answer to everything
         await couch["x/y"].get("..")
         await couch["x/y"].get("%2F +é")
         await couch["x/y"].get("a", rev="1-a&b")

@@ -13,9 +13,22 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, computed_field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, PlainSerializer, computed_field
 
-from tornado_couch import Bounds, Computed, Count, Database, Encrypted, Indexed, Model, Query, Store, Sum, install
+from tornado_couch import (
+    Bounds,
+    Computed,
+    Count,
+    Database,
+    Encrypted,
+    Indexed,
+    Model,
+    Query,
+    Store,
+    Sum,
+    Timestamp,
+    install,
+)
 from tornado_couch.models import model_info
 from tornado_couch.security import KeyRing
 from tornado_couch.store import reduced
@@ -223,6 +236,19 @@ async def test_a_key_is_found_by_its_own_type(
     assert isinstance(again, Exception)
 
 
+def _parsed(value: Any) -> Any:
+    return tuple(int(value[place : place + 2], 16) for place in (1, 3, 5)) if isinstance(value, str) else value
+
+
+def _written(color: tuple[int, int, int]) -> str:
+    return "#" + "".join(f"{each:02x}" for each in color)
+
+
+_Rgb = Annotated[
+    tuple[int, int, int], BeforeValidator(_parsed, json_schema_input_type=str), PlainSerializer(_written, str)
+]
+
+
 class Kept(Model, type="kept_v1.0", key="name", unique=True, history=True):
     name: str
     price: Annotated[decimal.Decimal, Indexed()]
@@ -305,3 +331,27 @@ async def test_protected_values_are_found_by_their_own_type(database: Database) 
     for value, names in ((dt.date(1990, 2, 3), ["ann"]), ("1990-02-03", ["ann"]), (dt.date(1990, 2, 4), [])):
         page = await store.find(Patient, by="born_on", key=value)
         assert [item.name for item in page.items] == names
+
+
+def _lowered(text: str) -> str:
+    return text.lower()
+
+
+class Code(Model, type="code_v1.0", key="code"):
+    code: Annotated[str, AfterValidator(_lowered)]
+    color: Annotated[_Rgb, Indexed()]
+    at: Annotated[Timestamp | None, Indexed()] = None
+
+
+async def test_no_validator_judges_what_is_stored_already(database: Database) -> None:
+    """A document from before the validator is found by the key that it has, and can be written and deleted."""
+    await install(database.server, database.name, [Code])  # type: ignore[arg-type]
+    store = Store(database)
+    await database.put({"_id": "a", "type": "code_v1.0", "code": "ABC", "color": "#0a0b0c"})
+    assert (await store.get(Code, "ABC")).code == "ABC"
+    await store.update(Code, "ABC", lambda code: setattr(code, "at", dt.datetime(2026, 1, 2, tzinfo=dt.UTC)))
+    for value in ((10, 11, 12), "#0a0b0c", [10, 11, 12]):
+        assert [item.code for item in (await store.find(Code, by="color", key=value)).items] == ["ABC"]
+    for moment in (dt.datetime(2026, 1, 2, 1, tzinfo=_EAST), "2026-01-02T00:00:00Z"):
+        assert [item.code for item in (await store.find(Code, by="at", key=moment)).items] == ["ABC"]
+    await store.delete(Code, "ABC")

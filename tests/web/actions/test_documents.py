@@ -336,3 +336,16 @@ async def test_20_posts_of_one_unique_key_create_exactly_one(ask: Client) -> Non
     posts = (ask("POST", "/places", {"name": "bern", "size": n}) for n in range(20))
     statuses = [reply.status for reply in await asyncio.gather(*posts)]
     assert (statuses.count(201), statuses.count(409)) == (1, 19)
+
+
+@pytest.mark.parametrize("key", ["a\nb", "a\r\nX: y", "\x00", "a\x7f", "a\x85b", "a/b\tc"])
+async def test_a_listed_document_with_an_odd_key_is_usable(ask: Client, database: Database, key: str) -> None:
+    """Somebody else gave it the key: its address in the list leads to it, for each method."""
+    await database.put({"_id": key, "type": "fruit_v1.0", "fruit_id": key, "color": "red"})
+    (item,) = (await ask("GET", "/fruits")).json["items"]
+    assert item["fruit_id"] == key
+    found = await ask("GET", item["_href"])
+    assert (found.status, found.headers["ETag"]) == (200, item["_etag"])
+    assert (await ask("PUT", item["_href"], {"color": "blue"})).status == 200
+    assert (await ask("DELETE", item["_href"])).status == 204
+    assert (await ask("GET", "/fruits")).json["items"] == []

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from ... import _json
-from ...errors import BadRequest, CouchError, InvalidReply, NotFound, TooLarge, Unavailable
+from ...errors import BadRequest, CouchError, InvalidReply, NotFound, TooLarge
 from .. import names
 from ..bulk import Leaf, failure, live
 from ..database import Database
@@ -133,8 +133,6 @@ class GroupedReads:
         # Each id once: for two keys that CouchDB considers equal, it sends the rows of both twice.
         ids: dict[bytes, dict[str, None]] = {each: {} for each in keys}
         for row in result.rows:
-            if row.error is not None:
-                raise Unavailable(f"a view could not be read completely: {row.error}")
             if row.id is not None and (found := ids.get(key_text(row.key))) is not None:
                 found[row.id] = None
         return [list(found) for found in ids.values()]

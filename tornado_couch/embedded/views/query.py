@@ -160,13 +160,13 @@ def reduce_reply(
 
 
 def _pieces(rows: Iterable[Row], level: int | None, encode: Callable[[Any], bytes]) -> Iterator[_Piece]:
-    """Split rows at the end of each group, and when a piece is long enough."""
-    group, piece = b"", _Piece(b"", "null", [])
+    """The rows cut where a group ends, and where a piece is long enough."""
+    group, whole, piece = b"", False, _Piece(b"", "null", [])
     for row in rows:
-        if not piece.rows or not _same_group(group, row.sort_key, level):
+        if not piece.rows or not (row.sort_key == group if whole else row.sort_key.startswith(group)):
             if piece.rows:
                 yield piece
-            key, group = _group(row, level, encode)
+            key, group, whole = _group(row, level, encode)
             piece = _Piece(group, key, [row])
         elif len(piece.rows) >= _ROWS:
             yield piece
@@ -177,26 +177,17 @@ def _pieces(rows: Iterable[Row], level: int | None, encode: Callable[[Any], byte
         yield piece
 
 
-def _same_group(group: bytes, key: bytes, level: int | None) -> bool:
-    if level is None:
-        return key == group
-    # An array's sort key begins with the sort keys of its first items, which no other group has.
-    return key.startswith(group)
-
-
-def _group(row: Row, level: int | None, encode: Callable[[Any], bytes]) -> tuple[str, bytes]:
-    if level is None:
-        return row.key, row.sort_key
+def _group(row: Row, level: int | None, encode: Callable[[Any], bytes]) -> tuple[str, bytes, bool]:
+    """The key of a row's group, what its sort keys begin with, and whether that is all of them."""
     if level == 0:
-        return "null", b""
-    if not row.key.startswith("["):
-        return row.key, row.sort_key
-    value = json.loads(row.key)
-    if len(value) <= level:
-        return row.key, row.sort_key
+        return "null", b"", False
+    value = json.loads(row.key) if level is not None and row.key.startswith("[") else []
+    if level is None or len(value) < level:
+        return row.key, row.sort_key, True
     cut = value[:level]
-    # It is escaped, since a map may emit half a surrogate pair; the prefix leaves out the array's end.
-    return json.dumps(cut, separators=(",", ":")), encode(cut)[:-1]
+    # An array's sort key starts with those of its first items, which no other group's does. The prefix is without
+    # the array's end; the text is escaped, since a map may emit half a surrogate pair.
+    return json.dumps(cut, separators=(",", ":")), encode(cut)[:-1], False
 
 
 def _reduced(pieces: Iterable[_Piece], reduce: Reducer, parameters: ViewParameters) -> Iterator[tuple[str, Any]]:

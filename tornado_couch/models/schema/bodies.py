@@ -280,8 +280,10 @@ def _problem(path: list[Any], keyword: str, detail: str) -> Problem:
     return {"pointer": json_pointer(path), "keyword": keyword, "detail": detail}
 
 
+_COUNTED = frozenset({"minLength", "maxLength", "minItems", "maxItems"})
+
 _DETAILS = {
-    "type": "Must be of type {}.",
+    "type": "Must be {}.",
     "const": "Must be {}.",
     "enum": "Must be one of {}.",
     "minLength": "Must have at least {} characters.",
@@ -301,11 +303,27 @@ _DETAILS = {
 }
 
 
+_TYPES = {
+    "array": "an array",
+    "boolean": "true or false",
+    "integer": "an integer",
+    "null": "null",
+    "number": "a number",
+    "object": "an object",
+    "string": "a text",
+}
+
+
 def _detail(error: SchemaError) -> str:
-    value = error.validator_value
-    words = _listed(value) if isinstance(value, list) else str(value)
-    detail = _DETAILS.get(str(error.validator), "Does not satisfy {validator}.")
-    return shortened(detail.format(words, validator=error.validator))
+    value, keyword = error.validator_value, str(error.validator)
+    if keyword == "type":
+        words = " or ".join(_TYPES.get(each, each) for each in ([value] if isinstance(value, str) else value))
+    else:
+        words = _listed(value) if isinstance(value, list) else str(value)
+    detail = _DETAILS.get(keyword, "Does not satisfy {validator}.").format(words, validator=keyword)
+    if value == 1 and keyword in _COUNTED:
+        detail = f"{detail.removesuffix('s.')}."
+    return shortened(detail)
 
 
 def _listed(values: list[Any]) -> str:

@@ -105,10 +105,10 @@ class _Translation:
             # No group is referred to, so none has to be remembered.
             case sre.SUBPATTERN, (_, 0, 0, inner):
                 return f"(?:{self.sequence(inner)})"
-            case (sre.MAX_REPEAT | sre.MIN_REPEAT), (least, most, inner):
+            case ((sre.MAX_REPEAT | sre.MIN_REPEAT), (least, most, inner)):
                 count = f"{{{least},{'' if most is sre.MAXREPEAT else most}}}"
                 return f"(?:{self.sequence(inner)}){count}{'?' if operator is sre.MIN_REPEAT else ''}"
-            case (sre.ASSERT | sre.ASSERT_NOT), (1, inner):
+            case ((sre.ASSERT | sre.ASSERT_NOT), (1, inner)):
                 return f"{_NOT_INSIDE_PAIR}(?{'=' if operator is sre.ASSERT else '!'}{self.sequence(inner)})"
             case sre.FAILURE, _:  # `(?!)`
                 return "[]"
@@ -116,7 +116,7 @@ class _Translation:
                 return _PLACES[place]
             case sre.ANY, _:
                 return self.units(_complement(_LINE_FEED))
-            case (sre.LITERAL | sre.NOT_LITERAL | sre.IN), _:
+            case ((sre.LITERAL | sre.NOT_LITERAL | sre.IN), _):
                 return self.units(_characters(argument if operator is sre.IN else [(operator, argument)]))
         refused = _REFUSED.get(operator, "syntax")
         raise UnsupportedPattern(f"has {refused} that older JavaScript does not have, or reads in another way")

@@ -21,7 +21,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from ...couch import BulkResult, Database
+from ...couch import Database
+from ...couch.bulk import failure
 from ...errors import (
     Conflict,
     DecryptionFailed,
@@ -32,7 +33,6 @@ from ...errors import (
     TooLarge,
     Unavailable,
     Unmergeable,
-    refusal,
 )
 from ...models import (
     MERGE_PROPERTY,
@@ -59,8 +59,6 @@ M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
 
 _ANCESTORS_AT_MOST = 200  # revisions to read for one merge
-
-_STATUS = {"conflict": 409, "forbidden": 403, "unauthorized": 401, "document_too_large": 413, "too_large": 413}
 
 
 @dataclass(frozen=True)
@@ -349,7 +347,7 @@ class Reconciliation(LeafReader):
             Refused: CouchDB refused one of them.
         """
         results = await self._database.bulk_docs(documents)
-        faults = [_fault(each) for each in results if each.rev is None]
+        faults = [failure(each.error, each.reason) for each in results if each.rev is None]
         if faults:
             raise next((each for each in faults if not isinstance(each, Conflict)), faults[0])
         return [each.rev or "" for each in results]
@@ -367,10 +365,3 @@ def _attachments(document: Document) -> dict[str, Any]:
 
 def _unmergeable(pointer: str, detail: str) -> Unmergeable:
     return Unmergeable([{"pointer": pointer, "detail": detail}])
-
-
-def _fault(result: BulkResult) -> Exception:
-    error, reason = result.error or "unknown_error", result.reason or ""
-    if error not in _STATUS:
-        return Unavailable(f"CouchDB did not write a document: {error}: {reason}")
-    return refusal(_STATUS[error], error, reason)

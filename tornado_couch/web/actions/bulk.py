@@ -253,7 +253,7 @@ def _preconditions(asked: dict[str, Any]) -> Preconditions:
 def _faults(pointer: str, asked: Any, offered: Sequence[str]) -> list[dict[str, str]]:
     """Return the faults in the form of one operation."""
     if not isinstance(asked, dict):
-        return [_fault(pointer, "type", "Must be of type object.")]
+        return [_fault(pointer, "type", "Must be an object.")]
     action = asked.get("action")
     if not isinstance(action, str) or action not in offered:
         return [_fault(f"{pointer}/action", "enum", f"Must be one of {', '.join(offered)}.")]
@@ -265,9 +265,9 @@ def _faults(pointer: str, asked: Any, offered: Sequence[str]) -> list[dict[str, 
         allowed = ", ".join(sorted(_MEMBERS[action]))
         found.append(_fault(pointer, "additionalProperties", f"The members for {action} are: action, {allowed}."))
     if not isinstance(asked.get("key", ""), str | int) or isinstance(asked.get("key"), bool):
-        found.append(_fault(f"{pointer}/key", "type", "Must be of type string or integer."))
+        found.append(_fault(f"{pointer}/key", "type", "Must be a text or an integer."))
     if not isinstance(asked.get("if_match", ""), str):
-        found.append(_fault(f"{pointer}/if_match", "type", "Must be of type string."))
+        found.append(_fault(f"{pointer}/if_match", "type", "Must be a text."))
     return found
 
 

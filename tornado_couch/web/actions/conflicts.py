@@ -151,7 +151,7 @@ class ConflictsHandler(ResourceHandler):
         if "merge" in body and body["merge"] is not True:
             raise ValidationFailed([{"pointer": "/merge", "keyword": "const", "detail": "Must be true."}])
         if "leaf" in body and not isinstance(body["leaf"], str):
-            raise ValidationFailed([{"pointer": "/leaf", "keyword": "type", "detail": "Must be of type string."}])
+            raise ValidationFailed([{"pointer": "/leaf", "keyword": "type", "detail": "Must be a text."}])
         if "document" in body:
             problems = body_problems(self.resource.model, "replace", body["document"])
             if problems:
