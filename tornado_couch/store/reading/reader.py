@@ -8,15 +8,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ...couch import Access, Database, Leaf, Single
+from ...couch import UNSET, Access, Database, Leaf, Single
 from ...errors import DecryptionFailed, InvalidDocument, InvalidSignature, LongReply, NotFound, SignatureFault
-from ...models import Model, collection_view, deleted_view, is_deleted, is_of, model_info
+from ...models import Model, ModelInfo, collection_view, deleted_view, is_deleted, is_of, model_info
 from ..protection.conversion import Conversion
 from ..protection.signatures import Guard
-from ..query import Query, same
+from ..query import Bounds, Query, same
 from .key_memory import KeyMemory
 from .planner import planned
-from .scan import Position, Walk, count_rows
+from .scan import Position, Walk, certain_order, count_rows
 
 __all__ = ["PAGE_BYTES", "Page", "Reader", "is_absent", "neighbours"]
 
@@ -82,25 +82,16 @@ class Reader:
         self._conversion = conversion
         self._guard = guard
 
-    async def by_ids(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
-        """The winning revisions of the documents with these ids, in order.
-
-        A missing or deleted document is None; for one that does not verify, the error takes its place.
-        """
-        if not ids:
-            return []
-        found = await self._database.bulk_get(list(ids), revs=self._guard.history)
-        return [self._guard.judged(leaves) for leaves in found]
-
     async def within(
         self, ids: Sequence[str], most: int = PAGE_BYTES
     ) -> tuple[list[Document | InvalidSignature | None], int]:
-        """Do what `by_ids` does for as many of the first documents as have together at most so many bytes.
+        """The winning revisions of the first documents with these ids: as many as have at most so many bytes together.
 
-        One is read whatever its size.
+        One is read whatever its size. A missing or deleted document is None; for one that does not verify, the error
+        takes its place.
 
         Returns:
-            The documents, and how many bytes remain.
+            The documents in order, and how many bytes remain.
         """
         found: list[Document | InvalidSignature | None] = []
         left, count = most, len(ids)
@@ -120,7 +111,7 @@ class Reader:
         return found, max(left, 0)
 
     async def few(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
-        """Like `by_ids`, for a few documents: their requests can be grouped with those of other callers."""
+        """Like `within`, for a few documents of any size: their requests can be grouped with those of other callers."""
         found = await asyncio.gather(*(self._access.leaves(each, revs=self._guard.history) for each in ids))
         return [self._guard.judged(leaves) for leaves in found]
 
@@ -268,7 +259,7 @@ class Reader:
         Args:
             cls: the class of the models.
             query: leave out the documents that it does not select; None leaves out none.
-            documents: as `by_ids` returns them.
+            documents: as `within` returns them.
             load: converts a document to a model; by default, the reader's conversion does.
         """
         load, items, withheld = load or self._conversion.from_store, [], 0
@@ -314,4 +305,20 @@ def _is_meant(cls: type[Model], query: Query, document: Document) -> bool:
         found = info.view_value(name, value)
         if not any(same(found, info.view_value(name, each)) for each in values):
             return False
-    return True
+    return all(_is_within(info, name, bounds, document) for name, bounds in query.ranges.items())
+
+
+def _is_within(info: ModelInfo, name: str, bounds: Bounds, document: Document) -> bool:
+    """Whether a document's value is in a range; also where only CouchDB's collation can say, which found it there."""
+    declared = info.properties.get(name)
+    if declared is None or bounds == Bounds():
+        return True
+    found = info.view_value(name, document.get(declared.index_member, info.defaults.get(name)))
+    if found is None:
+        return False
+    low, high = bounds.gt if bounds.gte is UNSET else bounds.gte, bounds.lt if bounds.lte is UNSET else bounds.lte
+    above = 1 if low is UNSET else certain_order(found, info.view_value(name, low))
+    below = -1 if high is UNSET else certain_order(found, info.view_value(name, high))
+    too_low = above is not None and (above < 0 or (above == 0 and low is bounds.gt))
+    too_high = below is not None and (below > 0 or (below == 0 and high is bounds.lt))
+    return not too_low and not too_high
