@@ -29,6 +29,7 @@ from ..errors import (
     NotFound,
     OutcomeUnknown,
     RevisionMismatch,
+    TooMuchAtOnce,
     Unavailable,
     ValidationFailed,
 )
@@ -48,7 +49,8 @@ __all__ = ["BulkWriter", "Calls", "Singles", "Singly"]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
-_Found: TypeAlias = "Document | InvalidSignature | InvalidDocument | None"
+_Found: TypeAlias = "Document | InvalidSignature | InvalidDocument | TooMuchAtOnce | None"
+_MOST_BYTES = 32 * 1024 * 1024  # of the documents that one call changes; for those that follow it says so
 
 
 class Singles(Protocol):
@@ -240,7 +242,10 @@ class BulkWriter(Generic[M]):
     async def _bearing(self, ids: Sequence[str | None], keys: Sequence[Any]) -> list[_Found]:
         """Read the documents with these ids, and keep those that are of the model and have the expected keys."""
         asked = [each for each in ids if each and not each.startswith("_")]
-        documents = dict(zip(asked, await self._reader.by_ids(asked), strict=True))
+        read, _ = await self._reader.within(asked, _MOST_BYTES)
+        documents: dict[str, _Found] = dict(zip(asked, read, strict=False))
+        for each in asked[len(read) :]:
+            documents[each] = TooMuchAtOnce("the documents of this request have too many bytes; send it in parts")
         found = [documents.get(each) if each else None for each in ids]
         return [self._if_bearing(document, key) for document, key in zip(found, keys, strict=True)]
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..models import Model
 from .access import Policy
 from .admission import Admission
+from .bodiless import BodilessHandler
 from .http import MalformedEntityTag, Preconditions, accepts, choose_coding, compressed
-from .problems import Problem, ProblemHandler
+from .problems import Problem
 
 if TYPE_CHECKING:
     from .openapi.operation import ApiOperation
@@ -52,7 +53,7 @@ class _PageOptions:
     policy: Policy | None
 
 
-class PageHandler(ProblemHandler):
+class PageHandler(BodilessHandler):
     """GET and HEAD of a page, with policy, entity tag, 304 and content coding.
 
     Attributes:

@@ -25,6 +25,7 @@ __all__ = ["Found", "Versions"]
 Document = dict[str, Any]
 Found = Document | InvalidSignature | None
 Read = Callable[[Sequence[str]], Awaitable[list[Found]]]
+ReadWithin = Callable[[Sequence[str], int], Awaitable[tuple[list[Found], int]]]
 
 _REMEMBERED = 10_000  # numbers, of about a hundred bytes each
 
@@ -37,11 +38,11 @@ class Versions:
 
     Args:
         database: where the documents are.
-        read: reads and verifies the winning documents of many ids, in order: `Reader.by_ids`.
-        read_few: does the same for a few, in one request with what other callers read at that time.
+        read: reads and verifies the winning documents of many ids, in order, up to some bytes: `Reader.within`.
+        read_few: reads a few of any size, in one request with what other callers read at that time.
     """
 
-    def __init__(self, database: Database, read: Read, read_few: Read) -> None:
+    def __init__(self, database: Database, read: ReadWithin, read_few: Read) -> None:
         self._database = database
         self.read = read
         self._read_few = read_few

@@ -18,8 +18,9 @@ from tornado.web import RequestHandler
 
 from ... import _json
 from ..action import ACTIONS, NDJSON
-from ..body import DRAINED, Body
-from ..http import BrokenStream, Line, LineReader, media_type, parse_json, too_large
+from ..application import Application
+from ..body import Body
+from ..http import DRAINED, BrokenStream, Line, LineReader, content_length, media_type, parse_json, too_large
 from ..problems import Problem
 from .idempotency import refuse_key
 from .results import Results, breathe
@@ -56,10 +57,14 @@ class LineWriter:
         handler = self._handler
         handler.set_header("Content-Type", NDJSON)
         handler.set_header("Cache-Control", "no-store")
-        handler.write(b"".join(_json.dumps(value) + b"\n" for value in values))
+        text = b"".join(_json.dumps(value) + b"\n" for value in values)
+        handler.write(text)
         try:
             async with asyncio.timeout(self._stalled):
-                await handler.flush()
+                leaving = handler.flush()
+                if isinstance(handler.application, Application):
+                    handler.application.unread.follow(handler.request.connection.stream, len(text))  # type: ignore[union-attr]
+                await leaving
         except TimeoutError:
             self.cut_off()
             raise StreamClosedError from None
@@ -127,8 +132,7 @@ class Lines(Body):
         except Exception as error:
             # Answering now closes the connection under a client that is sending: only where it waits
             # for our word, or has too much to be dropped.
-            length = headers.get("Content-Length", "0")
-            if "Expect" in headers or (length.isdecimal() and int(length) > DRAINED):
+            if "Expect" in headers or content_length(headers) > DRAINED:
                 raise
             self.refusal = error
 
