@@ -506,9 +506,7 @@ async def test_what_is_signed_with_bytes_verifies_with_stubs(store: Store, files
 async def test_the_files_of_a_signed_history_are_signed(store: Store, files: Files) -> None:
     """So that an audit finds nothing, also after a sweep has marked one."""
     signing = Store(store.database, crypter=OLD, signer=OLD)
-    model = await signing.create(Diary())
-    for name, data in BOTH.items():
-        await files.put(model._id or "", name, data)
+    model = await written(store, files, Diary)
     async with aclosing(Rotation(store.database, OLD, adopt=True).run()) as pages:  # type: ignore[arg-type]
         assert [finding async for page in pages for finding in page.findings] == []
     await signing.files.put(lone_file(b"orphan"))
