@@ -10,6 +10,7 @@ TornadoCouchError
 │   │       ├── PoolTimeout
 │   │       └── TotalTimeout
 │   ├── InvalidReply            the answer is not HTTP, not JSON, or not of the documented shape
+│   ├── LongReply               the answer has more bytes than the caller takes
 │   └── Refused                 CouchDB refused the request (4xx); has `status`, `error`, `reason`
 │       ├── BadRequest          400, and any 4xx that has no class of its own
 │       ├── Unauthorized        401
@@ -35,6 +36,7 @@ TornadoCouchError
 │   ├── DocumentExists          a document of that key exists already
 │   ├── RevisionMismatch        the caller's precondition does not hold; has `current`
 │   ├── RetriesExhausted        every attempt met a conflict; nothing was written
+│   ├── TooMuchAtOnce           the documents of one call have too many bytes together; it was left out
 │   └── NoIndex                 no index of the model serves a query; names one that would
 ├── InstallError                something to install is wrong, or clashes with what exists
 └── SecurityError               about keys, and about what they protect
@@ -68,6 +70,7 @@ __all__ = [
     "InvalidSignature",
     "KeySetError",
     "LegacyAlgorithm",
+    "LongReply",
     "MissingStub",
     "ModelDefinitionError",
     "ModelError",
@@ -88,6 +91,7 @@ __all__ = [
     "TimedOut",
     "TooLarge",
     "TooManyRequests",
+    "TooMuchAtOnce",
     "TornadoCouchError",
     "TotalTimeout",
     "Unauthorized",
@@ -162,6 +166,10 @@ class TotalTimeout(TimedOut):
 
 class InvalidReply(CouchError):
     """CouchDB, or something in between, sent an answer that makes no sense."""
+
+
+class LongReply(CouchError):
+    """The answer has more bytes than the caller takes; the rest of it was not read."""
 
 
 class Refused(CouchError):
@@ -345,6 +353,10 @@ class RetriesExhausted(StoreError):
     def __init__(self, message: str, attempts: int) -> None:
         super().__init__(message)
         self.attempts = attempts
+
+
+class TooMuchAtOnce(StoreError):
+    """The documents that one call changes have too many bytes together; this one was neither read nor written."""
 
 
 class NoIndex(StoreError, ValueError):

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import resource
 import signal
+from collections.abc import Collection
 from pathlib import Path
 
 import click
@@ -37,7 +38,7 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, _FILES), hard))
 
 
-async def serve(folder: Path | None, host: str, port: int, admin: str | None) -> None:
+async def serve(folder: Path | None, host: str, port: int, admin: str | None, names: Collection[str] = ()) -> None:
     """Run the server until SIGTERM or SIGINT."""
     from ..embedded.server import EmbeddedCouch
 
@@ -45,7 +46,7 @@ async def serve(folder: Path | None, host: str, port: int, admin: str | None) ->
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = EmbeddedCouch(folder, admin=admin, port=port, bind=host)
+    server = EmbeddedCouch(folder, admin=admin, port=port, bind=host, hosts=names)
     await server.start()
     try:
         # Without the credentials: this line ends up in logs.
@@ -62,12 +63,16 @@ async def serve(folder: Path | None, host: str, port: int, admin: str | None) ->
     "--port", default=5984, show_default=True, type=click.IntRange(0, 65535), help="The port; 0 for a free one."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--allow-host", "names", metavar="NAME", multiple=True,
+              help="A further name of this server; requests with other names than these and localhost are refused.")
 @click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path),
               help=f"The folder for the databases.  [default: {_FOLDER}]")  # fmt: skip
 @click.option("--memory", is_flag=True, help="Keep all data in memory; it is lost on exit.")
 @click.option("--admin", metavar="USER:PASSWORD", envvar="TORNADO_COUCH_ADMIN",
               show_envvar=True, help="The server's admin; without one, everyone is an admin.")  # fmt: skip
-def couchdb(port: int, host: str, folder: Path | None, memory: bool, admin: str | None) -> None:
+def couchdb(
+    port: int, host: str, names: tuple[str, ...], folder: Path | None, memory: bool, admin: str | None
+) -> None:
     """Run a CouchDB-protocol server for development and tests.
 
     It prints its URL once it listens. Ctrl-C or SIGTERM stops it.
@@ -84,7 +89,7 @@ def couchdb(port: int, host: str, folder: Path | None, memory: bool, admin: str 
     raise_file_limit()
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(serve(folder, "127.0.0.1" if host == "localhost" else host, port, admin))
+            asyncio.run(serve(folder, "127.0.0.1" if host == "localhost" else host, port, admin, names))
     except TornadoCouchError as error:
         raise click.ClickException(f"{error}; choose another folder with --dir") from None
     except OSError as error:

@@ -136,19 +136,35 @@ class Bulk(Endpoint):
         found, _ = await self.leaves_of([each["id"] for each in asked], _json.dumps({"docs": asked}), revs=revs)
         return found
 
-    async def leaves_of(self, ids: list[str], content: bytes, *, revs: bool) -> tuple[list[list[Leaf]], int]:
+    async def bulk_get_within(
+        self, ids: Sequence[str], most: int | None, *, revs: bool = False
+    ) -> tuple[list[list[Leaf]], int]:
+        """Do what `bulk_get` does, if the answer has at most so many bytes; also return how many it has.
+
+        Raises:
+            LongReply: the answer has more bytes; the rest of it was not read.
+            InvalidReply: the answer does not fit the request.
+        """
+        content = _json.dumps({"docs": [{"id": each} for each in ids]})
+        return await self.leaves_of(list(ids), content, revs=revs, most=most)
+
+    async def leaves_of(
+        self, ids: list[str], content: bytes, *, revs: bool, most: int | None = None
+    ) -> tuple[list[list[Leaf]], int]:
         """Do what `bulk_get` does for content that is encoded already, and also return the size of the answer in bytes.
 
         Args:
             ids: the ids of the requested documents.
             content: the content of the request.
             revs: also return the `_revisions` of each document.
+            most: the largest number of bytes that the answer may have; None for any number.
 
         Raises:
+            LongReply: the answer has more bytes.
             InvalidReply: the answer does not fit the request.
         """
         query = {**self._quorum.reading, **({"revs": "true"} if revs else {})}
-        answer = await self._call("POST", "_bulk_get", query=query, body=content, safe=True)
+        answer = await self._call("POST", "_bulk_get", query=query, body=content, safe=True, most=most)
         where = answer.request
         found = [_found(each, where) for each in answer.member("results", list)]
         return _in_order(ids, found, where), answer.size

@@ -72,7 +72,8 @@ class Endpoint:
         query: Mapping[str, str] | None = None,
         body: object = None,
         safe: bool = False,
+        most: int | None = None,
     ) -> Answer:
         """Call the database or, with a path, one of its endpoints, and return the answer."""
         address = names.database(self._name, *path)
-        return await self._exchange.call(method, address, query, body, safe=safe)
+        return await self._exchange.call(method, address, query, body, safe=safe, most=most)

@@ -19,7 +19,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -128,6 +128,7 @@ class Exchange:
         *,
         safe: bool = False,
         success: frozenset[int] = SUCCESS,
+        most: int | None = None,
     ) -> Answer:
         """Send one request and return CouchDB's answer.
 
@@ -138,8 +139,10 @@ class Exchange:
             body: JSON as bytes, or a value to encode; None for no content.
             safe: whether the request changes nothing, whatever its method; GET and HEAD never do.
             success: the statuses that count as success.
+            most: the largest number of bytes that the answer may have; None for any number.
 
         Raises:
+            LongReply: the answer has more bytes.
             Unavailable: an outage; its subclasses stand for time limits.
             InvalidReply: the answer makes no sense.
             Refused: CouchDB refused the request; see the subclasses.
@@ -148,7 +151,7 @@ class Exchange:
         request = self._request(method, address, query, body, safe)
         if _FRAGILE.search(address.path):
             await self.check_paths()
-        reply = await self._bounded(request)
+        reply = await self._bounded(request if most is None else replace(request, most=most))
         return await _judged(request, reply, success)
 
     async def check_paths(self) -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import ipaddress
 import logging
+import re
 import time
 import uuid
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from email.utils import formatdate
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from tornado import httputil
 from tornado.iostream import StreamClosedError
@@ -39,6 +42,8 @@ SERVER = "CouchDB/3.5.0 (tornado_couch embedded)"
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
+_HOST = re.compile(r"[\w.-]+(:\d*)?|\[[0-9A-Fa-f:.]+\](:\d*)?", re.ASCII)
+
 Handle = Callable[[Request], "Reply | Awaitable[Reply]"]
 
 
@@ -47,10 +52,14 @@ class Front(httputil.HTTPServerConnectionDelegate):
 
     Args:
         handle: answers one request.
+        hosts: the names, besides localhost, by which clients may call the server.
+        anywhere: whether they may call it by any address in numbers, as when it listens to other machines.
     """
 
-    def __init__(self, handle: Handle) -> None:
+    def __init__(self, handle: Handle, hosts: Collection[str] = (), *, anywhere: bool = False) -> None:
         self.handle = handle
+        self._hosts = {"localhost", *(each.lower().rstrip(".") for each in hosts)}
+        self._anywhere = anywhere
         self.statuses: dict[int, int] = {}
         """The number of replies by status."""
         self.tasks: set[asyncio.Task[None]] = set()
@@ -61,6 +70,23 @@ class Front(httputil.HTTPServerConnectionDelegate):
         """Start an exchange; Tornado calls this for each request."""
         del server_conn
         return _Exchange(self, request_conn)
+
+    def knows(self, field: str | None) -> bool:
+        """Whether the field `Host` names this server.
+
+        The page of an attacker can give its own name the address 127.0.0.1 (DNS rebinding); its scripts then may read
+        whatever the server answers, but the browser still sends that name. Requests without the field are not a
+        browser's.
+        """
+        if field is None:
+            return True
+        host = urlsplit(f"//{field}").hostname or "" if _HOST.fullmatch(field) else ""
+        if host.rstrip(".") in self._hosts:
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback or self._anywhere
+        except ValueError:
+            return False
 
     def date(self) -> str:
         """The current time, for the header `Date`."""
@@ -99,6 +125,8 @@ class _Exchange(httputil.HTTPMessageDelegate):
         assert isinstance(start_line, httputil.RequestStartLine)
         self.head_only = start_line.method == "HEAD"
         try:
+            if not self.front.knows(headers.get("Host")):
+                raise Problem(421, "misdirected_request", "This server does not have the name that `Host` says.")
             method = start_line.method.upper()
             self.request = Request(method, start_line.path, headers)
             if method == "PUT" and _is_attachment(self.request.segments):

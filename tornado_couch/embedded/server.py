@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
@@ -28,6 +30,7 @@ class EmbeddedCouch:
         admin: `USER:PASSWORD` of the server admin; without it everyone is admin.
         port: the port to listen on; 0 chooses a free one.
         bind: the address to listen on.
+        hosts: further names of this server; other names in `Host` than these and localhost are refused.
     """
 
     def __init__(
@@ -37,11 +40,13 @@ class EmbeddedCouch:
         admin: str | None = None,
         port: int = 0,
         bind: str = "127.0.0.1",
+        hosts: Collection[str] = (),
     ) -> None:
         self._folder = None if dir is None else Path(dir)
         self._admin = admin
         self._port = port
         self._bind = bind
+        self._hosts = (bind, *hosts)
         self.url = ""
         self.couch: Couch | None = None
         self._front: Front | None = None
@@ -61,7 +66,7 @@ class EmbeddedCouch:
         except BaseException:
             sockets.close()
             raise
-        self._front = Front(Routes(self.couch))
+        self._front = Front(Routes(self.couch), self._hosts, anywhere=not _is_loopback(sockets.getsockname()[0]))
         self._front.statuses = self.couch.requests
         self._server = HTTPServer(self._front, max_body_size=_HUGE, max_buffer_size=_HUGE, idle_connection_timeout=600)
         self._server.add_sockets([sockets])
@@ -92,6 +97,10 @@ class EmbeddedCouch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def _listen(bind: str, port: int) -> socket.socket:

@@ -54,4 +54,7 @@ def with_sortable_datetimes(schema: Any) -> Any:
 
 def in_utc(moment: datetime) -> datetime:
     """The moment in UTC, which is how it is stored and read again; a naive one is taken as UTC."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:  # such as the first hours of the year 1 with an offset
+        raise ValueError("in UTC, the time lies outside of the calendar") from None

@@ -150,11 +150,11 @@ def _wrapping_key(wrapping: dict[str, Any], passphrase: str | bytes | None, oute
 
 
 def read_private(path: str | os.PathLike[str]) -> bytes:
-    """Read a file that only its owner can read.
+    """Read a file that only its owner can read: this process's user, or root.
 
     Raises:
-        KeySetError: it is missing, cannot be read, is not a regular file, is larger than 1 MiB, or its mode lets the
-            group or others access it.
+        KeySetError: it is missing, cannot be read, is not a regular file, is larger than 1 MiB, belongs to another
+            user, or its mode lets the group or others access it.
     """
     name = os.fsdecode(path)
     try:
@@ -179,6 +179,8 @@ def _check_private(found: os.stat_result, name: str) -> None:
     """Check the file that is open, so that another one cannot take its place before it is read."""
     if not stat.S_ISREG(found.st_mode):
         raise KeySetError(f"the key file {name} is not a regular file")
+    if found.st_uid not in (os.geteuid(), 0):
+        raise KeySetError(f"the key file {name} belongs to another user, who could replace its keys: run chown on it")
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise KeySetError(f"the key file {name} is accessible to group or others: run chmod 600 on it")
 

@@ -24,19 +24,22 @@ from ..errors import (
     CouchError,
     DocumentExists,
     DocumentNotFound,
+    InvalidDocument,
     InvalidSignature,
     NotFound,
     OutcomeUnknown,
     RevisionMismatch,
+    TooMuchAtOnce,
     Unavailable,
     ValidationFailed,
 )
-from ..models import Model, ModelInfo, collection_view, is_of, model_info, stamped
+from ..models import Model, ModelInfo, collection_view, model_info, stamped
 from ..revision import generation
 from .attachments import Attachments, stubbed
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, called, changed, partially
 from .protection.conversion import Conversion, in_partition
 from .protection.signatures import Guard
+from .reading.bearing import bearing
 from .reading.reader import Reader
 from .writing.deletion import Eraser
 from .writing.resign import refitted
@@ -46,7 +49,8 @@ __all__ = ["BulkWriter", "Calls", "Singles", "Singly"]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
-_Found: TypeAlias = "Document | InvalidSignature | None"
+_Found: TypeAlias = "Document | InvalidSignature | InvalidDocument | TooMuchAtOnce | None"
+_MOST_BYTES = 32 * 1024 * 1024  # of the documents that one call changes; for those that follow it says so
 
 
 class Singles(Protocol):
@@ -141,7 +145,7 @@ class BulkWriter(Generic[M]):
 
     async def _staged_change(self, operation: Update[M] | Deletion[M], document: _Found) -> _Staged | Exception:
         try:
-            if isinstance(document, InvalidSignature):
+            if isinstance(document, Exception):
                 raise document
             if document is None:
                 raise DocumentNotFound(f"there is no {self._info.type.name} with that key")
@@ -238,17 +242,20 @@ class BulkWriter(Generic[M]):
     async def _bearing(self, ids: Sequence[str | None], keys: Sequence[Any]) -> list[_Found]:
         """Read the documents with these ids, and keep those that are of the model and have the expected keys."""
         asked = [each for each in ids if each and not each.startswith("_")]
-        documents = dict(zip(asked, await self._reader.by_ids(asked), strict=True))
+        read, _ = await self._reader.within(asked, _MOST_BYTES)
+        documents: dict[str, _Found] = dict(zip(asked, read, strict=False))
+        for each in asked[len(read) :]:
+            documents[each] = TooMuchAtOnce("the documents of this request have too many bytes; send it in parts")
         found = [documents.get(each) if each else None for each in ids]
         return [self._if_bearing(document, key) for document, key in zip(found, keys, strict=True)]
 
     def _if_bearing(self, document: _Found, key: Any) -> _Found:
-        if isinstance(document, InvalidSignature):
+        if isinstance(document, Exception):
             return document
-        if document is None or not is_of(self._cls, document):
-            return None
-        info = self._info
-        return None if info.key and document.get(info.key.name) != info.key_value(key) else document
+        try:
+            return bearing(self._database, self._cls, key, document)
+        except InvalidDocument as error:
+            return error
 
     # ------------------------------------------------------------ writing
 
@@ -301,7 +308,7 @@ class BulkWriter(Generic[M]):
         self._database.server.observer.conflict_met(self._info.type.name)
         if operation.expected is not None:
             current = (await self._by_keys([operation.key]))[0]
-            if isinstance(current, InvalidSignature):
+            if isinstance(current, Exception):
                 raise current
             if current is None:
                 raise DocumentNotFound(f"there is no {self._info.type.name} with that key")
@@ -334,7 +341,7 @@ _AT_ONCE = 32
 class Calls(Protocol):
     """The single-document calls of a store, which `Singly` makes."""
 
-    async def create(self, model: M) -> M:
+    async def create(self, model: M, *, check: Check[M] | None = None) -> M:
         """Store a new model."""
         ...
 
@@ -417,7 +424,7 @@ class Singly(Generic[M]):
 
     async def _done(self, operation: Operation[M]) -> M:
         if isinstance(operation, Creation):
-            return await self._calls.create(operation.model)
+            return await self._calls.create(operation.model, check=operation.check)
         if isinstance(operation, Deletion):
             return await self._calls.delete(
                 self._cls,

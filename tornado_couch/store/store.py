@@ -130,17 +130,22 @@ class Store:
         if self._cache:
             await self._cache.close()
 
-    async def create(self, model: M) -> M:
+    async def create(self, model: M, *, check: Check[M] | None = None) -> M:
         """Store a new model and give it its id, revision, generated key and time stamps.
 
         The model has its id before it is written, so that a lost answer never leads to two documents.
+
+        Args:
+            model: the new model.
+            check: for a model with `soft_delete=True`, called with the deleted model that has the key, if there is one,
+                before the new one takes its place.
 
         Raises:
             DocumentExists: there is a document with that key, or that id, already. If the client chooses the
                 keys of a model that is not `unique`, two calls at the very same time can both succeed, since no
                 view can prevent it.
         """
-        return await self._lifecycles.of(type(model)).create(model)
+        return await self._lifecycles.of(type(model)).create(model, check)
 
     async def create_many(self, cls: type[M], models: Sequence[M]) -> list[M | Exception]:
         """Store many new models with few requests; some may be stored while others are not.

@@ -20,6 +20,7 @@ from .access import (
 )
 from .actions import CreateMixin, DestroyMixin, ListMixin, PatchMixin, ReductionHandler, ReplaceMixin, RetrieveMixin
 from .application import Application
+from .bodiless import NotFoundHandler
 from .handler import ResourceHandler
 from .hooks import Event, Hooks
 from .http import BodyLimits, Cors, Deprecation, EntityTag, Preconditions, entity_tag, parse_entity_tags
@@ -29,7 +30,7 @@ from .pages.docs import docs_routes
 from .pages.health import health_routes
 from .pages.metrics import metrics_routes
 from .pages.openapi import openapi_routes
-from .problems import NotFoundHandler, Problem, ProblemHandler
+from .problems import Problem, ProblemHandler
 from .query import ListQuery
 from .resources import Resource
 from .routes import CollectionHandler, DocumentHandler, resource

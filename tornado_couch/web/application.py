@@ -6,6 +6,7 @@ import contextvars
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import tornado.web
@@ -22,11 +23,17 @@ from tornado.web import RequestHandler
 
 from ..couch import Observer, Observers
 from .access import Policy
-from .http import ServerTiming, TimingObserver
-from .problems import NotFoundHandler
+from .bodiless import LimitedBody, NotFoundHandler, RefusingHandler
+from .http import ServerTiming, TimingObserver, content_length, too_large
+from .problems import Problem
 from .resources import Resource
+from .unread import Unread
 
 __all__ = ["Application", "RequestWatch", "route_pattern"]
+
+
+MAX_BODY = 1024 * 1024
+"""Bytes of a body that a handler of the service's own takes, where neither its class nor a setting says otherwise."""
 
 
 class Application(tornado.web.Application):
@@ -39,6 +46,14 @@ class Application(tornado.web.Application):
     follow every request and every exchange between a resource and CouchDB; and `server_timing=True`, for clients
     that ask with `Prefer: server-timing` where the time of an answer went. Tornado's own class works too: pass it
     `default_handler_class=NotFoundHandler`; a resource without a policy then fails at its first request.
+
+    A handler of the service's own gets a body of at most `MAX_BODY` bytes, an attribute of its class. For classes
+    without it the setting `max_body` counts, which is 1 MiB by default. A class with `stream_request_body` limits
+    its bodies itself.
+
+    An answer that its client does not read is given up, and the connection closed, after the `unread_seconds`, 30
+    by default, and a further second for each 32 KiB. Where such answers have more than `max_unread` bytes together,
+    128 MiB by default, the oldest of them is given up at once.
 
     Raises:
         ValueError: a resource has no policy and `debug` is off, or its policy does not fit its model.
@@ -57,6 +72,7 @@ class Application(tornado.web.Application):
             elif isinstance(rule, URLSpec) and hasattr(rule.handler_class, "admission"):
                 _check_said(rule, options.get("policy") or settings.get("policy"), settings)
         self._watch: RequestWatch | None = None
+        self.unread = Unread(settings.get("unread_seconds", 30.0), settings.get("max_unread", 128 * 1024 * 1024))
         super().__init__(handlers, *arguments, **settings)
         if observers:
             self._watch = RequestWatch(Observers(*observers), self.default_router)
@@ -67,14 +83,36 @@ class Application(tornado.web.Application):
         self, request: HTTPServerRequest, target_class: type[RequestHandler], *arguments: Any, **named: Any
     ) -> HTTPMessageDelegate:
         """Return the delegate that receives a request, wrapped for the observers; see `tornado.web.Application`."""
-        inner = super().get_handler_delegate(request, target_class, *arguments, **named)
+        inner = self._receiver(request, target_class, *arguments, **named)
         kwargs = named.get("target_kwargs", arguments[0] if arguments else None)
         return self._watch.delegate(inner, request, target_class, kwargs) if self._watch else inner
 
+    def _receiver(
+        self, request: HTTPServerRequest, target: type[RequestHandler], *arguments: Any, **named: Any
+    ) -> HTTPMessageDelegate:
+        """Return what receives a request: its handler, or one that refuses its body."""
+        coded = "Transfer-Encoding" in request.headers
+        if coded and request.version == "HTTP/1.0":
+            # RFC 9112 §6.1: the framing is faulty, and where the body ends is not certain.
+            problem = Problem(400, detail="HTTP/1.0 has no `Transfer-Encoding`.", headers={"Connection": "close"})
+            return super().get_handler_delegate(request, RefusingHandler, {"problem": problem, "at_once": True})
+        inner = super().get_handler_delegate(request, target, *arguments, **named)
+        if getattr(target, "_stream_request_body", False):  # it takes the body itself, part by part
+            return inner
+        limit: int = getattr(target, "MAX_BODY", self.settings.get("max_body", MAX_BODY))
+        refusal = {"problem": too_large(limit), "limit": limit}
+        refuse = partial(super().get_handler_delegate, request, RefusingHandler, refusal)
+        if content_length(request.headers) > limit:
+            return refuse()
+        return LimitedBody(inner, limit, refuse) if coded else inner
+
     def log_request(self, handler: RequestHandler) -> None:
-        """Log an answered request, and notify the observers."""
+        """Log an answered request, notify the observers, and see to it that the answer is read."""
         if self._watch:
             self._watch.answered(handler)
+        stream = getattr(handler.request.connection, "stream", None)
+        if stream is not None:
+            self.unread.follow(stream, int(handler._headers.get("Content-Length", 0)))
         # Tornado formats the line even if nobody reads it.
         quiet = handler.get_status() < 400 and not access_log.isEnabledFor(logging.INFO)
         if not quiet or "log_function" in self.settings:

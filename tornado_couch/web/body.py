@@ -8,16 +8,10 @@ from typing import Any
 from tornado.web import RequestHandler
 
 from .action import Action
-from .http import BodyLimits, decode, is_large, media_type, parse_json, too_large
+from .http import BodyLimits, decode, is_large, media_type, parse_json, refuse_endless, too_large
 from .problems import Problem
 
-__all__ = ["ACCEPT_FIELDS", "DRAINED", "Body"]
-
-DRAINED = 64 * 1024 * 1024
-"""Bytes of a refused body that are read to its end and dropped, so that the client gets to read the answer.
-
-A longer one is answered at once, and the connection closed.
-"""
+__all__ = ["ACCEPT_FIELDS", "Body"]
 
 # The header field of an answer that lists the media types of a body (RFC 5789 §3.1, W3C Linked Data Platform §7.1).
 ACCEPT_FIELDS = {"POST": "Accept-Post", "PATCH": "Accept-Patch"}
@@ -49,19 +43,10 @@ class Body:
     def begin(self) -> Awaitable[None] | None:
         """Refuse a body that is far too large before it comes.
 
-        Every other refusal waits until the body is read: answering before that makes Tornado close
-        the connection, and many a client then sees a broken pipe in place of the answer.
-
         Raises:
             Problem: 413.
         """
-        length = self._request.headers.get("Content-Length", "0")
-        if length.isdecimal() and int(length) > max(DRAINED, self._limits.size):
-            # Otherwise Tornado's own limit comes first and closes the connection without an answer.
-            self._request.connection.set_max_body_size(int(length))  # type: ignore[union-attr]
-            problem = too_large(self._limits.size)
-            problem.headers["Connection"] = "close"
-            raise problem
+        refuse_endless(self._request, self._limits.size)
         return None
 
     def receive(self, chunk: bytes) -> Awaitable[None] | None:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from .openapi.operation import ApiOperation
 
 __all__ = [
-    "NotFoundHandler",
     "Problem",
     "ProblemHandler",
     "implemented_methods",
@@ -113,6 +112,7 @@ _KINDS_OF_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
 _STATUSES_OF_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
     (errors.DocumentNotFound, 404, "There is no such document."),
     (errors.TooLarge, 413, "The document is larger than the database accepts."),
+    (errors.TooMuchAtOnce, 413, "The documents of this request have too many bytes together; send it in parts."),
 )
 
 _MOST_ERRORS = 100  # that one answer lists
@@ -219,11 +219,3 @@ class ProblemHandler(RequestHandler):
     def allowed_methods(self) -> list[str]:
         """Return the methods that this handler implements."""
         return implemented_methods(type(self))
-
-
-class NotFoundHandler(ProblemHandler):
-    """Answers 404 to every request: what no route matches."""
-
-    def prepare(self) -> None:
-        """Refuse before a body is read."""
-        raise Problem(404, detail="There is nothing at this address.")

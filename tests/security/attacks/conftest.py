@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
+import aiohttp
 import pytest
 
-from tests.web.conftest import serve, store
+from tests.security.attacks.victim import Bag
+from tests.web.conftest import Client, serve, store
+from tornado_couch import Database, install
 
-__all__ = ["Probe", "probe", "serve", "store"]
+__all__ = ["Probe", "Victim", "probe", "serve", "store", "victim"]
+
+MIB = 1024 * 1024
 
 BUSY = 0.1  # seconds of processor time that one request may take of the event loop at a stretch
 
@@ -54,3 +61,53 @@ def probe() -> Callable[[], AbstractAsyncContextManager[Probe]]:
         assert found.longest < BUSY, f"the event loop was held for {found.longest * 1000:.0f} ms"
 
     return watching
+
+
+class Victim:
+    """A service in a process of its own.
+
+    Attributes:
+        port: where it listens.
+        ask: a client of it.
+    """
+
+    def __init__(self, pid: int, port: int, session: aiohttp.ClientSession) -> None:
+        self._process = Path(f"/proc/{pid}")
+        self.port = port
+        self.ask = Client(f"http://127.0.0.1:{port}", session)
+
+    def begin(self) -> None:
+        """Forget the highest use of memory so far."""
+        (self._process / "clear_refs").write_text("5")
+        self._before = self._status("VmRSS")
+
+    def grown(self) -> float:
+        """By how many MiB the use of memory has been above that at the beginning."""
+        return (self._status("VmHWM") - self._before) / MIB
+
+    def seconds(self) -> float:
+        """The processor time of the process so far."""
+        fields = (self._process / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / 100
+
+    def _status(self, name: str) -> int:
+        (line,) = [each for each in (self._process / "status").read_text().splitlines() if each.startswith(name)]
+        return int(line.split()[1]) * 1024
+
+
+@pytest.fixture
+async def victim(database: Database) -> AsyncIterator[Victim]:
+    """A service of its own, for attacks on its memory."""
+    if sys.platform != "linux":
+        pytest.skip("the memory of another process is measured with Linux's /proc")
+    await install(database.server, database.name, [Bag])  # type: ignore[arg-type]
+    url = database.server.url  # type: ignore[union-attr]
+    script = [sys.executable, "-m", "tests.security.attacks.victim", str(url), database.name]
+    process = await asyncio.create_subprocess_exec(*script, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        async with aiohttp.ClientSession(auto_decompress=True) as session:
+            yield Victim(process.pid, int(await process.stdout.readline()), session)
+    finally:
+        process.kill()
+        await process.wait()

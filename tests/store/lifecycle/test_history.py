@@ -403,11 +403,11 @@ async def test_a_list_shows_what_was_written_since_its_index_was_read(store: Sto
     lists = store._lifecycles._versioned._reader._lists
     real = lists._pairs
 
-    async def late(rows: Any) -> Any:
+    async def late(*arguments: Any) -> Any:
         lists._pairs = real  # type: ignore[method-assign]
         await paint(store, "a", "green", "blue")
         await store.delete(VersionedFruit, "b")
-        return await real(rows)
+        return await real(*arguments)
 
     lists._pairs = late  # type: ignore[method-assign]
     page = await store.find(VersionedFruit)

@@ -172,9 +172,9 @@ async def test_a_document_that_changes_while_it_is_found_is_not_shown_as_what_it
         def __getattr__(self, name: str) -> Any:
             return getattr(store.database, name)
 
-        async def bulk_get(self, ids: list[str], **options: Any) -> Any:
+        async def bulk_get_within(self, *arguments: Any, **options: Any) -> Any:
             await store.update(QueriedItem, "given away", lambda latest: setattr(latest, "color", "b"))
-            return await store.database.bulk_get(ids, **options)
+            return await store.database.bulk_get_within(*arguments, **options)
 
     found = await Store(Slow()).find(QueriedItem, Query().restricted("color", "a"))  # type: ignore[arg-type]
     assert [item.name for item in found.items] == ["kept"]

@@ -328,7 +328,7 @@ async def test_an_export_that_fails_midway_never_looks_whole(
     ask: Client, store: Store, many: list[str], monkeypatch: Any
 ) -> None:
     """The connection is cut off; a failure before the first line is an ordinary problem."""
-    bulk_get = store.database.bulk_get
+    bulk_get = store.database.bulk_get_within
     calls = 0
 
     async def failing(*arguments: Any, **options: Any) -> Any:
@@ -338,7 +338,7 @@ async def test_an_export_that_fails_midway_never_looks_whole(
             raise Unavailable("down", sent=False)
         return await bulk_get(*arguments, **options)
 
-    monkeypatch.setattr(store.database, "bulk_get", failing)
+    monkeypatch.setattr(store.database, "bulk_get_within", failing)
     with pytest.raises(aiohttp.ClientPayloadError):
         await ask("GET", "/places", Accept=NDJSON)
     assert (await ask("GET", "/places", Accept=NDJSON)).status == 503
@@ -350,7 +350,7 @@ async def test_an_export_ends_when_the_client_goes_away(
 ) -> None:
     """No further page is read, and nothing is left behind."""
     tasks, gone, calls = asyncio.all_tasks(), asyncio.Event(), 0
-    bulk_get = store.database.bulk_get
+    bulk_get = store.database.bulk_get_within
 
     async def watched(*arguments: Any, **options: Any) -> Any:
         nonlocal calls
@@ -359,7 +359,7 @@ async def test_an_export_ends_when_the_client_goes_away(
             await gone.wait()
         return await bulk_get(*arguments, **options)
 
-    monkeypatch.setattr(store.database, "bulk_get", watched)
+    monkeypatch.setattr(store.database, "bulk_get_within", watched)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(ask.url.rpartition(":")[2]))
     writer.write(b"GET /places HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n")
     assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"

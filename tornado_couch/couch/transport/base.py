@@ -49,6 +49,7 @@ class Request:
         body: the content, or None.
         timeout: the time limits; the caller enforces `total`.
         safe: whether it can be sent twice without harm, since it changes nothing.
+        most: the largest number of bytes that the answer may have; None for any number.
     """
 
     method: str
@@ -58,6 +59,7 @@ class Request:
     body: bytes | None = None
     timeout: Timeout = DEFAULT_TIMEOUT
     safe: bool = False
+    most: int | None = None
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """The same request with more header fields."""
@@ -92,6 +94,7 @@ class Transport(Protocol):
         Raises:
             Unavailable: there was no answer; the subclasses say which time limit was exceeded.
             InvalidReply: the answer is not HTTP.
+            LongReply: the answer has more bytes than the request allows.
         """
         ...
 

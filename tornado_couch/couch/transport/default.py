@@ -241,7 +241,7 @@ class AiohttpTransport:
         try:
             with _translated(request):
                 async with await self._open(request) as response:
-                    body = await response.read()
+                    body = await (response.read() if request.most is None else _at_most(request, response))
         finally:
             self._slots.release()
         cookies = tuple(response.headers.getall("Set-Cookie", ()))
@@ -313,6 +313,18 @@ class AiohttpTransport:
 def _content(body: bytes | None) -> bytes | io.BytesIO | None:
     # aiohttp sends bytes in one piece, and warns if there are many; it sends a file piece by piece.
     return io.BytesIO(body) if body is not None and len(body) > _LONG_BODY_BYTES else body
+
+
+async def _at_most(request: Request, response: aiohttp.ClientResponse) -> bytes:
+    """Read an answer up to the bytes that it may have."""
+    parts, left = [], request.most or 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        left -= len(part)
+        if left < 0:
+            response.close()
+            raise errors.LongReply(f"{request.method} {request.template}: more than {request.most} bytes")
+    return b"".join(parts)
 
 
 async def _chunks(request: Request, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

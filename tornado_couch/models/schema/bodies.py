@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from jsonschema import Draft202012Validator, FormatChecker, validators
 from jsonschema.exceptions import ValidationError as SchemaError
+from pydantic_core import SchemaError as CoreSchemaError
+from pydantic_core import SchemaValidator, core_schema
 
 from ..model import Model, model_info
 from ..pointers import json_pointer, shortened
@@ -152,7 +154,40 @@ def _numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-_Validator: Any = validators.extend(Draft202012Validator, {"multipleOf": _multiple_of, "uniqueItems": _unique_items})
+@cache
+def _matcher(pattern: str) -> Callable[[str], bool]:
+    """What tells whether a pattern occurs in a text.
+
+    Pydantic's engine, Rust's, takes a time that is linear in the length of the text. Python's, which can take years
+    for `(a+)+$`, is only used for what Rust's cannot read, such as look-around.
+    """
+    try:
+        return SchemaValidator(core_schema.str_schema(pattern=pattern)).isinstance_python
+    except CoreSchemaError:
+        compiled = re.compile(pattern)
+        return lambda text: compiled.search(text) is not None
+
+
+def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[SchemaError]:
+    if isinstance(value, str) and not _matcher(pattern)(value):
+        yield SchemaError("does not match the pattern")
+
+
+def _pattern_properties(validator: Any, patterns: dict[str, Any], value: Any, _: Any) -> Iterator[SchemaError]:
+    for pattern, schema in patterns.items() if isinstance(value, dict) else ():
+        for name in filter(_matcher(pattern), value):
+            yield from validator.descend(value[name], schema, path=name, schema_path=pattern)
+
+
+_Validator: Any = validators.extend(
+    Draft202012Validator,
+    {
+        "multipleOf": _multiple_of,
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "uniqueItems": _unique_items,
+    },
+)
 
 
 def body_problems(cls: type[Model], action: Action, body: Any) -> list[Problem]:
@@ -334,7 +369,7 @@ def quick_check(schema: Schema, formats: FormatChecker) -> Callable[[Any], bool]
             checks[part["format"]] = functools.partial(_conforms, formats, part["format"])
         if "pattern" in part:
             name = f"pattern {part.pop('pattern')}"
-            checks[name] = functools.partial(_matches, name.removeprefix("pattern "))
+            checks[name] = _matcher(name.removeprefix("pattern "))
             part["allOf"] = [*part.get("allOf", ()), {"format": name}]
     try:
         validator = jsonschema_rs.Draft202012Validator(ours, formats=checks, validate_formats=True)
@@ -352,10 +387,6 @@ def _is_valid(validator: Any, value: Any) -> bool:
 
 def _conforms(formats: FormatChecker, name: str, text: str) -> bool:
     return bool(formats.conforms(text, name))
-
-
-def _matches(pattern: str, text: str) -> bool:
-    return re.search(pattern, text) is not None
 
 
 def _parts(schema: Any) -> Iterator[Schema]:

@@ -135,15 +135,21 @@ def _parsed(location: Path, text: str) -> KeyMetadata:
 
 
 def _check_directory(path: Path) -> None:
-    """Check the mode of the directory: somebody who can write to it can replace the keys."""
+    """Check owner and mode of the directory: somebody who can write to it can replace the keys."""
     try:
-        mode = path.stat().st_mode
+        found = path.stat()
     except OSError as error:
         raise KeySetError(f"the key set {path} cannot be read: {error.strerror}") from None
-    if not stat.S_ISDIR(mode):
+    if not stat.S_ISDIR(found.st_mode):
         raise KeySetError(f"the key set {path} is not a directory")
-    if mode & _OTHERS_WRITE:
+    _check_owner(f"the key set {path}", found)
+    if found.st_mode & _OTHERS_WRITE:
         raise KeySetError(f"the key set {path} can be changed by others than its owner: run chmod go-w on it")
+
+
+def _check_owner(name: str, found: os.stat_result) -> None:
+    if found.st_uid not in (os.geteuid(), 0):
+        raise KeySetError(f"{name} belongs to another user, who could replace its keys: run chown on it")
 
 
 def _read(path: Path, forbidden: int) -> str:
@@ -166,6 +172,7 @@ def _read(path: Path, forbidden: int) -> str:
 def _check_file(path: Path, found: os.stat_result, forbidden: int) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise KeySetError(f"the key file {path} is not a regular file")
+    _check_owner(f"the key file {path}", found)
     if found.st_mode & forbidden & _OTHERS_READ:
         raise KeySetError(f"the key file {path} can be read by others: run chmod 600 on it and replace its keys")
     if found.st_mode & forbidden:

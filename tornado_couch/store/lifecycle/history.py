@@ -25,7 +25,7 @@ from ...models import (
     version_of,
     version_prefix,
 )
-from ..operations import partially
+from ..operations import Check, partially
 from ..query import Query
 from ..reading.history import HistoryReader
 from ..reading.reader import Page
@@ -87,7 +87,7 @@ class Versioned(Lifecycle):
         """A page of documents, each in its latest version; see `Store.find`."""
         return await self._reader.page(cls, query, limit=limit, start=start, backward=backward, count=count)
 
-    async def create(self, model: M) -> M:
+    async def create(self, model: M, check: Check[M] | None = None) -> M:
         """Write the first version of a new document, or the next version of one that was deleted.
 
         Raises:
@@ -145,8 +145,11 @@ class Versioned(Lifecycle):
         document = await self._document(model, version_id(prefix, place.number + 1 if place else 1), new=new)
         document = await self._files.named(document, before or model._stored)
         held: dict[str, Any] = {"written_on": format_timestamp(moment)}
-        if before is not None:
+        if before is not None and place is not None:
             held["follows"] = before["_rev"]
+            since = place.number + 1 if new else place.since
+            if since > 1:
+                held["since"] = since
         if deleted:
             held["deleted"] = True
         # A version is signed as a first revision. If somebody deleted that version behind the service's back, it is

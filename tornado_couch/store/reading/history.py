@@ -36,7 +36,7 @@ class HistoryReader:
     def __init__(self, database: Database, reader: Reader, conversion: Conversion) -> None:
         self._reader = reader
         self._conversion = conversion
-        self.versions = Versions(database, reader.by_ids, reader.few)
+        self.versions = Versions(database, reader.within, reader.few)
         self._lists = HistoryPages(database, self.versions)
 
     async def page(
@@ -60,11 +60,11 @@ class HistoryReader:
         """A page of the versions of one document, the latest first; see `Store.versions`."""
         prefix = version_prefix(model_info(cls), key)
         ids = await self.versions.ids(prefix, limit=limit + 1, start=start, descending=not backward)
-        more, rows = len(ids) > limit, [Position(None, each) for each in ids[:limit]]
+        more, rows, found = await self._reader.first_of([Position(None, each) for each in ids], limit)
         if backward:
             rows.reverse()
+            found.reverse()
         previous, following = neighbours(rows, start, backward, more)
-        found = await self._reader.by_ids([row.id for row in rows])
         items, withheld = await self._reader.models(cls, None, found, self._load)
         return Page(items, following, withheld, previous)
 

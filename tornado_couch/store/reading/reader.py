@@ -8,17 +8,23 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ...couch import Access, Database, Leaf, Single
-from ...errors import DecryptionFailed, InvalidDocument, InvalidSignature, NotFound, SignatureFault
-from ...models import Model, collection_view, deleted_view, is_deleted, is_of, model_info
+from ...couch import UNSET, Access, Database, Leaf, Single
+from ...errors import DecryptionFailed, InvalidDocument, InvalidSignature, LongReply, NotFound, SignatureFault
+from ...models import Model, ModelInfo, collection_view, deleted_view, is_deleted, is_of, model_info
 from ..protection.conversion import Conversion
 from ..protection.signatures import Guard
-from ..query import Query, same
+from ..query import Bounds, Query, same
+from .bearing import bearing
 from .key_memory import KeyMemory
 from .planner import planned
-from .scan import Position, Walk, count_rows
+from .scan import Position, Walk, certain_order, count_rows
 
-__all__ = ["Page", "Reader", "is_absent", "neighbours"]
+__all__ = ["PAGE_BYTES", "Page", "Reader", "is_absent", "neighbours"]
+
+PAGE_BYTES = 8 * 1024 * 1024
+"""Bytes of documents that are read for one page, which ends early where they have more."""
+
+_FEW = 8  # documents to begin again with, where all of them are too much
 
 logger = logging.getLogger("tornado_couch.store")
 
@@ -31,8 +37,9 @@ class Page(Generic[M]):
     """One page of a list of models.
 
     Attributes:
-        items: the models, in order. There can be fewer than the limit although another page follows, since a
-            document may have been changed or deleted after the index was read.
+        items: the models, in order. There can be fewer than the limit although another page follows, since
+            documents may have more bytes than one page holds (`PAGE_BYTES`), and may have been changed or deleted
+            after the index was read.
         next: where the next page begins; None on the last page.
         withheld: how many documents belong on this page but do not fit the model, or did not verify.
         previous: where the page before ends, to read it backward; None on the first page.
@@ -76,18 +83,36 @@ class Reader:
         self._conversion = conversion
         self._guard = guard
 
-    async def by_ids(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
-        """The winning revisions of the documents with these ids, in order.
+    async def within(
+        self, ids: Sequence[str], most: int = PAGE_BYTES
+    ) -> tuple[list[Document | InvalidSignature | None], int]:
+        """The winning revisions of the first documents with these ids: as many as have at most so many bytes together.
 
-        A missing or deleted document is None; for one that does not verify, the error takes its place.
+        One is read whatever its size. A missing or deleted document is None; for one that does not verify, the error
+        takes its place.
+
+        Returns:
+            The documents in order, and how many bytes remain.
         """
-        if not ids:
-            return []
-        found = await self._database.bulk_get(list(ids), revs=self._guard.history)
-        return [self._guard.judged(leaves) for leaves in found]
+        found: list[Document | InvalidSignature | None] = []
+        left, count = most, len(ids)
+        while len(found) < len(ids) and (left > 0 or not found):
+            group = ids[len(found) : len(found) + count]
+            allowed = left if found or len(group) > 1 else None
+            try:
+                leaves, size = await self._database.bulk_get_within(group, allowed, revs=self._guard.history)
+            except LongReply:
+                if len(group) == 1:
+                    break
+                count = min(_FEW, len(group) // 2)
+                continue
+            found += [self._guard.judged(each) for each in leaves]
+            left -= size
+            count = max(1, min(2 * len(group), left * len(group) // max(size, 1)))
+        return found, max(left, 0)
 
     async def few(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
-        """Like `by_ids`, for a few documents: their requests can be grouped with those of other callers."""
+        """Like `within`, for a few documents of any size: their requests can be grouped with those of other callers."""
         found = await asyncio.gather(*(self._access.leaves(each, revs=self._guard.history) for each in ids))
         return [self._guard.judged(leaves) for leaves in found]
 
@@ -155,10 +180,7 @@ class Reader:
             document = await self._verified(document_id, conflicts)
         except ValueError:
             return None  # CouchDB allows no such id
-        info = model_info(cls)
-        if document is None or not is_of(cls, document):
-            return None
-        return None if info.key and document.get(info.key.name) != info.key_value(key) else document
+        return bearing(self._database, cls, key, document)
 
     async def stored(self, document_id: str) -> Document:
         """A document as it is stored; see `Store.stored`."""
@@ -203,19 +225,31 @@ class Reader:
         """
         found = planned(self._conversion, cls, query)
         rows = await Walk(self._database, found.plan, start, backward).rows(limit + 1)
-        more, rows = len(rows) > limit, rows[:limit]
+        more, rows, documents = await self.first_of(rows, limit)
         if backward:
             rows.reverse()
+            documents.reverse()
         previous, following = neighbours(rows, start, backward, more)
-        items, withheld = await self.models(cls, found.query, await self.by_ids([row.id for row in rows]))
+        items, withheld = await self.models(cls, found.query, documents)
         total = await count_rows(self._database, found.plan) if count else None
         return Page(items, following, withheld, previous, total)
+
+    async def first_of(
+        self, rows: list[Position], limit: int
+    ) -> tuple[bool, list[Position], list[Document | InvalidSignature | None]]:
+        """Read the documents of the first rows: at most so many, and of as many bytes as one page holds.
+
+        Returns:
+            Whether rows are left over, the rows that belong on the page, and their documents.
+        """
+        documents, _ = await self.within([row.id for row in rows[:limit]])
+        return len(rows) > len(documents), rows[: len(documents)], documents
 
     async def models(
         self,
         cls: type[M],
         query: Query | None,
-        documents: Sequence[Document | InvalidSignature | None],
+        documents: Sequence[Document | InvalidSignature | InvalidDocument | None],
         load: Callable[[type[M], Document], Awaitable[M]] | None = None,
     ) -> tuple[list[M], int]:
         """The models of those documents that a query selects, and how many of these documents cannot be read.
@@ -223,13 +257,13 @@ class Reader:
         Args:
             cls: the class of the models.
             query: leave out the documents that it does not select; None leaves out none.
-            documents: as `by_ids` returns them.
+            documents: as `within` returns them.
             load: converts a document to a model; by default, the reader's conversion does.
         """
         load, items, withheld = load or self._conversion.from_store, [], 0
         for document in documents:
-            if isinstance(document, InvalidSignature):
-                withheld += 1  # the guard has logged why
+            if isinstance(document, InvalidSignature | InvalidDocument):
+                withheld += 1  # whoever found it has logged or counted it
                 continue
             # Deleted, restored or changed since the index was read.
             if document is None or not is_of(cls, document) or (query and not _is_meant(cls, query, document)):
@@ -269,4 +303,20 @@ def _is_meant(cls: type[Model], query: Query, document: Document) -> bool:
         found = info.view_value(name, value)
         if not any(same(found, info.view_value(name, each)) for each in values):
             return False
-    return True
+    return all(_is_within(info, name, bounds, document) for name, bounds in query.ranges.items())
+
+
+def _is_within(info: ModelInfo, name: str, bounds: Bounds, document: Document) -> bool:
+    """Whether a document's value is in a range; also where only CouchDB's collation can say, which found it there."""
+    declared = info.properties.get(name)
+    if declared is None or bounds == Bounds():
+        return True
+    found = info.view_value(name, document.get(declared.index_member, info.defaults.get(name)))
+    if found is None:
+        return False
+    low, high = bounds.gt if bounds.gte is UNSET else bounds.gte, bounds.lt if bounds.lte is UNSET else bounds.lte
+    above = 1 if low is UNSET else certain_order(found, info.view_value(name, low))
+    below = -1 if high is UNSET else certain_order(found, info.view_value(name, high))
+    too_low = above is not None and (above < 0 or (above == 0 and low is bounds.gt))
+    too_high = below is not None and (below > 0 or (below == 0 and high is bounds.lt))
+    return not too_low and not too_high

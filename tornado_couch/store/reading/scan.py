@@ -18,7 +18,7 @@ from ...models import partition_view
 from ..query import same
 from .planner import Edge, Interval, Plan
 
-__all__ = ["Collator", "Position", "Walk", "count_rows", "is_empty_range", "read_rows", "same_prefix"]
+__all__ = ["Collator", "Position", "Walk", "certain_order", "count_rows", "is_empty_range", "read_rows", "same_prefix"]
 
 _SMALLEST_CHUNK = 20  # rows; when there are many parts, each gives few rows to a page
 
@@ -246,6 +246,28 @@ def _sortable(value: Any) -> tuple[Any, ...] | None:
     if isinstance(value, str) and value.isascii() and value.isprintable():
         return (4, [_WEIGHTS[each.lower()] for each in value], [each.isupper() for each in value])
     return None
+
+
+def certain_order(left: Any, right: Any) -> int | None:
+    """Compare two JSON values as a view does, where that is certain without CouchDB.
+
+    Texts with other characters than ASCII's, whose order ICU decides, are compared with other kinds of values alone;
+    so are arrays and objects.
+
+    Returns:
+        Negative, zero or positive if the first is less, equal or greater; None if only CouchDB can say.
+    """
+    mine, theirs = _sortable(left), _sortable(right)
+    if mine is not None and theirs is not None:
+        return (mine > theirs) - (mine < theirs)
+    return _kind(left) - _kind(right) or None
+
+
+def _kind(value: Any) -> int:
+    """Where the kind of a JSON value comes in CouchDB's order."""
+    if value is None or isinstance(value, bool | int | float):
+        return 0 if value is None else 3 if not isinstance(value, bool) else 2 if value else 1
+    return 4 if isinstance(value, str) else 5 if isinstance(value, list) else 6
 
 
 class Collator:

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from ...couch import Database
-from ...errors import InvalidSignature, NoIndex
-from ...models import Model, model_info, version_id
+from ...errors import InvalidDocument, InvalidSignature, NoIndex
+from ...models import Model, is_of, model_info, version_id
 from ..query import Query
+from .bearing import misplaced
 from .planner import Plan, Planned
+from .reader import PAGE_BYTES
 from .scan import Position, Walk, read_rows
 from .versions import Found, Versions
 
@@ -28,7 +30,9 @@ _MOST_ROWS = 2000  # to look at for one page, at least
 _ROWS_AN_ITEM = 10
 _COUNTED_AT_ONCE = 2000
 
-_Current: TypeAlias = "tuple[Position, Document | InvalidSignature]"
+_Found: TypeAlias = "Found | InvalidDocument"
+_Pair: TypeAlias = "tuple[_Found, _Found]"  # a version, and the one that follows it
+_Current: TypeAlias = "tuple[Position, Document | InvalidSignature | InvalidDocument]"
 
 
 class Listed(NamedTuple):
@@ -75,8 +79,8 @@ class HistoryPages:
         _, cls, query, plan = planned
         grouped = _is_grouped(cls, query)
         found: list[_Current] = []
-        at, looked_at, more = start, 0, True
-        while more and len(found) <= limit and looked_at < _MOST_ROWS + _ROWS_AN_ITEM * limit:
+        at, looked_at, more, left = start, 0, True, PAGE_BYTES
+        while more and left and len(found) <= limit and looked_at < _MOST_ROWS + _ROWS_AN_ITEM * limit:
             if grouped:
                 positions, rows = await self._groups(plan, query, at, backward, limit + 1)
             else:
@@ -84,7 +88,10 @@ class HistoryPages:
                 rows = _latest_of_each(positions)
             more, looked_at = len(positions) > limit, looked_at + len(positions)
             at = positions[-1] if positions else at
-            found += await (self._followed(rows) if grouped else self._current(rows))
+            pairs, left = await self._pairs(cls, rows, left)
+            if len(pairs) < len(rows):  # they have more bytes than one page holds
+                more, left, at = True, 0, rows[len(pairs) - 1].position
+            found += await (self._followed if grouped else self._current)(rows[: len(pairs)], pairs)
         if len(found) > limit:
             return Listed(found[:limit], found[limit - 1][0])
         return Listed(found, at if more else None)
@@ -127,11 +134,11 @@ class HistoryPages:
         ]
         return positions, wanted
 
-    async def _followed(self, rows: Sequence[_Row]) -> list[_Current]:
+    async def _followed(self, rows: Sequence[_Row], pairs: Sequence[_Pair]) -> list[_Current]:
         """Read the documents of these rows in their latest versions, even if they changed since the index was read."""
         found = []
-        for row, (document, following) in zip(rows, await self._pairs(rows), strict=True):
-            if following is not None and not isinstance(following, InvalidSignature):
+        for row, (document, following) in zip(rows, pairs, strict=True):
+            if isinstance(following, dict):
                 try:
                     document = await self._versions.last_of(row.prefix, row.number + 1)
                 except InvalidSignature as error:
@@ -142,21 +149,27 @@ class HistoryPages:
                 found.append((row.position, document))
         return found
 
-    async def _current(self, rows: Sequence[_Row]) -> list[_Current]:
+    async def _current(self, rows: Sequence[_Row], pairs: Sequence[_Pair]) -> list[_Current]:
         """Read the documents of those rows that no version follows."""
         found = []
-        for row, (document, following) in zip(rows, await self._pairs(rows), strict=True):
-            if isinstance(following, InvalidSignature):
+        for row, (document, following) in zip(rows, pairs, strict=True):
+            if isinstance(following, Exception):
                 document, following = following, None
             if following is None and document is not None:
                 found.append((row.position, document))
         return found
 
-    async def _pairs(self, rows: Sequence[_Row]) -> list[tuple[Found, Found]]:
-        """Read each version together with the one that follows it, if any."""
+    async def _pairs(self, cls: type[Model], rows: Sequence[_Row], most: int) -> tuple[list[_Pair], int]:
+        """Read each version together with the one that follows it, if any, up to so many bytes but at least one."""
         ids = [version_id(row.prefix, number) for row in rows for number in (row.number, row.number + 1)]
-        documents = await self._versions.read(ids)
-        return list(zip(documents[::2], documents[1::2], strict=True))
+        read, left = await self._versions.read(ids, most)
+        if len(read) == 1:
+            read += (await self._versions.read(ids[1:2], most))[0]
+        documents: list[_Found] = [
+            misplaced(self._database, cls, each) if isinstance(each, dict) and not is_of(cls, each) else each
+            for each in read
+        ]
+        return list(zip(documents[::2], documents[1::2], strict=False)), left
 
 
 def _is_grouped(cls: type[Model], query: Query) -> bool:

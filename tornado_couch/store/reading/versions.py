@@ -16,7 +16,8 @@ from cachetools import LRUCache
 
 from ...couch import Database
 from ...errors import InvalidSignature
-from ...models import LAST_NUMBER, Model, collection_view, is_of, model_info, version_id, version_of, version_prefix
+from ...models import LAST_NUMBER, Model, collection_view, model_info, version_id, version_of, version_prefix
+from .bearing import bearing
 from .scan import Position
 
 __all__ = ["Found", "Versions"]
@@ -24,6 +25,7 @@ __all__ = ["Found", "Versions"]
 Document = dict[str, Any]
 Found = Document | InvalidSignature | None
 Read = Callable[[Sequence[str]], Awaitable[list[Found]]]
+ReadWithin = Callable[[Sequence[str], int], Awaitable[tuple[list[Found], int]]]
 
 _REMEMBERED = 10_000  # numbers, of about a hundred bytes each
 
@@ -36,11 +38,11 @@ class Versions:
 
     Args:
         database: where the documents are.
-        read: reads and verifies the winning documents of many ids, in order: `Reader.by_ids`.
-        read_few: does the same for a few, in one request with what other callers read at that time.
+        read: reads and verifies the winning documents of many ids, in order, up to some bytes: `Reader.within`.
+        read_few: reads a few of any size, in one request with what other callers read at that time.
     """
 
-    def __init__(self, database: Database, read: Read, read_few: Read) -> None:
+    def __init__(self, database: Database, read: ReadWithin, read_few: Read) -> None:
         self._database = database
         self.read = read
         self._read_few = read_few
@@ -147,13 +149,10 @@ class Versions:
 
     def _bearing(self, cls: type[Model], key: Any, document: Document | None) -> Document | None:
         """The document, if it is a version of this model with this key."""
-        info = model_info(cls)
-        if document is None or info.key is None or not is_of(cls, document):
-            return None
-        if document.get(info.key.name) != info.key_value(key):
-            return None
-        version_of(document)  # raises an error for a document that only has the id of a version
-        return document
+        found = bearing(self._database, cls, key, document)
+        if found is not None:
+            version_of(found)  # raises an error for a document that only has the id of a version
+        return found
 
     def remember(self, prefix: str, number: int) -> None:
         """Remember that a document has a version with this number."""

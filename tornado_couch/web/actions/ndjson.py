@@ -18,8 +18,9 @@ from tornado.web import RequestHandler
 
 from ... import _json
 from ..action import ACTIONS, NDJSON
-from ..body import DRAINED, Body
-from ..http import BrokenStream, Line, LineReader, media_type, parse_json, too_large
+from ..application import Application
+from ..body import Body
+from ..http import DRAINED, BrokenStream, Line, LineReader, content_length, media_type, parse_json, too_large
 from ..problems import Problem
 from .idempotency import refuse_key
 from .results import Results, breathe
@@ -56,10 +57,14 @@ class LineWriter:
         handler = self._handler
         handler.set_header("Content-Type", NDJSON)
         handler.set_header("Cache-Control", "no-store")
-        handler.write(b"".join(_json.dumps(value) + b"\n" for value in values))
+        text = b"".join(_json.dumps(value) + b"\n" for value in values)
+        handler.write(text)
         try:
             async with asyncio.timeout(self._stalled):
-                await handler.flush()
+                leaving = handler.flush()
+                if isinstance(handler.application, Application):
+                    handler.application.unread.follow(handler.request.connection.stream, len(text))  # type: ignore[union-attr]
+                await leaving
         except TimeoutError:
             self.cut_off()
             raise StreamClosedError from None
@@ -107,6 +112,7 @@ class Lines(Body):
         self._group_bytes = 0
         self._dropped = 0
         self._last = 0  # the number of the latest line
+        self._left = self._most = handler.resource.max_bulk  # lines before the next is one more request
         self._stopped = False
         self._pausing = True  # and not yet storing
         self._pause: asyncio.Task[None] | None = None
@@ -126,8 +132,7 @@ class Lines(Body):
         except Exception as error:
             # Answering now closes the connection under a client that is sending: only where it waits
             # for our word, or has too much to be dropped.
-            length = headers.get("Content-Length", "0")
-            if "Expect" in headers or (length.isdecimal() and int(length) > DRAINED):
+            if "Expect" in headers or content_length(headers) > DRAINED:
                 raise
             self.refusal = error
 
@@ -191,6 +196,7 @@ class Lines(Body):
         try:
             for number, text in lines:
                 self._last = number
+                self._count_line()
                 self._group.append(_Received(number, await self._model(text)))
                 self._group_bytes += len(text or b"")
                 await breathe(number)
@@ -201,6 +207,21 @@ class Lines(Body):
         except BrokenStream as broken:
             await self._guarded(self._store())
             await self._guarded(self._stop(Problem.of("malformed-body", str(broken))))
+        except Problem as refusal:
+            self._last -= 1
+            await self._guarded(self._store())
+            await self._guarded(self._stop(refusal))
+
+    def _count_line(self) -> None:
+        """Count as many lines as one array can have items as one more request.
+
+        Raises:
+            Problem: 429, the caller's limit is reached.
+        """
+        if self._left == 0:
+            self._handler.admission.count_more()
+            self._left = self._most
+        self._left -= 1
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         try:

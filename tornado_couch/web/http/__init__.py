@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from .bodies import BodyLimits, check_grown, decode, is_large, media_type, parse_json, too_large
+from .bodies import (
+    DRAINED,
+    BodyLimits,
+    check_grown,
+    content_length,
+    decode,
+    is_large,
+    media_type,
+    parse_json,
+    refuse_endless,
+    too_large,
+)
 from .cors import Cors
 from .deprecation import Deprecation
 from .lines import BrokenStream, Line, LineReader
@@ -12,6 +23,7 @@ from .prefer import SERVER_TIMING, Preferences, parse_preferences
 from .server_timing import ServerTiming, TimingObserver
 
 __all__ = [
+    "DRAINED",
     "SERVER_TIMING",
     "BodyLimits",
     "BrokenStream",
@@ -29,6 +41,7 @@ __all__ = [
     "check_grown",
     "choose_coding",
     "compressed",
+    "content_length",
     "decode",
     "entity_tag",
     "is_large",
@@ -36,6 +49,7 @@ __all__ = [
     "parse_entity_tags",
     "parse_json",
     "parse_preferences",
+    "refuse_endless",
     "too_large",
     "weights",
 ]

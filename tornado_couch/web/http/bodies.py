@@ -9,10 +9,29 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from tornado.httputil import HTTPServerRequest
+
 from ... import _json
 from ..problems import Problem
 
-__all__ = ["BodyLimits", "check_grown", "decode", "is_large", "media_type", "parse_json", "too_large"]
+__all__ = [
+    "DRAINED",
+    "BodyLimits",
+    "check_grown",
+    "content_length",
+    "decode",
+    "is_large",
+    "media_type",
+    "parse_json",
+    "refuse_endless",
+    "too_large",
+]
+
+DRAINED = 64 * 1024 * 1024
+"""Bytes of a refused body that are read to its end and dropped, so that the client gets to read the answer.
+
+A longer one is answered at once, and the connection closed.
+"""
 
 _IN_THREAD = 64 * 1024  # bytes; parsing fewer takes about a millisecond at most
 _LARGE = 1000  # members and items; validating so many takes about ten milliseconds
@@ -38,6 +57,12 @@ class BodyLimits:
 def media_type(headers: Mapping[str, str]) -> str:
     """Return the media type of the body, in lower case and without parameters; empty if the header has none."""
     return headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def content_length(headers: Mapping[str, str]) -> int:
+    """Return the length of the body that the header announces; 0 if it announces none."""
+    length = headers.get("Content-Length", "")
+    return min(int(length[:20]), 2**63) if length.isdecimal() else 0
 
 
 def decode(body: bytes, headers: Mapping[str, str], limit: int) -> bytes:
@@ -67,6 +92,28 @@ def decode(body: bytes, headers: Mapping[str, str], limit: int) -> bytes:
 def too_large(limit: int) -> Problem:
     """Return the problem for a body over the limit."""
     return Problem(413, detail=f"The body must not have more than {limit} bytes.")
+
+
+def refuse_endless(request: HTTPServerRequest, limit: int) -> None:
+    """Refuse a body before it comes, where it is too long to be read to its end and dropped.
+
+    Every other refusal waits until the body is read: answering before that makes Tornado close
+    the connection, and many a client then sees a broken pipe in place of the answer.
+
+    Args:
+        request: the request, of which only the header has come.
+        limit: the largest number of bytes that the address takes.
+
+    Raises:
+        Problem: 413.
+    """
+    length = content_length(request.headers)
+    if length > max(DRAINED, limit):
+        # Otherwise Tornado's own limit comes first and closes the connection without an answer.
+        request.connection.set_max_body_size(length)  # type: ignore[union-attr]
+        problem = too_large(limit)
+        problem.headers["Connection"] = "close"
+        raise problem
 
 
 async def parse_json(body: bytes, limits: BodyLimits) -> Any:

@@ -16,7 +16,8 @@ from ... import _json
 from ...couch import Database
 from ...models import Model
 from ...store.readiness import STOPPING, Readiness, ReadinessCheck
-from ..problems import Problem, ProblemHandler
+from ..bodiless import BodilessHandler
+from ..problems import Problem
 from .recent import Recent
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Checked:
         return found.ready
 
 
-class LiveHandler(ProblemHandler):
+class LiveHandler(BodilessHandler):
     """Green whenever the process answers at all: a process that does not has to be restarted."""
 
     @classmethod

@@ -1,0 +1,62 @@
+"""A service in a process of its own, so that its memory can be measured: `python -m tests.security.attacks.victim`.
+
+The arguments are CouchDB's URL and the name of a database in which `Bag` is installed. It prints its port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+
+from tornado_couch import AllowAny, Application, Couch, Key, Model, ProblemHandler, Store, assigned, resource
+from tornado_couch.web import docs_routes, health_routes, openapi_routes
+
+__all__ = ["Bag", "make_app"]
+
+
+class Bag(Model, type="bag_v1.0", key="bag_id", history=False):
+    bag_id: Key = assigned()
+    text: str = ""
+    free: Any = None
+
+
+class Form(ProblemHandler):
+    """A handler of the service's own, with Tornado's way to take a body."""
+
+    def post(self) -> None:
+        self.write(str(len(self.request.body)))
+
+
+class Upload(Form):
+    """One that says that it takes more."""
+
+    MAX_BODY = 4 * 1024 * 1024
+
+
+def make_app(store: Store) -> Application:
+    routes = [
+        *resource("/bags", Bag, store),
+        *openapi_routes(),
+        *docs_routes(),
+        *health_routes(store),
+        ("/form", Form),
+        ("/upload", Upload),
+    ]
+    return Application(routes, policy=AllowAny(), unread_seconds=1, max_unread=32 * 1024 * 1024)
+
+
+async def main(url: str, name: str) -> None:
+    logging.disable(logging.CRITICAL)
+    async with Couch(url) as couch:
+        server = HTTPServer(make_app(Store(couch[name])))
+        server.listen(0, "127.0.0.1")
+        print(next(iter(server._sockets.values())).getsockname()[1], flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

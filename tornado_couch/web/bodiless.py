@@ -1,0 +1,110 @@
+"""Handlers that take no body, and what `Application` puts in the place of a handler that must not get one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
+from tornado.web import stream_request_body
+
+from .http import DRAINED, refuse_endless
+from .problems import Problem, ProblemHandler
+
+__all__ = ["BodilessHandler", "LimitedBody", "NotFoundHandler", "RefusingHandler"]
+
+
+@stream_request_body
+class BodilessHandler(ProblemHandler):
+    """The base of handlers that take no body: it is dropped as it comes, whatever its length.
+
+    Attributes:
+        limit: the bytes that the answer to a body without end names.
+    """
+
+    limit = 0
+    _dropped = 0
+
+    def prepare(self) -> None:
+        """Refuse a body that is too long to be dropped.
+
+        Raises:
+            Problem: 413.
+        """
+        refuse_endless(self.request, self.limit)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Drop a part of the body, up to the length that a client may send in vain."""
+        self._dropped += len(chunk)
+        if self._dropped > DRAINED:
+            self.request.connection.stream.close()  # type: ignore[union-attr]
+
+
+class NotFoundHandler(BodilessHandler):
+    """Answers 404 to every request: what no route matches."""
+
+    def get(self) -> None:
+        """Answer 404, once the body has been dropped: earlier, the client might not get to read the answer."""
+        raise Problem(404, detail="There is nothing at this address.")
+
+    head = post = put = patch = delete = options = get
+
+
+class RefusingHandler(BodilessHandler):
+    """Answers every request with one problem."""
+
+    def initialize(self, problem: Problem, limit: int = 0, at_once: bool = False) -> None:
+        """Store what to answer, and whether to answer without waiting for the end of the body."""
+        self._problem = problem
+        self._at_once = at_once
+        self.limit = limit
+
+    def prepare(self) -> None:
+        """Answer at once where the body cannot be read."""
+        super().prepare()
+        if self._at_once:
+            raise self._problem
+
+    def get(self) -> None:
+        """Answer."""
+        raise self._problem
+
+    head = post = put = patch = delete = options = get
+
+
+class LimitedBody(HTTPMessageDelegate):
+    """Receives a request whose length is not known before its end, for a handler that takes its body whole.
+
+    Args:
+        inner: receives the request, as long as its body is within the limit.
+        limit: the largest number of bytes.
+        refuse: makes what receives the request, and the rest of its body, once there are more.
+    """
+
+    def __init__(self, inner: HTTPMessageDelegate, limit: int, refuse: Callable[[], HTTPMessageDelegate]) -> None:
+        self._inner = inner
+        self._left = limit
+        self._refuse = refuse
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        """Pass the header on."""
+        self._head = start_line, headers
+        return self._inner.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Pass a part of the body on; the first that exceeds the limit ends that, and is dropped."""
+        within, self._left = self._left >= 0, self._left - len(chunk)
+        if within and self._left < 0:
+            self._inner.on_connection_close()  # which frees what has been kept
+            self._inner = self._refuse()
+            return self._inner.headers_received(*self._head)
+        return self._inner.data_received(chunk)
+
+    def finish(self) -> None:
+        """Let the request be answered."""
+        self._inner.finish()
+
+    def on_connection_close(self) -> None:
+        """Pass on that the client is gone."""
+        self._inner.on_connection_close()
