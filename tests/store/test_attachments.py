@@ -17,6 +17,7 @@ from tests.security.kinds import key_set
 from tests.store.conftest import Sites
 from tornado_couch import Couch, Database, Encrypted, Key, Merge, Model, Retry, Store, install, upgrade
 from tornado_couch.errors import Conflict
+from tornado_couch.maintain.audit import audit
 from tornado_couch.maintain.migrate import Migration
 from tornado_couch.maintain.rotate import Rotation
 from tornado_couch.maintain.sweep import Swept, sweep
@@ -500,3 +501,17 @@ async def test_what_is_signed_with_bytes_verifies_with_stubs(store: Store, files
     assert (await signing.update(Page, made._key, painted)).color == "blue"
     assert (await signing.get(Page, made._key)).color == "blue"
     assert await files.of(made._id or "") == {"t.txt": TEXT}
+
+
+async def test_the_files_of_a_signed_history_are_signed(store: Store, files: Files) -> None:
+    """So that an audit finds nothing, also after a sweep has marked one."""
+    signing = Store(store.database, crypter=OLD, signer=OLD)
+    model = await written(store, files, Diary)
+    async with aclosing(Rotation(store.database, OLD, adopt=True).run()) as pages:  # type: ignore[arg-type]
+        assert [finding async for page in pages for finding in page.findings] == []
+    await signing.files.put(lone_file(b"orphan"))
+    changed = await signing.update(Diary, model._key, painted)
+    assert await files.of(changed._id or "") == BOTH
+    assert await sweep(signing) == Swept(named=2, marked=1)
+    assert [found async for page in audit(store.database, OLD) for found in page.findings] == []  # type: ignore[arg-type]
+    assert len((await signing.versions(Diary, model._key)).items) == 2

@@ -14,6 +14,7 @@ that is marked takes the mark away first, so that a deletion that is under way m
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import Mapping
@@ -81,13 +82,10 @@ class Files:
         Raises:
             Conflict: others changed its document at each try.
         """
-        data = base64.b64decode(entry["data"])
-        kind = entry["content_type"]
-        document_id = FILE_PREFIX + hashlib.sha256(kind.encode() + b"\0" + data).hexdigest()
-        reference = {"document": document_id, "content_type": kind, "digest": entry["digest"], "length": len(data)}
+        reference = await asyncio.to_thread(_reference, entry)  # since a file can be large
         for _ in range(_ATTEMPTS):
             try:
-                await self._store(document_id, entry)
+                await self._store(reference["document"], entry)
             except Conflict:
                 continue
             return reference
@@ -127,3 +125,10 @@ class Files:
             Conflict: another writer was faster.
         """
         await self._models.writer.put(self._models.guard.tombstone(document))
+
+
+def _reference(entry: Document) -> Document:
+    """What names a file in a version."""
+    data, kind = base64.b64decode(entry["data"]), entry["content_type"]
+    document_id = FILE_PREFIX + hashlib.sha256(kind.encode() + b"\0" + data).hexdigest()
+    return {"document": document_id, "content_type": kind, "digest": entry["digest"], "length": len(data)}
