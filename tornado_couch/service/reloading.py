@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,11 +26,12 @@ def watch_files(changed: Callable[[], None]) -> None:
 
 
 def _watch(changed: Callable[[], None]) -> None:
-    pause, seen = threading.Event(), _times(())
+    pause, begun, seen = threading.Event(), time.time(), _times(())
     while not pause.wait(_PAUSE_SECONDS):
         now = _times(seen)
-        # A file is new when its module has been imported meanwhile; a module whose import fails is forgotten again.
-        different = any(now[path] != time for path, time in seen.items())
+        # A file is new when its module has been imported meanwhile, perhaps before the file changed; a module whose
+        # import fails is forgotten again.
+        different = any(changed_on != seen.get(path, min(changed_on, begun)) for path, changed_on in now.items())
         seen = now
         if different:
             changed()
