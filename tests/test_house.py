@@ -54,7 +54,7 @@ FLOORS: dict[str, list[str]] = {
         "design_document documents merger schema",
     ],
     "tornado_couch.store": [
-        "operations query readiness",
+        "attachments operations query readiness",
         "protection",
         "reading writing",
         "bulk conflicts",

@@ -75,7 +75,7 @@ def test_address_and_database_are_given_the_same_way(name: str) -> None:
     """CouchDB's address by --url, the database's name by --database; --host is where a command listens."""
     found = {option: each for each in ALL[name].params for option in each.opts}
     assert "--bind" not in found
-    if name in ("audit", "install", "migrate", "reconcile", "rotate", "serve"):
+    if name in ("audit", "install", "migrate", "reconcile", "rotate", "serve", "sweep"):
         assert {"--url", "--database", "--username"} <= set(found)
     assert ("--url" in found) == ("--username" in found)
     assert ("--host" in found) == ("--port" in found) == (name in ("couchdb", "serve"))

@@ -134,7 +134,7 @@ async def test_certificates_are_verified_unless_told_otherwise(tmp_path: Path) -
             pass
 
 
-@pytest.mark.parametrize("command", ["audit", "migrate", "reconcile", "rotate"])
+@pytest.mark.parametrize("command", ["audit", "migrate", "reconcile", "rotate", "sweep"])
 def test_commands_that_reach_a_server_take_these_options(command: str) -> None:
     """Each in the same words."""
     found = load(f"tornado_couch.cli.maintain:{command}")

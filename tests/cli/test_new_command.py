@@ -124,7 +124,7 @@ def test_a_new_project_serves_at_once(project: Path, number: signal.Signals) -> 
     [
         ({"PORT": "web"}, "PORT is 'web'; set it to a number up to 65535."),
         ({"PORT": "70000"}, "PORT is '70000'; set it to a number up to 65535."),
-        ({"COUCHDB_URL": "http://ann:secret@127.0.0.1:9"}, "COUCHDB_URL cannot be used: GET /{db}: the connection"),
+        ({"COUCHDB_URL": "http://ann:secret@127.0.0.1:9"}, "COUCHDB_URL cannot be used: GET /: the connection"),
         ({"COUCHDB_URL": "nowhere"}, "COUCHDB_URL cannot be used: the CouchDB URL must be of the form"),
         ({"DATA": "foreign"}, "contains other files, such as thesis.txt"),
     ],

@@ -23,6 +23,7 @@ MAINTAINING = {
     "migrate": ("migrate", "--database", "orchard", "--models", MODELS),
     "reconcile": ("reconcile", "--database", "orchard", "--models", MODELS),
     "rotate": ("rotate", "--database", "orchard", "--keys", "ring"),
+    "sweep": ("sweep", "--database", "orchard"),
 }
 
 

@@ -94,7 +94,7 @@ async def test_the_root_may_be_closed(database: Database, proxy: FaultProxy) -> 
 
 
 def run_health(url: str) -> tuple[int, str]:
-    result = CliRunner().invoke(main, ["health", "--host", url])
+    result = CliRunner().invoke(main, ["health", "--url", url])
     return result.exit_code, result.output
 
 

@@ -138,3 +138,24 @@ def test_broken_multipart(db: Client, body: bytes, status: int) -> None:
     answer = db.put("/a", body, {"Content-Type": "multipart/related; boundary=x"})
     assert answer.status == status
     assert db.put("/b", body, {"Content-Type": "multipart/related"}).status == 400
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"revpos": 9}, 412),
+        ({"revpos": None}, 201),
+        ({"digest": "md5-AAAAAAAAAAAAAAAAAAAAAA==", "length": 3, "content_type": "x/y"}, 201),
+    ],
+)
+def test_a_stub_needs_the_right_revpos_and_nothing_else(db: Client, change: dict[str, object], status: int) -> None:
+    """What CouchDB 3.5.0 compares and what it does not; the whole `_bulk_docs` is refused with the one document."""
+    db.put("/a/x.txt", b"hello", {"Content-Type": "text/plain"})
+    document = db.get("/a").json
+    stored = document["_attachments"]["x.txt"]
+    entry = {name: value for name, value in {**stored, **change}.items() if value is not None}
+    answer = db.post("/_bulk_docs", {"docs": [{**document, "_attachments": {"x.txt": entry}}]})
+    assert answer.status == status
+    if status == 412:
+        assert answer.json == {"error": "missing_stub", "reason": "Invalid attachment stub in a for x.txt"}
+    assert db.get("/a").json["_attachments"]["x.txt"] == stored

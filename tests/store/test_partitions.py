@@ -114,13 +114,14 @@ async def test_the_whole_database_can_be_asked(store: Store) -> None:
 
 async def test_requests_name_the_partition() -> None:
     """The address is that of the partition, quoted, and the view one that is for it."""
-    fake = FakeTransport(lambda _: FakeTransport.reply(200, b'{"rows": [], "total_rows": 0, "offset": 0}'))
+    nothing, rows = b'{"error": "not_found", "reason": "missing"}', b'{"rows": [], "total_rows": 0, "offset": 0}'
+    fake = FakeTransport(lambda asked: FakeTransport.reply(*((404, nothing) if "_up" in asked.target else (200, rows))))
     store = Store(Couch("http://one", transport=fake)["db"])
     await store.find(Reading, Query({"sensor": ["a/b ?"]}))
-    (path, _, _) = fake.requests[0].target.partition("?")
+    (path, _, _) = fake.requests[-1].target.partition("?")
     name = "reading_by_reading_id_in_partition"
     assert path == f"/db/_partition/a%2Fb%20%3F/_design/{name}/_view/{name}"
-    assert fake.requests[0].template == "/{db}/_partition/{partition}/_design/{ddoc}/_view/{view}"
+    assert fake.requests[-1].template == "/{db}/_partition/{partition}/_design/{ddoc}/_view/{view}"
 
 
 async def test_a_document_cannot_move(store: Store, database: Database) -> None:

@@ -13,7 +13,8 @@ from tests.web.conftest import Client, Serve, application
 from tests.web.models import Place
 from tornado_couch import CollectionHandler, DocumentHandler, Store, resource
 from tornado_couch.web import ApiOperation, ReadOnly, ResourceHandler, openapi_document
-from tornado_couch.web.action import ACTIONS, Action
+from tornado_couch.web.action import ACTIONS, QUESTIONS, Action, is_read
+from tornado_couch.web.hooks import Event
 
 UPLOADS = {"create.py", "gathering.py", "idempotency.py", "ndjson.py", "results.py", "bulk.py"}
 
@@ -43,6 +44,23 @@ async def test_a_list_passes_through_nothing_that_exists_for_uploads(ask: Client
         sys.setprofile(None)
     assert "list.py" in files
     assert not files & UPLOADS
+
+
+def test_the_documentation_lists_what_policies_and_hooks_are_asked() -> None:
+    """Every action with its method, and whether it writes, as `event.writes` says."""
+    text = (Path(__file__).parents[2] / "docs" / "resources.md").read_text()
+    table = text.partition("| Action | ")[2].partition("\n\n")[0].splitlines()[2:]
+    rows = {cells[1].strip(" `"): [each.strip() for each in cells[2:5]] for cells in (row.split("|") for row in table)}
+    assert rows.keys() == QUESTIONS
+    for name, (request, asked, writes) in rows.items():
+        if name in ACTIONS:
+            assert request.startswith(ACTIONS[name].method)
+        if name in ("deleted", "metrics"):  # no events
+            assert (asked, writes) == ("policy", "no")
+            continue
+        event = Event(name, Place, None, None, None)  # type: ignore[arg-type]
+        assert (asked, writes) == ("policy, hooks", "yes" if event.writes else "no")
+        assert event.writes == (not is_read(name))
 
 
 # ---------------------------------------------------------------- a new action: a row, a module, its mounting

@@ -149,6 +149,6 @@ async def test_a_bulk_request_is_described_with_the_operations_it_takes(store: S
         pass
 
     document = openapi_document(Application(resource("/log", Place, store, document=Read), policy=AllowAny()))
-    assert document["paths"]["/log/_bulk"]["post"]["summary"] == "Create several of log"
+    assert document["paths"]["/log/_bulk"]["post"]["summary"] == "Create several log"
     one_of = document["components"]["schemas"]["PlaceBulkCreate"]["properties"]["operations"]["items"]["oneOf"]
     assert [each["properties"]["action"]["const"] for each in one_of] == ["create"]

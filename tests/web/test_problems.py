@@ -145,7 +145,7 @@ async def test_a_refusal_of_a_read_is_an_outage_and_that_of_a_write_the_clients(
     async with FaultServer(refusal) as server, Couch(server.url) as couch:
         ask = await serve(application(Store(couch["orchard"])))
         assert (await ask("GET", "/fruits/x")).status == 503
-        assert (await ask("PUT", "/notes/x", {"text": "x"})).status == 403
+        assert (await ask("PUT", "/notes/note%3Ax", {"text": "x"})).status == 403
 
 
 async def test_a_database_that_is_not_there_is_503_not_404(serve: Serve, database: Any) -> None:

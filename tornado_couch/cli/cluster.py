@@ -113,15 +113,17 @@ def cluster(url: str, nodes: tuple[str, ...], patience: float, as_json: bool, **
 @server_options
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @told
-def health(host: str, as_json: bool, **options: Any) -> None:
-    """Check that what answers at --host is CouchDB, ready, and reached without a proxy that changes paths.
+def health(url: str, as_json: bool, **options: Any) -> None:
+    """Check that a server is CouchDB, and ready.
+
+    It also checks that no proxy on the way changes paths.
 
     Nothing is written. The exit status is 0 if all is well, and 2 otherwise.
     """
     connection = connection_of(options)
 
     async def run() -> dict[str, Any]:
-        async with connection.server(host) as couch:
+        async with connection.server(url) as couch:
             await couch.check()
             return {"up": await couch.up(), "version": (await couch.info())["version"]}
 

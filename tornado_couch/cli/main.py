@@ -25,6 +25,7 @@ _COMMANDS = {
     "reconcile": "tornado_couch.cli.maintain:reconcile",
     "rotate": "tornado_couch.cli.maintain:rotate",
     "serve": "tornado_couch.cli.serve:serve",
+    "sweep": "tornado_couch.cli.maintain:sweep",
 }
 
 

@@ -1,19 +1,24 @@
-"""`tornado-couch migrate`, `reconcile`, `audit`, `rotate` and `policy-report`."""
+"""`tornado-couch migrate`, `reconcile`, `audit`, `rotate`, `sweep` and `policy-report`."""
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import click
 
+from .. import _json
 from ..errors import ModelDefinitionError, TornadoCouchError, Unmergeable
 from ..maintain.audit import Finding
 from ..maintain.audit import audit as audit_database
 from ..maintain.migrate import Migration
 from ..maintain.policy_report import UNCLASSIFIED, policy_json, policy_report, policy_table
 from ..maintain.rotate import Rotation
+from ..maintain.sweep import sweep as sweep_database
 from ..models import Model, model_info
 from ..security import Scheme
 from ..service.references import load_models
@@ -22,7 +27,7 @@ from .keys_options import audit_keys, key_set_options, rotation_key_options, rot
 from .options import FINDINGS, connection_of, database_options, told
 from .report import Tally, progress, run_tallied
 
-__all__ = ["audit", "migrate", "policy_report_command", "reconcile", "rotate"]
+__all__ = ["audit", "migrate", "policy_report_command", "reconcile", "rotate", "sweep"]
 
 
 @click.command()
@@ -238,6 +243,34 @@ def rotate(
                     advance(page.renewed + page.current, page.pending)
 
     run_tallied(run, tally, as_json)
+
+
+@click.command()
+@database_options
+@rotation_key_options
+@click.option("--days", type=click.FloatRange(min=0), default=1.0, show_default=True, help="How long marks must stand.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; only count the files that would be marked or deleted.")
+@_JSON
+@told
+def sweep(url: str, database: str, days: float, dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Delete attached files that no version of a document names.
+
+    The service may keep running meanwhile. A file that is not named is marked, and deleted by a run that finds the mark
+    --days later. Where clusters replicate to each other, --days must be longer than replication is ever behind.
+
+    With --keys, what is written is signed; without it, the database has no signatures.
+    """
+    connection = connection_of(options)
+    keys = store_keys(options)
+
+    async def run() -> dict[str, int]:
+        async with connection.database(url, database) as opened:
+            found = await sweep_database(Store(opened, **keys), grace=timedelta(days=days), dry_run=dry_run)
+            return dataclasses.asdict(found)
+
+    counts = asyncio.run(run())
+    words = ", ".join(f"{count} {name}" for name, count in counts.items())
+    click.echo(_json.dumps(counts).decode() if as_json else words)
 
 
 def _schemes(classic: bool) -> tuple[Scheme, ...]:

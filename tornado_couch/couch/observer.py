@@ -104,6 +104,9 @@ class Observer:
     def signature_failed(self, reason: str) -> None:
         """A document's signature did not verify; the reason is one of the values of `SignatureFault`."""
 
+    def misplaced(self, kind: str) -> None:
+        """A document of another type or key was found under an id that only a document of this type can have."""
+
 
 class Observers(Observer):
     """Passes each report on to several observers; without any it does nothing and is falsy.
@@ -175,3 +178,6 @@ class Observers(Observer):
 
     def signature_failed(self, reason: str) -> None:
         self._tell("signature_failed", reason)
+
+    def misplaced(self, kind: str) -> None:
+        self._tell("misplaced", kind)

@@ -119,6 +119,10 @@ class ModelInfo:
             return str(key)
         return f"{self.type.name}:{self.key_text(key)}" if self.unique else None
 
+    def owns(self, document_id: str) -> bool:
+        """Whether an id belongs to this type alone: it is made of the key, or a client has chosen it."""
+        return (self.key is None or self.unique or self.history) and document_id.startswith(f"{self.type.name}:")
+
     def key_text(self, key: Any) -> str:
         """A key as it stands in a URL, before quoting."""
         return str(self.key_value(key))

@@ -61,6 +61,8 @@ class Version:
         follows: the revision of the version before; None for the first.
         deleted: it says that the document is deleted; its properties are those from before.
         branch: of one that another cluster wrote under the same number, what tells it from the other; else empty.
+        since: the number of the version that the document was created with; greater than 1 if another document had
+            the key before and was deleted.
     """
 
     prefix: str
@@ -69,6 +71,7 @@ class Version:
     follows: str | None = None
     deleted: bool = False
     branch: str = ""
+    since: int = 1
 
     @property
     def written_at(self) -> datetime:
@@ -137,6 +140,7 @@ def version_of(document: Mapping[str, Any]) -> Version:
         held.get("follows"),
         held.get("deleted") is True,
         match["branch"] or "",
+        since if isinstance(since := held.get("since"), int) else 1,
     )
 
 

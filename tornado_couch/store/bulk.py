@@ -24,17 +24,22 @@ from ..errors import (
     CouchError,
     DocumentExists,
     DocumentNotFound,
+    InvalidDocument,
     InvalidSignature,
+    NotFound,
     OutcomeUnknown,
     RevisionMismatch,
     TooMuchAtOnce,
     Unavailable,
     ValidationFailed,
 )
-from ..models import Model, ModelInfo, collection_view, is_of, model_info, stamped
+from ..models import Model, ModelInfo, collection_view, model_info, stamped
+from ..revision import generation
+from .attachments import Attachments, stubbed
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, called, changed, partially
 from .protection.conversion import Conversion, in_partition
 from .protection.signatures import Guard
+from .reading.bearing import bearing
 from .reading.reader import Reader
 from .writing.deletion import Eraser
 from .writing.resign import refitted
@@ -44,7 +49,7 @@ __all__ = ["BulkWriter", "Calls", "Singles", "Singly"]
 
 M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
-_Found: TypeAlias = "Document | InvalidSignature | TooMuchAtOnce | None"
+_Found: TypeAlias = "Document | InvalidSignature | InvalidDocument | TooMuchAtOnce | None"
 _MOST_BYTES = 32 * 1024 * 1024  # of the documents that one call changes; for those that follow it says so
 
 
@@ -81,6 +86,7 @@ class BulkWriter(Generic[M]):
         guard: signs what is written, and verifies what is read.
         writer: carries out the writes.
         eraser: deletes documents.
+        attachments: reads the files of documents.
     """
 
     def __init__(
@@ -93,12 +99,14 @@ class BulkWriter(Generic[M]):
         guard: Guard,
         writer: Writer,
         eraser: Eraser,
+        attachments: Attachments,
     ) -> None:
         self._database = database
         self._conversion = conversion
         self._guard = guard
         self._writer = writer
         self._eraser = eraser
+        self._attachments = attachments
         self._reader = Reader(database, conversion, guard)
         self._cls = cls
         self._info: ModelInfo = model_info(cls)
@@ -173,7 +181,7 @@ class BulkWriter(Generic[M]):
                 known.add(_text(self._info, key))  # a second one in this request is refused as well
             try:
                 outcomes.append(await self._ready(model, new=True, parent=parents.get(new_id)))
-            except ValidationFailed as error:
+            except (ValidationFailed, NotFound) as error:
                 outcomes.append(error)
         return outcomes
 
@@ -204,8 +212,8 @@ class BulkWriter(Generic[M]):
 
     async def _ready(self, model: M, *, new: bool, parent: str | None = None) -> _Staged:
         stamped(model, new=new, now=self._now)
-        document = self._writer.marked(await self._conversion.to_store(model, new=new), new=new)
-        return _Staged(model, self._guard.signed(document, parent))
+        document = await self._attachments.carried(await self._conversion.to_store(model, new=new), model._stored)
+        return _Staged(model, self._guard.signed(self._writer.marked(document, new=new), parent))
 
     # ------------------------------------------------------------ reading
 
@@ -244,10 +252,10 @@ class BulkWriter(Generic[M]):
     def _if_bearing(self, document: _Found, key: Any) -> _Found:
         if isinstance(document, Exception):
             return document
-        if document is None or not is_of(self._cls, document):
-            return None
-        info = self._info
-        return None if info.key and document.get(info.key.name) != info.key_value(key) else document
+        try:
+            return bearing(self._database, self._cls, key, document)
+        except InvalidDocument as error:
+            return error
 
     # ------------------------------------------------------------ writing
 
@@ -289,8 +297,8 @@ class BulkWriter(Generic[M]):
         if isinstance(operation, Deletion):
             await self._eraser.finish(staged.model._stored, result or "")
         elif result is not None:
-            stored = await refitted(self._writer, self._guard, staged.document, result)
-            staged.model._stored, staged.model._rev = stored
+            stored, revision = await refitted(self._writer, self._guard, staged.document, result)
+            staged.model._stored, staged.model._rev = stubbed(stored, generation(revision)), revision
         model: M = staged.model
         return model
 
@@ -333,7 +341,7 @@ _AT_ONCE = 32
 class Calls(Protocol):
     """The single-document calls of a store, which `Singly` makes."""
 
-    async def create(self, model: M) -> M:
+    async def create(self, model: M, *, check: Check[M] | None = None) -> M:
         """Store a new model."""
         ...
 
@@ -416,7 +424,7 @@ class Singly(Generic[M]):
 
     async def _done(self, operation: Operation[M]) -> M:
         if isinstance(operation, Creation):
-            return await self._calls.create(operation.model)
+            return await self._calls.create(operation.model, check=operation.check)
         if isinstance(operation, Deletion):
             return await self._calls.delete(
                 self._cls,

@@ -42,9 +42,11 @@ class Creation(Generic[M]):
 
     Attributes:
         model: the new model.
+        check: called with the deleted model that the new one would replace; see `Store.create`.
     """
 
     model: M
+    check: Check[M] | None = None
 
     @property
     def key(self) -> Any:

@@ -12,6 +12,7 @@ from ..couch import UNSET, Access, ConflictNoticed, Database, GroupLimits, acces
 from ..errors import Conflict, DocumentExists, DocumentNotFound, RetriesExhausted, RevisionMismatch
 from ..models import Model, is_deleted, model_info, utc_now
 from ..security import Scheme
+from .attachments import Attachments
 from .conflicts.reconcile import Reconciliation
 from .lifecycle import Lifecycles
 from .operations import Change, Check, Expectation, Operation, called, changed, expect, partially
@@ -70,6 +71,7 @@ class Store:
         retry: how often and how long a write is tried.
         writer: carries out writes, also of documents that do not belong to a model.
         reconciliation: merges conflicting leaves.
+        files: stores the files that other programs attached to versions of documents.
     """
 
     def __init__(
@@ -105,9 +107,10 @@ class Store:
         # tor-async-couchdb's documents are to stay exactly what that library would have written.
         tokens = write_tokens and (signer is None or Scheme(scheme) is not Scheme.CLASSIC)
         self.writer = Writer(self._access, self.retry, sleep, tokens=tokens, observer=database.server.observer)
-        self._models = ModelWriter(self._conversion, self._guard, self.writer, now)
+        attachments = Attachments(database)
+        self._models = ModelWriter(self._conversion, self._guard, self.writer, now, attachments)
         self.reconciliation = Reconciliation(
-            database, self._conversion, self._guard, self.writer, now, self.retry, sleep
+            database, self._conversion, self._guard, self.writer, now, self.retry, sleep, attachments=attachments
         )
         reader = direct = Reader(database, self._conversion, self._guard, self._access)
         if self._cache:  # a write must not be based on what the cache says
@@ -115,6 +118,7 @@ class Store:
         self._direct = direct
         eraser = Eraser(self._access, self._guard, self.writer, self.retry)
         self._lifecycles = Lifecycles(database, reader, direct, self._models, eraser)
+        self.files = self._lifecycles.files
 
     @property
     def signature_failures(self) -> Counter[str]:
@@ -126,17 +130,22 @@ class Store:
         if self._cache:
             await self._cache.close()
 
-    async def create(self, model: M) -> M:
+    async def create(self, model: M, *, check: Check[M] | None = None) -> M:
         """Store a new model and give it its id, revision, generated key and time stamps.
 
         The model has its id before it is written, so that a lost answer never leads to two documents.
+
+        Args:
+            model: the new model.
+            check: for a model with `soft_delete=True`, called with the deleted model that has the key, if there is one,
+                before the new one takes its place.
 
         Raises:
             DocumentExists: there is a document with that key, or that id, already. If the client chooses the
                 keys of a model that is not `unique`, two calls at the very same time can both succeed, since no
                 view can prevent it.
         """
-        return await self._lifecycles.of(type(model)).create(model)
+        return await self._lifecycles.of(type(model)).create(model, check)
 
     async def create_many(self, cls: type[M], models: Sequence[M]) -> list[M | Exception]:
         """Store many new models with few requests; some may be stored while others are not.

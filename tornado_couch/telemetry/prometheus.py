@@ -69,6 +69,7 @@ class _Instruments:
         self.reconciliations = self._counter("reconciliations", "Documents whose leaves were merged", "type")
         self.merged_leaves = self._counter("reconciled_leaves", "Leaves that were merged", "type")
         self.signature_failures = self._counter("signature_failures", "Documents with an invalid signature", "reason")
+        self.misplaced = self._counter("misplaced", "Documents in the place of others", "type")
 
     def _times(self, name: str, text: str, labels: list[str], seconds: Sequence[float]) -> Histogram:
         return Histogram(f"{name}_seconds", f"{text}: how long they take", labels, buckets=seconds, **self._named)
@@ -180,6 +181,10 @@ class Metrics(Observer):
     def signature_failed(self, reason: str) -> None:
         """Count a document whose signature is not valid."""
         self._is.signature_failures.labels(reason).inc()
+
+    def misplaced(self, kind: str) -> None:
+        """Count a document that is where one of another kind should be."""
+        self._is.misplaced.labels(kind).inc()
 
     # ------------------------------------------------------------ exporting
 

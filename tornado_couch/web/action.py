@@ -73,8 +73,11 @@ ACTIONS: dict[str, Action] = {
     )
 }
 
-QUESTIONS = frozenset({*ACTIONS, *(each for row in ACTIONS.values() for each in row.asks)} - {"bulk"})
-"""Everything that a policy is asked: a bulk request asks about each of its operations instead."""
+QUESTIONS = frozenset({*ACTIONS, *(each for row in ACTIONS.values() for each in row.asks), "metrics"} - {"bulk"})
+"""Everything that a policy is asked: a bulk request asks about each of its operations instead.
+
+"metrics" is asked by the routes of the metrics, which belong to no resource.
+"""
 
 
 def is_read(name: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from tornado.web import RequestHandler
 
 from .access import AllowAny, Policy, Principal, RateLimit, caller_identity
+from .access.rate_limit import RateDecision
 from .problems import Problem
 
 __all__ = ["Admission"]
@@ -21,11 +22,12 @@ class Admission:
             settings of those names, such as a `Resource`.
     """
 
-    __slots__ = ("_counted", "_handler", "_own")
+    __slots__ = ("_counted", "_handler", "_identity", "_own")
 
     def __init__(self, handler: RequestHandler, own: object) -> None:
         self._handler = handler
         self._own = own
+        self._identity = ""
         self._counted: dict[str, str] | None = None  # the header fields of the rate limit
 
     def option(self, name: str) -> Any:
@@ -54,7 +56,8 @@ class Admission:
         """Set the fields that every answer has, errors included."""
         headers = self._handler._headers  # unlike `set_header`, without looking for line breaks
         headers["X-Content-Type-Options"] = "nosniff"
-        headers["Vary"] = "Accept, Accept-Encoding"
+        policy: Policy | None = self.option("policy")
+        headers["Vary"] = ", ".join(["Accept", "Accept-Encoding", *(policy.vary if policy else ())])
         cors = self.option("cors")
         if cors is not None:
             self.add_headers(cors.answer_headers(self._handler.request.headers.get("Origin")))
@@ -84,23 +87,48 @@ class Admission:
         if limit is None:
             return await self.policy.authenticate(self._handler.request)
         principal = await self._authenticated(limit)
-        self._count(limit, caller_identity(principal, self._handler.request.remote_ip))
+        self._identity = caller_identity(principal, self._handler.request.remote_ip)
+        self._say(limit.decide(self._identity))
         return principal
 
+    def count_more(self) -> None:
+        """Count one more request of this caller, since what was sent is too much for one.
+
+        Raises:
+            Problem: 429, the limit is reached.
+        """
+        limit: RateLimit | None = self.option("rate_limit")
+        if limit is not None and not (decision := limit.decide(self._identity)).allowed:
+            raise decision.problem()  # the header of the answer is that of the request as such
+
     async def _authenticated(self, limit: RateLimit) -> Principal | None:
-        """Authenticate; wrong credentials count against the address, apart from requests without credentials."""
+        """Authenticate; wrong credentials count against the address, apart from requests without credentials.
+
+        The guess is counted before it is checked, and taken back if it was none: of many that arrive at the same time
+        only as many are checked as the limit has left.
+        """
         request = self._handler.request
         guesser = f"wrong credentials from {caller_identity(None, request.remote_ip)}"
-        if not (decision := limit.peek(guesser)).allowed:
+        decision, take_back = limit.reserve(guesser)
+        if not decision.allowed:
             raise decision.problem()  # before another guess costs a bcrypt
         try:
-            return await self.policy.authenticate(request)
+            principal = await self.policy.authenticate(request)
         except Problem:
-            self._count(limit, guesser)
+            self._say(decision)
             raise
+        except BaseException:
+            take_back()
+            raise
+        take_back()
+        return principal
 
-    def _count(self, limit: RateLimit, identity: str) -> None:
-        decision = limit.decide(identity)
+    def _say(self, decision: RateDecision) -> None:
+        """Set the header fields of a limit.
+
+        Raises:
+            Problem: 429, the limit is reached.
+        """
         self._counted = {**(self._counted or {}), **decision.headers}
         self.add_headers(decision.headers)
         if not decision.allowed:

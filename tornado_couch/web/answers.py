@@ -11,7 +11,7 @@ from ..models import Model
 from .action import JSON
 from .http import EntityTag, Preferences, choose_coding, compressed, entity_tag
 from .problems import Problem
-from .query import of_projection
+from .query import of_variants
 
 if TYPE_CHECKING:
     from .handler import ResourceHandler
@@ -48,13 +48,23 @@ class Answers:
         preferences = handler.preferences() if action != "retrieve" or status == 201 else Preferences()
         self.say_applied(preferences)
         if preferences.representation == "minimal":
-            self.tag = entity_tag(model._rev or "")
-            handler.set_status(201 if status == 201 else 204)
-            handler.clear_header("Content-Type")  # without a body, Tornado would say text/html
-            handler.set_etag_header()
-            handler.finish()
+            self.minimal(model, status)
             return
-        await self.json(status, _json.dumps(shown), model._rev or "")
+        text, digest = _json.dumps(shown), ""
+        if handler.shows_more:
+            digest = f"shown={hashlib.sha256(text).hexdigest()[:16]}"
+            if handler.request.method in ("GET", "HEAD") and self.unchanged(model._rev or "", digest):
+                return
+        await self.json(status, text, model._rev or "", digest)
+
+    def minimal(self, model: Model, status: int) -> None:
+        """Answer a write with the entity tag alone."""
+        handler = self._handler
+        self.tag = entity_tag(model._rev or "")
+        handler.set_status(201 if status == 201 else 204)
+        handler.clear_header("Content-Type")  # without a body, Tornado would say text/html
+        handler.set_etag_header()
+        handler.finish()
 
     def say_applied(self, preferences: Preferences) -> None:
         """Name the preferences that were followed (RFC 7240 §3)."""
@@ -73,14 +83,19 @@ class Answers:
         self.say_applied(self._handler.preferences())
         await self.json(200, await serialised({"items": items}), None)
 
-    def unchanged(self, revision: str) -> bool:
-        """Answer 304 if the preconditions of a GET say so, before any body is built; return whether they did.
+    def unchanged(self, revision: str, digest: str = "") -> bool:
+        """Answer 304 if the preconditions of a GET say so; return whether they did.
+
+        Args:
+            revision: the current one.
+            digest: the part of the entity tag that stands for what the caller is shown beside the stored document.
 
         Raises:
             Problem: 412 when If-Match does not hold.
         """
         handler = self._handler
-        preconditions = of_projection(handler.preconditions(), handler.projection)
+        variants = [handler.projection.variant] if handler.projection else []
+        preconditions = of_variants(handler.preconditions(), [*variants, *([digest] if digest else [])])
         status = preconditions.evaluate_read(revision)
         if status == 412:
             raise Problem.of("revision-mismatch", headers={"ETag": entity_tag(revision)})
@@ -95,20 +110,21 @@ class Answers:
             handler.finish()
         return status == 304
 
-    async def json(self, status: int, text: bytes, revision: str | None) -> None:
+    async def json(self, status: int, text: bytes, revision: str | None, digest: str = "") -> None:
         """Answer with a JSON text in the content coding that the client accepts.
 
         Args:
             status: the HTTP status.
             text: the serialised body.
             revision: what the entity tag begins with; None for an answer without one.
+            digest: a further part of the entity tag; see `unchanged`.
         """
         handler = self._handler
         coding = choose_coding(handler.fields.get("Accept-Encoding", ""))
         coded = await compressed(text, coding) if coding else None
         if coded is not None:
             handler.set_header("Content-Encoding", coding)
-        variants = [handler.projection.variant if handler.projection else "", "" if coded is None else coding]
+        variants = [handler.projection.variant if handler.projection else "", digest, "" if coded is None else coding]
         self.tag = None if revision is None else entity_tag(revision, ";".join(filter(None, variants)))
         handler.set_status(status)
         handler._headers["Content-Type"] = JSON

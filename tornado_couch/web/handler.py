@@ -67,6 +67,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
     BODIES: ClassVar[dict[str, Callable[[Any], Body]]] = {}
 
     _actions: ClassVar[dict[str, Action]] = {}  # by HTTP method
+    _shows_itself: ClassVar[bool] = True  # `show` is the package's own
 
     resource: Resource[M]
     principal: Principal | None = None
@@ -81,6 +82,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._actions = {}
+        cls._shows_itself = cls.show is ResourceHandler.show
         for row in ACTIONS.values():
             if row.method in cls._actions or not hasattr(cls, row.runs):
                 continue
@@ -275,6 +277,11 @@ class ResourceHandler(RequestHandler, Generic[M]):
     def show(self, model: M, /) -> dict[str, Any]:
         """Return a model as a client sees it; override this to add what is computed."""
         return representation(model)
+
+    @property
+    def shows_more(self) -> bool:
+        """Whether `show` or a hook can make of one revision something else for each caller, or each time."""
+        return not self._shows_itself or self.resource.hooks.has_after
 
     async def item(self, model: M, action: str = "list") -> dict[str, Any]:
         """Return a model as an item of a collection."""

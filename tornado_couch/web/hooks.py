@@ -10,6 +10,7 @@ from tornado.httputil import HTTPServerRequest
 from ..models import Model
 from ..store import Store
 from .access import Principal
+from .action import is_read
 
 __all__ = ["Event", "Hooks"]
 
@@ -19,8 +20,9 @@ class Event:
     """An action on a document or a collection.
 
     Attributes:
-        action: "list", "retrieve", "versions", "conflicts", "create", "replace", "patch", "destroy" or "resolve";
-          "restore" before a PUT that brings back a deleted document. In a bulk request, the action of one item.
+        action: "list", "retrieve", "reduce", "versions", "conflicts", "create", "replace", "patch", "destroy" or
+          "resolve"; "restore" before a PUT that brings back a deleted document. In a bulk request, the action of one
+          item.
         model: the class of the documents.
         store: the store that keeps them.
         principal: who sends the request; None if anonymous.
@@ -32,6 +34,11 @@ class Event:
     store: Store
     principal: Principal | None
     request: HTTPServerRequest
+
+    @property
+    def writes(self) -> bool:
+        """Whether the action writes something, or deletes it."""
+        return not is_read(self.action)
 
 
 class Hooks:
@@ -60,7 +67,8 @@ class Hooks:
         Args:
             event: the action that is about to happen.
             model: the document that is about to be written; None if nothing is written.
-            current: the stored document, for "replace", "patch" and "destroy"; the deleted one, for "restore".
+            current: the stored document, for "replace", "patch" and "destroy"; the winning leaf, for "resolve"; the
+                deleted one, for "restore".
         """
         return None
 

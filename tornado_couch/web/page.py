@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..models import Model
 from .access import Policy
@@ -57,8 +57,11 @@ class PageHandler(BodilessHandler):
     """GET and HEAD of a page, with policy, entity tag, 304 and content coding.
 
     Attributes:
+        QUESTION: what the policy is asked.
         admission: finds out who sends the request.
     """
+
+    QUESTION: ClassVar[str] = "retrieve"
 
     admission: Admission = None  # type: ignore[assignment]  # only until `initialize`
 
@@ -124,7 +127,7 @@ class PageHandler(BodilessHandler):
     async def admit(self) -> None:
         """Let the request through, or raise the 401, 429 or 403 that answers it."""
         principal = await self.admission.admitted()
-        await self.admission.policy.authorize(principal, "retrieve", Model, None)
+        await self.admission.policy.authorize(principal, self.QUESTION, Model, None)
 
     def _unchanged(self, page: Page) -> bool:
         """Whether the client already has this page.

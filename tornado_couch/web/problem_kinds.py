@@ -76,6 +76,7 @@ KINDS: dict[str, Kind] = {
     "malformed-entity-tag": Kind(400, "If-Match or If-None-Match is not a list of entity tags."),
     "malformed-idempotency-key": Kind(400, "Idempotency-Key must be a string of 1 to 255 characters."),
     "malformed-path": Kind(400, "A `%` in the path is not followed by two hexadecimal digits."),
+    "no-conflict": Kind(409, "The document is not in conflict, so there is nothing to decide. Nothing was written."),
     "no-index": Kind(
         400,
         "No index serves these filters in this order.",

@@ -175,6 +175,9 @@ def write_problem(handler: Any, status_code: int, **kwargs: Any) -> None:
         handler.set_header(name, value)
     if status_code == 405:
         handler.set_header("Allow", ", ".join(handler.allowed_methods()))  # RFC 9110 §15.5.6
+        if handler.request.method not in handler.SUPPORTED_METHODS:
+            # Tornado answers before it has read the body, and then closes the connection without a word.
+            handler.set_header("Connection", "close")
     handler.set_header("Content-Type", "application/problem+json")
     handler.set_header("Cache-Control", "no-store")
     handler.finish(_json.dumps(problem.body(handler.request.path)))

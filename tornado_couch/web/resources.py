@@ -34,7 +34,12 @@ class Resource(Generic[M]):
         store: the store that keeps them.
         require_if_match: whether a write to a document must name the revision; without If-Match it gets a 428.
         create_by_put: whether a PUT to an unused key creates the document. The model must let the
-          client choose the key, and be `unique` or have no key property.
+          client choose the key, and be `unique` or have no key property. In the latter case a client can choose ids
+          that begin with the name of the type and a colon, such as "note:shopping".
+        plain_ids: whether a PUT can create a document under any id, for a model without a key property. This opens
+          the ids of all other documents in the database to clients: those that are not taken yet, such as the next
+          version of a document, or an account, can be taken by a PUT, and are then missing where they belong. Only
+          say so for a database that holds nothing else.
         page_size: the number of items on a page if the client does not ask for a number.
         max_page_size: the largest number of items that a client can ask for.
         max_bulk: the largest number of documents in an array, or of operations in a bulk request.
@@ -47,6 +52,7 @@ class Resource(Generic[M]):
         rate_limit: how many requests each principal may send; by default the application's setting.
         cors: which other origins' scripts may use the resource; by default the application's setting.
         deprecation: when the resource was deprecated, if it was; every answer then says so.
+        collection: the handler class of the collection, whose steps a PUT that creates a document goes through as well.
     """
 
     path: str
@@ -54,6 +60,7 @@ class Resource(Generic[M]):
     store: Store
     require_if_match: bool = False
     create_by_put: bool = False
+    plain_ids: bool = False
     page_size: int = 50
     max_page_size: int = 1000
     max_bulk: int = 1000
@@ -66,6 +73,7 @@ class Resource(Generic[M]):
     rate_limit: RateLimit | None = None
     cors: Cors | None = None
     deprecation: Deprecation | None = None
+    collection: type[Any] | None = None
 
     def __post_init__(self) -> None:
         info = self.info  # raises for a model without a type
@@ -77,6 +85,8 @@ class Resource(Generic[M]):
                 f"create_by_put: two PUTs at once could create two {info.type.name}s with the same key;"
                 " declare the model with unique=True"
             )
+        if self.plain_ids and (info.key or not self.create_by_put):
+            raise ValueError("plain_ids: only for a model without a key, with create_by_put=True")
         if self.policy:
             self.policy.check(self.model)
 

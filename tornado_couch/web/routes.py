@@ -77,7 +77,7 @@ def resource(
         ModelDefinitionError: the model has no type.
         ValueError: the options contradict each other or the model.
     """
-    mounted = {"resource": Resource(path, model, store, **options)}
+    mounted = {"resource": Resource(path, model, store, collection=collection, **options)}
     names = mounted["resource"].info.reductions
     if document is None:
         conflicts = conflicts or (ConflictsHandler if collection is None else None)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 import pytest
+from annotated_types import Ge, Le
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, BeforeValidator, PlainSerializer, computed_field
@@ -244,8 +245,9 @@ def _written(color: tuple[int, int, int]) -> str:
     return "#" + "".join(f"{each:02x}" for each in color)
 
 
+_Byte = Annotated[int, Ge(0), Le(255)]
 _Rgb = Annotated[
-    tuple[int, int, int], BeforeValidator(_parsed, json_schema_input_type=str), PlainSerializer(_written, str)
+    tuple[_Byte, _Byte, _Byte], BeforeValidator(_parsed, json_schema_input_type=str), PlainSerializer(_written, str)
 ]
 
 

@@ -111,7 +111,8 @@ async def test_read_only_refuses_every_write_as_405() -> None:
     """Nobody could do it, so credentials would not help; and the methods are not offered."""
     policy = policies.ReadOnly()
     for principal in (None, ADMIN):
-        assert await verdicts(policy, principal) == {200: READS, 403: {"deleted"}, 405: WRITES - {"deleted"}}
+        closed = {"deleted", "metrics"}
+        assert await verdicts(policy, principal) == {200: READS, 403: closed, 405: WRITES - closed}
     assert {action for action in QUESTIONS if policy.offers(action)} == READS
 
 
@@ -129,7 +130,7 @@ def test_read_only_offers_no_read_that_the_policy_inside_does_not() -> None:
 async def test_read_only_leaves_reading_to_the_policy_inside() -> None:
     """Its credentials, limits and checks too."""
     policy = policies.ReadOnly(Owner("ownedBy", Named()))
-    assert await verdicts(policy, None) == {401: READS | {"deleted"}, 405: WRITES - {"deleted"}}
+    assert await verdicts(policy, None) == {401: READS | {"deleted", "metrics"}, 405: WRITES - {"deleted", "metrics"}}
     assert await policy.authenticate(request(User="alice")) == ALICE
     assert policy.restriction(ALICE, Diary) == ("ownedBy", "alice")
     policy.check(Diary)

@@ -201,13 +201,6 @@ class TestDeciding:
         assert (await shelf.get(Item, item_id)).pin == "1234"
         assert len(await live(shelf, item_id)) == 1
 
-    async def test_what_was_decided_can_be_decided_again(self, ask: Client, shelf: Store) -> None:
-        """Also where there never was more than one leaf, so that no other one tells of its ancestors."""
-        item_id = (await shelf.create(Item(color="red"))).item_id
-        for stock in (20, 21):
-            reply = await resolve(ask, item_id, {"document": {"stock": stock}})
-            assert (reply.status, reply.json["stock"]) == (200, stock)
-
     async def test_what_rules_cannot_decide_can_be_decided(self, ask: Client, shelf: Store) -> None:
         """Not by the rules: 409 that says why."""
         item_id = await leaves(shelf, {"verdict": "good"}, {"verdict": "bad"})
@@ -257,7 +250,6 @@ class TestDeciding:
         refused = await resolve(ask, item_id, {"merge": True}, tag)
         assert refused.status == 412
         assert (await resolve(ask, item_id, {"merge": True}, refused.headers["ETag"])).json["stock"] == 15
-        assert (await resolve(ask, item_id, {"merge": True}, "*")).status == 200
 
     async def test_another_writer_between_read_and_write_is_412(
         self, ask: Client, shelf: Store, monkeypatch: pytest.MonkeyPatch
@@ -280,15 +272,18 @@ class TestDeciding:
             assert len(await live(shelf, item_id)) == 2
             tag = (await conflicts(ask, item_id)).headers["ETag"]
 
-    async def test_without_a_conflict_a_document_replaces_and_the_rest_does_nothing(
-        self, ask: Client, shelf: Store
+    @pytest.mark.parametrize("tag", [None, "*"])
+    async def test_without_a_conflict_there_is_nothing_to_decide(
+        self, ask: Client, shelf: Store, tag: str | None
     ) -> None:
-        """So that two who decide at once need not care who was first."""
+        """409 whatever is decided, and nothing is written; a tag of other leaves is still 412."""
         item = await shelf.create(Item(stock=1))
-        for body in ({"merge": True}, {"leaf": item._rev}):
-            reply = await resolve(ask, item.item_id, body)
-            assert (reply.status, reply.headers["ETag"]) == (200, f'"{item._rev}"')
-        assert (await resolve(ask, item.item_id, {"document": {"stock": 2}})).json["stock"] == 2
+        for body in ({"merge": True}, {"leaf": item._rev}, {"document": {"stock": 2}}):
+            reply = await resolve(ask, item.item_id, body, tag)
+            assert (reply.status, reply.json["type"]) == (409, "urn:tornado-couch:problem:no-conflict")
+        assert (await resolve(ask, item.item_id, {"merge": True}, '"other"')).status == 412
+        assert (await ask("POST", path(item.item_id), {"merge": True})).status == 428
+        assert await live(shelf, item.item_id) == [item._rev]
 
     async def test_prefer_minimal_gives_no_document(self, ask: Client, shelf: Store) -> None:
         """204, with the entity tag."""
@@ -334,6 +329,32 @@ class TestWho:
         item_id = await leaves(shelf, {"stock": 11}, {"stock": 13})
         reply = await resolve(ask, item_id, {"merge": True})
         assert (reply.json["color"], reply.json["action"]) == ("red", "resolve")
+
+    async def test_a_decision_passes_what_a_replacement_does(self, shelf: Store, serve: Serve) -> None:
+        """The policy is asked about what is stored, and the hook has it as `current`, whatever is decided."""
+        seen: list[Any] = []
+
+        class Watching(Hooks):
+            async def before(self, event: Any, model: Any = None, current: Any = None) -> None:
+                if event.writes:
+                    seen.append((event.action, model.stock, current.stock))
+                    raise Problem(403, "not-now", "Not now.")
+
+        class Asked(Policy):
+            async def authorize(self, principal: Any, action: str, model: Any, document: Any = None) -> None:
+                if action in ("resolve", "replace"):
+                    seen.append((action, document and document.stock))
+
+        ask = await serve(application(shelf, *resource("/items", Item, shelf, hooks=Watching(), policy=Asked())))
+        item_id = await leaves(shelf, {"stock": 11}, {"stock": 13})
+        before = await live(shelf, item_id)
+        assert (await ask("PUT", f"/items/{item_id}", {"stock": 5})).status == 403
+        assert seen == [("replace", None), ("replace", 13), ("replace", 5, 13)]
+        for body, stock in (({"document": {"stock": 5}}, 5), ({"leaf": before[1]}, 11), ({"merge": True}, 14)):
+            seen.clear()
+            assert (await resolve(ask, item_id, body)).status == 403
+            assert seen == [("resolve", None), ("resolve", 13), ("resolve", 11), ("resolve", stock, 13)]
+        assert await live(shelf, item_id) == before
 
     async def asked(self, ask: Client, user: str, item_id: str, method: str = "GET") -> int:
         body = {"merge": True} if method == "POST" else None

@@ -195,7 +195,7 @@ async def test_a_key_that_is_no_utf_8_is_400(ask: Client) -> None:
 async def test_a_document_of_another_model_is_404(ask: Client, fruit: Reply) -> None:
     """Even where its id is known."""
     assert (await ask("GET", f"/notes/{fruit.json['fruit_id']}")).status == 404
-    assert (await ask("PUT", f"/notes/{fruit.json['fruit_id']}", {"text": "x"})).status == 404
+    assert (await ask("PUT", f"/notes/{fruit.json['fruit_id']}", {"text": "x"})).status == 422
     assert (await ask("GET", path(fruit))).json == fruit.json
 
 
@@ -287,10 +287,10 @@ async def test_put_with_if_none_match_star_creates_once(ask: Client) -> None:
 
 
 async def test_put_at_an_id_where_the_model_has_no_key(ask: Client) -> None:
-    """The document id is the key; CouchDB's own ids are refused."""
-    assert (await ask("PUT", "/notes/n%2F1", {"text": "x"})).status == 201
-    assert (await ask("GET", "/notes/n%2F1")).json == {"text": "x"}
-    for key in ("_design%2Fx", "_local%2Fx", "_x", "%01"):
+    """The document id is the key, and begins with the type; CouchDB's own ids are refused, and those of others."""
+    assert (await ask("PUT", "/notes/note%3An%2F1", {"text": "x"})).status == 201
+    assert (await ask("GET", "/notes/note%3An%2F1")).json == {"text": "x"}
+    for key in ("_design%2Fx", "_local%2Fx", "_x", "%01", "n%2F1"):
         assert (await ask("PUT", f"/notes/{key}", {"text": "x"})).status == 422
 
 

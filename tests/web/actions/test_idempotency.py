@@ -13,6 +13,7 @@ from tornado.httputil import HTTPHeaders
 
 from tests.faults import Fault, FaultProxy, lose_answer
 from tests.web.conftest import Client, Reply, Serve, application
+from tests.web.conftest import path as path_of
 from tests.web.models import Fruit, Note, Person
 from tornado_couch import AllowAny, Application, Couch, Model, Retry, Store, install, resource
 from tornado_couch.web import Hooks, Policy, Principal, Problem
@@ -66,6 +67,46 @@ async def test_sent_again_with_the_same_body_it_is_the_same_201(ask: Client, pat
     assert (first.headers.get("Idempotent-Replayed"), again.headers["Idempotent-Replayed"]) == (None, "true")
     assert await count(ask, path) == 1
     assert (await ask("GET", first.headers["Location"])).json == first.json
+
+
+class Folder(Model, type="folder_v1.0", key="name", soft_delete=True):
+    name: str
+    color: str = "red"
+
+
+class Drawer(Model, type="drawer_v1.0", key="name", unique=True, soft_delete=True):
+    name: str
+    color: str = "red"
+
+
+@pytest.mark.parametrize("cls", [Folder, Drawer])
+async def test_a_deleted_key_that_is_made_anew_is_answered_the_same_again(
+    store: Store, serve: Serve, cls: type[Any]
+) -> None:
+    """Whether the key of the document makes its id, or only a view knows it; other processes say the same."""
+    await install(store.database.server, store.database.name, [cls])  # type: ignore[arg-type]
+    asks = [
+        await serve(application(Store(store.database), *resource("/kept", cls, store), cookie_secret="sesame"))
+        for _ in range(2)
+    ]
+    old = await asks[0]("POST", "/kept", {"name": "a"})
+    assert (await asks[0]("DELETE", path_of(old))).status == 204
+    first = await once(asks[0], "/kept", {"name": "a", "color": "blue"})
+    assert first.status == 201
+    for ask in asks:
+        again = await once(ask, "/kept", {"name": "a", "color": "blue"})
+        assert (again.status, again.json) == (201, first.json)
+        assert [again.headers[name] for name in ("Location", "ETag")] == [
+            first.headers[name] for name in ("Location", "ETag")
+        ]
+        assert again.headers["Idempotent-Replayed"] == "true"
+        assert (await once(ask, "/kept", {"name": "a", "color": "green"})).status == 422
+        assert (await once(ask, "/kept", {"name": "b", "color": "blue"})).status == 422
+        assert (await once(ask, "/kept", {"name": "a", "color": "blue"}, '"another"')).status == 409
+    assert await count(asks[0], "/kept") == 1
+    assert (await asks[0]("DELETE", path_of(first))).status == 204
+    assert (await once(asks[1], "/kept", {"name": "a", "color": "blue"})).status == 410
+    assert await count(asks[0], "/kept") == 0
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -94,7 +94,7 @@ NASTY = [
     "_all_docs", "_local/x", "_bulk_docs", "\r\nX-Evil: 1", "a\x00b", "http://evil.example/", "@evil.example", "*",
 ]  # fmt: skip
 
-KNOWN = re.compile(r"_uuids|\{db\}/([^/]+|_design/[^/]+/_view/[^/]+)")
+KNOWN = re.compile(r"_uuids|_up%2F|\{db\}/([^/]+|_design/[^/]+/_view/[^/]+)")
 
 
 def escaped(segment: str) -> str:

@@ -201,9 +201,10 @@ class Transaction:
         for item in draft.attachments:
             if item.data is not None:
                 resolved.append(item)
-            elif item.name in stored:
+            elif item.name in stored and item.revpos in (None, stored[item.name].revpos):
                 resolved.append(stored[item.name])
             else:
+                # CouchDB compares neither digest nor length nor type.
                 raise Problem(412, "missing_stub", f"Invalid attachment stub in {draft.id} for {item.name}")
         return resolved
 

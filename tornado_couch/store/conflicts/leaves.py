@@ -9,9 +9,10 @@ from typing import Any
 
 from ...couch import Database
 from ...errors import DocumentNotFound, InvalidSignature
-from ...models import Ancestry, MergedBy, Model, collection_view, is_of, merge_record, model_info
+from ...models import Ancestry, MergedBy, Model, collection_view, merge_record, model_info
 from ...revision import rank
 from ..protection.signatures import Guard
+from ..reading.bearing import bearing
 
 __all__ = ["LeafReader", "LeafSet", "as_stored"]
 
@@ -108,7 +109,7 @@ class LeafReader:
             winner = found.revisions[0] if found.revisions else None
             if winner in found.unverified:
                 raise found.unverified[winner]
-            if winner is not None and _bears(cls, found.document(winner), key):
+            if winner is not None and bearing(self._database, cls, key, found.document(winner)) is not None:
                 return found
         raise DocumentNotFound(f"there is no {info.type.name} with that key")
 
@@ -122,11 +123,6 @@ class LeafReader:
         # A generated key is the id, but for documents from elsewhere.
         first = [str(key)] if info.key and info.key.generated and not str(key).startswith("_") else []
         return [*first, *(row.id for row in rows if row.id and row.id not in first)]
-
-
-def _bears(cls: type[Model], document: Document, key: Any) -> bool:
-    info = model_info(cls)
-    return is_of(cls, document) and (info.key is None or document.get(info.key.name) == info.key_value(key))
 
 
 def _rank(document: Mapping[str, Any]) -> tuple[int, str]:

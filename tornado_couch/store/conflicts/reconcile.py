@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from ...errors import (
     Forbidden,
     InvalidDocument,
     InvalidSignature,
+    NotFound,
     RetriesExhausted,
     TooLarge,
     Unavailable,
@@ -46,11 +47,14 @@ from ...models import (
     model_info,
     stamped,
 )
+from ...revision import generation
+from ..attachments import Attachments, stubbed
 from ..protection.conversion import Conversion
 from ..protection.signatures import Guard
 from ..writing.proof import created_mark
 from ..writing.retry import Retry
 from ..writing.writer import Writer
+from .files import File, files_of, merged_files
 from .leaves import LeafReader, LeafSet, as_stored
 
 __all__ = ["ReconcileResult", "Reconciliation"]
@@ -93,6 +97,7 @@ class Reconciliation(LeafReader):
         now: the clock for decisions; documents that rules merge keep the times of their leaves.
         retry: how often to try again when other writers come in between.
         sleep: waits between tries.
+        attachments: reads the files of the leaves.
     """
 
     def __init__(
@@ -104,8 +109,11 @@ class Reconciliation(LeafReader):
         now: Callable[[], datetime],
         retry: Retry,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        *,
+        attachments: Attachments,
     ) -> None:
         super().__init__(database, guard)
+        self._attachments = attachments
         self._conversion = conversion
         self._writer = writer
         self._now = now
@@ -129,13 +137,14 @@ class Reconciliation(LeafReader):
         heads = found.heads
         if len(heads) == 1:
             return found.document(heads[0])
+        files = self._files(cls, found, bodies)
         for each in found.documents:
             bodies[each["_rev"]] = await self._in_version(cls, each, version)
         plan = found.ancestry.plan(heads)
         # In a thread, since a model's own merge function, or a long text, may take its time.
         members = await asyncio.to_thread(Merging(cls, bodies).merged, plan)
         sure = isinstance(plan, str) or (plan.is_sure and plan.ancestors <= bodies.keys())
-        document = self._assembled(found, heads, version, members, by="rules" if sure else "leaves")
+        document = self._assembled(found, heads, version, {**members, **files}, by="rules" if sure else "leaves")
         return {**document, **await self._computed(cls, document)}
 
     def _check(self, cls: type[Model], found: LeafSet) -> None:
@@ -144,9 +153,6 @@ class Reconciliation(LeafReader):
             raise _unmergeable("", f"The signature of a conflicting revision does not verify: {', '.join(faults)}.")
         if not all(is_of(cls, each) for each in found.documents):
             raise _unmergeable("/type", "The conflicting revisions are not all of this type.")
-        first, *others = found.documents
-        if any(_attachments(each) != _attachments(first) for each in others):
-            raise _unmergeable("/_attachments", "The conflicting revisions have different attachments.")
 
     def _version(self, cls: type[Model], found: LeafSet) -> str:
         """The type, with its version, to merge in: the leaves' own if they share one, otherwise the model's."""
@@ -197,12 +203,41 @@ class Reconciliation(LeafReader):
         """Build a document from its members, in a fixed order, on which CouchDB's revision depends."""
         winner = found.document(heads[0])
         more = {
-            "_attachments": winner.get("_attachments"),
+            "_attachments": members.pop("_attachments", None),
             MERGE_PROPERTY: found.record(heads, by=by),
             WRITE_PROPERTY: created_mark(winner),
         }
         document = {"_id": found.id, "_rev": heads[0], "type": version}
         return {**document, **dict(sorted(members.items())), **{name: each for name, each in more.items() if each}}
+
+    def _files(self, cls: type[Model], found: LeafSet, ancestors: dict[str, Document]) -> Document:
+        """The `_attachments` of a merged document, with the stubs of the leaves; empty if there are none."""
+        heads = [found.document(each) for each in found.heads]
+        files = merged_files(cls, found.ancestry.plan(found.heads), heads, ancestors)
+        stubs = {file: entry for each in heads for file, entry in _entries(each)}
+        # A stub says in which revision the file was attached, so the winner's own are kept as they are.
+        own, kept = files_of(heads[0]), heads[0].get("_attachments", {})
+        entries = {name: kept[name] if own.get(name) == file else stubs[file] for name, file in files.items()}
+        return {"_attachments": entries} if entries else {}
+
+    async def _carried(self, found: LeafSet, document: Document) -> Document:
+        """A document to write over one of the leaves, with the bytes of those files which that leaf does not have.
+
+        Raises:
+            Conflict: a leaf that has one of them was changed meanwhile.
+        """
+        stubs, own = document.get("_attachments", {}), files_of(found.document(document["_rev"]))
+        places = {
+            file: (found.id, each["_rev"], name) for each in found.documents for name, file in files_of(each).items()
+        }
+        files = files_of(document)
+        wanted = {name: places[file] for name, file in files.items() if own.get(name) != file}
+        if not wanted:
+            return document
+        try:
+            return {**document, "_attachments": {**stubs, **await self._attachments.read(wanted)}}
+        except NotFound:
+            raise Conflict(409, "conflict", "a leaf was changed") from None
 
     async def _computed(self, cls: type[Model], document: Document) -> Document:
         """The computed properties of a merged document, which follow from the others.
@@ -279,10 +314,10 @@ class Reconciliation(LeafReader):
         upon = document["_rev"]
         if any(document is each for each in found.documents):
             return document, upon
-        signed = self._guard.signed(document)
+        signed = self._guard.signed(await self._carried(found, document))
         (revision,) = await self._put([signed])
         self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
-        return {**signed, "_rev": revision}, upon
+        return {**stubbed(signed, generation(revision)), "_rev": revision}, upon
 
     async def _separated(self, cls: type[Model], found: LeafSet) -> Document:
         """Store conflicting history versions with the same number as documents of their own, beside the winning one.
@@ -292,11 +327,11 @@ class Reconciliation(LeafReader):
         Returns:
             The winning one.
         """
-        if any("_attachments" in each for each in found.documents):
-            raise _unmergeable("/_attachments", "Attachments cannot be moved to another document.")
         for each in found.heads[1:]:
+            version = found.document(each)
+            moved = {**beside(version), **{name: version[name] for name in ("_attachments",) if name in version}}
             with contextlib.suppress(Conflict):  # another reconciler wrote it, or this one did before an outage
-                await self._put([self._guard.signed(beside(found.document(each)))])
+                await self._put([self._guard.signed(await self._attachments.carried(moved, version))])
         self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
         return found.document(found.heads[0])
 
@@ -314,9 +349,15 @@ class Reconciliation(LeafReader):
         winner = found.documents[0]
         model._id, model._rev = found.id, winner["_rev"]
         document = await self._conversion.to_store(stamped(model, new=False, now=self._now), new=False)
+        document.pop("_attachments", None)
+        ancestors: dict[str, Document] = {}
+        with contextlib.suppress(Unmergeable):  # the files of all leaves are kept then
+            ancestors = await self._ancestors(cls, found, self._version(cls, found))
+        document |= self._files(cls, found, ancestors)
         document[MERGE_PROPERTY] = found.record(found.revisions, by="hand")
-        document = self._guard.signed(self._writer.marked(document))
-        model._rev, model._stored = await self._writer.put(document), document
+        document = self._guard.signed(self._writer.marked(await self._carried(found, document)))
+        model._rev = await self._writer.put(document)
+        model._stored = stubbed(document, generation(model._rev))
         self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
         await self.tidy(found, winner["_rev"])
         return model
@@ -358,9 +399,9 @@ def _ending(document: Document) -> Document:
     return {**{name: document[name] for name in kept if name in document}, "_deleted": True}
 
 
-def _attachments(document: Document) -> dict[str, Any]:
-    entries: dict[str, Any] = document.get("_attachments", {})
-    return {name: (each["content_type"], each["digest"]) for name, each in entries.items()}
+def _entries(document: Document) -> Iterator[tuple[File, Document]]:
+    """The files of a document with their stubs."""
+    return zip(files_of(document).values(), document.get("_attachments", {}).values(), strict=True)
 
 
 def _unmergeable(pointer: str, detail: str) -> Unmergeable:

@@ -25,12 +25,13 @@ from ...models import (
     version_of,
     version_prefix,
 )
-from ..operations import partially
+from ..operations import Check, partially
 from ..query import Query
 from ..reading.history import HistoryReader
 from ..reading.reader import Page
 from ..reading.scan import Position
 from ..writing.model_writer import ModelWriter
+from .files import Files
 from .lifecycle import Lifecycle, exists
 
 __all__ = ["Versioned"]
@@ -61,14 +62,18 @@ class Versioned(Lifecycle):
         reader: reads versions; from the cache if there is one.
         direct: reads versions past the cache.
         models: writes models.
+        files: stores the files that were attached to versions.
     """
 
-    def __init__(self, database: Database, reader: HistoryReader, direct: HistoryReader, models: ModelWriter) -> None:
+    def __init__(
+        self, database: Database, reader: HistoryReader, direct: HistoryReader, models: ModelWriter, files: Files
+    ) -> None:
         super().__init__(models.conversion)
         self._database = database
         self._reader = reader
         self._direct = direct
         self._models = models
+        self._files = files
 
     async def _find(
         self, cls: type[Model], key: Any, *, deleted: bool | None, fresh: bool, conflicts: bool
@@ -82,7 +87,7 @@ class Versioned(Lifecycle):
         """A page of documents, each in its latest version; see `Store.find`."""
         return await self._reader.page(cls, query, limit=limit, start=start, backward=backward, count=count)
 
-    async def create(self, model: M) -> M:
+    async def create(self, model: M, check: Check[M] | None = None) -> M:
         """Write the first version of a new document, or the next version of one that was deleted.
 
         Raises:
@@ -138,9 +143,13 @@ class Versioned(Lifecycle):
             stamped(model, new=new, now=lambda: moment)
         prefix = place.prefix if place else version_prefix(model_info(type(model)), model._key)
         document = await self._document(model, version_id(prefix, place.number + 1 if place else 1), new=new)
+        document = await self._files.named(document, before or model._stored)
         held: dict[str, Any] = {"written_on": format_timestamp(moment)}
-        if before is not None:
+        if before is not None and place is not None:
             held["follows"] = before["_rev"]
+            since = place.number + 1 if new else place.since
+            if since > 1:
+                held["since"] = since
         if deleted:
             held["deleted"] = True
         # A version is signed as a first revision. If somebody deleted that version behind the service's back, it is

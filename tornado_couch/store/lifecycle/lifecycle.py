@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from ...errors import DocumentExists, DocumentNotFound
 from ...models import Model, is_deleted, model_info
 from ..bulk import BulkWriter, Calls, Singly
+from ..operations import Check
 from ..protection.conversion import Conversion
 from ..query import Query
 from ..reading.reader import Page
@@ -82,8 +83,12 @@ class Lifecycle(ABC):
     # ------------------------------------------------------------ writing
 
     @abstractmethod
-    async def create(self, model: M) -> M:
+    async def create(self, model: M, check: Check[M] | None = None) -> M:
         """Store a new model and give it its id, revision, generated key and time stamps.
+
+        Args:
+            model: the new model.
+            check: called with a deleted model that would be lost; see `Store.create`.
 
         Raises:
             DocumentExists: there is a document with that key, or that id, already.

@@ -8,6 +8,7 @@ from ..reading.history import HistoryReader
 from ..reading.reader import Reader
 from ..writing.deletion import Eraser
 from ..writing.model_writer import ModelWriter
+from .files import Files
 from .history import Versioned
 from .lifecycle import Lifecycle
 from .plain import Plain
@@ -25,14 +26,18 @@ class Lifecycles:
         direct: reads models past the cache; the same as `reader` without a cache.
         models: writes models.
         eraser: deletes documents.
+
+    Attributes:
+        files: stores the files that were attached to versions.
     """
 
     def __init__(self, database: Database, reader: Reader, direct: Reader, models: ModelWriter, eraser: Eraser) -> None:
+        self.files = Files(database, models)
         history = HistoryReader(database, reader, models.conversion)
         direct_history = history if direct is reader else HistoryReader(database, direct, models.conversion)
         self._plain = Plain(database, reader, direct, models, eraser)
         self._soft_deleting = SoftDeleting(self._plain, reader, direct, models)
-        self._versioned = Versioned(database, history, direct_history, models)
+        self._versioned = Versioned(database, history, direct_history, models, self.files)
 
     def of(self, cls: type[Model]) -> Lifecycle:
         """The lifecycle of a model."""

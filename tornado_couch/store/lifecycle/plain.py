@@ -8,7 +8,7 @@ from ...couch import Database
 from ...errors import Conflict, DocumentNotFound
 from ...models import Model, model_info
 from ..bulk import BulkWriter, Calls, Singly
-from ..operations import partially
+from ..operations import Check, partially
 from ..protection.conversion import in_partition
 from ..query import Query
 from ..reading.reader import Page, Reader
@@ -53,7 +53,7 @@ class Plain(Lifecycle):
         """A page of the models that a query selects; see `Store.find`."""
         return await self._reader.page(cls, query, limit=limit, start=start, backward=backward, count=count)
 
-    async def create(self, model: M) -> M:
+    async def create(self, model: M, check: Check[M] | None = None) -> M:
         """Store a new model; see `Lifecycle.create`."""
         chosen = await self.identify(model)
         return await self.store(model, chosen=chosen)
@@ -117,5 +117,6 @@ class Plain(Lifecycle):
         """What writes many models of a class; see `Lifecycle.bulk`."""
         tools = self._models
         return BulkWriter(
-            self._database, tools.conversion, cls, tools.now, calls, tools.guard, tools.writer, self._eraser
-        )
+            self._database, tools.conversion, cls, tools.now, calls, tools.guard, tools.writer, self._eraser,
+            tools.attachments,
+        )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from ...errors import Conflict, DocumentNotFound
 from ...models import DELETED_PROPERTY, Model, format_timestamp, model_info
-from ..operations import partially
+from ..operations import Check, called, partially
 from ..query import Query
 from ..reading.reader import Page, Reader
 from ..reading.scan import Position
@@ -55,15 +55,15 @@ class SoftDeleting(Lifecycle):
         """A page of the models that a query selects; see `Store.find`."""
         return await self._plain.page(cls, query, limit=limit, start=start, backward=backward, count=count)
 
-    async def create(self, model: M) -> M:
+    async def create(self, model: M, check: Check[M] | None = None) -> M:
         """Store a new model, in the place of the deleted one that has its key; see `Lifecycle.create`."""
         info, chosen = model_info(type(model)), await self._plain.identify(model)
         named = chosen or not (info.key is None or info.key.generated)
-        if named and (found := await self._revived(model)):
+        if named and (found := await self._revived(model, check)):
             return found
         return await self._plain.store(model, chosen=chosen)
 
-    async def _revived(self, model: M) -> M | None:
+    async def _revived(self, model: M, check: Check[M] | None) -> M | None:
         """Write a new model over the deleted document that has its key; None if there is no such document.
 
         Otherwise the key would have two documents as soon as the deleted one is restored.
@@ -72,6 +72,7 @@ class SoftDeleting(Lifecycle):
             gone = await partially(self.get(type(model), model._key, deleted=True, fresh=True))
         except DocumentNotFound:
             return None
+        await called(check, gone)
         model._id, model._rev = gone._id, gone._rev
         try:
             return await self._models.write(model, new=True)

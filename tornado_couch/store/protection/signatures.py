@@ -16,6 +16,7 @@ from ...errors import InvalidSignature
 from ...models import WRITE_PROPERTY
 from ...revision import generation, rank
 from ...security import SIGNATURE_PROPERTY, Scheme, as_keys, sign_document, verify_document
+from ..attachments import stubbed
 
 __all__ = ["Guard", "NoGuard", "SignatureGuard", "Verification", "winner", "winning_tombstone"]
 
@@ -139,13 +140,11 @@ class SignatureGuard:
             KeySetError: the keys cannot sign.
         """
         # A new document is written over a tombstone without naming it: CouchDB refuses one that does.
-        return sign_document(
-            document,
-            database=self._database.name,
-            parent=document.get("_rev", parent),
-            signer=self.keys,
-            scheme=self.scheme,
-        )
+        base = document.get("_rev", parent)
+        # What is signed is the document as it is read; the classic scheme signs all of a stub.
+        read = stubbed(document, generation(base) + 1 if base else 1)
+        signed = sign_document(read, database=self._database.name, parent=base, signer=self.keys, scheme=self.scheme)
+        return signed if read is document else {**signed, "_attachments": document["_attachments"]}
 
     def tombstone(self, document: Mapping[str, Any]) -> Document:
         """A signed tombstone, with id, revision, type, the token of the write, and the signature."""

@@ -14,6 +14,7 @@ from ...models import Model, ModelInfo, collection_view, deleted_view, is_delete
 from ..protection.conversion import Conversion
 from ..protection.signatures import Guard
 from ..query import Bounds, Query, same
+from .bearing import bearing
 from .key_memory import KeyMemory
 from .planner import planned
 from .scan import Position, Walk, certain_order, count_rows
@@ -179,10 +180,7 @@ class Reader:
             document = await self._verified(document_id, conflicts)
         except ValueError:
             return None  # CouchDB allows no such id
-        info = model_info(cls)
-        if document is None or not is_of(cls, document):
-            return None
-        return None if info.key and document.get(info.key.name) != info.key_value(key) else document
+        return bearing(self._database, cls, key, document)
 
     async def stored(self, document_id: str) -> Document:
         """A document as it is stored; see `Store.stored`."""
@@ -251,7 +249,7 @@ class Reader:
         self,
         cls: type[M],
         query: Query | None,
-        documents: Sequence[Document | InvalidSignature | None],
+        documents: Sequence[Document | InvalidSignature | InvalidDocument | None],
         load: Callable[[type[M], Document], Awaitable[M]] | None = None,
     ) -> tuple[list[M], int]:
         """The models of those documents that a query selects, and how many of these documents cannot be read.
@@ -264,8 +262,8 @@ class Reader:
         """
         load, items, withheld = load or self._conversion.from_store, [], 0
         for document in documents:
-            if isinstance(document, InvalidSignature):
-                withheld += 1  # the guard has logged why
+            if isinstance(document, InvalidSignature | InvalidDocument):
+                withheld += 1  # whoever found it has logged or counted it
                 continue
             # Deleted, restored or changed since the index was read.
             if document is None or not is_of(cls, document) or (query and not _is_meant(cls, query, document)):

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from ...couch import Database
-from ...errors import InvalidSignature, NoIndex
-from ...models import Model, model_info, version_id
+from ...errors import InvalidDocument, InvalidSignature, NoIndex
+from ...models import Model, is_of, model_info, version_id
 from ..query import Query
+from .bearing import misplaced
 from .planner import Plan, Planned
 from .reader import PAGE_BYTES
 from .scan import Position, Walk, read_rows
@@ -29,8 +30,9 @@ _MOST_ROWS = 2000  # to look at for one page, at least
 _ROWS_AN_ITEM = 10
 _COUNTED_AT_ONCE = 2000
 
-_Pair: TypeAlias = "tuple[Found, Found]"  # a version, and the one that follows it
-_Current: TypeAlias = "tuple[Position, Document | InvalidSignature]"
+_Found: TypeAlias = "Found | InvalidDocument"
+_Pair: TypeAlias = "tuple[_Found, _Found]"  # a version, and the one that follows it
+_Current: TypeAlias = "tuple[Position, Document | InvalidSignature | InvalidDocument]"
 
 
 class Listed(NamedTuple):
@@ -86,7 +88,7 @@ class HistoryPages:
                 rows = _latest_of_each(positions)
             more, looked_at = len(positions) > limit, looked_at + len(positions)
             at = positions[-1] if positions else at
-            pairs, left = await self._pairs(rows, left)
+            pairs, left = await self._pairs(cls, rows, left)
             if len(pairs) < len(rows):  # they have more bytes than one page holds
                 more, left, at = True, 0, rows[len(pairs) - 1].position
             found += await (self._followed if grouped else self._current)(rows[: len(pairs)], pairs)
@@ -136,7 +138,7 @@ class HistoryPages:
         """Read the documents of these rows in their latest versions, even if they changed since the index was read."""
         found = []
         for row, (document, following) in zip(rows, pairs, strict=True):
-            if following is not None and not isinstance(following, InvalidSignature):
+            if isinstance(following, dict):
                 try:
                     document = await self._versions.last_of(row.prefix, row.number + 1)
                 except InvalidSignature as error:
@@ -151,18 +153,22 @@ class HistoryPages:
         """Read the documents of those rows that no version follows."""
         found = []
         for row, (document, following) in zip(rows, pairs, strict=True):
-            if isinstance(following, InvalidSignature):
+            if isinstance(following, Exception):
                 document, following = following, None
             if following is None and document is not None:
                 found.append((row.position, document))
         return found
 
-    async def _pairs(self, rows: Sequence[_Row], most: int) -> tuple[list[_Pair], int]:
+    async def _pairs(self, cls: type[Model], rows: Sequence[_Row], most: int) -> tuple[list[_Pair], int]:
         """Read each version together with the one that follows it, if any, up to so many bytes but at least one."""
         ids = [version_id(row.prefix, number) for row in rows for number in (row.number, row.number + 1)]
-        documents, left = await self._versions.read(ids, most)
-        if len(documents) == 1:
-            documents += (await self._versions.read(ids[1:2], most))[0]
+        read, left = await self._versions.read(ids, most)
+        if len(read) == 1:
+            read += (await self._versions.read(ids[1:2], most))[0]
+        documents: list[_Found] = [
+            misplaced(self._database, cls, each) if isinstance(each, dict) and not is_of(cls, each) else each
+            for each in read
+        ]
         return list(zip(documents[::2], documents[1::2], strict=False)), left
 
 

@@ -16,7 +16,8 @@ from cachetools import LRUCache
 
 from ...couch import Database
 from ...errors import InvalidSignature
-from ...models import LAST_NUMBER, Model, collection_view, is_of, model_info, version_id, version_of, version_prefix
+from ...models import LAST_NUMBER, Model, collection_view, model_info, version_id, version_of, version_prefix
+from .bearing import bearing
 from .scan import Position
 
 __all__ = ["Found", "Versions"]
@@ -148,13 +149,10 @@ class Versions:
 
     def _bearing(self, cls: type[Model], key: Any, document: Document | None) -> Document | None:
         """The document, if it is a version of this model with this key."""
-        info = model_info(cls)
-        if document is None or info.key is None or not is_of(cls, document):
-            return None
-        if document.get(info.key.name) != info.key_value(key):
-            return None
-        version_of(document)  # raises an error for a document that only has the id of a version
-        return document
+        found = bearing(self._database, cls, key, document)
+        if found is not None:
+            version_of(found)  # raises an error for a document that only has the id of a version
+        return found
 
     def remember(self, prefix: str, number: int) -> None:
         """Remember that a document has a version with this number."""

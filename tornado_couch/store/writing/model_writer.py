@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from ...models import Model, stamped
+from ...revision import generation
+from ..attachments import Attachments, stubbed
 from ..protection.conversion import Conversion
 from ..protection.signatures import Guard
 from .resign import refitted
@@ -26,16 +28,25 @@ class ModelWriter:
         guard: signs what is written.
         writer: carries out the writes.
         now: the clock for the time stamps.
+        attachments: reads the files of documents.
 
     Attributes:
-        conversion, guard, writer, now: as above.
+        conversion, guard, writer, now, attachments: as above.
     """
 
-    def __init__(self, conversion: Conversion, guard: Guard, writer: Writer, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        conversion: Conversion,
+        guard: Guard,
+        writer: Writer,
+        now: Callable[[], datetime],
+        attachments: Attachments,
+    ) -> None:
         self.conversion = conversion
         self.guard = guard
         self.writer = writer
         self.now = now
+        self.attachments = attachments
 
     async def write(self, model: M, *, new: bool, parent: str | None = None) -> M:
         """Write a model over its revision and give it the new one.
@@ -49,17 +60,25 @@ class ModelWriter:
             Conflict: the model's revision is not the current one.
         """
         stamped(model, new=new, now=self.now)
-        document = await self.conversion.to_store(model, new=new)
+        document = await self.attachments.carried(await self.conversion.to_store(model, new=new), model._stored)
         model._stored, model._rev = await self.put(document, parent, new=new)
         return model
 
     async def put(
-        self, document: Mapping[str, Any], parent: str | None = None, *, new: bool = False
+        self, document: Mapping[str, Any], parent: str | None = None, *, new: bool = False, marked: bool = True
     ) -> tuple[Document, str]:
         """Mark, sign and write a document, and return the stored document and its revision.
+
+        Args:
+            document: the document.
+            parent: the revision of the tombstone that a new document follows.
+            new: whether the document is being created.
+            marked: whether it receives the token of the write.
 
         Raises:
             Conflict: the document's revision is not the current one.
         """
-        signed = self.guard.signed(self.writer.marked(document, new=new), parent)
-        return await refitted(self.writer, self.guard, signed, await self.writer.put(signed))
+        written = self.writer.marked(document, new=new) if marked else dict(document)
+        signed = self.guard.signed(written, parent)
+        stored, revision = await refitted(self.writer, self.guard, signed, await self.writer.put(signed))
+        return stubbed(stored, generation(revision)), revision

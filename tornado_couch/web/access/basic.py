@@ -208,8 +208,9 @@ class _Password(Classification):
 class Account(Model, type="account_v1.0", key="name", unique=True):
     """Somebody who may log in with a name and a password.
 
-    The hash can be neither read nor written through a mounted resource. Being `unique`, an account
-    is found by its document's id and needs no view.
+    The hash can be neither read nor written through a mounted resource. The roles, and whether the account is disabled,
+    can be read there but not written, or users could give themselves roles: the service changes them by `Store.update`.
+    Being `unique`, an account is found by its document's id and needs no view.
 
     Attributes:
         name: in Unicode's form NFC, without colons and control characters.
@@ -220,8 +221,8 @@ class Account(Model, type="account_v1.0", key="name", unique=True):
 
     name: Annotated[str, MinLen(1), MaxLen(LONGEST_NAME), Public()]
     password_hash: Annotated[str, ReadOnly(), _Password()]
-    roles: Annotated[list[str], Public(), Field(default_factory=list)]
-    disabled: Annotated[bool, Public()] = False
+    roles: Annotated[list[str], ReadOnly(), Public(), Field(default_factory=list)]
+    disabled: Annotated[bool, ReadOnly(), Public()] = False
     created_on: CreatedOn = assigned()
     updated_on: UpdatedOn = assigned()
 

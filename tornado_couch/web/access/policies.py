@@ -6,13 +6,14 @@ A handler asks a policy in this order, and the order is the contract of 401, 403
 
 1. `authenticate(request)`: who sends the request? This comes before anything else.
 2. `authorize(principal, action, model, None)`: may they do this at all? This comes before anything is read.
-3. `restriction(principal, model)` for a list, `initial(principal, model)` for a new document.
+3. `restriction(principal, model)` for a list, `initial(principal, model)` for a new document. A policy that judges
+   single documents (`judges`) is also asked about each item of a list, and those that it refuses are left out.
 4. `authorize(principal, action, model, document)` once the document is known, before preconditions;
    for a write at *each* try, on the document as it was just read and before it is changed.
 
 A model that keeps old versions or deleted documents has three more actions: "versions", to see earlier versions;
 "deleted", to see deleted documents, which is asked in addition to "list", "retrieve" or "versions"; and "restore",
-to bring a deleted document back.
+to bring a deleted document back. The routes of the metrics ask about "metrics".
 
 Policies combine: `a & b` allows what both allow, `a | b` what either allows.
 """
@@ -30,7 +31,7 @@ from ...errors import DocumentNotFound
 from ...models import Model, model_info
 from ..action import QUESTIONS, is_read
 from ..problems import Problem
-from .principals import Authenticator, Principal, unauthenticated, with_challenges
+from .principals import Authenticator, Principal, identifying_field, unauthenticated, with_challenges
 
 __all__ = [
     "AllOf",
@@ -79,9 +80,24 @@ class Policy:
         return tuple(dict.fromkeys(each.challenge for each in self.authenticators))
 
     @property
+    def vary(self) -> tuple[str, ...]:
+        """The header fields of a request that say who sends it, for `Vary`; see `identifying_field`."""
+        return tuple(dict.fromkeys(filter(None, map(identifying_field, self.authenticators))))
+
+    @property
     def restricts(self) -> bool:
         """Whether `restriction` may limit lists."""
         return type(self).restriction is not Policy.restriction
+
+    @property
+    def judges(self) -> bool:
+        """Whether `authorize` may refuse to read one document of a list and let another one through.
+
+        The policy is then asked about each item of a list, and nobody gets counts and reductions, since they would
+        include what it refuses. This holds for every `authorize` that is not the package's own. If yours looks at no
+        document before it allows a read, or allows what `restriction` selects, say `judges = False` in the class.
+        """
+        return type(self).authorize.__module__ != __name__
 
     async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
         """Return who sends the request; None if anonymous.
@@ -345,6 +361,11 @@ class _Combined(Policy):
         """Whether any part limits lists."""
         return any(part.restricts for part in self.parts)
 
+    @property
+    def judges(self) -> bool:
+        """Whether any part judges single documents."""
+        return super().judges or any(part.judges for part in self.parts)
+
     async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
         """Return who sends the request, from the first part that knows."""
         try:
@@ -427,6 +448,10 @@ class AnyOf(_Combined):
         super().check_model(model)
 
 
+# They change nothing, but are not meant where everybody may read.
+_CLOSED_READS = ("deleted", "metrics")
+
+
 class ReadOnly(AllOf):
     """Nobody may write; the policy inside decides who reads, or everybody does. A write is answered with 405.
 
@@ -438,10 +463,10 @@ class ReadOnly(AllOf):
     async def authorize(
         self, principal: Principal | None, action: str, model: type[Model], document: Model | None = None
     ) -> None:
-        """Let reads through to the policy inside; without one, refuse to read deleted documents."""
-        if action == "deleted" and not self.parts:
-            raise Problem(403, detail="Deleted documents are not open to everybody.")
-        if not is_read(action) and action != "deleted":
+        """Let reads through to the policy inside; without one, refuse deleted documents and the metrics."""
+        if action in _CLOSED_READS and not self.parts:
+            raise Problem(403, detail="Deleted documents and metrics are not open to everybody.")
+        if not is_read(action) and action not in _CLOSED_READS:
             raise Problem(405, detail="This resource is read-only.")
         await super().authorize(principal, action, model, document)
 

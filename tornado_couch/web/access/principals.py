@@ -10,7 +10,7 @@ from tornado.httputil import HTTPServerRequest
 
 from ..problems import Problem
 
-__all__ = ["Authenticator", "Principal", "unauthenticated", "with_challenges"]
+__all__ = ["Authenticator", "Principal", "identifying_field", "unauthenticated", "with_challenges"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,17 @@ class Authenticator(Protocol):
             Problem: 401, the credentials are malformed or wrong.
         """
         ...
+
+
+def identifying_field(authenticator: Authenticator) -> str:
+    """Return the header field that an authenticator reads; empty if it reads the query.
+
+    That is Authorization, unless the authenticator describes an API key in its `security_scheme`, as in OpenAPI.
+    """
+    scheme = getattr(authenticator, "security_scheme", None) or {}
+    if scheme.get("type") != "apiKey":
+        return "Authorization"
+    return {"header": str(scheme.get("name")), "cookie": "Cookie"}.get(str(scheme.get("in")), "")
 
 
 def unauthenticated(detail: str, challenges: Iterable[str], kind: str = "authentication-required") -> Problem:

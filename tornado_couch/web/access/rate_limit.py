@@ -10,10 +10,9 @@ import hashlib
 import ipaddress
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-
-from cachetools import LRUCache
 
 from ..problems import Problem
 from .principals import Principal
@@ -23,6 +22,8 @@ __all__ = ["RateDecision", "RateLimit", "caller_identity"]
 # Up to this number, a caller's requests are remembered one by one; beyond it, in as many groups. This
 # bounds memory, and frees a place up to a twentieth of the window late, never early.
 _GROUPS = 20
+
+_SHARING = 8  # callers with a count of their own, for each count that further callers share
 
 _LONGEST_IDENTITY = 128  # longer ones are stored as a digest
 
@@ -93,8 +94,8 @@ class RateLimit:
         seconds: the length of the window; a whole number, since the header fields carry no other.
         name: the limit's name in the header fields.
         clock: returns seconds, and never goes back.
-        max_principals: how many callers are remembered. If there are more, the one who has been silent the
-          longest is forgotten, and may start again.
+        max_principals: how many callers have a count of their own. None of them is forgotten before the window is
+          over, or others could make it happen; further callers share a few counts until then.
 
     Raises:
         ValueError: a number is not positive, `seconds` is not whole, or the name is not a plain word.
@@ -118,7 +119,9 @@ class RateLimit:
         self.name = name
         self._clock = clock
         self._span = 0.0 if requests <= _GROUPS else seconds / _GROUPS
-        self._callers: LRUCache[str, list[_Group]] = LRUCache(max_principals)
+        self._most = max_principals
+        self._shared = max(1, max_principals // _SHARING)
+        self._callers: OrderedDict[str | int, list[_Group]] = OrderedDict()  # who was silent the longest comes first
 
     def decide(self, identity: str) -> RateDecision:
         """Decide whether this caller's request may go on, and count it if so.
@@ -126,12 +129,27 @@ class RateLimit:
         Args:
             identity: the caller; see `caller_identity`.
         """
+        return self.reserve(identity)[0]
+
+    def reserve(self, identity: str) -> tuple[RateDecision, Callable[[], None]]:
+        """Do what `decide` does; also return a function that takes the count back, to be called once at most.
+
+        For requests of which it is known later whether they count, such as passwords that have to be checked: those
+        that arrive together must not all pass before the first is counted.
+        """
         now = self._clock()
-        groups = self._recent(identity, now)
-        allowed = self._used(groups) < self.requests
-        if allowed:
-            self._count(groups, now)
-        return self._decision(allowed, groups, now)
+        place = self._place(identity, now)
+        groups = self._recent(place, now)
+        if self._used(groups) >= self.requests:
+            return self._decision(False, groups, now), _nothing
+        group = self._count(groups, now)
+
+        def take_back() -> None:
+            group.count -= 1
+            if not self._used(self._callers.get(place, [])):
+                self._callers.pop(place, None)
+
+        return self._decision(True, groups, now), take_back
 
     def peek(self, identity: str) -> RateDecision:
         """Return what `decide` would, without counting.
@@ -140,7 +158,7 @@ class RateLimit:
         has used up its requests.
         """
         now = self._clock()
-        groups = self._recent(identity, now)
+        groups = self._recent(self._place(identity, now), now)
         return self._decision(self._used(groups) < self.requests, groups, now)
 
     def _used(self, groups: list[_Group]) -> int:
@@ -155,20 +173,38 @@ class RateLimit:
         """Return how many callers are remembered."""
         return len(self._callers)
 
-    def _recent(self, identity: str, now: float) -> list[_Group]:
-        """Return the caller's requests in the window that ends now; the caller becomes the latest."""
-        if len(identity) > _LONGEST_IDENTITY:
-            identity = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
-        groups = [group for group in self._callers.get(identity, ()) if now - group.last < self.seconds]
-        self._callers[identity] = groups
+    def _recent(self, place: str | int, now: float) -> list[_Group]:
+        """Return a caller's requests in the window that ends now; the caller becomes the latest."""
+        groups = [each for each in self._callers.get(place, ()) if each.count and now - each.last < self.seconds]
+        self._callers[place] = groups
+        self._callers.move_to_end(place)
         return groups
 
-    def _count(self, groups: list[_Group], now: float) -> None:
+    def _place(self, identity: str, now: float) -> str | int:
+        """Return where a caller is counted: under its own name, or, if there are too many, with others."""
+        if len(identity) > _LONGEST_IDENTITY:
+            identity = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+        if identity in self._callers:
+            return identity
+        while self._callers:
+            silent = next(iter(self._callers.values()))
+            if silent and now - silent[-1].last < self.seconds:
+                break
+            self._callers.popitem(last=False)
+        # Python's hash of a text differs in each process, so that nobody can tell who shares a count with whom.
+        return identity if len(self._callers) < self._most else hash(identity) % self._shared
+
+    def _count(self, groups: list[_Group], now: float) -> _Group:
         if groups and now - groups[-1].first < self._span:
             groups[-1].last = now
             groups[-1].count += 1
         else:
             groups.append(_Group(now, now, 1))
+        return groups[-1]
+
+
+def _nothing() -> None:
+    """Take back nothing, since nothing was counted."""
 
 
 def caller_identity(principal: Principal | None, remote_ip: str | None) -> str:

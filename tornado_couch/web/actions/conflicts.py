@@ -12,7 +12,8 @@ tag stands for all leaves together. POST resolves the conflict, and must name th
     {"leaf": "3-917f…"}              by one of the leaves, by its revision or entity tag
     {"document": {…}}                by a document, valid as in a PUT
 
-The result follows all leaves, so that a change that was made to one of them elsewhere in the meantime is merged later.
+Where there is no conflict, nothing is written, and the answer is 409. The result follows all leaves, so that a change
+that was made to one of them elsewhere in the meantime is merged later.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class ConflictsHandler(ResourceHandler):
         found = await self._found(key)
         leaves = await self._leaves("resolve", found, every=True)
         self._check_leaf_set(found)
+        if len(found.revisions) == 1:
+            raise Problem.of("no-conflict", "The document has a single leaf. Change it with PUT or PATCH.")
         current = next(iter(leaves.values()))
         try:
             if "merge" in body:
@@ -177,8 +180,6 @@ class ConflictsHandler(ResourceHandler):
     async def _merge(self, found: LeafSet, current: Model) -> Model:
         """Write the result of the merge rules, as every reconciler would; a hook can refuse it but not change it."""
         store, model = self.resource.store, self.resource.model
-        if len(found.revisions) == 1:
-            return current
         merged = await store.load(model, await store.reconciliation.merged(model, found))
         await self.resource.hooks.before(self.event("resolve"), merged, current)
         written, kept = await store.reconciliation.merge(model, found)
@@ -193,8 +194,6 @@ class ConflictsHandler(ResourceHandler):
                 detail = "The document does not have this leaf; GET the leaves again."
                 raise ValidationFailed([{"pointer": "/leaf", "keyword": "enum", "detail": detail}])
             chosen = leaves[revision]
-            if len(found.revisions) == 1:
-                return chosen
         else:
             chosen = await self._given(key, found, leaves, body["document"])
         new = await changed(lambda model: self.resource.hooks.before(self.event("resolve"), model, current), chosen)
@@ -249,7 +248,8 @@ class ConflictsHandler(ResourceHandler):
         words = "Done; `Prefer: return=minimal` asked for no document."
         operation.answers_with(204, words, None, "ETag", "Content-Location", "Preference-Applied")
         operation.problem("malformed-body", "too-many-members", "key-mismatch")
-        operation.problem("malformed-entity-tag", "revision-mismatch", "if-match-required", "unmergeable", "validation")
+        operation.problem("malformed-entity-tag", "revision-mismatch", "if-match-required", "validation")
+        operation.problem("no-conflict", "unmergeable")
         operation.answers[412].fields["ETag"] = False
         operation.problem("invalid-document", "unreadable-document", "unsupported-version", "tampered-document")
         operation.problem("contended", "outcome-unknown", "refused-by-database")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, cast
 
-from ...errors import ValidationFailed
+from ...errors import DocumentExists, ValidationFailed
 from ...models import ModelInfo, validated
 from ..action import NDJSON
 from ..body import Body
@@ -22,7 +22,7 @@ from .idempotency import Once, idempotency_key, refuse_key
 from .ndjson import Lines, receive_body
 from .results import Results, breathe, results_schema
 
-__all__ = ["CreateMixin", "check_key"]
+__all__ = ["CreateMixin", "check_chosen_id", "check_key"]
 
 # `{path}/_bulk` is the address of bulk requests, so no document can have it.
 _RESERVED = ("", ".", "..", "_bulk")
@@ -49,8 +49,22 @@ def check_key(info: ModelInfo, key: Any) -> None:
         detail = f"A key cannot be the name of a reduced view: {', '.join(info.reductions)}."
     else:
         return
+    raise _bad_key(info, detail)
+
+
+def check_chosen_id(info: ModelInfo, key: Any) -> None:
+    """Refuse an id that another document of the database could have, where a client chooses the id.
+
+    Raises:
+        ValidationFailed: the id does not begin with the name of the type.
+    """
+    if info.key is None and not info.owns(str(key)):
+        raise _bad_key(info, f"An id that a client chooses must begin with `{info.type.name}:`.")
+
+
+def _bad_key(info: ModelInfo, detail: str) -> ValidationFailed:
     pointer = f"/{info.key.name}" if info.key else ""
-    raise ValidationFailed([{"pointer": pointer, "keyword": "key", "detail": detail}])
+    return ValidationFailed([{"pointer": pointer, "keyword": "key", "detail": detail}])
 
 
 class CreateMixin(ResourceHandler[M]):
@@ -85,7 +99,19 @@ class CreateMixin(ResourceHandler[M]):
         self.set_header("Location", self.resource.href(created._key))
         if replayed:
             self.set_header("Idempotent-Replayed", "true")
+            if not await self._may_read(created):
+                self.answers.minimal(created, 201)
+                return
         await self.answers.document(created, "retrieve" if replayed else "create", 201)
+
+    async def _may_read(self, created: Any) -> bool:
+        """Whether the caller may see what others have made of the document since."""
+        try:
+            await self.authorize("retrieve")
+            await self.authorize("retrieve", created)
+        except Problem:
+            return False
+        return True
 
     # ------------------------------------------------------------ the steps, in order, of each new document
 
@@ -116,7 +142,22 @@ class CreateMixin(ResourceHandler[M]):
 
     async def perform_create(self, model: M, /) -> M:
         """Store the new model; what is returned is shown to the client."""
-        return await self.store.create(model)
+        if not self.resource.info.soft_delete:
+            return await self.store.create(model)
+        # Here a new document can take the place of one that somebody could restore.
+        return await self.store.create(model, check=self._may_replace)
+
+    async def _may_replace(self, deleted: M) -> None:
+        """Let a new document take the place of a deleted one if the caller could restore that.
+
+        Raises:
+            DocumentExists: the caller could not, and must not know more than that the key is taken.
+        """
+        try:
+            await self.authorize("restore")
+            await self.authorize("restore", deleted)
+        except Problem:
+            raise DocumentExists("there is a document with that key already") from None
 
     async def perform_create_many(self, models: Sequence[M], /) -> list[M | Exception]:
         """Store new models; for each, in order, return what is shown to the client, or the exception.

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from ...errors import DocumentExists, DocumentNotFound, InvalidDocument, RevisionMismatch, ValidationFailed
-from ...models import Model, json_patch, merge_patch, reading_partially, replaced, representation, validated
+from ...models import Model, json_patch, merge_patch, reading_partially, replaced, representation
 from ...store import Change, Check, Expectation
 from ..access import Hidden
 from ..action import JSON_PATCH, MERGE_PATCH
@@ -25,8 +25,8 @@ from ..openapi.descriptions import (
 from ..openapi.operation import ApiOperation
 from ..openapi.parameters import describe_fields
 from ..problems import Problem
-from ..resources import M
-from .create import check_key
+from ..resources import M, Resource
+from .create import CreateMixin, check_chosen_id, check_key
 from .versions import Versions, describe_retrieval, parse_retrieval
 
 __all__ = ["DestroyMixin", "PatchMixin", "ReplaceMixin", "RetrieveMixin", "check_key_in_body"]
@@ -45,7 +45,8 @@ class RetrieveMixin(ResourceHandler[M]):
             await self.authorize("retrieve", model)
         else:
             model = await Versions(self).wanted(key, wanted)
-        if not self.answers.unchanged(model._rev):
+        # Without hooks the revision decides, and a 304 costs no body.
+        if self.shows_more or not self.answers.unchanged(model._rev):
             await self.answers.document(model, "retrieve")
 
     async def _found(self, key: Any) -> Any:
@@ -184,8 +185,11 @@ class ReplaceMixin(ResourceHandler[M]):
                 return await self._restore(key, body, writing)
             except DocumentNotFound:
                 pass
-            except DocumentExists:  # somebody restored it since it was looked for
-                return await self.perform_replace(key, body, writing.expectation())
+            except DocumentExists:  # somebody restored it since it was looked for, or it is not for this caller
+                try:
+                    return await self.perform_replace(key, body, writing.expectation())
+                except DocumentNotFound:
+                    raise writing.missing() from None
         if creating and preconditions.if_match is None:
             return await self._create_at(key, body, preconditions)
         raise writing.missing()
@@ -213,23 +217,36 @@ class ReplaceMixin(ResourceHandler[M]):
 
     async def _create_at(self, key: Any, body: dict[str, Any], preconditions: Preconditions) -> Any:
         """Create the document that a PUT found missing."""
-        info = self.resource.info
+        info, creator = self.resource.info, await self._creator()
         check_key(info, key)
+        if not self.resource.plain_ids:
+            check_chosen_id(info, key)
         await self.authorize("create")
-        named = {info.key.name: info.key_value(key)} if info.key else {}
-        initial = self.policy.initial(self.principal, self.resource.model)
-        model = validated(self.resource.model, {**body, **initial, **named})
+        model = creator.new_model({**body, info.key.name: info.key_value(key)} if info.key else body)
         if info.key is None:
             model._id = key
-        await self.authorize("create", model)
-        model = cast("M", await self.resource.hooks.before(self.event("create"), model) or model)
+        check_key_in_body(self, key, {info.key.name: info.key_value(model._key)} if info.key else {})
+        model = await creator.admitted(model)
         try:
-            return await self.store.create(model)
+            return await creator.perform_create(model)
         except DocumentExists:
             # Somebody created it since it was looked for.
             if preconditions.if_none_match is not None:
                 raise RevisionMismatch("the document exists", None) from None
             return await self.perform_replace(key, body, None)
+
+    async def _creator(self) -> CreateMixin[Any]:
+        """Return a handler of this request, of the class that takes a POST: it has the steps of a creation."""
+        own = self.resource.collection
+        cls = own if own is not None and issubclass(own, CreateMixin) else CreateMixin
+        made = cls(self.application, self.request, resource=self.resource)
+        self.request.connection.set_close_callback(self.on_connection_close)  # type: ignore[union-attr]
+        made.principal = self.principal
+        prepared = made.prepare()
+        if prepared is not None:
+            await prepared
+        made.body, made._gathering = self.body, self._gathering
+        return made
 
     @staticmethod
     def describe_replace(operation: ApiOperation) -> None:
@@ -238,7 +255,8 @@ class ReplaceMixin(ResourceHandler[M]):
         operation.says(
             f"Replace {operation.one}",
             "An optional property that is left out is removed; read-only properties are kept."
-            " Without If-Match, the latest revision is replaced, and conflicts are tried again.",
+            " Without If-Match, the latest revision is replaced, and conflicts are tried again."
+            + _words_on_ids(operation.resource),
         )
         operation.takes_body(schemas.replace())
         operation.answers_with(200, "Replaced.", schemas.shown(), "ETag", "Cache-Control", "Vary")
@@ -252,6 +270,13 @@ class ReplaceMixin(ResourceHandler[M]):
         describe_body(operation)
         operation.problem("validation", "key-mismatch")
         describe_change(operation)
+
+
+def _words_on_ids(resource: Resource[Any]) -> str:
+    """Say which ids a client can choose, where it is not the key of the model."""
+    if not resource.create_by_put or resource.info.key or resource.plain_ids:
+        return ""
+    return f" The id of a new document begins with `{resource.info.type.name}:`."
 
 
 class PatchMixin(ResourceHandler[M]):

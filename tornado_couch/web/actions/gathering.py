@@ -62,9 +62,9 @@ class Gathering:
         if outcomes and all(any(each is outage for outage in self._outages) for each in outcomes):
             raise outcomes[0]
 
-    async def create(self, model: Any) -> Any:
+    async def create(self, model: Any, *, check: Check[Any] | None = None) -> Any:
         """Store a new model; see `Store.create`."""
-        return await self._gathered(Creation(model))
+        return await self._gathered(Creation(model, check))
 
     async def update(
         self,
@@ -125,7 +125,7 @@ class Gathering:
                 future.set_result(outcome)
 
     async def _written(self, operations: list[Operation[Any]]) -> list[Any]:
-        models = [each.model for each in operations if isinstance(each, Creation)]
+        models = [each.model for each in operations if isinstance(each, Creation) and each.check is None]
         if len(models) == len(operations):
             return list(await self._store.create_many(self._model, models))
         return list(await self._store.write_many(self._model, operations))

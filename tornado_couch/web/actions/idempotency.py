@@ -3,8 +3,9 @@
 No second store is needed. A secret is derived from the caller's name, the collection's path and the key, and the
 id of the new document from the secret; the document keeps a fingerprint of the request's body, made with
 the same secret. So CouchDB itself refuses a second document, from whatever process, and the fingerprint
-is replicated with the document. If the id follows from the document's own key (`unique`), a small
-document with the derived id, without any of the body, holds the fingerprint.
+is replicated with the document. If the document has another id, since that follows from its own key (`unique`) or
+since it takes the place of a deleted one (`soft_delete`), a small document with the derived id, without any of the
+body, holds the fingerprint.
 
 - A request that is sent again with the same body is answered 201 with the document *as it is now*, so that the
   entity tag is good for the next write. The hook after a read is called, not the one before a creation.
@@ -28,7 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...errors import Conflict, DocumentExists, DocumentNotFound, NotFound
+from ...errors import Conflict, DocumentExists, DocumentNotFound, InvalidDocument, NotFound
 from ...models import is_deleted
 from ..problems import Problem
 
@@ -40,6 +41,7 @@ __all__ = ["PROPERTY", "Mark", "Once", "idempotency_key", "refuse_key"]
 PROPERTY = "tornado_couch:idempotency"
 """The member of a stored document that holds the fingerprint; it is not a property of a model, so it is never shown."""
 
+_RESERVATION = "idempotency_v1.0"
 _LONGEST = 255
 
 # RFC 8941 §3.3.3: a string of printable ASCII. Many clients send the key bare, without quotes.
@@ -137,7 +139,7 @@ class Once:
                     return await self._create_marked(mark, valid), False
                 except DocumentExists:
                     # Another process may have been faster with the same request.
-                    earlier = await self._earlier(mark, valid)
+                    earlier = await self._earlier(mark, valid) or await self._in_place_of_another(mark, valid)
                     if earlier is None:
                         raise
             await handler.authorize("create", earlier)  # the document may have become invisible to this caller
@@ -163,16 +165,42 @@ class Once:
     async def _create_marked(self, mark: Mark, valid: dict[str, Any]) -> Any:
         handler = self._handler
         model = await handler.admitted(handler.new_model(valid))
-        if self._resource.info.unique:
+        if self._resource.info.unique or await self._is_deleted(model._key):
             await self._reserve(mark)
         else:
             model._id = mark.id
         model._stored = {**model._stored, PROPERTY: mark.fingerprint}
         return await handler.perform_create(model)
 
+    @property
+    def _takes_places(self) -> bool:
+        """Whether a new document can take the place, and the id, of a deleted one that only a view knows."""
+        info = self._resource.info
+        return info.soft_delete and not info.unique and info.key is not None and not info.key.generated
+
+    async def _is_deleted(self, key: Any) -> bool:
+        """Whether a new document with this key takes the place of a deleted one."""
+        if not self._takes_places:
+            return False
+        try:
+            await self._resource.store.get(self._resource.model, key, deleted=True)
+        except DocumentNotFound:
+            return False
+        except InvalidDocument:
+            pass  # its place is taken all the same
+        return True
+
+    async def _in_place_of_another(self, mark: Mark, valid: dict[str, Any]) -> Any:
+        """Return the model that the key has made in the place of a deleted one; None if it has made none.
+
+        Raises:
+            Problem: 410.
+        """
+        return await self._kept(self._handler.new_model(valid)._key, mark) if self._takes_places else None
+
     async def _reserve(self, mark: Mark) -> None:
         """Store the fact that the key is used, if the document's id does not follow from it."""
-        reservation = {"_id": mark.id, "type": "idempotency_v1.0", PROPERTY: mark.fingerprint}
+        reservation = {"_id": mark.id, "type": _RESERVATION, PROPERTY: mark.fingerprint}
         try:
             await self._resource.store.store_new(reservation)
         except Conflict:
@@ -191,6 +219,8 @@ class Once:
         if document is None:
             return None
         _refuse_other(document, mark)
+        if self._takes_places and document.get("type") == _RESERVATION:
+            return await self._in_place_of_another(mark, valid)
         if info.unique:  # the document was the reservation
             key = self._handler.new_model(valid)._key
             if info.history:
@@ -203,7 +233,7 @@ class Once:
         return await self._resource.store.load(self._resource.model, document)
 
     async def _kept(self, key: Any, mark: Mark) -> Any:
-        """Return the model whose versions bear the mark, which each copies from the one before; None if none does.
+        """Return the model with a key, or its latest version, if it bears the mark; None if there is no such model.
 
         Raises:
             Problem: 410, 422.
@@ -212,7 +242,7 @@ class Once:
             latest = await self._resource.store.get(self._resource.model, key, deleted=None)
         except DocumentNotFound:
             return None
-        if not self._resource.info.unique:
+        if key == mark.id:
             _refuse_other(latest._stored, mark)
         elif latest._stored.get(PROPERTY) != mark.fingerprint:
             return None

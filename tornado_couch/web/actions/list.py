@@ -50,6 +50,8 @@ class ListMixin(ResourceHandler[M]):
         query = self.get_query()
         if query.query.deleted:
             await self.authorize("deleted")
+        if query.count and self.policy.judges:
+            raise Problem(403, detail="This would count documents that you may not see.")
         if _prefers_lines(self.fields):
             await self._export(query)
             return
@@ -93,8 +95,21 @@ class ListMixin(ResourceHandler[M]):
         self.finish()
 
     async def _items(self, page: Page[Any], query: ListQuery) -> Any:
-        items = [await self.item(model) for model in page.items]
+        models = page.items
+        if self.policy.judges:
+            models = [model for model in models if await self._shows(model, query)]
+        items = [await self.item(model) for model in models]
         return [query.projection.apply_to_item(item) for item in items] if query.projection else items
+
+    async def _shows(self, model: M, query: ListQuery) -> bool:
+        """Ask the policy whether the caller may see an item."""
+        try:
+            await self.authorize("list", model)
+            if query.query.deleted:
+                await self.authorize("deleted", model)
+        except Problem:
+            return False
+        return True
 
     async def _pages(self, query: ListQuery) -> AsyncGenerator[tuple[Any, int], None]:
         """Yield the items of each page to the end, and how many documents were withheld from it."""

@@ -112,6 +112,7 @@ class Lines(Body):
         self._group_bytes = 0
         self._dropped = 0
         self._last = 0  # the number of the latest line
+        self._left = self._most = handler.resource.max_bulk  # lines before the next is one more request
         self._stopped = False
         self._pausing = True  # and not yet storing
         self._pause: asyncio.Task[None] | None = None
@@ -195,6 +196,7 @@ class Lines(Body):
         try:
             for number, text in lines:
                 self._last = number
+                self._count_line()
                 self._group.append(_Received(number, await self._model(text)))
                 self._group_bytes += len(text or b"")
                 await breathe(number)
@@ -205,6 +207,21 @@ class Lines(Body):
         except BrokenStream as broken:
             await self._guarded(self._store())
             await self._guarded(self._stop(Problem.of("malformed-body", str(broken))))
+        except Problem as refusal:
+            self._last -= 1
+            await self._guarded(self._store())
+            await self._guarded(self._stop(refusal))
+
+    def _count_line(self) -> None:
+        """Count as many lines as one array can have items as one more request.
+
+        Raises:
+            Problem: 429, the caller's limit is reached.
+        """
+        if self._left == 0:
+            self._handler.admission.count_more()
+            self._left = self._most
+        self._left -= 1
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         try:

@@ -5,21 +5,23 @@
     GET …/{key}/versions                    all of them, the latest first
     GET …/{key}?deleted=true                one that is deleted and can be restored
 
-The policy is also asked about "versions" and "deleted". The versions of a deleted document are only for callers
-who may see deleted documents; for others the document does not exist.
+The policy is also asked about "versions" and "deleted", for each version that is shown. The versions of a deleted
+document are only for callers who may see deleted documents; for others the document does not exist. That also holds
+where another document has been created under its key.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import AwareDatetime, TypeAdapter
 
-from ...models import Model, deleted_on, is_deleted, is_timestamp, version_of
+from ...errors import InvalidDocument
+from ...models import Model, deleted_on, is_deleted, is_timestamp, reading_partially, version_of
 from ...store import Page, Position
 from ..access import Hidden
 from ..handler import ResourceHandler
@@ -137,13 +139,17 @@ class Versions:
 
     async def _earlier(self, key: Any, wanted: Retrieval) -> Any:
         """Return a version, with links to what else there is of the document."""
-        await self.authorize(key)
+        latest = await self.authorize(key)
         resource = self._handler.resource
         store, cls = resource.store, resource.model
-        if wanted.at is not None:
-            found = await store.as_of(cls, key, wanted.at)
-        else:
-            found = await store.version(cls, key, wanted.version or "")
+        read = store.version(cls, key, wanted.version or "") if wanted.at is None else store.as_of(cls, key, wanted.at)
+        try:
+            found = await read
+        except InvalidDocument as error:
+            if error.partial is not None:  # a caller who may not see the version must not learn what is wrong with it
+                await self._check(latest, error.partial)
+            raise
+        await self._check(latest, found)
         # RFC 5829: what else there is; RFC 9110 §8.7: where this one always is.
         href = resource.href(key)
         links = f'<{href}>; rel="latest-version", <{href}/versions>; rel="version-history"'
@@ -159,8 +165,34 @@ class Versions:
         await handler.authorize("deleted", model)
         return model
 
-    async def authorize(self, key: Any) -> None:
-        """Ask the policy whether the caller may see what a document was; the document as it is now decides.
+    async def _check(self, latest: Model, version: Model) -> None:
+        with reading_partially(version._unfit):
+            if not await self.shows(latest, version):
+                raise Hidden
+
+    async def shows(self, latest: Model, version: Model) -> bool:
+        """Ask the policy whether the caller may see a version, which may be of another document of the same key.
+
+        Args:
+            latest: the document as it is now.
+            version: one of the versions of its key.
+        """
+        try:
+            await self._handler.authorize("versions", version)
+            if self.is_earlier(latest, version):
+                await self._handler.authorize("deleted")
+                await self._handler.authorize("deleted", version)
+        except Problem:
+            return False
+        return True
+
+    @staticmethod
+    def is_earlier(latest: Model, version: Model) -> bool:
+        """Whether a version is of a document that was deleted before the present one was created."""
+        return version_of(version._stored).number < version_of(latest._stored).since
+
+    async def authorize(self, key: Any) -> Model:
+        """Ask the policy whether the caller may see what a document was, and return it as it is now.
 
         Raises:
             Problem: 401, 403, 404.
@@ -176,6 +208,7 @@ class Versions:
                 await handler.authorize("deleted", latest)
             except Problem:
                 raise Hidden from None  # a plain GET says no more
+        return latest
 
 
 class VersionsHandler(ResourceHandler):
@@ -195,11 +228,15 @@ class VersionsHandler(ResourceHandler):
         projection = parse_fields(self.resource.model, self.request.query_arguments.get("fields"))
         cursor = self.cursors().decode(own["cursor"], path) if "cursor" in own else None
         start = Position(None, cursor.id, cursor.inclusive) if cursor else None
-        await Versions(self).authorize(key)
+        versions = Versions(self)
+        latest = await versions.authorize(key)
         page = await self.resource.store.versions(
             self.resource.model, key, limit=limit, start=start, backward=cursor is not None and cursor.backward
         )
-        items = [await self.version_item(model) for model in page.items]
+        shown = [model for model in page.items if await versions.shows(latest, model)]
+        if len(shown) < len(page.items) and versions.is_earlier(latest, page.items[-1]):
+            page = replace(page, next=None)  # nor may the caller know how much there is
+        items = [await self.version_item(model) for model in shown]
         body: dict[str, Any] = {"items": [projection.apply_to_item(each) if projection else each for each in items]}
         if page.withheld:
             body["withheld"] = page.withheld

@@ -1,6 +1,7 @@
 """Metrics over HTTP: the database's as JSON at `_metrics`, and all of them for Prometheus at `/metrics`.
 
-They reveal much about the data, so they have a policy as resources do.
+They reveal much about the data, so they have a policy as resources do. It is asked about "metrics", which is not one
+of the reads that `Authenticated(…, read_anonymous=True)` opens to everybody.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ async def _measured(database: Database, timeout: float) -> DatabaseMetrics:
 class DatabaseMetricsHandler(PageHandler):
     """The metrics of the database and its views, with the names of tor-async-couchdb and some more."""
 
+    QUESTION = "metrics"
+
     def initialize(self, policy: Policy | None = None, **options: Any) -> None:
         """Store the route's options."""
         super().initialize(policy)
@@ -123,6 +126,8 @@ class DatabaseMetricsHandler(PageHandler):
 class PrometheusHandler(PageHandler):
     """All metrics, in Prometheus' text format or OpenMetrics, whichever the client prefers."""
 
+    QUESTION = "metrics"
+
     def initialize(self, policy: Policy | None = None, **options: Any) -> None:
         """Store the route's options."""
         super().initialize(policy)
@@ -148,7 +153,7 @@ class PrometheusHandler(PageHandler):
         preferred = given.get(_OPENMETRICS, 0.0)
         openmetrics = preferred > 0 and preferred >= given.get("text/plain", 0.0)
         media_type, text = await self.exposition.expose({self.name: measured}, openmetrics=openmetrics)
-        return Page(text, media_type, {**_NO_STORE, "Vary": "Accept, Accept-Encoding"})
+        return Page(text, media_type, _NO_STORE)
 
 
 def _sizes(sizes: Sizes) -> dict[str, int | None]:

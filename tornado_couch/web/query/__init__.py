@@ -6,7 +6,7 @@ from .cursors import Cursor, CursorCodec, page_link, parse_limit
 from .decoding import decode_names, decode_parameter
 from .filters import FilterLimits, filterable, has_ranges, parse_filters
 from .parameters import ListQuery, parse_list_query
-from .projection import Projection, of_projection, parse_fields
+from .projection import Projection, of_variants, parse_fields
 
 __all__ = [
     "Cursor",
@@ -18,7 +18,7 @@ __all__ = [
     "decode_parameter",
     "filterable",
     "has_ranges",
-    "of_projection",
+    "of_variants",
     "page_link",
     "parse_fields",
     "parse_filters",

@@ -12,7 +12,7 @@ from ..http import Preconditions
 from ..problems import Problem
 from .decoding import decode_parameter
 
-__all__ = ["Projection", "of_projection", "parse_fields"]
+__all__ = ["Projection", "of_variants", "parse_fields"]
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,18 @@ def parse_fields(cls: type[Model], values: Sequence[bytes] | None) -> Projection
     return Projection(frozenset(names))
 
 
-def of_projection(preconditions: Preconditions, projection: Projection | None) -> Preconditions:
-    """The preconditions of a GET without the entity tags of other parts of the document.
+def of_variants(preconditions: Preconditions, variants: Sequence[str]) -> Preconditions:
+    """The preconditions of a GET without the entity tags of other parts of the document, or of what others are shown.
 
     Those tags name its revision, but a client that has another part does not have this one.
+
+    Args:
+        preconditions: those of the request.
+        variants: what the tag of this representation has after the revision, except for the content coding.
     """
     tags = preconditions.if_none_match
     if not isinstance(tags, tuple):
         return preconditions
-    wanted = [projection.variant] if projection else []
-    kept = tuple(
-        tag for tag in tags if [each for each in tag.opaque.split(";") if each.startswith("fields=")] == wanted
-    )
+    wanted = list(variants)
+    kept = tuple(tag for tag in tags if [each for each in tag.opaque.split(";")[1:] if "=" in each] == wanted)
     return preconditions if len(kept) == len(tags) else replace(preconditions, if_none_match=kept)

@@ -1,0 +1,134 @@
+"""The files of documents that keep their history: each is stored once, however many versions have it.
+
+Versions are documents, and a stub cannot refer to another document's file. So a file that another program attached to a
+version is copied into a document whose id follows from its contents, before the next version is written; that version,
+and all that follow, name it:
+
+    "tornado_couch_files": {"photo.png": {"document": "tornado_couch_file:5d41…", "content_type": "image/png", …}}
+
+The document of a file follows from the file alone, so two clusters write the same revision of it. A write that fails
+after its file was stored leaves one that no version names; a sweep (`tornado_couch.maintain.sweep`) removes it. It does
+so in two steps: it marks the document, and deletes it if it is still marked and not named a day later. Who names a file
+that is marked takes the mark away first, so that a deletion that is under way meets a conflict.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from ...couch import Database
+from ...errors import Conflict, NotFound
+from ..writing.model_writer import ModelWriter
+
+__all__ = ["FILES_PROPERTY", "FILE_PREFIX", "UNUSED_PROPERTY", "Files"]
+
+Document = dict[str, Any]
+
+FILES_PROPERTY = "tornado_couch_files"
+"""The member of a version that names its files. It is not a property of a model, so it is never shown."""
+
+FILE_PREFIX = "tornado_couch_file:"
+"""What the ids of documents with files begin with."""
+
+UNUSED_PROPERTY = "unused_since"
+"""The mark of a document whose file no version was seen to name."""
+
+_TYPE = "tornado_couch_file_v1.0"
+_NAME = "file"  # of the attachment
+_ATTEMPTS = 10  # at a document that a sweep, or another writer, changes at the same time
+
+
+class Files:
+    """Stores the files of versions.
+
+    Args:
+        database: where the documents are.
+        models: reads the attached files, and signs and writes their documents.
+    """
+
+    def __init__(self, database: Database, models: ModelWriter) -> None:
+        self._database = database
+        self._models = models
+
+    async def named(self, version: Document, before: Mapping[str, Any]) -> Document:
+        """A version to write that names its files instead of having them attached; they are stored by then.
+
+        Args:
+            version: the version to write, with the stubs of the version before.
+            before: the version before, or the document that a new one is a copy of.
+
+        Raises:
+            Conflict: what was attached to the version before has changed since it was read.
+        """
+        stubs = version.get("_attachments")
+        if not stubs:
+            return version
+        place = before.get("_id"), before.get("_rev")
+        try:
+            read = await self._models.attachments.read({name: (*place, name) for name in stubs})
+        except NotFound:
+            raise Conflict(409, "conflict", "the version before was changed") from None
+        files = {name: await self._kept(entry) for name, entry in read.items()}
+        kept = {name: value for name, value in version.items() if name != "_attachments"}
+        return {**kept, FILES_PROPERTY: {**version.get(FILES_PROPERTY, {}), **files}}
+
+    async def _kept(self, entry: Document) -> Document:
+        """Store a file, unless it is there, and return what names it.
+
+        Raises:
+            Conflict: others changed its document at each try.
+        """
+        reference = await asyncio.to_thread(_reference, entry)  # since a file can be large
+        for _ in range(_ATTEMPTS):
+            try:
+                await self._store(reference["document"], entry)
+            except Conflict:
+                continue
+            return reference
+        raise Conflict(409, "conflict", "others changed the document of a file at every try")
+
+    async def _store(self, document_id: str, entry: Document) -> None:
+        """Store a file under its id, or take away the mark of the document that is there.
+
+        Raises:
+            Conflict: another writer was faster.
+        """
+        new = {"_id": document_id, "type": _TYPE, "_attachments": {_NAME: entry}}
+        try:
+            found = await self._database.get(document_id)
+        except NotFound:
+            parents = await self._models.guard.tombstones([document_id])
+            await self.put(new, parents.get(document_id))
+            return
+        held = found.get("_attachments", {}).get(_NAME, {})
+        if held.get("digest") != entry["digest"]:  # somebody else has changed it
+            await self.put({**new, "_rev": found["_rev"]})
+        elif UNUSED_PROPERTY in found:
+            await self.put({name: value for name, value in found.items() if name != UNUSED_PROPERTY})
+
+    async def put(self, document: Document, parent: str | None = None) -> None:
+        """Sign and write the document of a file. It has no token, so that it is the same wherever it is made.
+
+        Raises:
+            Conflict: another writer was faster.
+        """
+        await self._models.put(document, parent, marked=False)
+
+    async def delete(self, document: Document) -> None:
+        """Delete the document of a file.
+
+        Raises:
+            Conflict: another writer was faster.
+        """
+        await self._models.writer.put(self._models.guard.tombstone(document))
+
+
+def _reference(entry: Document) -> Document:
+    """What names a file in a version."""
+    data, kind = base64.b64decode(entry["data"]), entry["content_type"]
+    document_id = FILE_PREFIX + hashlib.sha256(kind.encode() + b"\0" + data).hexdigest()
+    return {"document": document_id, "content_type": kind, "digest": entry["digest"], "length": len(data)}
