@@ -15,13 +15,14 @@ define install
 	  wait $$pid || { echo $(FAILED) >&2; exit 1; }
 endef
 
-.PHONY: help run test check bench docs tox clean
+.PHONY: help run test check bench docs fuzz tox clean
 
 help:
 	@echo "make run    start the example; options go into ARGS, such as make run ARGS='--port 9000'"
 	@echo "make test   run linter, type checker and tests"
 	@echo "make check  run linter and type checker"
 	@echo "make docs   build the documentation in build/docs"
+	@echo "make fuzz   fuzz the parsers, a minute each; options go into ARGS, such as make fuzz ARGS='--seconds 600 patch'"
 	@echo "make bench  run the benchmark; options go into ARGS"
 	@echo "make tox    run the tests on every installed Python"
 	@echo "make clean  remove the virtual environment and what was built"
@@ -46,6 +47,10 @@ docs: $(VENV)/.installed
 # Against COUCHDB_URL if that is set, else the embedded server. `make bench ARGS=--quick` only tries it out.
 bench: $(VENV)/.installed
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+# Fuzzes what reads input of others; the faults that it finds are left in build/fuzz.
+fuzz: $(VENV)/.installed
+	@$(BIN)/python -m tests.security.fuzz $(ARGS)
 
 # On every Python that is installed, pyenv's as well, and with the oldest packages; e.g. `make tox ARGS="-e oldest"`.
 tox: $(VENV)/.installed

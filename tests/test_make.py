@@ -94,7 +94,8 @@ def test_make_alone_lists_the_targets() -> None:
     """Each with what it does."""
     with making() as process:
         out, _ = process.communicate(timeout=30)
-    assert {line.split()[1] for line in out.splitlines()} == {"run", "test", "check", "docs", "bench", "tox", "clean"}
+    targets = {"run", "test", "check", "docs", "bench", "fuzz", "tox", "clean"}
+    assert {line.split()[1] for line in out.splitlines()} == targets
 
 
 def test_the_tests_say_what_they_skip_and_how_to_get_it() -> None:

@@ -80,9 +80,10 @@ async def test_no_header_field_takes_long(ask: Client, probe: Watch, name: str, 
         assert (await ask("GET", "/bags", **{name: value})).status < 500
 
 
-async def test_no_precondition_in_a_bulk_request_takes_long(ask: Client, probe: Watch) -> None:
-    """There a field can be as long as a body."""
-    operation = {"action": "delete", "key": "none", "if_match": " " * 900_000 + "x"}
+@pytest.mark.parametrize("field", [" " * 900_000 + "x", "\n", '"a"\n', '"a",\n', "\r\n"], ids=lambda text: text[:5])
+async def test_no_precondition_in_a_bulk_request_takes_long(ask: Client, probe: Watch, field: str) -> None:
+    """There a field can be as long as a body, and have the line feeds that none in a header has."""
+    operation = {"action": "delete", "key": "none", "if_match": field}
     async with probe():
         reply = await ask("POST", "/bags/_bulk", {"operations": [operation]})
     assert reply.json["items"][0]["status"] == 400

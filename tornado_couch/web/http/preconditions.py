@@ -14,8 +14,9 @@ from typing import Literal
 __all__ = ["EntityTag", "MalformedEntityTag", "Preconditions", "entity_tag", "parse_entity_tags"]
 
 # RFC 9110 §8.8.3: etagc is any visible character but the double quote, and obs-text.
+# Unlike `$`, `\Z` does not match before a line feed at the end, where the search would stay forever.
 # The repetitions are possessive: a run of blanks is never tried a second time, so that the time is linear.
-_LIST_ITEM = re.compile(r'[ \t]*+(?:(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e\x80-\U0010ffff]*+)")?[ \t]*+(?:,|$)')
+_LIST_ITEM = re.compile(r'[ \t]*+(?:(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e\x80-\U0010ffff]*+)")?[ \t]*+(?:,|\Z)')
 
 _LONGEST = 16 * 1024  # characters of a field
 _MOST = 256  # entity tags in a list; a client needs one for each representation that it has cached
