@@ -63,10 +63,9 @@ FLOORS: dict[str, list[str]] = {
         "reconciler upgrade",
     ],
     "tornado_couch.web": [
-        "action problem_kinds unread",
+        "action unread",
         "problems",
         "access http",
-        "hooks",
         "resources",
         "admission bodiless body query",
         "answers",
@@ -76,8 +75,7 @@ FLOORS: dict[str, list[str]] = {
         "routes",
     ],
     "tornado_couch.embedded": [
-        "collation_table erlang_text problems spool",
-        "collation",
+        "collation erlang_text problems spool",
         "javascript jsontext selectors",
         "messages storage",
         "exchange replication users views",

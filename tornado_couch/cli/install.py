@@ -17,8 +17,7 @@ from ..installation.installer import Installer
 from ..installation.plan import Plan
 from ..security import Scheme
 from ..service.references import load_models
-from .keys_options import rotation_key_options, store_keys
-from .options import connection_of, database_options, secret_if_given, told_as
+from .options import connection_of, database_options, rotation_key_options, secret_if_given, store_keys, told_as
 from .report import progress
 
 __all__ = ["install"]

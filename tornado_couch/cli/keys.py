@@ -12,8 +12,7 @@ from .. import _json
 from ..errors import KeySetError
 from ..security import Algorithm, KeyRing, Purpose
 from ..security.keyczar.symmetric import AesKey, HmacKey
-from .keys_options import Secrets, keyczar_options, read_keyczar, secret_options, secrets_of
-from .options import told
+from .options import Secrets, keyczar_options, read_keyczar, secret_options, secrets_of, told
 
 __all__ = ["keys"]
 

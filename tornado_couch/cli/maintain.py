@@ -23,8 +23,17 @@ from ..models import Model, model_info
 from ..security import Scheme
 from ..service.references import load_models
 from ..store import Conflicted, ConflictPage, ReconcileResult, Reprotection, Store, conflicts_since, reconcile_all
-from .keys_options import audit_keys, key_set_options, rotation_key_options, rotation_keys, store_keys
-from .options import FINDINGS, connection_of, database_options, told
+from .options import (
+    FINDINGS,
+    audit_keys,
+    connection_of,
+    database_options,
+    key_set_options,
+    rotation_key_options,
+    rotation_keys,
+    store_keys,
+    told,
+)
 from .report import Tally, progress, run_tallied
 
 __all__ = ["audit", "migrate", "policy_report_command", "reconcile", "rotate", "sweep"]

@@ -12,10 +12,9 @@ from .observer import Observer, Observers
 from .scheduler import GroupLimits
 from .server import Server
 from .sizes import DatabaseMetrics, Sizes, ViewMetrics, all_view_metrics, database_metrics, view_metrics
-from .transport.base import Reply, Request, Timeout, Transport
+from .transport.base import FakeTransport, Reply, Request, Timeout, Transport
 from .transport.default import AiohttpTransport
 from .transport.failover import FailoverTransport
-from .transport.fake import FakeTransport
 from .views import UNSET, Row, Unset, ViewQuery, ViewResult
 
 __all__ = [

@@ -144,9 +144,9 @@ class Routes:
 
             return designs.view_cleanup(self.couch, request, opened)
         if name == "_partition" and rest:
-            from tornado_couch.embedded.handlers import partitions
+            from tornado_couch.embedded.handlers import databases
 
-            return partitions.partition(self.couch, request, opened, rest)
+            return databases.partition(self.couch, request, opened, rest)
         if name in ("_purged_infos", "_nouveau_cleanup", "_search_cleanup"):
             raise not_implemented(name)
         if name == "_local":

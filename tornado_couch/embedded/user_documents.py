@@ -11,7 +11,7 @@ from tornado_couch.embedded.messages import User
 from tornado_couch.embedded.problems import forbidden, unauthorized
 from tornado_couch.embedded.storage.database import Database
 from tornado_couch.embedded.storage.documents import Draft
-from tornado_couch.embedded.users.passwords import hash_password
+from tornado_couch.embedded.users.authentication import hash_password
 
 __all__ = ["prepare_user"]
 

@@ -24,7 +24,7 @@ from ..couch.sizes import each_of
 from ..errors import Conflict, DocumentExists, DocumentNotFound, InstallError, ModelError, NotFound, SecurityError
 from ..models import DocumentType, Model, from_document, model_info, partition_of, validated
 from ..store import Store
-from ..store.protection.conversion import in_partition
+from ..store.protection.properties import in_partition
 from ..store.protection.signatures import Guard
 from .plan import Step
 

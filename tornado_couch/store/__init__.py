@@ -18,7 +18,7 @@ from .reading.scan import Position
 from .reconciler import Reconciler, ReconcilerStats, reconcile_all
 from .store import Store
 from .upgrade import rewritten
-from .writing.retry import Retry
+from .writing.writer import Retry
 
 __all__ = [
     "Bounds",

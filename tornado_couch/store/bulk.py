@@ -37,12 +37,12 @@ from ..models import Model, ModelInfo, collection_view, model_info, stamped
 from ..revision import generation
 from .attachments import Attachments, stubbed
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, called, changed, partially
-from .protection.conversion import Conversion, in_partition
+from .protection.properties import Conversion, in_partition
 from .protection.signatures import Guard
 from .reading.bearing import bearing
 from .reading.reader import Reader
 from .writing.deletion import Eraser
-from .writing.resign import refitted
+from .writing.model_writer import refitted
 from .writing.writer import Writer
 
 __all__ = ["BulkWriter", "Calls", "Singles", "Singly"]

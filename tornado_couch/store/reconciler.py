@@ -23,7 +23,7 @@ from .conflicts.find import Conflicted, ConflictPage, conflicts_among, conflicts
 from .conflicts.lease import Lease
 from .conflicts.reconcile import ReconcileResult
 from .store import Store
-from .writing.retry import Retry
+from .writing.writer import Retry
 
 __all__ = ["Reconciler", "ReconcilerStats", "reconcile_all"]
 

@@ -16,8 +16,7 @@ from .attachments import Attachments
 from .conflicts.reconcile import Reconciliation
 from .lifecycle import Lifecycles
 from .operations import Change, Check, Expectation, Operation, called, changed, expect, partially
-from .protection.conversion import Conversion
-from .protection.properties import Protection
+from .protection.properties import Conversion, Protection
 from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification
 from .query import Query
 from .reading.cache import CachedAccess, ReadCache
@@ -26,8 +25,7 @@ from .reading.reader import Page, Reader
 from .reading.scan import Position
 from .writing.deletion import Eraser
 from .writing.model_writer import ModelWriter
-from .writing.retry import Retry
-from .writing.writer import Writer
+from .writing.writer import Retry, Writer
 
 __all__ = ["Change", "Check", "Expectation", "Store"]
 

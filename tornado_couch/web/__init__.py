@@ -22,7 +22,6 @@ from .actions import CreateMixin, DestroyMixin, ListMixin, PatchMixin, Reduction
 from .application import Application
 from .bodiless import NotFoundHandler
 from .handler import ResourceHandler
-from .hooks import Event, Hooks
 from .http import BodyLimits, Cors, Deprecation, EntityTag, Preconditions, entity_tag, parse_entity_tags
 from .openapi.document import ApiInfo, openapi_document
 from .openapi.operation import ApiOperation
@@ -32,7 +31,7 @@ from .pages.metrics import metrics_routes
 from .pages.openapi import openapi_routes
 from .problems import Problem, ProblemHandler
 from .query import ListQuery
-from .resources import Resource
+from .resources import Event, Hooks, Resource
 from .routes import CollectionHandler, DocumentHandler, resource
 
 __all__ = [

@@ -19,7 +19,6 @@ from .action import ACTIONS, Action
 from .admission import Admission
 from .answers import Answers
 from .body import ACCEPT_FIELDS, Body
-from .hooks import Event
 from .http import (
     SERVER_TIMING,
     MalformedEntityTag,
@@ -32,7 +31,7 @@ from .http import (
 )
 from .problems import Problem, implemented_methods, log_problem, send_problem, write_problem
 from .query import CursorCodec, Projection
-from .resources import M, Resource
+from .resources import Event, M, Resource
 
 if TYPE_CHECKING:
     from .openapi.operation import ApiOperation

@@ -1,10 +1,13 @@
-"""Documents that a service generates, such as its API document, served behind a policy as resources are."""
+"""Pages that a service generates, such as its API document, served behind a policy; and `Recent` results for them."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..models import Model
 from .access import Policy
@@ -16,7 +19,7 @@ from .problems import Problem
 if TYPE_CHECKING:
     from .openapi.operation import ApiOperation
 
-__all__ = ["Page", "PageHandler"]
+__all__ = ["Page", "PageHandler", "Recent"]
 
 
 @dataclass
@@ -142,3 +145,34 @@ class PageHandler(BodilessHandler):
         if status == 412:
             raise Problem.of("revision-mismatch", "The revision has changed; GET it again.")
         return status == 304
+
+
+T = TypeVar("T")
+
+
+class Recent(Generic[T]):
+    """Asks once for all callers that want to know at the same time, and not again for a while.
+
+    Args:
+        ask: the function to call; its exceptions are raised to the caller, and are not kept.
+        seconds: for how many seconds an answer is reused.
+        clock: a monotonic clock in seconds.
+    """
+
+    def __init__(
+        self, ask: Callable[[], Awaitable[T]], seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ask = ask
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._known: tuple[T, float] | None = None
+
+    async def __call__(self) -> T:
+        """The answer."""
+        # A lock and not a shared task: if a caller is cancelled, it releases the lock, and the next one asks.
+        async with self._lock:
+            if self._known is None or self._clock() >= self._known[1]:
+                answer = await self._ask()
+                self._known = answer, self._clock() + self._seconds
+            return self._known[0]

@@ -36,8 +36,7 @@ from tornado_couch.errors import DecryptionFailed, KeySetError
 from tornado_couch.models import Place, StoredHash, from_document
 from tornado_couch.security import KeyChain, KeyRing, Purpose, is_encrypted
 from tornado_couch.store import Creation, Update
-from tornado_couch.store.protection.conversion import Conversion
-from tornado_couch.store.protection.properties import Protection
+from tornado_couch.store.protection.properties import Conversion, Protection
 
 PEPPER = b"sixteen bytes or more"
 JSON = st.recursive(

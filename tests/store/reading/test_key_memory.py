@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.store.models import Fruit
-from tornado_couch.store.reading.key_memory import KeyMemory
+from tornado_couch.store.reading.cache import KeyMemory
 
 
 def test_the_least_recently_used_key_goes_first() -> None:

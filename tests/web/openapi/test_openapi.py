@@ -52,8 +52,7 @@ from tornado_couch import (
 from tornado_couch.models import body_problems
 from tornado_couch.web import ApiOperation, Authenticated, BasicAccounts, BearerJWT, Cors, NotFoundHandler, RateLimit
 from tornado_couch.web import ReadOnly as ReadOnlyPolicy
-from tornado_couch.web.problem_kinds import KINDS
-from tornado_couch.web.problems import _KINDS_OF_ERRORS
+from tornado_couch.web.problems import _KINDS_OF_ERRORS, KINDS
 
 
 class Origin(BaseModel):

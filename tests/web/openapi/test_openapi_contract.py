@@ -14,7 +14,7 @@ from tests.web.models import Stand
 from tests.web.openapi.described import Described
 from tornado_couch import Application, Couch, Store, openapi_document, resource
 from tornado_couch.web import Authenticated
-from tornado_couch.web.problem_kinds import KINDS
+from tornado_couch.web.problems import KINDS
 
 LINES = (Path(__file__).parents[2] / "data" / "http_contract.txt").read_text("utf-8").splitlines()
 STATUS = re.compile(r"(?<![\d.])[2-5]\d\d(?!\d|\.\d)")

@@ -12,7 +12,7 @@ from tests.web.conftest import Client, Reply, Serve
 from tests.web.models import Fruit, Place
 from tornado_couch import Application, Couch, Database, health_routes, install
 from tornado_couch.store.readiness import STOPPING
-from tornado_couch.web.pages.recent import Recent
+from tornado_couch.web.page import Recent
 
 
 class HealthClient(Client):

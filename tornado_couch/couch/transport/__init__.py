@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from .base import DEFAULT_TIMEOUT, Reply, Request, Timeout, Transport
+from .base import DEFAULT_TIMEOUT, FakeTransport, Reply, Request, Timeout, Transport
 from .default import AiohttpTransport
 from .failover import FailoverTransport
-from .fake import FakeTransport
 
 __all__ = [
     "DEFAULT_TIMEOUT",

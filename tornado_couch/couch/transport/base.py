@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-__all__ = ["DEFAULT_TIMEOUT", "Reply", "Request", "Stream", "Timeout", "Transport"]
+from multidict import CIMultiDict
+
+__all__ = ["DEFAULT_TIMEOUT", "FakeTransport", "Reply", "Request", "Stream", "Timeout", "Transport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +107,45 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Close every connection."""
         ...
+
+
+class FakeTransport:
+    """Answers from a list or a function instead of a server, and records the requests.
+
+    Args:
+        answers: replies or exceptions, one per request in turn, or a function from request to reply.
+    """
+
+    def __init__(self, answers: list[Reply | Exception] | Callable[[Request], Reply]) -> None:
+        self.requests: list[Request] = []
+        self.closed = False
+        self._answers = answers
+
+    @staticmethod
+    def reply(status: int, body: bytes = b"", *, cookies: tuple[str, ...] = (), **headers: str) -> Reply:
+        """Make a reply; in the names of header fields, underscores stand for hyphens."""
+        fields = CIMultiDict({name.replace("_", "-"): value for name, value in headers.items()})
+        fields.setdefault("Content-Type", "application/json")
+        return Reply(status, fields, body, cookies)
+
+    async def send(self, request: Request) -> Reply:
+        """Return the next answer."""
+        self.requests.append(request)
+        answer = self._answers(request) if callable(self._answers) else self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @asynccontextmanager
+    async def stream(self, request: Request) -> AsyncIterator[Stream]:
+        """Return the next answer, in one piece."""
+        reply = await self.send(request)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield reply.body
+
+        yield Stream(reply.status, reply.headers, chunks())
+
+    async def close(self) -> None:
+        """Record that it was closed."""
+        self.closed = True

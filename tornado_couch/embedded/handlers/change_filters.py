@@ -62,7 +62,7 @@ def fields_of(request: Request, body: dict[str, Any]) -> Callable[[str], str] | 
     if request.parameters.get("filter") != "_selector" or "fields" not in body:
         return None
     from tornado_couch.embedded.mango.options import field_names
-    from tornado_couch.embedded.selectors.paths import parse_field, project
+    from tornado_couch.embedded.selectors.operators import parse_field, project
 
     paths = [parse_field(name) for name in field_names(body["fields"])]
     return (lambda text: dumps(project(loads(text), paths))) if paths else None
@@ -122,7 +122,7 @@ def _by_view(couch: Couch, request: Request, opened: OpenDatabase) -> Filter:
 
 def _by_function(couch: Couch, request: Request, opened: OpenDatabase, named: str) -> Filter:
     """A filter that passes documents for which a filter function returns true."""
-    from tornado_couch.embedded.handlers.request_object import request_object
+    from tornado_couch.embedded.handlers.functions import request_object
 
     design, name = _split(named, "filter")
     text = opened.database.winner_text(design)[1]

@@ -15,8 +15,8 @@ from tornado_couch.embedded.messages import Reply, Request
 from tornado_couch.embedded.problems import bad_request
 from tornado_couch.embedded.storage.database import Database, ReadOptions, Stored
 from tornado_couch.embedded.storage.databases import OpenDatabase
+from tornado_couch.embedded.storage.info import format_seq, parse_since
 from tornado_couch.embedded.storage.revisions import leaves
-from tornado_couch.embedded.storage.sequences import format_seq, parse_since
 
 __all__ = ["changes"]
 

@@ -15,9 +15,9 @@ from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import not_found, not_implemented
 from tornado_couch.embedded.storage.database import Database
 from tornado_couch.embedded.storage.databases import OpenDatabase
-from tornado_couch.embedded.storage.sequences import format_seq
+from tornado_couch.embedded.storage.info import format_seq
 from tornado_couch.embedded.users.security import need_upkeep
-from tornado_couch.embedded.views.fetching import design_text, document_fetcher
+from tornado_couch.embedded.views.designs import design_text, document_fetcher
 from tornado_couch.embedded.views.parameters import ViewParameters, view_parameters, view_queries
 
 __all__ = ["below_design", "view_cleanup"]

@@ -16,7 +16,7 @@ from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import Problem, not_found
 from tornado_couch.embedded.storage.databases import OpenDatabase
 from tornado_couch.embedded.storage.documents import Draft, draft_of
-from tornado_couch.embedded.views.fetching import document_fetcher
+from tornado_couch.embedded.views.designs import document_fetcher
 from tornado_couch.embedded.views.parameters import ViewParameters
 
 __all__ = ["mango"]

@@ -22,7 +22,7 @@ from tornado_couch.embedded.mango.options import (
 from tornado_couch.embedded.mango.plan import MAX, Plan, make_plan
 from tornado_couch.embedded.mango.search import Search
 from tornado_couch.embedded.problems import Problem, not_found, query_parse_error
-from tornado_couch.embedded.selectors.paths import join_field
+from tornado_couch.embedded.selectors.operators import join_field
 from tornado_couch.embedded.storage.source import Source
 from tornado_couch.embedded.views.engine import DatabaseViews
 from tornado_couch.embedded.views.mango_index import MangoIndex, indexes_of

@@ -14,7 +14,7 @@ from typing import Any
 from tornado_couch.embedded.collation import sort_key
 from tornado_couch.embedded.mango.options import FindOptions
 from tornado_couch.embedded.problems import Problem
-from tornado_couch.embedded.selectors.paths import Path, join_field, parse_field
+from tornado_couch.embedded.selectors.operators import Path, join_field, parse_field
 from tornado_couch.embedded.selectors.selectors import Selector
 from tornado_couch.embedded.views.mango_index import MangoIndex
 

@@ -14,7 +14,7 @@ from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.mango.options import FindOptions
 from tornado_couch.embedded.mango.plan import Plan
 from tornado_couch.embedded.problems import Problem
-from tornado_couch.embedded.selectors.paths import parse_field, project
+from tornado_couch.embedded.selectors.operators import parse_field, project
 from tornado_couch.embedded.storage.source import Source
 from tornado_couch.embedded.views.designs import Design
 from tornado_couch.embedded.views.engine import DatabaseViews

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tornado_couch.embedded.selectors.paths import (
+from tornado_couch.embedded.selectors.operators import (
     BAD_PATH,
     NOT_FOUND,
     Path,

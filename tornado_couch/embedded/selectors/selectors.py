@@ -11,8 +11,7 @@ from typing import Any
 
 from tornado_couch.embedded.erlang_text import bytes_form
 from tornado_couch.embedded.problems import Problem
-from tornado_couch.embedded.selectors.operators import Matcher, matcher, regex_of
-from tornado_couch.embedded.selectors.paths import Path, join_field, parse_field
+from tornado_couch.embedded.selectors.operators import Matcher, Path, join_field, matcher, parse_field, regex_of
 
 __all__ = ["Selector", "compile_selector"]
 

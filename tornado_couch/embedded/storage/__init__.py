@@ -6,7 +6,7 @@ from tornado_couch.embedded.storage.attachments import PART_SIZE, Attachment, Ne
 from tornado_couch.embedded.storage.database import DELETED, PLAIN, Database, ReadOptions, Row, Stored
 from tornado_couch.embedded.storage.databases import Databases, OpenDatabase
 from tornado_couch.embedded.storage.documents import Draft, check_id, document_text, draft_of, is_design, is_local
-from tornado_couch.embedded.storage.info import info
+from tornado_couch.embedded.storage.info import format_seq, info, parse_since
 from tornado_couch.embedded.storage.revisions import (
     leaves,
     new_revision,
@@ -14,7 +14,6 @@ from tornado_couch.embedded.storage.revisions import (
     possible_ancestors,
     revisions_member,
 )
-from tornado_couch.embedded.storage.sequences import format_seq, parse_since
 from tornado_couch.embedded.storage.source import Change, Source
 from tornado_couch.embedded.storage.transaction import Outcome, Transaction
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tornado_couch.embedded.users.authentication import COOKIE_SECONDS, Authenticator
-from tornado_couch.embedded.users.passwords import hash_password
+from tornado_couch.embedded.users.authentication import COOKIE_SECONDS, Authenticator, hash_password
 from tornado_couch.embedded.users.security import (
     check_security,
     need_admin,

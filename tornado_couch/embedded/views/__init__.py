@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tornado_couch.embedded.views.designs import Design
+from tornado_couch.embedded.views.designs import Design, design_text, document_fetcher
 from tornado_couch.embedded.views.engine import DatabaseViews, IndexUpdates, Turns
-from tornado_couch.embedded.views.fetching import design_text, document_fetcher
 from tornado_couch.embedded.views.functions import Response
 from tornado_couch.embedded.views.index import Bound, Range
 from tornado_couch.embedded.views.mango_index import MangoIndex, indexes_of

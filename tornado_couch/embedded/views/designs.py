@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 from tornado_couch.embedded.javascript.pool import Program
 from tornado_couch.embedded.jsontext import loads
 from tornado_couch.embedded.problems import Problem, not_found
+from tornado_couch.embedded.storage.database import Database, ReadOptions
+from tornado_couch.embedded.views.parameters import ViewParameters
 
-__all__ = ["Design", "View", "read_design"]
+__all__ = ["Design", "View", "design_text", "document_fetcher", "read_design"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +101,32 @@ def read_design(text: str, partitioned: bool = False) -> Design:
     signature = hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
     partitioned = options.get("partitioned", partitioned) is True
     return Design(str(document.get("_id", "")), language, views, maps, options, signature, Program(text), partitioned)
+
+
+def design_text(database: Database, doc_id: str) -> str:
+    """The JSON text of a design document.
+
+    Raises:
+        Problem: 404, it is missing or deleted.
+    """
+    return database.winner_text(doc_id)[1]
+
+
+def document_fetcher(database: Database, parameters: ViewParameters) -> Callable[[str, str | None], str | None]:
+    """A function that returns the documents for `include_docs`."""
+    options = ReadOptions(
+        conflicts=bool(parameters.conflicts),
+        attachments=parameters.attachments,
+        att_encoding_info=parameters.att_encoding_info,
+    )
+    if options == ReadOptions():
+        return database.read
+
+    def fetch(doc_id: str, rev: str | None) -> str | None:
+        with database.connections.read() as connection:
+            stored = database.stored(doc_id, connection)
+            if stored is None or (rev is None and stored.state):
+                return None
+            return database.text(stored, rev or stored.rev, options, connection)
+
+    return fetch

@@ -14,7 +14,7 @@ from typing import Any
 
 from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.problems import Problem
-from tornado_couch.embedded.selectors.paths import BAD_PATH, NOT_FOUND, Path, get_field, parse_field
+from tornado_couch.embedded.selectors.operators import BAD_PATH, NOT_FOUND, Path, get_field, parse_field
 from tornado_couch.embedded.selectors.selectors import Selector, compile_selector
 from tornado_couch.embedded.views.designs import Design, read_design
 

@@ -13,15 +13,16 @@ is none: what one side alone changed is taken from there, else the later leaf's 
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from functools import cache
 from typing import Any, ClassVar
 
 from ..._json import dumps
 from ...security import canonical
-from .text import is_installed, merge_lines
 from .union import plain, union, weighed
 
 __all__ = [
@@ -35,13 +36,57 @@ __all__ = [
     "ThreeWay",
     "Undecided",
     "Weight",
+    "is_installed",
+    "merge_lines",
     "weight_of",
 ]
 
+
+# Characters beyond the first 65,536, where there are neither surrogates nor any that join with their neighbours.
+_FIRST, _LAST = 0x20000, 0x10FFFF
+
+
+def is_installed() -> bool:
+    """Whether the package is there."""
+    return importlib.util.find_spec("reconcile_text") is not None
+
+
+def merge_lines(base: str, one: str, other: str) -> str | None:
+    """The text with the changes of both sides; None where there are too many different lines.
+
+    Args:
+        base: the common ancestor.
+        one: a side; its lines come first where both sides changed the same ones.
+        other: the other side.
+    """
+    characters: dict[str, str] = {}
+    texts = [_encoded(each, characters) for each in (base, one, other)]
+    if len(characters) > _LAST - _FIRST + 1:
+        return None
+    lines = {character: line for line, character in characters.items()}
+    merged: str = _reconcile()(texts[0], texts[1], texts[2], "Character")["text"]
+    return "\n".join(lines[character] for character in merged)
+
+
+def _encoded(text: str, characters: dict[str, str]) -> str:
+    # Not `splitlines`: a line feed alone ends a line, so that joining gives back what was split.
+    return "".join(characters.setdefault(line, chr(min(_FIRST + len(characters), _LAST))) for line in text.split("\n"))
+
+
+@cache
+def _reconcile() -> Callable[..., Any]:
+    from reconcile_text import reconcile
+
+    function: Callable[..., Any] = reconcile
+    return function
+
+
 Weight = tuple[tuple[int, Any], int, str]
+
 """By what the later of two leaves is known: the value of some property, then generation and digest of the revision."""
 
 Parse = Callable[[Any], Any]
+
 """Makes a stored value one of Python, such as a date, that can be compared."""
 
 
@@ -53,9 +98,11 @@ class Gap(Enum):
 
 
 ABSENT = Gap.ABSENT
+
 """The document does not have the property."""
 
 UNKNOWN = Gap.UNKNOWN
+
 """Nobody can tell: the common ancestor cannot be read any more, or the rule could not decide on its value."""
 
 
@@ -332,6 +379,7 @@ def _or_none(value: Any) -> Any:
 
 
 KEPT: MergeRule = _Kept()
+
 """The rule of what the store sets once."""
 
 

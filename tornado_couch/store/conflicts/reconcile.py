@@ -49,11 +49,10 @@ from ...models import (
 )
 from ...revision import generation
 from ..attachments import Attachments, stubbed
-from ..protection.conversion import Conversion
+from ..protection.properties import Conversion
 from ..protection.signatures import Guard
 from ..writing.proof import created_mark
-from ..writing.retry import Retry
-from ..writing.writer import Writer
+from ..writing.writer import Retry, Writer
 from .files import File, files_of, merged_files
 from .leaves import LeafReader, LeafSet, as_stored
 

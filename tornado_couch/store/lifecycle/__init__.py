@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from .history import Versioned
-from .lifecycle import Lifecycle
+from .lifecycle import Lifecycle, Plain
 from .lifecycles import Lifecycles
-from .plain import Plain
 from .soft_delete import SoftDeleting
 
 __all__ = ["Lifecycle", "Lifecycles", "Plain", "SoftDeleting", "Versioned"]

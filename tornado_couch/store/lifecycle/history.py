@@ -27,9 +27,9 @@ from ...models import (
 )
 from ..operations import Check, partially
 from ..query import Query
-from ..reading.history import HistoryReader
 from ..reading.reader import Page
 from ..reading.scan import Position
+from ..reading.version_lists import HistoryReader
 from ..writing.model_writer import ModelWriter
 from .files import Files
 from .lifecycle import Lifecycle, exists

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from ...couch import Database
 from ...models import Model, model_info
-from ..reading.history import HistoryReader
 from ..reading.reader import Reader
+from ..reading.version_lists import HistoryReader
 from ..writing.deletion import Eraser
 from ..writing.model_writer import ModelWriter
 from .files import Files
 from .history import Versioned
-from .lifecycle import Lifecycle
-from .plain import Plain
+from .lifecycle import Lifecycle, Plain
 from .soft_delete import SoftDeleting
 
 __all__ = ["Lifecycles"]

@@ -11,8 +11,7 @@ from ..query import Query
 from ..reading.reader import Page, Reader
 from ..reading.scan import Position
 from ..writing.model_writer import ModelWriter
-from .lifecycle import Lifecycle, exists
-from .plain import Plain
+from .lifecycle import Lifecycle, Plain, exists
 
 __all__ = ["SoftDeleting"]
 

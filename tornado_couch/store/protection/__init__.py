@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .conversion import Conversion, in_partition
-from .properties import Protection
+from .properties import Conversion, Protection, in_partition
 from .renewal import Reprotection
 from .signatures import Guard, NoGuard, SignatureGuard, Verification, winner
 

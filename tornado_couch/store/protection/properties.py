@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from ... import _json
-from ...errors import DecryptionFailed, KeySetError, NotProtected
+from ...errors import DecryptionFailed, InvalidDocument, KeySetError, NotProtected
 from ...models import (
     Classification,
     Encrypted,
@@ -22,17 +22,55 @@ from ...models import (
     StoredHash,
     bound_id,
     classes_of,
+    from_document,
     model_info,
+    partition_of,
+    partition_problem,
     run_slow,
     to_document,
 )
 from ...security import as_keys, is_encrypted
-from ..query import Query
-from .opened import OpenedDocument
+from ..query import Query, as_stored
 
-__all__ = ["Protection", "check_protected", "classified", "is_nothing"]
+__all__ = ["Conversion", "OpenedDocument", "Protection", "check_protected", "classified", "in_partition", "is_nothing"]
+
+
+class OpenedDocument(dict[str, Any]):
+    """A stored document, equal to a plain dict, that decrypts each of its values once.
+
+    A value is remembered for its ciphertext in its place: a member that was altered since is decrypted as any other.
+    """
+
+    __slots__ = ("_texts",)
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        super().__init__(document)
+        # As JSON, since the model is given the value itself, and may be changed in place.
+        self._texts: dict[str, tuple[Classification, Place, Any, bytes]] = {}
+
+    def reveal(self, found: Classification, place: Place) -> Any:
+        """The value of the property that has this place; see `Classification.reveal`."""
+        stored = self[place.name]
+        *key, text = self._texts.get(place.name, (None, b""))
+        if key == [found, place, stored]:
+            return _json.loads(text)
+        value = found.reveal(stored, place)
+        self._texts[place.name] = (found, place, stored, _json.dumps(value))
+        return value
+
+    def copy(self) -> OpenedDocument:
+        """A shallow copy that remembers the same."""
+        found = OpenedDocument(self)
+        found._texts = self._texts.copy()
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be pickled, and copied by `copy.deepcopy`, as a plain dict: neither values nor keys go along."""
+        return dict, (dict(self),)
+
 
 M = TypeVar("M", bound=Model)
+
 Document = dict[str, Any]
 
 _ENCRYPTED = Encrypted()
@@ -226,3 +264,63 @@ def check_protected(place: Place, found: Classification, stored: object) -> None
             " classification, or another program wrote it. `tornado-couch rotate --models ... --protect-plaintext`"
             " protects older documents"
         )
+
+
+def in_partition(model: Model, new_id: str) -> str:
+    """A new document's id; it begins with the partition if the model has partitions."""
+    info = model_info(type(model))
+    if info.partition is None:
+        return new_id
+    value = info.stored_value(info.partition.name, getattr(model, info.partition.attribute))
+    # A value that cannot name a partition is refused later, when the document is built.
+    return new_id if partition_problem(value) else f"{value}:{new_id}"
+
+
+class Conversion:
+    """Converts the models of one store to documents and back.
+
+    Args:
+        protection: protects the classified properties; without it there are no keys.
+    """
+
+    def __init__(self, protection: Protection | None = None) -> None:
+        self.protection = protection or Protection()
+
+    async def to_store(self, model: Model, *, new: bool) -> Document:  # noqa: ARG002 - subclasses may need it
+        """Build the document to write for a model that has its id and time stamps.
+
+        Args:
+            model: the model to be written; afterwards its hashed properties contain their hashes.
+            new: whether the document is being created, so that there is no revision that it replaces.
+
+        Raises:
+            KeySetError: the model needs keys, and the store has none.
+            ValidationFailed: the model does not belong to the partition that its id names.
+        """
+        document = await self.protection.protected(model)
+        partition = model_info(type(model)).partition
+        if partition is not None:
+            partition_of(partition.name, document.get(partition.name), model._id)
+        return self.protection.moved(type(model), document, model._stored.get("_id"))
+
+    async def from_store(self, cls: type[M], document: Document) -> M:
+        """Build the model from a document of the database.
+
+        Raises:
+            InvalidDocument: the document does not fit the model.
+            DecryptionFailed: a property was changed, or was encrypted for another place or with other keys.
+            KeySetError: the model needs keys, and the store has none.
+        """
+        stored = self.protection.opened(cls, document)
+        try:
+            model = from_document(cls, self.protection.revealed(cls, stored))
+        except InvalidDocument as error:
+            if error.partial is not None:
+                error.partial._stored = stored
+            raise
+        model._stored = stored
+        return model
+
+    def to_query(self, cls: type[Model], query: Query) -> Query:
+        """A query with its values as they are stored, and protected ones as the indexes know them."""
+        return self.protection.lookup(cls, as_stored(cls, query))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from .cache import CachedAccess, ReadCache
-from .history import HistoryReader
 from .planner import indexed_properties, plan
 from .reader import Page, Reader, is_absent
 from .reductions import Group, Groups, reduced
 from .scan import Position
+from .version_lists import HistoryReader
 from .versions import Versions
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ...couch import UNSET
 from ...errors import NoIndex
 from ...models import Index, Model, ModelInfo, deleted_view, model_info, partition_problem
-from ..protection.conversion import Conversion
+from ..protection.properties import Conversion
 from ..query import Bounds, Query
 
 __all__ = [

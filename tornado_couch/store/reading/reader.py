@@ -11,11 +11,11 @@ from typing import Any, Generic, TypeVar
 from ...couch import UNSET, Access, Database, Leaf, Single
 from ...errors import DecryptionFailed, InvalidDocument, InvalidSignature, LongReply, NotFound, SignatureFault
 from ...models import Model, ModelInfo, collection_view, deleted_view, is_deleted, is_of, model_info
-from ..protection.conversion import Conversion
+from ..protection.properties import Conversion
 from ..protection.signatures import Guard
 from ..query import Bounds, Query, same
 from .bearing import bearing
-from .key_memory import KeyMemory
+from .cache import KeyMemory
 from .planner import planned
 from .scan import Position, Walk, certain_order, count_rows
 

@@ -10,28 +10,33 @@ its limit, and say where to continue.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from ...couch import Database
 from ...errors import InvalidDocument, InvalidSignature, NoIndex
-from ...models import Model, is_of, model_info, version_id
+from ...models import Model, is_of, model_info, version_id, version_of, version_prefix
+from ..protection.properties import Conversion
 from ..query import Query
 from .bearing import misplaced
-from .planner import Plan, Planned
-from .reader import PAGE_BYTES
+from .planner import Plan, Planned, planned
+from .reader import PAGE_BYTES, Page, Reader, neighbours
 from .scan import Position, Walk, read_rows
 from .versions import Found, Versions
 
-__all__ = ["HistoryPages", "Listed"]
+__all__ = ["HistoryPages", "HistoryReader", "Listed"]
 
 Document = dict[str, Any]
 
 _MOST_ROWS = 2000  # to look at for one page, at least
+
 _ROWS_AN_ITEM = 10
+
 _COUNTED_AT_ONCE = 2000
 
 _Found: TypeAlias = "Found | InvalidDocument"
+
 _Pair: TypeAlias = "tuple[_Found, _Found]"  # a version, and the one that follows it
+
 _Current: TypeAlias = "tuple[Position, Document | InvalidSignature | InvalidDocument]"
 
 
@@ -190,3 +195,65 @@ def _latest_of_each(positions: Sequence[Position]) -> list[_Row]:
 def _row(position: Position) -> _Row | None:
     prefix, _, digits = position.id.rpartition(":")
     return _Row(position, prefix, int(digits)) if digits.isascii() and digits.isdecimal() else None
+
+
+M = TypeVar("M", bound=Model)
+
+
+class HistoryReader:
+    """Reads models that keep their history from one database.
+
+    Args:
+        database: where the documents are.
+        reader: reads the documents by their ids.
+        conversion: converts documents to models.
+
+    Attributes:
+        versions: finds single versions.
+    """
+
+    def __init__(self, database: Database, reader: Reader, conversion: Conversion) -> None:
+        self._reader = reader
+        self._conversion = conversion
+        self.versions = Versions(database, reader.within, reader.few)
+        self._lists = HistoryPages(database, self.versions)
+
+    async def page(
+        self, cls: type[M], query: Query, *, limit: int, start: Position | None, backward: bool, count: bool
+    ) -> Page[M]:
+        """A page of the documents that a query selects, each in its latest version; see `Reader.page`."""
+        found = planned(self._conversion, cls, query)
+        listed = await self._lists.read(found, limit=limit, start=start, backward=backward)
+        behind = _behind([position for position, _ in listed.rows], start)
+        documents = [document for _, document in listed.rows]
+        if backward:
+            documents.reverse()
+        items, withheld = await self._reader.models(cls, found.query, documents, self._load)
+        total = await self._lists.count(found) if count else None
+        around = (listed.resume, behind) if backward else (behind, listed.resume)
+        return Page(items, around[1], withheld, around[0], total)
+
+    async def page_of_versions(
+        self, cls: type[M], key: Any, *, limit: int, start: Position | None, backward: bool
+    ) -> Page[M]:
+        """A page of the versions of one document, the latest first; see `Store.versions`."""
+        prefix = version_prefix(model_info(cls), key)
+        ids = await self.versions.ids(prefix, limit=limit + 1, start=start, descending=not backward)
+        more, rows, found = await self._reader.first_of([Position(None, each) for each in ids], limit)
+        if backward:
+            rows.reverse()
+            found.reverse()
+        previous, following = neighbours(rows, start, backward, more)
+        items, withheld = await self._reader.models(cls, None, found, self._load)
+        return Page(items, following, withheld, previous)
+
+    async def _load(self, cls: type[M], document: Document) -> M:
+        version_of(document)  # raises for a document that only has the id of a version
+        return await self._conversion.from_store(cls, document)
+
+
+def _behind(rows: Sequence[Position], start: Position | None) -> Position | None:
+    """Where the rows before a page end, in the direction in which it was read."""
+    if start is None:
+        return None
+    return rows[0] if rows else start._replace(inclusive=not start.inclusive)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from .deletion import Eraser
+from .model_writer import refitted
 from .proof import created_mark
-from .resign import refitted
-from .retry import Retry
-from .writer import Writer
+from .writer import Retry, Writer
 
 __all__ = ["Eraser", "Retry", "Writer", "created_mark", "refitted"]

@@ -14,8 +14,7 @@ from ...couch import Access
 from ...errors import Conflict, CouchError, InvalidSignature, OutcomeUnknown
 from ..protection.signatures import Guard
 from .proof import history
-from .retry import Retry
-from .writer import Writer
+from .writer import Retry, Writer
 
 __all__ = ["Eraser"]
 

@@ -6,17 +6,41 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
+from ...errors import CouchError, OutcomeUnknown
 from ...models import Model, stamped
 from ...revision import generation
 from ..attachments import Attachments, stubbed
-from ..protection.conversion import Conversion
+from ..protection.properties import Conversion
 from ..protection.signatures import Guard
-from .resign import refitted
 from .writer import Writer
 
-__all__ = ["ModelWriter"]
+__all__ = ["ModelWriter", "refitted"]
+
+
+async def refitted(writer: Writer, guard: Guard, document: Document, revision: str) -> tuple[Document, str]:
+    """Check that the signature of a document that was just written fits its revision, and write it again if not.
+
+    It does not fit if others created and deleted the document after its tombstones were looked for.
+
+    Returns:
+        The document and its revision.
+
+    Raises:
+        OutcomeUnknown: it could not be written again, and no read accepts the document as it is.
+    """
+    if guard.fits(document, revision):
+        return document, revision
+    document = guard.signed(writer.marked({**document, "_rev": revision}))
+    try:
+        return document, await writer.put(document)
+    except OutcomeUnknown:
+        raise
+    except CouchError as error:
+        raise OutcomeUnknown("the document was stored, but could not be signed again for its new parent") from error
+
 
 M = TypeVar("M", bound=Model)
+
 Document = dict[str, Any]
 
 

@@ -14,8 +14,7 @@ from ..body import Body
 from ..handler import ResourceHandler
 from ..openapi.descriptions import describe_body, describe_stored, describe_writing, or_refused, prefer_document
 from ..openapi.operation import ApiOperation
-from ..problem_kinds import KINDS
-from ..problems import Problem, problem_of
+from ..problems import KINDS, Problem, problem_of
 from ..resources import M
 from .gathering import Gathering
 from .idempotency import Once, idempotency_key, refuse_key

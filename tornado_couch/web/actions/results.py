@@ -10,9 +10,8 @@ from typing import Any
 from ...errors import RevisionMismatch, TornadoCouchError
 from ..handler import ResourceHandler
 from ..http import entity_tag
-from ..openapi.components import Schema
+from ..openapi.components import Schema, any_problem
 from ..openapi.operation import ApiOperation
-from ..openapi.problem_schemas import any_problem
 from ..problems import Problem, problem_of
 
 __all__ = ["Results", "breathe", "results_schema"]

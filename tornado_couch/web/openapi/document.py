@@ -14,9 +14,9 @@ from tornado.web import Application, RequestHandler
 from ..access import Policy
 from ..action import ACTIONS
 from ..handler import ResourceHandler
-from ..hooks import Hooks
 from ..page import PageHandler
 from ..problems import ProblemHandler
+from ..resources import Hooks
 from .components import Components
 from .descriptions import describe_common
 from .methods import describe_head, describe_options, describe_other_methods, link_operations

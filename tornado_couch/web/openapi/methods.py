@@ -8,9 +8,9 @@ from typing import Any
 from ...models import model_info
 from ..action import ACTIONS, Action, is_read
 from ..body import ACCEPT_FIELDS
+from .components import problem_schema
 from .headers import answer_field
 from .operation import PROBLEM, ApiOperation
-from .problem_schemas import problem_schema
 
 __all__ = ["describe_head", "describe_options", "describe_other_methods", "link_operations"]
 

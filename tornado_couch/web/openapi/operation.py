@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..problem_kinds import KINDS
-from .components import Components, Schema
+from ..problems import KINDS
+from .components import Components, Schema, any_problem, problem_schema
 from .examples import NO_SAMPLE, sample
 from .headers import REQUEST_FIELDS, answer_field
-from .problem_schemas import any_problem, problem_schema
 from .schemas import ModelSchemas
 
 __all__ = ["JSON", "PROBLEM", "Answer", "ApiOperation"]

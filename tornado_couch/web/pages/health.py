@@ -17,8 +17,8 @@ from ...couch import Database
 from ...models import Model
 from ...store.readiness import STOPPING, Readiness, ReadinessCheck
 from ..bodiless import BodilessHandler
+from ..page import Recent
 from ..problems import Problem
-from .recent import Recent
 
 if TYPE_CHECKING:
     from ..openapi.operation import ApiOperation

@@ -18,8 +18,7 @@ from ...couch import Database, DatabaseMetrics, Sizes, database_metrics
 from ...errors import CouchError, TotalTimeout
 from ..access import Policy
 from ..http import weights
-from ..page import Page, PageHandler
-from .recent import Recent
+from ..page import Page, PageHandler, Recent
 
 if TYPE_CHECKING:
     from ..openapi.operation import ApiOperation

@@ -13,7 +13,7 @@ from tornado_couch.embedded.problems import bad_request, query_parse_error
 from tornado_couch.embedded.storage.database import Database, ReadOptions, Row
 from tornado_couch.embedded.storage.databases import OpenDatabase
 from tornado_couch.embedded.storage.documents import document_text
-from tornado_couch.embedded.storage.sequences import format_seq
+from tornado_couch.embedded.storage.info import format_seq
 from tornado_couch.embedded.views.parameters import Key, ViewParameters, check, view_parameters, view_queries
 
 __all__ = ["all_docs", "local_docs", "range_query"]

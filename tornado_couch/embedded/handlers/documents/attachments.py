@@ -9,8 +9,7 @@ from typing import Any, cast
 
 from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.edits import write_draft
-from tornado_couch.embedded.handlers.documents.documents import find_revision
-from tornado_couch.embedded.handlers.documents.writes import given_revision
+from tornado_couch.embedded.handlers.documents.documents import find_revision, given_revision
 from tornado_couch.embedded.handlers.streams import from_thread
 from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.messages import Reply, Request, text_reply

@@ -11,18 +11,96 @@ from urllib.parse import unquote
 from tornado_couch.embedded.couch import Couch
 from tornado_couch.embedded.edits import write_draft
 from tornado_couch.embedded.handlers.documents import multipart
-from tornado_couch.embedded.handlers.documents.forms import post_form
-from tornado_couch.embedded.handlers.documents.writes import given_revision, written_reply
+from tornado_couch.embedded.handlers.documents.multipart import parts_of
 from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.messages import Reply, Request, json_reply, text_reply
-from tornado_couch.embedded.problems import Problem, bad_request, missing, not_implemented
+from tornado_couch.embedded.problems import Problem, bad_content_type, bad_request, missing, not_implemented
+from tornado_couch.embedded.spool import Spool
 from tornado_couch.embedded.storage import revisions
+from tornado_couch.embedded.storage.attachments import new_attachment
 from tornado_couch.embedded.storage.database import DELETED, PLAIN, Database, ReadOptions, Stored
 from tornado_couch.embedded.storage.databases import OpenDatabase
 from tornado_couch.embedded.storage.documents import Draft, check_id, document_text, draft_of, is_local
 from tornado_couch.embedded.storage.revisions import parse_revision
 
-__all__ = ["asked", "document", "find_revision", "of_revision", "open_revisions", "post_document", "read_options"]
+__all__ = [
+    "asked",
+    "document",
+    "find_revision",
+    "given_revision",
+    "of_revision",
+    "open_revisions",
+    "post_document",
+    "post_form",
+    "read_options",
+    "written_reply",
+]
+
+
+async def post_form(couch: Couch, request: Request, opened: OpenDatabase, doc_id: str) -> Reply:
+    """Answer `POST /{db}/{doc}` with an HTML form: its files become attachments."""
+    if "Referer" not in request.headers:
+        raise bad_request("Referer header required.")
+    check_id(doc_id)
+    if not request.headers.get("Content-Type", "").startswith("multipart/form-data"):
+        raise bad_content_type("Content-Type must be multipart/form-data")
+    fields = [(part.disposition("name"), part) for part in parts_of(request)]
+    texts = {name: part.data.decode("utf-8", "replace") for name, part in fields if name and not part.filename()}
+    if "_doc" in texts:
+        draft = draft_of(loads(texts["_doc"]), doc_id)
+        draft.rev = given_revision(request, draft.rev)
+    else:
+        draft = _as_stored(opened.database, doc_id, parse_revision(texts.get("_rev")))
+    files = [
+        new_attachment(part.filename() or "", part.headers.get("content-type", "application/octet-stream"),
+                       Spool(part.data))
+        for name, part in fields if name == "_attachments" and part.filename()
+    ]  # fmt: skip
+    names = {item.name for item in files}
+    draft.attachments = files + [item for item in draft.attachments if item.name not in names]
+    rev = await write_draft(couch, request.user, opened, draft)
+    return written_reply(request, opened, doc_id, rev, location=False)
+
+
+def _as_stored(database: Database, doc_id: str, rev: str) -> Draft:
+    """A draft that repeats a revision without changes."""
+    text = database.read(doc_id, rev)
+    if text is None:
+        raise missing()
+    return draft_of(json.loads(text), doc_id)
+
+
+def given_revision(request: Request, in_body: str | None) -> str | None:
+    """The revision in the body, in `rev` or in If-Match, which must be the same.
+
+    Raises:
+        Problem: 400, they differ.
+    """
+    named = request.parameters.get("rev")
+    rev = None if named is None else parse_revision(named)
+    if in_body is not None and rev is not None and rev != in_body:
+        raise bad_request("Document rev from request body and query string have different values")
+    rev = in_body if in_body is not None else rev
+    tag = request.headers.get("If-Match")
+    if tag is None:
+        return rev
+    # If-Match contains the revision as an entity tag, in quotes (RFC 9110, 13.1.1).
+    matched = parse_revision(tag.strip().strip('"'))
+    if rev is not None and rev != matched:
+        raise bad_request("Document rev and etag have different values")
+    return matched
+
+
+def written_reply(
+    request: Request, opened: OpenDatabase, doc_id: str, rev: str, status: int = 201, *, location: bool = True
+) -> Reply:
+    """The answer to a write, with id and revision."""
+    # CouchDB sends no ETag in its answer to a POST.
+    headers = {} if request.method == "POST" else {"ETag": f'"{rev}"'}
+    if location:
+        headers["Location"] = request.url(opened.database.name, doc_id)
+    return text_reply(f'{{"ok":true,"id":{dumps(doc_id)},"rev":"{rev}"}}', status, headers)
+
 
 _METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT", "COPY")
 
