@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from tornado_couch import Couch
 from tornado_couch.security import KeyRing
-from tornado_couch.service.event_loop import chosen_event_loop
+from tornado_couch.service.worker import chosen_event_loop
 
 from .dataset import filled, new_database
 from .operations import OPERATIONS, Target

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tornado_couch.maintain.http_connection import Answer, HTTPConnection
-from tornado_couch.service.event_loop import run as run_loop
+from tornado_couch.service.worker import run as run_loop
 
 __all__ = ["Job", "Seen", "run"]
 

@@ -45,7 +45,7 @@ FLOORS: dict[str, list[str]] = {
         "key_ring signing",
     ],
     "tornado_couch.models": [
-        "classification document_type merging pointers timestamps",
+        "classification merging pointers timestamps",
         "properties upgrades versions",
         "forms",
         "declaration round_trip views",
@@ -75,7 +75,7 @@ FLOORS: dict[str, list[str]] = {
         "routes",
     ],
     "tornado_couch.embedded": [
-        "collation erlang_text problems spool",
+        "collation problems spool",
         "javascript jsontext selectors",
         "messages storage",
         "exchange replication users views",

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tornado_couch.service.event_loop import run
+from tornado_couch.service.worker import run
 
 BACKLOG = 1024
 
@@ -52,7 +52,7 @@ async def _tornado(stack: AsyncExitStack, name: str, url: str, database: str, ke
     if name != "ours-jsonschema-rs":
         sys.modules["jsonschema_rs"] = None  # type: ignore[assignment]  # as if it were not installed
     from tornado_couch import Couch
-    from tornado_couch.service.event_loop import settle
+    from tornado_couch.service.worker import settle
 
     from .ours import application as ours
 

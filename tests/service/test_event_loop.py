@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tornado_couch.cli.serve import serve as serve_command
-from tornado_couch.service import event_loop
+from tornado_couch.service import worker
 from tornado_couch.service.processes import serve
 
 
@@ -20,15 +20,15 @@ async def _module() -> str:
 @pytest.mark.parametrize(("name", "module"), [("asyncio", "asyncio"), ("uvloop", "uvloop"), ("auto", "uvloop")])
 def test_the_event_loop_is_the_one_that_was_named(name: str, module: str) -> None:
     """uvloop is installed here, so it is what "auto" means."""
-    assert event_loop.chosen_event_loop(name) == module
-    assert event_loop.run(_module(), name) == module
+    assert worker.chosen_event_loop(name) == module
+    assert worker.run(_module(), name) == module
 
 
 def test_without_uvloop_it_is_asyncios(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an extra: nobody has to have it, and who asks for it is told how to get it."""
     monkeypatch.setitem(sys.modules, "uvloop", None)
-    monkeypatch.setattr(event_loop, "find_spec", lambda _: None)
-    assert event_loop.run(_module()) == "asyncio"
+    monkeypatch.setattr(worker, "find_spec", lambda _: None)
+    assert worker.run(_module()) == "asyncio"
     with pytest.raises(ValueError, match=r"tornado-couch\[fast\]"):
         serve(lambda: None, event_loop="uvloop")
     told = CliRunner().invoke(serve_command, ["tests.service.service:make_app", "--set", "event_loop=uvloop"])

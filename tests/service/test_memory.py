@@ -7,7 +7,7 @@ import sys
 
 SCRIPT = """
 import gc, weakref
-from tornado_couch.service.event_loop import settle
+from tornado_couch.service.worker import settle
 settle()
 assert gc.get_freeze_count() > 10_000 and gc.isenabled()
 class Node: pass

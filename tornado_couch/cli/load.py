@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ..maintain.load import Load, run_load
-from ..service.event_loop import run
+from ..service.worker import run
 from .options import FINDINGS, told
 from .report import Advance, progress
 

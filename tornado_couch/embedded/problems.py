@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 from tornado_couch.errors import TornadoCouchError
@@ -10,6 +12,7 @@ __all__ = [
     "Problem",
     "bad_content_type",
     "bad_request",
+    "bytes_form",
     "conflict",
     "forbidden",
     "illegal_docid",
@@ -18,6 +21,7 @@ __all__ = [
     "not_found",
     "not_implemented",
     "query_parse_error",
+    "text_form",
     "too_large",
     "unauthorized",
 ]
@@ -99,3 +103,24 @@ def bad_content_type(reason: str) -> Problem:
 def not_implemented(what: str) -> Problem:
     """501: CouchDB can do this, but this server cannot."""
     return Problem(501, "not_implemented", f"The embedded server does not support {what}.")
+
+
+def bytes_form(value: Any) -> str:
+    """Format like `~w`: text as its bytes, such as `<<120>>`."""
+    return _form(value, lambda text: f"<<{','.join(map(str, text.encode('utf-8', 'surrogatepass')))}>>")
+
+
+def text_form(value: Any) -> str:
+    """Format like `~p`: text in quotes, such as `<<"x">>`."""
+    return _form(value, lambda text: f"<<{json.dumps(text, ensure_ascii=False)}>>")
+
+
+def _form(value: Any, text: Callable[[str], str]) -> str:
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, list):
+        return "[" + ",".join(_form(item, text) for item in value) + "]"
+    if isinstance(value, dict):
+        members = (f"{{{text(name)},{_form(item, text)}}}" for name, item in value.items())
+        return "{[" + ",".join(members) + "]}"
+    return json.dumps(value)

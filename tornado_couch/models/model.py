@@ -25,13 +25,12 @@ from .declaration import (
     with_stored_hashes,
     without_secrets,
 )
-from .document_type import DocumentType
 from .forms import Fields, Write, computed_properties, fields_of, shower, writer
 from .properties import Property, assigned
 from .reading import Reading, check_whole, reading
 from .round_trip import check_described, check_options, check_order, check_round_trip
 from .timestamps import format_timestamp, is_timestamp, with_sortable_datetimes
-from .upgrades import Upgrade, collect_upgrades, is_hidden
+from .upgrades import DocumentType, Upgrade, collect_upgrades, is_hidden
 from .views.indexes import Index, make_indexes
 from .views.partitions import check_partition
 from .views.reductions import Reduction, check_reductions

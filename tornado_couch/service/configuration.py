@@ -34,8 +34,7 @@ from pydantic_settings import (
 
 from ..couch import BasicAuth, Couch, Observer
 from ..couch.names import base
-from .event_loop import EventLoop, check_event_loop
-from .worker import ServeOptions
+from .worker import EventLoop, ServeOptions, check_event_loop
 
 __all__ = ["PREFIX", "Configuration", "ConfigurationError", "Sources", "configuration_class"]
 

@@ -15,12 +15,11 @@ from typing import Any
 
 import click
 
-from .event_loop import check_event_loop, run
 from .references import load
 from .reloading import watch_files
 from .server import bind, urls
 from .supervisor import Supervisor, Worker
-from .worker import Duty, ServeOptions, work
+from .worker import Duty, ServeOptions, check_event_loop, run, work
 
 __all__ = ["ServeOptions", "serve"]
 

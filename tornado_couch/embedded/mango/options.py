@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tornado_couch.embedded.erlang_text import bytes_form, text_form
-from tornado_couch.embedded.problems import Problem, bad_request
+from tornado_couch.embedded.problems import Problem, bad_request, bytes_form, text_form
 from tornado_couch.embedded.selectors.selectors import Selector, compile_selector
 
 __all__ = [

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tornado_couch.embedded.erlang_text import bytes_form
-from tornado_couch.embedded.problems import Problem
+from tornado_couch.embedded.problems import Problem, bytes_form
 from tornado_couch.embedded.selectors.operators import Matcher, Path, join_field, matcher, parse_field, regex_of
 
 __all__ = ["Selector", "compile_selector"]

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from tornado_couch.embedded.erlang_text import text_form
 from tornado_couch.embedded.jsontext import loads
-from tornado_couch.embedded.problems import bad_request, query_parse_error
+from tornado_couch.embedded.problems import bad_request, query_parse_error, text_form
 
 __all__ = ["Key", "ViewParameters", "check", "view_parameters", "view_queries"]
 
