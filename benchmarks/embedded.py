@@ -77,7 +77,8 @@ def ask(method: str, url: str, body: object = None) -> bytes:
 async def rate(url: str, method: str, path: str, body: bytes, seconds: float) -> float:
     """Measure requests per second over persistent connections."""
     parts = urlsplit(url)
-    lines = [f"{method} {path} HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    fields = ["Host: 127.0.0.1", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    lines = [f"{method} {path} HTTP/1.1", *fields]
     head = "\r\n".join(lines) + "\r\n\r\n"
     end = time.perf_counter() + seconds
     counts = await asyncio.gather(*(_drive(parts.port or 80, head.encode() + body, end) for _ in range(CONNECTIONS)))

@@ -54,7 +54,7 @@ class Target:
 
 def http_request(target: Target, method: str, path: str, body: object = None, **fields: str) -> str:
     """Write one HTTP/1.1 request."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: benchmark", "Accept: application/json"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Accept: application/json"]
     if target.authorization:
         lines.append(f"Authorization: {target.authorization}")
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]

@@ -75,7 +75,8 @@ FLOORS: dict[str, list[str]] = {
         "routes",
     ],
     "tornado_couch.embedded": [
-        "collation problems spool",
+        "collation_table problems spool",
+        "collation",
         "javascript jsontext selectors",
         "messages storage",
         "exchange replication users views",

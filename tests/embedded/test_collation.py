@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tornado_couch.embedded.collation import raw_key, sort_key, text_key, weights
+from tornado_couch.embedded.collation import raw_key, sort_key, text_key
+from tornado_couch.embedded.collation_table import weights
 
 # As a view of Apache CouchDB 3.5.0 gave them back.
 RECORDED: list[Any] = [

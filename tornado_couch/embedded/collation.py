@@ -7,115 +7,37 @@ index needs no comparator of its own; `raw_key` does the same for `options: {"co
 
 from __future__ import annotations
 
-__all__ = ["raw_key", "sort_key", "text_key", "weights"]
+__all__ = ["raw_key", "sort_key", "text_key"]
 
 import struct
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from pyuca.collator import Collator_10_0_0
-
 # One byte before each value; the end of an array or object is below all of them, so the shorter one comes first.
 _END = b"\x00"
-
 _NULL, _FALSE, _TRUE, _NUMBER, _TEXT, _ARRAY, _OBJECT = (bytes([tag]) for tag in (16, 17, 18, 32, 48, 64, 80))
-
 _INVERTED = bytes(range(255, -1, -1))
 
 # Primary weights of ASCII as `collation_table` computes them (a test compares the two), so that ordinary keys need no
 # table. Characters without a weight here are ignored completely, as ICU ignores control characters.
-_SIGNS = dict(
-    zip(
-        "\t\n\x0b\x0c\r _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$",
-        (
-            513,
-            514,
-            515,
-            516,
-            517,
-            521,
-            523,
-            525,
-            546,
-            564,
-            570,
-            609,
-            615,
-            632,
-            774,
-            781,
-            792,
-            793,
-            794,
-            795,
-            796,
-            797,
-            911,
-            912,
-            917,
-            918,
-            919,
-            921,
-            922,
-            1177,
-            1180,
-            1581,
-            1585,
-            1586,
-            1587,
-            1589,
-            1591,
-            7287,
-        ),
-        strict=True,
-    )
-)
-
+_SIGNS = dict(zip(
+    "\t\n\x0b\x0c\r _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$",
+    (513, 514, 515, 516, 517, 521, 523, 525, 546, 564, 570, 609, 615, 632, 774, 781, 792, 793, 794, 795, 796, 797,
+     911, 912, 917, 918, 919, 921, 922, 1177, 1180, 1581, 1585, 1586, 1587, 1589, 1591, 7287),
+    strict=True,
+))
 _DIGITS = {digit: 7331 + place for place, digit in enumerate("0123456789")}
-
-_LETTERS = dict(
-    zip(
-        "abcdefghijklmnopqrstuvwxyz",
-        (
-            7341,
-            7366,
-            7392,
-            7413,
-            7440,
-            7499,
-            7514,
-            7550,
-            7576,
-            7602,
-            7627,
-            7645,
-            7696,
-            7711,
-            7747,
-            7794,
-            7815,
-            7833,
-            7895,
-            7931,
-            7963,
-            8009,
-            8027,
-            8037,
-            8049,
-            8071,
-        ),
-        strict=True,
-    )
-)
-
+_LETTERS = dict(zip(
+    "abcdefghijklmnopqrstuvwxyz",
+    (7341, 7366, 7392, 7413, 7440, 7499, 7514, 7550, 7576, 7602, 7627, 7645, 7696, 7711, 7747, 7794, 7815, 7833,
+     7895, 7931, 7963, 8009, 8027, 8037, 8049, 8071),
+    strict=True,
+))
 _WEIGHTS = _SIGNS | _DIGITS | _LETTERS | {letter.upper(): weight for letter, weight in _LETTERS.items()}
-
 _PRIMARY = {code: chr(_WEIGHTS[chr(code)]) if chr(code) in _WEIGHTS else None for code in range(128)}
 # Capitals come after small letters if all else is equal: tertiary weight 8 against 2.
 _TERTIARY = bytes(8 if chr(code).isupper() and code < 128 else 2 for code in range(256))
-
 _IGNORED = bytes(code for code in range(128) if chr(code) not in _WEIGHTS)
 
 
@@ -139,7 +61,7 @@ def _text_key(text: str) -> bytes:
         tertiary = text.encode().translate(_TERTIARY, _IGNORED).rstrip(b"\x02")
         return b"".join((_TEXT, primary, b"\0\0\0", tertiary, _END))
     # The table takes 0.1 s and 11 MB, so it is loaded when such text first appears.
-    from tornado_couch.embedded.collation import weights
+    from tornado_couch.embedded.collation_table import weights
 
     primary, secondary, tertiary = weights(text)
     return b"".join((_TEXT, primary, b"\0\0", secondary, _END, tertiary, _END))
@@ -219,77 +141,3 @@ def raw_key(value: Any) -> bytes:
         return b"".join((_RAW[_OBJECT], *members, _END))
     key = _scalar(value)
     return _RAW.get(key, key)
-
-
-_TABLE: Any = Collator_10_0_0()
-# CLDR gives these two fixed places, below and above every other character (UTS #35, "Root Collation").
-_NONCHARACTERS = {0xFFFE: 1, 0xFFFF: 0xFFFE}
-
-
-def weights(text: str) -> tuple[bytes, bytes, bytes]:
-    """The primary, secondary and tertiary weights of a text, each as bytes to compare.
-
-    Trailing secondary and tertiary weights of the most common kind are left out: no weight is less, so the order stays
-    the same and ordinary text needs no bytes for them.
-    """
-    elements = list(_elements(text))
-    primary = b"".join(_REORDERED.get(weight, weight).to_bytes(2, "big") for weight, _, _ in elements if weight)
-    secondary = b"".join(_SECONDARY[weight] for _, weight, _ in elements if weight)
-    tertiary = bytes(weight for _, _, weight in elements if weight)
-    return primary, secondary.rstrip(_SECONDARY[0x20]), tertiary.rstrip(b"\x02")
-
-
-def _elements(text: str) -> Iterator[Sequence[int]]:
-    normalized = unicodedata.normalize("NFD", text)
-    if "\ufffe" not in normalized and "\uffff" not in normalized:
-        yield from _TABLE.collation_elements(normalized)
-        return
-    for char in normalized:
-        fixed = _NONCHARACTERS.get(ord(char))
-        yield from [(fixed, 0x20, 2)] if fixed else _TABLE.collation_elements(char)
-
-
-class _Secondary(dict[int, bytes]):
-    """One byte for the low weights, two for the few high ones, in the same order; no byte is zero."""
-
-    def __missing__(self, weight: int) -> bytes:
-        low = weight - 0x1F
-        code = bytes([low]) if low < 0xE0 else bytes([0xE0 + (low - 0xE0) // 254, 1 + (low - 0xE0) % 254])
-        self[weight] = code
-        return code
-
-
-_SECONDARY = _Secondary()
-
-
-def _group(char: str) -> int:
-    category = unicodedata.category(char)
-    if category[0] == "Z" or category == "Cc":
-        return 0
-    if category[0] == "P":
-        return 1
-    return 3 if category == "Sc" else 2
-
-
-def _reorder() -> dict[int, int]:
-    """CLDR's arrangement of the characters below the digits: spaces, punctuation, symbols, currency (UTS #35).
-
-    The table mixes these four; within each group, its order is kept.
-    """
-    first_digit: int = _TABLE.table.root.children[ord("0")].value[0][0]
-    found: dict[int, tuple[int, int]] = {}
-    for code, node in _TABLE.table.root.children.items():
-        if not node.value or len(node.value) != 1 or not 0 < node.value[0][0] < first_digit:
-            continue
-        char = chr(code)
-        if unicodedata.normalize("NFD", char) != char or unicodedata.category(char) == "Cn":
-            continue
-        primary, _, tertiary = node.value[0]
-        # Several characters share a primary weight; the plainest of them determines its group.
-        if primary not in found or tertiary < found[primary][1]:
-            found[primary] = (_group(char), tertiary)
-    arranged = sorted(found, key=lambda primary: (found[primary][0], primary))
-    return dict(zip(arranged, sorted(found), strict=True))
-
-
-_REORDERED = _reorder()
