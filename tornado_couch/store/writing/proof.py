@@ -110,10 +110,22 @@ class Evidence:
         if landed is not None:
             return Verdict(Standing.LANDED, landed)
         if self._base is None:
-            return Verdict(self._standing_of_creation())
+            own = self._creation()
+            return Verdict(Standing.LANDED, own) if own else Verdict(self._standing_of_creation())
         if any(path[0] == self._base for path in self._paths):
             return Verdict(Standing.PENDING)
         return Verdict(Standing.UNKNOWN if self._hidden() else Standing.BEATEN)
+
+    def _creation(self) -> str | None:
+        """The first revision of a document that bears this creation's token, however often it changed since.
+
+        Where it was created over tombstones that cannot be read any more, that is a revision before the creation: as
+        an entity tag it matches nothing, while a later one could hide somebody else's change.
+        """
+        own = _latest(self._document)
+        pairs = zip(self._leaves, self._paths, strict=True)
+        firsts = [path[-1] for leaf, path in pairs if own and _created(leaf) == own]
+        return next((each for each in firsts if generation(each) == 1), None)
 
     def _standing_of_creation(self) -> Standing:
         alive = any(not each.get("_deleted") for each in self._leaves)
