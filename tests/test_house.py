@@ -48,7 +48,7 @@ FLOORS: dict[str, list[str]] = {
         "classification merging pointers timestamps",
         "properties upgrades versions",
         "forms",
-        "declaration round_trip views",
+        "declaration loose round_trip views",
         "reading",
         "model",
         "design_document documents merger schema",

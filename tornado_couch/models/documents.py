@@ -146,7 +146,8 @@ def to_document(model: Model, stored: Document | None = None) -> Document:
     A property that is None by default and None now is left out.
 
     Raises:
-        ValidationFailed: an indexed property has an integer that views cannot hold.
+        ValidationFailed: an indexed property has an integer that views cannot hold, or a property has a value that
+            its type takes and that would not be read back, such as a set in an `Any`.
 
     Args:
         model: the model.
@@ -163,6 +164,8 @@ def to_document(model: Model, stored: Document | None = None) -> Document:
     if model._rev is not None:
         document["_rev"] = model._rev
     document["type"] = kind if kind == info.type_text else _written_type(info, stored)
+    if model._unfit is None:
+        _check_loose(model, info)
     document.update(_properties(model, info))
     _check_exact(info, document)
     if model._unfit is None:  # otherwise the properties are as they are stored
@@ -174,6 +177,13 @@ def to_document(model: Model, stored: Document | None = None) -> Document:
         if not name.startswith("_") or name == "_attachments":
             document[name] = value
     return document
+
+
+def _check_loose(model: Model, info: ModelInfo) -> None:
+    for name, each in info.loose.items():
+        detail = each.fault(model.__dict__.get(info.properties[name].attribute))
+        if detail:
+            raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": "type", "detail": detail}])
 
 
 def _check_exact(info: ModelInfo, document: Document) -> None:

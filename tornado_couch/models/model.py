@@ -26,6 +26,7 @@ from .declaration import (
     without_secrets,
 )
 from .forms import Fields, Write, computed_properties, fields_of, shower, writer
+from .loose import Loose, loose
 from .properties import Property, assigned
 from .reading import Reading, check_whole, reading
 from .round_trip import check_described, check_options, check_order, check_round_trip
@@ -91,6 +92,11 @@ class ModelInfo:
         grouped = [name for each in self.reductions.values() for name in (*each.by, each.of) if name]
         used = {*grouped, *(name for index in self.indexes for name in index.properties)}
         return frozenset(name for name in used if name in self.properties and not self.properties[name].protected)
+
+    @cached_property
+    def loose(self) -> Mapping[str, Loose]:
+        """The properties whose types take more than documents hold, by the name in JSON; looked at for each write."""
+        return loose((name, self.adapters[name].core_schema) for name, each in self.given.items() if not each.protected)
 
     @cached_property
     def type_text(self) -> str:

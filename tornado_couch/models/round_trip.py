@@ -10,6 +10,7 @@ import base64
 import datetime as dt
 import decimal
 import difflib
+import enum
 import itertools
 import json
 import uuid
@@ -216,6 +217,10 @@ def _unlike(adapter: TypeAdapter[Any], own: Field | None) -> str:
         schema = adapter.core_schema
         if unstorable := next((hint for node in _nodes(schema) if (hint := _UNSTORABLE.get(node["type"]))), None):
             return unstorable
+        if _is_arbitrary(schema):
+            return "holds objects that cannot be stored; declare a model or a dataclass"
+        if lossy := next((hint for node in _nodes(schema) if (hint := _lossy(node))), None):
+            return lossy
         if any(_is_nested_datetime(node) for node in _nodes(schema)):
             return "holds a datetime inside a nested model, whose text would not sort; declare it as Timestamp there"
         for sample in samples(adapter) if own is None else samples(own):
@@ -240,6 +245,39 @@ def samples(of: Field | TypeAdapter[Any]) -> Iterator[Any]:
 def same(one: Any, other: Any) -> bool:
     """Whether two values are equal and of the same types, within containers as well."""
     return _same(one, other)
+
+
+def _is_arbitrary(schema: Schema) -> bool:
+    """Whether a type takes instances of a class that nothing writes or reads (`arbitrary_types_allowed`)."""
+    nodes = list(_nodes(schema))
+    if any(each["type"].startswith(("function-", "json-or-", "lax-or-")) for each in nodes):
+        return False
+    return any(each["type"] == "is-instance" and "serialization" not in each for each in nodes)
+
+
+def _lossy(node: dict[str, Any]) -> str:
+    """What is wrong with a part of a type whose samples alone would not show it; empty where nothing is."""
+    kind = node["type"]
+    if kind == "enum" and issubclass(node["cls"], enum.Flag):
+        return "is a Flag, whose combinations its JSON Schema does not have; declare it as a list of an Enum's members"
+    if kind == "dataclass-field" and node.get("init") is False:
+        return "has a dataclass whose field is stored and cannot be given (init=False); make it a property of the class"
+    if kind in _FIELDS:
+        fields = node["fields"]
+        pairs = fields.items() if isinstance(fields, dict) else ((each["name"], each) for each in fields)
+        return next((hint for name, each in pairs if (hint := _renamed(name, each))), "")
+    if kind == "function-plain" and getattr(node["function"]["function"], "__name__", "").startswith("pattern_"):
+        return "is a compiled pattern, whose flags would be lost; declare it as str"
+    return ""
+
+
+def _renamed(name: str, field: dict[str, Any]) -> str:
+    """What is wrong with a nested field that is read under another name than it is written."""
+    written, read = field.get("serialization_alias") or name, field.get("validation_alias") or name
+    first = read[0] if isinstance(read, list) else read  # of several names, JSON Schema has the first
+    if first in (written, [written]) or field.get("serialization_exclude"):
+        return ""
+    return f"has a nested field {name!r} that is stored and read under different names; use Field(alias=…) for both"
 
 
 def _is_nested_datetime(node: dict[str, Any]) -> bool:
@@ -286,6 +324,8 @@ def _same(one: Any, other: Any) -> bool:
         return _same(one.__dict__, other.__dict__)
     return bool(one == other)
 
+
+_FIELDS = ("model-fields", "dataclass-args", "typed-dict")
 
 _UNSTORABLE = {
     "json": "is read from JSON text and stored as a value; declare the type inside Json[…] instead",

@@ -1,0 +1,91 @@
+"""Types that accept more than JSON gives back: `Any`, and nested models, in whose place a subclass can stand."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from .forms import schema_nodes
+
+__all__ = ["Loose", "loose"]
+
+_CONTAINERS = {"list": "items_schema", "dict": "values_schema", "tuple": "items_schema"}
+_PLAIN = {
+    "any",
+    "bool",
+    "default",
+    "dict",
+    "float",
+    "int",
+    "json-or-python",
+    "list",
+    "none",
+    "nullable",
+    "str",
+    "union",
+}
+
+
+class Loose:
+    """Looks for values of a property that would be read as others than they were.
+
+    Args:
+        schema: the core schema of the property.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        nodes = list(schema_nodes(schema))
+        kinds = {each["type"] for each in nodes}
+        bare = any(each["type"] in _CONTAINERS and _CONTAINERS[each["type"]] not in each for each in nodes)
+        self._plain = kinds <= _PLAIN and ("any" in kinds or bare)
+        self._classes = {each["cls"] for each in nodes if each["type"] in ("model", "dataclass")}
+
+    def __bool__(self) -> bool:
+        return self._plain or bool(self._classes)
+
+    def fault(self, value: Any) -> str:
+        """What is wrong with a value; empty where nothing is."""
+        if self._plain and not _is_json(value):
+            return "Must be a JSON value: text, a number, true, false, null, a list or a dict with text as its keys."
+        other = next((type(each) for each in _instances(value) if type(each) not in self._classes), None)
+        if self._classes and other is not None:
+            return (
+                f"Holds a {other.__name__}, whose own properties would be lost: declare the property as that class too."
+            )
+        return ""
+
+
+def loose(schemas: Iterable[tuple[str, Any]]) -> Mapping[str, Loose]:
+    """The properties, by the name in JSON, whose values are looked at before they are stored."""
+    return {name: found for name, schema in schemas if (found := Loose(schema))}
+
+
+def _is_json(value: Any) -> bool:
+    """Whether a value is read back from JSON as it is."""
+    kind = type(value)
+    if kind is dict:
+        return all(type(name) is str and _is_json(each) for name, each in value.items())
+    if kind is list:
+        return all(map(_is_json, value))
+    return value is None or kind in (str, bool, int) or (kind is float and math.isfinite(value))
+
+
+def _instances(value: Any) -> Iterator[Any]:
+    """The models and dataclasses in a value."""
+    todo = [value]
+    while todo:
+        each = todo.pop()
+        if isinstance(each, BaseModel):
+            yield each
+            todo += each.__dict__.values()
+        elif dataclasses.is_dataclass(each) and not isinstance(each, type):
+            yield each
+            todo += [getattr(each, field.name) for field in dataclasses.fields(each)]
+        elif isinstance(each, dict):
+            todo += each.values()
+        elif isinstance(each, list | tuple | set | frozenset):
+            todo += each
