@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, Vali
 from pydantic.fields import FieldInfo
 
 from ..errors import ModelDefinitionError
-from .forms import Field
+from .forms import Field, schema_nodes
 from .properties import Property
 
 __all__ = ["check_described", "check_options", "check_order", "check_round_trip", "same", "samples"]
@@ -112,7 +112,7 @@ def check_order(
 
 def _unordered(adapter: TypeAdapter[Any], equality_only: bool) -> str:
     schema = adapter.core_schema
-    if any(node["type"] in ("set", "frozenset") for node in _nodes(schema)):
+    if any(node["type"] in ("set", "frozenset") for node in schema_nodes(schema)):
         return "a set has no order in JSON, so that equal sets would not be found; declare it as a list"
     values: list[tuple[Any, Any]] = []
     for sample in _samples(schema):
@@ -198,7 +198,7 @@ def _has_functions(schema: Schema) -> bool:
         "serialization" in each
         or each["type"].startswith("function-")
         or (each["type"] == "dict" and each.get("keys_schema", {}).get("type", "str") != "str")
-        for each in _nodes(schema)
+        for each in schema_nodes(schema)
     )
 
 
@@ -215,13 +215,13 @@ def _unlike(adapter: TypeAdapter[Any], own: Field | None) -> str:
     """What is wrong with a type that some value of it does not come back from; empty where all do."""
     try:
         schema = adapter.core_schema
-        if unstorable := next((hint for node in _nodes(schema) if (hint := _UNSTORABLE.get(node["type"]))), None):
+        if unstorable := next((hint for node in schema_nodes(schema) if (hint := _UNSTORABLE.get(node["type"]))), None):
             return unstorable
         if _is_arbitrary(schema):
             return "holds objects that cannot be stored; declare a model or a dataclass"
-        if lossy := next((hint for node in _nodes(schema) if (hint := _lossy(node))), None):
+        if lossy := next((hint for node in schema_nodes(schema) if (hint := _lossy(node))), None):
             return lossy
-        if any(_is_nested_datetime(node) for node in _nodes(schema)):
+        if any(_is_nested_datetime(node) for node in schema_nodes(schema)):
             return "holds a datetime inside a nested model, whose text would not sort; declare it as Timestamp there"
         for sample in samples(adapter) if own is None else samples(own):
             fault = _difference(own or adapter, sample)
@@ -233,7 +233,7 @@ def _unlike(adapter: TypeAdapter[Any], own: Field | None) -> str:
 
 
 def _samples(schema: Schema) -> Iterator[Any]:
-    definitions = {each["schema_ref"]: each for each in _nodes(schema) if "schema_ref" in each}
+    definitions = {each["schema_ref"]: each for each in schema_nodes(schema) if "schema_ref" in each}
     return islice(_Samples(definitions).of(schema), _MOST_SAMPLES)
 
 
@@ -249,7 +249,7 @@ def same(one: Any, other: Any) -> bool:
 
 def _is_arbitrary(schema: Schema) -> bool:
     """Whether a type takes instances of a class that nothing writes or reads (`arbitrary_types_allowed`)."""
-    nodes = list(_nodes(schema))
+    nodes = list(schema_nodes(schema))
     if any(each["type"].startswith(("function-", "json-or-", "lax-or-")) for each in nodes):
         return False
     return any(each["type"] == "is-instance" and "serialization" not in each for each in nodes)
@@ -283,7 +283,7 @@ def _renamed(name: str, field: dict[str, Any]) -> str:
 def _is_nested_datetime(node: dict[str, Any]) -> bool:
     """Whether a part is a nested model with a datetime that has no serializer: `Model` has no hand in those."""
     return node["type"] == "model" and any(
-        each["type"] == "datetime" and "serialization" not in each for each in _nodes(node["schema"])
+        each["type"] == "datetime" and "serialization" not in each for each in schema_nodes(node["schema"])
     )
 
 
@@ -337,7 +337,7 @@ _UNSTORABLE = {
 
 def _advice(schema: Schema, strict: bool) -> str:
     """What to write instead, by the first part of the type that is known to lose something."""
-    nodes = list(_nodes(schema))
+    nodes = list(schema_nodes(schema))
     if "Secret" in str(schema):
         return "declare it as str with Encrypted(), Hashed() or WriteOnly(), which hide it as well"
     if any(each.get("tz_constraint") == "naive" for each in nodes):
@@ -353,23 +353,6 @@ def _advice(schema: Schema, strict: bool) -> str:
     if any(each["type"].startswith("function-") for each in nodes):
         return "its validator changes its own result; make it leave a value alone that it returned before"
     return "declare a type that JSON can hold"
-
-
-def _nodes(schema: Schema, seen: set[int] | None = None) -> Iterator[dict[str, Any]]:
-    """The parts of a core schema that have a type."""
-    seen = set() if seen is None else seen
-    todo = [schema]
-    while todo:
-        each = todo.pop()
-        if id(each) in seen:
-            continue
-        seen.add(id(each))
-        if isinstance(each, dict):
-            if isinstance(each.get("type"), str):
-                yield each
-            todo += [value for key, value in each.items() if key not in ("serialization", "metadata")]
-        elif isinstance(each, list | tuple):
-            todo += each
 
 
 _UTC = dt.UTC
