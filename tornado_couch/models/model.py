@@ -94,6 +94,12 @@ class ModelInfo:
         return frozenset(name for name in used if name in self.properties and not self.properties[name].protected)
 
     @cached_property
+    def _texts(self) -> frozenset[str]:
+        """The properties that are text and are stored as they are, by the name in JSON."""
+        schemas = {name: each.core_schema for name, each in self.adapters.items()}
+        return frozenset(name for name, at in schemas.items() if at["type"] == "str" and "serialization" not in at)
+
+    @cached_property
     def loose(self) -> Mapping[str, Loose]:
         """The properties whose types take more than documents hold, by the name in JSON; looked at for each write."""
         return loose((name, self.adapters[name].core_schema) for name, each in self.given.items() if not each.protected)
@@ -143,6 +149,8 @@ class ModelInfo:
             name: the property's, in JSON.
             value: of the property's own type, or as it is stored.
         """
+        if type(value) is str and name in self._texts:
+            return value  # as nearly all keys are; asked for each item of a list
         if isinstance(value, datetime):
             return format_timestamp(value)  # whatever the annotation: times must sort as strings
         adapter = self.adapters[name]
