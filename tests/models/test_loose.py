@@ -63,6 +63,12 @@ class Anything:
     pass
 
 
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    held: Any = None
+    items: list = []  # type: ignore[type-arg]
+
+
 class Holder(BaseModel):
     model_config = ConfigDict(arbitrary_types_allowed=True)
     held: Anything | None = None
@@ -95,6 +101,10 @@ def test_a_class_that_would_lose_something_is_refused(annotation: Any) -> None:
         (dict[str, Parent | None], {"a": Child()}),
         (pydantic.SerializeAsAny[Parent], Child()),
         (Base, Derived()),
+        (Open, Open(held={1})),
+        (list[Open], [Open(held=1), Open(items=[(1,)])]),
+        (Open | None, Open(held=Anything())),
+        (Open, Open(other=dt.date(2026, 1, 1))),
     ],
     ids=str,
 )
@@ -107,7 +117,13 @@ def test_a_value_that_would_be_lost_is_not_stored(annotation: Any, value: Any) -
 
 @pytest.mark.parametrize(
     ("annotation", "value"),
-    [(Any, {"a": [1, 2.5, None, True, "x"]}), (list, [[1], {"a": {}}]), (Parent | Child, Child()), (Base, Base())],
+    [
+        (Any, {"a": [1, 2.5, None, True, "x"]}),
+        (list, [[1], {"a": {}}]),
+        (Parent | Child, Child()),
+        (Base, Base()),
+        (Open, Open(held=[1], other={})),
+    ],
     ids=str,
 )
 def test_other_values_are_stored(annotation: Any, value: Any) -> None:

@@ -201,7 +201,7 @@ def _check_exact(info: ModelInfo, document: Document) -> None:
                 raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": keyword, "detail": detail}])
     for name, each in info.sort_keys.items():
         if name in info.indexed and document.get(name) is not None and not each.fits(document[name]):
-            detail = "Is too large or too near to zero, since documents are found by it."
+            detail = "Is too large, or too close to zero, for an indexed property."
             raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": "maximum", "detail": detail}])
 
 

@@ -102,7 +102,7 @@ class ModelInfo:
     @cached_property
     def loose(self) -> Mapping[str, Loose]:
         """The properties whose types take more than documents hold, by the name in JSON; looked at for each write."""
-        return loose((name, self.adapters[name].core_schema) for name, each in self.given.items() if not each.protected)
+        return loose((name, self.adapters[name]) for name, each in self.given.items() if not each.protected)
 
     @cached_property
     def type_text(self) -> str:

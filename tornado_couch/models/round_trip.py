@@ -321,7 +321,7 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(_same, one, other))
     if isinstance(one, BaseModel):
-        return _same(one.__dict__, other.__dict__)
+        return _same(one.__dict__, other.__dict__) and _same(one.model_extra, other.model_extra)
     return bool(one == other)
 
 
