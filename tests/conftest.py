@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -55,6 +56,12 @@ async def proxy(server_url: str) -> AsyncIterator[FaultProxy]:
     """A proxy before CouchDB, which sees every request and commits the faults that a test adds."""
     async with FaultProxy(server_url) as running:
         yield running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test whose name holds an object's address: each worker of pytest-xdist would collect another name."""
+    if addressed := [item.nodeid for item in items if re.search(r" at 0x[0-9a-f]+", item.nodeid)]:
+        raise pytest.UsageError(f"The name of {addressed[0]} holds an address; give its parameters `ids`.")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -60,7 +60,8 @@ class ByName(BaseModel):
 
 
 class Anything:
-    pass
+    def __repr__(self) -> str:
+        return "Anything()"
 
 
 class Open(BaseModel):
