@@ -92,7 +92,7 @@ FLOORS: dict[str, list[str]] = {
 }
 
 # `embedded` is developed beside the package: it imports nothing of it but these.
-EMBEDDED_IMPORTS = {"errors", "_version"}
+EMBEDDED_IMPORTS = {"errors", "revision", "_version"}
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Revision trees, the winning revision, and revision ids. These are pure functions without I/O.
+"""Revision trees and the winning revision. These are pure functions without I/O.
 
 A revision is written `GENERATION-HASH`. The revisions of one document form a tree (a forest, once old revisions were
 forgotten) in which each knows its parent. Trees of the same document merge by union, so the order in which revisions
@@ -7,13 +7,11 @@ arrive does not matter.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from tornado_couch.embedded.problems import bad_request
-from tornado_couch.embedded.storage import erlang
 
 __all__ = [
     "Node",
@@ -24,7 +22,6 @@ __all__ = [
     "graft",
     "leaves",
     "load_tree",
-    "new_revision",
     "parse_revision",
     "possible_ancestors",
     "revisions_member",
@@ -75,40 +72,6 @@ def sort_key(revision: str) -> tuple[int, str]:
     """The key to sort revisions by: the generation, then the hash."""
     generation, _, digest = revision.partition("-")
     return int(generation), digest
-
-
-def new_revision(
-    parent: str | None, deleted: bool, body: dict[str, Any], attachments: Iterable[tuple[str, str, bytes]]
-) -> str:
-    """Compute the id of a revision from its contents and its parent, as CouchDB does.
-
-    Args:
-        parent: the revision before; None for the first.
-        deleted: whether this is a tombstone.
-        body: the document without its members that begin with an underscore; the order of members counts.
-        attachments: name, content type and MD5 of each, in their order in the document.
-    """
-    # The term is [Deleted, OldStart, OldRev, Body, Attachments]; without a parent OldStart and OldRev are 0.
-    generation, digest = sort_key(parent) if parent else (0, "")
-    # CouchDB collects the attachments into a list from the left, which reverses them.
-    described = [
-        erlang.tuple_term(erlang.binary(name.encode()), erlang.binary(kind.encode()), erlang.binary(md5))
-        for name, kind, md5 in attachments
-    ][::-1]
-    described_parent = erlang.binary(_raw_hash(digest)) if parent else erlang.integer(0)
-    parts = [
-        erlang.atom("true" if deleted else "false"),
-        erlang.integer(generation),
-        described_parent,
-        erlang.json_term(body),
-        erlang.sequence(described),
-    ]
-    hashed = hashlib.md5(erlang.term(erlang.sequence(parts)), usedforsecurity=False).hexdigest()
-    return f"{generation + 1}-{hashed}"
-
-
-def _raw_hash(digest: str) -> bytes:
-    return bytes.fromhex(digest) if len(digest) == 32 and _HEX.issuperset(digest) else digest.encode()
 
 
 def leaves(tree: Tree) -> list[str]:
