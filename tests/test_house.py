@@ -42,7 +42,8 @@ FLOORS: dict[str, list[str]] = {
     "tornado_couch.security": [
         "encoding keyczar keys",
         "encryption hashing key_file keyczar_keys tink_keys",
-        "key_ring signing",
+        "key_ring",
+        "signing",
     ],
     "tornado_couch.models": [
         "classification merging pointers timestamps",

@@ -171,17 +171,18 @@ _CLASSIC = click.option("--classic", is_flag=True, help="Also accept the signatu
 @key_set_options
 @_SINCE
 @_CLASSIC
+@click.option("--only-v3", is_flag=True, help="Accept scheme v3 alone; for a database that has been rotated.")
 @_JSON
 @told
-def audit(url: str, database: str, since: str, classic: bool, as_json: bool, **options: Any) -> None:
+def audit(url: str, database: str, since: str, classic: bool, only_v3: bool, as_json: bool, **options: Any) -> None:
     """Verify the signatures of every document of a database.
 
-    Tombstones and conflicting revisions are verified as well.
+    All revisions of a document are judged together: tombstones and conflicting ones as well.
 
     The exit status is 0 if every document verifies, 1 if some do not, and 2 if the command failed.
     """
     connection = connection_of(options)
-    keys, accept = audit_keys(options), _schemes(classic)
+    keys, accept = audit_keys(options), _schemes(classic, only_v3)
     tally = Tally(since)
 
     async def run() -> None:
@@ -227,13 +228,14 @@ def rotate(
 
     The service may keep running meanwhile.
 
-    With --keys, documents are signed; without it, the database has no signatures. Values are encrypted with
-    --crypter, or with --keys if --crypter is not given. Hashes stay unchanged.
+    With --keys, documents are signed, by scheme v3 unless --scheme says v2; without it, the database has no signatures.
+    Values are encrypted with --crypter, or with --keys if --crypter is not given. Hashes stay unchanged.
 
     Documents that do not verify and values that do not decrypt are reported and left unchanged. The exit status has
     the same meaning as for `audit`. Run it until nothing is left to do, then demote and revoke the old key.
     """
     connection, adopt, plaintext = connection_of(options), options.pop("adopt"), options.pop("protect_plaintext")
+    scheme = Scheme(options.pop("scheme"))
     if plaintext and models is None:
         raise click.UsageError("--protect-plaintext needs --models, since only models say what to protect.")
     found = rotation_keys(options)
@@ -245,7 +247,9 @@ def rotate(
 
     async def run() -> None:
         async with connection.database(url, database) as opened:
-            rotation = Rotation(opened, found.signer, accept=_schemes(classic), adopt=adopt, protect=protect)
+            rotation = Rotation(
+                opened, found.signer, scheme=scheme, accept=_schemes(classic), adopt=adopt, protect=protect
+            )
             with progress() as advance:
                 async for page in rotation.run(since=since):
                     tally.add(page.since, page.findings, renewed=page.renewed, current=page.current)
@@ -282,8 +286,10 @@ def sweep(url: str, database: str, days: float, dry_run: bool, as_json: bool, **
     click.echo(_json.dumps(counts).decode() if as_json else words)
 
 
-def _schemes(classic: bool) -> tuple[Scheme, ...]:
-    return (Scheme.V2, Scheme.CLASSIC) if classic else (Scheme.V2,)
+def _schemes(classic: bool, only_v3: bool = False) -> tuple[Scheme, ...]:
+    if classic and only_v3:
+        raise click.UsageError("--classic and --only-v3 cannot be used together.")
+    return (Scheme.V3,) if only_v3 else (Scheme.V3, Scheme.V2, *((Scheme.CLASSIC,) if classic else ()))
 
 
 @click.command("policy-report")

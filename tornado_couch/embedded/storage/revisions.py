@@ -116,13 +116,6 @@ def possible_ancestors(tree: Tree, missing: Iterable[str]) -> list[str]:
     return [leaf for leaf in leaves(tree) if sort_key(leaf)[0] < highest]
 
 
-def _linked(parent: str | None, other: str | None) -> str | None:
-    """Choose between two parents that one revision arrived with; the order of arrival does not matter."""
-    if parent is None or other is None or parent == other:
-        return parent or other
-    return max(parent, other)
-
-
 def graft(tree: Tree, path: list[str], deleted: bool, body: int) -> tuple[Tree, bool]:
     """Add a revision and its history to a tree, and tell whether that revision's body is new.
 
@@ -141,8 +134,10 @@ def graft(tree: Tree, path: list[str], deleted: bool, body: int) -> tuple[Tree, 
         node = merged.get(revision)
         if node is None:
             merged[revision] = Node(parent, False, None)
-        elif parent != node.parent:
-            merged[revision] = node._replace(parent=_linked(node.parent, parent))
+        elif node.parent is None and parent is not None:
+            # CouchDB keeps a revision that comes with another parent as a leaf of its own; here it keeps its first one,
+            # so that nobody can take a path from a tree that is there.
+            merged[revision] = node._replace(parent=parent)
     if added:
         # An existing body stays: a revision has only one content, so the first that arrived is as good.
         merged[path[0]] = merged[path[0]]._replace(deleted=deleted, body=body)
