@@ -66,9 +66,8 @@ def from_document(cls: type[M], document: Document) -> M:
 
 
 def _identified(model: M, document: Document) -> M:
-    model._id = document.get("_id")
-    model._rev = document.get("_rev")
-    model._stored = document
+    # Not by assignment, for which pydantic looks up what kind of attribute each is.
+    model.__pydantic_private__.update(_id=document.get("_id"), _rev=document.get("_rev"), _stored=document)  # type: ignore[union-attr]
     return model
 
 

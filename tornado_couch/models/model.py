@@ -299,6 +299,8 @@ class Model(BaseModel):
     ) -> None:
         check_options(cls.__name__, kwargs.keys() - ConfigDict.__annotations__.keys(), _OPTIONS)
         super().__pydantic_init_subclass__()
+        if getattr(cls.model_post_init, "__wrapped__", None) is _begin and not _own_private(cls):
+            cls.model_post_init = _begin  # type: ignore[method-assign]
         if classified is not None:
             cls.__classified__ = classified
         declared = _Declared(key, unique, indexes, reductions or {}, upgrades, history, soft_delete, partition)
@@ -336,6 +338,22 @@ class Model(BaseModel):
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         # What is protected at rest is not to lie about in logs and tracebacks either.
         return without_secrets(super().__repr_args__(), type(self).model_fields)
+
+
+def _begin(self: BaseModel, _context: Any, /) -> None:
+    """Give a new model its private attributes.
+
+    Pydantic does so twice for a class with a base of ours, which is a quarter of the time that reading a model takes.
+    """
+    if getattr(self, "__pydantic_private__", None) is None:
+        object.__setattr__(self, "__pydantic_private__", {"_id": None, "_rev": None, "_stored": {}, "_unfit": None})
+
+
+def _own_private(cls: type[Model]) -> bool:
+    return cls.__private_attributes__.keys() != Model.__private_attributes__.keys()
+
+
+Model.model_post_init = _begin  # type: ignore[method-assign]
 
 
 def _private(name: str) -> property:

@@ -244,7 +244,7 @@ def samples(of: Field | TypeAdapter[Any]) -> Iterator[Any]:
 
 def same(one: Any, other: Any) -> bool:
     """Whether two values are equal and of the same types, within containers as well."""
-    return _same(one, other)
+    return one == other if type(one) is type(other) is str else _same(one, other)
 
 
 def _is_arbitrary(schema: Schema) -> bool:
