@@ -131,7 +131,8 @@ def is_outdated(cls: type[Model], document: Document) -> bool:
 def _path(info: ModelInfo, document: Document) -> list[Upgrade]:
     found = DocumentType.parse(document.get("type"))
     if found is None or found.name != info.type.name:
-        raise InvalidDocument(f"a document of type {document.get('type')!r} is no {info.type}", document.get("_id", ""))
+        what = f"a document of type {document.get('type')!r} is not one of type {info.type}"
+        raise InvalidDocument(what, document.get("_id", ""))
     try:
         return upgrades_between(info.upgrades, found, info.type)
     except UnsupportedVersion as error:

@@ -192,7 +192,7 @@ class ModelInfo:
         """A property's value from text, as in a query string.
 
         Raises:
-            ValueError: the text is no value of this property.
+            ValueError: the text is not a valid value of this property.
         """
         try:
             return self.adapters[name].validate_strings(text)
@@ -330,7 +330,7 @@ class Model(BaseModel):
 
         Raises:
             KeyError: there is no such property.
-            SecurityError: the property is not hashed, or what is stored is no hash.
+            SecurityError: the property is not hashed, or what is stored is not a hash.
         """
         declared = model_info(type(self)).properties[name]
         return await verify_held(declared.classification, name, getattr(self, declared.attribute), value)
@@ -522,7 +522,7 @@ def _check_keeping(cls: type[Model], declared: _Declared) -> None:
 def _defaults(
     fields: Mapping[str, FieldInfo], properties: Mapping[str, Property], adapters: Mapping[str, TypeAdapter[Any]]
 ) -> dict[str, Any]:
-    """The defaults that are the same for every document; one that is made anew each time is none."""
+    """The defaults that are the same for every document, without those that are made anew each time."""
     values = {name: fields[each.attribute].default for name, each in properties.items()}
     return {
         name: adapters[name].dump_python(value, mode="json", warnings=False)

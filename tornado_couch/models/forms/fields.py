@@ -200,7 +200,7 @@ class Fields:
 def writer(cls: type[BaseModel], stored: Collection[str]) -> Write:
     """What turns a model into the values that are stored, by their names in JSON.
 
-    Nothing that is computed is among them, neither at the top nor in nested models, except what is to be stored.
+    Computed values are left out, at the top and in nested models, except for those that are stored.
 
     Args:
         cls: the model.
