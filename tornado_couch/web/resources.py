@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic
-from urllib.parse import quote
 
 from tornado.httputil import HTTPServerRequest
 from typing_extensions import TypeVar
 
+from ..couch.names import quote_segment
 from ..models import Model, ModelInfo, model_info
 from ..store import Store
 from .access import Principal
@@ -185,4 +185,4 @@ class Resource(Generic[M]):
 
     def href(self, key: Any) -> str:
         """Return the path of the document with this key."""
-        return f"{self.path}/{quote(self.info.key_text(key), safe='')}"
+        return f"{self.path}/{quote_segment(self.info.key_text(key))}"

@@ -218,7 +218,7 @@ def is_large(value: Any) -> bool:
         left -= len(inner)
         if left < 0:
             return True
-        todo += inner
+        todo += [one for one in inner if type(one) in (dict, list)]
     return False
 
 
