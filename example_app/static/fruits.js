@@ -4,7 +4,7 @@ import { ask, make, tell } from "./api.js";
 import { busy, clear, fill, read, show } from "./forms.js";
 import { GONE, attempt, merge } from "./merging.js";
 
-const PATH = "/v1.0/fruits";
+const PATH = "v1.0/fruits";
 const EVERY_MS = 2000;
 
 const rows = document.getElementById("fruit-rows");

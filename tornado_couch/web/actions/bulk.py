@@ -138,7 +138,7 @@ class BulkHandler(ResourceHandler):
 
     def _instance(self, asked: dict[str, Any]) -> str:
         """Return the path of the request that would do the operation alone."""
-        path = self.resource.path
+        path = self.prefix + self.resource.path
         return f"{path}/{quote(str(asked['key']), safe='')}" if "key" in asked else path
 
     def allowed_methods(self) -> list[str]:

@@ -59,6 +59,7 @@ class ListMixin(ResourceHandler[M]):
         body: dict[str, Any] = {"items": await self._items(page, query)}
         if page.total is not None:
             body["total"] = page.total
+            self.set_header("X-Total-Count", str(page.total))
         if page.withheld:
             body["withheld"] = page.withheld
         links = self._links(page, query)
@@ -132,7 +133,8 @@ class ListMixin(ResourceHandler[M]):
         path, codec = self.resource.path, self.cursors()
         around: dict[str, tuple[Position | None, bool]] = {"next": (page.next, False), "prev": (page.previous, True)}
         return {
-            relation: query.address(path, codec.encode(Cursor(to.key, to.id, back, to.inclusive), query.scope(path)))
+            relation: self.prefix
+            + query.address(path, codec.encode(Cursor(to.key, to.id, back, to.inclusive), query.scope(path)))
             for relation, (to, back) in around.items()
             if to
         }
@@ -164,6 +166,7 @@ class ListMixin(ResourceHandler[M]):
         describe_deleted(operation, "List the deleted documents that can be restored, instead of the others.")
         page = describe_reading(operation, "A page of the collection.", operation.of_model().page(), "Link")
         page.fields["ETag"] = False  # lines have none
+        operation.answers[304].fields["X-Total-Count"] = page.fields["X-Total-Count"] = False
         items = {"anyOf": [operation.of_model().item(), operation.of_model().item_part(), _WITHHELD]}
         page.content[NDJSON] = {"type": "array", "items": items, "description": "All of it, a line for each item."}
         operation.problem("no-index", "overloaded")

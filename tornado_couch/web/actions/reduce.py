@@ -61,7 +61,7 @@ class ReductionHandler(ResourceHandler):
         if groups.last is not None:
             cursor = self.cursors().encode(Cursor(groups.last, ""), scope)
             texts = [(name, each.decode()) for name, values in filters.items() for each in values]
-            body["next"] = page_link(self._path, [*own.items(), *texts], cursor)
+            body["next"] = page_link(self.prefix + self._path, [*own.items(), *texts], cursor)
             self.set_header("Link", f'<{body["next"]}>; rel="next"')
         await self.answers.items(body)
 

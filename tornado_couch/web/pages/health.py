@@ -19,6 +19,7 @@ from ...store.readiness import STOPPING, Readiness, ReadinessCheck
 from ..bodiless import BodilessHandler
 from ..page import Recent
 from ..problems import Problem
+from ..proxies import public_url
 
 if TYPE_CHECKING:
     from ..openapi.operation import ApiOperation
@@ -126,7 +127,7 @@ class LiveHandler(BodilessHandler):
         """Answer 200 for green, or 503 for red."""
         request = self.request
         query = f"?{request.query}" if request.query else ""
-        href = f"{request.protocol}://{request.host}{request.path}{query}"
+        href = f"{public_url(request, self.settings)}{query}"
         self.set_status(200 if green else 503)
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
