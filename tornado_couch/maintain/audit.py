@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -114,7 +114,12 @@ class Auditor:
 
 
 async def pages_of_trees(
-    database: Database, *, since: str | int, page_size: int, histories: bool = False
+    database: Database,
+    *,
+    since: str | int,
+    page_size: int,
+    histories: bool = False,
+    histories_of: Callable[[Change], bool] | None = None,
 ) -> AsyncGenerator[tuple[Changes, Sequence[list[Document]]], None]:
     """Read pages of the changes feed with the leaves of each document, always one page ahead.
 
@@ -124,12 +129,13 @@ async def pages_of_trees(
         page_size: how many documents to read at a time.
         histories: read every leaf with its `_revisions`. Otherwise a document's only leaf has none if scheme v3 signed
             it, since its revision alone proves its parent.
+        histories_of: says of a document whether its leaves are needed with their `_revisions` all the same.
     """
 
     async def read() -> AsyncGenerator[tuple[Changes, Sequence[list[Document]]], None]:
         feed = database.changes_pages(since=since, page_size=page_size, style="all_docs", include_docs=not histories)
         async for page in feed:
-            yield page, await _trees(database, page)
+            yield page, await _trees(database, page, histories_of)
 
     async with aclosing(read()) as pages:
         following = asyncio.ensure_future(anext(pages, None))
@@ -142,11 +148,13 @@ async def pages_of_trees(
             await asyncio.gather(following, return_exceptions=True)
 
 
-async def _trees(database: Database, page: Changes) -> Sequence[list[Document]]:
+async def _trees(
+    database: Database, page: Changes, histories_of: Callable[[Change], bool] | None
+) -> Sequence[list[Document]]:
     """The leaves of the documents of a page; design documents are left out."""
     changes = [each for each in page.results if not each.id.startswith("_design/")]
     # By their ids, since a revision can be a leaf of several paths. What changed meanwhile comes again.
-    ids = [each.id for each in changes if not _is_enough(each)]
+    ids = [each.id for each in changes if not _is_enough(each) or (histories_of is not None and histories_of(each))]
     read = dict(zip(ids, await database.bulk_get(ids, revs=True), strict=True))
     found = [
         [leaf.document for leaf in read[each.id] if leaf.document is not None] if each.id in read else [each.doc]

@@ -19,7 +19,7 @@ from ...errors import InvalidSignature, SignatureFault
 from ...revision import generation, rank
 from ...security import Scheme, scheme_of
 
-__all__ = ["Judgement", "in_order", "judge"]
+__all__ = ["Judgement", "in_order", "judge", "path_of"]
 
 Document = dict[str, Any]
 
@@ -58,7 +58,7 @@ def judge(leaves: Iterable[Document], verify: Callable[[Document], object]) -> J
             faults.pop(revision, None)
             if fault is not None:
                 faults[revision] = fault
-        paths.setdefault(revision, []).append(_path(each))
+        paths.setdefault(revision, []).append(path_of(each))
     if len(documents) > 1:
         faults |= _older_schemes([each for each in documents.values() if each["_rev"] not in faults])
         faults |= _put_back({each: paths[each] for each in documents if each not in faults})
@@ -120,7 +120,8 @@ def _standing(document: Mapping[str, Any]) -> tuple[bool, tuple[int, str]]:
     return not document.get("_deleted"), rank(document["_rev"])
 
 
-def _path(document: Mapping[str, Any]) -> list[str]:
+def path_of(document: Mapping[str, Any]) -> list[str]:
+    """A document's revision and those before it, as far as `_revisions` lists them."""
     known = document.get("_revisions")
     if known is None:
         return [document["_rev"]]
