@@ -7,12 +7,14 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import click
 
 from .. import _json
 from ..errors import ModelDefinitionError, TornadoCouchError, Unmergeable
+from ..maintain.anchor import AnchoredAudit
 from ..maintain.audit import Finding
 from ..maintain.audit import audit as audit_database
 from ..maintain.migrate import Migration
@@ -161,6 +163,7 @@ class _Work:
         self.findings.append(Finding(document_id, revision or "", reason))
 
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
 _SINCE = click.option("--since", default="0", show_default=True, help="Where to begin: the value that a run printed.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _CLASSIC = click.option("--classic", is_flag=True, help="Also accept the signatures of tor-async-couchdb.")
@@ -172,23 +175,46 @@ _CLASSIC = click.option("--classic", is_flag=True, help="Also accept the signatu
 @_SINCE
 @_CLASSIC
 @click.option("--only-v3", is_flag=True, help="Accept scheme v3 alone; for a database that has been rotated.")
+@click.option("--anchor", type=_FILE, help="The file, outside of the database, that remembers what was there.")
+@click.option("--root", type=_FILE, help="The anchor's signed root, if it is kept elsewhere.  [default: FILE.root]")
+@click.option("--full", is_flag=True, help="With --anchor, read all documents, not only those that changed.")
 @_JSON
 @told
-def audit(url: str, database: str, since: str, classic: bool, only_v3: bool, as_json: bool, **options: Any) -> None:
+def audit(
+    url: str,
+    database: str,
+    since: str,
+    classic: bool,
+    only_v3: bool,
+    anchor: Path | None,
+    root: Path | None,
+    full: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Verify the signatures of every document of a database.
 
-    All revisions of a document are judged together: tombstones and conflicting ones as well.
+    All revisions of a document are judged together: tombstones and conflicting ones as well. With --anchor, documents
+    that were purged or put back to an earlier state are found as well, and only what changed is read.
 
     The exit status is 0 if every document verifies, 1 if some do not, and 2 if the command failed.
     """
+    if anchor is None and (root or full):
+        raise click.UsageError("--root and --full need --anchor.")
+    if anchor is not None and since != "0":
+        raise click.UsageError("--anchor and --since cannot be used together: the anchor knows where to begin.")
     connection = connection_of(options)
     keys, accept = audit_keys(options), _schemes(classic, only_v3)
     tally = Tally(since)
 
     async def run() -> None:
         async with connection.database(url, database) as opened:
+            if anchor is None:
+                pages = audit_database(opened, keys, accept=accept, since=since)
+            else:
+                pages = AnchoredAudit(opened, keys, anchor, root=root, accept=accept).run(full=full)
             with progress() as advance:
-                async for page in audit_database(opened, keys, accept=accept, since=since):
+                async for page in pages:
                     tally.add(page.since, page.findings, checked=page.checked)
                     advance(page.checked, page.pending)
 

@@ -1,6 +1,6 @@
 """The anchor of an audit: which revisions a database held the last time, kept outside of it under a signed root.
 
-Nothing in a database says that it is the latest one, or that a document is missing. So an audit can leave a state behind:
+Nothing in a database says that it is the latest one, or that a document is missing. So an audit can leave a state:
 an SQLite file with the id and the leaves of each document, of about 100 bytes each, and beside it a small file, the
 *root*, with a Merkle root over them, the sequence that was reached, and a signature. The root can be kept elsewhere.
 
@@ -70,7 +70,11 @@ class Anchor:
         self._rows = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         self._rows.executescript(_TABLES)
         self._rows.execute("BEGIN")
-        self.root: dict[str, Any] = self._verified() if known else {}
+        try:
+            self.root: dict[str, Any] = self._verified() if known else {}
+        except SecurityError:
+            self.close()
+            raise
 
     @property
     def _next(self) -> Path:
