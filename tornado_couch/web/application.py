@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import tornado.web
 from tornado.httputil import (
+    HTTPConnection,
     HTTPHeaders,
     HTTPMessageDelegate,
     HTTPServerRequest,
@@ -22,8 +23,9 @@ from tornado.routing import PathMatches, Rule, RuleRouter, URLSpec
 from tornado.web import RequestHandler
 
 from ..couch import Observer, Observers
+from ..store import Room
 from .access import Policy
-from .bodiless import LimitedBody, NotFoundHandler, RefusingHandler
+from .bodiless import Ignored, LimitedBody, NotFoundHandler, RefusingHandler
 from .http import ServerTiming, TimingObserver, content_length, too_large
 from .problems import Problem
 from .proxies import checked_base, checked_networks
@@ -58,6 +60,10 @@ class Application(tornado.web.Application):
     by default, and a further second for each 32 KiB. Where such answers have more than `max_unread` bytes together,
     128 MiB by default, the oldest of them is given up at once.
 
+    The documents of all pages, exports, lists of versions and bulk requests that are prepared at the same time have at
+    most `max_prepared` bytes together, 64 MiB by default. A request waits until there is room for it; after
+    `prepare_seconds`, 10 by default, it is answered with 503 and `Retry-After`.
+
     Behind a proxy that strips a part of the path, `base_url` says which: all addresses in answers then begin with it.
     Of the proxies whose networks `trusted_proxies` lists, `X-Forwarded-Prefix` says the same and goes first.
 
@@ -87,6 +93,7 @@ class Application(tornado.web.Application):
                 _check_said(rule, options.get("policy") or settings.get("policy"), settings)
         self._watch: RequestWatch | None = None
         self.unread = Unread(settings.get("unread_seconds", 30.0), settings.get("max_unread", 128 * 1024 * 1024))
+        self.room = Room(settings.get("max_prepared", 64 * 1024 * 1024), settings.get("prepare_seconds", 10.0))
         super().__init__(handlers, *arguments, **settings)
         if settings.get("trailing_slash") or settings.get("method_override"):
             self.find_handler = self._find_leniently  # type: ignore[method-assign]  # others pay nothing for it
@@ -94,6 +101,13 @@ class Application(tornado.web.Application):
             self._watch = RequestWatch(Observers(*observers), self.default_router)
         if settings.get("server_timing"):
             self.add_transform(ServerTiming)
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        """Return the delegate that receives the next request of a connection; see `tornado.web.Application`."""
+        stream = getattr(request_conn, "stream", None)
+        if stream is not None and stream.closed():
+            return Ignored()
+        return super().start_request(server_conn, request_conn)
 
     def _find_leniently(self, request: HTTPServerRequest, **options: Any) -> Any:
         """Return what receives a request whose method or path may stand for others; see `find_handler`."""

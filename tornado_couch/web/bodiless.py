@@ -10,7 +10,7 @@ from tornado.web import stream_request_body
 from .http import DRAINED, Cors, refuse_endless
 from .problems import Problem, ProblemHandler
 
-__all__ = ["BodilessHandler", "LimitedBody", "NotFoundHandler", "RefusingHandler"]
+__all__ = ["BodilessHandler", "Ignored", "LimitedBody", "NotFoundHandler", "RefusingHandler"]
 
 
 @stream_request_body
@@ -105,6 +105,14 @@ class RefusingHandler(BodilessHandler):
     def options(self, *_: str) -> None:
         """Answer."""
         self.get()
+
+
+class Ignored(HTTPMessageDelegate):
+    """Receives a request that follows the last one of its connection, and does nothing.
+
+    RFC 9112 §9.6: what comes after an answer that closes the connection must not be processed. Tornado still has it in
+    its buffer, and would carry it out although nobody gets the answer.
+    """
 
 
 class LimitedBody(HTTPMessageDelegate):

@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from tornado.web import HTTPError, RequestHandler, stream_request_body
@@ -13,7 +14,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from ..errors import ValidationFailed
 from ..models import Action as Write
 from ..models import Model, body_problems, deleted_on, representation
-from ..store import Store
+from ..store import Room, Store
 from .access import Policy, Principal
 from .action import ACTIONS, Action
 from .admission import Admission
@@ -392,7 +393,9 @@ def _method(action: Action) -> Callable[..., Awaitable[None]]:
         # A write's hook comes later: it is given what is about to be written.
         if action.reads and self.resource.hooks.has_before:
             await self.resource.hooks.before(self.event(action.name))
-        await getattr(self, action.runs)(*[self.parse_key(text) for text in arguments])
+        room: Room | None = getattr(self.application, "room", None)  # Tornado's own class has none
+        with room.share() if room else nullcontext():
+            await getattr(self, action.runs)(*[self.parse_key(text) for text in arguments])
 
     run.__doc__ = f"Run `{action.runs}`."
     run.runs = action.runs  # type: ignore[attr-defined]  # a bulk request looks at it

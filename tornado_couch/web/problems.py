@@ -112,6 +112,7 @@ KINDS: dict[str, Kind] = {
         503,
         "It is not known whether the change was stored: the database's answer was lost. Read before you send it again.",
     ),
+    "overloaded": Kind(503, "The service prepares too many large answers at the moment. Try again later."),
     "patch-test-failed": Kind(409, "A `test` of the patch does not hold; GET the document again."),
     "quota-exceeded": Kind(
         429, "Too many requests.", {"violated-policies": {"type": "array", "items": _TEXT}}, ("violated-policies",)
@@ -223,6 +224,7 @@ _KINDS_OF_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.DocumentExists, "exists", ""),
     (errors.RevisionMismatch, "revision-mismatch", ""),
     (errors.RetriesExhausted, "contended", ""),
+    (errors.NoRoom, "overloaded", ""),
     (errors.UnsupportedVersion, "unsupported-version", ""),
     (errors.InvalidDocument, "invalid-document", ""),
     (errors.DecryptionFailed, "unreadable-document", ""),

@@ -93,7 +93,7 @@ class BulkHandler(ResourceHandler):
         fields = ("Preference-Applied", "Cache-Control", "Vary")
         operation.answers_with(200, "A result for each operation, in order.", results_schema(operation), *fields)
         describe_body(operation)
-        operation.problem("empty-bulk", "too-many-items", "validation", "idempotency-key-for-many")
+        operation.problem("empty-bulk", "too-many-items", "validation", "idempotency-key-for-many", "overloaded")
 
     def initialize(  # type: ignore[override]  # only its own route mounts it
         self, resource: Resource[Any], collection: type[ResourceHandler], document: type[ResourceHandler]

@@ -113,7 +113,7 @@ class ReductionHandler(ResourceHandler):
     def describe_reduce(operation: ApiOperation) -> None:
         """Describe GET of a reduced view."""
         reduction: Reduction = model_info(operation.resource.model).reductions[operation.target["name"]]
-        words = f"{reduction.function[1:].capitalize()} by {', '.join(reduction.by)}"
+        words = f"{reduction.function[1:].capitalize()} by {' and '.join(reduction.by)}"
         operation.says(words, "One value for each group of documents.")
         describe_page(operation)
         levels = {"type": "integer", "minimum": 0, "maximum": len(reduction.by), "default": len(reduction.by)}
