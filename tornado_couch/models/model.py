@@ -423,11 +423,13 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
     _check_order(cls, properties, adapters, identifying, grouped, sort_keys)
     check_reductions(cls.__name__, reductions, properties, adapters)
     check_merge_rules(cls.__name__, properties, fields, adapters, named)
+    unique = declared.unique or (declared.history and named is not None and not named.generated)
+    _check_name_space(cls, document_type, own=unique or declared.history or named is None)
     return ModelInfo(
         document_type,
         properties,
         named,
-        declared.unique or (declared.history and named is not None and not named.generated),
+        unique,
         adapters,
         read,
         write,
@@ -449,6 +451,15 @@ def _document_type(cls: type[Model], text: str) -> DocumentType:
     if found is None:
         raise ModelDefinitionError(f'{cls.__name__}: type {text!r} is not NAME_vMAJOR.MINOR, such as "fruit_v1.0"')
     return found
+
+
+def _check_name_space(cls: type[Model], document_type: DocumentType, *, own: bool) -> None:
+    """Refuse a name that would let another type have the same ids: `a` with the key `b:c`, and `a:b` with `c`."""
+    if own and ":" in document_type.name:
+        raise ModelDefinitionError(
+            f"{cls.__name__}: the ids of its documents begin with the name of the type and a colon, so the name"
+            f" {document_type.name!r} must not contain a colon; another type could have the same ids"
+        )
 
 
 def _check_names(cls: type[Model], names: Iterable[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic
 
 from tornado.httputil import HTTPServerRequest
@@ -164,6 +165,12 @@ class Resource(Generic[M]):
     def info(self) -> ModelInfo:
         """The metadata that the model's class statement declares."""
         return model_info(self.model)
+
+    @cached_property
+    def modified(self) -> str | None:
+        """The attribute of the model that says when a document was last changed; None if it has none."""
+        stamps = (each.attribute for each in self.info.properties.values() if each.stamp and not each.stamp.once)
+        return next(stamps, None)
 
     def secret(self, settings: Mapping[str, Any]) -> bytes:
         """Return the secret that authenticates cursors and hides idempotency keys; empty if none is set.
