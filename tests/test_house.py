@@ -104,6 +104,7 @@ def modules() -> dict[str, Path]:
     }
 
 
+@functools.cache
 def imported(name: str, path: Path) -> set[str]:
     """The modules of the package that a module imports, function bodies included.
 
@@ -116,7 +117,7 @@ def imported(name: str, path: Path) -> set[str]:
     for_types = {
         inner
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
