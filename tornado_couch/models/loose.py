@@ -16,6 +16,7 @@ from .round_trip import same
 __all__ = ["Loose", "loose"]
 
 _CONTAINERS = {"list": "items_schema", "dict": "values_schema", "tuple": "items_schema"}
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 _PLAIN = frozenset(
     ("any", "bool", "default", "dict", "float", "int", "json-or-python", "list", "none", "nullable", "str", "union")
 )
@@ -90,6 +91,8 @@ def _instances(value: Any) -> Iterator[Any]:
     todo = [value]
     while todo:
         each = todo.pop()
+        if type(each) in _SCALARS:
+            continue  # as most are; asking each whether it is a dataclass would take ten times as long
         if isinstance(each, BaseModel):
             yield each
             todo += each.__dict__.values()

@@ -17,6 +17,7 @@ from ..protection.signatures import Guard
 from ..query import Bounds, Query, same
 from .bearing import bearing
 from .cache import KeyMemory
+from .pace import Pace
 from .planner import planned
 from .room import share_of_request
 from .scan import Position, Walk, certain_order, count_rows
@@ -102,7 +103,7 @@ class Reader:
             The documents in order, and how many bytes remain.
         """
         found: list[Document | InvalidSignature | None] = []
-        left, count = most, len(ids)
+        left, count, pace = most, len(ids), Pace()
         while len(found) < len(ids) and (left > 0 or not found):
             group = ids[len(found) : len(found) + count]
             allowed = left if found or len(group) > 1 else None
@@ -113,7 +114,9 @@ class Reader:
                     break
                 count = min(_FEW, len(group) // 2)
                 continue
-            found += [self._guard.judged(each) for each in leaves]
+            for each in leaves:
+                found.append(self._guard.judged(each))
+                await pace.breathe()
             left -= size
             count = max(1, min(2 * len(group), left * len(group) // max(size, 1)))
         return found, max(left, 0)
@@ -292,8 +295,9 @@ class Reader:
             documents: as `within` returns them.
             load: converts a document to a model; by default, the reader's conversion does.
         """
-        load, items, withheld = load or self._conversion.from_store, [], 0
+        load, items, withheld, pace = load or self._conversion.from_store, [], 0, Pace()
         for document in documents:
+            await pace.breathe()
             if isinstance(document, InvalidSignature | InvalidDocument):
                 withheld += 1  # whoever found it has logged or counted it
                 continue
