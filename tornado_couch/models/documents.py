@@ -195,14 +195,21 @@ def _check_exact(info: ModelInfo, document: Document) -> None:
     for name in info.indexed:
         found = document.get(name)
         for value in () if isinstance(found, str) else _numbers(found):
-            if abs(value) > EXACT:
-                detail = f"Must lie between -{EXACT} and {EXACT}, since documents are found by it."
-                keyword = "maximum" if value > 0 else "minimum"
-                raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": keyword, "detail": detail}])
+            _check_integer([name], value)
+    for key_of in info.derived.values():
+        for value in _numbers(key_of.keys(document.get(key_of.declared.name))):
+            _check_integer([key_of.declared.name, *key_of.path], value)
     for name, each in info.sort_keys.items():
         if name in info.indexed and document.get(name) is not None and not each.fits(document[name]):
             detail = "Is too large, or too close to zero, for an indexed property."
             raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": "maximum", "detail": detail}])
+
+
+def _check_integer(path: list[str], value: int) -> None:
+    if abs(value) > EXACT:
+        detail = f"Must lie between -{EXACT} and {EXACT}, since documents are found by it."
+        keyword = "maximum" if value > 0 else "minimum"
+        raise ValidationFailed([{"pointer": json_pointer(path), "keyword": keyword, "detail": detail}])
 
 
 def _numbers(value: Any) -> Iterator[int]:

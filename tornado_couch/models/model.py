@@ -32,6 +32,7 @@ from .reading import Reading, check_whole, reading
 from .round_trip import check_described, check_options, check_order, check_round_trip
 from .timestamps import format_timestamp, is_timestamp, with_sortable_datetimes
 from .upgrades import DocumentType, Upgrade, collect_upgrades, is_hidden
+from .views.derived import Derived, derived_keys
 from .views.indexes import Index, make_indexes
 from .views.partitions import check_partition
 from .views.reductions import Reduction, check_reductions
@@ -62,6 +63,7 @@ class ModelInfo:
         soft_delete: a deletion only marks a document.
         partition: the property whose value every document's id begins with.
         sort_keys: what stands in the views for values that do not sort as they are stored.
+        derived: what indexes have of properties that is not their whole value, by the name in queries.
         shown: computed properties that clients see and documents do not hold, by the name in JSON.
         reading: makes a model of stored values.
         write: turns a model into the values that are stored, by the name in JSON.
@@ -85,6 +87,7 @@ class ModelInfo:
     partition: Property | None = None
     sort_keys: dict[str, SortKey] = with_default(default_factory=dict)
     shown: dict[str, Property] = with_default(default_factory=dict)
+    derived: dict[str, Derived] = with_default(default_factory=dict)
 
     @cached_property
     def indexed(self) -> frozenset[str]:
@@ -423,6 +426,7 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
     _check_order(cls, properties, adapters, identifying, grouped, sort_keys)
     check_reductions(cls.__name__, reductions, properties, adapters)
     check_merge_rules(cls.__name__, properties, fields, adapters, named)
+    derived = derived_keys(cls.__name__, properties, fields)
     unique = declared.unique or (declared.history and named is not None and not named.generated)
     _check_name_space(cls, document_type, own=unique or declared.history or named is None)
     return ModelInfo(
@@ -430,12 +434,12 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         properties,
         named,
         unique,
-        adapters,
+        adapters | {name: each.adapter for name, each in derived.items()},
         read,
         write,
         shower(cls),
         _defaults(fields, properties, adapters),
-        make_indexes(cls.__name__, document_type.name, properties, named, composites, sort_keys),
+        make_indexes(cls.__name__, document_type.name, properties, named, composites, sort_keys, derived),
         dict(reductions),
         collect_upgrades(cls, document_type, declared.upgrades),
         declared.history,
@@ -443,6 +447,7 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         check_partition(cls.__name__, declared.partition, properties, unique=declared.unique, history=declared.history),
         sort_keys,
         shown,
+        derived,
     )
 
 
