@@ -10,7 +10,7 @@ from dataclasses import field as with_default
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, NamedTuple, cast, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, cast, dataclass_transform
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -19,9 +19,13 @@ from pydantic_core import CoreSchema, PydanticUndefined
 from ..errors import ModelDefinitionError
 from .classification import verify_held
 from .declaration import (
+    annotated,
     check_classifications,
     check_merge_rules,
+    check_names,
+    complete,
     hashed_attributes,
+    schema_of,
     with_stored_hashes,
     without_secrets,
 )
@@ -269,17 +273,13 @@ class Model(BaseModel):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # Pydantic hands the class arguments to both hooks; only the later one sees the fields.
-        if "verify" in cls.__annotations__:
-            raise ModelDefinitionError(
-                f"{cls.__name__}: `verify` is a method of every model; give the property another name, and this one"
-                ' in JSON by Field(alias="verify")'
-            )
+        check_names(cls, Model.__private_attributes__)
         super().__init_subclass__()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         # Every date and time of a model, not just `Timestamp`, must sort as a string.
-        schema = with_sortable_datetimes(handler(source))
+        schema = with_sortable_datetimes(schema_of(cls, source, handler))
         return cast("CoreSchema", with_stored_hashes(schema, cls, hashed_attributes(cls.model_fields)))
 
     @classmethod
@@ -377,11 +377,12 @@ _OPTIONS = ("type", *_Declared._fields, "classified")
 
 def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInfo:
     document_type = _document_type(cls, type_text)
+    complete(cls)
     fields, reductions = fields_of(cls), declared.reductions
     properties, shown = _properties(cls, fields)
     named = _key_property(cls, properties, declared.key, declared.unique)
     _check_keeping(cls, declared)
-    adapters = {name: _adapter(fields[each.attribute]) for name, each in (properties | shown).items()}
+    adapters = {name: TypeAdapter(annotated(fields[each.attribute])) for name, each in (properties | shown).items()}
     composites = [columns if isinstance(columns, str) else tuple(columns) for columns in declared.indexes]
     grouped = [*composites, *((*each.by, each.of or "") for each in reductions.values())]
     check_classifications(
@@ -511,13 +512,6 @@ def _defaults(
         for name, value in values.items()
         if value is not None and value is not PydanticUndefined
     }
-
-
-def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
-    annotation: Any = field.annotation
-    annotated: Any = Annotated  # for a type checker its parts must be written out
-    parts = (annotation, *field.metadata)
-    return TypeAdapter(annotated[parts] if field.metadata else annotation)
 
 
 def _properties(cls: type[Model], fields: Mapping[str, FieldInfo]) -> tuple[dict[str, Property], dict[str, Property]]:

@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from ..errors import ModelDefinitionError
 from .forms import AROUND, Field, Fields, Schema, Write, authors_functions, changed_schema, own_validator, schema_nodes
 from .properties import Property
-from .round_trip import same, samples
+from .round_trip import same
+from .samples import samples
 
 __all__ = ["Reading", "check_whole", "reading"]
 

@@ -6,17 +6,13 @@ lose data without anybody noticing, so its class is refused, with what to write 
 
 from __future__ import annotations
 
-import base64
-import datetime as dt
 import decimal
 import difflib
 import enum
 import itertools
 import json
-import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -24,16 +20,11 @@ from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, Vali
 from pydantic.fields import FieldInfo
 
 from ..errors import ModelDefinitionError
-from .forms import Field, schema_nodes
+from .forms import Field, Schema, authors_functions, schema_nodes
 from .properties import Property
+from .samples import samples, samples_of_schema
 
-__all__ = ["check_described", "check_options", "check_order", "check_round_trip", "same", "samples"]
-
-_MOST_SAMPLES = 60  # of one type; those of its parts are drawn from before they are combined
-_DEEPEST = 30
-_MOST_REFERENCES = 5  # within each other, that is to say of models in models
-
-Schema = Any  # a core schema of pydantic, or a part of one
+__all__ = ["check_described", "check_options", "check_order", "check_round_trip", "same"]
 
 
 def check_options(cls_name: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -72,6 +63,10 @@ def check_round_trip(
     if config.get("frozen"):
         raise ModelDefinitionError(
             f"{cls_name}: with frozen=True the store could not set the time stamps; mark single properties ReadOnly()"
+        )
+    if config.get("allow_inf_nan"):
+        raise ModelDefinitionError(
+            f"{cls_name}: JSON has neither infinity nor NaN; drop allow_inf_nan from model_config"
         )
     if config.get("extra") == "allow":
         raise ModelDefinitionError(
@@ -115,7 +110,7 @@ def _unordered(adapter: TypeAdapter[Any], equality_only: bool) -> str:
     if any(node["type"] in ("set", "frozenset") for node in schema_nodes(schema)):
         return "a set has no order in JSON, so that equal sets would not be found; declare it as a list"
     values: list[tuple[Any, Any]] = []
-    for sample in _samples(schema):
+    for sample in samples_of_schema(schema):
         try:
             value = adapter.validate_python(sample)
             values += _leaves(value, adapter.dump_python(value, mode="json", warnings=False))
@@ -232,16 +227,6 @@ def _unlike(adapter: TypeAdapter[Any], own: Field | None) -> str:
     return ""
 
 
-def _samples(schema: Schema) -> Iterator[Any]:
-    definitions = {each["schema_ref"]: each for each in schema_nodes(schema) if "schema_ref" in each}
-    return islice(_Samples(definitions).of(schema), _MOST_SAMPLES)
-
-
-def samples(of: Field | TypeAdapter[Any]) -> Iterator[Any]:
-    """Values that a property may take, most of them valid; the examples of its author come first."""
-    return itertools.chain(getattr(of, "examples", ()), _samples(of.core_schema))
-
-
 def same(one: Any, other: Any) -> bool:
     """Whether two values are equal and of the same types, within containers as well."""
     return _same(one, other)
@@ -282,18 +267,20 @@ def _renamed(name: str, field: dict[str, Any]) -> str:
 
 def _is_nested_datetime(node: dict[str, Any]) -> bool:
     """Whether a part is a nested model with a datetime that has no serializer: `Model` has no hand in those."""
-    return node["type"] == "model" and any(
-        each["type"] == "datetime" and "serialization" not in each for each in schema_nodes(node["schema"])
+    return node["type"] in _NESTED and any(
+        each["type"] == "datetime" and "serialization" not in each for each in schema_nodes(node)
     )
 
 
 def _difference(adapter: Field | TypeAdapter[Any], sample: object) -> str:
     try:
         value = adapter.validate_python(sample)
-    except Exception:  # noqa: BLE001 - a validator of the author's: it may raise anything for what is only a guess
+    except ValidationError:
         return ""
+    except Exception as error:  # noqa: BLE001 - a validator of the author's may raise anything for what is only a guess
+        return "" if _has_foreign(adapter.core_schema) else f"cannot take a value ({error})"
     try:
-        stored = json.loads(json.dumps(adapter.dump_python(value, mode="json", warnings=False)))
+        stored = json.loads(json.dumps(adapter.dump_python(value, mode="json", warnings=False), allow_nan=False))
     except Exception as error:  # noqa: BLE001 - likewise a serializer
         return f"cannot be stored as JSON ({type(error).__name__})"
     try:
@@ -307,6 +294,11 @@ def _difference(adapter: Field | TypeAdapter[Any], sample: object) -> str:
     return ""
 
 
+def _has_foreign(schema: Schema) -> bool:
+    """Whether a type runs a function of its author, that of a class with a schema of its own included."""
+    return bool(authors_functions(schema)) or any(each["type"] == "function-plain" for each in schema_nodes(schema))
+
+
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -315,17 +307,20 @@ def _shown(value: object) -> str:
 def _same(one: Any, other: Any) -> bool:
     """Whether two values are equal and of the same types, within containers as well."""
     if type(one) is not type(other):
-        return False
+        return {type(one), type(other)} == {int, float} and one == other  # JSON has one kind of numbers
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(_same, one, other))
     if isinstance(one, BaseModel):
         return _same(one.__dict__, other.__dict__) and _same(one.model_extra, other.model_extra)
+    if isinstance(one, decimal.Decimal) and one.is_nan():
+        return other.is_nan() is True
     return bool(one == other)
 
 
 _FIELDS = ("model-fields", "dataclass-args", "typed-dict")
+_NESTED = ("model", "dataclass", "typed-dict", "named-tuple", "call")
 
 _UNSTORABLE = {
     "json": "is read from JSON text and stored as a value; declare the type inside Json[…] instead",
@@ -353,180 +348,3 @@ def _advice(schema: Schema, strict: bool) -> str:
     if any(each["type"].startswith("function-") for each in nodes):
         return "its validator changes its own result; make it leave a value alone that it returned before"
     return "declare a type that JSON can hold"
-
-
-_UTC = dt.UTC
-_PLAIN: dict[str, tuple[object, ...]] = {
-    "none": (None,),
-    "bool": (True, False),
-    "str": ("text", "", "T-1", "a", "2020-02-03", "1"),
-    "int": (1, 0, -1, 7),
-    "float": (0.5, 1.0, -2.25),
-    "decimal": (decimal.Decimal("9.50"), decimal.Decimal("9.5"), decimal.Decimal(10), decimal.Decimal("-0.25")),
-    "bytes": (b"\xff", b"text", b"0000", b"AAAA"),
-    "date": (dt.date(2020, 2, 3),),
-    "time": (
-        dt.time(1, 2, 3, 4),
-        dt.time(1, 2, 3, tzinfo=_UTC),
-        dt.time(2, tzinfo=dt.timezone(dt.timedelta(hours=2))),
-        dt.time(0, tzinfo=_UTC),
-    ),
-    "datetime": (dt.datetime(2020, 2, 3, 4, 5, 6, 7, _UTC),),
-    "timedelta": (dt.timedelta(days=1, seconds=2, microseconds=3), dt.timedelta(hours=20)),
-    "uuid": (uuid.UUID("8e03978e-40d5-43dd-9f0e-5c2d6a1f7b30"),),
-    "url": ("https://example.com/a?b=c",),
-    "multi-host-url": ("postgres://a:b@h1:1,h2:2/c",),
-    "complex": (1 + 2j,),
-    "any": ("text",),
-    "json": ("[1]", '"a"', "1"),
-}
-_TEXTS = (
-    "9.0.2.1",
-    "192.0.2.1",
-    "2001:db8::1",
-    "3000::1",
-    "f:1::1",
-    "192.0.2.0/24",
-    "ann@example.com",
-    "a/b",
-    "math.pi",
-    base64.b64encode(b"\xffa").decode(),
-)
-
-
-# Such as refuse what is past, or what is to come, and text of some form.
-_PLAIN["datetime"] += (
-    dt.datetime(2020, 2, 3),
-    dt.datetime(2999, 12, 31, 23, 59, 59, 999999, _UTC),
-    dt.datetime(1970, 1, 1, tzinfo=_UTC),
-)
-_PLAIN["date"] += (dt.date(2999, 12, 31), dt.date(1970, 1, 1))
-_PLAIN["int"] += (100, 10, 1000, 12)
-_PLAIN["float"] += (10.0, 100.0)
-_PLAIN["str"] += ("TEXT", "Text", "a text", "12345", "AB", "abc-1", "ann@example.com")
-
-
-def _as_set(items: list[Any]) -> set[Any]:
-    try:
-        return set(items)
-    except TypeError:  # no member of a set before it is validated
-        return set()
-
-
-def _examples(schema: Schema) -> Iterable[Any]:
-    updates = (schema.get("metadata") or {}).get("pydantic_js_updates") or {}
-    return list(updates.get("examples", ()))
-
-
-class _Samples:
-    """Values that a type may take, most of them valid; what is not is left out by whoever tries them."""
-
-    def __init__(self, definitions: Mapping[str, Schema]) -> None:
-        self._by_reference = definitions
-        self._depth = 0
-        self._open: list[str] = []
-
-    def of(self, schema: Schema) -> Iterator[Any]:
-        """Some of the values of a part of a core schema."""
-        if self._depth > _DEEPEST:
-            return
-        self._depth += 1
-        try:
-            kind = schema["type"]
-            yield from _examples(schema)
-            make: Callable[[Schema], Iterable[Any]] | None = getattr(self, "_" + kind.replace("-", "_"), None)
-            if kind in _PLAIN:
-                yield from _PLAIN[kind]
-            elif make is not None:
-                yield from make(schema)
-            elif isinstance(schema.get("schema"), dict):
-                yield from self.of(schema["schema"])
-            else:
-                yield from (*_TEXTS, *_PLAIN["str"], 1, (1,), ("a",), [1], ["a"])
-        finally:
-            self._depth -= 1
-
-    def _function_before(self, schema: Schema) -> Iterable[Any]:
-        return [*self._few(schema["schema"]), *_PLAIN["str"], *_TEXTS]
-
-    def _default(self, schema: Schema) -> Iterable[Any]:
-        default = schema.get("default")
-        return [*([] if default is None else [default]), *self.of(schema["schema"])]
-
-    def _few(self, schema: Schema | None) -> list[Any]:
-        return list(islice(self.of(schema), 18)) if schema else ["text"]
-
-    def _literal(self, schema: Schema) -> Iterable[Any]:
-        return list(schema["expected"])
-
-    def _enum(self, schema: Schema) -> Iterable[Any]:
-        return list(schema["members"])
-
-    def _nullable(self, schema: Schema) -> Iterable[Any]:
-        return [*self._few(schema["schema"]), None]
-
-    def _definitions(self, schema: Schema) -> Iterable[Any]:
-        return self.of(schema["schema"])
-
-    def _definition_ref(self, schema: Schema) -> Iterator[Any]:
-        name = schema["schema_ref"]
-        if len(self._open) >= _MOST_REFERENCES or self._open.count(name) > 1:
-            return  # a model in itself
-        self._open.append(name)
-        try:
-            yield from self.of(self._by_reference[name])
-        finally:
-            self._open.pop()
-
-    def _list(self, schema: Schema) -> Iterable[Any]:
-        items = self._few(schema.get("items_schema"))
-        return [[], *([each] for each in items), items]
-
-    def _set(self, schema: Schema) -> Iterable[Any]:
-        return [set(), *(found for each in self._few(schema.get("items_schema")) if (found := _as_set([each])))]
-
-    def _frozenset(self, schema: Schema) -> Iterable[Any]:
-        return map(frozenset, self._set(schema))
-
-    def _tuple(self, schema: Schema) -> Iterable[Any]:
-        parts, variadic = schema["items_schema"], schema.get("variadic_item_index")
-        options = [self._few(part) or [None] for index, part in enumerate(parts)]
-        if variadic is not None and len(parts) == 1:
-            return [(), *((each,) for each in options[0]), tuple(options[0])]
-        most = max(map(len, options), default=0)
-        return [tuple(option[number % len(option)] for option in options) for number in range(most)]
-
-    def _dict(self, schema: Schema) -> Iterable[Any]:
-        keys, values = self._few(schema.get("keys_schema")), self._few(schema.get("values_schema"))
-        most = max(len(keys), len(values)) if keys and values else 0
-        return [{}, *({keys[number % len(keys)]: values[number % len(values)]} for number in range(most))]
-
-    def _union(self, schema: Schema) -> Iterable[Any]:
-        options = [self._few(choice[0] if isinstance(choice, tuple) else choice) for choice in schema["choices"]]
-        for number in range(max(map(len, options))):  # some of each first
-            yield from (found[number] for found in options if number < len(found))
-
-    def _tagged_union(self, schema: Schema) -> Iterable[Any]:
-        for choice in schema["choices"].values():
-            yield from self._few(choice)
-
-    def _model(self, schema: Schema) -> Iterable[Any]:
-        return self.of(schema["schema"])
-
-    def _model_fields(self, schema: Schema) -> Iterable[Any]:
-        return self._members(schema["fields"])
-
-    def _dataclass_args(self, schema: Schema) -> Iterable[Any]:
-        return self._members({each["name"]: each for each in schema["fields"]})
-
-    def _typed_dict(self, schema: Schema) -> Iterable[Any]:
-        return self._members(schema["fields"])
-
-    def _members(self, fields: Mapping[str, Schema]) -> Iterable[Any]:
-        options = {
-            field.get("validation_alias") if isinstance(field.get("validation_alias"), str) else name: found
-            for name, field in fields.items()
-            if (found := [*_examples(field), *self._few(field["schema"])])
-        }
-        most = max(map(len, options.values()), default=1)
-        return [{name: found[number % len(found)] for name, found in options.items()} for number in range(most)]
