@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema, PydanticUndefined, SchemaError, core_schem
 from ..errors import ModelDefinitionError
 from ..security import RESERVED_PROPERTIES
 from .classification import Classification, Hashed, Public, StoredHash
-from .forms import Held, authors_functions, own_validator, schema_nodes
+from .forms import Held, asks_clock, authors_functions, own_validator, schema_nodes
 from .merging.rules import Merge, MergeRule
 from .properties import WRITE_PROPERTY, Property, WriteOnly
 
@@ -263,7 +263,11 @@ def _with_fields(schema: Any, hashed: Collection[str]) -> Any:
 
 def _may_be_judged(field: Any) -> bool:
     # What is behind a reference is not known yet.
-    return bool(authors_functions(field)) or any(each["type"] == "definition-ref" for each in schema_nodes(field))
+    return (
+        bool(authors_functions(field))
+        or asks_clock(field)
+        or any(each["type"] == "definition-ref" for each in schema_nodes(field))
+    )
 
 
 def _lenient(schema: Any) -> Any:

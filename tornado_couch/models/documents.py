@@ -315,7 +315,28 @@ def validated(cls: type[M], values: Document) -> M:
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        raise ValidationFailed(_faults(error, values)) from None
+        less = _without_computed(cls, values, error)
+        if less is None:
+            raise ValidationFailed(_faults(error, values)) from None
+    return validated(cls, less)
+
+
+def _without_computed(cls: type[Model], values: Document, error: ValidationError) -> Document | None:
+    """The values without what nested models compute, where these allow no other members; None if there is none of it.
+
+    It was shown, so it is sent back.
+    """
+    names = model_info(cls).computed_inside
+    less = None
+    for each in error.errors(include_url=False, include_context=False) if names else ():
+        if each["type"] == "extra_forbidden" and each["loc"][-1] in names:
+            less = copy.deepcopy(values) if less is None else less
+            *path, name = path_within(values, each["loc"], each["input"], missing=False)
+            holder: Any = less
+            for step in path:
+                holder = holder[step]
+            del holder[name]
+    return less
 
 
 def replaced(current: M, body: Document) -> M:

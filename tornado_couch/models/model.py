@@ -29,11 +29,11 @@ from .declaration import (
     with_stored_hashes,
     without_secrets,
 )
-from .forms import Fields, Write, computed_properties, fields_of, shower, writer
+from .forms import Fields, Write, computed_properties, fields_of, schema_nodes, shower, writer
 from .loose import Loose, loose
 from .properties import Property, assigned
 from .reading import Reading, check_whole, reading
-from .round_trip import check_described, check_options, check_order, check_round_trip
+from .round_trip import check_defaults, check_described, check_options, check_order, check_round_trip
 from .timestamps import format_timestamp, is_timestamp, with_sortable_datetimes
 from .upgrades import DocumentType, Upgrade, collect_upgrades, is_hidden
 from .views.indexes import Index, make_indexes
@@ -106,7 +106,16 @@ class ModelInfo:
     @cached_property
     def loose(self) -> Mapping[str, Loose]:
         """The properties whose types take more than documents hold, by the name in JSON; looked at for each write."""
-        return loose((name, self.adapters[name]) for name, each in self.given.items() if not each.protected)
+        read = self.reading.fields
+        return loose({name: read[each.attribute] for name, each in self.given.items() if not each.protected})
+
+    @cached_property
+    def computed_inside(self) -> frozenset[str]:
+        """The names in JSON of all that nested models compute."""
+        fields = [each for at in self.adapters.values() for each in schema_nodes(at.core_schema)]
+        return frozenset(
+            each.get("alias") or each["property_name"] for each in fields if each["type"] == "computed-field"
+        )
 
     @cached_property
     def type_text(self) -> str:
@@ -201,6 +210,9 @@ class ModelInfo:
         try:
             return self.adapters[name].validate_strings(text)
         except ValueError:
+            attribute = self.given[name].attribute if name in self.given else ""
+            if attribute in self.reading.judged:  # documents may have what would not be taken any more
+                return self.reading.fields[attribute].validate_strings(text)
             # Pydantic reads no number from text where it is a member of an enum or a literal.
             if not _SCALAR.fullmatch(text):
                 raise
@@ -464,6 +476,7 @@ def _reading(
     found = reading(cls, given, write)
     if found.judged_whole:
         check_whole(cls, given, found, write)
+    check_defaults(cls.__name__, given, fields, found.fields)
     return found
 
 

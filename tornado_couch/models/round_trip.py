@@ -6,6 +6,7 @@ lose data without anybody noticing, so its class is refused, with what to write 
 
 from __future__ import annotations
 
+import contextlib
 import decimal
 import difflib
 import enum
@@ -16,15 +17,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError as SchemaFault
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import PydanticUndefined
 
 from ..errors import ModelDefinitionError
-from .forms import Field, Schema, authors_functions, schema_nodes
+from .forms import Field, Fields, Schema, authors_functions, is_foreign, schema_nodes
 from .properties import Property
 from .samples import samples, samples_of_schema
 
-__all__ = ["check_described", "check_options", "check_order", "check_round_trip", "same"]
+__all__ = ["check_defaults", "check_described", "check_options", "check_order", "check_round_trip", "same"]
 
 
 def check_options(cls_name: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -77,6 +81,46 @@ def check_round_trip(
         fault = _named_twice(fields[each.attribute], name) or _unlike(adapters[name], own.get(name))
         if fault:
             raise ModelDefinitionError(f"{cls_name}: property {name!r} {fault}")
+
+
+def check_defaults(
+    cls_name: str, properties: Mapping[str, Property], fields: Mapping[str, FieldInfo], read: Fields
+) -> None:
+    """Refuse a default that is no value of its property, which pydantic does not look at.
+
+    Args:
+        cls_name: for the messages.
+        properties: those that are read, by the name in JSON.
+        fields: pydantic's, by attribute.
+        read: the properties as they are read.
+
+    Raises:
+        ModelDefinitionError: naming the property and what to write instead.
+    """
+    for name, each in properties.items():
+        default = _default(fields[each.attribute])
+        if default is None or default is PydanticUndefined or each.protected:
+            continue
+        try:
+            stored = json.loads(json.dumps(read[each.attribute].dump_python(default)))
+            again = read[each.attribute].validate_python(stored)
+        except Exception:  # noqa: BLE001 - whatever a function of the author's raises
+            again = PydanticUndefined
+        if not _same(default, again):
+            example = "" if again is PydanticUndefined else f", such as {_shown(again)}"
+            raise ModelDefinitionError(
+                f"{cls_name}: property {name!r} has a default, {_shown(default)}, that does not read back as it is"
+                f" stored; write a value of the property's type{example}"
+            )
+
+
+def _default(field: FieldInfo) -> Any:
+    if field.default_factory is None or getattr(field, "default_factory_takes_validated_data", False):
+        return field.default
+    try:
+        return field.get_default(call_default_factory=True)
+    except Exception:  # noqa: BLE001 - whatever a factory of the author's raises
+        return PydanticUndefined
 
 
 def check_order(
@@ -153,7 +197,7 @@ def _sorts_alike(one: Any, other: Any, stored: Any, other_stored: Any, equality_
 def check_described(cls: type[BaseModel], properties: Mapping[str, Property], own: Mapping[str, Field]) -> None:
     """Refuse a property whose stored form is another than the JSON Schema of a body has: GET's answer would be no PUT.
 
-    Only those with functions in them, or with keys that are no text, are looked at; the others are written plainly.
+    The author may have a hand in one of them by functions, settings or a schema of his own; the others are plain.
 
     Args:
         cls: the model.
@@ -163,43 +207,86 @@ def check_described(cls: type[BaseModel], properties: Mapping[str, Property], ow
     Raises:
         ModelDefinitionError: naming the property and what to write instead.
     """
-    special = [name for name in properties if _has_functions(own[name].core_schema)]
-    if not special:
+    altered = any(name.startswith(("json_", "ser_", "val_")) for name in cls.model_config)
+    functions = [name for name in properties if altered or _has_functions(own[name])]
+    worded = [name for name in properties if own[name].json_schema_altered or _has_own_words(own[name])]
+    if not functions and not worded:
         return
-    try:
-        whole = cls.model_json_schema(by_alias=True, mode="validation")
-    except PydanticUserError:
-        return  # there is no schema that could say anything else
-    if "properties" not in whole:
-        whole = {**whole["$defs"][whole["$ref"].rpartition("/")[2]], "$defs": whole["$defs"]}
-    for name in special:
+    whole = _json_schema(cls, properties, own)
+    for name in dict.fromkeys((*functions, *worded)):
         validator = Draft202012Validator({**whole["properties"][name], "$defs": whole.get("$defs", {})})
-        for sample in samples(own[name]):
-            try:
-                stored = json.loads(json.dumps(own[name].dump_python(own[name].validate_python(sample))))
-                described = validator.is_valid(stored)
-            except Exception:  # noqa: BLE001, S112 - no value of the property, or a pattern that Python cannot read
-                continue
-            if not described:
+        for stored in _stored_samples(own[name]):
+            # Where the author words the schema, it may demand more than the type does, but no other type.
+            if any(each.validator == "type" or name in functions for each in _errors(validator, stored)):
                 raise ModelDefinitionError(
                     f"{cls.__name__}: property {name!r} is stored as {_shown(stored)}, which its JSON Schema does not"
-                    " allow; declare the keys of a dict as str, or give the BeforeValidator, or the like,"
-                    " json_schema_input_type=…, the type of that form"
+                    " allow; declare the keys of a dict as str, give the BeforeValidator, or the like,"
+                    " json_schema_input_type=…, the type of that form, or drop the setting that alters either of them"
                 )
 
 
-def _has_functions(schema: Schema) -> bool:
+def _stored_samples(one: Field) -> Iterator[Any]:
+    for sample in samples(one):
+        with contextlib.suppress(Exception):  # no value of the property
+            yield json.loads(json.dumps(one.dump_python(one.validate_python(sample))))
+
+
+def _errors(validator: Draft202012Validator, stored: Any) -> list[SchemaFault]:
+    try:
+        return list(validator.iter_errors(stored))
+    except Exception:  # noqa: BLE001 - a pattern that Python cannot read
+        return []
+
+
+def _json_schema(cls: type[BaseModel], properties: Iterable[str], own: Mapping[str, Field]) -> dict[str, Any]:
+    """The JSON Schema of a model's bodies, which has all of its properties."""
+    try:
+        whole = cls.model_json_schema(by_alias=True, mode="validation")
+    except PydanticUserError as error:
+        name = next((name for name in properties if not _has_json_schema(own[name])), "")
+        raise ModelDefinitionError(
+            f"{cls.__name__}: property {name!r} has a type that JSON Schema has no words for ({error.message});"
+            " give it a __get_pydantic_json_schema__, or annotate it WithJsonSchema(…)"
+        ) from None
+    if "properties" not in whole and "$ref" in whole:
+        whole = {**whole["$defs"][whole["$ref"].rpartition("/")[2]], "$defs": whole["$defs"]}
+    missing = next((name for name in properties if name not in whole.get("properties", ())), None)
+    if missing is not None:
+        raise ModelDefinitionError(
+            f"{cls.__name__}: property {missing!r} is not in the class's JSON Schema; make json_schema_extra leave it"
+        )
+    return whole
+
+
+def _has_json_schema(one: Field) -> bool:
+    try:
+        GenerateJsonSchema().generate(one.core_schema)
+    except PydanticUserError:
+        return False
+    return True
+
+
+def _has_functions(one: Field) -> bool:
     return any(
         "serialization" in each
         or each["type"].startswith("function-")
         or (each["type"] == "dict" and each.get("keys_schema", {}).get("type", "str") != "str")
-        for each in schema_nodes(schema)
+        for each in schema_nodes(one.core_schema)
     )
+
+
+def _has_own_words(one: Field) -> bool:
+    """Whether the author says something of the JSON Schema of a part."""
+    metadata = [each.get("metadata") or {} for each in schema_nodes(one.core_schema)]
+    functions = [function for each in metadata for function in each.get("pydantic_js_functions", ())]
+    return any("pydantic_js_extra" in each for each in metadata) or any(map(is_foreign, functions))
 
 
 def _named_twice(field: FieldInfo, name: str) -> str:
     if field.exclude:
         return "has exclude=True and would never be stored; use WriteOnly() to keep it from clients"
+    if getattr(field, "exclude_if", None):
+        return "has exclude_if and would not always be stored; drop it"
     for other in (field.serialization_alias, field.validation_alias):
         if other not in (None, name):
             return "is stored and read under different names; use Field(alias=…) for both"
@@ -251,16 +338,24 @@ def _lossy(node: dict[str, Any]) -> str:
         fields = node["fields"]
         pairs = fields.items() if isinstance(fields, dict) else ((each["name"], each) for each in fields)
         return next((hint for name, each in pairs if (hint := _renamed(name, each))), "")
+    if kind == "dict" and any(map(_is_unhashable, schema_nodes(node.get("keys_schema")))):
+        return "has keys that cannot be hashed; declare them as str"
     if kind == "function-plain" and getattr(node["function"]["function"], "__name__", "").startswith("pattern_"):
         return "is a compiled pattern, whose flags would be lost; declare it as str"
     return ""
 
 
+def _is_unhashable(node: dict[str, Any]) -> bool:
+    return node["type"] in ("model", "dataclass") and node["cls"].__hash__ is None
+
+
 def _renamed(name: str, field: dict[str, Any]) -> str:
     """What is wrong with a nested field that is read under another name than it is written."""
+    if field.get("serialization_exclude") or field.get("serialization_exclude_if"):
+        return f"has a nested field {name!r} that is not stored; drop its `exclude`"
     written, read = field.get("serialization_alias") or name, field.get("validation_alias") or name
     first = read[0] if isinstance(read, list) else read  # of several names, JSON Schema has the first
-    if first in (written, [written]) or field.get("serialization_exclude"):
+    if first in (written, [written]):
         return ""
     return f"has a nested field {name!r} that is stored and read under different names; use Field(alias=…) for both"
 
@@ -314,9 +409,9 @@ def _same(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(_same, one, other))
     if isinstance(one, BaseModel):
         return _same(one.__dict__, other.__dict__) and _same(one.model_extra, other.model_extra)
-    if isinstance(one, decimal.Decimal) and one.is_nan():
+    if isinstance(one, decimal.Decimal) and one.is_nan():  # one kind of which cannot even be compared
         return other.is_nan() is True
-    return bool(one == other)
+    return bool(one == other or (one != one and other != other))
 
 
 _FIELDS = ("model-fields", "dataclass-args", "typed-dict")
@@ -337,7 +432,7 @@ def _advice(schema: Schema, strict: bool) -> str:
         return "declare it as str with Encrypted(), Hashed() or WriteOnly(), which hide it as well"
     if any(each.get("tz_constraint") == "naive" for each in nodes):
         return "declare it as a datetime, which is stored in UTC"
-    if strict or any(each.get("strict") for each in nodes):
+    if strict or any(each.get("strict") or (each.get("config") or {}).get("strict") for each in nodes):
         return "drop `strict`, since JSON has text for this type"
     if any(each["type"] == "bytes" for each in nodes):
         return "declare it as pydantic's Base64Bytes"
@@ -345,6 +440,6 @@ def _advice(schema: Schema, strict: bool) -> str:
         return "drop its serializer, or add a validator that turns the stored form back into the value"
     if any(each["type"] in ("union", "tagged-union") for each in nodes):
         return "two forms of the union look the same in JSON: declare one of them, or a discriminated union"
-    if any(each["type"].startswith("function-") for each in nodes):
+    if _has_foreign(schema):
         return "its validator changes its own result; make it leave a value alone that it returned before"
-    return "declare a type that JSON can hold"
+    return "declare a type that JSON can hold, with defaults that are values of it"

@@ -127,10 +127,10 @@ class _Samples:
             kind = schema["type"]
             yield from _examples(schema)
             make: Callable[[Schema], Iterable[Any]] | None = getattr(self, "_" + kind.replace("-", "_"), None)
-            if kind in _PLAIN:
-                yield from _PLAIN[kind]
-            elif make is not None:
+            if make is not None:
                 yield from make(schema)
+            elif kind in _PLAIN:
+                yield from _PLAIN[kind]
             elif isinstance(schema.get("schema"), dict):
                 yield from self.of(schema["schema"])
             else:

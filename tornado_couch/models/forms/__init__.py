@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from .computed import computed_properties, fields_of
-from .fields import AROUND, Field, Fields, Schema, authors_functions, changed_schema, own_validator, schema_nodes
+from .fields import (
+    AROUND,
+    Field,
+    Fields,
+    Schema,
+    asks_clock,
+    authors_functions,
+    changed_schema,
+    is_foreign,
+    looks_for_file,
+    own_validator,
+    schema_nodes,
+    timeless,
+)
 from .partial import Held, Unfit, check_repaired, partial_model, reading_partially
 from .writing import Write, shower, writer
 
@@ -15,15 +28,19 @@ __all__ = [
     "Schema",
     "Unfit",
     "Write",
+    "asks_clock",
     "authors_functions",
     "changed_schema",
     "check_repaired",
     "computed_properties",
     "fields_of",
+    "is_foreign",
+    "looks_for_file",
     "own_validator",
     "partial_model",
     "reading_partially",
     "schema_nodes",
     "shower",
+    "timeless",
     "writer",
 ]
