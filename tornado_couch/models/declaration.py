@@ -29,6 +29,7 @@ __all__ = [
     "check_classifications",
     "check_merge_rules",
     "check_names",
+    "check_private",
     "complete",
     "hashed_attributes",
     "schema_of",
@@ -37,12 +38,8 @@ __all__ = [
 ]
 
 
-def check_names(cls: type[BaseModel], own: Mapping[str, object]) -> None:
-    """Refuse what would stand in the place of a method, or of a model's own attribute.
-
-    Args:
-        cls: the class that is being made.
-        own: the private attributes that every model has.
+def check_names(cls: type[BaseModel]) -> None:
+    """Refuse a property that would stand in the place of a method.
 
     Raises:
         ModelDefinitionError: naming it, with what to write instead.
@@ -53,6 +50,18 @@ def check_names(cls: type[BaseModel], own: Mapping[str, object]) -> None:
                 f"{cls.__name__}: `{name}` is a method of every model; give the property another name, and this one"
                 f' in JSON by Field(alias="{name}")'
             )
+
+
+def check_private(cls: type[BaseModel], own: Mapping[str, object]) -> None:
+    """Refuse an attribute in the place of one that every model has, such as the document's id.
+
+    Args:
+        cls: the class that is being made.
+        own: the private attributes that every model has.
+
+    Raises:
+        ModelDefinitionError: naming it.
+    """
     for name, private in own.items():
         if name in vars(cls) or cls.__private_attributes__[name] is not private:
             raise ModelDefinitionError(f"{cls.__name__}: every model has a `{name}` of its own; choose another name")
@@ -66,7 +75,11 @@ def schema_of(cls: type[BaseModel], source: Any, handler: GetCoreSchemaHandler) 
     """
     try:
         return _checked(cls, handler(source))
-    except (ModelDefinitionError, PydanticUndefinedAnnotation):  # a name may be defined later, and pydantic tries again
+    except (
+        ModelDefinitionError,
+        PydanticUndefinedAnnotation,
+        Warning,
+    ):  # a name may be defined later, and pydantic tries again
         raise
     except Exception as error:
         advice = "make its annotation and its Field(…) agree"

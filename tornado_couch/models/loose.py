@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from .forms import Field, is_foreign, schema_nodes
+from .forms import Field, has_own_serializer, is_foreign, schema_nodes
 from .round_trip import same
 
 __all__ = ["Loose", "loose"]
@@ -79,17 +79,14 @@ def loose(fields: Mapping[str, Field]) -> Mapping[str, Loose]:
     return {name: found for name, field in fields.items() if (found := Loose(field))}
 
 
-def _takes_more(node: Mapping[str, Any]) -> bool:
+def _takes_more(node: dict[str, Any]) -> bool:
     """Whether a part of a type takes values of which nobody knows that they come back."""
     config = node.get("config") or {}
     if "allow" in (node.get("extra_behavior"), config.get("extra_fields_behavior")):
         return True  # members of any name
     if node["type"] == "union":
         return node.get("mode") == "left_to_right" or not {each["type"] for each in _choices(node)} <= _DISTINCT
-    function = node.get("serialization", {}).get("function") or (
-        node["type"] == "function-plain" and node["function"]["function"]
-    )
-    return bool(function) and (is_foreign(function) or ("serialization" in node and isinstance(function, type)))
+    return has_own_serializer(node) or (node["type"] == "function-plain" and is_foreign(node["function"]["function"]))
 
 
 def _choices(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

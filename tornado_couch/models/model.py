@@ -23,6 +23,7 @@ from .declaration import (
     check_classifications,
     check_merge_rules,
     check_names,
+    check_private,
     complete,
     hashed_attributes,
     schema_of,
@@ -285,7 +286,7 @@ class Model(BaseModel):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # Pydantic hands the class arguments to both hooks; only the later one sees the fields.
-        check_names(cls, Model.__private_attributes__)
+        check_names(cls)
         super().__init_subclass__()
 
     @classmethod
@@ -311,6 +312,7 @@ class Model(BaseModel):
     ) -> None:
         check_options(cls.__name__, kwargs.keys() - ConfigDict.__annotations__.keys(), _OPTIONS)
         super().__pydantic_init_subclass__()
+        check_private(cls, Model.__private_attributes__)
         if classified is not None:
             cls.__classified__ = classified
         declared = _Declared(key, unique, indexes, reductions or {}, upgrades, history, soft_delete, partition)

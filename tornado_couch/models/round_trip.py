@@ -18,13 +18,13 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError as SchemaFault
-from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticUndefined
 
 from ..errors import ModelDefinitionError
-from .forms import Field, Fields, Schema, authors_functions, is_foreign, schema_nodes
+from .forms import Field, Fields, Schema, authors_functions, has_own_serializer, is_foreign, schema_nodes
 from .properties import Property
 from .samples import samples, samples_of_schema
 
@@ -278,8 +278,13 @@ def _has_functions(one: Field) -> bool:
 def _has_own_words(one: Field) -> bool:
     """Whether the author says something of the JSON Schema of a part."""
     metadata = [each.get("metadata") or {} for each in schema_nodes(one.core_schema)]
-    functions = [function for each in metadata for function in each.get("pydantic_js_functions", ())]
-    return any("pydantic_js_extra" in each for each in metadata) or any(map(is_foreign, functions))
+    names = ("pydantic_js_functions", "pydantic_js_annotation_functions")
+    functions = [function for each in metadata for name in names for function in each.get(name, ())]
+    return any("pydantic_js_extra" in each for each in metadata) or any(map(_is_worded, functions))
+
+
+def _is_worded(function: Any) -> bool:
+    return is_foreign(function) or isinstance(getattr(function, "__self__", None), WithJsonSchema)
 
 
 def _named_twice(field: FieldInfo, name: str) -> str:
@@ -432,14 +437,14 @@ def _advice(schema: Schema, strict: bool) -> str:
         return "declare it as str with Encrypted(), Hashed() or WriteOnly(), which hide it as well"
     if any(each.get("tz_constraint") == "naive" for each in nodes):
         return "declare it as a datetime, which is stored in UTC"
-    if strict or any(each.get("strict") or (each.get("config") or {}).get("strict") for each in nodes):
-        return "drop `strict`, since JSON has text for this type"
     if any(each["type"] == "bytes" for each in nodes):
         return "declare it as pydantic's Base64Bytes"
-    if any("serialization" in each for each in nodes):
+    if any(map(has_own_serializer, nodes)):
         return "drop its serializer, or add a validator that turns the stored form back into the value"
     if any(each["type"] in ("union", "tagged-union") for each in nodes):
         return "two forms of the union look the same in JSON: declare one of them, or a discriminated union"
+    if strict or any(each.get("strict") or (each.get("config") or {}).get("strict") for each in nodes):
+        return "drop `strict`, since JSON has text for this type"
     if _has_foreign(schema):
         return "its validator changes its own result; make it leave a value alone that it returned before"
     return "declare a type that JSON can hold, with defaults that are values of it"

@@ -18,6 +18,7 @@ __all__ = [
     "asks_clock",
     "authors_functions",
     "changed_schema",
+    "has_own_serializer",
     "is_foreign",
     "looks_for_file",
     "own_serializer",
@@ -104,6 +105,12 @@ def asks_clock(schema: Schema) -> bool:
 def timeless(schema: Schema) -> Schema:
     """A copy of a core schema that does not ask the clock."""
     return changed_schema(schema, lambda _, copy: {name: each for name, each in copy.items() if name != "now_op"})
+
+
+def has_own_serializer(node: dict[str, Any]) -> bool:
+    """Whether a part of a core schema is written by a function of the author's."""
+    function = node.get("serialization", {}).get("function")
+    return function is not None and (isinstance(function, type) or is_foreign(function))
 
 
 def looks_for_file(function: Any) -> bool:
