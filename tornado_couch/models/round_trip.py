@@ -86,7 +86,7 @@ def check_round_trip(
 def check_defaults(
     cls_name: str, properties: Mapping[str, Property], fields: Mapping[str, FieldInfo], read: Fields
 ) -> None:
-    """Refuse a default that is no value of its property, which pydantic does not look at.
+    """Refuse a default that is not a value of its property, which pydantic does not look at.
 
     Args:
         cls_name: for the messages.
@@ -170,7 +170,7 @@ def _unordered(adapter: TypeAdapter[Any], equality_only: bool) -> str:
 
 
 def _leaves(value: Any, stored: Any) -> Iterator[tuple[Any, Any]]:
-    """The parts of a value that are no containers, each with its stored form."""
+    """The parts of a value that are not containers, each with its stored form."""
     if isinstance(value, BaseModel) and isinstance(stored, dict):
         value = value.__dict__
     if isinstance(value, dict) and isinstance(stored, dict):
@@ -227,7 +227,7 @@ def check_described(cls: type[BaseModel], properties: Mapping[str, Property], ow
 
 def _stored_samples(one: Field) -> Iterator[Any]:
     for sample in samples(one):
-        with contextlib.suppress(Exception):  # no value of the property
+        with contextlib.suppress(Exception):  # of samples that are not values of the property
             yield json.loads(json.dumps(one.dump_python(one.validate_python(sample))))
 
 
@@ -321,7 +321,7 @@ def _unlike(adapter: TypeAdapter[Any], own: Field | None) -> str:
 
 def same(one: Any, other: Any) -> bool:
     """Whether two values are equal and of the same types, within containers as well."""
-    return _same(one, other)
+    return one == other if type(one) is type(other) is str else _same(one, other)
 
 
 def _is_arbitrary(schema: Schema) -> bool:

@@ -156,7 +156,7 @@ class _Samples:
         for sample in self._few(schema):
             try:
                 value = validator.validate_python(sample)
-            except Exception:  # noqa: BLE001, S112 - no value of the type; only a guess
+            except Exception:  # noqa: BLE001, S112 - not a value of the type, but a guess
                 continue
             if type(value) is not type(sample):
                 found.append(value)

@@ -8,6 +8,7 @@ from .fields import (
     Field,
     Fields,
     Schema,
+    Write,
     asks_clock,
     authors_functions,
     changed_schema,
@@ -16,10 +17,11 @@ from .fields import (
     looks_for_file,
     own_validator,
     schema_nodes,
+    shower,
     timeless,
+    writer,
 )
 from .partial import Held, Unfit, check_repaired, partial_model, reading_partially
-from .writing import Write, shower, writer
 
 __all__ = [
     "AROUND",
