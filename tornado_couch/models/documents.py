@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -35,6 +36,8 @@ __all__ = [
 
 M = TypeVar("M", bound=Model)
 
+_HOLDERS = (dict, list)  # in JSON
+_MAY_HOLD = (BaseModel, dict, list, tuple)
 _MOST_COMPARED = 40_000  # pairs of items in one list
 Document = dict[str, Any]
 
@@ -240,14 +243,19 @@ def computed_values(model: Model) -> Document:
 
 def _carry_unknown(model: BaseModel, written: Document, stored: Document) -> None:
     """Keep the members that nested models do not declare, as at the top; within lists and dictionaries as well."""
-    # Only there can be models.
-    if not any(isinstance(after, dict | list) and name in stored for name, after in written.items()):
-        return
-    for attribute, field in type(model).model_fields.items():
-        name = field.alias or attribute
-        after = written.get(name)
-        if isinstance(after, dict | list) and name in stored:
-            _carry_within(getattr(model, attribute), after, stored[name])
+    held = [name for name, after in written.items() if isinstance(after, _HOLDERS) and name in stored]
+    if not held:
+        return  # only there can be models
+    attributes = _attributes(type(model))
+    for name in held:
+        if name in attributes:
+            _carry_within(getattr(model, attributes[name]), written[name], stored[name])
+
+
+@functools.cache
+def _attributes(cls: type[BaseModel]) -> dict[str, str]:
+    """The attributes of a model by their names in JSON."""
+    return {field.alias or attribute: attribute for attribute, field in cls.model_fields.items()}
 
 
 def _carry_within(inner: Any, after: Any, before: Any) -> None:
@@ -263,7 +271,7 @@ def _carry_within(inner: Any, after: Any, before: Any) -> None:
             if name in before:
                 _carry_within(value, after[name], before[name])
     elif isinstance(inner, list | tuple) and isinstance(before, list) and isinstance(after, list):
-        if not any(isinstance(each, BaseModel | dict | list | tuple) for each in inner):
+        if not any(isinstance(each, _MAY_HOLD) for each in inner):
             return  # nothing in it can hold a model
         for value, new, old in zip(inner, after, _matched(after, before), strict=False):
             _carry_within(value, new, old)
