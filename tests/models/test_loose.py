@@ -149,3 +149,16 @@ def test_a_value_that_would_be_lost_is_not_stored(annotation: Any, value: Any) -
 def test_other_values_are_stored(annotation: Any, value: Any) -> None:
     """JSON in an `Any`, and instances of the classes that are declared."""
     assert "x" in to_document(declared(annotation)(x=value))
+
+
+def test_what_python_code_puts_into_a_model_is_looked_at() -> None:
+    """Pydantic does not see what is appended to a list; it would be stored, and the document never be read again."""
+    made = declared(list[int])
+    model = made(x=[1])
+    model.x.append("a")
+    for each in (model, made.model_construct(x="a"), made(x=[1]).model_copy(update={"x": {1}})):
+        with pytest.raises(ValidationFailed) as caught:
+            to_document(each)
+        assert [fault["pointer"] for fault in caught.value.problems] == ["/x"]
+    model.x[1] = 2
+    assert to_document(model)["x"] == [1, 2]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from ..errors import InvalidDocument, UnsupportedVersion, ValidationFailed
 from .classification import Classification, StoredHash
@@ -150,7 +151,8 @@ def to_document(model: Model, stored: Document | None = None) -> Document:
 
     Raises:
         ValidationFailed: an indexed property has an integer that views cannot hold, or a property has a value that
-            its type takes and that would not be read back, such as a set in an `Any`.
+            its type takes and that would not be read back, such as a set in an `Any`, or one of another type, which
+            Python code can append to a list.
 
     Args:
         model: the model.
@@ -226,7 +228,22 @@ def _written_type(info: ModelInfo, stored: Document) -> str:
 def _properties(model: Model, info: ModelInfo) -> Document:
     if model._unfit is not None:
         return dict(model._unfit.values)
-    return _present(info.write(model), info.properties)
+    try:
+        return _present(info.write(model, warnings="error"), info.properties)
+    except PydanticSerializationError:
+        wrong = [name for name, each in info.properties.items() if not _is_writable(model, info, each)]
+        if not wrong:
+            raise
+    detail = "Holds a value of another type, which would not be read again."
+    raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": "type", "detail": detail} for name in wrong])
+
+
+def _is_writable(model: Model, info: ModelInfo, declared: Property) -> bool:
+    try:
+        info.write(model, include={declared.attribute}, warnings="error")
+    except PydanticSerializationError:
+        return False
+    return True
 
 
 def _present(values: Document, properties: dict[str, Property]) -> Document:
