@@ -10,7 +10,7 @@ from dataclasses import field as with_default
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, NamedTuple, cast, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, cast, dataclass_transform
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -19,17 +19,22 @@ from pydantic_core import CoreSchema, PydanticUndefined
 from ..errors import ModelDefinitionError
 from .classification import verify_held
 from .declaration import (
+    annotated,
     check_classifications,
     check_merge_rules,
+    check_names,
+    check_private,
+    complete,
     hashed_attributes,
+    schema_of,
     with_stored_hashes,
     without_secrets,
 )
-from .forms import Fields, Write, computed_properties, fields_of, shower, writer
+from .forms import Fields, Write, computed_properties, fields_of, schema_nodes, shower, writer
 from .loose import Loose, loose
 from .properties import Property, assigned
 from .reading import Reading, check_whole, reading
-from .round_trip import check_described, check_options, check_order, check_round_trip
+from .round_trip import check_defaults, check_described, check_options, check_order, check_round_trip
 from .timestamps import format_timestamp, is_timestamp, with_sortable_datetimes
 from .upgrades import DocumentType, Upgrade, collect_upgrades, is_hidden
 from .views.derived import Derived, derived_keys
@@ -105,7 +110,16 @@ class ModelInfo:
     @cached_property
     def loose(self) -> Mapping[str, Loose]:
         """The properties whose types take more than documents hold, by the name in JSON; looked at for each write."""
-        return loose((name, self.adapters[name]) for name, each in self.given.items() if not each.protected)
+        read = self.reading.fields
+        return loose({name: read[each.attribute] for name, each in self.given.items() if not each.protected})
+
+    @cached_property
+    def computed_inside(self) -> frozenset[str]:
+        """The names in JSON of all that nested models compute."""
+        fields = [each for at in self.adapters.values() for each in schema_nodes(at.core_schema)]
+        return frozenset(
+            each.get("alias") or each["property_name"] for each in fields if each["type"] == "computed-field"
+        )
 
     @cached_property
     def type_text(self) -> str:
@@ -200,6 +214,9 @@ class ModelInfo:
         try:
             return self.adapters[name].validate_strings(text)
         except ValueError:
+            attribute = self.given[name].attribute if name in self.given else ""
+            if attribute in self.reading.judged:  # documents may have what would not be taken any more
+                return self.reading.fields[attribute].validate_strings(text)
             # Pydantic reads no number from text where it is a member of an enum or a literal.
             if not _SCALAR.fullmatch(text):
                 raise
@@ -272,17 +289,13 @@ class Model(BaseModel):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # Pydantic hands the class arguments to both hooks; only the later one sees the fields.
-        if "verify" in cls.__annotations__:
-            raise ModelDefinitionError(
-                f"{cls.__name__}: `verify` is a method of every model; give the property another name, and this one"
-                ' in JSON by Field(alias="verify")'
-            )
+        check_names(cls)
         super().__init_subclass__()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         # Every date and time of a model, not just `Timestamp`, must sort as a string.
-        schema = with_sortable_datetimes(handler(source))
+        schema = with_sortable_datetimes(schema_of(cls, source, handler))
         return cast("CoreSchema", with_stored_hashes(schema, cls, hashed_attributes(cls.model_fields)))
 
     @classmethod
@@ -302,6 +315,7 @@ class Model(BaseModel):
     ) -> None:
         check_options(cls.__name__, kwargs.keys() - ConfigDict.__annotations__.keys(), _OPTIONS)
         super().__pydantic_init_subclass__()
+        check_private(cls, Model.__private_attributes__)
         if getattr(cls.model_post_init, "__wrapped__", None) is _begin and not _own_private(cls):
             cls.model_post_init = _begin  # type: ignore[method-assign]
         if classified is not None:
@@ -398,11 +412,12 @@ _OPTIONS = ("type", *_Declared._fields, "classified")
 
 def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInfo:
     document_type = _document_type(cls, type_text)
+    complete(cls)
     fields, reductions = fields_of(cls), declared.reductions
     properties, shown = _properties(cls, fields)
     named = _key_property(cls, properties, declared.key, declared.unique)
     _check_keeping(cls, declared)
-    adapters = {name: _adapter(fields[each.attribute]) for name, each in (properties | shown).items()}
+    adapters = {name: TypeAdapter(annotated(fields[each.attribute])) for name, each in (properties | shown).items()}
     composites = [columns if isinstance(columns, str) else tuple(columns) for columns in declared.indexes]
     grouped = [*composites, *((*each.by, each.of or "") for each in reductions.values())]
     check_classifications(
@@ -497,6 +512,7 @@ def _reading(
     found = reading(cls, given, write)
     if found.judged_whole:
         check_whole(cls, given, found, write)
+    check_defaults(cls.__name__, given, fields, found.fields)
     return found
 
 
@@ -545,13 +561,6 @@ def _defaults(
         for name, value in values.items()
         if value is not None and value is not PydanticUndefined
     }
-
-
-def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
-    annotation: Any = field.annotation
-    annotated: Any = Annotated  # for a type checker its parts must be written out
-    parts = (annotation, *field.metadata)
-    return TypeAdapter(annotated[parts] if field.metadata else annotation)
 
 
 def _properties(cls: type[Model], fields: Mapping[str, FieldInfo]) -> tuple[dict[str, Property], dict[str, Property]]:

@@ -201,6 +201,15 @@ def test_summaries_are_english(nowhere: Store) -> None:
     }
 
 
+def test_summaries_are_titles(nowhere: Store) -> None:
+    """Without a full stop and without Markdown, also where they come from the docstring of a page."""
+    pages = [*metrics_routes(nowhere.database), *health_routes(nowhere.database)]
+    paths = openapi_document(Application(pages, policy=AllowAny()))["paths"]
+    found = [each["summary"] for path in paths.values() for each in path.values()]
+    assert len(found) > 4
+    assert [each for each in found if "`" in each or re.search(r"\.(:|$)", each)] == []
+
+
 def test_what_is_mounted_is_described_and_nothing_else(nowhere: Store) -> None:
     """The actions that a handler has, without those that the policy lets nobody use."""
 

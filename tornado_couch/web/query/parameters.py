@@ -131,9 +131,7 @@ def _check_countable(resource: Resource[Any], query: Query) -> None:
         raise Problem.of("no-index", detail, parameter="count")
 
 
-def _as_asked(
-    resource: Resource[Any], query: Query, restriction: tuple[str, Any] | None
-) -> tuple[str, Any] | None:
+def _as_asked(resource: Resource[Any], query: Query, restriction: tuple[str, Any] | None) -> tuple[str, Any] | None:
     """The restriction with its value as it is stored; of equal ones that which the client asks for."""
     if restriction is None or restriction[0] not in resource.info.properties:
         return restriction
