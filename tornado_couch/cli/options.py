@@ -25,9 +25,10 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import click
 
 from ..couch import BasicAuth, Couch, Database
+from ..couch.names import base
 from ..couch.trouble import advice
 from ..errors import CouchError, KeySetError, NotFound, TornadoCouchError
-from ..security import KeyChain, KeyczarKeys, KeyRing, Keys, as_keys, keyczar, outer_key
+from ..security import KeyChain, KeyczarKeys, KeyRing, Keys, Scheme, as_keys, keyczar, outer_key
 from ..security.key_file import read_private
 from ..security.keyczar.metadata import KeyMetadata
 from ..service.references import load
@@ -41,6 +42,7 @@ __all__ = [
     "audit_keys",
     "connection_of",
     "connection_options",
+    "credentials_setting",
     "database_options",
     "given_secret",
     "key_set_options",
@@ -101,7 +103,7 @@ class Connection:
             try:
                 yield couch
             except CouchError as error:
-                found = advice(error, couch.url, address="--url", user="--username")
+                found = advice(error, couch.url, address="--url", user=credentials_setting(self.user or _user_in(url)))
                 if found is None:
                     raise
                 raise ServerUnusable(found) from None
@@ -125,6 +127,16 @@ class Connection:
                 if not await _is_missing(found):
                     raise
                 raise ServerUnusable(f"there is no database {name} at {couch.url}; correct --database") from error
+
+
+def credentials_setting(user: str | None) -> str:
+    """What the settings of the credentials are called, and which user they name; for `advice`."""
+    return f"--username and {_PASSWORD} ({f'the user was {user}' if user else 'no user was named'})"
+
+
+def _user_in(url: str) -> str | None:
+    found = base(url).credentials
+    return found[0] if found else None
 
 
 async def _is_missing(database: Database) -> bool:
@@ -339,7 +351,7 @@ def key_set_options(command: F) -> F:
 
 
 def rotation_key_options(command: F) -> F:
-    """Add `--keys`, `--crypter`, `--indexer` and the options that unlock them; `rotation_keys` reads these options."""
+    """Add `--keys`, `--crypter`, `--indexer`, `--scheme` and the options that unlock keys; see `rotation_keys`."""
     for option in (
         click.option("--allow-legacy", is_flag=True, help="Also write with Keyczar key sets, which use SHA-1."),
         click.option(
@@ -349,6 +361,13 @@ def rotation_key_options(command: F) -> F:
             help="The keys for blind indexes, if they differ from those that encrypt.",
         ),
         click.option("--crypter", multiple=True, type=_PATH, help="The keys that encrypt, if they differ from --keys."),
+        click.option(
+            "--scheme",
+            type=click.Choice([Scheme.V3.value, Scheme.V2.value]),
+            default=Scheme.V3.value,
+            show_default=True,
+            help="How to sign; v2 is for servers that compute revisions otherwise than CouchDB 3.5.",
+        ),
         _keys_option(required=False),
     ):
         command = option(command)
@@ -445,8 +464,9 @@ def store_keys(options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         click.UsageError, KeySetError: as for `rotation_keys`; or an indexer is given without any other key.
     """
+    scheme = Scheme(options.pop("scheme"))
     if any(options[name] for name in ("keys", "crypter", "indexer")):
-        return rotation_keys(options)._asdict()
+        return {**rotation_keys(options)._asdict(), "scheme": scheme}
     return {}
 
 

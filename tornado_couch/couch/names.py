@@ -76,10 +76,14 @@ def base(url: str) -> Base:
     """
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        host = parts.hostname
     except ValueError:
         # Not chained: the original message may quote the password.
         raise ValueError("the CouchDB URL is not valid") from None
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError("the port in the CouchDB URL must be a number up to 65535") from None
     if parts.scheme not in ("http", "https") or not host:
         raise ValueError("the CouchDB URL must be of the form http://host:port or https://host:port")
     if parts.query or parts.fragment:

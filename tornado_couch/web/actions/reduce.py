@@ -93,6 +93,9 @@ class ReductionHandler(ResourceHandler):
         names = {name: has_ranges(model, name) for name in self.reduction.by}
         limits = FilterLimits(self.resource.max_filters, self.resource.max_values)
         found = parse_filters(model, filters, names, [*_OWN, *names], limits)
+        if found.excluded or found.prefixes or not found.among.keys() <= names.keys():
+            detail = "The groups of a reduction can be chosen by equality and by ranges."
+            raise Problem.of("bad-parameter", detail, parameter=next(iter(filters)))
         for name, values in found.among.items():
             if len(values) > 1:
                 raise Problem.of("bad-parameter", f"`{name}` can be given only once.", parameter=name)
@@ -110,7 +113,7 @@ class ReductionHandler(ResourceHandler):
     def describe_reduce(operation: ApiOperation) -> None:
         """Describe GET of a reduced view."""
         reduction: Reduction = model_info(operation.resource.model).reductions[operation.target["name"]]
-        words = f"{reduction.function[1:].capitalize()} by {', '.join(reduction.by)}"
+        words = f"{reduction.function[1:].capitalize()} by {' and '.join(reduction.by)}"
         operation.says(words, "One value for each group of documents.")
         describe_page(operation)
         levels = {"type": "integer", "minimum": 0, "maximum": len(reduction.by), "default": len(reduction.by)}

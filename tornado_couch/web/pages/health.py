@@ -105,7 +105,7 @@ class Checked:
 
 
 class LiveHandler(BodilessHandler):
-    """Green whenever the process answers at all: a process that does not has to be restarted."""
+    """Green whenever the process answers at all; restart a process that does not."""
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
@@ -156,7 +156,7 @@ class ReadyHandler(LiveHandler):
 
 
 class HealthHandler(ReadyHandler):
-    """Green if the service answers; with `quick=false`, if it can do its work."""
+    """Green if the service answers; with quick=false, if it can do its work."""
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
