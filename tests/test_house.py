@@ -49,6 +49,7 @@ FLOORS: dict[str, list[str]] = {
         "classification merging pointers timestamps",
         "properties upgrades versions",
         "forms",
+        "samples",
         "declaration round_trip views",
         "loose",
         "reading",

@@ -17,6 +17,7 @@ from ..protection.signatures import Guard
 from ..query import Bounds, Query, same
 from .bearing import bearing
 from .cache import KeyMemory
+from .pace import Pace
 from .planner import planned
 from .room import share_of_request
 from .scan import Position, Walk, certain_order, count_rows
@@ -247,10 +248,11 @@ class Reader:
         read = (
             iter(await self._access.bulk_get([ids[place] for place in sorted(several)], revs=True)) if several else None
         )
-        return [
-            self._guard.judged(next(read) if read and place in several else leaves)
-            for place, leaves in enumerate(found)
-        ]
+        judged, pace = [], Pace()
+        for place, leaves in enumerate(found):
+            judged.append(self._guard.judged(next(read) if read and place in several else leaves))
+            await pace.breathe()
+        return judged
 
     async def page(
         self,
@@ -312,8 +314,9 @@ class Reader:
             documents: as `within` returns them.
             load: converts a document to a model; by default, the reader's conversion does.
         """
-        load, items, withheld = load or self._conversion.from_store, [], 0
+        load, items, withheld, pace = load or self._conversion.from_store, [], 0, Pace()
         for document in documents:
+            await pace.breathe()
             if isinstance(document, InvalidSignature | InvalidDocument):
                 withheld += 1  # whoever found it has logged or counted it
                 continue
@@ -355,24 +358,31 @@ def _is_meant(cls: type[Model], query: Query, document: Document) -> bool:
     if is_deleted(info, document) != query.deleted:
         return False
     for name, values in query.among.items():
-        declared = info.properties.get(name)
-        value = document.get(declared.index_member if declared else name, info.defaults.get(name))
-        found = info.view_value(name, value)
-        if not any(same(found, info.view_value(name, each)) for each in values):
+        wanted = [info.view_value(name, each) for each in values]
+        if not any(same(found, each) for found in _keys(info, name, document) for each in wanted):
             return False
     for name, value in query.excluded.items():
-        found = info.view_value(name, document.get(info.properties[name].index_member, info.defaults.get(name)))
-        if same(found, info.view_value(name, value)):
+        if any(same(found, info.view_value(name, value)) for found in _keys(info, name, document)):
             return False
     return all(_is_within(info, name, bounds, document) for name, bounds in query.ranges.items())
 
 
+def _keys(info: ModelInfo, name: str, document: Document) -> list[Any]:
+    """What stands in an index for a document: one key, or several where each member of a list is one."""
+    if key_of := info.derived.get(name):
+        member = key_of.declared.name
+        return key_of.keys(document.get(member, info.defaults.get(member)))
+    declared = info.properties.get(name)
+    value = document.get(declared.index_member if declared else name, info.defaults.get(name))
+    return [info.view_value(name, value)]
+
+
 def _is_within(info: ModelInfo, name: str, bounds: Bounds, document: Document) -> bool:
     """Whether a document's value is in a range; also where only CouchDB's collation can say, which found it there."""
-    declared = info.properties.get(name)
-    if declared is None or bounds == Bounds():
+    known = name in info.properties or name in info.derived
+    if not known or bounds == Bounds():
         return True
-    found = info.view_value(name, document.get(declared.index_member, info.defaults.get(name)))
+    (found, *_) = [*_keys(info, name, document), None]
     if found is None:
         return False
     low, high = bounds.gt if bounds.gte is UNSET else bounds.gte, bounds.lt if bounds.lte is UNSET else bounds.lte
