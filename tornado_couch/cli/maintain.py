@@ -297,6 +297,7 @@ def rotate(
 )
 @click.option("--anchor", type=_FILE, help="Also take the document for what it is now, whatever the anchor knew of it.")
 @click.option("--root", type=_FILE, help="The anchor's signed root, if it is kept elsewhere.  [default: FILE.root]")
+@_JSON
 @told
 def clear(
     document_id: str,
@@ -308,6 +309,7 @@ def clear(
     restore: str | None,
     anchor: Path | None,
     root: Path | None,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Decide what becomes of a finding of the audit.
@@ -323,18 +325,23 @@ def clear(
     if keys is None:
         raise click.UsageError("Give --keys, which sign what is written.")
 
-    async def run() -> None:
+    async def run() -> str | None:
+        written = None
         async with connection.database(url, database) as opened:
             clearing = Clearing(opened, keys, scheme=scheme)
-            if revision:
-                if restore is not None:
-                    click.echo(await clearing.restore(document_id, revision, restore))
-                else:
-                    click.echo(await (clearing.adopt if adopt else clearing.delete)(document_id, revision))
+            if revision and restore is not None:
+                written = await clearing.restore(document_id, revision, restore)
+            elif revision:
+                written = await (clearing.adopt if adopt else clearing.delete)(document_id, revision)
             if anchor is not None:
                 await AnchoredAudit(opened, keys, anchor, root=root).clear([document_id])
+        return written
 
-    asyncio.run(run())
+    written = asyncio.run(run())
+    if as_json:
+        click.echo(_json.dumps({"id": document_id, "rev": written}).decode())
+    elif written:
+        click.echo(written)
 
 
 @click.command()
