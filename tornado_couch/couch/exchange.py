@@ -129,6 +129,7 @@ class Exchange:
         safe: bool = False,
         success: frozenset[int] = SUCCESS,
         most: int | None = None,
+        near: str | None = None,
     ) -> Answer:
         """Send one request and return CouchDB's answer.
 
@@ -140,6 +141,7 @@ class Exchange:
             safe: whether the request changes nothing, whatever its method; GET and HEAD never do.
             success: the statuses that count as success.
             most: the largest number of bytes that the answer may have; None for any number.
+            near: the id of the document that the request writes, whose node it prefers; see `Request.near`.
 
         Raises:
             LongReply: the answer has more bytes.
@@ -151,7 +153,9 @@ class Exchange:
         request = self._request(method, address, query, body, safe)
         if _FRAGILE.search(address.path):
             await self.check_paths()
-        reply = await self._bounded(request if most is None else replace(request, most=most))
+        if most is not None or near is not None:
+            request = replace(request, most=most, near=near)
+        reply = await self._bounded(request)
         return await _judged(request, reply, success)
 
     async def check_paths(self) -> None:

@@ -10,7 +10,7 @@ from ..errors import Conflict, Forbidden, InvalidReply, NotFound, Unauthorized
 from . import names
 from .exchange import SUCCESS, Answer, Exchange, expect
 from .observer import Observer
-from .scheduler import Grouping, GroupLimits, told
+from .scheduler import Grouping, GroupLimits, Turns, told
 
 __all__ = ["Server"]
 
@@ -26,6 +26,9 @@ class Server:
     Args:
         exchange: calls the server.
         uuid_batch: how many ids `new_id` fetches at a time, 1 to 1000.
+
+    Attributes:
+        turns: writes of one document, known by its database and its id, take turns.
     """
 
     def __init__(self, exchange: Exchange, *, uuid_batch: int = 500) -> None:
@@ -34,6 +37,7 @@ class Server:
         self._exchange = exchange
         self._uuid_batch = uuid_batch
         self._ids: deque[str] = deque()
+        self.turns = Turns()
         limits = GroupLimits(in_flight=1, documents=_UUIDS_AT_MOST)
         self._id_calls: Grouping[None, str] = Grouping(self._new_ids, limits, seconds=exchange.timeout.total)
 
@@ -41,6 +45,10 @@ class Server:
     def observer(self) -> Observer:
         """Receives what happens; if no observer was added, its methods do nothing."""
         return self._exchange.observers
+
+    def place(self, document_id: str) -> int:  # noqa: ARG002 - `Couch` has several nodes
+        """The number of the node that the writes of a document prefer; only writes with one number share a request."""
+        return 0
 
     def observe(self, observer: Observer) -> None:
         """Add an observer, which receives every exchange and what the store does with this server."""

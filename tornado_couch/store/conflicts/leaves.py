@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Any
 
 from ...couch import Database
@@ -13,6 +14,7 @@ from ...models import Ancestry, MergedBy, Model, collection_view, merge_record, 
 from ...revision import rank
 from ..protection.signatures import Guard
 from ..reading.bearing import bearing
+from ..writing.tokens import redone
 
 __all__ = ["LeafReader", "LeafSet", "as_stored"]
 
@@ -93,7 +95,11 @@ class LeafReader:
         revisions = [each["_rev"] for each in live]
         histories = {each["_rev"]: each["_revisions"] for each in live}
         # Only a leaf that verifies may claim that it contains another one.
-        ancestry = Ancestry([*deleted, *(each for each in live if each["_rev"] not in unverified)])
+        trusted = [each for each in live if each["_rev"] not in unverified]
+        ancestry = Ancestry([*deleted, *trusted])
+        for one, other in permutations(trusted, 2):
+            for revision in redone(one, other):
+                ancestry.contain(other["_rev"], revision)
         return LeafSet(document_id, documents, revisions, unverified, deleted, histories, ancestry)
 
     async def find(self, cls: type[Model], key: Any) -> LeafSet:
