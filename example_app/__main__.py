@@ -12,6 +12,7 @@ import contextlib
 import io
 import logging
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -31,6 +32,7 @@ from .languages import counts, entries, load
 from .tour import tour
 
 _FORM = "http://USER:PASSWORD@127.0.0.1:5984"
+_SCOPES = {"I": "individual", "M": "macrolanguages", "S": "special"}
 
 
 class Trouble(Exception):
@@ -83,11 +85,13 @@ async def run(port: int, data: Path, tour_only: bool) -> None:
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
     end_by_signals()
     async with couchdb(data) as couch:
+        sockets = bound(port)  # first, so that nothing is installed if the port is taken
         for done in await prepare(couch):
             print(done)
         server = HTTPServer(make_app(couch))
-        url = listen(server, port)
-        print(f"The service is at {url}, its database at {couch!r}")
+        server.add_sockets(sockets)
+        url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+        print(f"The service is at {url}, its CouchDB at {couch.url}")
         try:
             await show(url, tour_only)
             if not tour_only:
@@ -152,12 +156,13 @@ async def named(url: str) -> AsyncIterator[Couch]:
             await couch.info()
             yield couch
         except CouchError as error:
-            found = advice(error, couch.url, address="COUCHDB_URL", user=f"COUCHDB_URL={_FORM}")
+            form = couch.url.replace("://", "://USER:PASSWORD@", 1)
+            found = advice(error, couch.url, address="COUCHDB_URL", user=f"COUCHDB_URL={form}")
             raise Trouble(found or f"COUCHDB_URL cannot be used ({error}); set it to {_FORM}") from None
 
 
-def listen(server: HTTPServer, port: int) -> str:
-    """Bind the port, and return the service's URL.
+def bound(port: int) -> list[socket.socket]:
+    """Return sockets that are bound to the port.
 
     Raises:
         Trouble: the port cannot be used.
@@ -165,11 +170,9 @@ def listen(server: HTTPServer, port: int) -> str:
     from tornado.netutil import bind_sockets
 
     try:
-        sockets = bind_sockets(port, "127.0.0.1")
+        return bind_sockets(port, "127.0.0.1")
     except OSError as error:
         raise Trouble(f"port {port} cannot be used ({error.strerror}); choose another one with --port") from None
-    server.add_sockets(sockets)
-    return f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
 
 
 async def show(url: str, tour_only: bool) -> None:
@@ -183,7 +186,9 @@ async def show(url: str, tour_only: bool) -> None:
     with Progress(*columns) as bar:
         task = bar.add_task("POST /v1.0/languages", total=len(entries()))
         created = await load(url, lambda done: bar.update(task, completed=done))
-    print(f"Created {created} languages. Languages by scope, from a reduced view: {await counts(url)}")
+    scopes = ", ".join(f"{number} {_SCOPES.get(scope, scope)}" for scope, number in (await counts(url)).items())
+    print(f"Created {created} languages." if created else "All of them are there already.")
+    print(f"A reduced view counts them by scope: {scopes}.")
 
 
 if __name__ == "__main__":

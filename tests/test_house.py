@@ -64,7 +64,7 @@ FLOORS: dict[str, list[str]] = {
         "reconciler upgrade",
     ],
     "tornado_couch.web": [
-        "action unread",
+        "action proxies unread",
         "problems",
         "access http",
         "resources",

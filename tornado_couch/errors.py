@@ -11,6 +11,7 @@ TornadoCouchError
 │   │       └── TotalTimeout
 │   ├── InvalidReply            the answer is not HTTP, not JSON, or not of the documented shape
 │   ├── LongReply               the answer has more bytes than the caller takes
+│   ├── NoRoom                  nothing was asked: the answers in preparation hold too many bytes already
 │   └── Refused                 CouchDB refused the request (4xx); has `status`, `error`, `reason`
 │       ├── BadRequest          400, and any 4xx that has no class of its own
 │       ├── Unauthorized        401
@@ -75,6 +76,7 @@ __all__ = [
     "ModelDefinitionError",
     "ModelError",
     "NoIndex",
+    "NoRoom",
     "NotFound",
     "NotProtected",
     "OutcomeUnknown",
@@ -170,6 +172,13 @@ class InvalidReply(CouchError):
 
 class LongReply(CouchError):
     """The answer has more bytes than the caller takes; the rest of it was not read."""
+
+
+class NoRoom(CouchError):
+    """The documents of all answers in preparation have too many bytes together, and none became free in time.
+
+    CouchDB was not asked for the documents of this one; see the setting `max_prepared` of `Application`.
+    """
 
 
 class Refused(CouchError):

@@ -19,7 +19,7 @@ def generation(revision: str) -> int:
 
 
 def digest(revision: str) -> str:
-    """The part of a revision after its generation; empty where there is none."""
+    """The part of a revision after its generation; empty if it has no such part."""
     return revision.partition("-")[2]
 
 

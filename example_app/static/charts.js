@@ -51,14 +51,14 @@ function drawBars(id, things, words) {
 }
 
 async function drawScopes() {
-  const { body } = await ask("GET", "/v1.0/languages/by_scope");
+  const { body } = await ask("GET", "v1.0/languages/by_scope");
   const things = body.items.map(({ key, value }) => ({ name: SCOPES[key] ?? key, value: number(value), parts: { used: value } }));
   const words = things.map(({ name, value }) => `${value} ${name}`).join(", ");
   drawBars("scopes", things, words ? `${words}.` : "There are no languages yet.");
 }
 
 async function drawDatabase() {
-  const { body } = await ask("GET", "/v1.0/_metrics");
+  const { body } = await ask("GET", "v1.0/_metrics");
   const found = body.database;
   const time = new Date().toLocaleTimeString([], { timeStyle: "short" });
   history.push({ count: found.docCount, time });

@@ -46,7 +46,7 @@ export function show(form, problem) {
     const error = document.createElement("span");
     error.className = "error";
     error.id = `${form.id}-${input.name}-error`;
-    error.textContent = WORDS[keyword] ?? detail;
+    error.textContent = WORDS[keyword] ?? detail.replace(/^Must /, "This must ");
     input.after(error);
     input.setAttribute("aria-invalid", "true");
     input.setAttribute("aria-describedby", error.id);

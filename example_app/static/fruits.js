@@ -4,7 +4,7 @@ import { ask, make, tell } from "./api.js";
 import { busy, clear, fill, read, show } from "./forms.js";
 import { GONE, attempt, merge } from "./merging.js";
 
-const PATH = "/v1.0/fruits";
+const PATH = "v1.0/fruits";
 const EVERY_MS = 2000;
 
 const rows = document.getElementById("fruit-rows");
@@ -23,8 +23,10 @@ let editing = null; // the fruit as it was when the form was opened
 const named = (fruit) => fruit.name || `a ${fruit.color} fruit`;
 
 function cells(fruit) {
+  // A color is any text; what the browser does not know as one has an empty swatch.
+  const paint = CSS.supports("color", fruit.color) ? fruit.color : "none";
   const swatch = make("svg", { class: "swatch", viewBox: "0 0 16 16", "aria-hidden": "true" });
-  swatch.append(make("rect", { x: 1, y: 1, width: 14, height: 14, rx: 3, fill: fruit.color }));
+  swatch.append(make("rect", { x: 1, y: 1, width: 14, height: 14, rx: 3, fill: paint }));
   const changed = new Date(fruit.updated_on).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
   return [
     make("td", {}, fruit.name || "–"),

@@ -2,7 +2,7 @@
 
 import { ask, make, tell } from "./api.js";
 
-const PATH = "/v1.0/languages";
+const PATH = "v1.0/languages";
 const form = document.getElementById("language-query");
 const rows = document.getElementById("language-rows");
 const status = document.getElementById("languages-status");

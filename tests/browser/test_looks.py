@@ -140,12 +140,22 @@ async def test_what_is_not_found_is_said_in_words(open_page: Open) -> None:
 
 
 async def test_errors_are_in_the_words_of_the_page(open_page: Open) -> None:
-    """An empty color and a weight in letters are told as a person would."""
+    """An empty color, a weight in letters and one that is too great are told as a person would."""
     page = await open_page()
     form = page.locator("#new-fruit")
     await add(page, "Gala", "", "heavy")
     await form.locator(".error").first.wait_for()
     assert await form.locator(".error").all_inner_texts() == ["This must not be empty.", "This must be a whole number."]
+    await add(page, "Gala", "red", "1000000")
+    await form.locator(".error", has_text="This must be at most 100000.").wait_for()
+
+
+async def test_a_color_that_is_none_has_an_empty_swatch(open_page: Open) -> None:
+    """It is not painted black, which would be another color."""
+    page = await open_page()
+    await add(page, "Gala", "shade 3")
+    swatch = page.get_by_role("row").filter(has_text="shade 3").locator(".swatch rect")
+    assert await swatch.get_attribute("fill") == "none"
 
 
 async def test_it_explains_itself_in_a_line(open_page: Open) -> None:
@@ -215,5 +225,6 @@ async def fits(page: Any, name: str) -> None:
         found, window = await box(dialog), page.viewport_size
         assert found["x"] >= 0
         assert found["x"] + found["width"] <= window["width"]
-        assert await dialog.evaluate("each => each.scrollWidth <= each.clientWidth")
+        inside = "each => [each, ...each.querySelectorAll('.scroll')].every(one => one.scrollWidth <= one.clientWidth)"
+        assert await dialog.evaluate(inside)
     assert (await Axe().run(page)).response["violations"] == []

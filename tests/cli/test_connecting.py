@@ -103,7 +103,7 @@ async def test_a_server_that_cannot_be_used_is_said_with_the_option(couch: Couch
         async with Connection().server("http://127.0.0.1:9") as down:
             await down.info()
     async with EmbeddedCouch(admin="ann:secret") as url:
-        with pytest.raises(ServerUnusable, match=r"of an admin with --username$"):
+        with pytest.raises(ServerUnusable, match=r"--username and TORNADO_COUCH_PASSWORD \(the user was ann\)$"):
             async with Connection("ann", "wrong").server(url.replace("ann:secret@", "")) as guarded:
                 await guarded.info()
     with pytest.raises(ServerUnusable, match=r"^there is no database none at http\S+; correct --database$"):

@@ -228,7 +228,7 @@ async def test_who_is_no_admin_is_told_so(status: int, error: str) -> None:
     assert found.exit_code == 1
     assert found.stderr == (
         f"Error: CouchDB at {url} refused this (You are not a server admin);"
-        " give the name and password of an admin with --username\n"
+        " give the name and password of an admin with --username and TORNADO_COUCH_PASSWORD (no user was named)\n"
     )
 
 

@@ -90,7 +90,9 @@ def test_a_user_that_is_missing_or_wrong(folder: Path) -> None:
         found += errors(folder, commands, TORNADO_COUCH_PASSWORD="wrong")
     for each in found:
         assert each.startswith(f"CouchDB at {bare} refused this (")
-        assert each.endswith("; give the name and password of an admin with --username")
+        assert "; give the name and password of an admin with --username and TORNADO_COUCH_PASSWORD (" in each
+    assert found[0].endswith("(no user was named)")
+    assert all(each.endswith("(the user was ann)") for each in found[1:])
 
 
 def test_a_database_that_is_missing(folder: Path) -> None:
@@ -121,6 +123,33 @@ def test_a_reference_that_is_wrong(folder: Path, reference: str, says: str) -> N
     assert errors(folder, commands) == [says] * 3
     if "names no models" not in says:
         assert errors(folder, [("openapi", reference), ("serve", reference, "--port", "0")]) == [says] * 2
+
+
+@pytest.mark.parametrize(
+    ("reference", "kind"),
+    [("json", "of type module"), ("example_app.models:Fruit", "the class Fruit"), ("json:__name__", "of type str")],
+)
+def test_a_reference_to_no_application(folder: Path, reference: str, kind: str) -> None:
+    """Before the service listens, and in the same words for each command that takes one."""
+    says = (
+        f"'{reference}' is {kind}, not an application; name an application, or a function that takes no arguments, a"
+        " Couch, or a Configuration, as in orchard:make_app"
+    )
+    assert errors(folder, [("openapi", reference), ("serve", reference, "--port", "0")]) == [says] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--url", ""), "url, from the command line: the CouchDB URL must be of the form http://host:port or https:"),
+        (("--url", "http://x:99999"), "url, from the command line: the port in the CouchDB URL must be a number up to"),
+        (("--port", "70000"), "port, from the command line: Input should be less than or equal to 65535"),
+        (("--set", "colour=red"), "colour, from the command line: there is no such setting"),
+    ],
+)
+def test_a_setting_that_is_wrong(folder: Path, arguments: tuple[str, ...], says: str) -> None:
+    """The setting is named, with where it was given."""
+    assert says in error(folder, "serve", "example_app.app:service", *arguments)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,15 @@ async def test_a_missing_or_wrong_user_is_asked_for() -> None:
             assert found.endswith("); give the name and password of an admin with --username")
 
 
+def test_a_locked_account_is_waited_for() -> None:
+    """CouchDB locks it for five minutes after a few wrong passwords, and refuses the right one as well."""
+    locked = Forbidden(403, "forbidden", "Account is temporarily locked due to multiple authentication failures")
+    assert advice(locked, "http://x", address="--url", user="--username") == (
+        "CouchDB at http://x refused this (Account is temporarily locked due to multiple authentication failures);"
+        " wait five minutes, then correct --username"
+    )
+
+
 async def test_what_is_not_couchdb_is_said_to_be_so() -> None:
     """Such as a web server at the port."""
     async with FaultServer(answer(404, b"<h1>Not found</h1>", Content_Type="text/html")) as server:

@@ -160,6 +160,8 @@ async def test_a_service_that_does_not_take_the_documents_is_told(ask: Client) -
     """The answer is shown, since it says what the body should be."""
     with pytest.raises(LoadFailed, match=r"answered 422; pass a valid document with --body.*There is no such property"):
         await run_load(Load(f"{ask.url}/fruits", [{"colour": "red"}]))
+    with pytest.raises(LoadFailed, match="answered 404; name the URL of a collection"):
+        await run_load(Load(f"{ask.url}/vegetables", [{"color": "red"}]))
     gone = await command("http://127.0.0.1:1/fruits", "--seconds", "0.1")
     assert gone.exit_code == 2
     assert "cannot be reached" in gone.output

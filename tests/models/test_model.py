@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
@@ -70,6 +70,24 @@ def test_a_class_with_a_bad_type_is_refused_when_it_is_defined() -> None:
 
         class Bad(Model, type="bad"):
             pass
+
+
+@pytest.mark.parametrize("options", [{}, {"key": "name", "unique": True}, {"key": "name", "history": True}])
+def test_a_type_with_ids_of_its_own_has_no_colon_in_its_name(options: dict[str, Any]) -> None:
+    """The type `a` with the key `b:c` and the type `a:b` with the key `c` would share the document `a:b:c`."""
+    with pytest.raises(ModelDefinitionError, match=r"'a:b' must not contain a colon"):
+
+        class Bad(Model, type="a:b_v1.0", **options):
+            name: str
+
+
+def test_a_type_whose_ids_are_not_made_of_its_name_can_have_a_colon() -> None:
+    """Ids that CouchDB gives belong to no name."""
+
+    class Good(Model, type="a:b_v1.0", key="name_id"):
+        name_id: Key
+
+    assert not model_info(Good).owns("a:b:c")
 
 
 @pytest.mark.parametrize("alias", ["type", "_id", "_rev", "_x"])

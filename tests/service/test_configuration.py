@@ -51,14 +51,14 @@ def test_the_stronger_source_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("port = 70000\nprocesses = -1", "port: Input should be less than or equal to 65535; processes: "),
-        ('greting = "x"', "greting: Extra inputs are not permitted"),
+        ("port = 70000\nprocesses = -1", "port, from the file: Input should be less than or equal to 65535; processes"),
+        ('greting = "x"', "greting, from the file: there is no such setting"),
         ("port = ", "Invalid value"),
-        ('proxies = ["nonsense"]', "proxies.0: "),
-        ('url = "ftp://x"', "the CouchDB URL must be of the form"),
+        ('proxies = ["nonsense"]', "proxies.0, from the file: "),
+        ('url = "ftp://x"', "url, from the file: the CouchDB URL must be of the form"),
         ('url = ["http://a:secret@x", "http://b:secret@y"]', "user and password must be given only once"),
         ('url = "http://a:secret@x"\npassword = "secret"', "user and password must be given only once"),
-        ('api_key = ["secret"]', "api_key: Input should be a valid string"),
+        ('api_key = ["secret"]', "api_key, from the file: Input should be a valid string"),
     ],
 )
 def test_what_is_not_valid_is_named_without_its_value(tmp_path: Path, text: str, said: str) -> None:
@@ -145,7 +145,7 @@ def test_json_without_what_it_shows_is_wrong_usage() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--port", "many"], "port: Input should be a valid integer"),
+        (["--port", "many"], "port, from the command line: Input should be a valid integer"),
         (["--set", "greeting"], "does not have the form NAME=VALUE"),
         (["--set", "=x"], "does not have the form NAME=VALUE"),
         (["--set", "api_key=hidden"], "api_key is a secret"),

@@ -83,7 +83,7 @@ async def _all_connected(couch: Couch, patience: float, report: Advance) -> None
 @server_options
 @click.argument("nodes", nargs=-1, metavar="[NAME@HOST]...")
 @click.option("--patience", default=60.0, show_default=True, help="How many seconds to wait for the nodes.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @told
 def cluster(url: str, nodes: tuple[str, ...], patience: float, as_json: bool, **options: Any) -> None:
     """Join CouchDB nodes into a cluster.
@@ -111,7 +111,7 @@ def cluster(url: str, nodes: tuple[str, ...], patience: float, as_json: bool, **
 
 @click.command()
 @server_options
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @told
 def health(url: str, as_json: bool, **options: Any) -> None:
     """Check that a server is CouchDB, and ready.

@@ -76,7 +76,9 @@ def _document_options(command: F) -> F:
             help="Have CouchDB validate each write, or not.  [default: leave unchanged]",
         ),
         click.option("--create-seed/--no-create-seed", default=True, show_default=True, help="Store seed documents."),
-        click.option("--create-design/--no-create-design", default=True, show_default=True, help="Design documents."),
+        click.option(
+            "--create-design/--no-create-design", default=True, show_default=True, help="Write design documents."
+        ),
         click.option("--seeds", type=_FOLDER, help="The folder of seed documents."),
         click.option("--design-docs", type=_FOLDER, help="The folder of further design documents."),
     ):
@@ -92,7 +94,7 @@ def _document_options(command: F) -> F:
 @_document_options
 @rotation_key_options
 @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option(
     "--log",
     type=_LEVELS,

@@ -25,7 +25,7 @@ _ALGORITHM = click.option(
     type=click.Choice([each.value for each in Algorithm]),
     help="How the key signs.",
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 @click.group()

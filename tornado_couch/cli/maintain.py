@@ -44,16 +44,16 @@ __all__ = ["audit", "migrate", "policy_report_command", "reconcile", "rotate", "
 @click.option("--models", required=True, metavar="MODULE[:MODELS]", help="The models whose documents to migrate.")
 @rotation_key_options
 @click.option("--dry-run", is_flag=True, help="Write nothing; only count the documents that would be migrated.")
-@click.option("--since", default="0", show_default=True, help="Where to begin: what a run printed.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--since", default="0", show_default=True, help="Where to begin: the value that a run printed.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @told
 def migrate(url: str, database: str, models: str, dry_run: bool, since: str, as_json: bool, **options: Any) -> None:
     """Rewrite documents in their model's current version.
 
     The service may keep running meanwhile.
 
-    With --keys documents are verified and signed, without it the database is one without signatures. Values are
-    encrypted with --crypter, or with --keys where that is not given.
+    With --keys, documents are verified and signed; without it, the database has no signatures. Values are encrypted
+    with --crypter, or with --keys if --crypter is not given.
 
     Documents that cannot be migrated are reported and left unchanged. The exit status is 0 on success, 1 if some
     documents could not be migrated, and 2 if the command failed. An interrupted run prints where to resume.
@@ -82,8 +82,8 @@ def migrate(url: str, database: str, models: str, dry_run: bool, since: str, as_
 @click.option(
     "--dry-run", is_flag=True, help="Write nothing; only report what the rules can merge and what they cannot."
 )
-@click.option("--since", default="0", show_default=True, help="Where to begin: what a run printed.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--since", default="0", show_default=True, help="Where to begin: the value that a run printed.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @told
 def reconcile(url: str, database: str, models: str, dry_run: bool, since: str, as_json: bool, **options: Any) -> None:
     """Merge conflicting documents by their models' rules.
@@ -161,8 +161,8 @@ class _Work:
         self.findings.append(Finding(document_id, revision or "", reason))
 
 
-_SINCE = click.option("--since", default="0", show_default=True, help="Where to begin: what a run printed.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+_SINCE = click.option("--since", default="0", show_default=True, help="Where to begin: the value that a run printed.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _CLASSIC = click.option("--classic", is_flag=True, help="Also accept the signatures of tor-async-couchdb.")
 
 
@@ -289,7 +289,7 @@ def _schemes(classic: bool) -> tuple[Scheme, ...]:
 @click.command("policy-report")
 @click.argument("models", metavar="MODULE[:MODELS]")
 @click.option("--strict", is_flag=True, help="Require every property to be classified, even if its model does not.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @told
 def policy_report_command(models: str, strict: bool, as_json: bool) -> None:
     """Show how the properties of models are protected in storage.

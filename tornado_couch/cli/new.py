@@ -43,6 +43,12 @@ def new(name: str, directory: Path | None, as_json: bool) -> None:
     target = directory or Path(name)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise click.UsageError(f"{target} exists already; remove it, or name another folder with --directory.")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.ClickException(
+            f"{target} cannot be written: {error.strerror}; name another folder with --directory"
+        ) from None
     written = _write(_TEMPLATE, target, {"@name@": name, "@package@": package, "@bound@": _bound(__version__)})
     if as_json:
         files = [str(path) for path in written]
@@ -50,7 +56,7 @@ def new(name: str, directory: Path | None, as_json: bool) -> None:
         return
     for path in written:
         click.echo(f"wrote {path}")
-    click.echo(f"\nNow run `cd {target}` and see README.md. To run its tests: python -m pytest")
+    click.echo(f"\nNow run `cd {target}`. Its README.md says how to install it, run its tests and start it.")
 
 
 def _package(name: str) -> str:

@@ -13,7 +13,7 @@ import tornado.web
 from ..couch import Couch
 from ..errors import CouchError
 from ..service.configuration import configuration_class
-from ..service.references import load
+from ..service.references import load_application
 from ..service.worker import application_arguments, application_of, wants_couch
 from ..web import ApiInfo, openapi_document
 from ..web.pages.openapi import mounted_info
@@ -43,7 +43,7 @@ def openapi(app: str, output: Path | None, title: str | None, api_version: str |
     the function itself sends it requests.
     """
     try:
-        found = asyncio.run(_document(load(app), title, api_version))
+        found = asyncio.run(_document(load_application(app), title, api_version))
     except TypeError as error:
         raise click.UsageError(
             f"{app!r} does not give an application ({error}); name an application, or a function that takes no"

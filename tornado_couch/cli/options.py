@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import click
 
 from ..couch import BasicAuth, Couch, Database
+from ..couch.names import base
 from ..couch.trouble import advice
 from ..errors import CouchError, KeySetError, NotFound, TornadoCouchError
 from ..security import KeyChain, KeyczarKeys, KeyRing, Keys, as_keys, keyczar, outer_key
@@ -41,6 +42,7 @@ __all__ = [
     "audit_keys",
     "connection_of",
     "connection_options",
+    "credentials_setting",
     "database_options",
     "given_secret",
     "key_set_options",
@@ -101,7 +103,7 @@ class Connection:
             try:
                 yield couch
             except CouchError as error:
-                found = advice(error, couch.url, address="--url", user="--username")
+                found = advice(error, couch.url, address="--url", user=credentials_setting(self.user or _user_in(url)))
                 if found is None:
                     raise
                 raise ServerUnusable(found) from None
@@ -125,6 +127,16 @@ class Connection:
                 if not await _is_missing(found):
                     raise
                 raise ServerUnusable(f"there is no database {name} at {couch.url}; correct --database") from error
+
+
+def credentials_setting(user: str | None) -> str:
+    """What the settings of the credentials are called, and which user they name; for `advice`."""
+    return f"--username and {_PASSWORD} ({f'the user was {user}' if user else 'no user was named'})"
+
+
+def _user_in(url: str) -> str | None:
+    found = base(url).credentials
+    return found[0] if found else None
 
 
 async def _is_missing(database: Database) -> bool:

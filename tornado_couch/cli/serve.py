@@ -18,9 +18,9 @@ from ..couch.trouble import advice
 from ..errors import CouchError
 from ..service.configuration import Configuration, ConfigurationError, Sources, configuration_class
 from ..service.processes import serve as serve_application
-from ..service.references import load
-from ..service.worker import application_arguments, application_of, wants_couch
-from .options import ServerUnusable, told
+from ..service.references import load_application
+from ..service.worker import ServeOptions, application_arguments, application_of, wants_couch
+from .options import ServerUnusable, credentials_setting, told
 
 __all__ = ["serve"]
 
@@ -39,13 +39,16 @@ __all__ = ["serve"]
     type=click.Path(path_type=Path),
     help="A folder with one file for each secret, as containers mount them.",
 )
-@click.option("--host", help="The address to listen on; 0.0.0.0 or :: for all addresses.")
-@click.option("--port", help="The port to listen on; 0 for a free one.")
-@click.option("--url", help="The URL of CouchDB; of several nodes of a cluster, separated by commas.")
+@click.option("--host", help=f"The address to listen on; 0.0.0.0 or :: for all.  [default: {ServeOptions.host}]")
+@click.option("--port", help=f"The port to listen on; 0 for a free one.  [default: {ServeOptions.port}]")
+@click.option(
+    "--url",
+    help="The URL of CouchDB; of several nodes of a cluster, separated by commas.  [default: http://127.0.0.1:5984]",
+)
 @click.option("--database", help="The database's name.")
 @click.option("--username", "user", help="CouchDB's user; the password is in TORNADO_COUCH_PASSWORD or a file.")
 @click.option("--reload", is_flag=True, help="Replace the process whenever its code changes; for development.")
-@click.option("--processes", help="How many processes to run; 0 for one per CPU.")
+@click.option("--processes", help=f"How many processes to run; 0 for one per CPU.  [default: {ServeOptions.processes}]")
 @click.option("--xheaders", is_flag=True, help="Trust the X-Forwarded-… headers of a proxy in front of the service.")
 @click.option("--set", "more", multiple=True, metavar="NAME=VALUE", help="Any other setting; can be repeated.")
 @click.option("--print-config", is_flag=True, help="Print the settings, without secrets, and exit.")
@@ -65,7 +68,8 @@ def serve(
     MODULE:APP is a Tornado application, or a function that makes one: plain, async or an async context manager. It
     may take the configuration or a Couch.
 
-    Settings come from the command line, from environment variables TORNADO_COUCH_…, and from a file, in this order.
+    Settings come from the command line, environment variables TORNADO_COUCH_…, secrets and the file; the first of
+    these that has a setting decides.
 
     SIGTERM and SIGINT stop the service once all requests under way are answered. SIGHUP replaces its processes, if
     it has several, one after another.
@@ -75,7 +79,7 @@ def serve(
     given = {name: str(value) for name, value in options.items() if value not in (None, False)}
     sources = _sources(config, secrets, {**given, **dict(map(_pair, more))})
     if print_config:
-        _print(sources, configuration_class(load(app)), as_json)
+        _print(sources, configuration_class(load_application(app)), as_json)
         return
     settings = _read(sources, Configuration, strict=False)
     if settings.reload and settings.processes != 1:
@@ -103,7 +107,7 @@ class _Late:
 
     def __call__(self) -> Any:
         try:
-            target = load(self._reference)
+            target = load_application(self._reference)
             if isinstance(target, tornado.web.Application) or not callable(target):
                 return target
             settings = _read(self._sources, configuration_class(target))
@@ -121,9 +125,7 @@ async def _connected(target: Any, settings: Configuration) -> AsyncIterator[torn
             async with application_of(target, couch) as application:
                 yield application
         except CouchError as error:
-            user = f"the user was {settings.user}" if settings.user else "no user was named"
-            where = f"--username and TORNADO_COUCH_PASSWORD ({user})"
-            found = advice(error, couch.url, address="--url", user=where)
+            found = advice(error, couch.url, address="--url", user=credentials_setting(settings.user))
             if found is None:
                 raise
             raise ServerUnusable(found) from None

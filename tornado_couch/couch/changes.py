@@ -68,7 +68,7 @@ class ChangesFeed(Endpoint):
             limit: return at most this many changes.
             style: "all_docs" for all leaves of each document, not only its winning revision.
             include_docs: also return each document.
-            wait: seconds to wait for a change if there is none; must be less than the client's `read` limit.
+            wait: seconds to wait for a change if there are no changes yet; must be less than the client's `read` limit.
 
         Raises:
             BadRequest: `since` is not a sequence of this database.

@@ -95,7 +95,7 @@ class Exchange:
         auth: authenticates them.
         timeout: the time limits, unless a call has its own.
         clock: a monotonic clock in seconds, for the log and the observers.
-        observers: are told of each exchange.
+        observers: learn of each exchange.
         checked: what is known of the way to the server; shared by those that go the same way.
     """
 

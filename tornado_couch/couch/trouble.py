@@ -24,6 +24,9 @@ def advice(error: CouchError, url: str, *, address: str, user: str) -> str | Non
         case Unauthorized(reason=reason) | Forbidden(reason=reason) if reason.startswith(("You are not", "Name or")):
             reason = reason.rstrip(".")
             return f"CouchDB at {url} refused this ({reason}); give the name and password of an admin with {user}"
+        # CouchDB 3.4 and later lock an account for up to five minutes.
+        case Forbidden(reason=reason) if reason.startswith("Account is temporarily locked"):
+            return f"CouchDB at {url} refused this ({reason.rstrip('.')}); wait five minutes, then correct {user}"
         case Unavailable(status=None):
             hint = ""
             if isinstance(error, ConnectTimeout) and url.startswith("https:"):

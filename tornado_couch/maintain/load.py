@@ -155,7 +155,9 @@ class _Service:
         location = answer.header("Location")
         if answer.status != HTTPStatus.CREATED or not location:
             text = answer.body[:500].decode("utf-8", "replace")
-            raise LoadFailed(f"POST was answered {answer.status}; pass a valid document with --body. {text}")
+            missing = answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+            advice = "name the URL of a collection" if missing else "pass a valid document with --body"
+            raise LoadFailed(f"POST was answered {answer.status}; {advice}. {text.rstrip()}")
         path = urlsplit(urljoin(self._load.url, location)).path
         self.paths.append(path)
         self._note(path, answer)

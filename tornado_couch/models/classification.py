@@ -201,7 +201,7 @@ class Hashed(Classification):
         """Whether a value is the one that a model holds, hashed or not yet. Never blocks the event loop.
 
         Raises:
-            SecurityError: what is stored is no hash.
+            SecurityError: what is stored is not a hash.
         """
         if held is None:
             return False

@@ -238,7 +238,7 @@ def _rule_fault(
     if rule.by is not None:
         return _unfit_order(rule.by, adapters)
     if rule.kinds is not None and not _kinds(adapters[declared.name]) <= rule.kinds | {"null"}:
-        return f"is no {' or '.join(sorted(rule.kinds))} in JSON, so {rule!r} has nothing to work on"
+        return f"is not of type {' or '.join(sorted(rule.kinds))} in JSON, so {rule!r} cannot merge it"
     return ""
 
 
@@ -257,7 +257,7 @@ def _kinds(adapter: TypeAdapter[Any]) -> set[str]:
 
 
 def _branches(adapter: TypeAdapter[Any], mode: Literal["serialization", "validation"]) -> list[dict[str, Any]]:
-    """The alternatives of a property's JSON Schema; one of no type where there is no schema, or none is said."""
+    """The alternatives of a property's JSON Schema; a single one without a type if the schema names none."""
     try:
         schema = adapter.json_schema(mode=mode)
     except PydanticUserError:  # a type that JSON Schema has no words for

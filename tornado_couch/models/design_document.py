@@ -43,7 +43,7 @@ _MAP = """function (doc) {{
   }}
 }}"""
 
-# A map function is given `_conflicts`, which has no deleted leaves: those are no conflict.
+# A map function is given `_conflicts`, which has no deleted leaves: they are not a conflict.
 _CONFLICTS_MAP = """function (doc) {
   if (doc._conflicts) {
     emit(typeof doc.type === "string" ? doc.type : null, null);
@@ -144,7 +144,7 @@ def _reduction_document(info: ModelInfo, reduction: Reduction, view: str) -> dic
     key = values[0] if len(values) == 1 else f"[{', '.join(values)}]"
     if reduction.of is None:
         return _script_document(info, view, key, "null", reduction.function)
-    # A single value that is no number would end the reduction of all of them.
+    # A single value that is not a number would end the reduction of all of them.
     value = _value(info, reduction.of)
     condition = f'\n      && typeof {value} === "number"'
     return _script_document(info, view, key, value, reduction.function, condition)

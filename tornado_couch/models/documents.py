@@ -66,9 +66,8 @@ def from_document(cls: type[M], document: Document) -> M:
 
 
 def _identified(model: M, document: Document) -> M:
-    model._id = document.get("_id")
-    model._rev = document.get("_rev")
-    model._stored = document
+    # Not by assignment, for which pydantic looks up what kind of attribute each is.
+    model.__pydantic_private__.update(_id=document.get("_id"), _rev=document.get("_rev"), _stored=document)  # type: ignore[union-attr]
     return model
 
 
@@ -132,7 +131,8 @@ def is_outdated(cls: type[Model], document: Document) -> bool:
 def _path(info: ModelInfo, document: Document) -> list[Upgrade]:
     found = DocumentType.parse(document.get("type"))
     if found is None or found.name != info.type.name:
-        raise InvalidDocument(f"a document of type {document.get('type')!r} is no {info.type}", document.get("_id", ""))
+        what = f"a document of type {document.get('type')!r} is not one of type {info.type}"
+        raise InvalidDocument(what, document.get("_id", ""))
     try:
         return upgrades_between(info.upgrades, found, info.type)
     except UnsupportedVersion as error:

@@ -25,7 +25,7 @@ def shortened(detail: str) -> str:
 def path_within(body: Any, location: Sequence[str | int], held: Any, *, missing: bool) -> list[str | int]:
     """Where in a body pydantic found a fault.
 
-    Pydantic's location also names what is no member of the body: the branch of a union, and `[key]` for a
+    Pydantic's location also names what is not a member of the body: the branch of a union, and `[key]` for a
     dictionary's key. A member can be called like a branch, so of all readings that one is taken which leads to the
     value that pydantic held.
 

@@ -131,7 +131,7 @@ def _unordered(adapter: TypeAdapter[Any], equality_only: bool) -> str:
 
 
 def _leaves(value: Any, stored: Any) -> Iterator[tuple[Any, Any]]:
-    """The parts of a value that are no containers, each with its stored form."""
+    """The parts of a value that are not containers, each with its stored form."""
     if isinstance(value, BaseModel) and isinstance(stored, dict):
         value = value.__dict__
     if isinstance(value, dict) and isinstance(stored, dict):
@@ -158,7 +158,7 @@ def _sorts_alike(one: Any, other: Any, stored: Any, other_stored: Any, equality_
 def check_described(cls: type[BaseModel], properties: Mapping[str, Property], own: Mapping[str, Field]) -> None:
     """Refuse a property whose stored form is another than the JSON Schema of a body has: GET's answer would be no PUT.
 
-    Only those with functions in them, or with keys that are no text, are looked at; the others are written plainly.
+    Only those with functions in them, or with keys that are not text, are looked at; the others are written plainly.
 
     Args:
         cls: the model.
@@ -244,7 +244,7 @@ def samples(of: Field | TypeAdapter[Any]) -> Iterator[Any]:
 
 def same(one: Any, other: Any) -> bool:
     """Whether two values are equal and of the same types, within containers as well."""
-    return _same(one, other)
+    return one == other if type(one) is type(other) is str else _same(one, other)
 
 
 def _is_arbitrary(schema: Schema) -> bool:

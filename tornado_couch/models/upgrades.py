@@ -51,7 +51,7 @@ class DocumentType:
 
     @classmethod
     def parse(cls, text: object) -> Self | None:
-        """The parts of `text`; None if it is no such type."""
+        """The parts of `text`; None if the text is not a type."""
         parts = _parts(text) if isinstance(text, str) else None
         return parts and cls(*parts)
 
@@ -129,7 +129,7 @@ def upgrade(source: str, *, to: str, was: Mapping[str, Classification] | None = 
             that was stored in the clear.
 
     Raises:
-        ModelDefinitionError: the types are none, or of two names, or in the wrong order.
+        ModelDefinitionError: a type is malformed, or the two have different names, or stand in the wrong order.
     """
     before, after = DocumentType.parse(source), DocumentType.parse(to)
     if before is None or after is None:
@@ -157,14 +157,14 @@ def collect_upgrades(cls: type, own: DocumentType, given: Iterable[object]) -> d
     """The upgrades of a model by the version that they begin with: those in its class and its bases, and given ones.
 
     Raises:
-        ModelDefinitionError: two begin with one version, one leads past the model's, or one is none.
+        ModelDefinitionError: two begin with one version, one leads past the model's, or one is not an upgrade.
     """
     given = list(given)
     for each in given:
         if not _steps(each):
             raise ModelDefinitionError(f'{cls.__name__}: upgrades= holds what has no @upgrade("…", to="…"): {each!r}')
     for step in (step for each in [*vars(cls).values(), *given] for step in _steps(each)):
-        if step.source.name != own.name:  # in a base it is none of this model's business
+        if step.source.name != own.name:  # an upgrade in a base class can be for another model
             raise ModelDefinitionError(f"{cls.__name__}: an upgrade from {step.source} is of another type than {own}")
     members = {name: each for base in reversed(cls.__mro__) for name, each in vars(base).items()}
     found: dict[DocumentType, Upgrade] = {}

@@ -127,12 +127,12 @@ def version_of(document: Mapping[str, Any]) -> Version:
     """The place that a document has in a history.
 
     Raises:
-        InvalidDocument: it is no version of one.
+        InvalidDocument: it is not a version of a history.
     """
     document_id = str(document.get("_id", ""))
     match, held = _ID.fullmatch(document_id), document.get(VERSION_PROPERTY)
     if match is None or not isinstance(held, dict) or not _is_written_on(held.get("written_on")):
-        raise InvalidDocument("a stored document is no version of a history", document_id)
+        raise InvalidDocument("a stored document is not a version of a history", document_id)
     return Version(
         match["prefix"],
         int(match["number"]),

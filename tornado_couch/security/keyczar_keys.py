@@ -144,7 +144,7 @@ def as_keys(given: object) -> Keys:
             or all four.
 
     Raises:
-        KeySetError: it is none of these.
+        KeySetError: it has another form.
     """
     if isinstance(given, Keys):
         return given

@@ -53,6 +53,12 @@ def _separate(value: Any) -> Any:
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
 
+def _checked(urls: tuple[str, ...]) -> tuple[str, ...]:
+    for each in urls or ("",):
+        base(each)
+    return urls
+
+
 _Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -78,7 +84,9 @@ class Configuration(BaseSettings):
         env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True
     )
 
-    url: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separate)] = ("http://127.0.0.1:5984",)
+    url: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separate), AfterValidator(_checked)] = (
+        "http://127.0.0.1:5984",
+    )
     user: str | None = None
     password: SecretStr | None = None
     ca: Path | None = None
@@ -119,7 +127,10 @@ class Configuration(BaseSettings):
     def _without_credentials(cls, values: Any) -> Any:
         """Move user and password out of the URLs, so that the URLs can be shown."""
         given = _separate(values.get("url", ())) if isinstance(values, dict) else ()
-        bases = [base(each) for each in given if isinstance(each, str)]
+        try:
+            bases = [base(each) for each in given if isinstance(each, str)]
+        except ValueError:
+            return values  # which the URLs' own check refuses
         credentials = {each.credentials for each in bases} - {None}
         if not bases:
             return values
@@ -183,22 +194,36 @@ class Sources:
         try:
             return self._located(kind, strict)(**_decoded(kind, self._given))
         except ValidationError as error:
-            raise ConfigurationError("; ".join(map(_fault, error.errors(include_input=False)))) from None
+            faults = (self._fault(kind, each) for each in error.errors(include_input=False))
+            raise ConfigurationError("; ".join(faults)) from None
         except (SettingsError, ValueError) as error:
             # The file is not valid TOML; we do not quote its text.
             raise ConfigurationError(str(error)) from None
 
     def origins(self, kind: type[Configuration]) -> dict[str, str]:
         """Return the source of each value, by its name."""
+        return {**dict.fromkeys(kind.model_fields, "default"), **self._given_names(kind)}
+
+    def _given_names(self, kind: type[Configuration]) -> dict[str, str]:
+        """Return the source of each setting that a source has, whether the class knows it or not."""
         located = self._located(kind, strict=True)
-        found = dict.fromkeys(kind.model_fields, "default")
+        found: dict[str, str] = {}
         for origin, source in (
             ("file", TomlConfigSettingsSource(located)),
             ("secrets", SecretsSettingsSource(located)),
             ("environment", EnvSettingsSource(located)),
         ):
-            found.update(dict.fromkeys(source().keys() & found.keys(), origin))
+            found.update(dict.fromkeys(source(), origin))
         return {**found, **dict.fromkeys(self._given, "command line")}
+
+    def _fault(self, kind: type[Configuration], error: Any) -> str:
+        """Say what is wrong with a setting, and where it was given."""
+        unknown = error["type"] == "extra_forbidden"
+        said = "there is no such setting" if unknown else str(error["msg"]).removeprefix("Value error, ")
+        if not error["loc"]:
+            return said
+        origin = self._given_names(kind).get(str(error["loc"][0]))
+        return f"{'.'.join(map(str, error['loc']))}{f', from the {origin}' if origin else ''}: {said}"
 
     def _located(self, kind: type[C], strict: bool) -> type[C]:
         config = {**self._files, "extra": "forbid" if strict else "ignore"}
@@ -241,9 +266,3 @@ def _decoded(kind: type[Configuration], given: Mapping[str, str]) -> dict[str, A
 
 def _is_secret(annotation: Any) -> bool:
     return annotation is SecretStr or SecretStr in typing.get_args(annotation)
-
-
-def _fault(error: Any) -> str:
-    where = ".".join(map(str, error["loc"]))
-    said = str(error["msg"]).removeprefix("Value error, ")
-    return f"{where}: {said}" if where else said

@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import click
+import tornado.web
 
 from ..errors import ModelDefinitionError
 from ..models import Model
 
-__all__ = ["load", "load_models"]
+__all__ = ["load", "load_application", "load_models"]
 
 
 def load(reference: str) -> Any:
@@ -42,6 +44,25 @@ def load(reference: str) -> Any:
         except AttributeError:
             raise click.UsageError(f"{reference!r}: {module_name!r} has no {attribute!r}") from None
     return found
+
+
+def load_application(reference: str) -> Any:
+    """Return the application that a reference names, or the function that makes it.
+
+    Raises:
+        click.UsageError: the reference names neither; and as for `load`.
+        ModelDefinitionError: a model in the module is declared incorrectly.
+    """
+    found = load(reference)
+    # A class can be an application's own, or one of an async context manager; a model's would be made from nothing.
+    makers = (tornado.web.Application, AbstractAsyncContextManager)
+    if issubclass(found, makers) if isinstance(found, type) else callable(found) or isinstance(found, makers):
+        return found
+    kind = f"the class {found.__name__}" if isinstance(found, type) else f"of type {type(found).__name__}"
+    raise click.UsageError(
+        f"{reference!r} is {kind}, not an application; name an application, or a function that takes no arguments, a"
+        " Couch, or a Configuration, as in orchard:make_app"
+    )
 
 
 def _reason(error: Exception) -> str:

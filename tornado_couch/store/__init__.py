@@ -14,6 +14,7 @@ from .reading.cache import ReadCache
 from .reading.planner import indexed_properties, plan
 from .reading.reader import Page
 from .reading.reductions import Group, Groups, reduced
+from .reading.room import Room, Share, share_of_request
 from .reading.scan import Position
 from .reconciler import Reconciler, ReconcilerStats, reconcile_all
 from .store import Store
@@ -46,6 +47,8 @@ __all__ = [
     "Reconciliation",
     "Reprotection",
     "Retry",
+    "Room",
+    "Share",
     "Store",
     "Update",
     "changed",
@@ -56,4 +59,5 @@ __all__ = [
     "reconcile_all",
     "reduced",
     "rewritten",
+    "share_of_request",
 ]

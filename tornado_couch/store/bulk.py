@@ -173,7 +173,7 @@ class BulkWriter(Generic[M]):
         for model, new_id in zip(models, ids, strict=True):
             key = model._key
             if self._by_view and _text(self._info, key) in known:
-                outcomes.append(DocumentExists(f"a {self._info.type.name} with that key already exists"))
+                outcomes.append(self._exists())
                 continue
             model._id, model._rev = new_id, None
             if self._info.key and self._info.key.generated:
@@ -190,6 +190,9 @@ class BulkWriter(Generic[M]):
     def _by_view(self) -> bool:
         """Whether only a view can tell if a key is taken."""
         return self._info.key is not None and not self._info.key.generated and not self._info.unique
+
+    def _exists(self) -> DocumentExists:
+        return DocumentExists(f"a document of type {self._info.type.name} with that key already exists")
 
     async def _known_keys(self, models: Sequence[M]) -> set[bytes]:
         if not models or not self._by_view:
@@ -306,7 +309,7 @@ class BulkWriter(Generic[M]):
 
     async def _after_conflict(self, operation: Operation[M]) -> M:
         if isinstance(operation, Creation):
-            raise DocumentExists(f"a {self._info.type.name} with that key already exists")
+            raise self._exists()
         self._database.server.observer.conflict_met(self._info.type.name)
         if operation.expected is not None:
             current = (await self._by_keys([operation.key]))[0]

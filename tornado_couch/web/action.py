@@ -25,10 +25,11 @@ class Action:
         method: the HTTP method that stands for it.
         function: the handler's method that does it; by default it has the action's name.
         takes: the media types of the request's body.
-        answers: the media types of the answer; the client's `Accept` must allow one of them.
+        answers: the media types of the answer; the client's `Accept` must allow one of them, if there are any.
         asks: what the policy can be asked besides the action itself.
         verb: how ids of operations in the API document begin; by default with the action's name.
         of_one: whether it is about one document, so that ids in the API document use the singular.
+        parameters: what its query string can have, for an action that writes.
         follow: the actions that a client can go on to from the answer, as links in the API document.
     """
 
@@ -40,6 +41,7 @@ class Action:
     asks: tuple[str, ...] = ()
     verb: str = ""
     of_one: bool = False
+    parameters: tuple[str, ...] = ()
     follow: tuple[str, ...] = ()
 
     @property
@@ -69,7 +71,7 @@ ACTIONS: dict[str, Action] = {
         Action("bulk", "POST", takes=(JSON,), asks=("create", "replace", "destroy"), verb="post"),
         Action("replace", "PUT", takes=(JSON,), asks=("create", "restore"), of_one=True, follow=_ONE),
         Action("patch", "PATCH", "patch_document", takes=(MERGE_PATCH, JSON_PATCH), of_one=True, follow=_ONE),
-        Action("destroy", "DELETE", verb="delete", of_one=True),
+        Action("destroy", "DELETE", answers=(), verb="delete", of_one=True),
     )
 }
 

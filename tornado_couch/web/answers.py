@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
+from email.utils import formatdate
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .. import _json
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answers"]
 
+_SETTLED_SECONDS = 60
 _ITEMS_IN_THREAD = 100  # a page with more is serialised off the event loop
 
 
@@ -31,11 +35,13 @@ class Answers:
         tag: the entity tag of the answer, once it is known.
     """
 
-    __slots__ = ("_handler", "tag")
+    __slots__ = ("_handler", "_modified", "_settled", "tag")
 
     def __init__(self, handler: ResourceHandler) -> None:
         self._handler = handler
         self.tag: str | None = None
+        self._modified: int | None = None
+        self._settled = False
 
     async def document(self, model: Model, action: str, status: int = 200) -> None:
         """Answer with a document and its entity tag; after a write, as the client prefers."""
@@ -83,6 +89,21 @@ class Answers:
         self.say_applied(self._handler.preferences())
         await self.json(200, await serialised({"items": items}), None)
 
+    def date(self, model: Model) -> None:
+        """Note when the document was last modified, if its model has an `UpdatedOn`, and say it in Last-Modified.
+
+        It is said only if it is a minute ago: until then a later change could have the same second, by some clock
+        (RFC 9110 §8.8.2.2).
+        """
+        name = self._handler.resource.modified
+        moment = getattr(model, name) if name else None
+        if moment is None:
+            return
+        self._modified = int(moment.timestamp())
+        self._settled = time.time() >= self._modified + _SETTLED_SECONDS
+        if self._settled:
+            self._handler._headers["Last-Modified"] = _http_date(self._modified)
+
     def unchanged(self, revision: str, digest: str = "") -> bool:
         """Answer 304 if the preconditions of a GET say so; return whether they did.
 
@@ -96,13 +117,13 @@ class Answers:
         handler = self._handler
         variants = [handler.projection.variant] if handler.projection else []
         preconditions = of_variants(handler.preconditions(), [*variants, *([digest] if digest else [])])
-        status = preconditions.evaluate_read(revision)
+        status = preconditions.evaluate_read(revision, self._modified, settled=self._settled)
         if status == 412:
             raise Problem.of("revision-mismatch", headers={"ETag": entity_tag(revision)})
         if status == 304:
             # The client's own tag says which of the revision's representations it has.
             tags = preconditions.if_none_match
-            known = [each for each in tags if each.revision == revision] if isinstance(tags, tuple) else []
+            known = [each for each in tags if each.names(revision)] if isinstance(tags, tuple) else []
             self.tag = f'"{next(iter(known), EntityTag(revision)).opaque}"'
             handler.set_status(304)
             handler.set_etag_header()
@@ -135,6 +156,11 @@ class Answers:
     def _cacheable(self) -> None:
         # A cache may keep the answer for its one client and must ask each time: that costs a 304.
         self._handler._headers["Cache-Control"] = "private, no-cache"
+
+
+@lru_cache(maxsize=1024)
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 async def serialised(body: dict[str, Any]) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import tornado.web
 from tornado.httputil import (
+    HTTPConnection,
     HTTPHeaders,
     HTTPMessageDelegate,
     HTTPServerRequest,
@@ -22,15 +23,19 @@ from tornado.routing import PathMatches, Rule, RuleRouter, URLSpec
 from tornado.web import RequestHandler
 
 from ..couch import Observer, Observers
+from ..store import Room
 from .access import Policy
-from .bodiless import LimitedBody, NotFoundHandler, RefusingHandler
+from .bodiless import Ignored, LimitedBody, NotFoundHandler, RefusingHandler
 from .http import ServerTiming, TimingObserver, content_length, too_large
 from .problems import Problem
+from .proxies import checked_base, checked_networks
 from .resources import Resource
 from .unread import Unread
 
 __all__ = ["Application", "RequestWatch", "route_pattern"]
 
+
+_OVERRIDES = ("PUT", "PATCH", "DELETE", "POST")  # methods that a POST can stand for
 
 MAX_BODY = 1024 * 1024
 """Bytes of a body that a handler of the service's own takes, where neither its class nor a setting says otherwise."""
@@ -55,12 +60,27 @@ class Application(tornado.web.Application):
     by default, and a further second for each 32 KiB. Where such answers have more than `max_unread` bytes together,
     128 MiB by default, the oldest of them is given up at once.
 
+    The documents of all pages, exports, lists of versions and bulk requests that are prepared at the same time have at
+    most `max_prepared` bytes together, 64 MiB by default. A request waits until there is room for it; after
+    `prepare_seconds`, 10 by default, it is answered with 503 and `Retry-After`.
+
+    Behind a proxy that strips a part of the path, `base_url` says which: all addresses in answers then begin with it.
+    Of the proxies whose networks `trusted_proxies` lists, `X-Forwarded-Prefix` says the same and goes first.
+
+    With `trailing_slash=True` an address may end with a slash that it does not need. With `method_override=True` a POST
+    whose `X-HTTP-Method-Override` names PUT, PATCH or DELETE counts as that, for clients whose proxies let nothing but
+    GET and POST through. With Tornado's `xsrf_cookies=True` a write needs the value of the cookie, unless it has
+    credentials that no browser sends by itself: a bearer token, or a header field with an API key.
+
     Raises:
-        ValueError: a resource has no policy and `debug` is off, or its policy does not fit its model.
+        ValueError: a resource has no policy and `debug` is off, or its policy does not fit its model; a setting is
+            not of the form that it needs.
     """
 
     def __init__(self, handlers: list[Any] | None = None, *arguments: Any, **settings: Any) -> None:
         settings.setdefault("default_handler_class", NotFoundHandler)
+        settings["base_url"] = checked_base(settings.get("base_url", ""))
+        settings["trusted_proxies"] = checked_networks(settings.get("trusted_proxies", ()))
         observers = [*settings.get("observers", ()), *([TimingObserver()] if settings.get("server_timing") else ())]
         for rule in handlers or []:
             options = getattr(rule, "kwargs", None) or {}
@@ -73,11 +93,36 @@ class Application(tornado.web.Application):
                 _check_said(rule, options.get("policy") or settings.get("policy"), settings)
         self._watch: RequestWatch | None = None
         self.unread = Unread(settings.get("unread_seconds", 30.0), settings.get("max_unread", 128 * 1024 * 1024))
+        self.room = Room(settings.get("max_prepared", 64 * 1024 * 1024), settings.get("prepare_seconds", 10.0))
         super().__init__(handlers, *arguments, **settings)
+        if settings.get("trailing_slash") or settings.get("method_override"):
+            self.find_handler = self._find_leniently  # type: ignore[method-assign]  # others pay nothing for it
         if observers:
             self._watch = RequestWatch(Observers(*observers), self.default_router)
         if settings.get("server_timing"):
             self.add_transform(ServerTiming)
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        """Return the delegate that receives the next request of a connection; see `tornado.web.Application`."""
+        stream = getattr(request_conn, "stream", None)
+        if stream is not None and stream.closed():
+            return Ignored()
+        return super().start_request(server_conn, request_conn)
+
+    def _find_leniently(self, request: HTTPServerRequest, **options: Any) -> Any:
+        """Return what receives a request whose method or path may stand for others; see `find_handler`."""
+        if self.settings.get("method_override") and request.method == "POST":
+            method = request.headers.get("X-HTTP-Method-Override", "POST").upper()
+            if method not in _OVERRIDES:
+                detail = f"X-HTTP-Method-Override must be one of {', '.join(_OVERRIDES)}."
+                return super().get_handler_delegate(request, RefusingHandler, {"problem": Problem(400, detail=detail)})
+            request.method = method
+        if self.settings.get("trailing_slash") and request.path.endswith("/") and len(request.path) > 1:
+            found = self.default_router.find_handler(request)
+            if found is not None:
+                return found
+            request.path = request.path[:-1]
+        return super().find_handler(request, **options)
 
     def get_handler_delegate(  # type: ignore[override]  # Tornado only needs what this return type promises
         self, request: HTTPServerRequest, target_class: type[RequestHandler], *arguments: Any, **named: Any

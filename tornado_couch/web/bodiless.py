@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 from tornado.web import stream_request_body
 
-from .http import DRAINED, refuse_endless
+from .http import DRAINED, Cors, refuse_endless
 from .problems import Problem, ProblemHandler
 
-__all__ = ["BodilessHandler", "LimitedBody", "NotFoundHandler", "RefusingHandler"]
+__all__ = ["BodilessHandler", "Ignored", "LimitedBody", "NotFoundHandler", "RefusingHandler"]
 
 
 @stream_request_body
@@ -23,6 +23,28 @@ class BodilessHandler(ProblemHandler):
 
     limit = 0
     _dropped = 0
+
+    def set_default_headers(self) -> None:
+        """Let scripts of the origins that the setting `cors` lists read the answer, errors included."""
+        cors: Cors | None = self.settings.get("cors")
+        if cors is not None:
+            for name, value in cors.answer_headers(self.request.headers.get("Origin")).items():
+                self.set_header(name, value)
+
+    def options(self, *_: str) -> None:
+        """Answer with the methods that are allowed here; for a browser, whether a script may use them."""
+        allowed = self.allowed_methods()
+        self.set_status(204)
+        self.set_header("Allow", ", ".join(allowed))
+        self._permit(allowed)
+        self.finish()
+
+    def _permit(self, methods: Iterable[str]) -> None:
+        """Set the fields that permit scripts of other origins these methods."""
+        cors: Cors | None = self.settings.get("cors")
+        if cors is not None:
+            for name, value in cors.preflight_headers(self.request.headers, methods).items():
+                self.set_header(name, value)
 
     def prepare(self) -> None:
         """Refuse a body that is too long to be dropped.
@@ -46,7 +68,17 @@ class NotFoundHandler(BodilessHandler):
         """Answer 404, once the body has been dropped: earlier, the client might not get to read the answer."""
         raise Problem(404, detail="There is nothing at this address.")
 
-    head = post = put = patch = delete = options = get
+    head = post = put = patch = delete = get
+
+    def options(self, *_: str) -> None:
+        """Answer a preflight, so that a script is allowed to send the request and to read its 404; others are 404."""
+        cors: Cors | None = self.settings.get("cors")
+        if cors is None or not cors.is_preflight(self.request.method, self.request.headers):
+            self.get()
+            return
+        self.set_status(204)
+        self._permit(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+        self.finish()
 
 
 class RefusingHandler(BodilessHandler):
@@ -68,7 +100,19 @@ class RefusingHandler(BodilessHandler):
         """Answer."""
         raise self._problem
 
-    head = post = put = patch = delete = options = get
+    head = post = put = patch = delete = get
+
+    def options(self, *_: str) -> None:
+        """Answer."""
+        self.get()
+
+
+class Ignored(HTTPMessageDelegate):
+    """Receives a request that follows the last one of its connection, and does nothing.
+
+    RFC 9112 §9.6: what comes after an answer that closes the connection must not be processed. Tornado still has it in
+    its buffer, and would carry it out although nobody gets the answer.
+    """
 
 
 class LimitedBody(HTTPMessageDelegate):

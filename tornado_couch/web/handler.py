@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
-from tornado.web import RequestHandler, stream_request_body
+from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from ..errors import ValidationFailed
 from ..models import Action as Write
 from ..models import Model, body_problems, deleted_on, representation
-from ..store import Store
+from ..store import Room, Store
 from .access import Policy, Principal
 from .action import ACTIONS, Action
 from .admission import Admission
@@ -30,7 +31,8 @@ from .http import (
     parse_preferences,
 )
 from .problems import Problem, implemented_methods, log_problem, send_problem, write_problem
-from .query import CursorCodec, Projection
+from .proxies import public_prefix
+from .query import CursorCodec, Projection, decode_names
 from .resources import Event, M, Resource
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
 
     Attributes:
         BODIES: by HTTP method, the class that receives the body, where it is not `Body`.
+        PARAMETERS: the parameters of the query string that writes take; any other is 400.
         resource: what is mounted.
         principal: who sends the request, once that is known; None if anonymous.
         projection: the properties that the client asks for; None for all.
@@ -64,6 +67,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
     """
 
     BODIES: ClassVar[dict[str, Callable[[Any], Body]]] = {}
+    PARAMETERS: ClassVar[Collection[str]] = ()
 
     _actions: ClassVar[dict[str, Action]] = {}  # by HTTP method
     _shows_itself: ClassVar[bool] = True  # `show` is the package's own
@@ -77,6 +81,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
     _gathering: Any = None  # the store's stand-in, within a request for many
     _fields: dict[str, str] | None = None
     _preconditions: Preconditions | None = None
+    _prefix: str | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -135,7 +140,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
         """Let the request through to its action, once, or raise the problem that answers it.
 
         Raises:
-            Problem: 406, 400, 401, 429, 403 or 404, in that order.
+            Problem: 406, 400, 401, 429, 403 or 404, in that order; then 400 for a parameter that a write does not take.
         """
         if self.body.refusal is not None:
             raise self.body.refusal
@@ -143,14 +148,49 @@ class ResourceHandler(RequestHandler, Generic[M]):
             return
         types = self.body.answers or action.answers
         accepted = self.fields.get("Accept", "")
-        if not any(accepts(accepted, each) for each in types):
+        if types and not any(accepts(accepted, each) for each in types) and not self._answers_without_body(action):
             raise Problem(406, detail=f"This is available as {' or '.join(types)}.")
         if "%" in self.request.path and _MALFORMED_ESCAPE.search(self.request.path):
             raise Problem.of("malformed-path", "In a path, two hexadecimal digits must follow each `%`.")
         self.preferences()  # strict handling of an unknown one must not come after the work
         self.principal = await self.admission.admitted()
         await self.authorize(action.name)
+        if self.request.query and not action.reads:
+            self._check_parameters(action)
         self._admitted = True
+
+    def _answers_without_body(self, action: Action) -> bool:
+        """Whether the client asks for no body, so that it does not matter which ones it accepts."""
+        minimal = self.preferences().representation == "minimal"
+        return minimal and action.of_one and not action.reads and self.body.answers is None
+
+    def _check_parameters(self, action: Action) -> None:
+        """Refuse a parameter of a write that nothing would look at.
+
+        Raises:
+            Problem: 400.
+        """
+        allowed = [*action.parameters, *self.PARAMETERS]
+        for name in decode_names(self.request.query_arguments):
+            if name not in allowed and not (name == "_xsrf" and self.settings.get("xsrf_cookies")):
+                choices = ", ".join(f"`{each}`" for each in allowed) or "none"
+                detail = f"This request takes no parameter with that name. Allowed are {choices}."
+                raise Problem.of("bad-parameter", detail, parameter=name, allowed=allowed)
+
+    def check_xsrf_cookie(self) -> None:
+        """Refuse a write that the page of another site may have sent, once its body has been read.
+
+        What has credentials that no browser sends by itself cannot be such a write: a browser asks for permission
+        before it sends such fields to another origin (Fetch §4.8). Basic credentials it sends by itself.
+        """
+        policy: Policy | None = self.admission.option("policy")
+        own = [name for name in (policy.vary if policy else ()) if name not in ("Authorization", "Cookie")]
+        if self.fields.get("Authorization", "").lower().startswith("bearer ") or any(map(self.fields.get, own)):
+            return
+        try:
+            super().check_xsrf_cookie()
+        except HTTPError:
+            self.body.refusal = Problem.of("cross-site-request")
 
     def allowed_methods(self) -> list[str]:
         """Return the methods that are implemented, without those that the policy lets nobody use."""
@@ -264,6 +304,21 @@ class ResourceHandler(RequestHandler, Generic[M]):
     # ------------------------------------------------------------ what actions use
 
     @property
+    def prefix(self) -> str:
+        """What stands before the paths of this application in the addresses that the client uses; often nothing."""
+        if self._prefix is None:
+            self._prefix = public_prefix(self.request, self.settings)
+        return self._prefix
+
+    def href(self, key: Any) -> str:
+        """Return the address of the document with this key, as the client uses it."""
+        return self.prefix + self.resource.href(key)
+
+    def reverse_url(self, name: str, *args: Any) -> str:
+        """Return the address of a route, as the client uses it; `{path}` and `{path}/{key}` name a resource's own."""
+        return self.prefix + super().reverse_url(name, *args)
+
+    @property
     def store(self) -> Store:
         """The store that the `perform_…` hooks write to; in a request for many, writes to it leave together."""
         gathering: Store | None = self._gathering
@@ -285,7 +340,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
     async def item(self, model: M, action: str = "list") -> dict[str, Any]:
         """Return a model as an item of a collection."""
         shown = {
-            "_href": self.resource.href(model._key),
+            "_href": self.href(model._key),
             "_etag": entity_tag(model._rev or ""),
             **({"_deleted_on": since} if (since := deleted_on(self.resource.info, model._stored)) else {}),
             **self.show(model),
@@ -338,7 +393,9 @@ def _method(action: Action) -> Callable[..., Awaitable[None]]:
         # A write's hook comes later: it is given what is about to be written.
         if action.reads and self.resource.hooks.has_before:
             await self.resource.hooks.before(self.event(action.name))
-        await getattr(self, action.runs)(*[self.parse_key(text) for text in arguments])
+        room: Room | None = getattr(self.application, "room", None)  # Tornado's own class has none
+        with room.share() if room else nullcontext():
+            await getattr(self, action.runs)(*[self.parse_key(text) for text in arguments])
 
     run.__doc__ = f"Run `{action.runs}`."
     run.runs = action.runs  # type: ignore[attr-defined]  # a bulk request looks at it

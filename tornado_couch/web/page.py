@@ -122,9 +122,13 @@ class PageHandler(BodilessHandler):
     head = get
 
     def options(self, *_: str) -> None:
-        """Answer with the methods that are allowed here."""
+        """Answer with the methods that are allowed here; for a browser, whether a script may use them."""
+        allowed = self.allowed_methods()
         self.set_status(204)
-        self.set_header("Allow", ", ".join(self.allowed_methods()))
+        self.set_header("Allow", ", ".join(allowed))
+        cors = self.admission.option("cors")
+        if cors is not None:
+            self.admission.add_headers(cors.preflight_headers(self.request.headers, allowed))
         self.finish()
 
     async def admit(self) -> None:

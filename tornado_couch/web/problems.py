@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from tornado.web import HTTPError, RequestHandler
 
 from .. import _json, errors
+from .proxies import public_prefix
 
 if TYPE_CHECKING:
     from .openapi.operation import ApiOperation
@@ -73,6 +74,11 @@ KINDS: dict[str, Kind] = {
     "bad-preference": Kind(400, "With `handling=strict`, every preference must be one that the service knows."),
     "busy": Kind(503, "Too many passwords are being checked."),
     "contended": Kind(503, "Too many clients write to this document at once. Nothing was written; try again."),
+    "cross-site-request": Kind(
+        403,
+        "This may have been sent by the page of another site. Send the value of the cookie `_xsrf` as X-XSRFToken,"
+        " or a bearer token.",
+    ),
     "database-timeout": Kind(504, "The service's database did not answer in time."),
     "database-unavailable": Kind(503, "The service's database cannot be used at the moment. Try again later."),
     "empty-bulk": Kind(400, "The request contains no operations."),
@@ -106,6 +112,7 @@ KINDS: dict[str, Kind] = {
         503,
         "It is not known whether the change was stored: the database's answer was lost. Read before you send it again.",
     ),
+    "overloaded": Kind(503, "The service prepares too many large answers at the moment. Try again later."),
     "patch-test-failed": Kind(409, "A `test` of the patch does not hold; GET the document again."),
     "quota-exceeded": Kind(
         429, "Too many requests.", {"violated-policies": {"type": "array", "items": _TEXT}}, ("violated-policies",)
@@ -217,6 +224,7 @@ _KINDS_OF_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.DocumentExists, "exists", ""),
     (errors.RevisionMismatch, "revision-mismatch", ""),
     (errors.RetriesExhausted, "contended", ""),
+    (errors.NoRoom, "overloaded", ""),
     (errors.UnsupportedVersion, "unsupported-version", ""),
     (errors.InvalidDocument, "invalid-document", ""),
     (errors.DecryptionFailed, "unreadable-document", ""),
@@ -306,7 +314,7 @@ def write_problem(handler: Any, status_code: int, **kwargs: Any) -> None:
             handler.set_header("Connection", "close")
     handler.set_header("Content-Type", "application/problem+json")
     handler.set_header("Cache-Control", "no-store")
-    handler.finish(_json.dumps(problem.body(handler.request.path)))
+    handler.finish(_json.dumps(problem.body(public_prefix(handler.request, handler.settings) + handler.request.path)))
 
 
 def log_problem(handler: RequestHandler, typ: Any, value: BaseException | None, tb: Any) -> None:

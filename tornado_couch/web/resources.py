@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic
-from urllib.parse import quote
 
 from tornado.httputil import HTTPServerRequest
 from typing_extensions import TypeVar
 
+from ..couch.names import quote_segment
 from ..models import Model, ModelInfo, model_info
 from ..store import Store
 from .access import Principal
@@ -165,6 +166,12 @@ class Resource(Generic[M]):
         """The metadata that the model's class statement declares."""
         return model_info(self.model)
 
+    @cached_property
+    def modified(self) -> str | None:
+        """The attribute of the model that says when a document was last changed; None if it has none."""
+        stamps = (each.attribute for each in self.info.properties.values() if each.stamp and not each.stamp.once)
+        return next(stamps, None)
+
     def secret(self, settings: Mapping[str, Any]) -> bytes:
         """Return the secret that authenticates cursors and hides idempotency keys; empty if none is set.
 
@@ -178,4 +185,4 @@ class Resource(Generic[M]):
 
     def href(self, key: Any) -> str:
         """Return the path of the document with this key."""
-        return f"{self.path}/{quote(self.info.key_text(key), safe='')}"
+        return f"{self.path}/{quote_segment(self.info.key_text(key))}"

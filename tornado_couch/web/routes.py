@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import quote
 
-from tornado.routing import URLSpec
+from tornado.routing import PathMatches, URLSpec
+from tornado.web import RequestHandler
 
 from ..models import Model
 from ..store import Store
@@ -27,6 +29,32 @@ from .resources import M, Resource
 __all__ = ["CollectionHandler", "DocumentHandler", "resource"]
 
 
+class _Path(PathMatches):
+    """Matches the path of a template, such as "/v1.0/fruits/{key}".
+
+    A key is one segment, still percent-encoded, so that it may hold any character, slashes too.
+    """
+
+    def __init__(self, template: str) -> None:
+        super().__init__(_PARAMETER.sub("([^/]+)", re.escape(template)))
+
+    def reverse(self, *args: Any) -> str | None:
+        """Return the path with these keys in it; Tornado would leave their slashes as they are."""
+        found = super().reverse(*(str(each).replace("/", _SLASH) for each in args))
+        return None if found is None else found.replace(quote(_SLASH), "%2F")
+
+
+def _route(template: str, handler: type[RequestHandler], options: dict[str, Any], name: str) -> URLSpec:
+    made = URLSpec("", handler, options, name)
+    made.matcher = _Path(template)
+    made.regex = made.matcher.regex
+    return made
+
+
+_PARAMETER = re.compile(r"\\\{\w+\\\}")
+_SLASH = "\ue002"  # stands for a slash, which no key can be told from otherwise
+
+
 class CollectionHandler(ListMixin[M], CreateMixin[M]):
     """A collection: list and create."""
 
@@ -46,6 +74,7 @@ def resource(
     bulk: type[ResourceHandler] | None = BulkHandler,
     versions: type[ResourceHandler] | None = None,
     conflicts: type[ResourceHandler] | None = None,
+    name: str | None = None,
     **options: Any,
 ) -> list[URLSpec]:
     """The routes of a model: its collection at `path`, each document at `path/{key}`.
@@ -68,6 +97,8 @@ def resource(
             `VersionsHandler`, where `document` is not given: another class may show less.
         conflicts: the handler class of `path/{key}/conflicts`. Without it that is `ConflictsHandler`, where
             neither `collection` nor `document` is given: it does not call their `perform_…` hooks.
+        name: what the routes are called for Tornado's `reverse_url`: `name` the collection, `name/{key}` a document,
+            `name/{key}/versions`, and so on, as the paths are below `path`. Without it, `path` takes its place.
         **options: the further attributes of `Resource`, such as `require_if_match=True`.
 
     Returns:
@@ -87,24 +118,22 @@ def resource(
         conflicts = None  # a version is never rewritten, so there is nothing to decide
     else:
         versions = None
-    return [
-        URLSpec(re.escape(path), classes["collection"], mounted),
+    found: list[tuple[str, type[ResourceHandler] | None, dict[str, Any]]] = [
+        ("", classes["collection"], mounted),
         *_bulk_routes(bulk, mounted, classes),
-        *(URLSpec(f"{re.escape(path)}/{re.escape(name)}", reduction, {**mounted, "name": name}) for name in names),
-        *([URLSpec(f"{re.escape(path)}/([^/]+)/versions", versions, mounted)] if versions else []),
-        # One segment, still percent-encoded, so that a key may hold any character, slashes too.
-        URLSpec(re.escape(path) + "/([^/]+)", classes["document"], mounted),
-        *([URLSpec(re.escape(path) + "/([^/]+)/conflicts", conflicts, mounted)] if conflicts else []),
+        *((f"/{each}", reduction, {**mounted, "name": each}) for each in names),
+        ("/{key}/versions", versions, mounted),
+        ("/{key}", classes["document"], mounted),
+        ("/{key}/conflicts", conflicts, mounted),
     ]
+    first = path if name is None else name
+    return [_route(path + rest, handler, kwargs, first + rest) for rest, handler, kwargs in found if handler]
 
 
 def _bulk_routes(
     bulk: type[ResourceHandler] | None, mounted: dict[str, Resource[Any]], classes: dict[str, type[ResourceHandler]]
-) -> list[URLSpec]:
+) -> list[tuple[str, type[ResourceHandler] | None, dict[str, Any]]]:
     """The route of bulk requests, where there is an operation that they could have."""
-    if bulk is None:
-        return []
-    path = f"{re.escape(mounted['resource'].path)}/_bulk"
-    if not issubclass(bulk, BulkHandler):
-        return [URLSpec(path, bulk, mounted)]
-    return [URLSpec(path, bulk, {**mounted, **classes})] if bulk.operations(**classes) else []
+    if bulk is None or not issubclass(bulk, BulkHandler):
+        return [("/_bulk", bulk, mounted)]
+    return [("/_bulk", bulk, {**mounted, **classes})] if bulk.operations(**classes) else []

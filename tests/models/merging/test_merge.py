@@ -438,12 +438,12 @@ def test_every_line_that_a_side_added_is_there_once(base: list[str], left: list[
 @pytest.mark.parametrize(
     ("annotation", "says"),
     [
-        (Annotated[str, Merge.sum_of_changes], "is no integer or number"),
-        (Annotated[Decimal, Merge.sum_of_changes], "is no integer or number"),
-        (Annotated[bool, Merge.max], "is no integer"),
-        (Annotated[int, Merge.union], "is no array or object"),
-        (Annotated[int, Merge.text], "is no string"),
-        (Annotated[Any, Merge.max], "is no integer"),
+        (Annotated[str, Merge.sum_of_changes], "is not of type integer or number"),
+        (Annotated[Decimal, Merge.sum_of_changes], "is not of type integer or number"),
+        (Annotated[bool, Merge.max], "is not of type integer"),
+        (Annotated[int, Merge.union], "is not of type array or object"),
+        (Annotated[int, Merge.text], "is not of type string"),
+        (Annotated[Any, Merge.max], "is not of type integer"),
         (Annotated[int, Merge.max, Merge.min], "has two merge rules"),
         (Annotated[int, Merge.latest("later")], "there is no such property"),
         (Annotated[int, Merge.latest("word")], "neither a time stamp"),

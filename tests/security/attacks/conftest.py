@@ -12,13 +12,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.security.attacks.victim import Bag
+from tests.security.attacks.victim import MIB, Bag
 from tests.web.conftest import Client, serve, store
 from tornado_couch import Database, install
 
-__all__ = ["Probe", "Victim", "probe", "serve", "store", "victim"]
+__all__ = ["MIB", "Probe", "Victim", "probe", "serve", "store", "victim"]
 
-MIB = 1024 * 1024
 
 BUSY = 0.1  # seconds of processor time that one request may take of the event loop at a stretch
 

@@ -7,21 +7,28 @@ import asyncio
 import pytest
 
 from tests.security.attacks.conftest import Victim
+from tests.web.conftest import path
 from tornado_couch import Database
 
 LARGE, COUNT = 900_000, 80
 
 
-@pytest.fixture
-async def keys(victim: Victim, database: Database) -> list[str]:
-    """The keys of 80 documents of 0.9 MB, in order."""
-    names = [f"{number:032x}" for number in range(COUNT)]
-    for group in range(0, COUNT, 10):
+async def stored(database: Database, count: int) -> list[str]:
+    """Store documents of 0.9 MB, and return their keys in order."""
+    names = [f"{number:032x}" for number in range(count)]
+    for group in range(0, count, 10):
         documents = [
             {"_id": name, "type": "bag_v1.0", "bag_id": name, "text": name + "x" * LARGE, "free": None}
             for name in names[group : group + 10]
         ]
         await database.bulk_docs(documents)
+    return names
+
+
+@pytest.fixture
+async def keys(victim: Victim, database: Database) -> list[str]:
+    """The keys of 80 documents of 0.9 MB, in order."""
+    names = await stored(database, COUNT)
     assert len((await victim.ask("GET", "/bags?limit=1")).json["items"]) == 1  # builds the view
     return names
 
@@ -104,3 +111,28 @@ async def test_clients_that_do_not_read_take_a_bounded_memory(victim: Victim, ke
     for writer in writers:
         writer.close()
 
+
+async def test_many_pages_at_once_take_a_bounded_memory(victim: Victim, database: Database) -> None:
+    """40 exports took 631 MiB. A client that waits in vain gets 503 and `Retry-After`; small answers come meanwhile."""
+    small = path(await victim.ask("POST", "/bags", {"text": "small"})).rpartition("/")[2]
+    await stored(database, 20)
+    assert (await victim.ask("GET", "/bags?limit=1")).status == 200  # builds the view
+    victim.begin()
+
+    async def read(accept: str) -> int:
+        query = "?limit=1000" if accept == "application/json" else ""
+        async with victim.ask.session.get(victim.ask.url + "/bags" + query, headers={"Accept": accept}) as reply:
+            if reply.status == 200:
+                async for _ in reply.content.iter_any():
+                    pass
+                return 200
+            assert int(reply.headers["Retry-After"]) > 0
+            assert (await reply.json(content_type=None))["type"].endswith(":overloaded")
+            return reply.status
+
+    reading = [asyncio.create_task(read(accept)) for accept in ("application/json", "application/x-ndjson") * 12]
+    found = await victim.ask("GET", f"/bags?bag_id={small}")
+    assert [each["text"] for each in found.json["items"]] == ["small"]
+    assert set(await asyncio.gather(*reading)) == {200, 503}
+    assert victim.grown() < 100, f"{victim.grown():.0f} MiB"
+    assert (await victim.ask("GET", "/bags?limit=1000")).status == 200  # all was given back

@@ -15,7 +15,9 @@ from tornado.httpserver import HTTPServer
 from tornado_couch import AllowAny, Application, Couch, Key, Model, ProblemHandler, Store, assigned, resource
 from tornado_couch.web import docs_routes, health_routes, openapi_routes
 
-__all__ = ["Bag", "make_app"]
+__all__ = ["MIB", "Bag", "make_app"]
+
+MIB = 1024 * 1024
 
 
 class Bag(Model, type="bag_v1.0", key="bag_id", history=False):
@@ -46,7 +48,8 @@ def make_app(store: Store) -> Application:
         ("/form", Form),
         ("/upload", Upload),
     ]
-    return Application(routes, policy=AllowAny(), unread_seconds=1, max_unread=32 * 1024 * 1024)
+    unread = {"unread_seconds": 1, "max_unread": 32 * MIB}
+    return Application(routes, policy=AllowAny(), **unread, max_prepared=20 * MIB, prepare_seconds=2)
 
 
 async def main(url: str, name: str) -> None:

@@ -20,7 +20,7 @@ async def test_json_only_an_accept_that_excludes_it_406(ask: StrictClient, fruit
         ("GET", path(fruit), {}),
         ("GET", FRUITS, {}),
         ("POST", FRUITS, {"body": {"color": "x"}}),
-        *((method, path(fruit), change) for method, change in WRITES.items()),
+        *((method, path(fruit), change) for method, change in WRITES.items() if method != "DELETE"),
     ]
     for method, place, arguments in requests:
         for accept in ("text/html", "text/xml, image/*;q=0.9", "application/json;q=0", "*/*, application/json;q=0"):
@@ -33,8 +33,7 @@ async def test_json_only_an_accept_that_excludes_it_406(ask: StrictClient, fruit
     for method, place, arguments in requests:
         for accept in ("application/json", "text/html, */*;q=0.1", "application/*"):
             reply = await ask(method, place, **arguments, Accept=accept)
-            if method != "DELETE":
-                assert (reply.status in (200, 201), reply.headers["Content-Type"]) == (True, "application/json")
+            assert (reply.status in (200, 201), reply.headers["Content-Type"]) == (True, "application/json")
 
 
 async def test_a_body_of_another_type_415_with_accept_post_accept_patch(ask: StrictClient, fruit: Reply) -> None:

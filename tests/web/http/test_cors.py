@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders
 from tornado.web import Application
 
-from tests.web.conftest import Serve
+from tests.web.conftest import Serve, application
+from tornado_couch import Store, docs_routes, health_routes, openapi_routes
 from tornado_couch.web.http.cors import Cors
+from tornado_couch.web.openapi.headers import ANSWER_FIELDS, REQUEST_FIELDS
 from tornado_couch.web.problems import Problem, ProblemHandler
 
 APP = "https://app.example.com"
@@ -37,18 +39,61 @@ def test_a_listed_origin_may_use_every_method_and_field_of_the_contract() -> Non
     }
     assert set(fields) == {
         *("Content-Type", "Authorization", "If-Match", "If-None-Match", "Prefer", "Idempotency-Key", "Accept"),
+        *("Content-Encoding", "If-Modified-Since", "If-Unmodified-Since", "X-HTTP-Method-Override", "X-XSRFToken"),
     }
+    assert {each.lower() for each in fields} >= {each.lower() for each in REQUEST_FIELDS}
 
 
 def test_a_listed_origin_may_read_the_fields_that_the_contract_lives_by() -> None:
-    """ETag and Link above all."""
+    """All that the API document describes, except for what browsers show anyway (Fetch §2.2.2)."""
     found = Cors([APP]).answer_headers(APP)
     assert (found["Access-Control-Allow-Origin"], found["Vary"]) == (APP, "Origin")
-    assert set(found["Access-Control-Expose-Headers"].split(", ")) == {
-        *("ETag", "Link", "Location", "Retry-After", "Preference-Applied"),
-        *("RateLimit", "RateLimit-Policy", "Allow", "Accept-Patch"),
-    }
+    exposed = set(found["Access-Control-Expose-Headers"].split(", "))
+    shown = {"Cache-Control", "Last-Modified", "Vary"}
+    described = {each for each in ANSWER_FIELDS if not each.startswith("Access-Control-")} - shown
+    assert exposed == described
     assert "Access-Control-Allow-Credentials" not in found
+
+
+def test_more_fields_can_be_allowed_and_exposed() -> None:
+    """They come to those that the package reads and sends; a field that is there already is named once."""
+    cors = Cors([APP], allow_headers=["X-API-Key", "if-match"], expose_headers=["X-Request-Id"])
+    allowed = cors.preflight_headers(asking(APP), ["GET"])["Access-Control-Allow-Headers"].split(", ")
+    assert {"X-API-Key", "Authorization", "If-Match"} <= set(allowed)
+    assert len({each.lower() for each in allowed}) == len(allowed)
+    assert {"X-Request-Id", "ETag"} <= set(cors.answer_headers(APP)["Access-Control-Expose-Headers"].split(", "))
+
+
+@pytest.mark.parametrize("fields", ["X-API-Key", ["X-API Key"], ["X\r\nY"], [""]])
+def test_what_is_no_list_of_names_of_fields_is_refused(fields: Any) -> None:
+    """A single text, whose letters would become names, as well as what no field is called."""
+    with pytest.raises(ValueError, match="list of the names of header fields"):
+        Cors([APP], allow_headers=fields)
+
+
+SPECIAL = ("/fruits/_bulk", "/fruits/a/conflicts", "/openapi.json", "/docs", "/_health", "/fruits/a", "/nowhere")
+
+
+@pytest.mark.parametrize("address", SPECIAL)
+async def test_a_preflight_is_answered_at_every_address(store: Store, serve: Serve, address: str) -> None:
+    """A script may then send its request, and read the answer, be it a 404."""
+    pages = [*openapi_routes(), *docs_routes(), *health_routes(store.database, [])]
+    ask = await serve(application(store, *pages, cors=Cors([APP])))
+    ask.described = None  # nobody describes an address that is not there
+    asking_ = {"Origin": APP, "Access_Control_Request_Method": "GET", "Access_Control_Request_Headers": "if-match"}
+    answer = await ask("OPTIONS", address, **asking_)
+    assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (204, APP)
+    assert "If-Match" in answer.headers["Access-Control-Allow-Headers"]
+    read = await ask("GET", address, Origin=APP)
+    assert (read.headers["Access-Control-Allow-Origin"], "Origin" in read.headers["Vary"]) == (APP, True)
+    assert "ETag" in read.headers["Access-Control-Expose-Headers"]
+    stranger = await ask("OPTIONS", address, **{**asking_, "Origin": "https://evil.example"})
+    assert "Access-Control-Allow-Origin" not in stranger.headers
+
+
+async def test_options_without_a_preflight_at_no_address_is_404(store: Store, serve: Serve) -> None:
+    """There is nothing to list the methods of."""
+    assert (await (await serve(application(store, cors=Cors([APP]))))("OPTIONS", "/nowhere")).status == 404
 
 
 def test_credentials_are_allowed_only_where_that_was_said() -> None:

@@ -64,10 +64,16 @@ def test_a_failed_if_match_goes_before_an_if_none_match_that_hits() -> None:
     assert read(match=f'"{OTHER}"', none_match=f'"{CURRENT}"') == 412
 
 
-def test_dates_are_ignored() -> None:
-    """A document has no modification date."""
-    headers = {"If-Modified-Since": "Sat, 29 Oct 1994 19:43:31 GMT"}
-    assert Preconditions.from_headers(headers) == Preconditions()
+@pytest.mark.parametrize(
+    ("date", "tag"), [("If-Modified-Since", "If-None-Match"), ("If-Unmodified-Since", "If-Match")]
+)
+def test_a_date_is_ignored_beside_an_entity_tag_and_where_it_is_none(date: str, tag: str) -> None:
+    """RFC 9110 §13.1.3 and §13.1.4."""
+    moment = "Sat, 29 Oct 1994 19:43:31 GMT"
+    assert Preconditions.from_headers({date: moment}) != Preconditions()
+    assert Preconditions.from_headers({date: "1994"}) == Preconditions()
+    both = Preconditions.from_headers({date: moment, tag: f'"{OTHER}"'})
+    assert both == Preconditions.from_headers({tag: f'"{OTHER}"'})
 
 
 @pytest.mark.parametrize(
@@ -77,7 +83,7 @@ def test_dates_are_ignored() -> None:
         ({"If-Match": f'"{OTHER}", "{CURRENT}"'}, True),
         ({"If-Match": f'"{CURRENT};gzip"'}, True),
         ({"If-Match": f'"{OTHER}"'}, False),
-        ({"If-Match": f'W/"{CURRENT}"'}, False),
+        ({"If-Match": f'W/"{OTHER}"'}, False),
         ({"If-None-Match": "*"}, False),
         ({"If-None-Match": f'W/"{CURRENT}"'}, False),
         ({"If-None-Match": f'"{OTHER}"'}, True),

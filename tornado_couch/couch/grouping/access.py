@@ -19,7 +19,7 @@ class Access(Protocol):
     """Reads and writes single documents of a database. Every call raises the errors of `Exchange.call`."""
 
     async def leaves(self, document_id: str, *, revs: bool = False, every: bool = False) -> list[Leaf]:
-        """Read at least a document's winning revision, or what says that there is none; see `GroupedReads.leaves`.
+        """Read at least a document's winning revision, or the entry that says it is missing; see `GroupedReads.leaves`.
 
         Args:
             document_id: the document's `_id`.

@@ -135,7 +135,7 @@ def make_plan(indexes: Sequence[MangoIndex], options: FindOptions, *, explain: b
     Args:
         indexes: all indexes, `_all_docs` first.
         options: the query.
-        explain: whether to continue without a usable index, to show why there is none.
+        explain: whether to continue without a usable index, to show why no index can be used.
 
     Raises:
         Problem: 400, no index has the order of the sort, or `use_index` must be followed but cannot be.

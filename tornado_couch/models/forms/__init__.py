@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from .computed import computed_properties, fields_of
-from .fields import AROUND, Field, Fields, Schema, authors_functions, changed_schema, own_validator, schema_nodes
+from .fields import (
+    AROUND,
+    Field,
+    Fields,
+    Schema,
+    Write,
+    authors_functions,
+    changed_schema,
+    own_validator,
+    schema_nodes,
+    shower,
+    writer,
+)
 from .partial import Held, Unfit, check_repaired, partial_model, reading_partially
-from .writing import Write, shower, writer
 
 __all__ = [
     "AROUND",

@@ -91,7 +91,7 @@ Parse = Callable[[Any], Any]
 
 
 class Gap(Enum):
-    """What stands where there is no value."""
+    """Stands for a value that is missing."""
 
     ABSENT = "absent"
     UNKNOWN = "unknown"
@@ -191,7 +191,7 @@ class MergeRule:
         return f"Merge.{self.name}"
 
     def start(self, side: Side) -> Side:
-        """What of a leaf's value `merge` is to be given."""
+        """The part of a leaf's value that `merge` gets."""
         return side
 
     def merge(self, given: ThreeWay) -> Side:
@@ -212,7 +212,7 @@ class MergeRule:
         """The value to store, of what `merge` came to.
 
         Raises:
-            Undecided: it is none that could be stored.
+            Undecided: the result cannot be stored.
         """
         return value
 
@@ -307,7 +307,7 @@ def _number(value: Any) -> int | Fraction:
         return Fraction(value)
     if isinstance(value, int | Fraction) and not isinstance(value, bool):
         return value
-    raise Undecided("has a value that is no number")
+    raise Undecided("has a value that is not a number")
 
 
 class _Union(MergeRule):
@@ -344,7 +344,7 @@ class _Text(MergeRule):
             raise Undecided("needs the common ancestor, which cannot be read any more, to know the changes")
         texts = [_or_none(each) or "" for each in (given.base, given.one.value, given.other.value)]
         if not all(isinstance(each, str) for each in texts):
-            raise Undecided("has a value that is no text")
+            raise Undecided("has a value that is not a text")
         merged = merge_lines(*texts)
         if merged is None:
             raise Undecided("has a text with too many lines to be merged")

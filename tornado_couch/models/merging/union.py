@@ -20,7 +20,7 @@ _NONE = object()  # where an object has no such member
 
 @dataclass(frozen=True)
 class _Weighed:
-    """A value that is no object, and the weight of its leaf."""
+    """A value that is not an object, and the weight of its leaf."""
 
     value: Any
     weight: Any
@@ -44,7 +44,7 @@ def union(base: Any, one: Any, other: Any) -> Any:
     """The union of two lists or two objects.
 
     Args:
-        base: the common ancestor's; None where there is none, or nobody knows it. Then nothing counts as removed.
+        base: the common ancestor's; None if there is none, or if it is not known. Then nothing counts as removed.
         one: a weighed side; None in it is an empty one. Its elements come first.
         other: the other side, weighed.
 

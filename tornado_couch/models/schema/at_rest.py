@@ -22,7 +22,7 @@ Schema = Any  # a JSON object, or true or false
 
 # As `format_timestamp` writes them: whatever has another form sorts wrongly among the others.
 _TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}\+00:00$"
-# The forms of what `security` makes (`is_hash`, `is_encrypted`): plaintext in their place is to be found.
+# The forms of what `security` makes (`is_hash`, `is_encrypted`): the audit reports plaintext in their place.
 _HASH = (
     r"^(?:(?:bcrypt-hmac-sha256:)?\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}"
     r"|(?:sha3-512:|hmac-sha3-512:[0-9a-f]{8}:)[A-Za-z0-9_-]{86})$"

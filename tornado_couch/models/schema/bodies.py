@@ -42,7 +42,7 @@ _TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)?", re.ASCII)
 def body_schema(cls: type[Model], action: Action) -> dict[str, Any]:
     """The schema of the body that creates or replaces a document. Do not change what comes back.
 
-    Read-only properties are no part of a "create". In a "replace" they are optional, since what was
+    A "create" has no read-only properties. In a "replace" they are optional, since what was
     read may be sent back; that they have the stored value is for the caller to check.
     """
     info = model_info(cls)
@@ -236,7 +236,7 @@ def _meant_branch(error: SchemaError) -> int | None:
 
 
 def _excludes(error: SchemaError) -> bool:
-    """Whether a branch's error says that the value is meant for another branch: a tag differs, or it is no object."""
+    """Whether a branch's error shows that the value is for another branch: by its tag, or as it is not an object."""
     if error.validator == "type" and not error.relative_path:
         return True
     if error.validator == "oneOf" and not error.relative_path:  # tagged unions within each other

@@ -78,7 +78,7 @@ def javascript_pattern(pattern: str, *, ascii_only: bool = False) -> str:
         ascii_only: it is asked about texts in ASCII only, and may be short: `\\w` for every script takes 12 KB.
 
     Raises:
-        UnsupportedPattern: it has what there is no way to say: lookbehind, references, word boundaries, flags.
+        UnsupportedPattern: JavaScript cannot express it: it has a lookbehind, a reference, a word boundary or flags.
     """
     try:
         parsed = _parser.parse(pattern)
@@ -86,7 +86,7 @@ def javascript_pattern(pattern: str, *, ascii_only: bool = False) -> str:
             raise UnsupportedPattern("has flags, which JavaScript has for whole expressions only")
         return _Translation(0x7F if ascii_only else _LAST).sequence(parsed)
     except (re.error, OverflowError, RecursionError):
-        raise UnsupportedPattern("is no regular expression of Python") from None
+        raise UnsupportedPattern("is not a regular expression in Python's syntax") from None
 
 
 class _Translation:

@@ -80,7 +80,7 @@ def check_source(models: dict[str, Any]) -> str:
             declares), `rule` and `definitions`; and `immutable`, the names of what cannot change.
 
     Raises:
-        ModelDefinitionError: there is a number in it that is none in JSON.
+        ModelDefinitionError: it has a number that JSON cannot express.
     """
     try:
         texts = [[name, json.dumps(each, allow_nan=False, separators=(",", ":"))] for name, each in models.items()]
@@ -257,7 +257,7 @@ class _Compiler:
         return [named, matching, others]
 
     def pattern(self, pattern: str, where: str) -> str | list[str] | None:
-        """A regular expression; or two, the first one for texts in ASCII; None where there is none."""
+        """A regular expression, or two of which the first is for texts in ASCII; None if the schema has no pattern."""
         try:
             short, whole = javascript_pattern(pattern, ascii_only=True), javascript_pattern(pattern)
             return whole if len(whole) < _SHORT else [short, whole]
@@ -282,7 +282,7 @@ class _Compiler:
 
 
 def _resolved(schema: Any, pointer: str) -> Any:
-    """What a reference within the schema names (RFC 6901); None where there is no such thing."""
+    """The part of the schema that a reference names (RFC 6901); None if the schema has no such part."""
     start, _, path = pointer.partition("#")
     found = None if start else schema
     for part in path.split("/")[1:]:

@@ -66,7 +66,7 @@ def partition_of(name: str, value: Any, document_id: str | None) -> str:
         document_id: the document's id, where it has one: it cannot move.
 
     Raises:
-        ValidationFailed: the value is none, or that of another partition.
+        ValidationFailed: the value is missing, or belongs to another partition.
     """
     problem = partition_problem(value)
     if problem is None and document_id is not None and not document_id.startswith(f"{value}:"):

@@ -125,7 +125,7 @@ class Keyczar:
     def _candidates(self, header: bytes) -> tuple[Sequence[Key], bool]:
         """The keys that an output's header may refer to, and whether there are any.
 
-        If there are none, another key takes their place, so that the answer comes after the same work.
+        If no key has that id, another key takes its place, so that the answer comes after the same work.
         """
         if header.startswith(VERSION_BYTE):
             found = self._by_hash.get(header.removeprefix(VERSION_BYTE))

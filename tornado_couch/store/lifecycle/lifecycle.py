@@ -58,7 +58,7 @@ class Lifecycle(ABC):
             conflicts: keep `_conflicts`, where there are any, in the model's `_stored`.
 
         Raises:
-            DocumentNotFound: there is none.
+            DocumentNotFound: there is no such model.
             InvalidDocument: it does not fit the model.
             DecryptionFailed: a property of it does not decrypt.
             InvalidSignature: it is not what a holder of the keys wrote there, or was deleted by somebody else.
@@ -148,7 +148,7 @@ class Lifecycle(ABC):
         """One version of a document; see `Store.version`.
 
         Raises:
-            DocumentNotFound: there is none, or it says that the document is deleted.
+            DocumentNotFound: there is no such version, or it says that the document is deleted.
         """
         raise DocumentNotFound("there is no such version")
 

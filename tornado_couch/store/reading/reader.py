@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +18,7 @@ from ..query import Bounds, Query, same
 from .bearing import bearing
 from .cache import KeyMemory
 from .planner import planned
+from .room import share_of_request
 from .scan import Position, Walk, certain_order, count_rows
 
 __all__ = ["PAGE_BYTES", "Page", "Reader", "is_absent", "neighbours"]
@@ -25,6 +27,10 @@ PAGE_BYTES = 8 * 1024 * 1024
 """Bytes of documents that are read for one page, which ends early where they have more."""
 
 _FEW = 8  # documents to begin again with, where all of them are too much
+
+_FIRST_GUESS = 1024  # bytes of a document, until some have been read
+_LEARNING = 0.2
+_SLACK = 64 * 1024  # bytes beyond the double of what documents have on average
 
 logger = logging.getLogger("tornado_couch.store")
 
@@ -82,6 +88,7 @@ class Reader:
         self.keys = KeyMemory() if keys is None else keys
         self._conversion = conversion
         self._guard = guard
+        self._mean = float(_FIRST_GUESS)
 
     async def within(
         self, ids: Sequence[str], most: int = PAGE_BYTES
@@ -100,7 +107,7 @@ class Reader:
             group = ids[len(found) : len(found) + count]
             allowed = left if found or len(group) > 1 else None
             try:
-                leaves, size = await self._database.bulk_get_within(group, allowed, revs=self._guard.history)
+                leaves, size = await self._read(group, allowed)
             except LongReply:
                 if len(group) == 1:
                     break
@@ -110,6 +117,31 @@ class Reader:
             left -= size
             count = max(1, min(2 * len(group), left * len(group) // max(size, 1)))
         return found, max(left, 0)
+
+    async def _read(self, ids: Sequence[str], most: int | None) -> tuple[list[list[Leaf]], int]:
+        """Read documents, once the process has room for them: for as many bytes as they probably have.
+
+        Only where they have more is there a second request, and that has to wait until there is room for all of them.
+
+        Raises:
+            LongReply: they have more bytes than they may.
+            NoRoom: others held it for too long.
+        """
+        share, revs = share_of_request(), self._guard.history
+        if share is None:
+            return await self._database.bulk_get_within(ids, most, revs=revs)
+        likely, largest = int(2 * self._mean * len(ids)) + _SLACK, most or PAGE_BYTES
+        read = None
+        if likely < largest:
+            allowed = await share.widen(likely)
+            with suppress(LongReply):
+                read = await self._database.bulk_get_within(ids, allowed, revs=revs)
+        if read is None:
+            allowed = await share.widen(largest)
+            read = await self._database.bulk_get_within(ids, None if most is None else allowed, revs=revs)
+        share.use(read[1])
+        self._mean += (read[1] / len(ids) - self._mean) * _LEARNING
+        return read
 
     async def few(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
         """Like `within`, for a few documents of any size: their requests can be grouped with those of other callers."""

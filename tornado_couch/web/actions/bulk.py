@@ -93,7 +93,7 @@ class BulkHandler(ResourceHandler):
         fields = ("Preference-Applied", "Cache-Control", "Vary")
         operation.answers_with(200, "A result for each operation, in order.", results_schema(operation), *fields)
         describe_body(operation)
-        operation.problem("empty-bulk", "too-many-items", "validation", "idempotency-key-for-many")
+        operation.problem("empty-bulk", "too-many-items", "validation", "idempotency-key-for-many", "overloaded")
 
     def initialize(  # type: ignore[override]  # only its own route mounts it
         self, resource: Resource[Any], collection: type[ResourceHandler], document: type[ResourceHandler]
@@ -138,7 +138,7 @@ class BulkHandler(ResourceHandler):
 
     def _instance(self, asked: dict[str, Any]) -> str:
         """Return the path of the request that would do the operation alone."""
-        path = self.resource.path
+        path = self.prefix + self.resource.path
         return f"{path}/{quote(str(asked['key']), safe='')}" if "key" in asked else path
 
     def allowed_methods(self) -> list[str]:

@@ -84,7 +84,7 @@ class ConflictsHandler(ResourceHandler):
                 model = await self._decide(key, found, leaves, body)
         except Conflict:
             raise await self._mismatch(key) from None
-        self.set_header("Content-Location", self.resource.href(key))  # what the entity tag belongs to
+        self.set_header("Content-Location", self.href(key))  # what the entity tag belongs to
         await self.answers.document(model, "resolve")
 
     # ------------------------------------------------------------ reading

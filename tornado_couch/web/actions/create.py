@@ -95,7 +95,7 @@ class CreateMixin(ResourceHandler[M]):
 
     async def answer_created(self, created: Any, replayed: bool = False) -> None:
         """Answer with the new document, or with the one that the same request made before."""
-        self.set_header("Location", self.resource.href(created._key))
+        self.set_header("Location", self.href(created._key))
         if replayed:
             self.set_header("Idempotent-Replayed", "true")
             if not await self._may_read(created):

@@ -45,6 +45,8 @@ class RetrieveMixin(ResourceHandler[M]):
             await self.authorize("retrieve", model)
         else:
             model = await Versions(self).wanted(key, wanted)
+        if self.resource.modified and not self.shows_more:  # what is added can change without the document
+            self.answers.date(model)
         # Without hooks the revision decides, and a 304 costs no body.
         if self.shows_more or not self.answers.unchanged(model._rev):
             await self.answers.document(model, "retrieve")
@@ -70,6 +72,10 @@ class RetrieveMixin(ResourceHandler[M]):
         describe_fields(operation)
         both = {"anyOf": [schemas.shown(), schemas.part()]}
         describe_reading(operation, "The document; with `fields`, a part of it.", both)
+        if operation.resource.modified:
+            operation.takes("If-Modified-Since", "If-Unmodified-Since")
+            for status in (200, 304):
+                operation.answers[status].fields["Last-Modified"] = None
         describe_retrieval(operation)
         operation.fails(404)
         describe_stored(operation)
@@ -102,8 +108,22 @@ class Writing:
 
         async def check(current: Model) -> None:
             await self._handler.authorize(action, current)
+            self._check_date(current)
 
         return check
+
+    def _check_date(self, current: Model) -> None:
+        """Hold the document to If-Unmodified-Since, also when the write is tried again after a conflict.
+
+        Raises:
+            RevisionMismatch: it was modified later.
+        """
+        name = self._handler.resource.modified
+        if self.preconditions.unmodified_since is None or name is None:
+            return
+        moment = getattr(current, name, None)
+        if moment is not None and self.preconditions.is_outdated(int(moment.timestamp())):
+            raise RevisionMismatch("the document was changed after If-Unmodified-Since", current._rev)
 
     def hooked(self, action: str, change: Callable[[Any], Any]) -> Change[Any]:
         """Return a change with the hook before it; what is large is changed in a thread."""
@@ -152,7 +172,7 @@ class ReplaceMixin(ResourceHandler[M]):
         """Replace the document."""
         model, status = await self.upsert(key, await self.valid("replace", await self.read_json()))
         if status == 201:
-            self.set_header("Location", self.resource.href(key))
+            self.set_header("Location", self.href(key))
         await self.answers.document(model, "replace", status)
 
     async def upsert(self, key: Any, body: dict[str, Any]) -> tuple[Any, int]:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from tornado.iostream import StreamClosedError
 
-from ...store import Page, Position
+from ...store import Page, Position, share_of_request
 from ..action import JSON, NDJSON
 from ..handler import ResourceHandler
 from ..http import accepts, weights
@@ -22,7 +22,7 @@ from ..openapi.parameters import describe_deleted, describe_fields, describe_fil
 from ..problems import Problem
 from ..query import Cursor, ListQuery, filterable, parse_list_query
 from ..resources import M
-from .ndjson import LineWriter
+from .ndjson import LineWriter, lines_of
 
 __all__ = ["ListMixin"]
 
@@ -59,6 +59,7 @@ class ListMixin(ResourceHandler[M]):
         body: dict[str, Any] = {"items": await self._items(page, query)}
         if page.total is not None:
             body["total"] = page.total
+            self.set_header("X-Total-Count", str(page.total))
         if page.withheld:
             body["withheld"] = page.withheld
         links = self._links(page, query)
@@ -82,9 +83,10 @@ class ListMixin(ResourceHandler[M]):
         try:
             if self.request.method != "HEAD":
                 async with aclosing(pages):
-                    async for items, unreadable in pages:
+                    async for text, unreadable in pages:
                         withheld += unreadable
-                        await writer.write(items)
+                        await writer.write_text(text)
+                        del text  # before the next page is read
             await writer.write([{"withheld": withheld}] if withheld else [])
         except StreamClosedError:
             return
@@ -111,22 +113,28 @@ class ListMixin(ResourceHandler[M]):
             return False
         return True
 
-    async def _pages(self, query: ListQuery) -> AsyncGenerator[tuple[Any, int], None]:
-        """Yield the items of each page to the end, and how many documents were withheld from it."""
-        query = replace(query, limit=self.EXPORT_PAGE)
+    async def _pages(self, query: ListQuery) -> AsyncGenerator[tuple[bytes, int], None]:
+        """Yield the lines of each page to the end, and how many documents were withheld from it."""
+        query, share = replace(query, limit=self.EXPORT_PAGE), share_of_request()
         while True:
             page = await self.perform_list(query)
-            yield await self._items(page, query), page.withheld
-            if page.next is None:
+            text, withheld, following = lines_of(await self._items(page, query)), page.withheld, page.next
+            del page
+            if share is not None:
+                share.release()  # `Unread` follows the text from now on
+                share.seconds = self.STALLED  # an answer that has begun had better wait than be cut off
+            yield text, withheld
+            if following is None:
                 return
-            query = replace(query, start=page.next)
+            query = replace(query, start=following)
 
     def _links(self, page: Page[Any], query: ListQuery) -> dict[str, str]:
         """Return the addresses of the next and the previous page, by their relation."""
         path, codec = self.resource.path, self.cursors()
         around: dict[str, tuple[Position | None, bool]] = {"next": (page.next, False), "prev": (page.previous, True)}
         return {
-            relation: query.address(path, codec.encode(Cursor(to.key, to.id, back, to.inclusive), query.scope(path)))
+            relation: self.prefix
+            + query.address(path, codec.encode(Cursor(to.key, to.id, back, to.inclusive), query.scope(path)))
             for relation, (to, back) in around.items()
             if to
         }
@@ -158,9 +166,10 @@ class ListMixin(ResourceHandler[M]):
         describe_deleted(operation, "List the deleted documents that can be restored, instead of the others.")
         page = describe_reading(operation, "A page of the collection.", operation.of_model().page(), "Link")
         page.fields["ETag"] = False  # lines have none
+        operation.answers[304].fields["X-Total-Count"] = page.fields["X-Total-Count"] = False
         items = {"anyOf": [operation.of_model().item(), operation.of_model().item_part(), _WITHHELD]}
         page.content[NDJSON] = {"type": "array", "items": items, "description": "All of it, a line for each item."}
-        operation.problem("no-index")
+        operation.problem("no-index", "overloaded")
 
 
 def _prefers_lines(headers: Mapping[str, str]) -> bool:

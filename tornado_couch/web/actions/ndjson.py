@@ -28,7 +28,7 @@ from .results import Results, breathe
 if TYPE_CHECKING:
     from .create import CreateMixin
 
-__all__ = ["LineWriter", "Lines", "receive_body"]
+__all__ = ["LineWriter", "Lines", "lines_of", "receive_body"]
 
 _GROUP = 500  # documents that are stored with one request
 _GROUP_BYTES = 1024 * 1024  # or fewer, so that long lines do not add up
@@ -49,7 +49,11 @@ class LineWriter:
         self._stalled = stalled
 
     async def write(self, values: Iterable[Any]) -> None:
-        """Write lines, and wait until they have left.
+        """Write values as lines, and wait until they have left; see `write_text`."""
+        await self.write_text(lines_of(values))
+
+    async def write_text(self, text: bytes) -> None:
+        """Write the text of lines, and wait until they have left.
 
         Raises:
             StreamClosedError: the client is gone, or takes nothing.
@@ -57,7 +61,6 @@ class LineWriter:
         handler = self._handler
         handler.set_header("Content-Type", NDJSON)
         handler.set_header("Cache-Control", "no-store")
-        text = b"".join(_json.dumps(value) + b"\n" for value in values)
         handler.write(text)
         try:
             async with asyncio.timeout(self._stalled):
@@ -72,6 +75,11 @@ class LineWriter:
     def cut_off(self) -> None:
         """Close the connection: the only sign that what was written is not the whole answer."""
         self._handler.request.connection.stream.close()  # type: ignore[union-attr]
+
+
+def lines_of(values: Iterable[Any]) -> bytes:
+    """Return values as lines of JSON."""
+    return b"".join(_json.dumps(value) + b"\n" for value in values)
 
 
 class _Received(NamedTuple):

@@ -61,7 +61,7 @@ class ReductionHandler(ResourceHandler):
         if groups.last is not None:
             cursor = self.cursors().encode(Cursor(groups.last, ""), scope)
             texts = [(name, each.decode()) for name, values in filters.items() for each in values]
-            body["next"] = page_link(self._path, [*own.items(), *texts], cursor)
+            body["next"] = page_link(self.prefix + self._path, [*own.items(), *texts], cursor)
             self.set_header("Link", f'<{body["next"]}>; rel="next"')
         await self.answers.items(body)
 
@@ -110,7 +110,7 @@ class ReductionHandler(ResourceHandler):
     def describe_reduce(operation: ApiOperation) -> None:
         """Describe GET of a reduced view."""
         reduction: Reduction = model_info(operation.resource.model).reductions[operation.target["name"]]
-        words = f"{reduction.function[1:].capitalize()} by {', '.join(reduction.by)}"
+        words = f"{reduction.function[1:].capitalize()} by {' and '.join(reduction.by)}"
         operation.says(words, "One value for each group of documents.")
         describe_page(operation)
         levels = {"type": "integer", "minimum": 0, "maximum": len(reduction.by), "default": len(reduction.by)}

@@ -56,7 +56,7 @@ class Results:
         if isinstance(result, Exception):
             return self.failure(result, instance)
         handler = self._handler
-        found: dict[str, Any] = {"status": status, "_href": handler.resource.href(result._key)}
+        found: dict[str, Any] = {"status": status, "_href": handler.href(result._key)}
         shown = None
         if action != "destroy":
             found["_etag"] = entity_tag(result._rev or "")
@@ -71,9 +71,12 @@ class Results:
     def failure(self, error: Exception, instance: str = "") -> dict[str, Any]:
         """Return the result of an item that failed."""
         problem = self.problem(error)
-        found = {"status": problem.status_code, "problem": problem.body(instance or self._handler.request.path)}
+        where = instance or self._handler.prefix + self._handler.request.path
+        found = {"status": problem.status_code, "problem": problem.body(where)}
         if isinstance(error, RevisionMismatch) and error.current:
             found["_etag"] = entity_tag(error.current)  # as the 412 to a single request has it
+        elif "ETag" in problem.headers:
+            found["_etag"] = problem.headers["ETag"]
         return found
 
     def problem(self, error: Exception) -> Problem:

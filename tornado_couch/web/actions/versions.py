@@ -151,7 +151,7 @@ class Versions:
             raise
         await self._check(latest, found)
         # RFC 5829: what else there is; RFC 9110 §8.7: where this one always is.
-        href = resource.href(key)
+        href = self._handler.href(key)
         links = f'<{href}>; rel="latest-version", <{href}/versions>; rel="version-history"'
         self._handler.set_header("Link", links)
         self._handler.set_header("Content-Location", _address(href, found))
@@ -243,14 +243,14 @@ class VersionsHandler(ResourceHandler):
         links = self._links(path, page, [(name, text) for name, text in own.items() if name != "cursor"])
         body.update(links)
         fields = [f'<{address}>; rel="{relation}"' for relation, address in links.items()]
-        self.set_header("Link", ", ".join([*fields, f'<{self.resource.href(key)}>; rel="latest-version"']))
+        self.set_header("Link", ", ".join([*fields, f'<{self.href(key)}>; rel="latest-version"']))
         await self.answers.items(body)
 
     async def version_item(self, model: Model) -> dict[str, Any]:
         """Return a version as an item of the list."""
         version = version_of(model._stored)
         item: dict[str, Any] = {
-            "_href": _address(self.resource.href(model._key), model),
+            "_href": _address(self.href(model._key), model),
             "_etag": entity_tag(model._rev or ""),
             "_version": version.number if not version.branch else version.name,
             "_written_on": version.written_on,
@@ -271,6 +271,7 @@ class VersionsHandler(ResourceHandler):
         schema = operation.of_model().other("Versions", lambda: _versions_schema(operation))
         describe_reading(operation, "A page of versions.", schema, "Link")
         operation.fails(404)
+        operation.problem("overloaded")
         describe_stored(operation)
 
     def _links(self, path: str, page: Page[Any], parameters: list[tuple[str, str]]) -> dict[str, str]:
@@ -278,7 +279,7 @@ class VersionsHandler(ResourceHandler):
         around: dict[str, tuple[Position | None, bool]] = {"next": (page.next, False), "prev": (page.previous, True)}
         return {
             relation: page_link(
-                path, parameters, self.cursors().encode(Cursor(None, to.id, backward, to.inclusive), path)
+                self.prefix + path, parameters, self.cursors().encode(Cursor(None, to.id, backward, to.inclusive), path)
             )
             for relation, (to, backward) in around.items()
             if to

@@ -35,6 +35,7 @@ A longer one is answered at once, and the connection closed.
 
 _IN_THREAD = 64 * 1024  # bytes; parsing fewer takes about a millisecond at most
 _LARGE = 1000  # members and items; validating so many takes about ten milliseconds
+_MOST_MEMBERS = 1000  # of gzip, each of which takes some microseconds however short it is
 _SPACED_COLONS = (b" :", b"\n:", b"\t:", b"\r:")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -77,16 +78,28 @@ def decode(body: bytes, headers: Mapping[str, str], limit: int) -> bytes:
         return body
     if coding not in ("gzip", "x-gzip"):
         raise Problem(415, detail="The only supported content coding is gzip.", headers={"Accept-Encoding": "gzip"})
-    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    try:
-        unpacked = unpacker.decompress(body, limit + 1)
-    except zlib.error:
-        raise Problem.of("malformed-body", "The body is not valid gzip.") from None
-    if len(unpacked) > limit:
-        raise too_large(limit)
-    if not unpacker.eof:
-        raise Problem.of("malformed-body", "The gzip body is incomplete.")
-    return unpacked
+    return _unpacked(body, limit)
+
+
+def _unpacked(body: bytes, limit: int) -> bytes:
+    """Return what gzip members contain; there may be several, one after the other (RFC 1952 §2.2)."""
+    parts, left = [], limit
+    for _ in range(_MOST_MEMBERS):
+        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        try:
+            parts.append(unpacker.decompress(body, left + 1))
+        except zlib.error:
+            detail = "The gzip body is followed by something else." if parts else "The body is not valid gzip."
+            raise Problem.of("malformed-body", detail) from None
+        left -= len(parts[-1])
+        if left < 0:
+            raise too_large(limit)
+        if not unpacker.eof:
+            raise Problem.of("malformed-body", "The gzip body is incomplete.")
+        body = unpacker.unused_data
+        if not body:
+            return b"".join(parts)
+    raise Problem.of("malformed-body", f"The gzip body has more than {_MOST_MEMBERS} members.")
 
 
 def too_large(limit: int) -> Problem:
@@ -205,7 +218,7 @@ def is_large(value: Any) -> bool:
         left -= len(inner)
         if left < 0:
             return True
-        todo += inner
+        todo += [one for one in inner if type(one) in (dict, list)]
     return False
 
 

@@ -8,10 +8,17 @@ from collections.abc import Collection, Iterable, Mapping
 __all__ = ["Cors"]
 
 # Browsers would not send these fields, or not let a script read them, without permission (Fetch §2.2.2).
-_REQUEST_FIELDS = "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Prefer"
-_EXPOSED_FIELDS = (
-    "Accept-Patch, Allow, ETag, Link, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After"
+_REQUEST_FIELDS = (
+    *("Accept", "Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key"),
+    *("If-Match", "If-Modified-Since", "If-None-Match", "If-Unmodified-Since"),
+    *("Prefer", "X-HTTP-Method-Override", "X-XSRFToken"),
 )
+_EXPOSED_FIELDS = (
+    *("Accept-Encoding", "Accept-Patch", "Accept-Post", "Allow", "Content-Location", "Deprecation", "ETag"),
+    *("Idempotent-Replayed", "Link", "Location", "Preference-Applied", "RateLimit", "RateLimit-Policy"),
+    *("Retry-After", "Server-Timing", "Sunset", "WWW-Authenticate", "X-Total-Count"),
+)
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 
 # An origin as browsers send it: scheme, host and a port other than the scheme's default; all lower case.
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[1-9][0-9]{0,4})?")
@@ -32,13 +39,24 @@ class Cors:
         max_age: for how many seconds a browser may remember the answer to a preflight.
         credentials: whether browsers send cookies and the like, and let scripts read the answers. An
           Authorization field that a script sets itself does not need it.
+        allow_headers: header fields that scripts may send besides those that the package reads, such as "X-API-Key".
+        expose_headers: header fields that scripts may read besides those that the package sends.
 
     Raises:
         ValueError: "*" with credentials, which would let every page act as its visitor; "null",
-            which every sandboxed page can claim to be; or a text that is not an origin.
+            which every sandboxed page can claim to be; or a text that is not an origin, or not
+            the name of a header field.
     """
 
-    def __init__(self, origins: Collection[str], *, max_age: int = 600, credentials: bool = False) -> None:
+    def __init__(
+        self,
+        origins: Collection[str],
+        *,
+        max_age: int = 600,
+        credentials: bool = False,
+        allow_headers: Collection[str] = (),
+        expose_headers: Collection[str] = (),
+    ) -> None:
         if max_age < 0:
             raise ValueError("max_age must not be negative")
         self.any_origin = origins == "*" or (not isinstance(origins, str) and "*" in origins)
@@ -49,6 +67,8 @@ class Cors:
         self.origins = frozenset() if self.any_origin else frozenset(map(_checked, origins))
         self.max_age = max_age
         self.credentials = credentials
+        self._allowed = _joined("allow_headers", _REQUEST_FIELDS, allow_headers)
+        self._exposed = _joined("expose_headers", _EXPOSED_FIELDS, expose_headers)
 
     def is_preflight(self, method: str | None, headers: Mapping[str, str]) -> bool:
         """Whether a request is a preflight, which only asks for permission and has no credentials."""
@@ -67,7 +87,7 @@ class Cors:
         found = self._permission(headers.get("Origin"))
         if "Access-Control-Allow-Origin" in found:
             found["Access-Control-Allow-Methods"] = ", ".join(methods)
-            found["Access-Control-Allow-Headers"] = _REQUEST_FIELDS
+            found["Access-Control-Allow-Headers"] = self._allowed
             found["Access-Control-Max-Age"] = str(self.max_age)
         return found
 
@@ -82,7 +102,7 @@ class Cors:
         """
         found = self._permission(origin)
         if "Access-Control-Allow-Origin" in found:
-            found["Access-Control-Expose-Headers"] = _EXPOSED_FIELDS
+            found["Access-Control-Expose-Headers"] = self._exposed
         return found
 
     def _permission(self, origin: str | None) -> dict[str, str]:
@@ -96,6 +116,14 @@ class Cors:
             if self.credentials:
                 found["Access-Control-Allow-Credentials"] = "true"
         return found
+
+
+def _joined(argument: str, own: Collection[str], more: Collection[str]) -> str:
+    """Return the names of header fields as the value of one; the order is that of the alphabet."""
+    if isinstance(more, str) or not all(map(_NAME.fullmatch, more)):
+        raise ValueError(f"{argument} must be a list of the names of header fields, not {more!r}")
+    names = {each.lower(): each for each in (*more, *own)}
+    return ", ".join(sorted(names.values(), key=str.lower))
 
 
 def _checked(origin: str) -> str:

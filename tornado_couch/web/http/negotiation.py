@@ -39,6 +39,8 @@ def _accepts(field: str, media_type: str) -> bool:
     given = weights(field)
     if not given:
         return True
+    if "*" in given:  # as old clients write it, Java's HttpURLConnection among them
+        given.setdefault("*/*", given["*"])
     for media_range in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
         if media_range in given:
             return given[media_range] > 0

@@ -1,7 +1,8 @@
 """Entity tags and preconditions (RFC 9110 §8.8.3, §13); pure.
 
 A document's entity tag is its revision. After a semicolon, a suffix distinguishes the
-representations of one revision, such as `"3-917f…;gzip"`.
+representations of one revision, such as `"3-917f…;gzip"`. Proxies that compress add suffixes of their own, as Apache's
+`"3-917f…-gzip"`; these are taken off again.
 """
 
 from __future__ import annotations
@@ -9,7 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Literal
+
+from ..problems import Problem
 
 __all__ = ["EntityTag", "MalformedEntityTag", "Preconditions", "entity_tag", "parse_entity_tags"]
 
@@ -17,6 +21,10 @@ __all__ = ["EntityTag", "MalformedEntityTag", "Preconditions", "entity_tag", "pa
 # Unlike `$`, `\Z` does not match before a line feed at the end, where the search would stay forever.
 # The repetitions are possessive: a run of blanks is never tried a second time, so that the time is linear.
 _LIST_ITEM = re.compile(r'[ \t]*+(?:(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e\x80-\U0010ffff]*+)")?[ \t]*+(?:,|\Z)')
+
+# What proxies add inside of the quotes: Apache's mod_deflate and mod_brotli, Jetty, Caddy. Only behind the digest of a
+# revision or page, or behind a variant of ours: elsewhere it could be a part of what the tag names.
+_ADDED = re.compile(r"([0-9a-f]{32})(?:-(?:gzip|br|zstd))(?=;|\Z)|(;[^;]*?)-(?:gzip|br|zstd)\Z")
 
 _LONGEST = 16 * 1024  # characters of a field
 _MOST = 256  # entity tags in a list; a client needs one for each representation that it has cached
@@ -34,9 +42,18 @@ class EntityTag:
     weak: bool = False
 
     @property
+    def own(self) -> str:
+        """The tag as the service sent it, without what a proxy added."""
+        return _ADDED.sub(r"\1\2", self.opaque)
+
+    @property
     def revision(self) -> str:
         """The revision that the tag names, for any representation."""
-        return self.opaque.partition(";")[0]
+        return self.own.partition(";")[0]
+
+    def names(self, revision: str) -> bool:
+        """Whether the tag stands for a representation of a revision."""
+        return self.opaque == revision or self.revision == revision
 
 
 def entity_tag(revision: str, variant: str = "") -> str:
@@ -71,40 +88,68 @@ def parse_entity_tags(field: str) -> tuple[EntityTag, ...] | Literal["*"]:
 
 @dataclass(frozen=True)
 class Preconditions:
-    """The preconditions of a request; a field that was not sent is None."""
+    """The preconditions of a request; a field that was not sent is None.
+
+    A date counts only where the field for entity tags that goes before it was not sent (RFC 9110 §13.2.2); dates are
+    seconds since 1970.
+    """
 
     if_match: tuple[EntityTag, ...] | Literal["*"] | None = None
     if_none_match: tuple[EntityTag, ...] | Literal["*"] | None = None
+    modified_since: int | None = None
+    unmodified_since: int | None = None
 
     @classmethod
     def from_headers(cls, headers: Mapping[str, str]) -> Preconditions:
         """Read the preconditions from a request's header.
 
-        If-Modified-Since and If-Unmodified-Since are ignored: a document has no modification date
-        (RFC 9110 §13.1.3, §13.1.4).
+        A date that cannot be read is ignored (RFC 9110 §13.1.3, §13.1.4).
 
         Raises:
             MalformedEntityTag: a field is not a list of entity tags.
         """
         match, none_match = headers.get("If-Match"), headers.get("If-None-Match")
-        if match is None and none_match is None:
+        modified, unmodified = headers.get("If-Modified-Since"), headers.get("If-Unmodified-Since")
+        if match is none_match is modified is unmodified is None:
             return _UNCONDITIONAL
         return cls(
             None if match is None else parse_entity_tags(match),
             None if none_match is None else parse_entity_tags(none_match),
+            None if modified is None or none_match is not None else _seconds(modified),
+            None if unmodified is None or match is not None else _seconds(unmodified),
         )
 
-    def evaluate_read(self, revision: str) -> Literal[200, 304, 412]:
-        """Return the status for a GET or HEAD of a current representation (RFC 9110 §13.2.2)."""
-        if not self._match_holds(revision):  # steps 1 and 2: If-Match first
+    def evaluate_read(
+        self, revision: str, modified: int | None = None, *, settled: bool = False
+    ) -> Literal[200, 304, 412]:
+        """Return the status for a GET or HEAD of a current representation (RFC 9110 §13.2.2).
+
+        Args:
+            revision: the current one.
+            modified: when it was last modified, in seconds since 1970; None if that is not known.
+            settled: whether that is long enough ago to be sure that no later change has the same time.
+
+        Raises:
+            Problem: 412, If-Match names the revision by weak tags alone.
+        """
+        if not self._match_holds(revision) or self.is_outdated(modified):  # steps 1 and 2: If-Match first
             return 412
-        return 200 if self._none_match_holds(revision) else 304  # step 3: 304 for GET and HEAD
+        if not self._none_match_holds(revision):  # step 3: 304 for GET and HEAD
+            return 304
+        since = self.modified_since
+        return 304 if settled and modified is not None and since is not None and modified <= since else 200
+
+    def is_outdated(self, modified: int | None) -> bool:
+        """Whether the document was modified after If-Unmodified-Since."""
+        since = self.unmodified_since
+        return since is not None and modified is not None and modified > since
 
     def expectation(self) -> Callable[[str], bool] | None:
         """Return a test that the current revision must pass before a write.
 
         None means that any revision passes. `If-Match: *` only requires that the document exists, so it needs
-        no test either, and a write can be tried again after a conflict.
+        no test either, and a write can be tried again after a conflict. The test raises the `Problem` 412 where
+        If-Match names the revision by weak tags alone.
         """
         if self.if_match in (None, "*") and self.if_none_match is None:
             return None
@@ -114,13 +159,28 @@ class Preconditions:
         # RFC 9110 §13.1.1: strong comparison, so a weak tag never matches.
         if self.if_match is None or self.if_match == "*":
             return True
-        return any(not tag.weak and tag.revision == revision for tag in self.if_match)
+        named = [tag for tag in self.if_match if tag.names(revision)]
+        if named and all(tag.weak for tag in named):
+            raise Problem.of("revision-mismatch", _WEAK, headers={"ETag": entity_tag(revision)})
+        return bool(named)
 
     def _none_match_holds(self, revision: str) -> bool:
         # RFC 9110 §13.1.2: weak comparison; "*" is false if a current representation exists.
         if self.if_none_match is None:
             return True
-        return self.if_none_match != "*" and all(tag.revision != revision for tag in self.if_none_match)
+        return self.if_none_match != "*" and not any(tag.names(revision) for tag in self.if_none_match)
+
+
+def _seconds(field: str) -> int | None:
+    try:
+        return int(parsedate_to_datetime(field).timestamp())
+    except (ValueError, OverflowError):
+        return None
 
 
 _UNCONDITIONAL = Preconditions()
+
+_WEAK = (
+    "The entity tag names the current revision, but it is weak, and If-Match takes strong ones only. A proxy between"
+    " the client and the service weakens tags, as nginx does where it compresses: send the tag without `W/`."
+)

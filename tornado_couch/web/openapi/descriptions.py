@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..action import ACTIONS
 from ..body import ACCEPT_FIELDS
 from .components import Schema
 from .operation import Answer, ApiOperation
@@ -46,7 +47,13 @@ JSON_PATCH_SCHEMA: dict[str, Any] = {
 
 def describe_common(operation: ApiOperation) -> None:
     """Describe what every request to a resource can be answered with."""
-    operation.fails(406)
+    action = ACTIONS.get(operation.action)
+    if action is None or action.answers:
+        operation.fails(406)
+    if action is not None and not action.reads:
+        operation.problem("bad-parameter")
+        if operation.settings.get("xsrf_cookies"):
+            operation.problem("cross-site-request")
     operation.fails(500)
     operation.fails(400)  # of Tornado itself: a path that is not UTF-8, for example
     operation.problem("malformed-path", "bad-preference", "database-unavailable", "database-timeout")
@@ -89,6 +96,8 @@ def describe_change(operation: ApiOperation) -> None:
     operation.takes("If-Match", "If-None-Match")
     operation.problem("malformed-entity-tag", "revision-mismatch")
     operation.answers[412].fields["ETag"] = False
+    if operation.resource.modified:
+        operation.takes("If-Unmodified-Since")
     operation.fails(404)
     if operation.resource.require_if_match:
         operation.problem("if-match-required")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .components import Components, Schema
 
-__all__ = ["ENTITY_TAG", "REQUEST_FIELDS", "answer_field"]
+__all__ = ["ANSWER_FIELDS", "ENTITY_TAG", "REQUEST_FIELDS", "answer_field"]
 
 ENTITY_TAG = '"3-917fa2381192822767f010b95b45325b"'
 
@@ -23,6 +23,8 @@ REQUEST_FIELDS: dict[str, tuple[Schema, str]] = {
         _TAGS,
         "Only if the document has none of these entity tags; a GET answers 304 otherwise. `*`: only if it is new.",
     ),
+    "If-Modified-Since": (_TEXT, "Only if the document was changed later; a GET answers 304 otherwise."),
+    "If-Unmodified-Since": (_TEXT, "Only if the document was not changed later. Entity tags are more exact."),
     "Prefer": (
         {**_TEXT, "examples": ["return=minimal"]},
         "`return=minimal`: answer without the document; `return=representation`: answer with it (RFC 7240).",
@@ -39,7 +41,7 @@ REQUEST_FIELDS: dict[str, tuple[Schema, str]] = {
     ),
 }
 
-_FIELDS: dict[str, tuple[Schema, str]] = {
+ANSWER_FIELDS: dict[str, tuple[Schema, str]] = {
     "Access-Control-Allow-Credentials": (_TEXT, "Whether a script may send credentials."),
     "Access-Control-Allow-Headers": (_TEXT, "The header fields that a script may send."),
     "Access-Control-Allow-Methods": (_TEXT, "The methods that a script may use."),
@@ -57,6 +59,7 @@ _FIELDS: dict[str, tuple[Schema, str]] = {
         "The entity tag: the document's revision, for If-Match and If-None-Match.",
     ),
     "Idempotent-Replayed": ({**_TEXT, "const": "true"}, "The same request created the document before."),
+    "Last-Modified": (_TEXT, "When the document was last changed, if that is at least a minute ago."),
     "Link": (
         _TEXT,
         'The next and previous page: `rel="next"`, `rel="prev"` (RFC 8288); for a version, the others (RFC 5829).',
@@ -69,6 +72,7 @@ _FIELDS: dict[str, tuple[Schema, str]] = {
     "Server-Timing": (_TEXT, "How the time was spent, for `Prefer: server-timing`."),
     "Sunset": (_TEXT, "When the resource will be gone (RFC 8594)."),
     "Vary": (_TEXT, "The header fields of the request on which the answer depends."),
+    "X-Total-Count": ({"type": "integer", "minimum": 0}, "The total number of documents, for `count=true`."),
     "WWW-Authenticate": (_TEXT, "How to log in (RFC 9110 §11.6.1)."),
 }
 
@@ -87,7 +91,7 @@ def answer_field(components: Components, name: str, *, required: bool | None = N
     Raises:
         KeyError: the field is unknown; describe it where it is set.
     """
-    schema, description = _FIELDS[name]
+    schema, description = ANSWER_FIELDS[name]
     needed = name in _ALWAYS if required is None else required
     found: Schema = {"description": description, "schema": schema}
     if needed:

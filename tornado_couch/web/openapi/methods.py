@@ -81,7 +81,7 @@ def _link(found: dict[str, ApiOperation]) -> None:
         action = ACTIONS.get(name)
         for status in (200, 201):
             answer = each.answers.get(status)
-            # The 200 of a creation is for many: there is no one document to go on with.
+            # The 200 of a creation is for many documents, so that a link could not name one.
             if action is not None and answer is not None and (name, status) != ("create", 200):
                 answer.links |= _links(found, action, _token(key.name))
 

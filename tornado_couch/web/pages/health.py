@@ -19,6 +19,7 @@ from ...store.readiness import STOPPING, Readiness, ReadinessCheck
 from ..bodiless import BodilessHandler
 from ..page import Recent
 from ..problems import Problem
+from ..proxies import public_url
 
 if TYPE_CHECKING:
     from ..openapi.operation import ApiOperation
@@ -104,7 +105,7 @@ class Checked:
 
 
 class LiveHandler(BodilessHandler):
-    """Green whenever the process answers at all: a process that does not has to be restarted."""
+    """Green whenever the process answers at all; restart a process that does not."""
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
@@ -126,7 +127,7 @@ class LiveHandler(BodilessHandler):
         """Answer 200 for green, or 503 for red."""
         request = self.request
         query = f"?{request.query}" if request.query else ""
-        href = f"{request.protocol}://{request.host}{request.path}{query}"
+        href = f"{public_url(request, self.settings)}{query}"
         self.set_status(200 if green else 503)
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
@@ -155,7 +156,7 @@ class ReadyHandler(LiveHandler):
 
 
 class HealthHandler(ReadyHandler):
-    """Green if the service answers; with `quick=false`, if it can do its work."""
+    """Green if the service answers; with quick=false, if it can do its work."""
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:

@@ -19,6 +19,7 @@ from ...errors import CouchError, TotalTimeout
 from ..access import Policy
 from ..http import weights
 from ..page import Page, PageHandler, Recent
+from ..proxies import public_url
 
 if TYPE_CHECKING:
     from ..openapi.operation import ApiOperation
@@ -108,7 +109,7 @@ class DatabaseMetricsHandler(PageHandler):
     async def page(self, *_: str) -> Page:
         """Return the metrics as JSON."""
         found = await self.ask()
-        href = f"{self.request.protocol}://{self.request.host}{self.request.path}"
+        href = public_url(self.request, self.settings)
         database: dict[str, Any] = {
             "docCount": found.doc_count,
             "docDelCount": found.doc_del_count,

@@ -13,8 +13,12 @@ from ... import _json
 from ..access import Policy
 from ..openapi.document import ApiInfo, openapi_document, routes
 from ..page import Page, PageHandler
+from ..proxies import public_prefix
 
 __all__ = ["DocumentPage", "mounted_info", "openapi_routes"]
+
+
+_MOST_PAGES = 16  # prefixes for which the document is kept
 
 
 class _Made:
@@ -22,7 +26,7 @@ class _Made:
 
     def __init__(self, info: ApiInfo) -> None:
         self.info = info
-        self.page: Page | None = None
+        self.pages: dict[str, Page] = {}  # by the prefix of the addresses
 
 
 class DocumentPage(PageHandler):
@@ -35,10 +39,15 @@ class DocumentPage(PageHandler):
 
     async def page(self, *_: str) -> Page:
         """Return the document, which is built at the first request: by then all routes exist."""
-        made = self._made
-        if made.page is None:
-            made.page = await asyncio.to_thread(self._make, made.info)
-        return made.page
+        made, prefix = self._made, public_prefix(self.request, self.settings)
+        page = made.pages.get(prefix)
+        if page is None:
+            while len(made.pages) >= _MOST_PAGES:
+                made.pages.pop(next(iter(made.pages)))
+            # Without a server of its own, the paths of a document are relative to the root of the host.
+            info = made.info if made.info.servers or not prefix else made.info.replaced(servers=(prefix,))
+            page = made.pages[prefix] = await asyncio.to_thread(self._make, info)
+        return page
 
     def _make(self, info: ApiInfo) -> Page:
         return Page(_json.dumps(openapi_document(self.application, info)), "application/json")

@@ -138,7 +138,9 @@ def _value(cls: type[Model], parameter: str, name: str, text: str) -> Any:
         value = info.stored_value(name, parsed)
         _json.dumps(value)  # this refuses a float that is infinite
     except (ValueError, OverflowError):  # OverflowError comes from a time near the end of the calendar
-        raise bad_parameter(parameter, f"Not a valid value for `{name}`.") from None
+        # In a query string a plus sign is a space, so that a time with an offset arrives broken.
+        hint = " Write a plus sign as %2B." if is_timestamp("+".join(text.rsplit(" ", 1))) else ""
+        raise bad_parameter(parameter, f"Not a valid value for `{name}`.{hint}") from None
     return value
 
 

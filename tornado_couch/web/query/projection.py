@@ -76,5 +76,5 @@ def of_variants(preconditions: Preconditions, variants: Sequence[str]) -> Precon
     if not isinstance(tags, tuple):
         return preconditions
     wanted = list(variants)
-    kept = tuple(tag for tag in tags if [each for each in tag.opaque.split(";")[1:] if "=" in each] == wanted)
+    kept = tuple(tag for tag in tags if [each for each in tag.own.split(";")[1:] if "=" in each] == wanted)
     return preconditions if len(kept) == len(tags) else replace(preconditions, if_none_match=kept)

@@ -1,0 +1,129 @@
+"""`Room`: bounds the bytes of the documents that a process holds at once for the answers that it prepares."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from heapq import heappop, heappush
+from itertools import count
+
+from ...errors import NoRoom
+
+__all__ = ["Room", "Share", "share_of_request"]
+
+
+class Room:
+    """The bytes that all requests of a process together may have in hand; each takes its share and gives it back.
+
+    Where several wait, the smallest share comes first, so that large answers do not hold up the small ones.
+
+    Args:
+        most: the number of bytes.
+        seconds: how long a request waits for its share.
+    """
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self.most = most
+        self.seconds = seconds
+        self._free = most
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap
+        self._turns = count()
+
+    def take_at_once(self, size: int) -> bool:
+        """Take so many bytes if they are free; return whether they were."""
+        if size > self._free:
+            return False
+        self._free -= size
+        return True
+
+    async def take(self, size: int, seconds: float) -> None:
+        """Take so many bytes, which must not be more than there are at all.
+
+        Raises:
+            NoRoom: they were not free in time.
+        """
+        if self.take_at_once(size):
+            return
+        turn = asyncio.get_running_loop().create_future()
+        heappush(self._waiting, (size, next(self._turns), turn))
+        try:
+            async with asyncio.timeout(seconds):
+                await turn
+        except BaseException as error:
+            if not turn.cancelled():  # the bytes came in the same moment
+                self.give_back(size)
+            if isinstance(error, TimeoutError):
+                raise NoRoom(f"no room for {size} bytes of documents within {seconds} seconds") from None
+            raise
+
+    def give_back(self, size: int) -> None:
+        """Give bytes back, and let those take theirs for whom there is room now."""
+        self._free += size
+        while self._waiting and (self._waiting[0][2].done() or self._waiting[0][0] <= self._free):
+            wanted, _, turn = heappop(self._waiting)
+            if not turn.done():
+                self._free -= wanted
+                turn.set_result(None)
+
+    @contextmanager
+    def share(self) -> Iterator[Share]:
+        """Let what runs inside of it, and the tasks that it makes, take from this room; give all back at the end."""
+        share = Share(self)
+        token = _SHARE.set(share)
+        try:
+            yield share
+        finally:
+            _SHARE.reset(token)
+            share.release()
+
+
+class Share:
+    """What one request has taken from a room.
+
+    Args:
+        room: the room.
+
+    Attributes:
+        seconds: how long it waits for more.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self.seconds = room.seconds
+        self._room = room
+        self._held = 0
+        self._used = 0
+
+    async def widen(self, size: int) -> int:
+        """Hold as many bytes more than are in use, or as many as there are; return how many.
+
+        Raises:
+            NoRoom: they were not free in time.
+        """
+        size = min(size, self._room.most - self._used)
+        more = self._used + size - self._held
+        if more > 0 and not self._room.take_at_once(more):
+            if not self._used:  # who waits with empty hands keeps nobody waiting
+                more += self._held
+                self.release()
+            await self._room.take(more, self.seconds)
+        self._held += max(more, 0)
+        return size
+
+    def use(self, size: int) -> None:
+        """Note that so many of the bytes are in use now."""
+        self._used += size
+
+    def release(self) -> None:
+        """Give everything back."""
+        held, self._held, self._used = self._held, 0, 0
+        self._room.give_back(held)
+
+
+_SHARE: ContextVar[Share | None] = ContextVar("share", default=None)
+
+
+def share_of_request() -> Share | None:
+    """The share of the request that is being answered; None outside of one, where nothing is bounded."""
+    return _SHARE.get()
