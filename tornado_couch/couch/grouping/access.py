@@ -84,7 +84,7 @@ class Single(_Many):
         names.check_id(document_id)
         if every:
             return (await self._database.bulk_get([document_id], revs=revs))[0]
-        return await read_alone(self._database, document_id, revs=revs)
+        return await read_alone(self._database, document_id, revs=revs, conflicts=True)
 
     async def ids(self, design: str, view: str, key: Any) -> list[str]:
         """Look up the ids of the documents with this key."""

@@ -77,12 +77,14 @@ def merged_mark(leaves: Sequence[Mapping[str, Any]]) -> str:
     created = creation(leaves[0])
     if not created:
         return ""
-    share = max(1, (_OPERATIONS_AT_MOST - 2) // len(leaves))
-    others = [each for leaf in leaves[1:] for each in operations(leaf)[-share:] if each != _ELSEWHERE]
+    own = since_creation(leaves[0])
+    known = {creation(leaves[0])[:_OPERATION_LENGTH], *own, _ELSEWHERE}
+    new = dict.fromkeys(each for leaf in leaves[1:] for each in operations(leaf) if each not in known)
+    others = list(new)[-_OPERATIONS_AT_MOST // 2 :]
     parents = " ".join(each["_rev"] for each in leaves)
     made = urlsafe_b64encode(hashlib.sha256(parents.encode()).digest()).decode()[:_OPERATION_LENGTH]
-    kept = [*dict.fromkeys(others), _ELSEWHERE, *since_creation(leaves[0])[-share:], made]
-    return f"{created}.{''.join(kept[-_OPERATIONS_AT_MOST:])}."
+    kept = [*others, _ELSEWHERE, *own[len(others) + 2 - _OPERATIONS_AT_MOST :], made]
+    return f"{created}.{''.join(kept)}."
 
 
 def operation(document: Mapping[str, Any]) -> str:
