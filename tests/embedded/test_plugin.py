@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -35,6 +36,23 @@ def test_databases_are_fresh(couch_database: str, couch_url: str) -> None:
     from tests.embedded.client import Client
 
     assert Client(f"{couch_url}/{couch_database}").get("").json["doc_count"] == 0
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("url", "says"), [("http://127.0.0.1:9", "Connection refused"), ("nowhere", "of the form")])
+def test_a_couchdb_that_cannot_be_used_is_one_sentence(url: str, says: str, tmp_path: Path) -> None:
+    """It names the variable to correct, and no line of the plugin is shown."""
+    (tmp_path / "test_it.py").write_text("def test_it(couch_database):\n    pass\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", str(tmp_path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "COUCHDB_URL": url},
+        timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    (line,) = [each for each in done.stdout.splitlines() if each.startswith("no CouchDB can be reached (")]
+    assert says in line
+    assert line.endswith("; start it, or correct COUCHDB_URL")
+    assert "pytest_plugin.py" not in done.stdout
 
 
 def test_importing_the_plugin_is_light() -> None:

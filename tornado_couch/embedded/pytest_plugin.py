@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -44,16 +45,31 @@ def couch_database(couch_url: str) -> Iterator[str]:
 
 
 def _ask(method: str, url: str, expected: tuple[int, ...]) -> None:
-    """Send a request without a body; credentials may be in the URL.
+    """Send a request without a body, and end the test with one sentence if it fails."""
+    from http.client import HTTPException
 
-    Raises:
-        RuntimeError: the answer has another status than expected.
-    """
+    try:
+        status, body = _answer(method, url)
+    except (OSError, ValueError, HTTPException) as error:
+        _failed(f"no CouchDB can be reached ({error})")
+    if status not in expected:
+        _failed(f"CouchDB answered {method} of a test database with {status}: {body.decode(errors='replace').strip()}")
+
+
+def _failed(what: str) -> NoReturn:
+    named = "COUCHDB_URL" in os.environ
+    pytest.fail(f"{what}; start it, or correct COUCHDB_URL" if named else what, pytrace=False)
+
+
+def _answer(method: str, url: str) -> tuple[int, bytes]:
+    """Send a request without a body; credentials may be in the URL."""
     import base64
     import http.client
     from urllib.parse import unquote, urlsplit
 
     parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("its URL must be of the form http://host:port or https://host:port")
     connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = connect(parts.hostname or "", parts.port, timeout=30)
     headers = {}
@@ -63,8 +79,6 @@ def _ask(method: str, url: str, expected: tuple[int, ...]) -> None:
     try:
         connection.request(method, parts.path, headers=headers)
         answer = connection.getresponse()
-        body = answer.read()
+        return answer.status, answer.read()
     finally:
         connection.close()
-    if answer.status not in expected:
-        raise RuntimeError(f"{method} of a test database answered {answer.status}: {body.decode(errors='replace')}")

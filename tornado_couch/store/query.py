@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from ..couch import UNSET
 from ..models import Model, model_info
@@ -14,7 +14,9 @@ __all__ = ["Bounds", "Query"]
 
 @dataclass(frozen=True)
 class Bounds:
-    """A range of values in CouchDB's order; it is open on a side that is not given, and null is in no range.
+    """A range of values in CouchDB's order; it is open on a side that is not given.
+
+    Null is in no range, unless `nulls` says that it is in this one, which then has no lower bound.
 
     https://docs.couchdb.org/en/stable/ddocs/views/collation.html#collation-specification
     """
@@ -23,6 +25,7 @@ class Bounds:
     gte: Any = UNSET
     lt: Any = UNSET
     lte: Any = UNSET
+    nulls: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if UNSET not in (self.gt, self.gte) or UNSET not in (self.lt, self.lte):
@@ -38,8 +41,11 @@ class Query:
     Attributes:
         among: for each property (by its name in JSON), values of which a document must have one.
         ranges: for each property, the range that its value must be in.
+        excluded: for each property, the value that it must not have; null is another value than any.
         sort: the properties to sort by; if empty, the order is that of the index.
         descending: whether to reverse the order.
+        nulls: where null comes in the order of the one property to sort by; without it, as in CouchDB's order,
+            before all other values and so last where the order is reversed.
         deleted: find documents that are deleted and could be restored, instead of those that are not deleted.
     """
 
@@ -48,6 +54,8 @@ class Query:
     sort: Sequence[str] = ()
     descending: bool = False
     deleted: bool = False
+    excluded: Mapping[str, Any] = field(default_factory=dict)
+    nulls: Literal["first", "last"] | None = None
 
     # What `Store.plan` made of it. Not a parameter, so that a copy with other values, as `replace` makes it, has none.
     _planned: Any = field(default=None, init=False, repr=False, compare=False)
@@ -71,7 +79,8 @@ def as_stored(cls: type[Model], query: Query) -> Query:
         name: Bounds(*(stored(name, each) for each in (found.gt, found.gte, found.lt, found.lte)))
         for name, found in query.ranges.items()
     }
-    return replace(query, among=among, ranges=ranges)
+    excluded = {name: stored(name, value) for name, value in query.excluded.items()}
+    return replace(query, among=among, ranges=ranges, excluded=excluded)
 
 
 def same(one: Any, other: Any) -> bool:

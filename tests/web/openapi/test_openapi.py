@@ -201,6 +201,15 @@ def test_summaries_are_english(nowhere: Store) -> None:
     }
 
 
+def test_summaries_are_titles(nowhere: Store) -> None:
+    """Without a full stop and without Markdown, also where they come from the docstring of a page."""
+    pages = [*metrics_routes(nowhere.database), *health_routes(nowhere.database)]
+    paths = openapi_document(Application(pages, policy=AllowAny()))["paths"]
+    found = [each["summary"] for path in paths.values() for each in path.values()]
+    assert len(found) > 4
+    assert [each for each in found if "`" in each or re.search(r"\.(:|$)", each)] == []
+
+
 def test_what_is_mounted_is_described_and_nothing_else(nowhere: Store) -> None:
     """The actions that a handler has, without those that the policy lets nobody use."""
 
@@ -289,8 +298,9 @@ def test_a_collection_has_its_parameters(nowhere: Store) -> None:
     ranges = {
         f"{name}[{operator}]" for name in ("melon_id", "color", "grown_on") for operator in ("gt", "gte", "lt", "lte")
     }
-    own = {"limit", "cursor", "sort", "fields", "count"}
-    assert query.keys() == own | {"melon_id", "color", "ripe", "grown_on"} | ranges
+    own, filtered = {"limit", "cursor", "sort", "nulls", "fields", "count"}, {"melon_id", "color", "ripe", "grown_on"}
+    others = {f"{name}[{operator}]" for name in filtered for operator in ("ne", "in")}
+    assert query.keys() == own | filtered | ranges | others
     assert query["limit"] == {"type": "integer", "minimum": 1, "default": 7}
     assert query["color"]["items"] == {"type": "string", "minLength": 1}
     assert query["ripe"]["items"] == {"type": "boolean"}

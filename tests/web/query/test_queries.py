@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Annotated, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qs, quote, urlencode
 
 import pytest
 from annotated_types import MinLen
@@ -20,6 +20,7 @@ from tornado_couch import (
     Indexed,
     Model,
     Policy,
+    Query,
     ReadOnly,
     Store,
     WriteOnly,
@@ -27,6 +28,8 @@ from tornado_couch import (
     resource,
 )
 from tornado_couch.web import Principal
+from tornado_couch.web.query import CursorCodec, parse_list_query
+from tornado_couch.web.resources import Resource
 
 
 class Item(
@@ -257,7 +260,7 @@ async def test_a_parameter_or_value_that_means_nothing_here_is_400(ask: Client, 
 async def test_what_is_allowed_is_said(ask: Client) -> None:
     """The list comes from the model; secrets are not in it."""
     public = ["name", "color", "size", "price", "ripe", "größe", "tags", "owner", "at", "created_on"]
-    allowed = ["limit", "cursor", "sort", "fields", "count", *public]
+    allowed = ["limit", "cursor", "sort", "nulls", "fields", "count", *public]
     for query in ("nope=1", "pin=1", "pin[gt]=1"):
         assert (await refused(ask, query))["allowed"] == allowed
     assert (await refused(ask, "sort=pin"))["allowed"] == public
@@ -269,10 +272,15 @@ async def test_what_is_allowed_is_said(ask: Client) -> None:
     [
         ("color=red&size=1", 'indexes=[("color", "size")]'),
         ("size=1&sort=-name", 'indexes=[("size", "name")]'),
-        ("sort=size,name", 'indexes=[("size", "name")]'),
+        ("sort=color,name", 'indexes=[("color", "name")]'),
+        ("price=1&color[ne]=red", 'indexes=[("price", "color")]'),
         ("color=red&price[gt]=1", 'indexes=[("color", "price")]'),
-        # The index of these two would leave out who has no owner.
-        ("sort=owner,color", 'indexes=[("owner", "color")]'),
+        # An index of these two would leave out what has no size, or no owner; that of the second is there already.
+        ("sort=size,name", None),
+        ("sort=owner,color", None),
+        ("size=1&owner[ne]=ann", None),
+        ("price[ne]=1&color[ne]=red", None),
+        ("size[ne]=1&sort=color", None),
         ("size[gt]=1&price[gt]=1", None),
         ("size[gt]=1&sort=color", None),
     ],
@@ -294,6 +302,111 @@ async def test_the_number_of_filters_and_values_is_limited(items: Store, serve: 
     await refused(ask, "color=a&color=b&color=c&color=d&color=e")
     await refused(ask, "owner=a&owner=b&owner=c&color=a&color=b")
     assert "More than 2 filters" in (await refused(ask, "color=a&size=1&price=2"))["detail"]
+
+
+# ------------------------------------------------------------ null, other values, lists of values
+
+
+SIZES = (3, None, 1, None, 2, 2, 0)  # of the items that are called "0" to "6"
+
+
+async def sized(ask: Client) -> None:
+    """Add items of these sizes, of alternating colors."""
+    sizes = ({} if size is None else {"size": size} for size in SIZES)
+    await add(ask, *({"name": f"{n}", "color": "ab"[n % 2], **size} for n, size in enumerate(sizes)))
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("size[is]=null", "13"),
+        ("size=1&size[is]=null", "132"),
+        ("size[in]=1,3", "20"),
+        ("size[in]=1&size[in]=3,1&size=0", "620"),
+        ("size[ne]=2", "13620"),
+        ("size[ne]=2&sort=-size", "02631"),
+        ("size[ne]=7", "1362450"),
+        ("name[ne]=3", "012456"),
+        ("color=a&created_on[ne]=2026-01-01T00:01:00Z", "246"),
+        ("color[ne]=a", "135"),
+        ("ripe[ne]=true", "0123456"),
+        ("sort=size&nulls=last", "6245013"),
+        ("sort=size&nulls=first", "1362450"),
+        ("sort=-size", "0542631"),
+        ("sort=-size&nulls=first", "3105426"),
+        ("sort=-size&nulls=last", "0542631"),
+        ("size[ne]=2&sort=size&nulls=last", "62013"),
+        ("size[ne]=0&sort=-size&nulls=first", "310542"),
+        ("size[gt]=0&sort=size&nulls=last", "2450"),
+        ("sort=name&nulls=last", "0123456"),
+    ],
+)
+async def test_null_other_values_and_lists_of_values_filter(ask: Client, query: str, found: str) -> None:
+    """`[is]=null`, `[ne]`, for which null is another value, `[in]`, and where null comes; pages and counts agree."""
+    await sized(ask)
+    assert "".join(await names(ask, query)) == found
+    for limit in (1, 2, 3):
+        assert "".join(await both_ways(ask, f"{query}&limit={limit}")) == found
+    assert (await ask("GET", f"/items?{query}&count=true&limit=1")).json["total"] == len(found)
+
+
+async def test_another_value_is_what_the_order_of_texts_says(ask: Client) -> None:
+    """Of texts with every character, in the order that CouchDB has for them."""
+    colors = ["a", "A", "ä", "b", "é", "日本", "😀"]
+    await add(ask, *({"name": f"{n}", "color": color} for n, color in enumerate(colors)))
+    for color in colors:
+        found = await both_ways(ask, f"color[ne]={quote(color)}&limit=2")
+        assert sorted(found) == [f"{n}" for n, each in enumerate(colors) if each != color]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "size[is]=1", "size[is]=", "size[ne]=a", "size[ne]=1&size[ne]=2", "size[ne]=1&size[gt]=0", "size[ne]=1&size=2",
+        "size[in]=", "size[in]=1,a", "nulls=last", "sort=size&nulls=middle", "sort=color,created_on&nulls=last",
+        "pin[is]=null", "pin[ne]=a", "nope[in]=a",
+    ],
+)  # fmt: skip
+async def test_what_such_a_filter_cannot_say_is_400(ask: Client, query: str) -> None:
+    """Other words than null, two values, two filters of one property, and secrets."""
+    await refused(ask, query)
+
+
+async def test_a_caller_whose_list_is_limited_finds_no_others_by_them(ask: Client) -> None:
+    """The restriction holds beside them, and `[ne]` of its own property is refused."""
+    await add(ask, {"name": "mine", "color": "a"}, path="/own", X_Name="ann")
+    await add(ask, {"name": "theirs", "color": "a"}, path="/own", X_Name="bob")
+    assert await names(ask, "color[ne]=b", "/own", X_Name="ann") == ["mine"]
+    assert await names(ask, "owner[is]=null", "/own", X_Name="ann") == []
+    assert await names(ask, "owner[in]=ann,bob", "/own", X_Name="ann") == ["mine"]
+    await refused(ask, "owner[ne]=ann", "/own", X_Name="ann")
+
+
+async def test_a_cursor_is_not_good_for_another_of_them(ask: Client) -> None:
+    """They are part of what the cursor is bound to."""
+    await sized(ask)
+    cursor = (await ask("GET", "/items?sort=size&nulls=last&limit=1")).json["next"].partition("cursor=")[2]
+    for query in ("sort=size&nulls=first", "sort=size", "sort=size&nulls=last&size[ne]=1"):
+        assert (await refused(ask, f"{query}&limit=1&cursor={cursor}"))["parameter"] == "cursor"
+
+
+@pytest.mark.parametrize("query", ["color=red&size=1", "sort=color,name", "price=1&color[ne]=red", "size=1&sort=name"])
+async def test_the_advised_index_would_serve(ask: Client, items: Store, query: str) -> None:
+    """A model that declares it answers the request."""
+    declared: Any = eval((await refused(ask, query))["declaration"].partition("=")[2])  # as the user pastes it
+
+    class Better(Item, type="item_v1.0", key="name", unique=True, indexes=declared):
+        """Items, with the index that was advised."""
+
+    await add(ask, {"name": "one", "color": "blue", "size": 1, "price": 1})
+    await install(items.database.server, items.database.name, [Better])  # type: ignore[arg-type]
+    page = await items.find(Better, parse_query(Better, items, query))
+    assert len(page.items) == (0 if query.startswith("color=red") else 1)
+
+
+def parse_query(model: type[Model], store: Store, text: str) -> Query:
+    arguments = {name: [each.encode() for each in values] for name, values in parse_qs(text).items()}
+    return parse_list_query(Resource("/items", model, store), arguments, CursorCodec(b"")).query
 
 
 # ------------------------------------------------------------ pages

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -51,42 +51,53 @@ class Plan:
 
     Attributes:
         index: the index.
-        prefixes: values for its first properties; each stands for a part of the index to read.
-        bounds: the range for the property after those.
+        prefixes: values for its first properties.
+        spans: ranges for the property after those; each one under each prefix is a part of the index to read.
         order: the positions in a key by which the parts are merged into one order.
         descending: whether to read from the last row to the first.
         partition: read only this partition; None for the whole database.
+        nulls_moved: null comes after all other values of the property after the prefixes, not before them.
     """
 
     index: Index
     prefixes: list[tuple[Any, ...]]
-    bounds: Bounds
+    spans: tuple[Bounds, ...]
     order: tuple[int, ...]
     descending: bool
     partition: str | None = None
+    nulls_moved: bool = False
+
+    @property
+    def parts(self) -> list[tuple[tuple[Any, ...], Bounds]]:
+        """The parts of the index to read: each prefix with each span."""
+        return [(prefix, span) for prefix in self.prefixes for span in self.spans]
+
+    def ordered(self, columns: Sequence[Any], places: Iterable[int]) -> list[Any]:
+        """Those values of a key by which parts are merged, in CouchDB's order for the order of this plan."""
+        moved = len(self.prefixes[0]) if self.nulls_moved else -1
+        return [_HIGHEST if place == moved and columns[place] is None else columns[place] for place in places]
 
     def columns(self, key: Any) -> list[Any]:
         """The values that make up a key of the index."""
         return list(key) if self.index.composite else [key]
 
-    def interval(self, prefix: tuple[Any, ...]) -> Interval:
-        """The part of the index where keys begin with a prefix and lie within the bounds."""
+    def interval(self, prefix: tuple[Any, ...], span: Bounds | None = None) -> Interval:
+        """The part of the index where keys begin with a prefix and lie within a span; by default, the first one."""
         if not self.index.composite and prefix:
             return Interval(Edge(prefix[0], ""), Edge(prefix[0], _HIGHEST_ID))
-        return Interval(self._lower(prefix), self._upper(prefix))
+        bounds = span or self.spans[0]
+        return Interval(self._lower(prefix, bounds), self._upper(prefix, bounds))
 
-    def _lower(self, prefix: tuple[Any, ...]) -> Edge | None:
-        bounds = self.bounds
+    def _lower(self, prefix: tuple[Any, ...], bounds: Bounds) -> Edge | None:
         if bounds.gte is not UNSET:
             return self.before([*prefix, bounds.gte])
         if bounds.gt is not UNSET:
             return self.after([*prefix, bounds.gt])
-        if bounds != Bounds():
+        if bounds != Bounds() and not bounds.nulls:
             return self.before([*prefix, _ABOVE_NULL])
         return self.before(prefix) if prefix else None
 
-    def _upper(self, prefix: tuple[Any, ...]) -> Edge | None:
-        bounds = self.bounds
+    def _upper(self, prefix: tuple[Any, ...], bounds: Bounds) -> Edge | None:
         if bounds.lte is not UNSET:
             return self.after([*prefix, bounds.lte])
         if bounds.lt is not UNSET:
@@ -178,7 +189,8 @@ def with_view_values(info: ModelInfo, query: Query) -> Query:
         )
         for name, found in query.ranges.items()
     }
-    return replace(query, among=among, ranges=ranges)
+    excluded = {name: info.view_value(name, value) for name, value in query.excluded.items()}
+    return replace(query, among=among, ranges=ranges, excluded=excluded)
 
 
 def _kept(cls: type[Model], index: Index, query: Query) -> Plan:
@@ -203,7 +215,7 @@ def _of_partition(info: ModelInfo, query: Query) -> tuple[str | None, Query]:
 
 def _found(info: ModelInfo, query: Query) -> Index | None:
     """The smallest index that serves a query."""
-    if not (query.among or query.ranges or query.sort):
+    if not (query.among or query.ranges or query.sort or query.excluded):
         return info.indexes[0]
     serving = [each for each in info.indexes if _serves(info, each, query)]
     return min(serving, key=lambda index: len(index.properties), default=None)
@@ -227,14 +239,14 @@ def _of_deleted(cls: type[Model], planned: Plan) -> Plan:
 
 def _serves(info: ModelInfo, index: Index, query: Query) -> bool:
     """Whether the index has the wanted documents without gaps, each part in the wanted order."""
-    names, count = index.properties, len(query.among)
-    if any(_has_no_order(info, name) for name in (*query.ranges, *_open_sort(query))):
+    names, count, spanned = index.properties, len(query.among), (*query.ranges, *query.excluded)
+    if any(_has_no_order(info, name) for name in (*spanned, *_open_sort(query))):
         return False
     rest = names[count:]
     sort = _open_sort(query)
-    if set(names[:count]) != set(query.among) or rest[: len(sort)] != sort or len(query.ranges) > 1:
+    if set(names[:count]) != set(query.among) or rest[: len(sort)] != sort or len(spanned) > 1:
         return False
-    if query.ranges and rest[:1] != tuple(query.ranges):
+    if spanned and rest[:1] != spanned:
         return False
     # An index of several properties leaves out documents that lack one of them. If the query does not ask
     # for that property, those documents would be missing from the answer.
@@ -266,27 +278,42 @@ def _planned(index: Index, query: Query) -> Plan:
     rest = [place for place in range(len(names)) if place not in first]
     # Within a part the given values are all the same, so they come last unless the query sorts by them.
     rest.sort(key=lambda place: bool(query.sort) and place < len(query.among))
-    bounds = next(iter(query.ranges.values()), Bounds())
-    return Plan(index, prefixes, bounds, (*first, *rest), query.descending)
+    spans, moved = _spans(query)
+    return Plan(index, prefixes, spans, (*first, *rest), query.descending, nulls_moved=moved)
+
+
+def _spans(query: Query) -> tuple[tuple[Bounds, ...], bool]:
+    """The ranges to read of the property after the given ones, and whether its null is moved behind other values."""
+    if query.ranges:
+        return tuple(query.ranges.values()), False
+    moved = query.nulls is not None and (query.nulls == "first") is query.descending
+    if not query.excluded:
+        return ((Bounds(gt=None), Bounds(lte=None, nulls=True)), True) if moved else ((Bounds(),), False)
+    (value,) = query.excluded.values()
+    if value is None:
+        return (Bounds(gt=None),), False
+    if moved:
+        return (Bounds(gt=None, lt=value), Bounds(gt=value), Bounds(lte=None, nulls=True)), True
+    return (Bounds(lt=value, nulls=True), Bounds(gt=value)), False
 
 
 def _no_index(cls: type[Model], query: Query) -> NoIndex:
-    wanted = list(dict.fromkeys([*query.among, *_open_sort(query), *query.ranges]))
+    wanted = list(dict.fromkeys([*query.among, *_open_sort(query), *query.ranges, *query.excluded]))
     info = model_info(cls)
     message = f"no index serves this use of {', '.join(wanted)}; indexed are {indexed_properties(cls)}"
     several = [each.properties for each in info.indexes if each.composite]
     if several:
         message += f" and {several}"
     protected = any((found := info.properties.get(name)) and found.protected for name in wanted)
-    return NoIndex(message, "" if protected else _declaration(query, wanted))
+    return NoIndex(message, "" if protected else _declaration(info, query, wanted))
 
 
-def _declaration(query: Query, wanted: list[str]) -> str:
-    sort = _open_sort(query)
-    if len(query.ranges) > 1 or (sort and query.ranges and sort[0] not in query.ranges):
-        return ""  # an index has one order, and a range must be one part of it
-    if set(query.among) & set(query.ranges):
+def _declaration(info: ModelInfo, query: Query, wanted: list[str]) -> str:
+    """The declaration of an index that would serve the query; empty if none would."""
+    if query.deleted and len(wanted) > 1:
         return ""
+    if not _serves(info, Index("", tuple(wanted), composite=len(wanted) > 1), query):
+        return ""  # more than one range, a range that is not first in the order, or what an index leaves out
     if len(wanted) == 1:
         return f"Indexed() on {wanted[0]}"
     return "indexes=[(" + ", ".join(f'"{name}"' for name in wanted) + ")]"

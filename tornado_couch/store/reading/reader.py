@@ -335,6 +335,10 @@ def _is_meant(cls: type[Model], query: Query, document: Document) -> bool:
         found = info.view_value(name, value)
         if not any(same(found, info.view_value(name, each)) for each in values):
             return False
+    for name, value in query.excluded.items():
+        found = info.view_value(name, document.get(info.properties[name].index_member, info.defaults.get(name)))
+        if same(found, info.view_value(name, value)):
+            return False
     return all(_is_within(info, name, bounds, document) for name, bounds in query.ranges.items())
 
 

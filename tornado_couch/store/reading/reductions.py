@@ -94,9 +94,9 @@ def _plan(index: Index, query: Query) -> Plan:
     count = len(query.among)
     names = index.properties
     fits = set(names[:count]) == set(query.among) and len(query.ranges) <= 1
-    if not fits or (query.ranges and names[count : count + 1] != tuple(query.ranges)) or query.sort:
+    if not fits or (query.ranges and names[count : count + 1] != tuple(query.ranges)) or query.sort or query.excluded:
         raise NoIndex(f"this reduction can only be narrowed by {', '.join(names)}, in that order")
     if any(len(values) != 1 for values in query.among.values()):
         raise NoIndex("a reduction can only be narrowed to one value of each property")
     prefix = tuple(query.among[name][0] for name in names[:count])
-    return Plan(index, [prefix], next(iter(query.ranges.values()), Bounds()), (), descending=False)
+    return Plan(index, [prefix], tuple(query.ranges.values()) or (Bounds(),), (), descending=False)

@@ -12,10 +12,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ...couch import Database, Row
+from ...couch import UNSET, Database, Row
 from ...errors import BadRequest
 from ...models import partition_view
-from ..query import same
+from ..query import Bounds, same
 from .planner import Edge, Interval, Plan
 
 __all__ = ["Collator", "Position", "Walk", "certain_order", "count_rows", "is_empty_range", "read_rows", "same_prefix"]
@@ -59,7 +59,7 @@ class Walk:
 
     async def rows(self, limit: int) -> list[Position]:
         """The next rows, at most `limit`; fewer only at the end."""
-        parts = [part for prefix in self._plan.prefixes if (part := await self._part(prefix, limit))]
+        parts = [part for each in self._plan.parts if (part := await self._part(*each, limit))]
         await asyncio.gather(*(part.fill() for part in parts))
         for part in parts:
             await self._insert(part)
@@ -71,12 +71,12 @@ class Walk:
             await self._insert(part)
         return found
 
-    async def _part(self, prefix: tuple[Any, ...], limit: int) -> _Part | None:
-        interval = await self._remaining(prefix)
+    async def _part(self, prefix: tuple[Any, ...], span: Bounds, limit: int) -> _Part | None:
+        interval = await self._remaining(prefix, span)
         if interval is None:
             return None
-        share = limit // len(self._plan.prefixes) + 1
-        chunk = limit if len(self._plan.prefixes) == 1 else min(limit, max(_SMALLEST_CHUNK, 2 * share))
+        share = limit // len(self._plan.parts) + 1
+        chunk = limit if len(self._plan.parts) == 1 else min(limit, max(_SMALLEST_CHUNK, 2 * share))
         return _Part(self._database, self._plan, prefix, interval, self._descending, chunk, self._start)
 
     async def _insert(self, part: _Part) -> None:
@@ -94,21 +94,22 @@ class Walk:
 
     async def _comes_first(self, one: Position, other: Position) -> bool:
         left, right = self._plan.columns(one.key), self._plan.columns(other.key)
-        order = await self._collator.compare(
-            [left[place] for place in self._plan.order], [right[place] for place in self._plan.order]
-        )
+        places = self._plan.order
+        order = await self._collator.compare(self._plan.ordered(left, places), self._plan.ordered(right, places))
         smaller = order < 0 or (order == 0 and one.id.encode() < other.id.encode())
         return smaller != self._descending
 
-    async def _remaining(self, prefix: tuple[Any, ...]) -> Interval | None:
+    async def _remaining(self, prefix: tuple[Any, ...], span: Bounds) -> Interval | None:
         """The rest of a part that comes after the start in the merged order; None if nothing does."""
-        whole = self._plan.interval(prefix)
+        whole = self._plan.interval(prefix, span)
         if self._start is None:
             return whole
         start = self._plan.columns(self._start.key)
         shared = list(prefix)  # and the values that the start's row has as well, in the part's order
         for place in self._plan.order:
             if place >= len(prefix):
+                if place == len(prefix) and (side := await self._side(span, start[place])):
+                    return whole if (side > 0) != self._descending else None
                 shared.append(start[place])
                 continue
             order = (
@@ -120,6 +121,16 @@ class Walk:
                 return self._cut(whole, shared, len(shared) > len(prefix), (order > 0) != self._descending)
         edge = Edge(self._start.key if same_prefix(prefix, start) else self._key(shared), self._start.id)
         return whole._replace(upper=edge) if self._descending else whole._replace(lower=edge)
+
+    async def _side(self, span: Bounds, value: Any) -> int:
+        """Where a span lies, seen from a value: negative before it, positive after it, 0 around it."""
+        if len(self._plan.spans) == 1:
+            return 0  # every row is in it
+        if self._plan.nulls_moved and (value is None or span.nulls):
+            return int(span.nulls) - int(value is None)
+        if span.gt is not UNSET and await self._collator.compare([value], [span.gt]) <= 0:
+            return 1
+        return -1 if span.lt is not UNSET and await self._collator.compare([value], [span.lt]) >= 0 else 0
 
     def _key(self, columns: Sequence[Any]) -> Any:
         return list(columns) if self._plan.index.composite else columns[0]
@@ -194,19 +205,19 @@ async def count_rows(database: Database, plan: Plan) -> int:
     Those count texts together that CouchDB considers equal, such as two that differ in a zero-width character.
     Numbers up to a thousand are exact all the same.
     """
-    total = sum(await asyncio.gather(*(_count(database, plan, prefix) for prefix in plan.prefixes)))
+    total = sum(await asyncio.gather(*(_count(database, plan, *each) for each in plan.parts)))
     if total > _COUNTED_ONE_BY_ONE or not any(isinstance(value, str) for each in plan.prefixes for value in each):
         return total
-    return sum(await asyncio.gather(*(_count_exactly(database, plan, prefix) for prefix in plan.prefixes)))
+    return sum(await asyncio.gather(*(_count_exactly(database, plan, *each) for each in plan.parts)))
 
 
-async def _count(database: Database, plan: Plan, prefix: tuple[Any, ...]) -> int:
-    rows = await read_rows(database, plan, plan.interval(prefix), descending=False, reduce=True)
+async def _count(database: Database, plan: Plan, prefix: tuple[Any, ...], span: Bounds) -> int:
+    rows = await read_rows(database, plan, plan.interval(prefix, span), descending=False, reduce=True)
     return sum(row.value for row in rows)
 
 
-async def _count_exactly(database: Database, plan: Plan, prefix: tuple[Any, ...]) -> int:
-    rows = await read_rows(database, plan, plan.interval(prefix), descending=False, reduce=False)
+async def _count_exactly(database: Database, plan: Plan, prefix: tuple[Any, ...], span: Bounds) -> int:
+    rows = await read_rows(database, plan, plan.interval(prefix, span), descending=False, reduce=False)
     return sum(same_prefix(prefix, plan.columns(row.key)) for row in rows)
 
 
@@ -292,9 +303,9 @@ class Collator:
         return 0
 
     async def _compare(self, left: Any, right: Any) -> int:
-        mine, theirs = _sortable(left), _sortable(right)
-        if mine is not None and theirs is not None:
-            return (mine > theirs) - (mine < theirs)
+        order = certain_order(left, right)
+        if order is not None:
+            return order
         pair = repr(left), repr(right)
         if pair not in self._known:
             self._known[pair] = await self._asked(left, right)

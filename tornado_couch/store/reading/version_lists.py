@@ -180,7 +180,7 @@ class HistoryPages:
 def _is_grouped(cls: type[Model], query: Query) -> bool:
     """Whether the query selects all documents in the order of the key, or a range of them."""
     key = model_info(cls).indexes[0].properties
-    return not query.among and set(query.ranges) <= set(key) and tuple(query.sort) in ((), key)
+    return not query.among and not query.excluded and set(query.ranges) <= set(key) and tuple(query.sort) in ((), key)
 
 
 def _latest_of_each(positions: Sequence[Position]) -> list[_Row]:

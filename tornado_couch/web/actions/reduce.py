@@ -93,6 +93,9 @@ class ReductionHandler(ResourceHandler):
         names = {name: has_ranges(model, name) for name in self.reduction.by}
         limits = FilterLimits(self.resource.max_filters, self.resource.max_values)
         found = parse_filters(model, filters, names, [*_OWN, *names], limits)
+        if found.excluded:
+            name = next(iter(found.excluded))
+            raise Problem.of("bad-parameter", "A reduction takes equality and ranges.", parameter=f"{name}[ne]")
         for name, values in found.among.items():
             if len(values) > 1:
                 raise Problem.of("bad-parameter", f"`{name}` can be given only once.", parameter=name)

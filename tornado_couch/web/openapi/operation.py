@@ -111,8 +111,8 @@ class ApiOperation:
     # ------------------------------------------------------------ what goes in
 
     def says(self, summary: str, description: str = "") -> None:
-        """Set the summary and the description."""
-        self.summary, self.description = summary, description
+        """Set the summary, which is a title and has no full stop, and the description."""
+        self.summary, self.description = summary.removesuffix("."), description
 
     def parameter(self, place: str, name: str, schema: Schema, description: str, **more: Any) -> None:
         """Add a parameter, or replace the one with that name.

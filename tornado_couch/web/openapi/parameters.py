@@ -57,6 +57,9 @@ def describe_sort(operation: ApiOperation) -> None:
     orders = _orders(operation.resource.model)
     schema = {"type": "string", "enum": [*orders, *(_downward(each) for each in orders)]}
     operation.query("sort", schema, "Properties to sort by; by default the key. `-` before each reverses the order.")
+    places = {"type": "string", "enum": ["first", "last"]}
+    words = "Where null comes in the order of one property; by default first, and last if the order is reversed."
+    operation.query("nulls", places, words)
 
 
 def _orders(model: type[Model]) -> list[str]:
@@ -89,8 +92,16 @@ def describe_filters(operation: ApiOperation, names: dict[str, bool], *, several
         if several:
             values = {"type": "array", "items": schema, "minItems": 1, "maxItems": most}
             operation.query(name, values, f"Only documents whose `{name}` is one of these.", explode=True)
+            listed = {**values, "description": "Separated by commas."}
+            operation.query(f"{name}[in]", listed, f"The same, in one parameter: `{name}[in]=a,b`.", explode=False)
+            if not model_info(model).properties[name].equality_only:
+                words = f"Only those whose `{name}` is not this; null is another value."
+                operation.query(f"{name}[ne]", schema, words)
         else:
             operation.query(name, schema, f"Only documents whose `{name}` is this.")
+        declared = model_info(model).properties[name]
+        if declared.optional and not declared.generated and declared.stamp is None:
+            operation.query(f"{name}[is]", {"type": "string", "const": "null"}, f"Only those without `{name}`.")
         for operator, words in _OPERATORS.items() if ranges else ():
             operation.query(f"{name}[{operator}]", schema, f"Only those whose `{name}` is {words} this.")
 

@@ -1,6 +1,8 @@
 """Reads the filters and the order from a query string into a `Query` of the store.
 
     ?color=red&color=blue&created_on[gte]=2026-01-01T00:00:00Z&sort=-created_on
+    ?color[in]=red,blue&owner[is]=null
+    ?color[ne]=red&sort=color&nulls=last
 
 The model determines which properties can be filtered: those that an index has, without those that clients must not
 see. A property with the same name as a parameter, such as `limit`, cannot be filtered.
@@ -14,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import PydanticUserError
 
@@ -25,9 +27,19 @@ from ...store import Bounds, Query, Store
 from ..problems import Problem
 from .decoding import bad_parameter, decode_parameter
 
-__all__ = ["FilterLimits", "filterable", "has_ranges", "no_index", "parse_filters", "parse_sort", "served"]
+__all__ = [
+    "FilterLimits",
+    "filterable",
+    "has_ranges",
+    "no_index",
+    "parse_filters",
+    "parse_nulls",
+    "parse_sort",
+    "served",
+]
 
-_RANGE = re.compile(r"(?P<name>.*)\[(?P<operator>gt|gte|lt|lte)\]", re.DOTALL)
+_OPERATOR = re.compile(r"(?P<name>.*)\[(?P<operator>gt|gte|lt|lte|ne|in|is)\]", re.DOTALL)
+_RANGES = {"gt", "gte", "lt", "lte"}
 
 
 @dataclass(frozen=True)
@@ -96,29 +108,50 @@ def parse_filters(
     """
     among: dict[str, list[Any]] = {}
     ranges: dict[str, dict[str, Any]] = {}
+    excluded: dict[str, Any] = {}
     if len(given) > limits.filters:
         raise bad_parameter(list(given)[limits.filters], f"More than {limits.filters} filters were given.")
     for parameter, values in given.items():
         name, operator = _split(parameter, names, allowed)
-        if operator:
+        if operator in _RANGES:
             text = decode_parameter(parameter, values)
             ranges.setdefault(name, {})[operator] = _value(cls, parameter, name, text)
+        elif operator == "ne":
+            if model_info(cls).properties[name].equality_only:
+                raise bad_parameter(parameter, f"`{name}` can only be filtered by equality.")
+            excluded[name] = _value(cls, parameter, name, decode_parameter(parameter, values))
         else:
-            among[name] = list(_distinct(_value(cls, name, name, _text(name, each)) for each in values))
+            among.setdefault(name, []).extend(_wanted(cls, parameter, name, operator, values))
+    among = {name: list(_distinct(values)) for name, values in among.items()}
     _check_values(among, limits)
-    return Query(among, {name: _bounds(name, found, among) for name, found in ranges.items()})
+    for name in excluded:
+        if name in among or name in ranges:
+            raise bad_parameter(f"{name}[ne]", f"`{name}[ne]` cannot be combined with other filters of `{name}`.")
+    return Query(among, {name: _bounds(name, found, among) for name, found in ranges.items()}, excluded=excluded)
+
+
+def _wanted(cls: type[Model], parameter: str, name: str, operator: str, values: Sequence[bytes]) -> Iterable[Any]:
+    """The values of which a property must have one."""
+    texts = [_text(name, each) for each in values]
+    if operator == "is":
+        if set(texts) != {"null"}:
+            raise bad_parameter(parameter, f"`{parameter}` can only be null; for a value, write `{name}=…`.")
+        return [None]
+    if operator == "in":
+        texts = [each for text in texts for each in text.split(",")]
+    return [_value(cls, parameter, name, each) for each in texts]
 
 
 def _split(parameter: str, names: Mapping[str, bool], allowed: Sequence[str]) -> tuple[str, str]:
     """The property and the operator of a filter; the operator is empty for equality."""
     if parameter in names:
         return parameter, ""
-    match = _RANGE.fullmatch(parameter)
+    match = _OPERATOR.fullmatch(parameter)
     if match is None or match["name"] not in names:
         choices = ", ".join(f"`{each}`" for each in allowed)
         detail = f"There is no parameter with that name, or no index for it. Allowed are {choices}."
         raise Problem.of("bad-parameter", detail, parameter=parameter, allowed=list(allowed))
-    if not names[match["name"]]:
+    if match["operator"] in _RANGES and not names[match["name"]]:
         raise bad_parameter(
             parameter, f"The values of `{match['name']}` have no order, so filter by equality, not by a range."
         )
@@ -186,6 +219,21 @@ def parse_sort(cls: type[Model], text: str | None) -> tuple[tuple[str, ...], boo
     return names, downward == {True}
 
 
+def parse_nulls(text: str | None, sort: Sequence[str]) -> Literal["first", "last"] | None:
+    """Where null comes in the order; None if the client does not say it.
+
+    Raises:
+        Problem: 400, it is neither "first" nor "last", or the list is not sorted by one property.
+    """
+    if text is None:
+        return None
+    if len(sort) != 1:
+        raise bad_parameter("nulls", "`nulls` goes with `sort` by one property: an index of several has no null in it.")
+    if text not in ("first", "last"):
+        raise bad_parameter("nulls", "`nulls` must be first or last.")
+    return "first" if text == "first" else "last"
+
+
 def served(store: Store, cls: type[Model], query: Query, parameter: str) -> Query:
     """The query with its plan, if there is an index for it.
 
@@ -200,10 +248,14 @@ def served(store: Store, cls: type[Model], query: Query, parameter: str) -> Quer
 
 def no_index(query: Query, error: NoIndex, parameter: str) -> Problem:
     """The problem for a query that no index serves."""
-    names = ", ".join(f"`{name}`" for name in dict.fromkeys([*query.among, *query.ranges, *query.sort]))
+    used = dict.fromkeys([*query.among, *query.ranges, *query.excluded, *query.sort])
+    names = ", ".join(f"`{name}`" for name in used)
     detail = f"No index serves this use of {names}, and nothing is searched without one."
     if error.declaration:
         detail += f" The model would need `{error.declaration}`."
         return Problem.of("no-index", detail, parameter=parameter, declaration=error.declaration)
-    detail += " No index can serve it: a list can have one range, and must be sorted by that property first."
+    detail += (
+        " No index can serve it: a list can have one range or one `[ne]`, and must be sorted by that property first;"
+        " and an index of several properties leaves out the documents that lack one of them."
+    )
     return Problem.of("no-index", detail, parameter=parameter)

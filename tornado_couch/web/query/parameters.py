@@ -13,12 +13,12 @@ from ..problems import Problem
 from ..resources import Resource
 from .cursors import CursorCodec, page_link, parse_limit
 from .decoding import decode_names, decode_parameter, flag
-from .filters import FilterLimits, filterable, parse_filters, parse_sort, served
+from .filters import FilterLimits, filterable, parse_filters, parse_nulls, parse_sort, served
 from .projection import Projection, parse_fields
 
 __all__ = ["ListQuery", "allowed_parameters", "own_parameters", "parse_list_query", "restricted"]
 
-_OWN = ("limit", "cursor", "sort", "fields", "count", "deleted")
+_OWN = ("limit", "cursor", "sort", "nulls", "fields", "count", "deleted")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class ListQuery:
         among = {name: sorted(map(_json.dumps, values)) for name, values in query.among.items()}
         ranges = sorted((name, repr(bounds)) for name, bounds in query.ranges.items())
         which = " deleted" if query.deleted else ""
+        if query.excluded or query.nulls:
+            which += f" {_json.dumps(dict(query.excluded))!r} {query.nulls}"
         return f"{path} {sorted(among.items())} {ranges} {tuple(query.sort)} {query.descending}{which}"
 
     def address(self, path: str, cursor: str) -> str:
@@ -87,7 +89,7 @@ def parse_list_query(
     given = decode_names(arguments)
     known = own_parameters(resource)
     own = {name: decode_parameter(name, given[name]) for name in known if name in given}
-    wanted = _query(resource, {name: values for name, values in given.items() if name not in known}, own.get("sort"))
+    wanted = _query(resource, {name: values for name, values in given.items() if name not in known}, own)
     wanted = restricted(wanted, _as_asked(resource, wanted, restriction))
     wanted = replace(wanted, deleted=flag("deleted", own.get("deleted")))
     parameter = next((name for name in given if name not in known), "sort")
@@ -107,12 +109,12 @@ def parse_list_query(
     return replace(query, start=start, backward=cursor.backward)
 
 
-def _query(resource: Resource[Any], filters: Mapping[str, list[bytes]], sort_text: str | None) -> Query:
+def _query(resource: Resource[Any], filters: Mapping[str, list[bytes]], own: Mapping[str, str]) -> Query:
     model: type[Model] = resource.model
     limits = FilterLimits(resource.max_filters, resource.max_values)
     found = parse_filters(model, filters, filterable(model), allowed_parameters(resource), limits)
-    sort, descending = parse_sort(model, sort_text)
-    return Query(found.among, found.ranges, sort, descending)
+    sort, descending = parse_sort(model, own.get("sort"))
+    return replace(found, sort=sort, descending=descending, nulls=parse_nulls(own.get("nulls"), sort))
 
 
 def _check_countable(resource: Resource[Any], query: Query) -> None:
@@ -122,7 +124,7 @@ def _check_countable(resource: Resource[Any], query: Query) -> None:
         Problem: 400, the query would count versions.
     """
     info = resource.info
-    if info.history and (query.among or {*query.ranges, *query.sort} - {*info.indexes[0].properties}):
+    if info.history and (query.among or {*query.ranges, *query.excluded, *query.sort} - {*info.indexes[0].properties}):
         detail = "The index contains every version, so only all documents, or those in a range of keys, can be counted."
         raise Problem.of("no-index", detail, parameter="count")
 
@@ -149,8 +151,8 @@ def restricted(query: Query, restriction: tuple[str, Any] | None) -> Query:
     if restriction is None:
         return query
     name, value = restriction
-    if name in query.ranges:
-        detail = f"Your list is limited to one value of `{name}`, so it cannot be filtered by a range."
+    if name in query.ranges or name in query.excluded:
+        detail = f"Your list is limited to one value of `{name}`, so it cannot be filtered by a range or by `[ne]`."
         raise Problem.of("bad-parameter", detail, parameter=name)
     return query.restricted(name, value)
 
