@@ -69,7 +69,7 @@ class Copy:
         for revision, parent in other.parents.items():
             if self.parents.get(revision) is None:
                 self.parents[revision] = parent
-            self.bodies.setdefault(revision, other.bodies[revision])
+        self.bodies = {**other.bodies, **self.bodies}
 
     def insert(self, document: Document) -> None:
         """Take over a leaf with its path, as replication brings it."""
@@ -77,11 +77,10 @@ class Copy:
         path = [f"{start - age}-{each}" for age, each in enumerate(ids)]
         if path[0] in self.parents:
             return
-        # What lies between and is not known here has no body.
+        # What lies between and is not known here has no body, as in CouchDB.
         for revision, parent in zip(path, [*path[1:], None], strict=True):
             if self.parents.get(revision) is None:
                 self.parents[revision] = parent
-            self.bodies.setdefault(revision, {"_id": document["_id"]})
         self.bodies[path[0]] = {name: each for name, each in document.items() if name not in _ADDED}
 
 

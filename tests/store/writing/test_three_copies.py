@@ -98,7 +98,7 @@ class Run:
         merging = asyncio.create_task(self.store().reconciliation.reconcile(Tally, "tally:a"))
         self.cluster.trouble = False
         await self.cluster.run([merging], [])
-        assert merging.result().problems == []
+        assert merging.result().problems == [], merging.result().problems
         await self.cluster.quiet()
         return left
 

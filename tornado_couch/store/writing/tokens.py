@@ -114,10 +114,11 @@ def redone(leaf: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
         return []
     own, theirs = operations(leaf)[::-1], operations(other)[::-1]
     there = others.index(path[fork])
-    # Programs that keep the token of the document which they write over are not taken for its writer.
-    common = _at(own, fork, path)
-    if common is None or common != _at(theirs, there, others):
-        return []
+    # Programs that keep the token of the document which they write over must not be taken for its writer.
+    if len(own) != generation(path[0]) or _ELSEWHERE in own:  # otherwise each revision's is there
+        common = _at(own, fork, path)
+        if common is None or common != _at(theirs, there, others):
+            return []
     found = []
     for place in range(fork - 1, -1, -1):
         if _at(own, place, path) not in theirs:
