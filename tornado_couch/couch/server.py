@@ -133,6 +133,17 @@ class Server:
         connected, members = answer.member("all_nodes", list), answer.member("cluster_nodes", list)
         return [str(each) for each in connected], [str(each) for each in members]
 
+    async def setting(self, section: str, key: str) -> str | None:
+        """A setting of the node, if it is set and this user may read it, which administrators may.
+
+        https://docs.couchdb.org/en/stable/api/server/configuration.html
+        """
+        try:
+            answer = await self._call("GET", f"/_node/_local/_config/{section}/{key}")
+        except (NotFound, Unauthorized, Forbidden):
+            return None
+        return expect(answer.value, str, answer.request)
+
     async def add_node(self, name: str) -> bool:
         """Add a node to the cluster, such as "couchdb2@couchdb2.example"; the user must be an administrator.
 

@@ -490,7 +490,8 @@ class Store:
         """The model to write over; if it is in conflict, after those who met there had the time to settle it."""
         failures = 0
         while True:
-            current = await partially(self._lifecycles.of(cls).get(cls, key, fresh=True, conflicts=conflicts))
+            every = conflicts or self.writer.contended
+            current = await partially(self._lifecycles.of(cls).get(cls, key, fresh=True, conflicts=every))
             others = [each for each in current._stored.get("_conflicts", ()) if each not in self._lasting]
             if not others:
                 return current

@@ -129,7 +129,7 @@ class _Write:
         self.sending, self.refused = False, None
         if isinstance(answer, WriteResult):
             self.outcome = None if answer.accepted else answer.rev
-            self.stored = answer.rev
+            self.stored = answer.rev if answer.accepted else None
         elif isinstance(answer, CouchError) and len(answer.in_doubt) > 1:
             self._lose(answer)
             # Without any answer it is an outage, in which groups do better.
@@ -200,6 +200,10 @@ class Writer:
         sleep: waits between tries.
         tokens: put a token into each document that is given to `marked`; without tokens, bodies are compared.
         clock: returns seconds that never go back.
+
+    Attributes:
+        contended: whether some copy refused what another one took, which happens on a cluster alone. From then on
+            whoever is about to write has to read all leaves: the winning one may be about to be withdrawn.
     """
 
     def __init__(
@@ -213,6 +217,7 @@ class Writer:
         tokens: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.contended = False
         self._database = database
         self._turns = database.server.turns
         self._contests = Contests(database, access, guard)
@@ -329,6 +334,7 @@ class Writer:
         answers += await self._sent_alone([each.document for each in alone])
         for write, answer in zip([*together, *alone], answers, strict=True):
             write.answered(answer)
+            self.contended = self.contended or write.stored is not None
         return any(each.alone for each in together)
 
     async def _prove(self, writes: Sequence[_Write]) -> CouchError | None:
