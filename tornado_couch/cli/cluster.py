@@ -139,8 +139,8 @@ def health(url: str, as_json: bool, **options: Any) -> None:
 
 _ASKS_ONE_COPY_FIRST = (3, 5, 2)
 _UPGRADE = (
-    "CouchDB 3.5.2 and later ask one copy of a document first ([fabric] serialize_worker_startup), so that writes through"
-    " several nodes seldom collide; upgrade, or connect with Couch(..., writes='by-document')"
+    "CouchDB 3.5.2 and later ask one copy of a document first ([fabric] serialize_worker_startup), so that writes"
+    " through several nodes seldom collide; upgrade, or connect with Couch(..., writes='by-document')"
 )
 
 

@@ -313,11 +313,12 @@ def _is_failed_check(request: Request, reply: Reply, error: str, reason: Any) ->
 
 
 def is_exception(error: str) -> bool:
-    """Whether CouchDB's word for an error is that of an exception in a JavaScript function.
+    """Whether CouchDB's word for an error says that a JavaScript function failed.
 
-    These are named as in JavaScript, such as "TypeError"; what is thrown without a name is "unknown_error".
+    Exceptions are named as in JavaScript, such as "TypeError"; what is thrown without a name is "unknown_error". A
+    function that CouchDB stopped, since it took too long or too much memory, is "os_process_error".
     """
-    return error[:1].isupper() or error == "unknown_error"
+    return error[:1].isupper() or error in ("unknown_error", "os_process_error")
 
 
 def _explanation(request: Request, reply: Reply) -> tuple[str, Any, bool]:
