@@ -169,7 +169,7 @@ class Node:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self.server = SimpleNamespace(observer=Observer(), turns=Turns(), place=lambda _: 0)
+        self.server = SimpleNamespace(observer=Observer(), turns=Turns(), place=lambda _: 0, contended=False)
 
     async def put(self, document: Mapping[str, Any]) -> WriteResult:
         """Send a write to every copy, and answer by what they say."""

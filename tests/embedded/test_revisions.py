@@ -15,6 +15,7 @@ from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.problems import Problem
 from tornado_couch.embedded.storage import revisions
 from tornado_couch.embedded.storage.revisions import Node, Tree
+from tornado_couch.revision import revision_of
 
 RECORD = Path(__file__).parents[1] / "conformance" / "couchdb-3.5.0.json"
 
@@ -43,7 +44,7 @@ def test_revision_ids_are_those_of_couchdb() -> None:
     """Every first write in the record gets from us the revision that Apache CouchDB gave it."""
     writes = recorded_first_writes()
     assert len(writes) > 50
-    assert [revisions.new_revision(None, False, sent, []) for sent, _ in writes] == [rev for _, rev in writes]
+    assert [revision_of(None, False, sent, []) for sent, _ in writes] == [rev for _, rev in writes]
 
 
 @pytest.mark.parametrize(
@@ -59,19 +60,19 @@ def test_revision_ids_are_those_of_couchdb() -> None:
 )
 def test_revision_ids_depend_on_the_kind_of_number_and_the_order_of_members(body: str, rev: str) -> None:
     """Integers of any size, floats and the order of members count as they do in CouchDB."""
-    assert revisions.new_revision(None, False, loads(body), []) == rev
+    assert revision_of(None, False, loads(body), []) == rev
 
 
 def test_revision_ids_tell_everything_apart() -> None:
     """Parent, deleted flag, body, order of members and attachments each change the revision."""
     parent = "1-" + "a" * 32
     made = {
-        revisions.new_revision(None, False, {"a": 1, "b": 2}, []),
-        revisions.new_revision(None, False, {"b": 2, "a": 1}, []),
-        revisions.new_revision(None, True, {"a": 1, "b": 2}, []),
-        revisions.new_revision(parent, False, {"a": 1, "b": 2}, []),
-        revisions.new_revision(None, False, {"a": 1.0, "b": 2}, []),
-        revisions.new_revision(None, False, {"a": 1, "b": 2}, [("t", "text/plain", b"0" * 16)]),
+        revision_of(None, False, {"a": 1, "b": 2}, []),
+        revision_of(None, False, {"b": 2, "a": 1}, []),
+        revision_of(None, True, {"a": 1, "b": 2}, []),
+        revision_of(parent, False, {"a": 1, "b": 2}, []),
+        revision_of(None, False, {"a": 1.0, "b": 2}, []),
+        revision_of(None, False, {"a": 1, "b": 2}, [("t", "text/plain", b"0" * 16)]),
     }
     assert len(made) == 6
 

@@ -27,7 +27,7 @@ from tornado_couch import (
 )
 from tornado_couch.errors import Forbidden, InstallError, NotFound, Refused, Unauthorized, Unavailable
 from tornado_couch.models import VALIDATION_DOCUMENT, design_documents
-from tornado_couch.security import KeyRing
+from tornado_couch.security import KeyRing, Scheme
 
 RING = KeyRing.create()
 
@@ -492,3 +492,20 @@ async def test_a_server_that_is_not_there_is_an_outage() -> None:
     async with Couch("http://127.0.0.1:9") as couch:
         with pytest.raises(Unavailable):
             await Installer(couch, database="orchard", models=[Fruit]).plan()
+
+
+async def test_a_server_that_computes_revisions_otherwise_is_refused_for_v3(
+    couch: Couch, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any document is signed; the message says what to do, and scheme v2 works there."""
+
+    async def installed(**options: Any) -> list[str]:
+        return await Installer(couch, database=database.name, models=[Fruit], **options).install()
+
+    assert await installed(signer=RING)
+    assert await installed(signer=RING) == []
+    monkeypatch.setattr("tornado_couch.installation.installer.revision_of", lambda *_: "1-other")
+    with pytest.raises(InstallError, match="--scheme v2"):
+        await installed(signer=RING)
+    assert await installed(signer=RING, scheme=Scheme.V2) == []
+    assert await installed() == []

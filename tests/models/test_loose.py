@@ -7,11 +7,11 @@ import datetime as dt
 import decimal
 import enum
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from tornado_couch.errors import ModelDefinitionError, ValidationFailed
 from tornado_couch.models import Model, to_document
@@ -75,6 +75,15 @@ class Holder(BaseModel):
     held: Anything | None = None
 
 
+# Serializers that keep what the class statement tries, and lose something of other values.
+Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 2), float)]
+Binary = Annotated[decimal.Decimal, PlainSerializer(float, float)]
+
+
+def named(value: Any) -> str:
+    return "rounded" if value in (Rounded, list[Rounded]) else "binary" if value is Binary else ascii(value)
+
+
 def declared(annotation: Any) -> Any:
     return type("Loosely", (Model,), {"__annotations__": {"x": annotation}, "__module__": __name__}, type="loose_v1.0")
 
@@ -106,8 +115,14 @@ def test_a_class_that_would_lose_something_is_refused(annotation: Any) -> None:
         (list[Open], [Open(held=1), Open(items=[(1,)])]),
         (Open | None, Open(held=Anything())),
         (Open, Open(other=dt.date(2026, 1, 1))),
+        (set, {(1,)}),
+        (dict[str, int], {"\ud800": 1}),
+        (list[dict[str, str]], [{"a": "", "\udfff": ""}]),
+        (Rounded, 1.234),
+        (list[Rounded], [1.5, 1.234]),
+        (Binary, decimal.Decimal("0.10000000000000000000001")),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_value_that_would_be_lost_is_not_stored(annotation: Any, value: Any) -> None:
     """The error names the property."""
@@ -124,9 +139,26 @@ def test_a_value_that_would_be_lost_is_not_stored(annotation: Any, value: Any) -
         (Parent | Child, Child()),
         (Base, Base()),
         (Open, Open(held=[1], other={})),
+        (set, {1, "a"}),
+        (Rounded, 1.23),
+        (Binary, decimal.Decimal("0.1")),
+        (dict[str, int], {"ä": 1}),
     ],
-    ids=str,
+    ids=named,
 )
 def test_other_values_are_stored(annotation: Any, value: Any) -> None:
     """JSON in an `Any`, and instances of the classes that are declared."""
     assert "x" in to_document(declared(annotation)(x=value))
+
+
+def test_what_python_code_puts_into_a_model_is_looked_at() -> None:
+    """Pydantic does not see what is appended to a list; it would be stored, and the document never be read again."""
+    made = declared(list[int])
+    model = made(x=[1])
+    model.x.append("a")
+    for each in (model, made.model_construct(x="a"), made(x=[1]).model_copy(update={"x": {1}})):
+        with pytest.raises(ValidationFailed) as caught:
+            to_document(each)
+        assert [fault["pointer"] for fault in caught.value.problems] == ["/x"]
+    model.x[1] = 2
+    assert to_document(model)["x"] == [1, 2]

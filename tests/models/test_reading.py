@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import pydantic
 import pytest
 from annotated_types import Predicate
 from pydantic import (
@@ -122,6 +123,32 @@ def test_decorated_validators_are_told_apart_as_well(stricter: Callable[[], None
     stricter()
     model = from_document(Made, {**stored, "end": 4})
     assert replaced(model, representation(model)) == model
+
+
+@pytest.mark.parametrize(
+    ("annotation", "stored"),
+    [
+        (pydantic.FutureDate, "2020-01-01"),
+        (pydantic.FutureDatetime | None, "2020-01-01T00:00:00.000000+00:00"),
+        (list[pydantic.PastDate], ["2999-01-01"]),
+        (dict[str, tuple[pydantic.FutureDate, int]], {"a": ["2020-01-01", 1]}),
+        (pydantic.FilePath, "/there/is/no/such/file"),
+        (pydantic.DirectoryPath | None, "/there/is/no/such/folder"),
+        (pydantic.NewPath, "/"),
+    ],
+    ids=["future date", "future time", "past date", "inside", "file", "folder", "new path"],
+)
+def test_what_the_clock_or_a_disk_has_overtaken_is_read(annotation: Any, stored: Any) -> None:
+    """Time has passed and files have gone: that is judged when a value comes in, and then no more."""
+    made = declare(annotation, more={"note": str}, note="")
+    document = {**STORED, "x": stored, "note": ""}
+    model: Any = from_document(made, document)
+    assert to_document(model) == document
+    for body in ({"x": stored}, {"x": stored, "note": "b"}):
+        assert to_document(replaced(model, body)) == {**document, **body}
+    model.note = "c"
+    with pytest.raises(ValidationError):
+        made(x=stored)
 
 
 def test_types_are_checked_on_reading() -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import decimal
 import enum
 import ipaddress
 import json
+import pathlib
 import uuid
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pytest
+from annotated_types import Ge
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import (
@@ -22,13 +25,18 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    InstanceOf,
     Json,
     PlainSerializer,
     Secret,
     SecretBytes,
     SecretStr,
+    WithJsonSchema,
     WrapSerializer,
+    computed_field,
 )
+from pydantic_core import core_schema
+from typing_extensions import TypedDict
 
 from tornado_couch.errors import ModelDefinitionError, ValidationFailed
 from tornado_couch.models import (
@@ -43,6 +51,7 @@ from tornado_couch.models import (
     to_document,
     validated,
 )
+from tornado_couch.models.round_trip import same
 
 
 def declare(annotation: Any, *, indexed: bool = False, name: str = "Made", **options: Any) -> type[Model]:
@@ -63,6 +72,53 @@ class Inner(BaseModel):
 
 class Naive(BaseModel):
     at: dt.datetime
+
+
+class Typed(TypedDict):
+    at: dt.datetime
+
+
+class Moment(NamedTuple):
+    at: dt.datetime
+
+
+@dataclasses.dataclass
+class Occasion:
+    at: dt.datetime
+
+
+class Less(BaseModel):
+    a: int = 1
+
+
+class More(BaseModel):
+    a: int = 1
+    b: int = 2
+
+
+class Wrong(BaseModel):
+    a: int = "none"  # type: ignore[assignment]
+
+
+class Partly(BaseModel):
+    a: int = Field(1, exclude=True)
+
+
+class Unknown:
+    """A class that pydantic has never heard of."""
+
+
+class Wordless(str):
+    """A type without a JSON Schema."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return core_schema.no_info_plain_validator_function(lambda value: cls(str(value)), serialization=_AS_TEXT)
+
+
+_AS_TEXT = core_schema.plain_serializer_function_ser_schema(str)
 
 
 def _prefixed(text: str) -> str:
@@ -94,6 +150,32 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("a sequence of any kind", Sequence[int], "read back"),
     ("a datetime in a nested model", Naive, "Timestamp"),
     ("a datetime in a list of models", list[Naive], "Timestamp"),
+    ("a datetime in a typed dictionary", Typed, "Timestamp"),
+    ("a datetime in a named tuple", list[Moment], "Timestamp"),
+    ("a datetime in a dataclass", Occasion | None, "Timestamp"),
+    ("a class that pydantic does not know", Unknown, "Unknown.*declare a model"),
+    ("an unknown class in a list", list[Unknown | None], "Unknown.*declare a model"),
+    ("an iterator", Iterator[int], "declare a model"),
+    ("a constraint of another type", Annotated[int, Field(union_mode="left_to_right")], "agree"),
+    ("a constraint that fails for every value", Annotated[list[int], Ge(3)], "constraint.*declare"),
+    ("a discriminator without a union of models", Annotated[int | str, Field(discriminator="kind")], "agree"),
+    ("a pattern that nobody can read", Annotated[str, Field(pattern="(")], "unclosed group.*pattern"),
+    ("look-around, which Rust has not", list[Annotated[str, Field(pattern="(?=a)")]], "python-re"),
+    ("an address or text", ipaddress.IPv4Address | str, "union"),
+    ("a path or text in a list", list[pathlib.Path | str], "union"),
+    ("a number or true", bool | decimal.Decimal, "union"),
+    ("a model that looks like another", More | Less, "union"),
+    ("a model or a dictionary", Less | dict[str, int], "union"),
+    ("only instances", InstanceOf[dt.date], "declare"),
+    ("a sequence of any kind in a list", list[Sequence[int]], "serializer|declare"),
+    ("two keys with one text", defaultdict[int | str, int], "declare|write|drop|give"),
+    ("keys that cannot be hashed", dict[Less, int], "declare them as str"),
+    ("infinity", Annotated[float, Field(allow_inf_nan=True)], "declare"),
+    ("a nested default of another type", Wrong, "defaults"),
+    ("a nested field that is excluded", list[Partly], "drop its `exclude`"),
+    ("a type that JSON Schema has no words for", Wordless, "WithJsonSchema"),
+    ("another type in the JSON Schema", Annotated[int, Field(json_schema_extra={"type": "string"})], "drop"),
+    ("another type in a nested JSON Schema", list[Annotated[int, WithJsonSchema({"type": "string"})]], "drop"),
 ]
 
 
@@ -102,6 +184,77 @@ def test_a_type_that_does_not_read_back_is_refused(annotation: Any, advice: str)
     """The error names the property and says what to write instead."""
     with pytest.raises(ModelDefinitionError, match=rf"(?s)Made: property 'x' .*{advice}"):
         declare(annotation)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "better"),
+    [
+        (int, "a", "property's type"),
+        (decimal.Decimal, 0, r"Decimal\('0'\)"),
+        (Color, "red", "Color.RED"),
+        (set[int], [], r"set\(\)"),
+        (dt.datetime, dt.datetime(2026, 1, 1), "tzinfo"),
+        (Literal["a"], "b", "property's type"),
+        (Annotated[str, Field(min_length=1)], "", "property's type"),
+        (int, Field(default_factory=lambda: "a"), "property's type"),
+    ],
+    ids=["text", "zero", "enum", "set", "naive", "literal", "short", "factory"],
+)
+def test_a_default_that_is_no_value_of_the_type_is_refused(annotation: Any, default: Any, better: str) -> None:
+    """Pydantic does not look at defaults; such a document would be written, and never be read again."""
+    namespace = {"__annotations__": {"x": annotation}, "__module__": __name__, "x": default}
+    with pytest.raises(ModelDefinitionError, match=rf"property 'x' has a default, .* write a value .*{better}"):
+        type("Made", (Model,), namespace, type="made_v1.0")
+
+
+def test_other_defaults_are_taken() -> None:
+    """A whole number is one for a float, and None stands for a property that is not stored."""
+
+    class Made(Model, type="made_v1.0"):
+        price: float = 0
+        count: int = None  # type: ignore[assignment]
+        tags: list[str] = Field(default_factory=list)
+        at: dt.datetime = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+    document = to_document(Made())
+    assert document == {**document, "price": 0, "tags": []}
+    assert same(from_document(Made, document).model_dump(), Made().model_dump())
+
+
+@pytest.mark.parametrize("name", ["_id", "_rev", "_stored", "verify", "model_dump", "model_fields"])
+def test_a_name_that_every_model_has_is_refused(name: str) -> None:
+    """A property in the place of a method, or of the document's id, would break the model without a word."""
+    with pytest.raises(ModelDefinitionError, match=rf"`{name}` (is a method|of its own)"):
+        type("Made", (Model,), {"__annotations__": {name: int}, "__module__": __name__}, type="made_v1.0")
+    with pytest.raises(ModelDefinitionError, match=r"`_id` of its own"):
+        type("Made", (Model,), {"_id": property(lambda _: 1), "__module__": __name__}, type="made_v1.0")
+
+
+def test_a_computed_property_of_no_type_is_refused() -> None:
+    """The API document could say nothing of it."""
+    untyped = computed_field(property(lambda _: 1))
+    with pytest.raises(ModelDefinitionError, match=r"property 'total' .*return type"):
+        type("Made", (Model,), {"total": untyped, "__module__": __name__}, type="made_v1.0")
+
+
+def test_a_name_that_is_not_defined_is_refused() -> None:
+    """The error has the property, and the name that nobody knows."""
+    with pytest.raises(ModelDefinitionError, match=r"property 'x' refers to `Nowhere`.* define that class first"):
+        declare("list[Nowhere]")
+
+
+class Branch(BaseModel):
+    tree: Wood | None = None
+
+
+class Wood(Model, type="wood_v1.0"):
+    branches: list[Branch] = Field(default_factory=list)
+
+
+def test_models_within_each_other_read_back() -> None:
+    """One of them waits for the name of the other."""
+    wood = Wood.model_validate({"branches": [{"tree": {"branches": [{}]}}]})
+    assert same(from_document(Wood, to_document(wood)).__dict__, wood.__dict__)
 
 
 UNSORTED: list[Any] = [
@@ -159,11 +312,22 @@ def test_an_unknown_option_is_refused(option: str, nearest: str) -> None:
         declare(int, **{option: True})
 
 
-@pytest.mark.parametrize(("config", "advice"), [({"frozen": True}, "ReadOnly"), ({"extra": "allow"}, "JsonValue")])
+@pytest.mark.parametrize(
+    ("config", "advice"),
+    [
+        ({"frozen": True}, "ReadOnly"),
+        ({"extra": "allow"}, "JsonValue"),
+        ({"allow_inf_nan": True}, "drop allow_inf_nan"),
+        ({"coerce_numbers_to_str": True, "strict": True}, "drop `strict`"),
+        ({"json_schema_extra": lambda schema: schema.pop("properties")}, "property 'x' .* json_schema_extra"),
+    ],
+    ids=["frozen", "extra", "allow_inf_nan", "strict", "json_schema_extra"],
+)
 def test_settings_of_a_class_that_would_lose_data_are_refused(config: ConfigDict, advice: str) -> None:
     """A frozen model could not be stamped, and additional properties would be dropped."""
+    annotations = {"x": int, "day": dt.date}
     with pytest.raises(ModelDefinitionError, match=advice):
-        type("Made", (Model,), {"__annotations__": {"x": int}, "model_config": config}, type="made_v1.0")
+        type("Made", (Model,), {"__annotations__": annotations, "model_config": config}, type="made_v1.0")
 
 
 # ---- what reads back

@@ -63,16 +63,19 @@ async def serve(folder: Path | None, host: str, port: int, admin: str | None, na
     "--port", default=5984, show_default=True, type=click.IntRange(0, 65535), help="The port; 0 for a free one."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--allow-host", "names", metavar="NAME", multiple=True,
-              help="A further name of this server; requests with other names than these and localhost are refused.")
+@click.option(
+    "--allow-host",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="A further name of this server; requests with other names than these and localhost are refused.",
+)
 @click.option("--dir", "folder", type=click.Path(file_okay=False, path_type=Path),
               help=f"The folder for the databases.  [default: {_FOLDER}]")  # fmt: skip
 @click.option("--memory", is_flag=True, help="Keep all data in memory; it is lost on exit.")
 @click.option("--admin", metavar="USER:PASSWORD", envvar="TORNADO_COUCH_ADMIN",
               show_envvar=True, help="The server's admin; without one, everyone is an admin.")  # fmt: skip
-def couchdb(
-    port: int, host: str, names: tuple[str, ...], folder: Path | None, memory: bool, admin: str | None
-) -> None:
+def couchdb(port: int, host: str, names: tuple[str, ...], folder: Path | None, memory: bool, admin: str | None) -> None:
     """Run a CouchDB-protocol server for development and tests.
 
     It prints its URL once it listens. Ctrl-C or SIGTERM stops it.

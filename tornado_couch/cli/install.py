@@ -166,8 +166,8 @@ def _arguments(options: dict[str, Any]) -> dict[str, Any]:
         "seeds": options["seeds"] if options["create_seed"] else None,
         "security": _security(options),
         "user": _user(options),
-        "scheme": Scheme.CLASSIC if options["classic"] else Scheme.V2,
         **store_keys(options),
+        **({"scheme": Scheme.CLASSIC} if options["classic"] else {}),
     }
 
 

@@ -7,12 +7,14 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import click
 
 from .. import _json
 from ..errors import ModelDefinitionError, TornadoCouchError, Unmergeable
+from ..maintain.anchor import AnchoredAudit
 from ..maintain.audit import Finding
 from ..maintain.audit import audit as audit_database
 from ..maintain.migrate import Migration
@@ -161,6 +163,7 @@ class _Work:
         self.findings.append(Finding(document_id, revision or "", reason))
 
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
 _SINCE = click.option("--since", default="0", show_default=True, help="Where to begin: the value that a run printed.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _CLASSIC = click.option("--classic", is_flag=True, help="Also accept the signatures of tor-async-couchdb.")
@@ -171,23 +174,47 @@ _CLASSIC = click.option("--classic", is_flag=True, help="Also accept the signatu
 @key_set_options
 @_SINCE
 @_CLASSIC
+@click.option("--only-v3", is_flag=True, help="Accept scheme v3 alone; for a database that has been rotated.")
+@click.option("--anchor", type=_FILE, help="The file, outside of the database, that remembers what was there.")
+@click.option("--root", type=_FILE, help="The anchor's signed root, if it is kept elsewhere.  [default: FILE.root]")
+@click.option("--full", is_flag=True, help="With --anchor, read all documents, not only those that changed.")
 @_JSON
 @told
-def audit(url: str, database: str, since: str, classic: bool, as_json: bool, **options: Any) -> None:
+def audit(
+    url: str,
+    database: str,
+    since: str,
+    classic: bool,
+    only_v3: bool,
+    anchor: Path | None,
+    root: Path | None,
+    full: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Verify the signatures of every document of a database.
 
-    Tombstones and conflicting revisions are verified as well.
+    All revisions of a document are judged together: tombstones and conflicting ones as well. With --anchor, documents
+    that were purged or put back to an earlier state are found as well, and only what changed is read.
 
     The exit status is 0 if every document verifies, 1 if some do not, and 2 if the command failed.
     """
+    if anchor is None and (root or full):
+        raise click.UsageError("--root and --full need --anchor.")
+    if anchor is not None and since != "0":
+        raise click.UsageError("--anchor and --since cannot be used together: the anchor knows where to begin.")
     connection = connection_of(options)
-    keys, accept = audit_keys(options), _schemes(classic)
+    keys, accept = audit_keys(options), _schemes(classic, only_v3)
     tally = Tally(since)
 
     async def run() -> None:
         async with connection.database(url, database) as opened:
+            if anchor is None:
+                pages = audit_database(opened, keys, accept=accept, since=since)
+            else:
+                pages = AnchoredAudit(opened, keys, anchor, root=root, accept=accept).run(full=full)
             with progress() as advance:
-                async for page in audit_database(opened, keys, accept=accept, since=since):
+                async for page in pages:
                     tally.add(page.since, page.findings, checked=page.checked)
                     advance(page.checked, page.pending)
 
@@ -227,13 +254,14 @@ def rotate(
 
     The service may keep running meanwhile.
 
-    With --keys, documents are signed; without it, the database has no signatures. Values are encrypted with
-    --crypter, or with --keys if --crypter is not given. Hashes stay unchanged.
+    With --keys, documents are signed, by scheme v3 unless --scheme says v2; without it, the database has no signatures.
+    Values are encrypted with --crypter, or with --keys if --crypter is not given. Hashes stay unchanged.
 
     Documents that do not verify and values that do not decrypt are reported and left unchanged. The exit status has
     the same meaning as for `audit`. Run it until nothing is left to do, then demote and revoke the old key.
     """
     connection, adopt, plaintext = connection_of(options), options.pop("adopt"), options.pop("protect_plaintext")
+    scheme = Scheme(options.pop("scheme"))
     if plaintext and models is None:
         raise click.UsageError("--protect-plaintext needs --models, since only models say what to protect.")
     found = rotation_keys(options)
@@ -245,7 +273,9 @@ def rotate(
 
     async def run() -> None:
         async with connection.database(url, database) as opened:
-            rotation = Rotation(opened, found.signer, accept=_schemes(classic), adopt=adopt, protect=protect)
+            rotation = Rotation(
+                opened, found.signer, scheme=scheme, accept=_schemes(classic), adopt=adopt, protect=protect
+            )
             with progress() as advance:
                 async for page in rotation.run(since=since):
                     tally.add(page.since, page.findings, renewed=page.renewed, current=page.current)
@@ -282,8 +312,10 @@ def sweep(url: str, database: str, days: float, dry_run: bool, as_json: bool, **
     click.echo(_json.dumps(counts).decode() if as_json else words)
 
 
-def _schemes(classic: bool) -> tuple[Scheme, ...]:
-    return (Scheme.V2, Scheme.CLASSIC) if classic else (Scheme.V2,)
+def _schemes(classic: bool, only_v3: bool = False) -> tuple[Scheme, ...]:
+    if classic and only_v3:
+        raise click.UsageError("--classic and --only-v3 cannot be used together.")
+    return (Scheme.V3,) if only_v3 else (Scheme.V3, Scheme.V2, *((Scheme.CLASSIC,) if classic else ()))
 
 
 @click.command("policy-report")

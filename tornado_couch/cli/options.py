@@ -28,7 +28,7 @@ from ..couch import BasicAuth, Couch, Database
 from ..couch.names import base
 from ..couch.trouble import advice
 from ..errors import CouchError, KeySetError, NotFound, TornadoCouchError
-from ..security import KeyChain, KeyczarKeys, KeyRing, Keys, as_keys, keyczar, outer_key
+from ..security import KeyChain, KeyczarKeys, KeyRing, Keys, Scheme, as_keys, keyczar, outer_key
 from ..security.key_file import read_private
 from ..security.keyczar.metadata import KeyMetadata
 from ..service.references import load
@@ -351,7 +351,7 @@ def key_set_options(command: F) -> F:
 
 
 def rotation_key_options(command: F) -> F:
-    """Add `--keys`, `--crypter`, `--indexer` and the options that unlock them; `rotation_keys` reads these options."""
+    """Add `--keys`, `--crypter`, `--indexer`, `--scheme` and the options that unlock keys; see `rotation_keys`."""
     for option in (
         click.option("--allow-legacy", is_flag=True, help="Also write with Keyczar key sets, which use SHA-1."),
         click.option(
@@ -361,6 +361,13 @@ def rotation_key_options(command: F) -> F:
             help="The keys for blind indexes, if they differ from those that encrypt.",
         ),
         click.option("--crypter", multiple=True, type=_PATH, help="The keys that encrypt, if they differ from --keys."),
+        click.option(
+            "--scheme",
+            type=click.Choice([Scheme.V3.value, Scheme.V2.value]),
+            default=Scheme.V3.value,
+            show_default=True,
+            help="How to sign; v2 is for servers that compute revisions otherwise than CouchDB 3.5.",
+        ),
         _keys_option(required=False),
     ):
         command = option(command)
@@ -457,8 +464,9 @@ def store_keys(options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         click.UsageError, KeySetError: as for `rotation_keys`; or an indexer is given without any other key.
     """
+    scheme = Scheme(options.pop("scheme"))
     if any(options[name] for name in ("keys", "crypter", "indexer")):
-        return rotation_keys(options)._asdict()
+        return {**rotation_keys(options)._asdict(), "scheme": scheme}
     return {}
 
 

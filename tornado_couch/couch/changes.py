@@ -89,17 +89,22 @@ class ChangesFeed(Endpoint):
         )
 
     async def changes_pages(
-        self, *, since: str | int = 0, page_size: int = 500, style: Literal["main_only", "all_docs"] = "main_only"
+        self,
+        *,
+        since: str | int = 0,
+        page_size: int = 500,
+        style: Literal["main_only", "all_docs"] = "main_only",
+        include_docs: bool = False,
     ) -> AsyncIterator[Changes]:
         """Read all pages up to the end of the feed; if writers never pause, there is no end.
 
         Args:
             since: where to begin.
             page_size: how many changes to fetch at a time.
-            style: as in `changes`.
+            style, include_docs: as in `changes`.
         """
         while True:
-            page = await self.changes(since=since, limit=page_size, style=style)
+            page = await self.changes(since=since, limit=page_size, style=style, include_docs=include_docs)
             if page.results:
                 yield page
             if len(page.results) < page_size:

@@ -29,6 +29,8 @@ class Server:
 
     Attributes:
         turns: writes of one document, known by its database and its id, take turns.
+        contended: whether some copy of a document was seen to refuse what another one took, which happens on a cluster
+            alone. Whoever is about to write then has to read all leaves: the winning one may be about to be withdrawn.
     """
 
     def __init__(self, exchange: Exchange, *, uuid_batch: int = 500) -> None:
@@ -38,6 +40,7 @@ class Server:
         self._uuid_batch = uuid_batch
         self._ids: deque[str] = deque()
         self.turns = Turns()
+        self.contended = False
         limits = GroupLimits(in_flight=1, documents=_UUIDS_AT_MOST)
         self._id_calls: Grouping[None, str] = Grouping(self._new_ids, limits, seconds=exchange.timeout.total)
 

@@ -21,19 +21,87 @@ _INVERTED = bytes(range(255, -1, -1))
 
 # Primary weights of ASCII as `collation_table` computes them (a test compares the two), so that ordinary keys need no
 # table. Characters without a weight here are ignored completely, as ICU ignores control characters.
-_SIGNS = dict(zip(
-    "\t\n\x0b\x0c\r _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$",
-    (513, 514, 515, 516, 517, 521, 523, 525, 546, 564, 570, 609, 615, 632, 774, 781, 792, 793, 794, 795, 796, 797,
-     911, 912, 917, 918, 919, 921, 922, 1177, 1180, 1581, 1585, 1586, 1587, 1589, 1591, 7287),
-    strict=True,
-))
+_SIGNS = dict(
+    zip(
+        "\t\n\x0b\x0c\r _-,;:!?.'\"()[]{}@*/\\&#%`^+<=>|~$",
+        (
+            513,
+            514,
+            515,
+            516,
+            517,
+            521,
+            523,
+            525,
+            546,
+            564,
+            570,
+            609,
+            615,
+            632,
+            774,
+            781,
+            792,
+            793,
+            794,
+            795,
+            796,
+            797,
+            911,
+            912,
+            917,
+            918,
+            919,
+            921,
+            922,
+            1177,
+            1180,
+            1581,
+            1585,
+            1586,
+            1587,
+            1589,
+            1591,
+            7287,
+        ),
+        strict=True,
+    )
+)
 _DIGITS = {digit: 7331 + place for place, digit in enumerate("0123456789")}
-_LETTERS = dict(zip(
-    "abcdefghijklmnopqrstuvwxyz",
-    (7341, 7366, 7392, 7413, 7440, 7499, 7514, 7550, 7576, 7602, 7627, 7645, 7696, 7711, 7747, 7794, 7815, 7833,
-     7895, 7931, 7963, 8009, 8027, 8037, 8049, 8071),
-    strict=True,
-))
+_LETTERS = dict(
+    zip(
+        "abcdefghijklmnopqrstuvwxyz",
+        (
+            7341,
+            7366,
+            7392,
+            7413,
+            7440,
+            7499,
+            7514,
+            7550,
+            7576,
+            7602,
+            7627,
+            7645,
+            7696,
+            7711,
+            7747,
+            7794,
+            7815,
+            7833,
+            7895,
+            7931,
+            7963,
+            8009,
+            8027,
+            8037,
+            8049,
+            8071,
+        ),
+        strict=True,
+    )
+)
 _WEIGHTS = _SIGNS | _DIGITS | _LETTERS | {letter.upper(): weight for letter, weight in _LETTERS.items()}
 _PRIMARY = {code: chr(_WEIGHTS[chr(code)]) if chr(code) in _WEIGHTS else None for code in range(128)}
 # Capitals come after small letters if all else is equal: tertiary weight 8 against 2.

@@ -241,4 +241,3 @@ def _new_views(opened: OpenDatabase, scripts: Scripts) -> DatabaseViews:
 
 def _no_extra(error: ImportError) -> Problem:
     return Problem(501, "not_implemented", f"Views need the extra 'embedded' ({error}).")
-

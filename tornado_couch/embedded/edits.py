@@ -14,9 +14,10 @@ from tornado_couch.embedded.problems import Problem, illegal_docid, too_large
 from tornado_couch.embedded.storage.database import PLAIN, Database
 from tornado_couch.embedded.storage.databases import OpenDatabase
 from tornado_couch.embedded.storage.documents import Draft, document_text, is_design, is_local
-from tornado_couch.embedded.storage.revisions import new_revision, revisions_member
+from tornado_couch.embedded.storage.revisions import revisions_member
 from tornado_couch.embedded.storage.transaction import Outcome, Transaction
 from tornado_couch.embedded.users.security import need_database_admin
+from tornado_couch.revision import revision_of
 
 __all__ = ["user_context", "write_draft", "write_drafts"]
 
@@ -179,7 +180,7 @@ def _versions(
     tree = stored.tree if stored else {}
     if new_edits:
         parent = Transaction.parent_of(draft, tree)
-        path = [new_revision(parent, draft.deleted, draft.body, []), *([parent] if parent else [])]
+        path = [revision_of(parent, draft.deleted, draft.body), *([parent] if parent else [])]
     else:
         path = draft.path or [draft.rev or "1-0"]
         parent = next((rev for rev in path[1:] if rev in tree), None)

@@ -34,6 +34,14 @@ class HugeInteger(str):
         """The decimal digits, with a sign if there is one."""
         return self[len(_MARK) :]
 
+    def __index__(self) -> int:
+        """The number, assembled from parts that `int` accepts."""
+        digits, number = self.digits.lstrip("-"), 0
+        for start in range(0, len(digits), 4000):
+            part = digits[start : start + 4000]
+            number = number * 10 ** len(part) + int(part)
+        return -number if self.digits.startswith("-") else number
+
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")

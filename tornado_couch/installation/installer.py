@@ -18,7 +18,8 @@ from typing import Any
 
 from ..couch import Couch, Database, Timeout
 from ..errors import AlreadyExists, BadRequest, InstallError, NotFound
-from ..models import VALIDATION_DOCUMENT, Model, model_info
+from ..models import CONFLICTS_VIEW, VALIDATION_DOCUMENT, Model, model_info
+from ..revision import revision_of
 from ..security import Scheme
 from ..store import Store
 from ..store.protection.signatures import Guard, NoGuard, SignatureGuard
@@ -55,6 +56,10 @@ async def install(couch: Couch, database: str, models: Iterable[type[Model]]) ->
 
 def _no_report(_done: int, _pending: int | None) -> None:
     """Ignore the progress."""
+
+
+_SEEDS = "seed documents"
+_PROBE = "_design/tornado_couch_probe"
 
 
 class Installer:
@@ -103,7 +108,7 @@ class Installer:
         signer: object = None,
         crypter: object = None,
         indexer: object = None,
-        scheme: Scheme = Scheme.V2,
+        scheme: Scheme = Scheme.V3,
         report: Report = _no_report,
     ) -> None:
         try:
@@ -123,6 +128,7 @@ class Installer:
         self._guard: Guard = NoGuard()
         if signer is not None:
             self._guard = SignatureGuard(self._database, signer, scheme=scheme)
+        self._scheme = Scheme(scheme)
         self._report = report
 
     async def install(self) -> list[str]:
@@ -161,8 +167,41 @@ class Installer:
         Raises:
             CouchError: CouchDB refused something, or cannot be reached; a later run continues from there.
         """
-        done = [await step.work() for step in plan.steps]
+        done, checked = [], False
+        for step in plan.steps:
+            if step.kind == _SEEDS and not checked:
+                await self._check_revisions()
+                checked = True
+            done.append(await step.work())
+        if not checked and self._create:
+            await self._check_revisions()
         return [each for each in done if each is not None]
+
+    async def _check_revisions(self) -> None:
+        """Refuse to sign by scheme v3 where the server computes revisions otherwise.
+
+        Raises:
+            InstallError: it says what to do.
+        """
+        if self._scheme is not Scheme.V3 or isinstance(self._guard, NoGuard):
+            return
+        # Design documents are not signed, so that nothing has to be written into the database for this.
+        documents = [await self._read(f"_design/{CONFLICTS_VIEW}")]
+        if not _is_computed(documents[0]):
+            await self._database.put({"_id": _PROBE, "language": "javascript", "values": [1, 1.0, -1, 2**64, "é", {}]})
+            documents = [await self._read(_PROBE)]
+            await self._database.delete(_PROBE, documents[0]["_rev"])
+        if not _is_computed(documents[0]):
+            raise InstallError(
+                f"{self._couch.url} computes revisions otherwise than CouchDB 3.5, so signatures cannot name them:"
+                " sign by scheme v2 there (`--scheme v2`, `Scheme.V2`); docs/protection.md says what falls with v3"
+            )
+
+    async def _read(self, document_id: str) -> dict[str, Any]:
+        try:
+            return await self._database.get(document_id, revs=True)
+        except NotFound:
+            return {}
 
     async def _info(self) -> dict[str, Any] | None:
         with self._named():
@@ -255,6 +294,15 @@ class Installer:
         if any(each.action in ("rebuild", "remove") for each in steps):
             steps.append(designs.cleaning())
         return steps, warnings
+
+
+def _is_computed(document: Mapping[str, Any]) -> bool:
+    """Whether a document's revision is the one that follows from its contents."""
+    if not document:
+        return False
+    path = [f"{document['_revisions']['start'] - age}-{each}" for age, each in enumerate(document["_revisions"]["ids"])]
+    body = {name: value for name, value in document.items() if not name.startswith("_")}
+    return bool(revision_of(path[1] if len(path) > 1 else None, False, body) == document["_rev"])
 
 
 def _is_partitioned(info: Mapping[str, Any]) -> bool:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..couch import Changes, Database
-from ..errors import InvalidSignature
-from ..security import Keys, Scheme, verify_document
+from ..couch import Change, Changes, Database
+from ..security import Keys, Scheme, scheme_of, verify_document
+from ..store.protection.trees import judge
 
-__all__ = ["AuditPage", "Finding", "audit", "pages_of_leaves"]
+__all__ = ["AuditPage", "Auditor", "Finding", "audit", "pages_of_trees"]
 
 Document = dict[str, Any]
 
@@ -54,11 +54,11 @@ async def audit(
     database: Database,
     keys: Keys,
     *,
-    accept: Collection[Scheme] = (Scheme.V2,),
+    accept: Collection[Scheme] = (Scheme.V3, Scheme.V2),
     since: str | int = 0,
     page_size: int = 500,
 ) -> AsyncGenerator[AuditPage, None]:
-    """Verify every document that changed since a sequence, with its history.
+    """Verify every document that changed since a sequence: all of its leaves together, with their histories.
 
     Design documents are left out: `install` writes them unsigned, and compares them with the models. Documents that
     are written during the audit are included.
@@ -73,24 +73,69 @@ async def audit(
     Raises:
         KeySetError: the keys are not for signatures.
     """
-    async with aclosing(pages_of_leaves(database, since=since, page_size=page_size)) as pages:
-        async for page, leaves in pages:
+    auditor = Auditor(database.name, keys, accept)
+    async with aclosing(pages_of_trees(database, since=since, page_size=page_size)) as pages:
+        async for page, trees in pages:
             findings = []
-            for number, leaf in enumerate(leaves):
-                findings += _judged(leaf, database.name, keys, accept)
+            for number, leaves in enumerate(trees):
+                findings += auditor.judged(leaves)
                 if number % _AT_A_TIME == 0:
                     await asyncio.sleep(0)  # other tasks get a turn, such as the read of the next page
-            yield AuditPage(findings, len(leaves), page.last_seq, page.pending)
+            yield AuditPage(findings, sum(map(len, trees)), page.last_seq, page.pending)
 
 
-async def pages_of_leaves(
-    database: Database, *, since: str | int, page_size: int
-) -> AsyncGenerator[tuple[Changes, Sequence[Document]], None]:
-    """Read pages of the changes feed with the leaves of their documents, always one page ahead."""
+class Auditor:
+    """Judges documents by their leaves.
 
-    async def read() -> AsyncGenerator[tuple[Changes, Sequence[Document]], None]:
-        async for page in database.changes_pages(since=since, page_size=page_size, style="all_docs"):
-            yield page, await _leaves_of(database, page)
+    Args:
+        database: the database's name.
+        keys: the keys of all that may have written there.
+        accept: the schemes to accept.
+    """
+
+    def __init__(self, database: str, keys: Keys, accept: Collection[Scheme]) -> None:
+        self._database = database
+        self._keys = keys
+        self._accept = accept
+
+    def judged(self, leaves: Sequence[Document]) -> list[Finding]:
+        """What is wrong with the leaves of one document."""
+        found = judge(leaves, self.verify)
+        return [Finding(leaves[0]["_id"], revision, fault.reason.value) for revision, fault in found.faults.items()]
+
+    def verify(self, leaf: Document) -> None:
+        """Verify one leaf by itself.
+
+        Raises:
+            InvalidSignature: it is not what a holder of the keys wrote there.
+        """
+        history = leaf.get("_revisions")
+        verify_document(leaf, database=self._database, verifier=self._keys, revisions=history, accept=self._accept)
+
+
+async def pages_of_trees(
+    database: Database,
+    *,
+    since: str | int,
+    page_size: int,
+    histories: bool = False,
+    histories_of: Callable[[Change], bool] | None = None,
+) -> AsyncGenerator[tuple[Changes, Sequence[list[Document]]], None]:
+    """Read pages of the changes feed with the leaves of each document, always one page ahead.
+
+    Args:
+        database: the database.
+        since: where to begin.
+        page_size: how many documents to read at a time.
+        histories: read every leaf with its `_revisions`. Otherwise a document's only leaf has none if scheme v3 signed
+            it, since its revision alone proves its parent.
+        histories_of: says of a document whether its leaves are needed with their `_revisions` all the same.
+    """
+
+    async def read() -> AsyncGenerator[tuple[Changes, Sequence[list[Document]]], None]:
+        feed = database.changes_pages(since=since, page_size=page_size, style="all_docs", include_docs=not histories)
+        async for page in feed:
+            yield page, await _trees(database, page, histories_of)
 
     async with aclosing(read()) as pages:
         following = asyncio.ensure_future(anext(pages, None))
@@ -103,23 +148,21 @@ async def pages_of_leaves(
             await asyncio.gather(following, return_exceptions=True)
 
 
-async def _leaves_of(database: Database, page: Changes) -> Sequence[Document]:
-    """Read the leaves of the documents of a page, with `_revisions`; design documents are left out."""
-    wanted = [
-        (change.id, revision)
-        for change in page.results
-        if not change.id.startswith("_design/")
-        for revision in change.revisions
+async def _trees(
+    database: Database, page: Changes, histories_of: Callable[[Change], bool] | None
+) -> Sequence[list[Document]]:
+    """The leaves of the documents of a page; design documents are left out."""
+    changes = [each for each in page.results if not each.id.startswith("_design/")]
+    # By their ids, since a revision can be a leaf of several paths. What changed meanwhile comes again.
+    ids = [each.id for each in changes if not _is_enough(each) or (histories_of is not None and histories_of(each))]
+    read = dict(zip(ids, await database.bulk_get(ids, revs=True), strict=True))
+    found = [
+        [leaf.document for leaf in read[each.id] if leaf.document is not None] if each.id in read else [each.doc]
+        for each in changes
     ]
-    found = await database.bulk_get(wanted, revs=True)
-    # A leaf that was purged meanwhile is gone; one that was replaced comes again with its new revision.
-    return [leaf.document for leaves in found for leaf in leaves if leaf.document is not None]
+    return [[leaf for leaf in leaves if leaf is not None] for leaves in found if leaves]
 
 
-def _judged(document: Document, database: str, keys: Keys, accept: Collection[Scheme]) -> list[Finding]:
-    """The fault of a leaf: one finding or none."""
-    try:
-        verify_document(document, database=database, verifier=keys, revisions=document["_revisions"], accept=accept)
-    except InvalidSignature as error:
-        return [Finding(document["_id"], document["_rev"], error.reason.value)]
-    return []
+def _is_enough(change: Change) -> bool:
+    """Whether the feed itself has all that has to be known of a document."""
+    return len(change.revisions) == 1 and change.doc is not None and scheme_of(change.doc) is Scheme.V3

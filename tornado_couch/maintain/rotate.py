@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -20,8 +19,18 @@ from ..errors import (
     TooLarge,
     Unavailable,
 )
-from ..security import RESERVED_PROPERTIES, Keys, Scheme, canonical, sign_document, signature_of, verify_document
-from .audit import Finding, pages_of_leaves
+from ..revision import generation, revision_of
+from ..security import (
+    RESERVED_PROPERTIES,
+    Keys,
+    Scheme,
+    scheme_of,
+    sign_document,
+    signature_of,
+    signed_revision,
+)
+from ..store.protection.trees import in_order, judge
+from .audit import Auditor, Finding, pages_of_trees
 
 __all__ = ["Rotation", "RotationPage"]
 
@@ -62,7 +71,7 @@ class _Write(NamedTuple):
 
 
 class Rotation:
-    """Renews the documents of a database: their signatures, by scheme v2, and what `protect` changes.
+    """Renews the documents of a database: their signatures, which it brings to one scheme, and what `protect` changes.
 
     Each write names the revision that it replaces, so it either follows what was verified or fails; a document that
     another writer changed meanwhile comes again in the changes feed with its new revision.
@@ -71,6 +80,7 @@ class Rotation:
         database: the database.
         keys: the primary key to sign with, and all keys that signed what is there; None for a database without
             signatures.
+        scheme: how to sign; what is signed by another scheme is signed again.
         accept: the schemes of the existing signatures.
         adopt: also sign documents without a signature. That trusts their contents, so use it only when an existing
             database begins to be signed.
@@ -83,13 +93,15 @@ class Rotation:
         database: Database,
         keys: Keys | None,
         *,
-        accept: Collection[Scheme] = (Scheme.V2, Scheme.CLASSIC),
+        scheme: Scheme = Scheme.V3,
+        accept: Collection[Scheme] = (Scheme.V3, Scheme.V2, Scheme.CLASSIC),
         adopt: bool = False,
         protect: Protect | None = None,
     ) -> None:
         self._database = database
         self._keys = keys
-        self._accept = accept
+        self._scheme = scheme
+        self._auditor = None if keys is None else Auditor(database.name, keys, accept)
         self._adopt = adopt
         self._protect = protect
 
@@ -100,12 +112,14 @@ class Rotation:
             since: a `RotationPage.since`; 0 for everything.
             page_size: how many documents to process at a time.
         """
-        async with aclosing(pages_of_leaves(self._database, since=since, page_size=page_size)) as pages:
-            async for page, leaves in pages:
+        pages = pages_of_trees(self._database, since=since, page_size=page_size, histories=True)
+        async with aclosing(pages):
+            async for page, trees in pages:
                 done = RotationPage(page.last_seq, page.pending)
                 writes = []
-                for leaf in leaves:
-                    writes += await self._renewed(leaf, done)
+                for leaves in trees:
+                    for leaf in self._proved(leaves, done):
+                        writes += await self._renewed(leaf, done)
                     await asyncio.sleep(0)  # signing and encrypting a whole page would block the event loop
                 await self._write([each for each in writes if not each.leaf.get("_deleted")], done)
                 await self._write_tombstones([each for each in writes if each.leaf.get("_deleted")], done)
@@ -113,13 +127,20 @@ class Rotation:
 
     # ------------------------------------------------------------ preparing the writes
 
+    def _proved(self, leaves: Sequence[Document], done: RotationPage) -> list[Document]:
+        """The leaves of a document that may be signed again, the winning one first."""
+        if self._auditor is None:
+            return in_order(leaves)
+        found = judge(leaves, self._verify)
+        done.findings += [
+            _finding(each, found.faults[each["_rev"]].reason.value)
+            for each in found.documents
+            if each["_rev"] in found.faults
+        ]
+        return [each for each in found.documents if each["_rev"] not in found.faults]
+
     async def _renewed(self, leaf: Document, done: RotationPage) -> list[_Write]:
         """The documents to write, at most one, for a leaf."""
-        try:
-            self._verify(leaf)
-        except InvalidSignature as error:
-            done.findings.append(_finding(leaf, error.reason.value))
-            return []
         if self._keys is None and RESERVED_PROPERTIES & leaf.keys():
             # Written without a new signature, it would be considered altered.
             done.findings.append(_finding(leaf, _SIGNED))
@@ -132,16 +153,10 @@ class Rotation:
         return [_Write(leaf, self._signed(document), history)]
 
     def _verify(self, leaf: Document) -> None:
-        if self._keys is None:
+        if self._auditor is None:
             return
         try:
-            verify_document(
-                leaf,
-                database=self._database.name,
-                verifier=self._keys,
-                revisions=leaf["_revisions"],
-                accept=self._accept,
-            )
+            self._auditor.verify(leaf)
         except InvalidSignature as error:
             if not (self._adopt and error.reason in (SignatureFault.UNSIGNED, SignatureFault.DELETED)):
                 raise
@@ -164,12 +179,13 @@ class Rotation:
         if self._keys is None:
             return True
         signature = signature_of(leaf)
-        return signature is not None and self._keys.is_current(signature)
+        return signature is not None and scheme_of(leaf) is self._scheme and self._keys.is_current(signature)
 
     def _signed(self, document: Document) -> Document:
         if self._keys is None:
             return document
-        return sign_document(document, database=self._database.name, parent=document["_rev"], signer=self._keys)
+        name, parent = self._database.name, document["_rev"]
+        return sign_document(document, database=name, parent=parent, signer=self._keys, scheme=self._scheme)
 
     # ------------------------------------------------------------ writing
 
@@ -227,8 +243,12 @@ def _waves(writes: Sequence[_Write]) -> Iterator[list[_Write]]:
 
 
 def _replicated(write: _Write) -> Document:
-    """A tombstone together with the revision that it should get."""
-    digest = hashlib.sha256(canonical(write.document)).hexdigest()[:32]
-    start = write.history["start"] + 1
-    revisions = {"start": start, "ids": [digest, *write.history["ids"]]}
-    return {**write.document, "_rev": f"{start}-{digest}", "_revisions": revisions}
+    """A tombstone together with the revision that it should get: the one that CouchDB would compute."""
+    document = write.document
+    if scheme_of(document) is Scheme.V3:
+        revision = signed_revision(document)
+    else:
+        body = {name: value for name, value in document.items() if not name.startswith("_")}
+        revision = revision_of(document["_rev"], True, body)
+    ids = [revision.partition("-")[2], *write.history["ids"]]
+    return {**document, "_rev": revision, "_revisions": {"start": generation(revision), "ids": ids}}

@@ -63,11 +63,13 @@ from .versions import (
     version_of,
     version_prefix,
 )
+from .views.derived import AFTER_PREFIX, Derived, code_key
 from .views.indexes import Index
 from .views.partitions import partition_of, partition_problem, partition_view
 from .views.reductions import Count, Reduction, Stats, Sum
 
 __all__ = [
+    "AFTER_PREFIX",
     "CONFLICTS_VIEW",
     "DELETED_PROPERTY",
     "LAST_NUMBER",
@@ -82,6 +84,7 @@ __all__ = [
     "Count",
     "CreatedOn",
     "DatabaseCheck",
+    "Derived",
     "DocumentType",
     "Encrypted",
     "Generated",
@@ -117,6 +120,7 @@ __all__ = [
     "bound_id",
     "check_repaired",
     "classes_of",
+    "code_key",
     "collection_view",
     "computed_values",
     "conflicts_design_document",

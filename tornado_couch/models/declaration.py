@@ -4,20 +4,146 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, PydanticUserError, TypeAdapter
+from pydantic import (
+    BaseModel,
+    GetCoreSchemaHandler,
+    PydanticSchemaGenerationError,
+    PydanticUndefinedAnnotation,
+    PydanticUserError,
+    TypeAdapter,
+)
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined, core_schema
+from pydantic_core import CoreSchema, PydanticUndefined, SchemaError, core_schema
 
 from ..errors import ModelDefinitionError
 from ..security import RESERVED_PROPERTIES
 from .classification import Classification, Hashed, Public, StoredHash
-from .forms import Held, authors_functions, schema_nodes
+from .forms import Held, asks_clock, authors_functions, own_validator, schema_nodes
 from .merging.rules import Merge, MergeRule
 from .properties import WRITE_PROPERTY, Property, WriteOnly
 
-__all__ = ["check_classifications", "check_merge_rules", "hashed_attributes", "with_stored_hashes", "without_secrets"]
+__all__ = [
+    "annotated",
+    "check_classifications",
+    "check_merge_rules",
+    "check_names",
+    "check_private",
+    "complete",
+    "hashed_attributes",
+    "schema_of",
+    "with_stored_hashes",
+    "without_secrets",
+]
+
+
+def check_names(cls: type[BaseModel]) -> None:
+    """Refuse a property that would stand in the place of a method.
+
+    Raises:
+        ModelDefinitionError: naming it, with what to write instead.
+    """
+    for name in cls.__annotations__:
+        if name == "verify" or (name.startswith("model_") and name != "model_config" and hasattr(BaseModel, name)):
+            raise ModelDefinitionError(
+                f"{cls.__name__}: `{name}` is a method of every model; give the property another name, and this one"
+                f' in JSON by Field(alias="{name}")'
+            )
+
+
+def check_private(cls: type[BaseModel], own: Mapping[str, object]) -> None:
+    """Refuse an attribute in the place of one that every model has, such as the document's id.
+
+    Args:
+        cls: the class that is being made.
+        own: the private attributes that every model has.
+
+    Raises:
+        ModelDefinitionError: naming it.
+    """
+    for name, private in own.items():
+        if name in vars(cls) or cls.__private_attributes__[name] is not private:
+            raise ModelDefinitionError(f"{cls.__name__}: every model has a `{name}` of its own; choose another name")
+
+
+def schema_of(cls: type[BaseModel], source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    """The core schema that pydantic makes of a model.
+
+    Raises:
+        ModelDefinitionError: it cannot, with the property's name and what to write instead.
+    """
+    try:
+        return _checked(cls, handler(source))
+    except (
+        ModelDefinitionError,
+        PydanticUndefinedAnnotation,
+        Warning,
+    ):  # a name may be defined later, and pydantic tries again
+        raise
+    except Exception as error:
+        advice = "make its annotation and its Field(…) agree"
+        if isinstance(error, PydanticSchemaGenerationError):
+            advice = "declare a model, a dataclass, or a type that JSON has"
+        elif isinstance(error, SchemaError):
+            advice = 'write the pattern in Rust\'s syntax, or set regex_engine="python-re" in model_config'
+        reason = str(error).partition(". ")[0].splitlines()[-1].strip(" .")
+        raise ModelDefinitionError(
+            f"{cls.__name__}: {_culprit(cls, handler)} cannot have this type: {reason}; {advice}"
+        ) from error
+
+
+def complete(cls: type[BaseModel]) -> None:
+    """Let the models in a model know it, if they have waited for its name.
+
+    Raises:
+        ModelDefinitionError: one of its properties refers to a name that is not defined yet.
+    """
+    if not cls.__pydantic_complete__:
+        try:
+            cls.model_rebuild()
+        except PydanticUndefinedAnnotation as error:
+            texts = {name: str(text) for name, text in cls.__annotations__.items()}
+            names = [name for name, text in texts.items() if str(error.name) in text] or list(texts)
+            raise ModelDefinitionError(
+                f"{cls.__name__}: property {names[0]!r} refers to `{error.name}`, which is not defined yet; define that"
+                " class first, or write its name as text in a model that both refer to"
+            ) from None
+    for each in schema_nodes(cls.__pydantic_core_schema__):
+        inner = each["cls"] if each["type"] == "model" else cls
+        if not inner.__pydantic_complete__:
+            inner.model_rebuild(_types_namespace={cls.__name__: cls})
+
+
+def _checked(cls: type[BaseModel], schema: CoreSchema) -> CoreSchema:
+    """A core schema, once all its patterns have been compiled."""
+    for node in schema_nodes(schema):
+        if node["type"] == "str" and "pattern" in node:
+            own_validator(node, {"regex_engine": cls.model_config.get("regex_engine", "rust-regex")})
+    return schema
+
+
+def _culprit(cls: type[BaseModel], handler: GetCoreSchemaHandler) -> str:
+    """The property that makes a class impossible."""
+    for attribute, field in cls.model_fields.items():
+        try:
+            _checked(cls, handler.generate_schema(annotated(field)))
+        except Exception:  # noqa: BLE001 - whatever the author's own type raises
+            return f"property {field.alias or attribute!r}"
+    tagged = [field.alias or name for name, field in cls.model_fields.items() if field.discriminator is not None]
+    computed = [
+        name
+        for name, each in cls.__pydantic_decorators__.computed_fields.items()
+        if each.info.return_type is PydanticUndefined
+    ]
+    return f"property {(tagged + computed)[0]!r}" if tagged + computed else "a property"
+
+
+def annotated(field: FieldInfo) -> Any:
+    """The annotation of a field, with its metadata."""
+    parts: Any = (field.annotation, *field.metadata)
+    form: Any = Annotated  # for a type checker its parts must be written out
+    return form[parts] if field.metadata else field.annotation
 
 
 def check_classifications(
@@ -150,7 +276,11 @@ def _with_fields(schema: Any, hashed: Collection[str]) -> Any:
 
 def _may_be_judged(field: Any) -> bool:
     # What is behind a reference is not known yet.
-    return bool(authors_functions(field)) or any(each["type"] == "definition-ref" for each in schema_nodes(field))
+    return (
+        bool(authors_functions(field))
+        or asks_clock(field)
+        or any(each["type"] == "definition-ref" for each in schema_nodes(field))
+    )
 
 
 def _lenient(schema: Any) -> Any:

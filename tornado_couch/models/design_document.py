@@ -39,7 +39,7 @@ _MAP = """function (doc) {{
   }}
   if (typeof doc.type === "string" && doc.type.slice(0, prefix.length) === prefix
       && /^[0-9]+\\.[0-9]+$/.test(doc.type.slice(prefix.length)){condition}) {{
-    emit({key}, {value});
+    {emits}
   }}
 }}"""
 
@@ -119,6 +119,10 @@ def _index_document(info: ModelInfo, index: Index) -> dict[str, Any]:
     if index.composite:
         return _mango_document(info, index)
     (name,) = index.properties
+    if name in info.derived:
+        key_of = info.derived[name]
+        emits = key_of.emits(_value(info, key_of.declared.name))
+        return _emitting_document(info, index.view, emits, "_count", key_of.helper, _standing(info))
     if index != info.indexes[0]:
         return _script_document(info, index.view, _value(info, name), "null", "_count")
     # A document without its key cannot be named, so it is not listed.
@@ -133,7 +137,8 @@ def _index_document(info: ModelInfo, index: Index) -> dict[str, Any]:
 
 
 def _deleted_document(info: ModelInfo, view: str) -> dict[str, Any]:
-    single = [name for index in info.indexes if not index.composite for name in index.properties]
+    named = [name for index in info.indexes if not index.composite for name in index.properties]
+    single = [name for name in named if name not in info.derived]
     keys = [f"[{json.dumps(name)}, {'doc._id' if name == '_id' else _value(info, name)}]" for name in single]
     key = ", null);\n    emit(".join(keys)
     return _script_document(info, view, key, "null", "_count", standing=_marked(deleted=True))
@@ -165,11 +170,16 @@ def _script_document(
     condition: str = "",
     standing: str | None = None,
 ) -> dict[str, Any]:
-    prefix = json.dumps(f"{info.type.name}_v")
     condition = (_standing(info) if standing is None else standing) + condition
     used = {each.function: each.source for each in info.sort_keys.values() if f"{each.function}(" in key}
-    helpers = "".join(used.values())
-    source = _MAP.format(prefix=prefix, condition=condition, key=key, value=value, helpers=helpers)
+    return _emitting_document(info, view, f"emit({key}, {value});", function, "".join(used.values()), condition)
+
+
+def _emitting_document(
+    info: ModelInfo, view: str, emits: str, function: str, helpers: str, condition: str
+) -> dict[str, Any]:
+    prefix = json.dumps(f"{info.type.name}_v")
+    source = _MAP.format(prefix=prefix, condition=condition, emits=emits, helpers=helpers)
     return {"_id": f"_design/{view}", "language": "javascript", "views": {view: {"map": source, "reduce": function}}}
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from ..errors import InvalidDocument, UnsupportedVersion, ValidationFailed
 from .classification import Classification, StoredHash
@@ -35,6 +37,8 @@ __all__ = [
 
 M = TypeVar("M", bound=Model)
 
+_HOLDERS = (dict, list)  # in JSON
+_MAY_HOLD = (BaseModel, dict, list, tuple)
 _MOST_COMPARED = 40_000  # pairs of items in one list
 Document = dict[str, Any]
 
@@ -147,7 +151,8 @@ def to_document(model: Model, stored: Document | None = None) -> Document:
 
     Raises:
         ValidationFailed: an indexed property has an integer that views cannot hold, or a property has a value that
-            its type takes and that would not be read back, such as a set in an `Any`.
+            its type takes and that would not be read back, such as a set in an `Any`, or one of another type, which
+            Python code can append to a list.
 
     Args:
         model: the model.
@@ -195,14 +200,21 @@ def _check_exact(info: ModelInfo, document: Document) -> None:
     for name in info.indexed:
         found = document.get(name)
         for value in () if isinstance(found, str) else _numbers(found):
-            if abs(value) > EXACT:
-                detail = f"Must lie between -{EXACT} and {EXACT}, since documents are found by it."
-                keyword = "maximum" if value > 0 else "minimum"
-                raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": keyword, "detail": detail}])
+            _check_integer([name], value)
+    for key_of in info.derived.values():
+        for value in _numbers(key_of.keys(document.get(key_of.declared.name))):
+            _check_integer([key_of.declared.name, *key_of.path], value)
     for name, each in info.sort_keys.items():
         if name in info.indexed and document.get(name) is not None and not each.fits(document[name]):
             detail = "Is too large, or too close to zero, for an indexed property."
             raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": "maximum", "detail": detail}])
+
+
+def _check_integer(path: list[str], value: int) -> None:
+    if abs(value) > EXACT:
+        detail = f"Must lie between -{EXACT} and {EXACT}, since documents are found by it."
+        keyword = "maximum" if value > 0 else "minimum"
+        raise ValidationFailed([{"pointer": json_pointer(path), "keyword": keyword, "detail": detail}])
 
 
 def _numbers(value: Any) -> Iterator[int]:
@@ -223,7 +235,22 @@ def _written_type(info: ModelInfo, stored: Document) -> str:
 def _properties(model: Model, info: ModelInfo) -> Document:
     if model._unfit is not None:
         return dict(model._unfit.values)
-    return _present(info.write(model), info.properties)
+    try:
+        return _present(info.write(model, warnings="error"), info.properties)
+    except PydanticSerializationError:
+        wrong = [name for name, each in info.properties.items() if not _is_writable(model, info, each)]
+        if not wrong:
+            raise
+    detail = "Holds a value of another type, which would not be read again."
+    raise ValidationFailed([{"pointer": json_pointer([name]), "keyword": "type", "detail": detail} for name in wrong])
+
+
+def _is_writable(model: Model, info: ModelInfo, declared: Property) -> bool:
+    try:
+        info.write(model, include={declared.attribute}, warnings="error")
+    except PydanticSerializationError:
+        return False
+    return True
 
 
 def _present(values: Document, properties: dict[str, Property]) -> Document:
@@ -240,14 +267,19 @@ def computed_values(model: Model) -> Document:
 
 def _carry_unknown(model: BaseModel, written: Document, stored: Document) -> None:
     """Keep the members that nested models do not declare, as at the top; within lists and dictionaries as well."""
-    # Only there can be models.
-    if not any(isinstance(after, dict | list) and name in stored for name, after in written.items()):
-        return
-    for attribute, field in type(model).model_fields.items():
-        name = field.alias or attribute
-        after = written.get(name)
-        if isinstance(after, dict | list) and name in stored:
-            _carry_within(getattr(model, attribute), after, stored[name])
+    held = [name for name, after in written.items() if isinstance(after, _HOLDERS) and name in stored]
+    if not held:
+        return  # only there can be models
+    attributes = _attributes(type(model))
+    for name in held:
+        if name in attributes:
+            _carry_within(getattr(model, attributes[name]), written[name], stored[name])
+
+
+@functools.cache
+def _attributes(cls: type[BaseModel]) -> dict[str, str]:
+    """The attributes of a model by their names in JSON."""
+    return {field.alias or attribute: attribute for attribute, field in cls.model_fields.items()}
 
 
 def _carry_within(inner: Any, after: Any, before: Any) -> None:
@@ -263,7 +295,7 @@ def _carry_within(inner: Any, after: Any, before: Any) -> None:
             if name in before:
                 _carry_within(value, after[name], before[name])
     elif isinstance(inner, list | tuple) and isinstance(before, list) and isinstance(after, list):
-        if not any(isinstance(each, BaseModel | dict | list | tuple) for each in inner):
+        if not any(isinstance(each, _MAY_HOLD) for each in inner):
             return  # nothing in it can hold a model
         for value, new, old in zip(inner, after, _matched(after, before), strict=False):
             _carry_within(value, new, old)
@@ -315,7 +347,28 @@ def validated(cls: type[M], values: Document) -> M:
     try:
         return cls.model_validate(values)
     except ValidationError as error:
-        raise ValidationFailed(_faults(error, values)) from None
+        less = _without_computed(cls, values, error)
+        if less is None:
+            raise ValidationFailed(_faults(error, values)) from None
+    return validated(cls, less)
+
+
+def _without_computed(cls: type[Model], values: Document, error: ValidationError) -> Document | None:
+    """The values without what nested models compute, where these allow no other members; None if there is none of it.
+
+    It was shown, so it is sent back.
+    """
+    names = model_info(cls).computed_inside
+    less = None
+    for each in error.errors(include_url=False, include_context=False) if names else ():
+        if each["type"] == "extra_forbidden" and each["loc"][-1] in names:
+            less = copy.deepcopy(values) if less is None else less
+            *path, name = path_within(values, each["loc"], each["input"], missing=False)
+            holder: Any = less
+            for step in path:
+                holder = holder[step]
+            del holder[name]
+    return less
 
 
 def replaced(current: M, body: Document) -> M:

@@ -10,7 +10,7 @@ from dataclasses import field as with_default
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, NamedTuple, cast, dataclass_transform
+from typing import Any, ClassVar, NamedTuple, cast, dataclass_transform
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -19,19 +19,25 @@ from pydantic_core import CoreSchema, PydanticUndefined
 from ..errors import ModelDefinitionError
 from .classification import verify_held
 from .declaration import (
+    annotated,
     check_classifications,
     check_merge_rules,
+    check_names,
+    check_private,
+    complete,
     hashed_attributes,
+    schema_of,
     with_stored_hashes,
     without_secrets,
 )
-from .forms import Fields, Write, computed_properties, fields_of, shower, writer
+from .forms import Fields, Write, computed_properties, fields_of, schema_nodes, shower, writer
 from .loose import Loose, loose
 from .properties import Property, assigned
 from .reading import Reading, check_whole, reading
-from .round_trip import check_described, check_options, check_order, check_round_trip
+from .round_trip import check_defaults, check_described, check_options, check_order, check_round_trip
 from .timestamps import format_timestamp, is_timestamp, with_sortable_datetimes
 from .upgrades import DocumentType, Upgrade, collect_upgrades, is_hidden
+from .views.derived import Derived, derived_keys
 from .views.indexes import Index, make_indexes
 from .views.partitions import check_partition
 from .views.reductions import Reduction, check_reductions
@@ -62,6 +68,7 @@ class ModelInfo:
         soft_delete: a deletion only marks a document.
         partition: the property whose value every document's id begins with.
         sort_keys: what stands in the views for values that do not sort as they are stored.
+        derived: what indexes have of properties that is not their whole value, by the name in queries.
         shown: computed properties that clients see and documents do not hold, by the name in JSON.
         reading: makes a model of stored values.
         write: turns a model into the values that are stored, by the name in JSON.
@@ -85,6 +92,7 @@ class ModelInfo:
     partition: Property | None = None
     sort_keys: dict[str, SortKey] = with_default(default_factory=dict)
     shown: dict[str, Property] = with_default(default_factory=dict)
+    derived: dict[str, Derived] = with_default(default_factory=dict)
 
     @cached_property
     def indexed(self) -> frozenset[str]:
@@ -102,7 +110,16 @@ class ModelInfo:
     @cached_property
     def loose(self) -> Mapping[str, Loose]:
         """The properties whose types take more than documents hold, by the name in JSON; looked at for each write."""
-        return loose((name, self.adapters[name]) for name, each in self.given.items() if not each.protected)
+        read = self.reading.fields
+        return loose({name: read[each.attribute] for name, each in self.given.items() if not each.protected})
+
+    @cached_property
+    def computed_inside(self) -> frozenset[str]:
+        """The names in JSON of all that nested models compute."""
+        fields = [each for at in self.adapters.values() for each in schema_nodes(at.core_schema)]
+        return frozenset(
+            each.get("alias") or each["property_name"] for each in fields if each["type"] == "computed-field"
+        )
 
     @cached_property
     def type_text(self) -> str:
@@ -197,6 +214,9 @@ class ModelInfo:
         try:
             return self.adapters[name].validate_strings(text)
         except ValueError:
+            attribute = self.given[name].attribute if name in self.given else ""
+            if attribute in self.reading.judged:  # documents may have what would not be taken any more
+                return self.reading.fields[attribute].validate_strings(text)
             # Pydantic reads no number from text where it is a member of an enum or a literal.
             if not _SCALAR.fullmatch(text):
                 raise
@@ -269,17 +289,13 @@ class Model(BaseModel):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # Pydantic hands the class arguments to both hooks; only the later one sees the fields.
-        if "verify" in cls.__annotations__:
-            raise ModelDefinitionError(
-                f"{cls.__name__}: `verify` is a method of every model; give the property another name, and this one"
-                ' in JSON by Field(alias="verify")'
-            )
+        check_names(cls)
         super().__init_subclass__()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         # Every date and time of a model, not just `Timestamp`, must sort as a string.
-        schema = with_sortable_datetimes(handler(source))
+        schema = with_sortable_datetimes(schema_of(cls, source, handler))
         return cast("CoreSchema", with_stored_hashes(schema, cls, hashed_attributes(cls.model_fields)))
 
     @classmethod
@@ -299,6 +315,7 @@ class Model(BaseModel):
     ) -> None:
         check_options(cls.__name__, kwargs.keys() - ConfigDict.__annotations__.keys(), _OPTIONS)
         super().__pydantic_init_subclass__()
+        check_private(cls, Model.__private_attributes__)
         if getattr(cls.model_post_init, "__wrapped__", None) is _begin and not _own_private(cls):
             cls.model_post_init = _begin  # type: ignore[method-assign]
         if classified is not None:
@@ -395,11 +412,12 @@ _OPTIONS = ("type", *_Declared._fields, "classified")
 
 def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInfo:
     document_type = _document_type(cls, type_text)
+    complete(cls)
     fields, reductions = fields_of(cls), declared.reductions
     properties, shown = _properties(cls, fields)
     named = _key_property(cls, properties, declared.key, declared.unique)
     _check_keeping(cls, declared)
-    adapters = {name: _adapter(fields[each.attribute]) for name, each in (properties | shown).items()}
+    adapters = {name: TypeAdapter(annotated(fields[each.attribute])) for name, each in (properties | shown).items()}
     composites = [columns if isinstance(columns, str) else tuple(columns) for columns in declared.indexes]
     grouped = [*composites, *((*each.by, each.of or "") for each in reductions.values())]
     check_classifications(
@@ -423,6 +441,7 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
     _check_order(cls, properties, adapters, identifying, grouped, sort_keys)
     check_reductions(cls.__name__, reductions, properties, adapters)
     check_merge_rules(cls.__name__, properties, fields, adapters, named)
+    derived = derived_keys(cls.__name__, properties, fields)
     unique = declared.unique or (declared.history and named is not None and not named.generated)
     _check_name_space(cls, document_type, own=unique or declared.history or named is None)
     return ModelInfo(
@@ -430,12 +449,12 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         properties,
         named,
         unique,
-        adapters,
+        adapters | {name: each.adapter for name, each in derived.items()},
         read,
         write,
         shower(cls),
         _defaults(fields, properties, adapters),
-        make_indexes(cls.__name__, document_type.name, properties, named, composites, sort_keys),
+        make_indexes(cls.__name__, document_type.name, properties, named, composites, sort_keys, derived),
         dict(reductions),
         collect_upgrades(cls, document_type, declared.upgrades),
         declared.history,
@@ -443,6 +462,7 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         check_partition(cls.__name__, declared.partition, properties, unique=declared.unique, history=declared.history),
         sort_keys,
         shown,
+        derived,
     )
 
 
@@ -492,6 +512,7 @@ def _reading(
     found = reading(cls, given, write)
     if found.judged_whole:
         check_whole(cls, given, found, write)
+    check_defaults(cls.__name__, given, fields, found.fields)
     return found
 
 
@@ -540,13 +561,6 @@ def _defaults(
         for name, value in values.items()
         if value is not None and value is not PydanticUndefined
     }
-
-
-def _adapter(field: FieldInfo) -> TypeAdapter[Any]:
-    annotation: Any = field.annotation
-    annotated: Any = Annotated  # for a type checker its parts must be written out
-    parts = (annotation, *field.metadata)
-    return TypeAdapter(annotated[parts] if field.metadata else annotation)
 
 
 def _properties(cls: type[Model], fields: Mapping[str, FieldInfo]) -> tuple[dict[str, Property], dict[str, Property]]:

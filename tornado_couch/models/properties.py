@@ -39,7 +39,18 @@ WRITE_PROPERTY = "tornado_couch_write"
 
 @dataclass(frozen=True)
 class Indexed:
-    """The property has a view of its own, so that documents can be found and sorted by it."""
+    """The property has a view of its own, so that documents can be found and sorted by it.
+
+    In a nested model it has one too, under a name such as `address.city`.
+
+    Attributes:
+        prefix: a text has a second view, in which documents are found by how the text begins.
+        members: a list has a view of its members, in which documents are found by one of them, in the place of the
+            view of whole lists.
+    """
+
+    prefix: bool = False
+    members: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,7 +194,8 @@ class Property:
             name=alias or attribute,
             read_only=ReadOnly in kinds or generated or stamp is not None or computed,
             write_only=WriteOnly in kinds or (classification is not None and classification.hidden),
-            indexed=Indexed in kinds or (classification is not None and classification.blind_index is not None),
+            indexed=(Indexed in kinds and not kinds[Indexed].members)
+            or (classification is not None and classification.blind_index is not None),
             generated=generated,
             stamp=stamp,
             optional=default is None,

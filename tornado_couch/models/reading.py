@@ -16,9 +16,23 @@ from typing import Any
 from pydantic import BaseModel
 
 from ..errors import ModelDefinitionError
-from .forms import AROUND, Field, Fields, Schema, Write, authors_functions, changed_schema, own_validator, schema_nodes
+from .forms import (
+    AROUND,
+    Field,
+    Fields,
+    Schema,
+    Write,
+    asks_clock,
+    authors_functions,
+    changed_schema,
+    looks_for_file,
+    own_validator,
+    schema_nodes,
+    timeless,
+)
 from .properties import Property
-from .round_trip import same, samples
+from .round_trip import same
+from .samples import samples
 
 __all__ = ["Reading", "check_whole", "reading"]
 
@@ -56,7 +70,7 @@ def reading(cls: type[BaseModel], properties: Mapping[str, Property], write: Wri
     """
     schema = cls.__pydantic_core_schema__
     found = authors_functions(schema)
-    if not found:
+    if not found and not asks_clock(schema):
         return Reading(cls.__pydantic_validator__.validate_python, Fields(cls, schema, write))
     needed: set[int] = set()
     judged: set[str] = set()
@@ -64,14 +78,14 @@ def reading(cls: type[BaseModel], properties: Mapping[str, Property], write: Wri
     for name, each in properties.items():
         trial = _Trial(cls, schema, each.attribute, write)
         inside |= trial.functions.keys()
-        judged |= {each.attribute} if trial.functions else set()
+        judged |= {each.attribute} if trial.functions or trial.asks_clock else set()
         try:
             needed |= trial.needed()
         except _Unclear as unclear:
             raise ModelDefinitionError(f"{cls.__name__}: property {name!r} {unclear}") from None
     # Those around the whole model leave its properties as they are read.
     dropped = {id(each) for each in found} - needed
-    stripped = _without(schema, dropped)
+    stripped = timeless(_without(schema, dropped))
     return Reading(
         own_validator(stripped).validate_python,
         Fields(cls, stripped, write),
@@ -156,11 +170,13 @@ class _Trial:
     attribute: str
     write: Write
     functions: dict[int, dict[str, Any]] = field(init=False)
+    asks_clock: bool = field(init=False)
 
     def __post_init__(self) -> None:
         self._whole = Fields(self.cls, self.schema, self.write)
         reached = _reached(self._whole.schema(self.attribute), self.schema)
         self.functions = {id(each): each for each in authors_functions(reached)}
+        self.asks_clock = asks_clock(reached)
 
     def needed(self) -> set[int]:
         """Which of the functions have to run on reading.
@@ -173,7 +189,7 @@ class _Trial:
         ran, values = self._values()
         written = any("serialization" in each for each in schema_nodes(self._whole.schema(self.attribute)))
         for number, node in self.functions.items():
-            if number not in ran and (written or not _keeps_type(node)):
+            if number not in ran and not _only_judges(node, written):
                 raise _Unclear(_unclear(node))
         needed: set[int] = set()
         if self._reads(values, self.functions.keys()):
@@ -238,6 +254,11 @@ def _recording(node: dict[str, Any], ran: set[int]) -> Callable[..., Any]:
         return result
 
     return recording
+
+
+def _only_judges(node: dict[str, Any], written: bool) -> bool:
+    """Whether a function certainly does not belong to the type, one with a serializer or without."""
+    return looks_for_file(node["function"]["function"]) or (not written and _keeps_type(node))
 
 
 def _keeps_type(node: dict[str, Any]) -> bool:

@@ -6,34 +6,29 @@ lose data without anybody noticing, so its class is refused, with what to write 
 
 from __future__ import annotations
 
-import base64
-import datetime as dt
+import contextlib
 import decimal
 import difflib
 import enum
 import itertools
 import json
-import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from jsonschema.exceptions import ValidationError as SchemaFault
+from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError, WithJsonSchema
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import PydanticUndefined
 
 from ..errors import ModelDefinitionError
-from .forms import Field, schema_nodes
+from .forms import Field, Fields, Schema, authors_functions, has_own_serializer, is_foreign, schema_nodes
 from .properties import Property
+from .samples import samples, samples_of_schema
 
-__all__ = ["check_described", "check_options", "check_order", "check_round_trip", "same", "samples"]
-
-_MOST_SAMPLES = 60  # of one type; those of its parts are drawn from before they are combined
-_DEEPEST = 30
-_MOST_REFERENCES = 5  # within each other, that is to say of models in models
-
-Schema = Any  # a core schema of pydantic, or a part of one
+__all__ = ["check_defaults", "check_described", "check_options", "check_order", "check_round_trip", "same"]
 
 
 def check_options(cls_name: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -73,6 +68,10 @@ def check_round_trip(
         raise ModelDefinitionError(
             f"{cls_name}: with frozen=True the store could not set the time stamps; mark single properties ReadOnly()"
         )
+    if config.get("allow_inf_nan"):
+        raise ModelDefinitionError(
+            f"{cls_name}: JSON has neither infinity nor NaN; drop allow_inf_nan from model_config"
+        )
     if config.get("extra") == "allow":
         raise ModelDefinitionError(
             f'{cls_name}: with extra="allow" unknown properties would be accepted and then dropped; declare a property'
@@ -82,6 +81,46 @@ def check_round_trip(
         fault = _named_twice(fields[each.attribute], name) or _unlike(adapters[name], own.get(name))
         if fault:
             raise ModelDefinitionError(f"{cls_name}: property {name!r} {fault}")
+
+
+def check_defaults(
+    cls_name: str, properties: Mapping[str, Property], fields: Mapping[str, FieldInfo], read: Fields
+) -> None:
+    """Refuse a default that is not a value of its property, which pydantic does not look at.
+
+    Args:
+        cls_name: for the messages.
+        properties: those that are read, by the name in JSON.
+        fields: pydantic's, by attribute.
+        read: the properties as they are read.
+
+    Raises:
+        ModelDefinitionError: naming the property and what to write instead.
+    """
+    for name, each in properties.items():
+        default = _default(fields[each.attribute])
+        if default is None or default is PydanticUndefined or each.protected:
+            continue
+        try:
+            stored = json.loads(json.dumps(read[each.attribute].dump_python(default)))
+            again = read[each.attribute].validate_python(stored)
+        except Exception:  # noqa: BLE001 - whatever a function of the author's raises
+            again = PydanticUndefined
+        if not _same(default, again):
+            example = "" if again is PydanticUndefined else f", such as {_shown(again)}"
+            raise ModelDefinitionError(
+                f"{cls_name}: property {name!r} has a default, {_shown(default)}, that does not read back as it is"
+                f" stored; write a value of the property's type{example}"
+            )
+
+
+def _default(field: FieldInfo) -> Any:
+    if field.default_factory is None or getattr(field, "default_factory_takes_validated_data", False):
+        return field.default
+    try:
+        return field.get_default(call_default_factory=True)
+    except Exception:  # noqa: BLE001 - whatever a factory of the author's raises
+        return PydanticUndefined
 
 
 def check_order(
@@ -115,7 +154,7 @@ def _unordered(adapter: TypeAdapter[Any], equality_only: bool) -> str:
     if any(node["type"] in ("set", "frozenset") for node in schema_nodes(schema)):
         return "a set has no order in JSON, so that equal sets would not be found; declare it as a list"
     values: list[tuple[Any, Any]] = []
-    for sample in _samples(schema):
+    for sample in samples_of_schema(schema):
         try:
             value = adapter.validate_python(sample)
             values += _leaves(value, adapter.dump_python(value, mode="json", warnings=False))
@@ -158,7 +197,7 @@ def _sorts_alike(one: Any, other: Any, stored: Any, other_stored: Any, equality_
 def check_described(cls: type[BaseModel], properties: Mapping[str, Property], own: Mapping[str, Field]) -> None:
     """Refuse a property whose stored form is another than the JSON Schema of a body has: GET's answer would be no PUT.
 
-    Only those with functions in them, or with keys that are not text, are looked at; the others are written plainly.
+    The author may have a hand in one of them by functions, settings or a schema of his own; the others are plain.
 
     Args:
         cls: the model.
@@ -168,43 +207,91 @@ def check_described(cls: type[BaseModel], properties: Mapping[str, Property], ow
     Raises:
         ModelDefinitionError: naming the property and what to write instead.
     """
-    special = [name for name in properties if _has_functions(own[name].core_schema)]
-    if not special:
+    altered = any(name.startswith(("json_", "ser_", "val_")) for name in cls.model_config)
+    functions = [name for name in properties if altered or _has_functions(own[name])]
+    worded = [name for name in properties if own[name].json_schema_altered or _has_own_words(own[name])]
+    if not functions and not worded:
         return
-    try:
-        whole = cls.model_json_schema(by_alias=True, mode="validation")
-    except PydanticUserError:
-        return  # there is no schema that could say anything else
-    if "properties" not in whole:
-        whole = {**whole["$defs"][whole["$ref"].rpartition("/")[2]], "$defs": whole["$defs"]}
-    for name in special:
+    whole = _json_schema(cls, properties, own)
+    for name in dict.fromkeys((*functions, *worded)):
         validator = Draft202012Validator({**whole["properties"][name], "$defs": whole.get("$defs", {})})
-        for sample in samples(own[name]):
-            try:
-                stored = json.loads(json.dumps(own[name].dump_python(own[name].validate_python(sample))))
-                described = validator.is_valid(stored)
-            except Exception:  # noqa: BLE001, S112 - no value of the property, or a pattern that Python cannot read
-                continue
-            if not described:
+        for stored in _stored_samples(own[name]):
+            # Where the author words the schema, it may demand more than the type does, but no other type.
+            if any(each.validator == "type" or name in functions for each in _errors(validator, stored)):
                 raise ModelDefinitionError(
                     f"{cls.__name__}: property {name!r} is stored as {_shown(stored)}, which its JSON Schema does not"
-                    " allow; declare the keys of a dict as str, or give the BeforeValidator, or the like,"
-                    " json_schema_input_type=…, the type of that form"
+                    " allow; declare the keys of a dict as str, give the BeforeValidator, or the like,"
+                    " json_schema_input_type=…, the type of that form, or drop the setting that alters either of them"
                 )
 
 
-def _has_functions(schema: Schema) -> bool:
+def _stored_samples(one: Field) -> Iterator[Any]:
+    for sample in samples(one):
+        with contextlib.suppress(Exception):  # of samples that are not values of the property
+            yield json.loads(json.dumps(one.dump_python(one.validate_python(sample))))
+
+
+def _errors(validator: Draft202012Validator, stored: Any) -> list[SchemaFault]:
+    try:
+        return list(validator.iter_errors(stored))
+    except Exception:  # noqa: BLE001 - a pattern that Python cannot read
+        return []
+
+
+def _json_schema(cls: type[BaseModel], properties: Iterable[str], own: Mapping[str, Field]) -> dict[str, Any]:
+    """The JSON Schema of a model's bodies, which has all of its properties."""
+    try:
+        whole = cls.model_json_schema(by_alias=True, mode="validation")
+    except PydanticUserError as error:
+        name = next((name for name in properties if not _has_json_schema(own[name])), "")
+        raise ModelDefinitionError(
+            f"{cls.__name__}: property {name!r} has a type that JSON Schema has no words for ({error.message});"
+            " give it a __get_pydantic_json_schema__, or annotate it WithJsonSchema(…)"
+        ) from None
+    if "properties" not in whole and "$ref" in whole:
+        whole = {**whole["$defs"][whole["$ref"].rpartition("/")[2]], "$defs": whole["$defs"]}
+    missing = next((name for name in properties if name not in whole.get("properties", ())), None)
+    if missing is not None:
+        raise ModelDefinitionError(
+            f"{cls.__name__}: property {missing!r} is not in the class's JSON Schema; make json_schema_extra leave it"
+        )
+    return whole
+
+
+def _has_json_schema(one: Field) -> bool:
+    try:
+        GenerateJsonSchema().generate(one.core_schema)
+    except PydanticUserError:
+        return False
+    return True
+
+
+def _has_functions(one: Field) -> bool:
     return any(
         "serialization" in each
         or each["type"].startswith("function-")
         or (each["type"] == "dict" and each.get("keys_schema", {}).get("type", "str") != "str")
-        for each in schema_nodes(schema)
+        for each in schema_nodes(one.core_schema)
     )
+
+
+def _has_own_words(one: Field) -> bool:
+    """Whether the author says something of the JSON Schema of a part."""
+    metadata = [each.get("metadata") or {} for each in schema_nodes(one.core_schema)]
+    names = ("pydantic_js_functions", "pydantic_js_annotation_functions")
+    functions = [function for each in metadata for name in names for function in each.get(name, ())]
+    return any("pydantic_js_extra" in each for each in metadata) or any(map(_is_worded, functions))
+
+
+def _is_worded(function: Any) -> bool:
+    return is_foreign(function) or isinstance(getattr(function, "__self__", None), WithJsonSchema)
 
 
 def _named_twice(field: FieldInfo, name: str) -> str:
     if field.exclude:
         return "has exclude=True and would never be stored; use WriteOnly() to keep it from clients"
+    if getattr(field, "exclude_if", None):
+        return "has exclude_if and would not always be stored; drop it"
     for other in (field.serialization_alias, field.validation_alias):
         if other not in (None, name):
             return "is stored and read under different names; use Field(alias=…) for both"
@@ -232,16 +319,6 @@ def _unlike(adapter: TypeAdapter[Any], own: Field | None) -> str:
     return ""
 
 
-def _samples(schema: Schema) -> Iterator[Any]:
-    definitions = {each["schema_ref"]: each for each in schema_nodes(schema) if "schema_ref" in each}
-    return islice(_Samples(definitions).of(schema), _MOST_SAMPLES)
-
-
-def samples(of: Field | TypeAdapter[Any]) -> Iterator[Any]:
-    """Values that a property may take, most of them valid; the examples of its author come first."""
-    return itertools.chain(getattr(of, "examples", ()), _samples(of.core_schema))
-
-
 def same(one: Any, other: Any) -> bool:
     """Whether two values are equal and of the same types, within containers as well."""
     return one == other if type(one) is type(other) is str else _same(one, other)
@@ -266,34 +343,44 @@ def _lossy(node: dict[str, Any]) -> str:
         fields = node["fields"]
         pairs = fields.items() if isinstance(fields, dict) else ((each["name"], each) for each in fields)
         return next((hint for name, each in pairs if (hint := _renamed(name, each))), "")
+    if kind == "dict" and any(map(_is_unhashable, schema_nodes(node.get("keys_schema")))):
+        return "has keys that cannot be hashed; declare them as str"
     if kind == "function-plain" and getattr(node["function"]["function"], "__name__", "").startswith("pattern_"):
         return "is a compiled pattern, whose flags would be lost; declare it as str"
     return ""
 
 
+def _is_unhashable(node: dict[str, Any]) -> bool:
+    return node["type"] in ("model", "dataclass") and node["cls"].__hash__ is None
+
+
 def _renamed(name: str, field: dict[str, Any]) -> str:
     """What is wrong with a nested field that is read under another name than it is written."""
+    if field.get("serialization_exclude") or field.get("serialization_exclude_if"):
+        return f"has a nested field {name!r} that is not stored; drop its `exclude`"
     written, read = field.get("serialization_alias") or name, field.get("validation_alias") or name
     first = read[0] if isinstance(read, list) else read  # of several names, JSON Schema has the first
-    if first in (written, [written]) or field.get("serialization_exclude"):
+    if first in (written, [written]):
         return ""
     return f"has a nested field {name!r} that is stored and read under different names; use Field(alias=…) for both"
 
 
 def _is_nested_datetime(node: dict[str, Any]) -> bool:
     """Whether a part is a nested model with a datetime that has no serializer: `Model` has no hand in those."""
-    return node["type"] == "model" and any(
-        each["type"] == "datetime" and "serialization" not in each for each in schema_nodes(node["schema"])
+    return node["type"] in _NESTED and any(
+        each["type"] == "datetime" and "serialization" not in each for each in schema_nodes(node)
     )
 
 
 def _difference(adapter: Field | TypeAdapter[Any], sample: object) -> str:
     try:
         value = adapter.validate_python(sample)
-    except Exception:  # noqa: BLE001 - a validator of the author's: it may raise anything for what is only a guess
+    except ValidationError:
         return ""
+    except Exception as error:  # noqa: BLE001 - a validator of the author's may raise anything for what is only a guess
+        return "" if _has_foreign(adapter.core_schema) else f"cannot take a value ({error})"
     try:
-        stored = json.loads(json.dumps(adapter.dump_python(value, mode="json", warnings=False)))
+        stored = json.loads(json.dumps(adapter.dump_python(value, mode="json", warnings=False), allow_nan=False))
     except Exception as error:  # noqa: BLE001 - likewise a serializer
         return f"cannot be stored as JSON ({type(error).__name__})"
     try:
@@ -307,6 +394,11 @@ def _difference(adapter: Field | TypeAdapter[Any], sample: object) -> str:
     return ""
 
 
+def _has_foreign(schema: Schema) -> bool:
+    """Whether a type runs a function of its author, that of a class with a schema of its own included."""
+    return bool(authors_functions(schema)) or any(each["type"] == "function-plain" for each in schema_nodes(schema))
+
+
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -315,17 +407,20 @@ def _shown(value: object) -> str:
 def _same(one: Any, other: Any) -> bool:
     """Whether two values are equal and of the same types, within containers as well."""
     if type(one) is not type(other):
-        return False
+        return {type(one), type(other)} == {int, float} and one == other  # JSON has one kind of numbers
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(_same, one, other))
     if isinstance(one, BaseModel):
         return _same(one.__dict__, other.__dict__) and _same(one.model_extra, other.model_extra)
-    return bool(one == other)
+    if isinstance(one, decimal.Decimal) and one.is_nan():  # one kind of which cannot even be compared
+        return other.is_nan() is True
+    return bool(one == other or (one != one and other != other))
 
 
 _FIELDS = ("model-fields", "dataclass-args", "typed-dict")
+_NESTED = ("model", "dataclass", "typed-dict", "named-tuple", "call")
 
 _UNSTORABLE = {
     "json": "is read from JSON text and stored as a value; declare the type inside Json[…] instead",
@@ -342,191 +437,14 @@ def _advice(schema: Schema, strict: bool) -> str:
         return "declare it as str with Encrypted(), Hashed() or WriteOnly(), which hide it as well"
     if any(each.get("tz_constraint") == "naive" for each in nodes):
         return "declare it as a datetime, which is stored in UTC"
-    if strict or any(each.get("strict") for each in nodes):
-        return "drop `strict`, since JSON has text for this type"
     if any(each["type"] == "bytes" for each in nodes):
         return "declare it as pydantic's Base64Bytes"
-    if any("serialization" in each for each in nodes):
+    if any(map(has_own_serializer, nodes)):
         return "drop its serializer, or add a validator that turns the stored form back into the value"
     if any(each["type"] in ("union", "tagged-union") for each in nodes):
         return "two forms of the union look the same in JSON: declare one of them, or a discriminated union"
-    if any(each["type"].startswith("function-") for each in nodes):
+    if strict or any(each.get("strict") or (each.get("config") or {}).get("strict") for each in nodes):
+        return "drop `strict`, since JSON has text for this type"
+    if _has_foreign(schema):
         return "its validator changes its own result; make it leave a value alone that it returned before"
-    return "declare a type that JSON can hold"
-
-
-_UTC = dt.UTC
-_PLAIN: dict[str, tuple[object, ...]] = {
-    "none": (None,),
-    "bool": (True, False),
-    "str": ("text", "", "T-1", "a", "2020-02-03", "1"),
-    "int": (1, 0, -1, 7),
-    "float": (0.5, 1.0, -2.25),
-    "decimal": (decimal.Decimal("9.50"), decimal.Decimal("9.5"), decimal.Decimal(10), decimal.Decimal("-0.25")),
-    "bytes": (b"\xff", b"text", b"0000", b"AAAA"),
-    "date": (dt.date(2020, 2, 3),),
-    "time": (
-        dt.time(1, 2, 3, 4),
-        dt.time(1, 2, 3, tzinfo=_UTC),
-        dt.time(2, tzinfo=dt.timezone(dt.timedelta(hours=2))),
-        dt.time(0, tzinfo=_UTC),
-    ),
-    "datetime": (dt.datetime(2020, 2, 3, 4, 5, 6, 7, _UTC),),
-    "timedelta": (dt.timedelta(days=1, seconds=2, microseconds=3), dt.timedelta(hours=20)),
-    "uuid": (uuid.UUID("8e03978e-40d5-43dd-9f0e-5c2d6a1f7b30"),),
-    "url": ("https://example.com/a?b=c",),
-    "multi-host-url": ("postgres://a:b@h1:1,h2:2/c",),
-    "complex": (1 + 2j,),
-    "any": ("text",),
-    "json": ("[1]", '"a"', "1"),
-}
-_TEXTS = (
-    "9.0.2.1",
-    "192.0.2.1",
-    "2001:db8::1",
-    "3000::1",
-    "f:1::1",
-    "192.0.2.0/24",
-    "ann@example.com",
-    "a/b",
-    "math.pi",
-    base64.b64encode(b"\xffa").decode(),
-)
-
-
-# Such as refuse what is past, or what is to come, and text of some form.
-_PLAIN["datetime"] += (
-    dt.datetime(2020, 2, 3),
-    dt.datetime(2999, 12, 31, 23, 59, 59, 999999, _UTC),
-    dt.datetime(1970, 1, 1, tzinfo=_UTC),
-)
-_PLAIN["date"] += (dt.date(2999, 12, 31), dt.date(1970, 1, 1))
-_PLAIN["int"] += (100, 10, 1000, 12)
-_PLAIN["float"] += (10.0, 100.0)
-_PLAIN["str"] += ("TEXT", "Text", "a text", "12345", "AB", "abc-1", "ann@example.com")
-
-
-def _as_set(items: list[Any]) -> set[Any]:
-    try:
-        return set(items)
-    except TypeError:  # no member of a set before it is validated
-        return set()
-
-
-def _examples(schema: Schema) -> Iterable[Any]:
-    updates = (schema.get("metadata") or {}).get("pydantic_js_updates") or {}
-    return list(updates.get("examples", ()))
-
-
-class _Samples:
-    """Values that a type may take, most of them valid; what is not is left out by whoever tries them."""
-
-    def __init__(self, definitions: Mapping[str, Schema]) -> None:
-        self._by_reference = definitions
-        self._depth = 0
-        self._open: list[str] = []
-
-    def of(self, schema: Schema) -> Iterator[Any]:
-        """Some of the values of a part of a core schema."""
-        if self._depth > _DEEPEST:
-            return
-        self._depth += 1
-        try:
-            kind = schema["type"]
-            yield from _examples(schema)
-            make: Callable[[Schema], Iterable[Any]] | None = getattr(self, "_" + kind.replace("-", "_"), None)
-            if kind in _PLAIN:
-                yield from _PLAIN[kind]
-            elif make is not None:
-                yield from make(schema)
-            elif isinstance(schema.get("schema"), dict):
-                yield from self.of(schema["schema"])
-            else:
-                yield from (*_TEXTS, *_PLAIN["str"], 1, (1,), ("a",), [1], ["a"])
-        finally:
-            self._depth -= 1
-
-    def _function_before(self, schema: Schema) -> Iterable[Any]:
-        return [*self._few(schema["schema"]), *_PLAIN["str"], *_TEXTS]
-
-    def _default(self, schema: Schema) -> Iterable[Any]:
-        default = schema.get("default")
-        return [*([] if default is None else [default]), *self.of(schema["schema"])]
-
-    def _few(self, schema: Schema | None) -> list[Any]:
-        return list(islice(self.of(schema), 18)) if schema else ["text"]
-
-    def _literal(self, schema: Schema) -> Iterable[Any]:
-        return list(schema["expected"])
-
-    def _enum(self, schema: Schema) -> Iterable[Any]:
-        return list(schema["members"])
-
-    def _nullable(self, schema: Schema) -> Iterable[Any]:
-        return [*self._few(schema["schema"]), None]
-
-    def _definitions(self, schema: Schema) -> Iterable[Any]:
-        return self.of(schema["schema"])
-
-    def _definition_ref(self, schema: Schema) -> Iterator[Any]:
-        name = schema["schema_ref"]
-        if len(self._open) >= _MOST_REFERENCES or self._open.count(name) > 1:
-            return  # a model in itself
-        self._open.append(name)
-        try:
-            yield from self.of(self._by_reference[name])
-        finally:
-            self._open.pop()
-
-    def _list(self, schema: Schema) -> Iterable[Any]:
-        items = self._few(schema.get("items_schema"))
-        return [[], *([each] for each in items), items]
-
-    def _set(self, schema: Schema) -> Iterable[Any]:
-        return [set(), *(found for each in self._few(schema.get("items_schema")) if (found := _as_set([each])))]
-
-    def _frozenset(self, schema: Schema) -> Iterable[Any]:
-        return map(frozenset, self._set(schema))
-
-    def _tuple(self, schema: Schema) -> Iterable[Any]:
-        parts, variadic = schema["items_schema"], schema.get("variadic_item_index")
-        options = [self._few(part) or [None] for index, part in enumerate(parts)]
-        if variadic is not None and len(parts) == 1:
-            return [(), *((each,) for each in options[0]), tuple(options[0])]
-        most = max(map(len, options), default=0)
-        return [tuple(option[number % len(option)] for option in options) for number in range(most)]
-
-    def _dict(self, schema: Schema) -> Iterable[Any]:
-        keys, values = self._few(schema.get("keys_schema")), self._few(schema.get("values_schema"))
-        most = max(len(keys), len(values)) if keys and values else 0
-        return [{}, *({keys[number % len(keys)]: values[number % len(values)]} for number in range(most))]
-
-    def _union(self, schema: Schema) -> Iterable[Any]:
-        options = [self._few(choice[0] if isinstance(choice, tuple) else choice) for choice in schema["choices"]]
-        for number in range(max(map(len, options))):  # some of each first
-            yield from (found[number] for found in options if number < len(found))
-
-    def _tagged_union(self, schema: Schema) -> Iterable[Any]:
-        for choice in schema["choices"].values():
-            yield from self._few(choice)
-
-    def _model(self, schema: Schema) -> Iterable[Any]:
-        return self.of(schema["schema"])
-
-    def _model_fields(self, schema: Schema) -> Iterable[Any]:
-        return self._members(schema["fields"])
-
-    def _dataclass_args(self, schema: Schema) -> Iterable[Any]:
-        return self._members({each["name"]: each for each in schema["fields"]})
-
-    def _typed_dict(self, schema: Schema) -> Iterable[Any]:
-        return self._members(schema["fields"])
-
-    def _members(self, fields: Mapping[str, Schema]) -> Iterable[Any]:
-        options = {
-            field.get("validation_alias") if isinstance(field.get("validation_alias"), str) else name: found
-            for name, field in fields.items()
-            if (found := [*_examples(field), *self._few(field["schema"])])
-        }
-        most = max(map(len, options.values()), default=1)
-        return [{name: found[number % len(found)] for name, found in options.items()} for number in range(most)]
+    return "declare a type that JSON can hold, with defaults that are values of it"

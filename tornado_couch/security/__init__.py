@@ -20,9 +20,12 @@ from .signing import (
     RESERVED_PROPERTIES,
     SIGNATURE_PROPERTY,
     Scheme,
+    refuse_malleable,
+    scheme_of,
     sign_document,
     sign_tombstone,
     signature_of,
+    signed_revision,
     verify_document,
 )
 from .tink_keys import TinkKeys
@@ -56,8 +59,11 @@ __all__ = [
     "is_encrypted",
     "is_hash",
     "outer_key",
+    "refuse_malleable",
+    "scheme_of",
     "sign_document",
     "sign_tombstone",
     "signature_of",
+    "signed_revision",
     "verify_document",
 ]

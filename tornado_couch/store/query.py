@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ..couch import UNSET
-from ..models import Model, model_info
+from ..models import AFTER_PREFIX, Model, code_key, model_info
 
 __all__ = ["Bounds", "Query"]
 
@@ -41,6 +41,8 @@ class Query:
     Attributes:
         among: for each property (by its name in JSON), values of which a document must have one.
         ranges: for each property, the range that its value must be in.
+            A member of a list is asked for under the name "tags[contains]".
+        prefixes: for each text, what it must begin with, by its code points.
         excluded: for each property, the value that it must not have; null is another value than any.
         sort: the properties to sort by; if empty, the order is that of the index.
         descending: whether to reverse the order.
@@ -55,6 +57,7 @@ class Query:
     descending: bool = False
     deleted: bool = False
     excluded: Mapping[str, Any] = field(default_factory=dict)
+    prefixes: Mapping[str, str] = field(default_factory=dict)
     nulls: Literal["first", "last"] | None = None
 
     # What `Store.plan` made of it. Not a parameter, so that a copy with other values, as `replace` makes it, has none.
@@ -72,15 +75,18 @@ def as_stored(cls: type[Model], query: Query) -> Query:
     info = model_info(cls)
 
     def stored(name: str, value: Any) -> Any:
-        return info.stored_value(name, value) if name in info.properties and value is not UNSET else value
+        return info.stored_value(name, value) if name in info.adapters and value is not UNSET else value
 
     among = {name: [stored(name, each) for each in values] for name, values in query.among.items()}
     ranges = {
         name: Bounds(*(stored(name, each) for each in (found.gt, found.gte, found.lt, found.lte)))
         for name, found in query.ranges.items()
     }
+    for name, text in query.prefixes.items():
+        key = code_key(text)
+        ranges[f"{name}[prefix]"] = Bounds(gte=key, lt=key + AFTER_PREFIX)
     excluded = {name: stored(name, value) for name, value in query.excluded.items()}
-    return replace(query, among=among, ranges=ranges, excluded=excluded)
+    return replace(query, among=among, ranges=ranges, excluded=excluded, prefixes={})
 
 
 def same(one: Any, other: Any) -> bool:

@@ -58,8 +58,10 @@ class Store:
         signer: keys, of any kind that `as_keys` takes. With them the store signs every document and deletion that
             it writes and verifies every one that it reads; it neither returns nor changes what does not verify.
         verify: "history" also compares each signature with the revisions that CouchDB keeps of the document.
-        scheme: how to sign; `Scheme.CLASSIC` signs as tor-async-couchdb did.
-        accept: the schemes that verify when documents are read; by default, `scheme` alone.
+        scheme: how to sign. `Scheme.V2` is for servers that compute revisions otherwise than CouchDB 3.5 does;
+            `Scheme.CLASSIC` signs as tor-async-couchdb did.
+        accept: the schemes that verify when documents are read; by default `scheme` and, with `Scheme.V3`, v2. Once
+            `rotate` has brought a database over, give `[Scheme.V3]`.
         write_tokens: leave a random token of each write in the document (`tornado_couch_write`), so that the store
             recognizes the write if its answer is lost. Without tokens, and always with `Scheme.CLASSIC`, the store
             compares the bodies instead, and takes two equal writes over one revision for the same.
@@ -88,7 +90,7 @@ class Store:
         indexer: object = None,
         signer: object = None,
         verify: Verification = "content",
-        scheme: Scheme = Scheme.V2,
+        scheme: Scheme = Scheme.V3,
         accept: Collection[Scheme] | None = None,
         write_tokens: bool = True,
         grouping: bool | GroupLimits = True,
@@ -490,7 +492,7 @@ class Store:
         """The model to write over; if it is in conflict, after those who met there had the time to settle it."""
         failures = 0
         while True:
-            every = conflicts or self.writer.contended
+            every = conflicts or self.database.server.contended
             current = await partially(self._lifecycles.of(cls).get(cls, key, fresh=True, conflicts=every))
             others = [each for each in current._stored.get("_conflicts", ()) if each not in self._lasting]
             if not others:

@@ -202,7 +202,7 @@ async def test_old_entries_are_read_again_and_an_idle_cache_ends(couch: Couch, d
     await until(lambda: cache_of(store).is_live)
     await store.get(Fruit, key)
     await asyncio.sleep(0.005)
-    assert cache_of(store)._found(key) is None
+    assert cache_of(store)._found(key, False) is None
     follower = cache_of(store)._follower
     await until(lambda: follower is not None and follower.done())
     assert cache_of(store).documents == 0

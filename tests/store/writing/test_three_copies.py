@@ -136,7 +136,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_acknowledged_is_there_once(trouble: bool, reconciler: bool, killed: bool) -> None:
     """Copies answer in any order, late, or not at all; writers are killed anywhere, a reconciler works beside them."""
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40, deadline=None, derandomize=True)
     @given(seed=st.integers(0, 2**32))
     def law(seed: int) -> None:
         run = Run(seed, trouble=trouble)

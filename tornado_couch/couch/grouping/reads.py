@@ -16,7 +16,7 @@ from ... import _json
 from ...errors import BadRequest, CouchError, InvalidReply, NotFound, TooLarge
 from .. import names
 from ..bulk import Leaf, failure, live
-from ..database import Database
+from ..database import Database, GetOptions
 from ..exchange import expect
 from ..scheduler import Grouping, GroupLimits, told
 
@@ -51,8 +51,8 @@ class GroupedReads:
 
     def _grouping(self, *, revs: bool, every: bool) -> Grouping[str, list[Leaf]]:
         async def read(ids: list[str]) -> Sequence[list[Leaf] | Exception]:
-            if len(ids) == 1 and not every:
-                return [await self._read_alone(ids[0], revs)]
+            if len(ids) == 1:
+                return [await self._read_alone(ids[0], revs, every)]
             return await apart(ids, lambda some: self._read(some, revs))
 
         return Grouping(read, self._limits, seconds=self._database.seconds, sharing=True, duplicate=_duplicate)
@@ -103,10 +103,10 @@ class GroupedReads:
 
     # ------------------------------------------------------------ one group
 
-    async def _read_alone(self, document_id: str, revs: bool) -> list[Leaf]:
+    async def _read_alone(self, document_id: str, revs: bool, every: bool) -> list[Leaf]:
         """Read a lone document with a plain GET, which costs CouchDB less than a `_bulk_get` of one."""
         self._report("read", 1, len(document_id))
-        found = await read_alone(self._database, document_id, revs=revs, conflicts=True)
+        found = await read_alone(self._database, document_id, revs=revs, conflicts=True, every=every)
         if self.on_conflict is not None:
             self._notice(self.on_conflict, [document_id], [found])
         return found
@@ -143,7 +143,7 @@ class GroupedReads:
 
 
 async def read_alone(
-    database: Database, document_id: str, *, revs: bool = False, conflicts: bool = False
+    database: Database, document_id: str, *, revs: bool = False, conflicts: bool = False, every: bool = False
 ) -> list[Leaf]:
     """Read a document's winning revision with a request of its own, or all leaves if it is deleted.
 
@@ -152,22 +152,25 @@ async def read_alone(
         document_id: the document's `_id`.
         revs: also return `_revisions`.
         conflicts: also return all leaves if the document is in conflict.
+        every: also return all leaves if some of them are deleted.
 
     Raises:
         ValueError: a document cannot have this id.
         CouchError: as in `Database.get`, except that a missing document is not an error.
     """
-    if len(document_id) > names.LONG_TEXT:
+    # Of copies that differ a GET shows one that most agree on; this shows what any of those that are read has.
+    if len(document_id) > names.LONG_TEXT or (every and database.server.contended):
         return (await database.bulk_get([document_id], revs=revs))[0]
     try:
-        document = await database.get(document_id, revs=revs, conflicts=conflicts)
+        more: GetOptions = {"deleted_conflicts": True} if every else {}
+        document = await database.get(document_id, revs=revs, conflicts=conflicts or every, **more)
     except NotFound as missing:
         if missing.reason == "missing":
             return [Leaf(None, None, missing.error, missing.reason)]
         if missing.reason != "deleted":
             raise  # the database does not exist
     else:
-        if "_conflicts" not in document:
+        if "_conflicts" not in document and "_deleted_conflicts" not in document:
             if document["_id"] != document_id:
                 raise InvalidReply("the answer is not the requested document")
             return [Leaf(document, expect(document.get("_rev"), str, "GET /{db}/{id}"))]

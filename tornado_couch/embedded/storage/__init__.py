@@ -9,7 +9,6 @@ from tornado_couch.embedded.storage.documents import Draft, check_id, document_t
 from tornado_couch.embedded.storage.info import format_seq, info, parse_since
 from tornado_couch.embedded.storage.revisions import (
     leaves,
-    new_revision,
     parse_revision,
     possible_ancestors,
     revisions_member,
@@ -43,7 +42,6 @@ __all__ = [
     "is_local",
     "leaves",
     "new_attachment",
-    "new_revision",
     "parse_revision",
     "parse_since",
     "possible_ancestors",

@@ -1,4 +1,4 @@
-"""Revision trees, the winning revision, and revision ids. These are pure functions without I/O.
+"""Revision trees and the winning revision. These are pure functions without I/O.
 
 A revision is written `GENERATION-HASH`. The revisions of one document form a tree (a forest, once old revisions were
 forgotten) in which each knows its parent. Trees of the same document merge by union, so the order in which revisions
@@ -7,13 +7,11 @@ arrive does not matter.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from tornado_couch.embedded.problems import bad_request
-from tornado_couch.embedded.storage import erlang
 
 __all__ = [
     "Node",
@@ -24,7 +22,6 @@ __all__ = [
     "graft",
     "leaves",
     "load_tree",
-    "new_revision",
     "parse_revision",
     "possible_ancestors",
     "revisions_member",
@@ -77,40 +74,6 @@ def sort_key(revision: str) -> tuple[int, str]:
     return int(generation), digest
 
 
-def new_revision(
-    parent: str | None, deleted: bool, body: dict[str, Any], attachments: Iterable[tuple[str, str, bytes]]
-) -> str:
-    """Compute the id of a revision from its contents and its parent, as CouchDB does.
-
-    Args:
-        parent: the revision before; None for the first.
-        deleted: whether this is a tombstone.
-        body: the document without its members that begin with an underscore; the order of members counts.
-        attachments: name, content type and MD5 of each, in their order in the document.
-    """
-    # The term is [Deleted, OldStart, OldRev, Body, Attachments]; without a parent OldStart and OldRev are 0.
-    generation, digest = sort_key(parent) if parent else (0, "")
-    # CouchDB collects the attachments into a list from the left, which reverses them.
-    described = [
-        erlang.tuple_term(erlang.binary(name.encode()), erlang.binary(kind.encode()), erlang.binary(md5))
-        for name, kind, md5 in attachments
-    ][::-1]
-    described_parent = erlang.binary(_raw_hash(digest)) if parent else erlang.integer(0)
-    parts = [
-        erlang.atom("true" if deleted else "false"),
-        erlang.integer(generation),
-        described_parent,
-        erlang.json_term(body),
-        erlang.sequence(described),
-    ]
-    hashed = hashlib.md5(erlang.term(erlang.sequence(parts)), usedforsecurity=False).hexdigest()
-    return f"{generation + 1}-{hashed}"
-
-
-def _raw_hash(digest: str) -> bytes:
-    return bytes.fromhex(digest) if len(digest) == 32 and _HEX.issuperset(digest) else digest.encode()
-
-
 def leaves(tree: Tree) -> list[str]:
     """The leaf revisions that have a body, the winner first.
 
@@ -153,13 +116,6 @@ def possible_ancestors(tree: Tree, missing: Iterable[str]) -> list[str]:
     return [leaf for leaf in leaves(tree) if sort_key(leaf)[0] < highest]
 
 
-def _linked(parent: str | None, other: str | None) -> str | None:
-    """Choose between two parents that one revision arrived with; the order of arrival does not matter."""
-    if parent is None or other is None or parent == other:
-        return parent or other
-    return max(parent, other)
-
-
 def graft(tree: Tree, path: list[str], deleted: bool, body: int) -> tuple[Tree, bool]:
     """Add a revision and its history to a tree, and tell whether that revision's body is new.
 
@@ -178,8 +134,10 @@ def graft(tree: Tree, path: list[str], deleted: bool, body: int) -> tuple[Tree, 
         node = merged.get(revision)
         if node is None:
             merged[revision] = Node(parent, False, None)
-        elif parent != node.parent:
-            merged[revision] = node._replace(parent=_linked(node.parent, parent))
+        elif node.parent is None and parent is not None:
+            # CouchDB keeps a revision that comes with another parent as a leaf of its own; here it keeps its first one,
+            # so that nobody can take a path from a tree that is there.
+            merged[revision] = node._replace(parent=parent)
     if added:
         # An existing body stays: a revision has only one content, so the first that arrived is as good.
         merged[path[0]] = merged[path[0]]._replace(deleted=deleted, body=body)

@@ -15,6 +15,7 @@ from tornado_couch.embedded.storage.attachments import Attachment, NewAttachment
 from tornado_couch.embedded.storage.database import DELETED, LIVING, PURGED, Database
 from tornado_couch.embedded.storage.documents import Draft, is_design, is_local
 from tornado_couch.embedded.storage.revisions import Tree, dump_tree, load_tree
+from tornado_couch.revision import revision_of
 
 __all__ = ["Transaction", "Writer"]
 
@@ -104,7 +105,7 @@ class Transaction:
         # `revpos` is the generation in which an attachment was added.
         generation = revisions.sort_key(parent)[0] + 1 if parent else 1
         placed = [self._place(item, generation, keep_revpos=False) for item in kept]
-        rev = revisions.new_revision(
+        rev = revision_of(
             parent, draft.deleted, draft.body, [(item.name, item.content_type, item.md5) for item in placed]
         )
         if rev in tree:

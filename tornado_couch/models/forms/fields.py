@@ -16,12 +16,17 @@ __all__ = [
     "Fields",
     "Schema",
     "Write",
+    "asks_clock",
     "authors_functions",
     "changed_schema",
+    "has_own_serializer",
+    "is_foreign",
+    "looks_for_file",
     "own_serializer",
     "own_validator",
     "schema_nodes",
     "shower",
+    "timeless",
     "writer",
 ]
 
@@ -93,21 +98,44 @@ def changed_schema(schema: Schema, change: Callable[[dict[str, Any], dict[str, A
 def authors_functions(schema: Schema) -> list[dict[str, Any]]:
     """The parts of a core schema that run a function of the model's author around something else."""
     nodes = schema_nodes(schema, computed=False)
-    return [each for each in nodes if each["type"] in AROUND and _is_foreign(each["function"]["function"])]
+    return [each for each in nodes if each["type"] in AROUND and is_foreign(each["function"]["function"])]
 
 
-def _is_foreign(function: Any) -> bool:
-    """Whether a function is neither pydantic's nor this package's."""
+def asks_clock(schema: Schema) -> bool:
+    """Whether a type takes only what is past, or only what is to come."""
+    return any("now_op" in each for each in schema_nodes(schema, computed=False))
+
+
+def timeless(schema: Schema) -> Schema:
+    """A copy of a core schema that does not ask the clock."""
+    return changed_schema(schema, lambda _, copy: {name: each for name, each in copy.items() if name != "now_op"})
+
+
+def has_own_serializer(node: dict[str, Any]) -> bool:
+    """Whether a part of a core schema is written by a function of the author's."""
+    function = node.get("serialization", {}).get("function")
+    return function is not None and (isinstance(function, type) or is_foreign(function))
+
+
+def looks_for_file(function: Any) -> bool:
+    """Whether a function is one of pydantic's that judge a path by what there is: `FilePath` and its like."""
+    return getattr(function, "__qualname__", "").startswith("PathType.validate")
+
+
+def is_foreign(function: Any) -> bool:
+    """Whether a function is neither pydantic's nor this package's; those that look for a file count as the author's."""
     while isinstance(function, functools.partial):
         function = function.func
     if isinstance(function, type):
         return False  # it makes the value, so it belongs to the type
+    if looks_for_file(function):
+        return True
     if (getattr(function, "__module__", None) or "").partition(".")[0] not in _OURS:
         return True
     cells = [each.cell_contents for each in getattr(function, "__closure__", None) or () if _is_set(each)]
     # A predicate: pydantic has a function of its own around it.
     inner = [getattr(each, "func", each) for each in cells]
-    return any(inspect.isfunction(each) and _is_foreign(each) for each in inner)
+    return any(inspect.isfunction(each) and is_foreign(each) for each in inner)
 
 
 def _is_set(cell: Any) -> bool:
@@ -130,6 +158,7 @@ class Field:
         core_schema: of the property's values, with the definitions that it refers to.
         examples: of values, as the author gives them.
         strict: the class takes no text for a date, and the like.
+        json_schema_altered: its author says something of the property's JSON Schema.
     """
 
     def __init__(self, cls: type[BaseModel], attribute: str, schema: Schema, fields: Fields) -> None:
@@ -137,7 +166,9 @@ class Field:
         self._write = fields.write
         self._attribute = attribute
         self._name = schema.get("validation_alias", attribute)
-        examples = schema.get("metadata", {}).get("pydantic_js_updates", {}).get("examples", ())
+        metadata = schema.get("metadata") or {}
+        examples = metadata.get("pydantic_js_updates", {}).get("examples", ())
+        self.json_schema_altered = "pydantic_js_extra" in metadata
         self.core_schema = fields.defined(schema["schema"])
         self.examples = tuple(examples)
         self.strict = bool((fields.config or {}).get("strict"))
@@ -147,6 +178,11 @@ class Field:
     def validate_python(self, value: Any) -> Any:
         """The property's value, as the class would have it."""
         return self._validator.validate_python({self._name: value})[0][self._attribute]
+
+    def validate_strings(self, text: str) -> Any:
+        """The property's value from a text, as in a URL."""
+        given: dict[str, Any] = {self._name: text}
+        return self._validator.validate_strings(given)[0][self._attribute]
 
     def dump_python(self, value: Any, **_: Any) -> Any:
         """What is stored for a value of the property."""

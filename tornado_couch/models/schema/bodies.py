@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from functools import cache
+from ipaddress import IPv6Address
 from typing import Any, Literal
 
 from jsonschema import Draft202012Validator, FormatChecker, validators
@@ -102,6 +103,8 @@ def _formats() -> FormatChecker:
     checker.checkers = dict(Draft202012Validator.FORMAT_CHECKER.checkers)
     # Pydantic's `time` may be without an offset, and is written so, although RFC 3339 demands one.
     checker.checks("time")(lambda value: not isinstance(value, str) or _TIME.fullmatch(value) is not None)
+    # RFC 4291 has no zones ("fe80::1%eth0"), which Python's addresses can have.
+    checker.checks("ipv6", ValueError)(lambda value: not isinstance(value, str) or bool(IPv6Address(value)))
     checker.checks("date-time")(lambda value: not isinstance(value, str) or is_timestamp(value))
     return checker
 

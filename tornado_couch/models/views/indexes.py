@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ...errors import ModelDefinitionError
 from ..properties import Property
+from .derived import Derived
 
 __all__ = ["Index", "make_indexes"]
 
@@ -40,6 +41,7 @@ def make_indexes(
     key: Property | None,
     composites: Iterable[Iterable[str]],
     sort_keys: Container[str] = (),
+    derived: Mapping[str, Derived] | None = None,
 ) -> tuple[Index, ...]:
     """The indexes that a model has: the one of all its documents first, then those of single properties.
 
@@ -49,6 +51,7 @@ def make_indexes(
         properties: the model's.
         key: the key property.
         composites: the properties of each index of several.
+        derived: the derived keys that have indexes of their own, by the name in queries.
         sort_keys: the properties whose values have sort keys, which Mango knows nothing of.
 
     Raises:
@@ -60,6 +63,11 @@ def make_indexes(
         if each.indexed and each != key:
             view = f"{type_name}_by_{each.name}"
             found[view] = Index(view, (each.name,))
+    for name, key_of in (derived or {}).items():
+        view = f"{type_name}_by_{key_of.view}"
+        if view in found:
+            raise ModelDefinitionError(f"{cls_name}: two indexes would be called {view!r}")
+        found[view] = Index(view, (name,))
     for columns in composites:
         index = _composite(cls_name, type_name, properties, columns, sort_keys)
         if index.view in found:

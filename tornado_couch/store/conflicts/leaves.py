@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Any
@@ -29,7 +28,8 @@ class LeafSet:
         id: the document's id.
         documents: the leaves that are not deleted and verify, as they are stored; the winning one first.
         revisions: the revisions of all leaves that are not deleted, the winning one first.
-        unverified: for each other leaf that is not deleted, by revision, why it cannot be trusted.
+        unverified: for each other leaf that is not deleted, by revision, why it cannot be trusted; for the winning one
+            also if a leaf that does not verify may stand in the place of the latest revision.
         deleted: the deleted leaves that verify, with `_revisions`.
         histories: the `_revisions` of the leaves that are not deleted, by revision.
         ancestry: how all leaves that verify descend from each other.
@@ -82,20 +82,13 @@ class LeafReader:
     async def read(self, document_id: str) -> LeafSet:
         """Read the leaves of a document; the set is empty if the document is missing or deleted."""
         (found,) = await self._database.bulk_get([document_id], revs=True)
-        leaves = [each.document for each in found if each.document is not None]
-        live = sorted((each for each in leaves if not each.get("_deleted")), key=_rank, reverse=True)
-        documents, deleted, unverified = [], [], {}
-        for each in [*live, *(each for each in leaves if each.get("_deleted"))]:
-            try:
-                stored = self._guard.verified(each)
-            except InvalidSignature as error:
-                if not each.get("_deleted"):
-                    unverified[each["_rev"]] = error
-                continue
-            if each.get("_deleted"):
-                deleted.append(each)
-            else:
-                documents.append(as_stored(stored))
+        judged = self._guard.weighed([each.document for each in found if each.document is not None])
+        live = [each for each in judged.documents if not each.get("_deleted")]
+        unverified = {each["_rev"]: judged.faults[each["_rev"]] for each in live if each["_rev"] in judged.faults}
+        if live and judged.withheld:
+            unverified.setdefault(live[0]["_rev"], judged.withheld)
+        documents = [as_stored(each) for each in live if each["_rev"] not in unverified]
+        deleted = [each for each in judged.documents if each.get("_deleted") and each["_rev"] not in judged.faults]
         revisions = [each["_rev"] for each in live]
         histories = {each["_rev"]: each["_revisions"] for each in live}
         # Only a leaf that verifies may claim that it contains another one.
@@ -106,7 +99,7 @@ class LeafReader:
         for one, other in permutations(trusted, 2):
             for revision in redone(one, other):
                 result.ancestry.contain(other["_rev"], revision)
-                if revision == one["_rev"] and _rank(one) > _rank(other):
+                if revision == one["_rev"] and rank(one["_rev"]) > rank(other["_rev"]):
                     result.outdone.add(revision)
         return result
 
@@ -137,10 +130,6 @@ class LeafReader:
         # A generated key is the id, but for documents from elsewhere.
         first = [str(key)] if info.key and info.key.generated and not str(key).startswith("_") else []
         return [*first, *(row.id for row in rows if row.id and row.id not in first)]
-
-
-def _rank(document: Mapping[str, Any]) -> tuple[int, str]:
-    return rank(document["_rev"])
 
 
 def as_stored(document: Document) -> Document:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from .properties import Conversion, Protection, in_partition
 from .renewal import Reprotection
 from .signatures import Guard, NoGuard, SignatureGuard, Verification, winner
+from .trees import Judgement, judge
 
 __all__ = [
     "Conversion",
     "Guard",
+    "Judgement",
     "NoGuard",
     "Protection",
     "Reprotection",
     "SignatureGuard",
     "Verification",
     "in_partition",
+    "judge",
     "winner",
 ]

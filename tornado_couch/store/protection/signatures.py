@@ -15,8 +15,16 @@ from ...couch import Database, Leaf
 from ...errors import InvalidSignature
 from ...models import WRITE_PROPERTY
 from ...revision import generation, rank
-from ...security import SIGNATURE_PROPERTY, Scheme, as_keys, sign_document, verify_document
+from ...security import (
+    SIGNATURE_PROPERTY,
+    Scheme,
+    as_keys,
+    sign_document,
+    signed_revision,
+    verify_document,
+)
 from ..attachments import stubbed
+from .trees import Judgement, in_order, judge
 
 __all__ = ["Guard", "NoGuard", "SignatureGuard", "Verification", "winner", "winning_tombstone"]
 
@@ -31,10 +39,12 @@ class Guard(Protocol):
 
     Attributes:
         history: whether documents must be read with their `_revisions`.
+        every: whether documents must be read with all leaves, and with their `_revisions` if there are several.
         failures: how many documents did not verify, by reason.
     """
 
     history: bool
+    every: bool
     failures: Counter[str]
 
     def signed(self, document: Document, parent: str | None = None) -> Document:
@@ -61,6 +71,10 @@ class Guard(Protocol):
         """
         ...
 
+    def weighed(self, documents: Sequence[Document]) -> Judgement:
+        """Judge all leaves of a document, which were read with their `_revisions`."""
+        ...
+
     async def tombstones(self, ids: Sequence[str]) -> dict[str, str]:
         """The revisions, by id, of those documents that are deleted; a new document names its tombstone as parent."""
         ...
@@ -70,6 +84,7 @@ class NoGuard:
     """A guard without tamper evidence: documents are written and read as they are."""
 
     history = False
+    every = False
 
     def __init__(self) -> None:
         self.failures: Counter[str] = Counter()
@@ -94,6 +109,10 @@ class NoGuard:
         """The document itself."""
         return document
 
+    def weighed(self, documents: Sequence[Document]) -> Judgement:
+        """The leaves in CouchDB's order; nothing is wrong with any of them."""
+        return Judgement(in_order(documents))
+
     async def tombstones(self, ids: Sequence[str]) -> dict[str, str]:  # noqa: ARG002 - as the protocol has it
         """Always empty: without signatures CouchDB alone has to know the parent of a new document."""
         return {}
@@ -108,7 +127,7 @@ class SignatureGuard:
         verify: "history" also compares the signed parent with the revisions that CouchDB knows; that detects
             a document that was signed for another branch, and makes reads larger.
         scheme: how to sign.
-        accept: the schemes that may be read; only `scheme` if None.
+        accept: the schemes that may be read; if None, `scheme` and, with v3, v2.
 
     Raises:
         KeySetError: the signer is not a key set.
@@ -121,15 +140,16 @@ class SignatureGuard:
         signer: object,
         *,
         verify: Verification = "content",
-        scheme: Scheme = Scheme.V2,
+        scheme: Scheme = Scheme.V3,
         accept: Collection[Scheme] | None = None,
     ) -> None:
         if verify not in ("content", "history"):
             raise ValueError('verify must be "content" or "history"')
         self.keys = as_keys(signer)
         self.scheme = Scheme(scheme)
-        self.accept = frozenset(map(Scheme, accept)) if accept is not None else frozenset({self.scheme})
+        self.accept = accepted(self.scheme, accept)
         self.history = verify == "history"
+        self.every = self.accept != {Scheme.CLASSIC}
         self.failures: Counter[str] = Counter()
         self._database = database
 
@@ -154,40 +174,59 @@ class SignatureGuard:
         """Whether the revision comes next after the one that the document was signed to replace."""
         if self.scheme is Scheme.CLASSIC:
             return True
+        if self.scheme is Scheme.V3:
+            return revision == signed_revision(document)
         parent = document[SIGNATURE_PROPERTY]["parent"]
         return generation(revision) == (generation(parent) if parent else 0) + 1
 
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
-        """The winning document, or the error if it must not be served; a deletion must be signed as well."""
-        document = winner(leaves) or winning_tombstone(leaves)
-        if document is None:
+        """The winning document, or the error if the document must not be served; a deletion must be signed as well."""
+        documents = [each.document for each in leaves if each.document is not None]
+        if not documents:
             return None
-        try:
-            found = self.verified(document)
-        except InvalidSignature as error:
-            return error
-        return None if found.get("_deleted") else found
+        if not self.every:
+            documents = [each for each in (winner(leaves) or winning_tombstone(leaves),) if each]
+        found = self.weighed(documents)
+        if found.withheld is not None:
+            return found.withheld
+        first = found.documents[0]
+        if first.get("_deleted"):
+            return None
+        others = [each["_rev"] for each in found.documents[1:] if not each.get("_deleted")]
+        return {**_served(first), **({"_conflicts": others} if others else {})}
+
+    def weighed(self, documents: Sequence[Document]) -> Judgement:
+        """Judge all leaves of a document; failures are counted and logged."""
+        found = judge(documents, self._verify)
+        for revision, fault in found.faults.items():
+            self._report(revision, fault)
+        if found.withheld is not None and found.withheld not in found.faults.values():
+            self._report(found.documents[0]["_rev"], found.withheld)
+        return found
 
     def verified(self, document: Document) -> Document:
         """The document without the members that were read only to verify it; failures are counted and logged."""
-        kept = {name: value for name, value in document.items() if name != "_revisions"}
         try:
-            verify_document(
-                document,
-                database=self._database.name,
-                verifier=self.keys,
-                revisions=document.get("_revisions"),
-                accept=self.accept,
-            )
+            self._verify(document)
         except InvalidSignature as error:
-            self.failures[error.reason.value] += 1
-            self._database.server.observer.signature_failed(error.reason.value)
-            # The id is not logged, since it can be made of a property; the audit names the documents.
-            logger.error(
-                "a document of %s at revision %s is not served: %s", self._database.name, document["_rev"], error
-            )
+            self._report(document["_rev"], error)
             raise
-        return kept
+        return _served(document)
+
+    def _verify(self, document: Document) -> None:
+        verify_document(
+            document,
+            database=self._database.name,
+            verifier=self.keys,
+            revisions=document.get("_revisions"),
+            accept=self.accept,
+        )
+
+    def _report(self, revision: str, error: InvalidSignature) -> None:
+        self.failures[error.reason.value] += 1
+        self._database.server.observer.signature_failed(error.reason.value)
+        # The id is not logged, since it can be made of a property; the audit names the documents.
+        logger.error("a document of %s at revision %s is not served: %s", self._database.name, revision, error)
 
     async def tombstones(self, ids: Sequence[str]) -> dict[str, str]:
         """The revisions, by id, of those documents that are deleted."""
@@ -196,6 +235,18 @@ class SignatureGuard:
             id_: winning_tombstone(leaves) for id_, leaves in zip(ids, found, strict=True) if winner(leaves) is None
         }
         return {id_: document["_rev"] for id_, document in deleted.items() if document is not None}
+
+
+def accepted(scheme: Scheme, accept: Collection[Scheme] | None) -> frozenset[Scheme]:
+    """The schemes that may be read: those given, or else the one that signs, with v2 beside v3."""
+    if accept is not None:
+        return frozenset(map(Scheme, accept))
+    # Where nothing was ever signed by v2, accepting it opens nothing: nobody without keys can make such a signature.
+    return frozenset({scheme, Scheme.V2} if scheme is Scheme.V3 else {scheme})
+
+
+def _served(document: Mapping[str, Any]) -> Document:
+    return {name: value for name, value in document.items() if name != "_revisions"}
 
 
 def _kept(document: Mapping[str, Any], *names: str) -> Document:

@@ -63,6 +63,7 @@ class _Entry(NamedTuple):
     text: bytes
     rev: str
     read_at: float
+    alone: bool  # whether it is known to be the document's only leaf, tombstones included
 
 
 class CachedAccess:
@@ -102,13 +103,13 @@ class CachedAccess:
 
     async def leaves(self, document_id: str, *, revs: bool = False, every: bool = False) -> list[Leaf]:
         """A document's leaves; see `Access.leaves`."""
-        if revs or every:
+        if revs:
             return await self.inner.leaves(document_id, revs=revs, every=every)
         self._used = self._clock()
         self._follow()
-        found = self._found(document_id)
+        found = self._found(document_id, every)
         self._database.server.observer.cache_asked(found is not None)
-        return await self._read(document_id) if found is None else found
+        return await self._read(document_id, every) if found is None else found
 
     async def ids(self, design: str, view: str, key: Any) -> list[str]:
         """The ids of the documents with a key; see `Access.ids`."""
@@ -166,36 +167,36 @@ class CachedAccess:
 
     # ------------------------------------------------------------ documents
 
-    def _found(self, document_id: str) -> list[Leaf] | None:
+    def _found(self, document_id: str, every: bool) -> list[Leaf] | None:
         entry = self._entries.get(document_id)
-        if entry is None or not self.is_live:
+        if entry is None or not self.is_live or (every and not entry.alone):
             return None
         if self._clock() - entry.read_at > self._limits.age:
             self.forget(document_id)
             return None
         return [Leaf(_json.loads(entry.text), entry.rev)]
 
-    async def _read(self, document_id: str) -> list[Leaf]:
+    async def _read(self, document_id: str, every: bool) -> list[Leaf]:
         mark = self._reading.setdefault(document_id, object())
         began = self._clock()
         try:
-            leaves = await self.inner.leaves(document_id)
+            leaves = await self.inner.leaves(document_id, every=every)
             # If it changed during the read, this may be the older document, and the feed reports each change once.
             if self._reading.get(document_id) is mark and self.is_live:
-                self._keep(document_id, leaves, began)
+                self._keep(document_id, leaves, began, every)
             return leaves
         finally:
             if self._reading.get(document_id) is mark:
                 del self._reading[document_id]
 
-    def _keep(self, document_id: str, leaves: list[Leaf], read_at: float) -> None:
+    def _keep(self, document_id: str, leaves: list[Leaf], read_at: float, every: bool) -> None:
         document = leaves[0].document
         if len(leaves) != 1 or document is None or "_deleted" in document:
             return
         text = _json.dumps(document)
         if len(text) > self._limits.content_bytes // 8:
             return
-        self._entries[document_id] = _Entry(text, document["_rev"], read_at)
+        self._entries[document_id] = _Entry(text, document["_rev"], read_at, every)
 
     # ------------------------------------------------------------ the feed
 

@@ -25,6 +25,8 @@ __all__ = [
     "with_view_values",
 ]
 
+_DERIVING = {"prefix]": "prefix=True", "contains]": "members=True"}  # how a derived key is declared
+
 # In CouchDB's order objects come after all other values, and this one comes after those that properties can have.
 _HIGHEST: Any = {"\ufff0": {}}
 _HIGHEST_ID = "\U0010ffff"  # ids are compared by their bytes
@@ -232,6 +234,8 @@ def _of_deleted(cls: type[Model], planned: Plan) -> Plan:
     if planned.index.composite:
         raise NoIndex("deleted documents cannot be queried by several properties at once")
     (name,) = planned.index.properties
+    if name in model_info(cls).derived:
+        raise NoIndex("deleted documents cannot be queried by a part of a property")
     index = Index(deleted_view(cls), ("", name), composite=True)
     prefixes: list[tuple[Any, ...]] = [(name, *prefix) for prefix in planned.prefixes]
     return replace(planned, index=index, prefixes=prefixes, order=(0, 1))
@@ -312,8 +316,11 @@ def _declaration(info: ModelInfo, query: Query, wanted: list[str]) -> str:
     """The declaration of an index that would serve the query; empty if none would."""
     if query.deleted and len(wanted) > 1:
         return ""
+    if len(wanted) > 1 and any(name not in info.properties for name in wanted):
+        return ""  # an index of several has no derived keys
     if not _serves(info, Index("", tuple(wanted), composite=len(wanted) > 1), query):
         return ""  # more than one range, a range that is not first in the order, or what an index leaves out
     if len(wanted) == 1:
-        return f"Indexed() on {wanted[0]}"
+        name, _, operator = wanted[0].partition("[")
+        return f"Indexed({_DERIVING.get(operator, '')}) on {name}"
     return "indexes=[(" + ", ".join(f'"{name}"' for name in wanted) + ")]"

@@ -113,7 +113,7 @@ class Reader:
                     break
                 count = min(_FEW, len(group) // 2)
                 continue
-            found += [self._guard.judged(each) for each in leaves]
+            found += await self._judgements(group, leaves)
             left -= size
             count = max(1, min(2 * len(group), left * len(group) // max(size, 1)))
         return found, max(left, 0)
@@ -145,8 +145,7 @@ class Reader:
 
     async def few(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
         """Like `within`, for a few documents of any size: their requests can be grouped with those of other callers."""
-        found = await asyncio.gather(*(self._access.leaves(each, revs=self._guard.history) for each in ids))
-        return [self._guard.judged(leaves) for leaves in found]
+        return await self._judgements(ids, await asyncio.gather(*(self._leaves(each) for each in ids)))
 
     async def document(self, cls: type[Model], key: Any, *, conflicts: bool = False) -> Document | None:
         """The document with this key; None if it does not exist.
@@ -168,20 +167,25 @@ class Reader:
             # This package uses a generated key as the document id. Other programs may not, so the view
             # decides if there is no such document.
             known = str(key)
-        document = None if known is None else await self._remembered(cls, known, key, conflicts)
+        document, gone = None, None
+        if known is not None:
+            try:
+                document = await self._remembered(cls, known, key, conflicts)
+            except InvalidSignature as error:
+                if error.reason is not SignatureFault.DELETED:
+                    raise
+                gone = error  # another document may have the key by now
         if document is None or (is_deleted(info, document) and known != key):
             # Another document may have the key by now if this one is marked as deleted.
-            return await self._looked_up(cls, key, conflicts) or document
+            found = await self._looked_up(cls, key, conflicts)
+            if found is None and gone is not None:
+                raise gone
+            return found or document
         return document
 
     async def _remembered(self, cls: type[Model], document_id: str, key: Any, conflicts: bool) -> Document | None:
         """The document, if it is still the one with this key."""
-        try:
-            document = await self._bearing(cls, document_id, key, conflicts)
-        except InvalidSignature as error:
-            if error.reason is not SignatureFault.DELETED:
-                raise
-            document = None  # another document may have the key by now
+        document = await self._bearing(cls, document_id, key, conflicts)
         if document is None:
             self.keys.forget(cls, key)
         return document
@@ -216,21 +220,37 @@ class Reader:
 
     async def stored(self, document_id: str) -> Document:
         """A document as it is stored; see `Store.stored`."""
-        leaves = await self._access.leaves(document_id, revs=self._guard.history)
-        document = self._judged(leaves)
+        leaves = await self._leaves(document_id)
+        document = await self._judged(document_id, leaves)
         if document is None:
             deleted = any(each.document is not None for each in leaves)
             raise NotFound(404, "not_found", "deleted" if deleted else "missing")
         return document
 
     async def _verified(self, document_id: str, conflicts: bool) -> Document | None:
-        return self._judged(await self._access.leaves(document_id, revs=self._guard.history, every=conflicts))
+        return await self._judged(document_id, await self._leaves(document_id, every=conflicts))
 
-    def _judged(self, leaves: Sequence[Leaf]) -> Document | None:
-        found = self._guard.judged(leaves)
+    async def _leaves(self, document_id: str, *, every: bool = False) -> list[Leaf]:
+        return await self._access.leaves(document_id, revs=self._guard.history, every=every or self._guard.every)
+
+    async def _judged(self, document_id: str, leaves: list[Leaf]) -> Document | None:
+        (found,) = await self._judgements([document_id], [leaves])
         if isinstance(found, InvalidSignature):
             raise found
         return found
+
+    async def _judgements(
+        self, ids: Sequence[str], found: Sequence[list[Leaf]]
+    ) -> list[Document | InvalidSignature | None]:
+        """What to serve of each document; those that have several leaves are read again with their histories."""
+        several = {place for place, leaves in enumerate(found) if self._guard.every and _lack_histories(leaves)}
+        read = (
+            iter(await self._access.bulk_get([ids[place] for place in sorted(several)], revs=True)) if several else None
+        )
+        return [
+            self._guard.judged(next(read) if read and place in several else leaves)
+            for place, leaves in enumerate(found)
+        ]
 
     async def page(
         self,
@@ -312,6 +332,11 @@ class Reader:
         return items, withheld
 
 
+def _lack_histories(leaves: Sequence[Leaf]) -> bool:
+    documents = [each.document for each in leaves if each.document is not None]
+    return len(documents) > 1 and any("_revisions" not in each for each in documents)
+
+
 def neighbours(
     rows: list[Position], start: Position | None, backward: bool, more: bool
 ) -> tuple[Position | None, Position | None]:
@@ -330,24 +355,31 @@ def _is_meant(cls: type[Model], query: Query, document: Document) -> bool:
     if is_deleted(info, document) != query.deleted:
         return False
     for name, values in query.among.items():
-        declared = info.properties.get(name)
-        value = document.get(declared.index_member if declared else name, info.defaults.get(name))
-        found = info.view_value(name, value)
-        if not any(same(found, info.view_value(name, each)) for each in values):
+        wanted = [info.view_value(name, each) for each in values]
+        if not any(same(found, each) for found in _keys(info, name, document) for each in wanted):
             return False
     for name, value in query.excluded.items():
-        found = info.view_value(name, document.get(info.properties[name].index_member, info.defaults.get(name)))
-        if same(found, info.view_value(name, value)):
+        if any(same(found, info.view_value(name, value)) for found in _keys(info, name, document)):
             return False
     return all(_is_within(info, name, bounds, document) for name, bounds in query.ranges.items())
 
 
+def _keys(info: ModelInfo, name: str, document: Document) -> list[Any]:
+    """What stands in an index for a document: one key, or several where each member of a list is one."""
+    if key_of := info.derived.get(name):
+        member = key_of.declared.name
+        return key_of.keys(document.get(member, info.defaults.get(member)))
+    declared = info.properties.get(name)
+    value = document.get(declared.index_member if declared else name, info.defaults.get(name))
+    return [info.view_value(name, value)]
+
+
 def _is_within(info: ModelInfo, name: str, bounds: Bounds, document: Document) -> bool:
     """Whether a document's value is in a range; also where only CouchDB's collation can say, which found it there."""
-    declared = info.properties.get(name)
-    if declared is None or bounds == Bounds():
+    known = name in info.properties or name in info.derived
+    if not known or bounds == Bounds():
         return True
-    found = info.view_value(name, document.get(declared.index_member, info.defaults.get(name)))
+    (found, *_) = [*_keys(info, name, document), None]
     if found is None:
         return False
     low, high = bounds.gt if bounds.gte is UNSET else bounds.gte, bounds.lt if bounds.lte is UNSET else bounds.lte

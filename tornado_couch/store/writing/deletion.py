@@ -92,10 +92,9 @@ class Eraser:
     async def _live(self, document_id: str, made: set[str]) -> Sequence[Document]:
         """The verified leaves that are not deleted, except those on a tombstone of ours, which are a new document."""
         leaves = await self._access.leaves(document_id, revs=True, every=True)
-        found = [each.document for each in leaves if each.document and not each.document.get("_deleted")]
-        return [self._verified(each) for each in found if made.isdisjoint(history(each))]
-
-    def _verified(self, document: Document) -> Document:
-        if not self._guard.history:
-            document = {name: value for name, value in document.items() if name != "_revisions"}
-        return self._guard.verified(document)
+        judged = self._guard.weighed([each.document for each in leaves if each.document])
+        live = [each for each in judged.documents if not each.get("_deleted") and made.isdisjoint(history(each))]
+        for each in live:
+            if each["_rev"] in judged.faults:
+                raise judged.faults[each["_rev"]]
+        return live

@@ -32,11 +32,17 @@ async def refitted(writer: Writer, guard: Guard, document: Document, revision: s
         return document, revision
     document = guard.signed(writer.marked({**document, "_rev": revision}))
     try:
-        return document, await writer.put(document)
+        revision = await writer.put(document)
     except OutcomeUnknown:
         raise
     except CouchError as error:
         raise OutcomeUnknown("the document was stored, but could not be signed again for its new parent") from error
+    if not guard.fits(document, revision):
+        raise OutcomeUnknown(
+            "the document was stored, but its revision is not the one that CouchDB 3.5 computes, so no read accepts it;"
+            " on this server sign with Scheme.V2"
+        )
+    return document, revision
 
 
 M = TypeVar("M", bound=Model)

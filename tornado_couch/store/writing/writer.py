@@ -200,10 +200,6 @@ class Writer:
         sleep: waits between tries.
         tokens: put a token into each document that is given to `marked`; without tokens, bodies are compared.
         clock: returns seconds that never go back.
-
-    Attributes:
-        contended: whether some copy refused what another one took, which happens on a cluster alone. From then on
-            whoever is about to write has to read all leaves: the winning one may be about to be withdrawn.
     """
 
     def __init__(
@@ -217,7 +213,6 @@ class Writer:
         tokens: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.contended = False
         self._database = database
         self._turns = database.server.turns
         self._contests = Contests(database, access, guard)
@@ -334,7 +329,8 @@ class Writer:
         answers += await self._sent_alone([each.document for each in alone])
         for write, answer in zip([*together, *alone], answers, strict=True):
             write.answered(answer)
-            self.contended = self.contended or write.stored is not None
+            if write.stored is not None:
+                self._database.server.contended = True
         return any(each.alone for each in together)
 
     async def _prove(self, writes: Sequence[_Write]) -> CouchError | None:

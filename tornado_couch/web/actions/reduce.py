@@ -93,9 +93,9 @@ class ReductionHandler(ResourceHandler):
         names = {name: has_ranges(model, name) for name in self.reduction.by}
         limits = FilterLimits(self.resource.max_filters, self.resource.max_values)
         found = parse_filters(model, filters, names, [*_OWN, *names], limits)
-        if found.excluded:
-            name = next(iter(found.excluded))
-            raise Problem.of("bad-parameter", "A reduction takes equality and ranges.", parameter=f"{name}[ne]")
+        if found.excluded or found.prefixes or not found.among.keys() <= names.keys():
+            detail = "The groups of a reduction can be chosen by equality and by ranges."
+            raise Problem.of("bad-parameter", detail, parameter=next(iter(filters)))
         for name, values in found.among.items():
             if len(values) > 1:
                 raise Problem.of("bad-parameter", f"`{name}` can be given only once.", parameter=name)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...models import Model, model_info
 from ..query import filterable
+from ..query.filters import equality_only
 from ..resources import Resource
 from .components import Components, Schema
 from .operation import ApiOperation
@@ -66,12 +67,12 @@ def _orders(model: type[Model]) -> list[str]:
     """The properties that can be sorted by alone, then those that need a filter on the properties before them."""
     info, able = model_info(model), filterable(model)
     # Every order that some request can have; a schema cannot say which filters it needs.
-    names = [[name] for name in able if not info.properties[name].equality_only]
+    names = [[name] for name in able if not equality_only(model, name)]
     for index in info.indexes:
         found = index.properties
         names += [list(found[begin:end]) for begin, end in itertools.combinations(range(len(found) + 1), 2)]
     texts = dict.fromkeys(",".join(each) for each in names if all(name in able for name in each))
-    return [text for text in texts if not any(info.properties[name].equality_only for name in text.split(","))]
+    return [text for text in texts if not any(equality_only(model, name) for name in text.split(","))]
 
 
 def _downward(order: str) -> str:
@@ -94,16 +95,23 @@ def describe_filters(operation: ApiOperation, names: dict[str, bool], *, several
             operation.query(name, values, f"Only documents whose `{name}` is one of these.", explode=True)
             listed = {**values, "description": "Separated by commas."}
             operation.query(f"{name}[in]", listed, f"The same, in one parameter: `{name}[in]=a,b`.", explode=False)
-            if not model_info(model).properties[name].equality_only:
+            if not equality_only(model, name):
                 words = f"Only those whose `{name}` is not this; null is another value."
                 operation.query(f"{name}[ne]", schema, words)
         else:
             operation.query(name, schema, f"Only documents whose `{name}` is this.")
-        declared = model_info(model).properties[name]
-        if declared.optional and not declared.generated and declared.stamp is None:
+        declared = model_info(model).properties.get(name)
+        if declared is None or (declared.optional and not declared.generated and declared.stamp is None):
             operation.query(f"{name}[is]", {"type": "string", "const": "null"}, f"Only those without `{name}`.")
         for operator, words in _OPERATORS.items() if ranges else ():
             operation.query(f"{name}[{operator}]", schema, f"Only those whose `{name}` is {words} this.")
+    for name, key_of in model_info(model).derived.items() if several else ():
+        if key_of.kind == "prefix":
+            words = f"Only those whose `{key_of.declared.name}` begins with this, letter by letter."
+            operation.query(name, {"type": "string"}, words)
+        elif key_of.kind == "members":
+            schema = property_schema(operation.components, model, name)
+            operation.query(name, schema, f"Only those whose `{key_of.declared.name}` contains this.")
 
 
 def describe_deleted(operation: ApiOperation, words: str) -> None:

@@ -3,6 +3,9 @@
     ?color=red&color=blue&created_on[gte]=2026-01-01T00:00:00Z&sort=-created_on
     ?color[in]=red,blue&owner[is]=null
     ?color[ne]=red&sort=color&nulls=last
+    ?color[prefix]=re
+    ?tags[contains]=sweet
+    ?address.city=Oslo
 
 The model determines which properties can be filtered: those that an index has, without those that clients must not
 see. A property with the same name as a parameter, such as `limit`, cannot be filtered.
@@ -65,13 +68,14 @@ def filterable(cls: type[Model]) -> dict[str, bool]:
         for each in info.properties.values()
         if each.name in indexed and not each.secret
     }
+    found |= {name: has_ranges(cls, name) for name, each in info.derived.items() if each.is_nested}
     # A partition can be filtered by itself, without an index of its own.
     return {info.partition.name: False, **found} if info.partition else found
 
 
 def has_ranges(cls: type[Model], name: str) -> bool:
     """Whether the values are numbers or texts: nobody wants a range of truth values or arrays."""
-    if model_info(cls).properties[name].equality_only:
+    if equality_only(cls, name):
         return False
     try:
         schema = model_info(cls).adapters[name].json_schema(mode="serialization")
@@ -79,6 +83,12 @@ def has_ranges(cls: type[Model], name: str) -> bool:
         return False
     kinds = {_kind(branch) for branch in schema.get("anyOf", [schema])}
     return kinds <= {"string", "number", "integer", "null"} and kinds != {"null"}
+
+
+def equality_only(cls: type[Model], name: str) -> bool:
+    """Whether documents are found by the value alone, since it is protected."""
+    declared = model_info(cls).properties.get(name)
+    return declared is not None and declared.equality_only
 
 
 def _kind(schema: Mapping[str, Any]) -> Any:
@@ -109,15 +119,24 @@ def parse_filters(
     among: dict[str, list[Any]] = {}
     ranges: dict[str, dict[str, Any]] = {}
     excluded: dict[str, Any] = {}
+    prefixes: dict[str, str] = {}
     if len(given) > limits.filters:
         raise bad_parameter(list(given)[limits.filters], f"More than {limits.filters} filters were given.")
     for parameter, values in given.items():
+        if parameter.endswith("[prefix]"):
+            name = _derived(cls, parameter, allowed)
+            prefixes[name] = decode_parameter(parameter, values)
+            continue
+        if parameter.endswith("[contains]"):
+            _derived(cls, parameter, allowed)
+            among[parameter] = [_value(cls, parameter, parameter, decode_parameter(parameter, values))]
+            continue
         name, operator = _split(parameter, names, allowed)
         if operator in _RANGES:
             text = decode_parameter(parameter, values)
             ranges.setdefault(name, {})[operator] = _value(cls, parameter, name, text)
         elif operator == "ne":
-            if model_info(cls).properties[name].equality_only:
+            if equality_only(cls, name):
                 raise bad_parameter(parameter, f"`{name}` can only be filtered by equality.")
             excluded[name] = _value(cls, parameter, name, decode_parameter(parameter, values))
         else:
@@ -127,7 +146,35 @@ def parse_filters(
     for name in excluded:
         if name in among or name in ranges:
             raise bad_parameter(f"{name}[ne]", f"`{name}[ne]` cannot be combined with other filters of `{name}`.")
-    return Query(among, {name: _bounds(name, found, among) for name, found in ranges.items()}, excluded=excluded)
+    bounds = {name: _bounds(name, found, among) for name, found in ranges.items()}
+    return Query(among, bounds, excluded=excluded, prefixes=prefixes)
+
+
+def _derived(cls: type[Model], parameter: str, allowed: Sequence[str]) -> str:
+    """The property of a filter that needs an index of its own.
+
+    Raises:
+        Problem: 400: the property is unknown, or has no such index; then with what the model would need.
+    """
+    info, (name, _, operator) = model_info(cls), parameter.rpartition("[")
+    if parameter in info.derived:
+        return name
+    declared = info.properties.get(name)
+    wanted = "prefix=True" if operator == "prefix]" else "members=True"
+    schema = info.adapters[name].json_schema(mode="serialization") if declared and not declared.secret else {}
+    kinds = {_kind(branch) for branch in schema.get("anyOf", [schema])} - {"null"}
+    if declared is None or declared.protected or kinds != {"string" if operator == "prefix]" else "array"}:
+        raise _unknown(parameter, allowed)
+    declaration = f"Indexed({wanted}) on {name}"
+    detail = f"No index serves this use of `{name}`, and nothing is searched without one."
+    detail += f" The model would need `{declaration}`."
+    raise Problem.of("no-index", detail, parameter=parameter, declaration=declaration)
+
+
+def _unknown(parameter: str, allowed: Sequence[str]) -> Problem:
+    choices = ", ".join(f"`{each}`" for each in allowed)
+    detail = f"There is no parameter with that name, or no index for it. Allowed are {choices}."
+    return Problem.of("bad-parameter", detail, parameter=parameter, allowed=list(allowed))
 
 
 def _wanted(cls: type[Model], parameter: str, name: str, operator: str, values: Sequence[bytes]) -> Iterable[Any]:
@@ -148,9 +195,7 @@ def _split(parameter: str, names: Mapping[str, bool], allowed: Sequence[str]) ->
         return parameter, ""
     match = _OPERATOR.fullmatch(parameter)
     if match is None or match["name"] not in names:
-        choices = ", ".join(f"`{each}`" for each in allowed)
-        detail = f"There is no parameter with that name, or no index for it. Allowed are {choices}."
-        raise Problem.of("bad-parameter", detail, parameter=parameter, allowed=list(allowed))
+        raise _unknown(parameter, allowed)
     if match["operator"] in _RANGES and not names[match["name"]]:
         raise bad_parameter(
             parameter, f"The values of `{match['name']}` have no order, so filter by equality, not by a range."
@@ -208,8 +253,7 @@ def parse_sort(cls: type[Model], text: str | None) -> tuple[tuple[str, ...], boo
     given = text.split(",")
     names = tuple(each.removeprefix("-") for each in given)
     downward = {each.startswith("-") for each in given}
-    properties = model_info(cls).properties
-    allowed = [name for name in filterable(cls) if not properties[name].equality_only]
+    allowed = [name for name in filterable(cls) if not equality_only(cls, name)]
     if not set(names) <= set(allowed) or len(set(names)) < len(names):
         choices = ", ".join(f"`{name}`" for name in allowed)
         detail = f"`sort` takes property names separated by commas, each once; `-name` sorts descending: {choices}."
@@ -248,7 +292,7 @@ def served(store: Store, cls: type[Model], query: Query, parameter: str) -> Quer
 
 def no_index(query: Query, error: NoIndex, parameter: str) -> Problem:
     """The problem for a query that no index serves."""
-    used = dict.fromkeys([*query.among, *query.ranges, *query.excluded, *query.sort])
+    used = dict.fromkeys([*query.among, *query.ranges, *query.excluded, *query.prefixes, *query.sort])
     names = ", ".join(f"`{name}`" for name in used)
     detail = f"No index serves this use of {names}, and nothing is searched without one."
     if error.declaration:

@@ -49,8 +49,8 @@ class ListQuery:
         among = {name: sorted(map(_json.dumps, values)) for name, values in query.among.items()}
         ranges = sorted((name, repr(bounds)) for name, bounds in query.ranges.items())
         which = " deleted" if query.deleted else ""
-        if query.excluded or query.nulls:
-            which += f" {_json.dumps(dict(query.excluded))!r} {query.nulls}"
+        if query.excluded or query.nulls or query.prefixes:
+            which += f" {_json.dumps([dict(query.excluded), dict(query.prefixes)])!r} {query.nulls}"
         return f"{path} {sorted(among.items())} {ranges} {tuple(query.sort)} {query.descending}{which}"
 
     def address(self, path: str, cursor: str) -> str:
@@ -61,7 +61,8 @@ class ListQuery:
 def allowed_parameters(resource: Resource[Any]) -> list[str]:
     """All parameters of the collection; ranges of a property are `property[gte]` and the like."""
     model: type[Model] = resource.model
-    return [*own_parameters(resource), *filterable(model)]
+    derived = [name for name, each in resource.info.derived.items() if not each.is_nested]
+    return [*own_parameters(resource), *filterable(model), *derived]
 
 
 def own_parameters(resource: Resource[Any]) -> tuple[str, ...]:
@@ -124,14 +125,13 @@ def _check_countable(resource: Resource[Any], query: Query) -> None:
         Problem: 400, the query would count versions.
     """
     info = resource.info
-    if info.history and (query.among or {*query.ranges, *query.excluded, *query.sort} - {*info.indexes[0].properties}):
+    others = {*query.ranges, *query.excluded, *query.prefixes, *query.sort} - {*info.indexes[0].properties}
+    if info.history and (query.among or others):
         detail = "The index contains every version, so only all documents, or those in a range of keys, can be counted."
         raise Problem.of("no-index", detail, parameter="count")
 
 
-def _as_asked(
-    resource: Resource[Any], query: Query, restriction: tuple[str, Any] | None
-) -> tuple[str, Any] | None:
+def _as_asked(resource: Resource[Any], query: Query, restriction: tuple[str, Any] | None) -> tuple[str, Any] | None:
     """The restriction with its value as it is stored; of equal ones that which the client asks for."""
     if restriction is None or restriction[0] not in resource.info.properties:
         return restriction

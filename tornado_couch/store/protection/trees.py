@@ -1,0 +1,132 @@
+"""Judges what stands in a document: all of its leaves together, and not only the one that CouchDB serves.
+
+A leaf is *proved* if its signature verifies, also for its revision and its parent. Somebody with access to the database
+but without keys can plant a proved revision a second time: upon another path, or after CouchDB has forgotten it
+(`_revs_limit`). So a leaf that an other proved leaf descends from, or may descend from as far as its history is known,
+counts as put back; and where a tree has a leaf of scheme v3, those of older schemes prove nothing.
+
+A document must not be served if its winning leaf is not proved, or if another leaf of a higher generation is not: that
+one may stand in the place of what the service wrote last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...errors import InvalidSignature, SignatureFault
+from ...revision import generation, rank
+from ...security import Scheme, scheme_of
+
+__all__ = ["Judgement", "in_order", "judge", "path_of"]
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the leaves of a document are worth.
+
+    Attributes:
+        documents: the leaves in CouchDB's order, the winning one first; each revision once.
+        faults: for each leaf that does not count, by revision, why.
+        withheld: why the document must not be served; None if it may.
+    """
+
+    documents: list[Document]
+    faults: dict[str, InvalidSignature] = field(default_factory=dict)
+    withheld: InvalidSignature | None = None
+
+
+def judge(leaves: Iterable[Document], verify: Callable[[Document], object]) -> Judgement:
+    """Judge the leaves of a document.
+
+    Args:
+        leaves: all of them, tombstones as well; with `_revisions` if there are several.
+        verify: raises InvalidSignature unless a leaf, taken by itself, is what a holder of the keys wrote there.
+    """
+    documents: dict[str, Document] = {}
+    faults: dict[str, InvalidSignature] = {}
+    paths: dict[str, list[Sequence[str]]] = {}
+    for each in leaves:
+        revision = each["_rev"]
+        fault = _fault(each, verify)
+        # A revision can be a leaf of several paths, of which one is its own.
+        if revision not in documents or (fault is None and revision in faults):
+            documents[revision] = each
+            faults.pop(revision, None)
+            if fault is not None:
+                faults[revision] = fault
+        paths.setdefault(revision, []).append(path_of(each))
+    if len(documents) > 1:
+        faults |= _older_schemes([each for each in documents.values() if each["_rev"] not in faults])
+        faults |= _put_back({each: paths[each] for each in documents if each not in faults})
+    ordered = in_order(documents.values())
+    return Judgement(ordered, faults, _reason(ordered, faults))
+
+
+def in_order(leaves: Iterable[Document]) -> list[Document]:
+    """The leaves in CouchDB's order, the winning one first."""
+    return sorted(leaves, key=_standing, reverse=True)
+
+
+def _fault(document: Document, verify: Callable[[Document], object]) -> InvalidSignature | None:
+    try:
+        verify(document)
+    except InvalidSignature as error:
+        return error
+    return None
+
+
+def _older_schemes(proved: Sequence[Document]) -> dict[str, InvalidSignature]:
+    newer = [each["_rev"] for each in proved if scheme_of(each) is Scheme.V3]
+    return {
+        each["_rev"]: _rolled_back("a revision is signed by an older scheme than others of the document")
+        for each in proved
+        if newer and each["_rev"] not in newer
+    }
+
+
+def _put_back(paths: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, InvalidSignature]:
+    return {
+        revision: _rolled_back("a revision was put back that a later one has replaced")
+        for revision in paths
+        if any(_may_descend(others, revision) for other, others in paths.items() if other != revision)
+    }
+
+
+def _may_descend(paths: Sequence[Sequence[str]], ancestor: str) -> bool:
+    """Whether one of these paths holds a revision, or all of them end before they could show it."""
+    number = generation(ancestor)
+    return any(ancestor in path for path in paths) or all(generation(path[-1]) > number for path in paths)
+
+
+def _reason(ordered: Sequence[Document], faults: Mapping[str, InvalidSignature]) -> InvalidSignature | None:
+    if not ordered:
+        return None
+    winner = ordered[0]["_rev"]
+    if winner in faults:
+        return faults[winner]
+    higher = [each for each in faults if generation(each) > generation(winner)]
+    if higher:
+        reason = faults[max(higher, key=rank)].reason
+        return InvalidSignature("a revision that does not verify may stand in the place of the latest one", reason)
+    return None
+
+
+def _standing(document: Mapping[str, Any]) -> tuple[bool, tuple[int, str]]:
+    """A leaf that is not deleted wins over one that is; then the longer history; then the greater digest."""
+    return not document.get("_deleted"), rank(document["_rev"])
+
+
+def path_of(document: Mapping[str, Any]) -> list[str]:
+    """A document's revision and those before it, as far as `_revisions` lists them."""
+    known = document.get("_revisions")
+    if known is None:
+        return [document["_rev"]]
+    return [f"{known['start'] - age}-{each}" for age, each in enumerate(known["ids"])]
+
+
+def _rolled_back(message: str) -> InvalidSignature:
+    return InvalidSignature(message, SignatureFault.ROLLED_BACK)
