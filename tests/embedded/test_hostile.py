@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -40,6 +41,14 @@ def test_json_as_deep_as_allowed_is_kept(db: Client) -> None:
 def test_brackets_in_text_are_not_depth(db: Client) -> None:
     """Text full of brackets is text."""
     assert db.put("/a", {"s": '[{"' * 5000}).status == 201
+
+
+def test_a_string_without_end_is_read_once(db: Client) -> None:
+    """40 kB of quotation marks in a string that does not end took 5 seconds, behind enough brackets to be counted."""
+    began = time.monotonic()
+    assert is_refusal(db.put("/a", b"[" * 500 + b'"' + b'\\"' * 200_000), 400)
+    assert is_refusal(db.put("/a", b"[" * 500 + b'"' + b"\\" * 200_001), 400)
+    assert time.monotonic() - began < 20  # and not minutes
 
 
 @pytest.mark.timeout(240)

@@ -20,7 +20,9 @@ MAX_DEPTH = 400
 
 _MARK = f"\x00{secrets.token_hex(8)}:"
 _MARKED = re.compile('"' + r"\\u0000" + re.escape(_MARK[1:]) + r'(-?\d+)"')
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+# A string that does not end goes to the end of the text, and what matches is never tried a second time: otherwise a
+# search would begin again at each of its quotation marks.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 

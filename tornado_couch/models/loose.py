@@ -25,6 +25,7 @@ _CONTAINERS = {
     "set": "items_schema",
     "frozenset": "items_schema",
 }
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 _PLAIN = frozenset(
     ("any", "bool", "default", "dict", "float", "int", "json-or-python", "list", "none", "nullable", "str", "union")
 )
@@ -125,6 +126,8 @@ def _instances(value: Any) -> Iterator[Any]:
     todo = [value]
     while todo:
         each = todo.pop()
+        if type(each) in _SCALARS:
+            continue  # as most are; asking each whether it is a dataclass would take ten times as long
         if isinstance(each, BaseModel):
             yield each
             todo += each.__dict__.values()

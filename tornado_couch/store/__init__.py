@@ -11,6 +11,7 @@ from .protection.renewal import Reprotection
 from .query import Bounds, Query
 from .readiness import Readiness, ReadinessCheck
 from .reading.cache import ReadCache
+from .reading.pace import Pace
 from .reading.planner import indexed_properties, plan
 from .reading.reader import Page
 from .reading.reductions import Group, Groups, reduced
@@ -35,6 +36,7 @@ __all__ = [
     "LeafSet",
     "Lease",
     "Operation",
+    "Pace",
     "Page",
     "Position",
     "Query",

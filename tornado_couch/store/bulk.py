@@ -40,6 +40,7 @@ from .operations import Change, Check, Creation, Deletion, Expectation, Operatio
 from .protection.properties import Conversion, in_partition
 from .protection.signatures import Guard
 from .reading.bearing import bearing
+from .reading.pace import Pace
 from .reading.reader import Reader
 from .writing.deletion import Eraser
 from .writing.model_writer import refitted
@@ -139,10 +140,11 @@ class BulkWriter(Generic[M]):
         keys = [each.key for each in operations if not isinstance(each, Creation)]
         found = iter(await self._by_keys(keys))
         new = iter(await self._staged_creations([each.model for each in operations if isinstance(each, Creation)]))
-        return [
-            next(new) if isinstance(each, Creation) else await self._staged_change(each, next(found))
-            for each in operations
-        ]
+        staged, pace = [], Pace()
+        for each in operations:
+            staged.append(next(new) if isinstance(each, Creation) else await self._staged_change(each, next(found)))
+            await pace.breathe()
+        return staged
 
     async def _staged_change(self, operation: Update[M] | Deletion[M], document: _Found) -> _Staged | Exception:
         try:

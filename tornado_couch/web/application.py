@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextvars
 import logging
 import re
+import string
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import tornado.web
 from tornado.httputil import (
@@ -161,6 +163,10 @@ class Application(tornado.web.Application):
         # Tornado formats the line even if nobody reads it.
         quiet = handler.get_status() < 400 and not access_log.isEnabledFor(logging.INFO)
         if not quiet or "log_function" in self.settings:
+            uri = handler.request.uri or ""
+            if not uri.isascii():
+                # The bytes of an address as they came; some terminals obey those from 0x80 to 0x9f.
+                handler.request.uri = quote(uri, safe=string.punctuation, encoding="latin-1")
             super().log_request(handler)
 
 

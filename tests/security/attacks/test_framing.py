@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -94,3 +95,17 @@ async def test_nothing_is_done_after_the_last_request_of_a_connection(which: str
     async with listening(which) as port:
         for first in (b"GET /first HTTP/1.1\r\nHost: localhost\r\nConnection: close", b"GET /first HTTP/1.0"):
             assert (await answers(port, first + b"\r\n\r\n" + SECOND * 2)).count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("which", ["tornado", "service"])
+async def test_no_address_writes_control_characters_to_the_log(which: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A terminal that shows the log may obey them, and what reads it line by line may find a line that was forged."""
+    caplog.set_level(logging.DEBUG)
+    async with listening(which) as port:
+        for byte in [*range(33), *range(127, 256)]:
+            address = b"/a" + bytes([byte]) + b"b%0d%0a%1b" + bytes([0xC2, byte | 0x80])
+            await answers(port, b"GET " + address + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        await answers(port, b"G\x9bET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    shown = [record.getMessage() for record in caplog.records]
+    assert any("/a%9Bb%0d" in each for each in shown)
+    assert [each for each in shown if not each.isprintable() or not each.isascii()] == []

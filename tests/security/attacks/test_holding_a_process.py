@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import json
@@ -80,6 +81,23 @@ async def test_no_header_field_takes_long(ask: Client, probe: Watch, name: str, 
         assert (await ask("GET", "/bags", **{name: value})).status < 500
 
 
+REPEATED = ["a:b", "Accept:a/b", 'If-None-Match:"a"', "Prefer:a", "Origin:x", "Cookie:a=b", "Authorization:Basic YQ==",
+            "X-Forwarded-For:1.1.1.1", "X-HTTP-Method-Override:PUT", "Content-Type:application/json"]  # fmt: skip
+
+
+async def test_no_number_of_header_fields_takes_long(ask: Client, probe: Watch) -> None:
+    """As many fields of one name as a header can have."""
+    for field in REPEATED:
+        lines = (field + "\r\n") * (60_000 // (len(field) + 2))
+        for method in ("GET", "OPTIONS", "POST"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(ask.url.rpartition(":")[2]))
+            async with probe(), asyncio.timeout(30):
+                writer.write(f"{method} /bags HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{lines}\r\n".encode())
+                answer = await reader.read()
+            writer.close()
+            assert answer[9:10] in (b"2", b"4"), (method, field, answer[:100])
+
+
 @pytest.mark.parametrize("field", [" " * 900_000 + "x", "\n", '"a"\n', '"a",\n', "\r\n"], ids=lambda text: text[:5])
 async def test_no_precondition_in_a_bulk_request_takes_long(ask: Client, probe: Watch, field: str) -> None:
     """There a field can be as long as a body, and have the line feeds that none in a header has."""
@@ -117,6 +135,11 @@ async def test_a_long_user_name_is_not_normalised(database: Database, serve: Ser
             assert (await ask("GET", "/bags", Authorization=f"Basic {credentials}")).status == 401
 
 
+# Each operation nests as deeply as a body can, at the end of what the one before has added.
+NESTING = [{"op": "add", "path": "/free" + "/a" * 50 * n, "value": json.loads('{"a":' * 50 + "{}" + "}" * 50)}
+           for n in range(40)]  # fmt: skip
+
+
 PATCHES: dict[str, tuple[list[Any], int]] = {
     "tests": ([{"op": "test", "path": "/items/0", "value": 0}] * 400, 200),
     "more operations than there may be": ([{"op": "test", "path": "/items/0", "value": 0}] * 5_000, 422),
@@ -126,6 +149,9 @@ PATCHES: dict[str, tuple[list[Any], int]] = {
                              + [{"op": "copy", "from": "/free/0", "path": "/free/-"}] * 900, 422),
     "nesting": ([{"op": "add", "path": "/free", "value": {}}]
                 + [{"op": "add", "path": "/free" + "/a" * n, "value": {}} for n in range(1, 120)], 400),
+    "a copy of what is nested": ([*NESTING, {"op": "copy", "from": "/free", "path": "/items/-"}], 422),
+    "a test of what is nested": ([*NESTING, {"op": "test", "path": "/free", "value": {}}], 422),
+    "an index without end": ([{"op": "add", "path": "/items/" + "9" * 5_000, "value": 0}], 422),
     "moves": ([{"op": "move", "from": "/items/0", "path": "/items/-"}] * 900, 200),
     "a pointer without end": ([{"op": "test", "path": "/items" + "/0" * 100_000, "value": 0}], 409),
 }  # fmt: skip
@@ -178,6 +204,35 @@ async def test_lines_that_unpack_to_nothing_end_early(ask: Client, probe: Watch,
     async with probe():
         reply = await ask("POST", "/bags", data=gzip.compress(lines), Content_Type=NDJSON, Content_Encoding="gzip")
     assert reply.status in (200, 400)
+
+
+async def test_gzip_members_that_unpack_to_nothing_end_early(ask: Client, probe: Watch) -> None:
+    """A stream of empty members was read for as long as it came, at 5 ms for each 64 kB."""
+    members = gzip.compress(b"") * 20_000
+    async with probe():
+        reply = await ask("POST", "/bags", data=members + gzip.compress(b'{"records":[]}\n'), Content_Type=NDJSON,
+                          Content_Encoding="gzip")  # fmt: skip
+    assert [each["status"] for each in map(json.loads, reply.text.splitlines())] == [400]
+
+
+MANY = {"numbers": b'"items":[' + b"1," * 45_000 + b"1]", "objects": b'"items":[],"free":[' + b"{}," * 40_000 + b"1]"}
+
+
+@pytest.mark.parametrize("member", MANY.values(), ids=MANY)
+async def test_documents_with_many_members_are_read_in_turns(
+    ask: Client, database: Database, probe: Watch, member: bytes
+) -> None:
+    """A page, an export and a bulk request over such documents held the event loop for half a second and more."""
+    names = [f"{number:032x}" for number in range(24)]
+    texts = [b'{"_id":"%b","type":"bag_v1.0","bag_id":"%b","records":[],"prices":[],"more":null,%b}'
+             % (name.encode(), name.encode(), member) for name in names]  # fmt: skip
+    await database.write_texts(names, texts)
+    assert (await ask("GET", "/bags?limit=1")).status == 200
+    operations = [{"action": "replace", "key": each, "document": {"records": []}} for each in names]
+    async with probe():
+        assert len((await ask("GET", "/bags?limit=1000")).json["items"]) == len(names)
+        assert len((await ask("GET", "/bags", Accept=NDJSON)).text.splitlines()) == len(names)
+        assert (await ask("POST", "/bags/_bulk", {"operations": operations})).status == 200
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,9 @@ def json_patch(target: Any, operations: Any) -> Any:
             raise PatchTestFailed(f"operation {place}, `test`, does not hold for the latest document") from None
         except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, KeyError, TypeError) as error:
             raise ValidationFailed([_problem((place,), "patch", _sentence(operation, error))]) from None
+        except (RecursionError, ValueError):  # which `copy` and `test` meet where the others have nested deeply
+            problem = _problem((place,), "depth", "The patched document is nested too deeply.")
+            raise ValidationFailed([problem]) from None
     return target
 
 

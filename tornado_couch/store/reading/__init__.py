@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .cache import CachedAccess, ReadCache
+from .pace import Pace
 from .planner import indexed_properties, plan
 from .reader import Page, Reader, is_absent
 from .reductions import Group, Groups, reduced
@@ -16,6 +17,7 @@ __all__ = [
     "Group",
     "Groups",
     "HistoryReader",
+    "Pace",
     "Page",
     "Position",
     "ReadCache",

@@ -17,6 +17,7 @@ from ..protection.signatures import Guard
 from ..query import Bounds, Query, same
 from .bearing import bearing
 from .cache import KeyMemory
+from .pace import Pace
 from .planner import planned
 from .room import share_of_request
 from .scan import Position, Walk, certain_order, count_rows
@@ -247,10 +248,11 @@ class Reader:
         read = (
             iter(await self._access.bulk_get([ids[place] for place in sorted(several)], revs=True)) if several else None
         )
-        return [
-            self._guard.judged(next(read) if read and place in several else leaves)
-            for place, leaves in enumerate(found)
-        ]
+        judged, pace = [], Pace()
+        for place, leaves in enumerate(found):
+            judged.append(self._guard.judged(next(read) if read and place in several else leaves))
+            await pace.breathe()
+        return judged
 
     async def page(
         self,
@@ -312,8 +314,9 @@ class Reader:
             documents: as `within` returns them.
             load: converts a document to a model; by default, the reader's conversion does.
         """
-        load, items, withheld = load or self._conversion.from_store, [], 0
+        load, items, withheld, pace = load or self._conversion.from_store, [], 0, Pace()
         for document in documents:
+            await pace.breathe()
             if isinstance(document, InvalidSignature | InvalidDocument):
                 withheld += 1  # whoever found it has logged or counted it
                 continue

@@ -25,6 +25,7 @@ from urllib.parse import quote
 from ... import _json
 from ...errors import ValidationFailed
 from ...models import Model
+from ...store import Pace
 from ..handler import ResourceHandler
 from ..http import MalformedEntityTag, Preconditions, parse_entity_tags
 from ..openapi.components import Schema
@@ -36,7 +37,7 @@ from .create import CreateMixin
 from .documents import DestroyMixin, ReplaceMixin
 from .gathering import Gathering, attempted
 from .idempotency import refuse_key
-from .results import Results, breathe, results_schema
+from .results import Results, results_schema
 
 __all__ = ["BulkHandler"]
 
@@ -110,17 +111,21 @@ class BulkHandler(ResourceHandler):
         refuse_key(self.request.headers)
         asked = await self._asked()
         gathering = Gathering(self.resource.store, self.resource.model)
-        items = [_Item(index, each) for index, each in enumerate(asked)]
+        items, pace = [_Item(index, each) for index, each in enumerate(asked)], Pace()
         for item in items:
             try:
                 await self._make_ready(item, gathering)
             except Exception as error:  # noqa: BLE001 - it is this item's outcome
                 item.outcome = error
-            await breathe(item.index)
+            await pace.breathe()
         ready = [item for item in items if item.run is not None]
         await asyncio.gather(*(_run_in_order(chain) for chain in self._chains(ready)))
         gathering.raise_outage([item.outcome for item in ready])
-        await self.answers.results([await self._result(item) for item in items])
+        results = []
+        for item in items:
+            results.append(await self._result(item))
+            await pace.breathe()
+        await self.answers.results(results)
 
     def _chains(self, items: list[_Item]) -> list[list[_Item]]:
         """Return the operations on each document, in the order in which they were sent."""

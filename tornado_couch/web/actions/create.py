@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast
 
 from ...errors import DocumentExists, ValidationFailed
 from ...models import ModelInfo, validated
+from ...store import Pace
 from ..action import NDJSON
 from ..body import Body
 from ..handler import ResourceHandler
@@ -19,7 +20,7 @@ from ..resources import M
 from .gathering import Gathering
 from .idempotency import Once, idempotency_key, refuse_key
 from .ndjson import Lines, receive_body
-from .results import Results, breathe, results_schema
+from .results import Results, results_schema
 
 __all__ = ["CreateMixin", "check_chosen_id", "check_key"]
 
@@ -223,12 +224,13 @@ async def _results(handler: CreateMixin, bodies: list[Any]) -> list[dict[str, An
 async def _valid(handler: CreateMixin, bodies: list[Any]) -> list[Any]:
     """Return the models, once every body is valid."""
     found: list[Any] = []
-    for index, body in enumerate(bodies):
+    pace = Pace()
+    for body in bodies:
         try:
             found.append(handler.new_model(await handler.valid("create", body)))
         except ValidationFailed as error:
             found.append(error)
-        await breathe(index)
+        await pace.breathe()
     _refuse_invalid(found)
     return found
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from tornado.iostream import StreamClosedError
 
-from ...store import Page, Position, share_of_request
+from ...store import Pace, Page, Position, share_of_request
 from ..action import JSON, NDJSON
 from ..handler import ResourceHandler
 from ..http import accepts, weights
@@ -97,11 +97,13 @@ class ListMixin(ResourceHandler[M]):
         self.finish()
 
     async def _items(self, page: Page[Any], query: ListQuery) -> Any:
-        models = page.items
-        if self.policy.judges:
-            models = [model for model in models if await self._shows(model, query)]
-        items = [await self.item(model) for model in models]
-        return [query.projection.apply_to_item(item) for item in items] if query.projection else items
+        items, pace = [], Pace()
+        for model in page.items:
+            if not self.policy.judges or await self._shows(model, query):
+                item = await self.item(model)
+                items.append(query.projection.apply_to_item(item) if query.projection else item)
+            await pace.breathe()
+        return items
 
     async def _shows(self, model: M, query: ListQuery) -> bool:
         """Ask the policy whether the caller may see an item."""
@@ -118,7 +120,7 @@ class ListMixin(ResourceHandler[M]):
         query, share = replace(query, limit=self.EXPORT_PAGE), share_of_request()
         while True:
             page = await self.perform_list(query)
-            text, withheld, following = lines_of(await self._items(page, query)), page.withheld, page.next
+            text, withheld, following = await lines_of(await self._items(page, query)), page.withheld, page.next
             del page
             if share is not None:
                 share.release()  # `Unread` follows the text from now on

@@ -17,13 +17,14 @@ from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
 from ... import _json
+from ...store import Pace
 from ..action import ACTIONS, NDJSON
 from ..application import Application
 from ..body import Body
 from ..http import DRAINED, BrokenStream, Line, LineReader, content_length, media_type, parse_json, too_large
 from ..problems import Problem
 from .idempotency import refuse_key
-from .results import Results, breathe
+from .results import Results
 
 if TYPE_CHECKING:
     from .create import CreateMixin
@@ -50,7 +51,7 @@ class LineWriter:
 
     async def write(self, values: Iterable[Any]) -> None:
         """Write values as lines, and wait until they have left; see `write_text`."""
-        await self.write_text(lines_of(values))
+        await self.write_text(await lines_of(values))
 
     async def write_text(self, text: bytes) -> None:
         """Write the text of lines, and wait until they have left.
@@ -77,9 +78,13 @@ class LineWriter:
         self._handler.request.connection.stream.close()  # type: ignore[union-attr]
 
 
-def lines_of(values: Iterable[Any]) -> bytes:
-    """Return values as lines of JSON."""
-    return b"".join(_json.dumps(value) + b"\n" for value in values)
+async def lines_of(values: Iterable[Any]) -> bytes:
+    """Return values as lines of JSON, which other requests need not wait for."""
+    lines, pace = [], Pace()
+    for value in values:
+        lines.append(_json.dumps(value) + b"\n")
+        await pace.breathe()
+    return b"".join(lines)
 
 
 class _Received(NamedTuple):
@@ -122,6 +127,7 @@ class Lines(Body):
         self._last = 0  # the number of the latest line
         self._left = self._most = handler.resource.max_bulk  # lines before the next is one more request
         self._stopped = False
+        self._pace = Pace()
         self._pausing = True  # and not yet storing
         self._pause: asyncio.Task[None] | None = None
 
@@ -207,7 +213,7 @@ class Lines(Body):
                 self._count_line()
                 self._group.append(_Received(number, await self._model(text)))
                 self._group_bytes += len(text or b"")
-                await breathe(number)
+                await self._pace.breathe()
                 if len(self._group) >= _GROUP or self._group_bytes >= _GROUP_BYTES:
                     await self._guarded(self._store())
                 if self._stopped:
@@ -264,6 +270,7 @@ class Lines(Body):
             found = await self._results.of("create", result, 201)
             if "problem" in found or self._handler.preferences().representation != "minimal":
                 results.append({"line": each.number, **found})
+            await self._pace.breathe()
         if results:
             await self._writer.write(results)
         if outage is not None:

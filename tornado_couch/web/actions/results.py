@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -14,17 +13,9 @@ from ..openapi.components import Schema, any_problem
 from ..openapi.operation import ApiOperation
 from ..problems import Problem, problem_of
 
-__all__ = ["Results", "breathe", "results_schema"]
+__all__ = ["Results", "results_schema"]
 
 logger = logging.getLogger("tornado_couch.web")
-
-_ITEMS_AT_A_TIME = 20
-
-
-async def breathe(index: int) -> None:
-    """Let other requests have a turn, once in a while, in a loop over many items."""
-    if index % _ITEMS_AT_A_TIME == _ITEMS_AT_A_TIME - 1:
-        await asyncio.sleep(0)
 
 
 class Results:

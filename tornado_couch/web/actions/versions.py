@@ -22,7 +22,7 @@ from pydantic import AwareDatetime, TypeAdapter
 
 from ...errors import InvalidDocument
 from ...models import Model, deleted_on, is_deleted, is_timestamp, reading_partially, version_of
-from ...store import Page, Position
+from ...store import Pace, Page, Position
 from ..access import Hidden
 from ..handler import ResourceHandler
 from ..http import entity_tag
@@ -233,10 +233,14 @@ class VersionsHandler(ResourceHandler):
         page = await self.resource.store.versions(
             self.resource.model, key, limit=limit, start=start, backward=cursor is not None and cursor.backward
         )
-        shown = [model for model in page.items if await versions.shows(latest, model)]
+        shown, items, pace = [], [], Pace()
+        for model in page.items:
+            if await versions.shows(latest, model):
+                shown.append(model)
+                items.append(await self.version_item(model))
+            await pace.breathe()
         if len(shown) < len(page.items) and versions.is_earlier(latest, page.items[-1]):
             page = replace(page, next=None)  # nor may the caller know how much there is
-        items = [await self.version_item(model) for model in shown]
         body: dict[str, Any] = {"items": [projection.apply_to_item(each) if projection else each for each in items]}
         if page.withheld:
             body["withheld"] = page.withheld

@@ -10,6 +10,8 @@ __all__ = ["BrokenStream", "Line", "LineReader"]
 
 _PIECE = 64 * 1024  # bytes unpacked at a time, whatever the size of a chunk
 
+_MEMBER = 64  # bytes of white space that the beginning of a gzip member counts as, since it takes as much time
+
 _CONTENT = re.compile(rb"[^ \t\r\n]")
 
 Line = tuple[int, "bytes | None"]
@@ -109,6 +111,9 @@ class LineReader:
         while chunk or len(piece) == _PIECE:
             if self._unpacker.eof:  # another member follows
                 self._unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+                self._blank += _MEMBER
+                if self._blank > self._longest:
+                    raise BrokenStream("The gzip body consists of too many short members.")
             try:
                 piece = self._unpacker.decompress(chunk, _PIECE)
             except zlib.error:

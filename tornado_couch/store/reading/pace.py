@@ -1,0 +1,26 @@
+"""`Pace`: lets other requests have their turns in a loop over many documents."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+__all__ = ["Pace"]
+
+_STRETCH = 0.01  # seconds
+
+
+class Pace:
+    """Follows how long a loop has been running without a pause.
+
+    It goes by the time and not by the number of documents, since one of them may cost as much as a thousand others.
+    """
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    async def breathe(self) -> None:
+        """Let others run if it is time to; call this after each document."""
+        if time.monotonic() - self._since > _STRETCH:
+            await asyncio.sleep(0)
+            self._since = time.monotonic()
