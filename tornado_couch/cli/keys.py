@@ -134,7 +134,9 @@ def revoke(path: Path, key_id: str, as_json: bool, **options: Any) -> None:
 def rewrap(path: Path, plain: bool, as_json: bool, **options: Any) -> None:
     """Encrypt a ring's file with another secret.
 
-    The secret is a passphrase or an outer key; the ring's keys stay the same. PATH is the key ring's file. Copies of the file that somebody made before still open with the old secret: if that is
+    The secret is a passphrase or an outer key; the ring's keys stay the same.
+
+    PATH is the key ring's file. Copies of the file that somebody made before still open with the old secret: if that is
     known to others, add a key, rotate, and revoke the old ones.
     """
     names = ("prompt", "passphrase_env", "passphrase_file", "outer_key_env")
