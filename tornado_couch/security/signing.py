@@ -179,8 +179,8 @@ def signature_of(document: Mapping[str, Any]) -> str | None:
 
 def scheme_of(document: Mapping[str, Any]) -> Scheme | None:
     """The scheme that a document's signature claims, whether or not it verifies; None if it is not signed."""
-    held = document.get(SIGNATURE_PROPERTY)
     if SIGNATURE_PROPERTY in document:
+        held = document[SIGNATURE_PROPERTY]
         return Scheme.V3 if isinstance(held, dict) and held.get("scheme") == Scheme.V3.value else Scheme.V2
     return Scheme.CLASSIC if CLASSIC_PROPERTY in document else None
 

@@ -186,6 +186,8 @@ class SignatureGuard:
             return None
         if not self.every:
             documents = [each for each in (winner(leaves) or winning_tombstone(leaves),) if each]
+        if len(documents) == 1:
+            return self._alone(documents[0])
         found = self.weighed(documents)
         if found.withheld is not None:
             return found.withheld
@@ -194,6 +196,14 @@ class SignatureGuard:
             return None
         others = [each["_rev"] for each in found.documents[1:] if not each.get("_deleted")]
         return {**_served(first), **({"_conflicts": others} if others else {})}
+
+    def _alone(self, document: Document) -> Document | InvalidSignature | None:
+        """The only leaf of a document, as nearly all have no other."""
+        try:
+            found = self.verified(document)
+        except InvalidSignature as error:
+            return error
+        return None if found.get("_deleted") else found
 
     def weighed(self, documents: Sequence[Document]) -> Judgement:
         """Judge all leaves of a document; failures are counted and logged."""
@@ -246,7 +256,9 @@ def accepted(scheme: Scheme, accept: Collection[Scheme] | None) -> frozenset[Sch
 
 
 def _served(document: Mapping[str, Any]) -> Document:
-    return {name: value for name, value in document.items() if name != "_revisions"}
+    kept = dict(document)
+    kept.pop("_revisions", None)
+    return kept
 
 
 def _kept(document: Mapping[str, Any], *names: str) -> Document:
