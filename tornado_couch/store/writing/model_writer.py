@@ -39,8 +39,8 @@ async def refitted(writer: Writer, guard: Guard, document: Document, revision: s
         raise OutcomeUnknown("the document was stored, but could not be signed again for its new parent") from error
     if not guard.fits(document, revision):
         raise OutcomeUnknown(
-            "the document was stored, but its revision is not the one that CouchDB 3.5 computes, so no read accepts it;"
-            " on this server sign with Scheme.V2"
+            "the document was stored at another revision than it was signed for, so no read accepts it: this server stores"
+            " an attachment otherwise, or computes revisions otherwise than CouchDB 3.5; then sign with Scheme.V2"
         )
     return document, revision
 
