@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, product
+from itertools import combinations
 from typing import Any
 
 from ...couch import Database
@@ -12,7 +13,7 @@ from ...errors import DocumentNotFound, InvalidSignature
 from ...models import Ancestry, MergedBy, Model, collection_view, merge_record, model_info
 from ..protection.signatures import Guard
 from ..reading.bearing import bearing
-from ..writing.tokens import redone
+from ..writing.tokens import history, redone
 
 __all__ = ["LeafReader", "LeafSet", "as_stored"]
 
@@ -95,11 +96,8 @@ class LeafReader:
         trusted = [each for each in live if each["_rev"] not in unverified]
         for each in [*deleted, *trusted]:
             result.ancestry.learn(each)
-        if len(trusted) < 2:
-            return result
-        for gone, each in product(map(_before_deletion, deleted), trusted):
-            for revision in redone(gone, each):
-                result.ancestry.contain(each["_rev"], revision)
+        if len(trusted) > 1:
+            _learn_withdrawn(result.ancestry, deleted, trusted)
         for first, second in combinations(trusted, 2):
             # Where each has done again what the other one did, the winning one has the say.
             there = redone(second, first)
@@ -136,6 +134,19 @@ class LeafReader:
         # A generated key is the id, but for documents from elsewhere.
         first = [str(key)] if info.key and info.key.generated and not str(key).startswith("_") else []
         return [*first, *(row.id for row in rows if row.id and row.id not in first)]
+
+
+def _learn_withdrawn(ancestry: Ancestry, deleted: Sequence[Document], live: Sequence[Document]) -> None:
+    """Take in which leaves contain an attempt that was withdrawn after another leaf was merged of it."""
+    written = {revision for each in live for revision in history(each)}
+    paths = {each["_rev"]: ancestry.path(each["_rev"]) for each in live}
+    merged = {revision for path in paths.values() for revision in path} - written
+    for gone in map(_before_deletion, deleted):
+        if gone["_rev"] in merged:
+            for each in live:
+                if gone["_rev"] not in paths[each["_rev"]]:
+                    for revision in redone(gone, each):
+                        ancestry.contain(each["_rev"], revision)
 
 
 def _before_deletion(tombstone: Document) -> Document:

@@ -258,6 +258,7 @@ class Writer:
         documents: Sequence[Mapping[str, Any]],
         send: _Send,
     ) -> list[str | Exception]:
+        await self._database.server.recognize()
         writes = [_Write(each) for each in documents]
         keys = [self._key(each) for each in dict.fromkeys(each["_id"] for each in documents)]
         if await self._turns.take(keys if len(keys) == 1 else sorted(keys), self._database.seconds):
