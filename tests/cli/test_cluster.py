@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tests.faults import Call, FaultServer, answer
 from tornado_couch import Couch
-from tornado_couch.cli.cluster import set_up_cluster
+from tornado_couch.cli.cluster import _advice, set_up_cluster
 from tornado_couch.cli.main import main
 from tornado_couch.couch import FakeTransport, Reply, Request
 from tornado_couch.errors import TornadoCouchError
@@ -111,3 +111,23 @@ async def test_the_command() -> None:
     assert (wrong.exit_code, gone.exit_code) == (2, 2)
     assert "NAME@HOST" in wrong.output
     assert "Traceback" not in gone.output
+
+
+async def test_health_says_what_lets_writes_collide() -> None:
+    """Of a cluster: CouchDB before 3.5.2, or the setting that asks one copy first, if it is switched off."""
+    advised: list[list[str]] = []
+    cases = (("3.5.0", 3, None), ("3.5.2", 3, "false"), ("3.10.0", 3, None), ("3.5.0", 1, None))
+    for version, members, setting in cases:
+        answers = {
+            "/_membership": {"all_nodes": [], "cluster_nodes": [f"couchdb@{n}" for n in range(members)]},
+            "/_node/_local/_config/fabric/serialize_worker_startup": setting,
+        }
+
+        def answered(request: Request, answers: dict[str, object] = answers) -> Reply:
+            found = answers[request.target]
+            status = 404 if found is None else 200
+            return FakeTransport.reply(status, json.dumps(found or {"error": "not_found", "reason": "x"}).encode())
+
+        advised.append(await _advice(Couch("http://one", transport=FakeTransport(answered)), version))
+    assert ["upgrade" in advised[0][0], "serialize_worker_startup = false" in advised[1][0]] == [True, True]
+    assert advised[2:] == [[], []]

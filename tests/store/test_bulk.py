@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.store.models import Fruit, Note, Person, Place
 from tornado_couch import (
+    Couch,
     Database,
     DocumentExists,
     DocumentNotFound,
@@ -26,6 +28,13 @@ from tornado_couch.store import Creation, Deletion, Update
 async def store(database: Database) -> Store:
     await install(database.server, database.name, [Fruit, Person, Place, Note])  # type: ignore[arg-type]
     return Store(database)
+
+
+@pytest.fixture
+async def other_process(server_url: str, store: Store) -> AsyncIterator[Store]:
+    """A store with a client of its own; those of one client take turns."""
+    async with Couch(server_url) as couch:
+        yield Store(couch[store.database.name])
 
 
 def requests_of(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -157,7 +166,7 @@ async def test_an_expected_revision_guards_each_operation(store: Store) -> None:
 
 @pytest.mark.parametrize("guarded", [False, True])
 async def test_a_conflict_is_tried_again_unless_a_revision_is_expected(
-    store: Store, monkeypatch: pytest.MonkeyPatch, guarded: bool
+    store: Store, other_process: Store, monkeypatch: pytest.MonkeyPatch, guarded: bool
 ) -> None:
     """Another writer between read and write: done all the same, or `RevisionMismatch` with If-Match's meaning."""
     for name in ("a", "b"):
@@ -166,7 +175,7 @@ async def test_a_conflict_is_tried_again_unless_a_revision_is_expected(
 
     async def raced(documents: Any) -> Any:
         for name in ("a", "b"):
-            await Store(store.database).update(Place, name, _grown)
+            await other_process.update(Place, name, _grown)
         return await bulk_docs(documents)
 
     monkeypatch.setattr(store.database, "bulk_docs", raced)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.faults import FaultProxy
+from tests.faults import Fault, FaultProxy, answer_status
 from tests.store.models import Place
 from tornado_couch import Couch, Database, Store, install
+from tornado_couch.couch.bulk import failure
 from tornado_couch.errors import CheckFailed, Forbidden, Refused, UnauthorizedWrite
 
 GUARD = """function (doc) {
@@ -73,6 +74,23 @@ async def test_an_exception_is_told_soon(behind: Database, proxy: FaultProxy, na
     assert found[1].error == {"exception": "TypeError", "thrown": "unknown_error"}[name]
     assert len(proxy.requests) <= 4
     assert time.monotonic() - began < 3
+
+
+async def test_a_function_that_hangs_is_told_once_couchdb_stops_it(behind: Database, proxy: FaultProxy) -> None:
+    """It failed as one with an exception does: nothing was written, and CouchDB is not made to wait for it again."""
+    stopped = answer_status(500, "os_process_error", "OS process timed out.")
+    proxy.faults.append(Fault(stopped, method="PUT", times=None))
+    with pytest.raises(CheckFailed, match="timed out"):
+        await Store(behind).create(Place(name="x"))
+    assert len([each for each in proxy.requests if each.method == "PUT"]) == 1
+    assert isinstance(failure("os_process_error", "OS process timed out."), CheckFailed)
+
+
+async def test_couchdb_stops_a_function_that_hangs(database: Database) -> None:
+    """After its `os_process_timeout`, five seconds by default."""
+    await database.put({"_id": "_design/guard", "validate_doc_update": "function (doc) { while (doc.hang) {} }"})
+    found = await database.bulk_docs([{"_id": "a", "hang": True}, {"_id": "b"}])
+    assert [each.error for each in found] == ["os_process_error", None]
 
 
 async def test_over_the_store(behind: Database) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.store.models import Contended, Fruit, Person, Place
 from tornado_couch import (
+    Couch,
     Database,
     DocumentExists,
     DocumentNotFound,
@@ -271,7 +272,7 @@ async def test_a_forged_leaf_is_not_deleted_with_the_document(installed: Databas
 
 
 async def test_a_leaf_that_comes_while_a_document_is_deleted_is_deleted_too(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Replication may be bringing more; but a document that is created anew meanwhile stays."""
     place = await in_conflict(store, "a", 2)
@@ -286,7 +287,8 @@ async def test_a_leaf_that_comes_while_a_document_is_deleted_is_deleted_too(
             await bulk_docs([leaf], new_edits=False)
         result = await bulk_docs(documents)
         if rounds == 2:
-            await Store(store.database).create(Place(name="a", size=9))
+            async with Couch(server_url) as couch:  # another process: the writes of one take turns
+                await Store(couch[store.database.name]).create(Place(name="a", size=9))
         return result
 
     monkeypatch.setattr(store.database, "bulk_docs", busy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 from .. import _json
 from ..couch import Couch, names
-from ..errors import AlreadyExists, TornadoCouchError
+from ..errors import AlreadyExists, Forbidden, NotFound, TornadoCouchError, Unauthorized
 from .options import connection_of, server_options, told
 from .report import Advance, progress
 
@@ -116,7 +117,8 @@ def cluster(url: str, nodes: tuple[str, ...], patience: float, as_json: bool, **
 def health(url: str, as_json: bool, **options: Any) -> None:
     """Check that a server is CouchDB, and ready.
 
-    It also checks that no proxy on the way changes paths.
+    It also checks that no proxy on the way changes paths. Of a cluster it says what lets writes of one document
+    collide that need not.
 
     Nothing is written. The exit status is 0 if all is well, and 2 otherwise.
     """
@@ -125,9 +127,34 @@ def health(url: str, as_json: bool, **options: Any) -> None:
     async def run() -> dict[str, Any]:
         async with connection.server(url) as couch:
             await couch.check()
-            return {"up": await couch.up(), "version": (await couch.info())["version"]}
+            version = (await couch.info())["version"]
+            return {"up": await couch.up(), "version": version, "advice": await _advice(couch, version)}
 
     found = asyncio.run(run())
     if not found["up"]:
         raise _NodesMissing("the server is in maintenance mode, or its node is not ready")
-    click.echo(_json.dumps(found).decode() if as_json else f"CouchDB {found['version']} is ready")
+    lines = [f"CouchDB {found['version']} is ready", *found["advice"]]
+    click.echo(_json.dumps(found).decode() if as_json else "\n".join(lines))
+
+
+_ASKS_ONE_COPY_FIRST = (3, 5, 2)
+_UPGRADE = (
+    "CouchDB 3.5.2 and later ask one copy of a document first ([fabric] serialize_worker_startup), so that writes"
+    " through several nodes seldom collide; upgrade, or connect with Couch(..., writes='by-document')"
+)
+
+
+async def _advice(couch: Couch, version: str) -> list[str]:
+    """What would let fewer writes of one document collide; nothing for a server that is no cluster."""
+    try:
+        members = (await couch.membership())[1]
+    except (Unauthorized, Forbidden, NotFound):
+        return []
+    if len(members) < 2:
+        return []
+    numbers = tuple(int(each) for each in re.findall(r"\d+", version)[:3])
+    if numbers < _ASKS_ONE_COPY_FIRST:
+        return [_UPGRADE]
+    if await couch.setting("fabric", "serialize_worker_startup") == "false":
+        return ["remove [fabric] serialize_worker_startup = false: it lets writes through several nodes collide"]
+    return []

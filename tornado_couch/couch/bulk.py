@@ -44,12 +44,14 @@ class BulkResult(NamedTuple):
         rev: the new revision; None where it was not written.
         error: CouchDB's error, such as "conflict" or "forbidden"; None where it was written.
         reason: CouchDB's reason for the error: text, or what a function `validate_doc_update` threw.
+        accepted: whether fewer copies than the write quorum are stored so far.
     """
 
     id: str
     rev: str | None = None
     error: str | None = None
     reason: Any = None
+    accepted: bool = False
 
 
 class BulkResults(list[BulkResult]):
@@ -108,7 +110,8 @@ class Bulk(Endpoint):
         tail = b"]}" if new_edits else b'],"new_edits":false}'
         body = b'{"docs":[' + await _listed(documents) + tail
         with _doubting([str(each.get("_id", "")) for each in documents]):
-            answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
+            near = str(documents[0].get("_id", "")) or None
+            answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body, near=near)
             where = answer.request
             results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
             if new_edits:
@@ -181,7 +184,7 @@ class Bulk(Endpoint):
         """
         body = b'{"docs":[' + b",".join(texts) + b"]}"
         with _doubting(ids):
-            answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body)
+            answer = await self._call("POST", "_bulk_docs", query=self._quorum.writing, body=body, near=ids[0])
             where = answer.request
             results = [_bulk_result(each, where) for each in expect(answer.value, list, where)]
             if [each.id for each in results] != list(ids):
@@ -238,7 +241,7 @@ def _bulk_result(value: object, where: str) -> BulkResult:
     # The status is 201 for all of them; only the item says whether its document was written.
     if "error" in item:
         return BulkResult(document_id, None, str(item["error"]), item.get("reason"))
-    return BulkResult(document_id, expect(item.get("rev"), str, where))
+    return BulkResult(document_id, expect(item.get("rev"), str, where), accepted=item.get("accepted") is True)
 
 
 def _fit(results: list[BulkResult], documents: Sequence[Mapping[str, Any]], where: str) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from . import names
 from .auth import Auth, BasicAuth, NoAuth
@@ -39,12 +40,15 @@ class Couch(Server):
         verify: False to trust any certificate.
         max_connections: how many connections may be open at once.
         transport: carries the requests instead of aiohttp; the URL then has no effect.
+        writes: which node writes go to: "first", the one that all requests go to; or "by-document", one for each
+            document, chosen by its id among the nodes that work. The latter spreads the writes over the nodes, but not
+            those of one document, which would collide more often on several.
         clock: a monotonic clock in seconds, for the log and the observer.
         observer: receives every exchange, and what the store does with this server; `observe` adds others.
 
     Raises:
         ValueError: the URL is not one of CouchDB, or contains a password although `auth` is given; or several URLs
-            have different passwords.
+            have different passwords; or `writes` is neither of the two.
         OSError: `ca` cannot be read or contains no certificate.
     """
 
@@ -58,12 +62,15 @@ class Couch(Server):
         verify: bool = True,
         max_connections: int = 100,
         transport: Transport | None = None,
+        writes: Literal["first", "by-document"] = "first",
         clock: Callable[[], float] = time.monotonic,
         observer: Observer | None = None,
     ) -> None:
         bases = [names.base(each) for each in ([url] if isinstance(url, str) else url)]
         if not bases:
             raise ValueError("give the URL of at least one node")
+        if writes not in ("first", "by-document"):
+            raise ValueError('writes must be "first" or "by-document"')
         auth = _auth({base.credentials for base in bases}, auth)
         observers = Observers(*([observer] if observer else []))
         if transport is None:
@@ -71,7 +78,9 @@ class Couch(Server):
                 AiohttpTransport(base.url, ca=ca, verify=verify, max_connections=max_connections, observer=observers)
                 for base in bases
             ]
-            transport = nodes[0] if len(nodes) == 1 else FailoverTransport(nodes, clock)
+            names_ = [base.url for base in bases] if writes == "by-document" else None
+            transport = nodes[0] if len(nodes) == 1 else FailoverTransport(nodes, clock, names=names_)
+        self._spread = transport if isinstance(transport, FailoverTransport) and writes == "by-document" else None
         super().__init__(Exchange(transport, auth or NoAuth(), Timeout.of(timeout), clock, observers))
         self._url = bases[0].url
 
@@ -79,6 +88,10 @@ class Couch(Server):
     def url(self) -> str:
         """The URL of the server, or of its first node, without credentials."""
         return self._url
+
+    def place(self, document_id: str) -> int:
+        """The number of the node that the writes of a document prefer; only writes with one number share a request."""
+        return self._spread.preferred(document_id) if self._spread else 0
 
     def __repr__(self) -> str:
         return f"Couch({self._url!r})"

@@ -179,7 +179,7 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         """
         address = names.document(self.name, document_id)
         try:
-            answer = await self._exchange.call("PUT", address, self._quorum.writing, text)
+            answer = await self._exchange.call("PUT", address, self._quorum.writing, text, near=document_id)
         except Unauthorized:
             return await self._put_as_bulk(document_id, text)
         if answer.member("id", str) != document_id:
@@ -195,7 +195,7 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         results = await self.write_texts([document_id], [text])
         if results[0].rev is None:
             raise failure(results[0].error, results[0].reason)
-        return WriteResult(document_id, results[0].rev, results.accepted)
+        return WriteResult(document_id, results[0].rev, results[0].accepted)
 
     async def delete(self, document_id: str, rev: str) -> WriteResult:
         """Delete a document, and return the revision of the tombstone that takes its place.
@@ -206,7 +206,8 @@ class Database(Bulk, Views, Mango, ChangesFeed):
             ValueError: a document cannot have this id.
         """
         address = names.document(self.name, document_id)
-        return _written(await self._exchange.call("DELETE", address, {"rev": rev, **self._quorum.writing}))
+        query = {"rev": rev, **self._quorum.writing}
+        return _written(await self._exchange.call("DELETE", address, query, near=document_id))
 
     async def _local_revision(self, document_id: str) -> str | None:
         try:

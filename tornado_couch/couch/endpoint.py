@@ -73,7 +73,8 @@ class Endpoint:
         body: object = None,
         safe: bool = False,
         most: int | None = None,
+        near: str | None = None,
     ) -> Answer:
         """Call the database or, with a path, one of its endpoints, and return the answer."""
         address = names.database(self._name, *path)
-        return await self._exchange.call(method, address, query, body, safe=safe, most=most)
+        return await self._exchange.call(method, address, query, body, safe=safe, most=most, near=near)

@@ -129,6 +129,7 @@ class Exchange:
         safe: bool = False,
         success: frozenset[int] = SUCCESS,
         most: int | None = None,
+        near: str | None = None,
     ) -> Answer:
         """Send one request and return CouchDB's answer.
 
@@ -140,6 +141,7 @@ class Exchange:
             safe: whether the request changes nothing, whatever its method; GET and HEAD never do.
             success: the statuses that count as success.
             most: the largest number of bytes that the answer may have; None for any number.
+            near: the id of the document that the request writes, whose node it prefers; see `Request.near`.
 
         Raises:
             LongReply: the answer has more bytes.
@@ -151,7 +153,9 @@ class Exchange:
         request = self._request(method, address, query, body, safe)
         if _FRAGILE.search(address.path):
             await self.check_paths()
-        reply = await self._bounded(request if most is None else replace(request, most=most))
+        if most is not None or near is not None:
+            request = replace(request, most=most, near=near)
+        reply = await self._bounded(request)
         return await _judged(request, reply, success)
 
     async def check_paths(self) -> None:
@@ -309,11 +313,12 @@ def _is_failed_check(request: Request, reply: Reply, error: str, reason: Any) ->
 
 
 def is_exception(error: str) -> bool:
-    """Whether CouchDB's word for an error is that of an exception in a JavaScript function.
+    """Whether CouchDB's word for an error says that a JavaScript function failed.
 
-    These are named as in JavaScript, such as "TypeError"; what is thrown without a name is "unknown_error".
+    Exceptions are named as in JavaScript, such as "TypeError"; what is thrown without a name is "unknown_error". A
+    function that CouchDB stopped, since it took too long or too much memory, is "os_process_error".
     """
-    return error[:1].isupper() or error == "unknown_error"
+    return error[:1].isupper() or error in ("unknown_error", "os_process_error")
 
 
 def _explanation(request: Request, reply: Reply) -> tuple[str, Any, bool]:

@@ -21,7 +21,7 @@ from typing import Generic, TypeVar
 from ..errors import TotalTimeout, Unavailable
 from .observer import Observer
 
-__all__ = ["GroupLimits", "Grouping", "copied", "told"]
+__all__ = ["GroupLimits", "Grouping", "Turns", "copied", "told"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -273,6 +273,94 @@ class Grouping(Generic[T, R]):
         group.awaited -= 1
         if not group.awaited and group.task is not None:
             group.task.cancel()
+
+
+class _Line:
+    """Those who wait for their turn with one key.
+
+    Attributes:
+        waiting: one future for each, in the order in which they came.
+        spent: what those before them have used up.
+    """
+
+    __slots__ = ("spent", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.spent: set[object] = set()
+
+
+class Turns:
+    """Gives each of some keys to one holder at a time; the others wait in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Hashable, _Line] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def take(self, keys: Sequence[Hashable], seconds: float | None) -> None:
+        """Wait until this caller has all of these keys, which have an order; afterwards `give_back` them.
+
+        Args:
+            keys: the keys, each once and in order, so that no two callers wait for each other.
+            seconds: how long to wait; None for no limit.
+
+        Raises:
+            TotalTimeout: it took too long; the caller has none of them.
+        """
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._lines = loop, {}  # the holders in another event loop ended with it
+        if self._lines.keys().isdisjoint(keys):
+            self._lines.update((key, _Line()) for key in keys)
+            return
+        taken: list[Hashable] = []
+        try:
+            async with asyncio.timeout(seconds):
+                for key in keys:
+                    await self._wait(key, loop)
+                    taken.append(key)
+        except BaseException as error:
+            self.give_back(taken)
+            if isinstance(error, TimeoutError):
+                raise TotalTimeout("other writes of the same document took too long", sent=False) from None
+            raise
+
+    def spent(self, key: Hashable, what: object) -> bool:
+        """Whether somebody who had the key before, while this holder waited for it, has used something up."""
+        line = self._lines.get(key)
+        return line is not None and what in line.spent
+
+    def spend(self, key: Hashable, what: object) -> None:
+        """Tell those who wait for a key that something is used up."""
+        line = self._lines.get(key)
+        if line is not None and line.waiting:
+            line.spent.add(what)
+
+    def give_back(self, keys: Sequence[Hashable]) -> None:
+        """Let the next callers have these keys."""
+        for key in keys:
+            line = self._lines.get(key)
+            while line is not None and line.waiting:
+                turn = line.waiting.popleft()
+                if not turn.done():
+                    turn.set_result(None)
+                    break
+            else:
+                self._lines.pop(key, None)
+
+    async def _wait(self, key: Hashable, loop: asyncio.AbstractEventLoop) -> None:
+        line = self._lines.get(key)
+        if line is None:
+            self._lines[key] = _Line()
+            return
+        turn: asyncio.Future[None] = loop.create_future()
+        line.waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_back([key])  # the turn came at the very moment
+            raise
 
 
 def copied(error: Exception) -> Exception:

@@ -10,7 +10,7 @@ from ..errors import Conflict, Forbidden, InvalidReply, NotFound, Unauthorized
 from . import names
 from .exchange import SUCCESS, Answer, Exchange, expect
 from .observer import Observer
-from .scheduler import Grouping, GroupLimits, told
+from .scheduler import Grouping, GroupLimits, Turns, told
 
 __all__ = ["Server"]
 
@@ -26,6 +26,11 @@ class Server:
     Args:
         exchange: calls the server.
         uuid_batch: how many ids `new_id` fetches at a time, 1 to 1000.
+
+    Attributes:
+        turns: writes of one document, known by its database and its id, take turns.
+        contended: whether some copy of a document was seen to refuse what another one took, which happens on a cluster
+            alone. Whoever is about to write then has to read all leaves: the winning one may be about to be withdrawn.
     """
 
     def __init__(self, exchange: Exchange, *, uuid_batch: int = 500) -> None:
@@ -34,6 +39,8 @@ class Server:
         self._exchange = exchange
         self._uuid_batch = uuid_batch
         self._ids: deque[str] = deque()
+        self.turns = Turns()
+        self.contended = False
         limits = GroupLimits(in_flight=1, documents=_UUIDS_AT_MOST)
         self._id_calls: Grouping[None, str] = Grouping(self._new_ids, limits, seconds=exchange.timeout.total)
 
@@ -41,6 +48,10 @@ class Server:
     def observer(self) -> Observer:
         """Receives what happens; if no observer was added, its methods do nothing."""
         return self._exchange.observers
+
+    def place(self, document_id: str) -> int:  # noqa: ARG002 - `Couch` has several nodes
+        """The number of the node that the writes of a document prefer; only writes with one number share a request."""
+        return 0
 
     def observe(self, observer: Observer) -> None:
         """Add an observer, which receives every exchange and what the store does with this server."""
@@ -124,6 +135,17 @@ class Server:
         answer = await self._call("GET", "/_membership")
         connected, members = answer.member("all_nodes", list), answer.member("cluster_nodes", list)
         return [str(each) for each in connected], [str(each) for each in members]
+
+    async def setting(self, section: str, key: str) -> str | None:
+        """A setting of the node, if it is set and this user may read it, which administrators may.
+
+        https://docs.couchdb.org/en/stable/api/server/configuration.html
+        """
+        try:
+            answer = await self._call("GET", f"/_node/_local/_config/{section}/{key}")
+        except (NotFound, Unauthorized, Forbidden):
+            return None
+        return expect(answer.value, str, answer.request)
 
     async def add_node(self, name: str) -> bool:
         """Add a node to the cluster, such as "couchdb2@couchdb2.example"; the user must be an administrator.

@@ -44,6 +44,7 @@ from .reading.bearing import bearing
 from .reading.reader import Reader
 from .writing.deletion import Eraser
 from .writing.model_writer import refitted
+from .writing.tokens import handed_on
 from .writing.writer import Writer
 
 __all__ = ["BulkWriter", "Calls", "Singles", "Singly"]
@@ -293,10 +294,11 @@ class BulkWriter(Generic[M]):
             return error
 
     async def _done(self, operation: Operation[M], staged: _Staged | Exception, result: str | Exception | None) -> M:
-        if isinstance(result, Conflict):
-            return await self._after_conflict(operation)
         if isinstance(staged, Exception):
             raise staged
+        if isinstance(result, Conflict):
+            with handed_on(staged.document):
+                return await self._after_conflict(operation)
         if isinstance(result, Exception):
             raise result
         if isinstance(operation, Deletion):

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+from cachetools import LRUCache
+
 from ..couch import UNSET, Access, ConflictNoticed, Database, GroupLimits, access
 from ..errors import Conflict, DocumentExists, DocumentNotFound, RetriesExhausted, RevisionMismatch
 from ..models import Model, is_deleted, model_info, utc_now
@@ -25,12 +27,15 @@ from .reading.reader import Page, Reader
 from .reading.scan import Position
 from .writing.deletion import Eraser
 from .writing.model_writer import ModelWriter
+from .writing.tokens import Attempts
 from .writing.writer import Retry, Writer
 
 __all__ = ["Change", "Check", "Expectation", "Store"]
 
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
+
+_SETTLING = 4  # looks at a document in conflict before it is written over, about a tenth of a second
 
 
 class Store:
@@ -100,13 +105,14 @@ class Store:
             self._access = self._cache = CachedAccess(self._access, database, limits)
         self.retry = retry or Retry()
         self._sleep = sleep
+        self._lasting: LRUCache[str, None] = LRUCache(10_000)  # leaves in conflict that nobody is about to settle
         self._conversion = Conversion(Protection(crypter, indexer))
         self._guard: Guard = NoGuard()
         if signer is not None:
             self._guard = SignatureGuard(database, signer, verify=verify, scheme=scheme, accept=accept)
         # tor-async-couchdb's documents are to stay exactly what that library would have written.
         tokens = write_tokens and (signer is None or Scheme(scheme) is not Scheme.CLASSIC)
-        self.writer = Writer(self._access, self.retry, sleep, tokens=tokens, observer=database.server.observer)
+        self.writer = Writer(database, self._access, self._guard, self.retry, sleep, tokens=tokens)
         attachments = Attachments(database)
         self._models = ModelWriter(self._conversion, self._guard, self.writer, now, attachments)
         self.reconciliation = Reconciliation(
@@ -328,9 +334,15 @@ class Store:
             RetriesExhausted: every try met a conflict; nothing was written.
         """
 
+        attempts = Attempts()
+
         async def attempt() -> M:
             current = await self._checked(cls, key, check, expected)
-            return await self._lifecycles.of(cls).write(await changed(change, current))
+            if attempts.contained(current._stored):
+                return current  # CouchDB refused it, and stored it all the same
+            model = await changed(change, current)
+            with attempts:
+                return await self._lifecycles.of(cls).write(model)
 
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
 
@@ -379,10 +391,13 @@ class Store:
             DocumentNotFound, RevisionMismatch, RetriesExhausted: as `update` does.
         """
 
+        attempts = Attempts()
+
         async def attempt() -> M:
             current = await self._checked(cls, key, check, expected, conflicts=True)
             await called(confirm, current)
-            await self._lifecycles.of(cls).remove(current)
+            with attempts:
+                await self._lifecycles.of(cls).remove(current)
             return current
 
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
@@ -459,6 +474,8 @@ class Store:
             RevisionMismatch, RetriesExhausted: as `update` does.
         """
 
+        attempts = Attempts()
+
         async def attempt() -> M:
             current = await partially(self._lifecycles.of(cls).get(cls, key, deleted=None, fresh=True))
             if not is_deleted(model_info(cls), current._stored):
@@ -466,12 +483,26 @@ class Store:
             await called(check, current)
             expect(expected, current)
             model = await changed(change or _as_it_was, current)
-            return await self._lifecycles.of(cls).restore(model)
+            with attempts:
+                return await self._lifecycles.of(cls).restore(model)
 
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
 
     async def _latest(self, cls: type[M], key: Any, *, conflicts: bool = False) -> M:
-        return await partially(self._lifecycles.of(cls).get(cls, key, fresh=True, conflicts=conflicts))
+        """The model to write over; if it is in conflict, after those who met there had the time to settle it."""
+        failures = 0
+        while True:
+            every = conflicts or self.database.server.contended
+            current = await partially(self._lifecycles.of(cls).get(cls, key, fresh=True, conflicts=every))
+            others = [each for each in current._stored.get("_conflicts", ()) if each not in self._lasting]
+            if not others:
+                return current
+            if failures == _SETTLING:
+                self._lasting.update(dict.fromkeys(others))
+                await self.reconciliation.drop(current._id or "")
+                return current
+            failures += 1
+            await self._sleep(min(0.005 * 2**failures, 0.05))
 
     async def _checked(
         self, cls: type[M], key: Any, check: Check[M] | None, expected: Expectation | None, *, conflicts: bool = False

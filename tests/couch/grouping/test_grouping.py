@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tornado_couch.couch.scheduler import Grouping, GroupLimits
+from tornado_couch.couch.scheduler import Grouping, GroupLimits, Turns
 from tornado_couch.errors import Forbidden, TotalTimeout, Unavailable
 
 
@@ -361,3 +361,61 @@ def test_whatever_happens_everybody_gets_an_outcome_in_order(
             story.check_order()
 
     asyncio.run(tell())
+
+
+async def test_holders_of_one_key_take_turns() -> None:
+    """In the order in which they came; those of other keys do not wait."""
+    turns, held = Turns(), []
+
+    async def hold(name: str, *keys: str) -> None:
+        await turns.take(keys, None)
+        held.append(name)
+        await settle()
+        assert held[-1] == name or set(keys) == {"b"}
+        turns.give_back(keys)
+
+    await turns.take(["a"], None)
+    tasks = [asyncio.create_task(hold(*each)) for each in (("1", "a"), ("2", "a", "b"), ("3", "a"), ("4", "b"))]
+    await settle()
+    assert held == ["4"]
+    turns.give_back(["a"])
+    await asyncio.gather(*tasks)
+    assert held == ["4", "1", "2", "3"]
+    assert turns._lines == {}
+
+
+async def test_who_gives_up_waiting_lets_the_next_go_on() -> None:
+    """Whether they were cancelled, even at the moment of their turn, or waited too long."""
+    turns = Turns()
+    await turns.take(["a"], None)
+    waiting = [asyncio.create_task(turns.take(["a"], None)) for _ in range(3)]
+    await settle()
+    waiting[0].cancel()
+    await settle()
+    with pytest.raises(TotalTimeout) as caught:
+        await turns.take(["0", "a"], 0.01)
+    assert not caught.value.sent
+    turns.give_back(["a"])
+    waiting[1].cancel()  # its turn has come, but it does not know it yet
+    await settle()
+    assert [each.cancelled() for each in waiting] == [True, True, False]
+    assert waiting[2].done()
+    turns.give_back(["a"])
+    assert turns._lines == {}
+
+
+async def test_what_is_used_up_is_known_to_those_who_waited() -> None:
+    """And forgotten once nobody waits."""
+    turns = Turns()
+    await turns.take(["a"], None)
+    turns.spend("a", "1-x")
+    waiter = asyncio.create_task(turns.take(["a"], None))
+    await settle()
+    assert not turns.spent("a", "1-x")
+    turns.spend("a", "1-x")
+    turns.give_back(["a"])
+    await waiter
+    assert turns.spent("a", "1-x")
+    turns.give_back(["a"])
+    await turns.take(["a"], None)
+    assert not turns.spent("a", "1-x")

@@ -208,3 +208,49 @@ async def test_couchdb_takes_quorums(couch: Couch, database: object) -> None:
     assert (await strict.bulk_docs([{"_id": "2f"}]))[0].rev
     assert (await strict.bulk_get(["2f"]))[0][0].document
     await strict.delete("1f", result.rev)
+
+
+def _named(*transports: FakeTransport, clock: Clock | None = None) -> FailoverTransport:
+    names = [f"http://node{number}:5984" for number in range(len(transports))]
+    return FailoverTransport(transports, *([clock] if clock else []), names=names)
+
+
+def _write(document_id: str) -> Request:
+    return Request("PUT", "/db/x", "/{db}/{id}", near=document_id)
+
+
+async def test_writes_of_one_document_go_to_one_node() -> None:
+    """Each document has a node of its own, the same in every process; the documents are spread over all nodes."""
+    nodes = [working(), working(), working()]
+    transport = _named(*nodes)
+    for number in range(60):
+        for _ in range(2):
+            await transport.send(_write(f"d{number}"))
+    counts = [len(each.requests) for each in nodes]
+    assert sum(counts) == 120
+    assert all(count % 2 == 0 and count >= 16 for count in counts)
+    turned = FailoverTransport([working(), working()], names=["http://b:5984", "http://a:5984"])
+    straight = FailoverTransport([working(), working()], names=["http://a:5984", "http://b:5984"])
+    assert all(turned.preferred(f"d{n}") != straight.preferred(f"d{n}") for n in range(20))
+
+
+async def test_only_the_documents_of_a_failed_node_move() -> None:
+    """They go to another node until a read has found that their own is back."""
+    clock, down = Clock(), [True]
+    nodes = [working(), working(), node(lambda: Unavailable("away", sent=False) if down[0] else Reply(200, {}, b"{}"))]
+    transport = _named(*nodes, clock=clock)
+    before = {f"d{n}": transport.preferred(f"d{n}") for n in range(60)}
+    lost = next(each for each, number in before.items() if number == 3)
+    assert (await transport.send(_write(lost))).status == 200
+    after = {each: transport.preferred(each) for each in before}
+    assert {each for each in before if before[each] != after[each]} == {each for each in before if before[each] == 3}
+    down[0] = False
+    clock.now += 2
+    await transport.send(READ)
+    assert {each: transport.preferred(each) for each in before} == before
+
+
+def test_a_way_of_writing_that_does_not_exist_is_refused() -> None:
+    """At once."""
+    with pytest.raises(ValueError, match="by-document"):
+        Couch(["http://a:5984", "http://b:5984"], writes="anywhere")  # type: ignore[arg-type]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tornado_couch.couch import Leaf
 from tornado_couch.errors import ModelDefinitionError
 from tornado_couch.models import WRITE_PROPERTY, Model
-from tornado_couch.store.writing.proof import Evidence, Standing, Verdict, marked, unmarked
+from tornado_couch.store.writing.proof import Evidence, Standing, Verdict
+from tornado_couch.store.writing.tokens import marked, unmarked
 
 
 @dataclass
@@ -107,8 +108,8 @@ def test_the_verdict_is_the_truth_or_that_it_cannot_be_known(
 ) -> None:
     """Over random histories: landed if and only if it did, pending only if it still can, beaten only if it never will.
 
-    Unknown is said only where bodies are gone or the history was cut off, or where others created the document
-    again over a tombstone.
+    Contested is what stands as a leaf beside others. Unknown is said only where bodies are gone or the history was cut
+    off, or where others created the document again over a tombstone.
     """
     tree = Tree()
     for each in before:
@@ -120,7 +121,11 @@ def test_the_verdict_is_the_truth_or_that_it_cannot_be_known(
     landed = [revision for each in after if (revision := step(tree, each, document))]
     verdict = judged(tree, document, cut)
     possible = not landed and (not tree.alive() if new else base in tree.alive())
-    if verdict.standing is Standing.LANDED:
+    if verdict.standing is Standing.CONTESTED:
+        assert verdict.revision in landed
+        assert verdict.revision in tree.alive()
+        assert {each["_rev"] for each in verdict.others} <= set(tree.alive()) - {verdict.revision}
+    elif verdict.standing is Standing.LANDED:
         # Or the document's very first revision, which was created anew: no later one can be taken for it.
         assert landed
         assert verdict.revision in landed or verdict.revision.startswith("1-")
@@ -146,7 +151,7 @@ def test_a_token_is_found_under_later_writes() -> None:
     """While its revision can be read."""
     tree, made = grown("a", "a.b", "a.c", "a.d")
     ours = {"_id": "x", "_rev": made[0], WRITE_PROPERTY: "a.b"}
-    assert judged(tree, ours) == (Standing.LANDED, made[1])
+    assert judged(tree, ours) == Verdict(Standing.LANDED, made[1])
     tree.compact()
     assert judged(tree, ours).standing is Standing.UNKNOWN
 
@@ -156,7 +161,8 @@ def test_where_nothing_was_read_under_the_base_nobody_knows() -> None:
     tree, made = grown("a", "a.b", "a.c", "a.d")
     assert judged(tree, {"_id": "x", "_rev": made[0], WRITE_PROPERTY: "a.z"}, limit=2).standing is Standing.UNKNOWN
     assert judged(tree, {"_id": "x", "_rev": made[1], WRITE_PROPERTY: "a.z"}, limit=2).standing is Standing.BEATEN
-    assert judged(tree, {"_id": "x", "_rev": made[2], WRITE_PROPERTY: "a.d"}, limit=1) == (Standing.LANDED, made[3])
+    ours = {"_id": "x", "_rev": made[2], WRITE_PROPERTY: "a.d"}
+    assert judged(tree, ours, limit=1) == Verdict(Standing.LANDED, made[3])
 
 
 def test_an_older_document_of_a_unique_id_is_told_by_its_creation() -> None:
@@ -181,7 +187,7 @@ def test_without_tokens_bodies_are_compared() -> None:
     ):
         tree = Tree()
         revision = tree.grow(None, other)
-        assert (judged(tree, document) == (Standing.LANDED, revision)) is same
+        assert (judged(tree, document) == Verdict(Standing.LANDED, revision)) is same
 
 
 def test_a_base_that_is_still_a_leaf_does_not_prove_that_the_write_landed() -> None:

@@ -82,7 +82,7 @@ class Single(_Many):
     async def leaves(self, document_id: str, *, revs: bool = False, every: bool = False) -> list[Leaf]:
         """Read the winning revision; or all leaves, if the document is deleted or `every` is set."""
         names.check_id(document_id)
-        return await read_alone(self._database, document_id, revs=revs, every=every)
+        return await read_alone(self._database, document_id, revs=revs, conflicts=True, every=every)
 
     async def ids(self, design: str, view: str, key: Any) -> list[str]:
         """Look up the ids of the documents with this key."""

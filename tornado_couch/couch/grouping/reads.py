@@ -158,7 +158,8 @@ async def read_alone(
         ValueError: a document cannot have this id.
         CouchError: as in `Database.get`, except that a missing document is not an error.
     """
-    if len(document_id) > names.LONG_TEXT:
+    # Of copies that differ a GET shows one that most agree on; this shows what any of those that are read has.
+    if len(document_id) > names.LONG_TEXT or (every and database.server.contended):
         return (await database.bulk_get([document_id], revs=revs))[0]
     try:
         more: GetOptions = {"deleted_conflicts": True} if every else {}

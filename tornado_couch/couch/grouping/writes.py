@@ -37,8 +37,16 @@ class GroupedWrites:
 
     def __init__(self, database: Database, limits: GroupLimits) -> None:
         self._database = database
-        # Two writes to one document never share a group: which of them came first would be CouchDB's choice.
-        self._grouping: Grouping[_Text, WriteResult] = Grouping(self._write, limits, seconds=database.seconds)
+        self._limits = limits
+        self._groupings: dict[int, Grouping[_Text, WriteResult]] = {}  # by the node that the documents prefer
+
+    def _grouping(self, document_id: str) -> Grouping[_Text, WriteResult]:
+        place = self._database.server.place(document_id)
+        found = self._groupings.get(place)
+        if found is None:
+            # Two writes to one document never share a group: which of them came first would be CouchDB's choice.
+            found = self._groupings[place] = Grouping(self._write, self._limits, seconds=self._database.seconds)
+        return found
 
     async def put(self, document: Mapping[str, Any]) -> WriteResult:
         """Create a document, replace the revision that it names, or delete it if it has `_deleted`.
@@ -54,7 +62,7 @@ class GroupedWrites:
         names.check_id(document_id)
         content = _json.dumps(document)
         text = _Text(document_id, content)
-        asked = self._grouping.ask(document_id, text, weight=len(content))
+        asked = self._grouping(document_id).ask(document_id, text, weight=len(content))
         observer = self._database.server.observer
         return await (told(observer, "write", asked) if observer else asked)
 
@@ -67,6 +75,6 @@ class GroupedWrites:
             return [await self._database.put_text(*texts[0])]
         results = await self._database.write_texts([each.id for each in texts], contents)
         return [
-            failure(each.error, each.reason) if each.rev is None else WriteResult(each.id, each.rev, results.accepted)
+            failure(each.error, each.reason) if each.rev is None else WriteResult(each.id, each.rev, each.accepted)
             for each in results
         ]

@@ -52,6 +52,8 @@ class Request:
         timeout: the time limits; the caller enforces `total`.
         safe: whether it can be sent twice without harm, since it changes nothing.
         most: the largest number of bytes that the answer may have; None for any number.
+        near: the id of the document that the request writes, if it writes one: with `Couch(writes="by-document")` the
+            writes of one document go to one node.
     """
 
     method: str
@@ -62,6 +64,7 @@ class Request:
     timeout: Timeout = DEFAULT_TIMEOUT
     safe: bool = False
     most: int | None = None
+    near: str | None = None
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """The same request with more header fields."""

@@ -7,6 +7,7 @@ replicate, a read could miss a write that came before it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -29,11 +30,19 @@ _LONGEST_PAUSE_SECONDS = 30.0
 class _Node:
     """One node: its connections, and how long it is not used after a failure."""
 
-    def __init__(self, number: int, transport: Transport) -> None:
+    def __init__(self, number: int, transport: Transport, name: str) -> None:
         self.number = number
+        self.key = hashlib.blake2b(name.encode(), digest_size=16).digest()
         self.transport = transport
         self.failures = 0
         self.aside_until = 0.0
+
+    def closeness(self, document_id: str) -> bytes:
+        """How much this node is preferred for a document: in any process the node with the greatest value comes first.
+
+        This is rendezvous hashing: where a node fails, only its own documents go to others.
+        """
+        return hashlib.blake2b(document_id.encode(errors="surrogatepass"), digest_size=8, key=self.key).digest()
 
     def failed(self, now: float) -> None:
         pause = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures, 10), _LONGEST_PAUSE_SECONDS)
@@ -60,16 +69,32 @@ class FailoverTransport:
     Args:
         transports: one for each node, the preferred one first.
         clock: a monotonic clock in seconds.
+        names: names of the nodes that are the same in every process, such as their URLs. With them, each document's
+            writes have a node of their own that they prefer.
 
     Raises:
         ValueError: no transports are given.
     """
 
-    def __init__(self, transports: Sequence[Transport], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        transports: Sequence[Transport],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        names: Sequence[str] | None = None,
+    ) -> None:
         if not transports:
             raise ValueError("a cluster must have at least one node")
-        self._nodes = [_Node(number, each) for number, each in enumerate(transports, 1)]
+        self._spread = names is not None
+        labels = names or [""] * len(transports)
+        self._nodes = [
+            _Node(number, each, name) for number, (each, name) in enumerate(zip(transports, labels, strict=True), 1)
+        ]
         self._clock = clock
+
+    def preferred(self, document_id: str) -> int:
+        """The number of the node that a document's writes go to now."""
+        return next(self._candidates(near=document_id, safe=False)).number
 
     async def send(self, request: Request) -> Reply:
         """Send a request and return the complete answer; see `Transport.send`.
@@ -79,7 +104,7 @@ class FailoverTransport:
             InvalidReply: the answer is not HTTP.
         """
         outcome: Reply | Unavailable | InvalidReply | None = None
-        for node in self._candidates(request):
+        for node in self._candidates(request.near, request.safe):
             try:
                 reply = await node.transport.send(request)
             except (Unavailable, InvalidReply) as error:
@@ -114,7 +139,7 @@ class FailoverTransport:
 
     async def _opened(self, request: Request, stack: AsyncExitStack) -> Stream:
         failure: Unavailable | InvalidReply | None = None
-        for node in self._candidates(request):
+        for node in self._candidates(request.near, request.safe):
             try:
                 stream = await stack.enter_async_context(node.transport.stream(request))
             except (Unavailable, InvalidReply) as error:
@@ -133,15 +158,18 @@ class FailoverTransport:
         node.failed(self._clock())
         return request.safe or (isinstance(error, Unavailable) and not error.sent)
 
-    def _candidates(self, request: Request) -> Iterator[_Node]:
-        now = self._clock()
-        due = [node for node in self._nodes if node.aside_until <= now]
+    def _candidates(self, near: str | None, safe: bool) -> Iterator[_Node]:
+        now, nodes = self._clock(), self._nodes
+        if near is not None and self._spread:
+            nodes = sorted(nodes, key=lambda node: node.closeness(near), reverse=True)
+        due = [node for node in nodes if node.aside_until <= now]
         working = [node for node in due if not node.failures]
         # A failed node is tried with one request at a time, which must be harmless in case the node fails again.
-        trying = [node for node in due if node.failures][:1] if request.safe else []
+        trying = [node for node in due if node.failures][:1] if safe else []
         for node in trying:
             node.aside_until = now + _LONGEST_PAUSE_SECONDS
-        chosen = sorted([*working, *trying], key=lambda node: node.number)
+        # No read prefers the node of some documents' writes, so it has to be tried first.
+        chosen = [*trying, *working] if self._spread else [node for node in nodes if node in working or node in trying]
         yield from chosen
-        rest = (node for node in self._nodes if node not in chosen)
-        yield from sorted(rest, key=lambda node: (node.aside_until, node.number))
+        rest = (node for node in nodes if node not in chosen)
+        yield from sorted(rest, key=lambda node: node.aside_until)

@@ -146,6 +146,11 @@ class Ancestry:
                 self._merges[made] = record
         self._forget()
 
+    def contain(self, revision: str, other: str) -> None:
+        """Take in that a revision has everything that another one has, whatever their places in the history."""
+        self._parents.setdefault(revision, set()).add(other)
+        self._forget()
+
     def _forget(self) -> None:
         """Let what was worked out so far be worked out anew."""
         self.path = cache(self._path)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Any
 
 from ...couch import Database
 from ...errors import DocumentNotFound, InvalidSignature
 from ...models import Ancestry, MergedBy, Model, collection_view, merge_record, model_info
+from ...revision import rank
 from ..protection.signatures import Guard
 from ..reading.bearing import bearing
+from ..writing.tokens import redone
 
 __all__ = ["LeafReader", "LeafSet", "as_stored"]
 
@@ -30,6 +33,8 @@ class LeafSet:
         deleted: the deleted leaves that verify, with `_revisions`.
         histories: the `_revisions` of the leaves that are not deleted, by revision.
         ancestry: how all leaves that verify descend from each other.
+        outdone: the leaves that are attempts at a change which a leaf that they win over contains. Its writer may
+            withdraw that one because of them, so that they must be merged and not deleted for it.
     """
 
     id: str
@@ -39,6 +44,7 @@ class LeafSet:
     deleted: list[Document] = field(default_factory=list)
     histories: dict[str, Any] = field(default_factory=dict)
     ancestry: Ancestry = field(default_factory=Ancestry)
+    outdone: set[str] = field(default_factory=set)
 
     @property
     def tag(self) -> str:
@@ -48,7 +54,8 @@ class LeafSet:
     @property
     def heads(self) -> list[str]:
         """The revisions that no other one contains, the winning one first."""
-        return self.ancestry.heads(self.revisions)
+        found = {*self.ancestry.heads(self.revisions), *self.outdone}
+        return [each for each in self.revisions if each in found]
 
     def record(self, revisions: list[str], *, by: MergedBy) -> Document:
         """The record that goes into a document merged from these leaves; see `merge_record`."""
@@ -85,8 +92,16 @@ class LeafReader:
         revisions = [each["_rev"] for each in live]
         histories = {each["_rev"]: each["_revisions"] for each in live}
         # Only a leaf that verifies may claim that it contains another one.
-        ancestry = Ancestry([*deleted, *(each for each in live if each["_rev"] not in unverified)])
-        return LeafSet(document_id, documents, revisions, unverified, deleted, histories, ancestry)
+        result = LeafSet(document_id, documents, revisions, unverified, deleted, histories)
+        trusted = [each for each in live if each["_rev"] not in unverified]
+        for each in [*deleted, *trusted]:
+            result.ancestry.learn(each)
+        for one, other in permutations(trusted, 2):
+            for revision in redone(one, other):
+                result.ancestry.contain(other["_rev"], revision)
+                if revision == one["_rev"] and rank(one["_rev"]) > rank(other["_rev"]):
+                    result.outdone.add(revision)
+        return result
 
     async def find(self, cls: type[Model], key: Any) -> LeafSet:
         """Read the leaves of the document with a key.

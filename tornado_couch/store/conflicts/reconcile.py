@@ -51,7 +51,7 @@ from ...revision import generation
 from ..attachments import Attachments, stubbed
 from ..protection.properties import Conversion
 from ..protection.signatures import Guard
-from ..writing.proof import created_mark
+from ..writing.tokens import merged_mark
 from ..writing.writer import Retry, Writer
 from .files import File, files_of, merged_files
 from .leaves import LeafReader, LeafSet, as_stored
@@ -200,11 +200,10 @@ class Reconciliation(LeafReader):
         self, found: LeafSet, heads: list[str], version: str, members: Document, *, by: MergedBy
     ) -> Document:
         """Build a document from its members, in a fixed order, on which CouchDB's revision depends."""
-        winner = found.document(heads[0])
         more = {
             "_attachments": members.pop("_attachments", None),
             MERGE_PROPERTY: found.record(heads, by=by),
-            WRITE_PROPERTY: created_mark(winner),
+            WRITE_PROPERTY: merged_mark([found.document(each) for each in heads]),
         }
         document = {"_id": found.id, "_rev": heads[0], "type": version}
         return {**document, **dict(sorted(members.items())), **{name: each for name, each in more.items() if each}}
@@ -366,6 +365,18 @@ class Reconciliation(LeafReader):
         with contextlib.suppress(Conflict, Unavailable):
             await self.delete(found, kept)
 
+    async def drop(self, document_id: str) -> None:
+        """Delete the leaves that have nothing which the winning one has not, as far as that can be done now.
+
+        These are other attempts at changes that are there already, and what was merged and then not deleted.
+        """
+        with contextlib.suppress(Conflict, Unavailable):
+            found = await self.read(document_id)
+            known = found.ancestry.ancestors(found.revisions[0]) if found.revisions else frozenset()
+            ended = [_ending(each) for each in found.documents[1:] if each["_rev"] in known]
+            if ended and found.revisions[0] not in found.unverified:
+                await self._put([self._guard.signed(each) for each in ended])
+
     async def delete(self, found: LeafSet, kept: str) -> int:
         """Delete all leaves but one, and keep in their tombstones the record of what they were merged from.
 
@@ -386,7 +397,8 @@ class Reconciliation(LeafReader):
             Conflict: the revision that one of them names is not a leaf.
             Refused: CouchDB refused one of them.
         """
-        results = await self._database.bulk_docs(documents)
+        async with self._writer.turn(sorted({each["_id"] for each in documents})):
+            results = await self._database.bulk_docs(documents)
         faults = [failure(each.error, each.reason) for each in results if each.rev is None]
         if faults:
             raise next((each for each in faults if not isinstance(each, Conflict)), faults[0])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ...couch import UNSET, Access, Database, Leaf, Single
-from ...errors import DecryptionFailed, InvalidDocument, InvalidSignature, LongReply, NotFound, SignatureFault
+from ...errors import DecryptionFailed, InvalidDocument, InvalidSignature, LongReply, NoIndex, NotFound, SignatureFault
 from ...models import Model, ModelInfo, collection_view, deleted_view, is_deleted, is_of, model_info
 from ..pace import Pace
 from ..protection.properties import Conversion
@@ -20,7 +20,7 @@ from .bearing import bearing
 from .cache import KeyMemory
 from .planner import planned
 from .room import share_of_request
-from .scan import Position, Walk, certain_order, count_rows
+from .scan import Position, Walk, certain_order, count_rows, united_rows
 
 __all__ = ["PAGE_BYTES", "Page", "Reader", "is_absent", "neighbours"]
 
@@ -278,7 +278,12 @@ class Reader:
             NoIndex: the model has no index for the query.
         """
         found = planned(self._conversion, cls, query)
-        rows = await Walk(self._database, found.plan, start, backward).rows(limit + 1)
+        if found.union:
+            if count:
+                raise NoIndex("groups cannot be counted: a document may be in several of them")
+            rows = await united_rows(self._database, found.union, start, backward, limit + 1)
+        else:
+            rows = await Walk(self._database, found.plan, start, backward).rows(limit + 1)
         more, rows, documents = await self.first_of(rows, limit)
         if backward:
             rows.reverse()
@@ -356,6 +361,8 @@ def neighbours(
 def _is_meant(cls: type[Model], query: Query, document: Document) -> bool:
     info = model_info(cls)
     if is_deleted(info, document) != query.deleted:
+        return False
+    if query.either and not any(_is_meant(cls, each, document) for each in query.either):
         return False
     for name, values in query.among.items():
         wanted = [info.view_value(name, each) for each in values]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .deletion import Eraser
 from .model_writer import refitted
-from .proof import created_mark
+from .tokens import merged_mark
 from .writer import Retry, Writer
 
-__all__ = ["Eraser", "Retry", "Writer", "created_mark", "refitted"]
+__all__ = ["Eraser", "Retry", "Writer", "merged_mark", "refitted"]

@@ -13,7 +13,7 @@ from typing import Any
 from ...couch import Access
 from ...errors import Conflict, CouchError, InvalidSignature, OutcomeUnknown
 from ..protection.signatures import Guard
-from .proof import history
+from .tokens import history
 from .writer import Retry, Writer
 
 __all__ = ["Eraser"]

@@ -8,18 +8,28 @@ and given the second answer.
 
 A refusal of a whole group is no answer to any of its documents either: CouchDB refuses it for one of them, while other
 shards store theirs. What the revisions do not prove to be stored is then sent by itself, and gets an answer of its own.
+
+In a cluster each copy of a document takes the write that reaches it first, whatever the others take. CouchDB then
+answers 202 to a write that only a minority took. Such a write is settled before its caller hears of it: where another
+leaf follows the same revision, this one is withdrawn, that is deleted, and its caller hears of a conflict. Two writers
+who met there must not both withdraw: the document would be gone. So the leaf that wins over all others is not
+withdrawn as long as another one may be: it is *yielded*: the best of the others is first written once more, over
+itself. Once a revision follows it, its own writer cannot withdraw it any more.
+
+Writes of one document never meet where they come from one process: they take turns.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...couch import Access, Leaf, Observer, WriteResult
+from ...couch import Access, BulkResult, Database, Leaf, WriteResult
 from ...couch.bulk import failure
 from ...errors import (
     Conflict,
@@ -34,7 +44,10 @@ from ...errors import (
 )
 from ...models import WRITE_PROPERTY, DocumentType
 from ...revision import generation
-from .proof import Evidence, Standing, Verdict, marked, unmarked
+from ..protection.signatures import Guard
+from .contests import Contests
+from .proof import Evidence, Standing, Verdict
+from .tokens import marked, unmarked
 
 __all__ = ["Retry", "Writer"]
 
@@ -91,6 +104,9 @@ class _Write:
         lost: why the answer to some sending is not known, if it is not.
         sending: it is to be sent, again or for the first time.
         alone: it is to be sent by itself, since a group that it was in was answered as a whole.
+        stored: the revision that CouchDB says it has, if that says nothing of the other copies (202).
+        contest: where it stands as a leaf beside others.
+        gone: it was withdrawn, and enough copies know it.
     """
 
     document: Mapping[str, Any]
@@ -99,17 +115,21 @@ class _Write:
     lost: CouchError | None = None
     sending: bool = True
     alone: bool = False
+    stored: str | None = None
+    contest: Verdict | None = None
+    gone: bool = False
 
     @property
     def doubtful(self) -> bool:
         """Whether only the revisions can tell if the document was written."""
         return self.outcome is None and not self.sending
 
-    def answered(self, answer: str | CouchError) -> None:
+    def answered(self, answer: WriteResult | CouchError) -> None:
         """Record CouchDB's answer, or the lack of one."""
         self.sending, self.refused = False, None
-        if isinstance(answer, str):
-            self.outcome = answer
+        if isinstance(answer, WriteResult):
+            self.outcome = None if answer.accepted else answer.rev
+            self.stored = answer.rev if answer.accepted else None
         elif isinstance(answer, CouchError) and len(answer.in_doubt) > 1:
             self._lose(answer)
             # Without any answer it is an outage, in which groups do better.
@@ -131,9 +151,12 @@ class _Write:
 
     def judged(self, verdict: Verdict) -> None:
         """Record what the revisions prove."""
-        standing, revision = verdict
+        standing = verdict.standing
+        self.contest = None
         if standing is Standing.LANDED:
-            self.outcome = revision
+            self.outcome = verdict.revision
+        elif standing is Standing.CONTESTED or (standing is Standing.WITHDRAWN and not self.gone):
+            self.contest = verdict
         elif standing is Standing.UNKNOWN and self.lost is not None:
             self.given_up()
         elif standing is Standing.PENDING and self.lost is not None and not self._is_final():
@@ -152,12 +175,16 @@ class _Write:
         unknown.__cause__ = self.lost or error
         self.outcome = unknown
 
+    def withdrawn(self) -> None:
+        """Stop with a conflict: what was stored is deleted, and nobody can write over it any more."""
+        self.outcome, self.contest = Conflict(409, "conflict", "Document update conflict."), None
+
     def _is_final(self) -> bool:
         # A copy that is still under way would be refused as well, unless the refusal was a conflict that is gone.
         return self.refused is not None and not isinstance(self.refused, Conflict)
 
 
-_Send = Callable[[Sequence[Mapping[str, Any]]], Awaitable[list[str | CouchError]]]
+_Send = Callable[[Sequence[Mapping[str, Any]]], Awaitable[list[WriteResult | CouchError]]]
 
 _Put = Callable[[Mapping[str, Any]], Awaitable[WriteResult]]
 
@@ -166,30 +193,35 @@ class Writer:
     """Writes documents to one database, and finds out about the writes whose answers were lost.
 
     Args:
-        access: reads and writes the documents.
+        database: where the documents are.
+        access: reads and writes them.
+        guard: signs and verifies what a contest is settled with.
         retry: how long, how often and how far apart to try.
         sleep: waits between tries.
         tokens: put a token into each document that is given to `marked`; without tokens, bodies are compared.
         clock: returns seconds that never go back.
-        observer: receives what was proved.
     """
 
     def __init__(
         self,
+        database: Database,
         access: Access,
+        guard: Guard,
         retry: Retry,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         *,
         tokens: bool = True,
         clock: Callable[[], float] = time.monotonic,
-        observer: Observer | None = None,
     ) -> None:
+        self._database = database
+        self._turns = database.server.turns
+        self._contests = Contests(database, access, guard)
         self._access = access
         self._retry = retry
         self._sleep = sleep
         self._tokens = tokens
         self._clock = clock
-        self._observer = Observer() if observer is None else observer  # an empty group of observers is falsy
+        self._observer = database.server.observer
 
     def marked(self, document: Mapping[str, Any], *, new: bool = False) -> Document:
         """A copy of the document with a token; to be made before it is signed, once for each intended write.
@@ -227,11 +259,46 @@ class Writer:
         send: _Send,
     ) -> list[str | Exception]:
         writes = [_Write(each) for each in documents]
+        ids = sorted({str(each["_id"]) for each in documents})
+        async with self.turn(ids):
+            for write in writes:
+                base = write.document.get("_rev")
+                if base is not None and self._turns.spent(self._key(write.document["_id"]), base):
+                    write.withdrawn()  # another write of this process has replaced it while this one waited
+            await self._decide(writes, send)
+            for write in writes:
+                if isinstance(write.outcome, str):
+                    self._turns.spend(self._key(write.document["_id"]), write.document.get("_rev"))
+        return [each.outcome for each in writes if each.outcome is not None]
+
+    @contextlib.asynccontextmanager
+    async def turn(self, ids: Sequence[str]) -> AsyncIterator[None]:
+        """Wait until nothing else of this process writes these documents, and keep it so meanwhile.
+
+        Args:
+            ids: the documents' ids, each once and sorted.
+
+        Raises:
+            TotalTimeout: that took longer than the client waits for anything.
+        """
+        keys = [self._key(each) for each in ids]
+        await self._turns.take(keys, self._database.seconds)
+        try:
+            yield
+        finally:
+            self._turns.give_back(keys)
+
+    def _key(self, document_id: str) -> tuple[str, str]:
+        return self._database.name, document_id
+
+    async def _decide(self, writes: Sequence[_Write], send: _Send) -> None:
+        """Send documents, and find out about them, until each has an outcome."""
         failures, end = 0, None
-        while True:
+        while any(each.outcome is None for each in writes):
             apart = await self._send(writes, send)
             end = end or self._clock() + self._retry.patience
             unproved = await self._prove([each for each in writes if each.doubtful])
+            await self._settle([each for each in writes if each.outcome is None], failures)
             open_ = [each for each in writes if each.outcome is None]
             if not open_:
                 break
@@ -243,17 +310,27 @@ class Writer:
                     write.given_up(unproved)
                 break
             await self._sleep(self._retry.delay(failures))
-        return [each.outcome for each in writes if each.outcome is not None]
+
+    async def _settle(self, writes: Sequence[_Write], looks: int) -> None:
+        """Do what there is to do about those that are contested; what came of it is seen at the next look."""
+        for write in writes:
+            if write.contest is not None:
+                standing = await self._contests.settle(write.document, write.contest, looks)
+                write.gone = standing is Standing.WITHDRAWN
+                if standing is Standing.LANDED:
+                    write.outcome = write.contest.revision
 
     async def _send(self, writes: Sequence[_Write], send: _Send) -> bool:
         """Send what is to be sent; whether some of it has to be sent by itself from now on."""
-        sending = [each for each in writes if each.sending]
+        sending = [each for each in writes if each.sending and each.outcome is None]
         together = [each for each in sending if not each.alone]
         alone = [each for each in sending if each.alone]
         answers = await send([each.document for each in together]) if together else []
         answers += await self._sent_alone([each.document for each in alone])
         for write, answer in zip([*together, *alone], answers, strict=True):
             write.answered(answer)
+            if write.stored is not None:
+                self._database.server.contended = True
         return any(each.alone for each in together)
 
     async def _prove(self, writes: Sequence[_Write]) -> CouchError | None:
@@ -263,7 +340,7 @@ class Writer:
         ids = [str(each.document["_id"]) for each in writes]
         try:
             leaves = await self._leaves(ids)
-            proofs = [Evidence(each.document, found) for each, found in zip(writes, leaves, strict=True)]
+            proofs = [Evidence(each.document, found, each.stored) for each, found in zip(writes, leaves, strict=True)]
             unread = [(id_, each, revision) for id_, each in zip(ids, proofs, strict=True) for revision in each.unread]
             found = await self._access.bulk_get([(id_, revision) for id_, _, revision in unread]) if unread else []
         except CouchError as error:
@@ -285,32 +362,47 @@ class Writer:
             return [await self._access.leaves(ids[0], revs=True, every=True)]  # this read may be grouped with others
         return await self._access.bulk_get(ids, revs=True)
 
-    async def _sent_in_company(self, documents: Sequence[Mapping[str, Any]]) -> list[str | CouchError]:
+    async def _sent_in_company(self, documents: Sequence[Mapping[str, Any]]) -> list[WriteResult | CouchError]:
         return [await self._sent(self._access.put, each) for each in documents]
 
-    async def _sent_alone(self, documents: Sequence[Mapping[str, Any]]) -> list[str | CouchError]:
-        answers: list[str | CouchError] = []
+    async def _sent_alone(self, documents: Sequence[Mapping[str, Any]]) -> list[WriteResult | CouchError]:
+        answers: list[WriteResult | CouchError] = []
         for start in range(0, len(documents), _ALONE_AT_ONCE):
             part = documents[start : start + _ALONE_AT_ONCE]
             answers += await asyncio.gather(*(self._sent(self._access.put_alone, each) for each in part))
         return answers
 
-    async def _sent(self, put: _Put, document: Mapping[str, Any]) -> str | CouchError:
+    async def _sent(self, put: _Put, document: Mapping[str, Any]) -> WriteResult | CouchError:
         try:
             result = await put(document)
         except CouchError as error:
             return error
-        return result.rev if _fits(document, result) else InvalidReply("PUT: the answer belongs to another request")
+        return result if _fits(document, result) else InvalidReply("PUT: the answer belongs to another request")
 
-    async def _sent_together(self, documents: Sequence[Mapping[str, Any]]) -> list[str | CouchError]:
-        answers: list[str | CouchError] = []
-        for start in range(0, len(documents), _AT_ONCE):
-            part = documents[start : start + _AT_ONCE]
+    async def _sent_together(self, documents: Sequence[Mapping[str, Any]]) -> list[WriteResult | CouchError]:
+        answers: dict[int, WriteResult | CouchError] = {}
+        for places in self._parts(documents):
             try:
-                answers += [each.rev or failure(each.error, each.reason) for each in await self._access.bulk_docs(part)]
+                found = await self._access.bulk_docs([documents[place] for place in places])
+                answers.update((place, _judged(each)) for place, each in zip(places, found, strict=True))
             except CouchError as error:
-                answers += [error] * len(part)
-        return answers
+                answers.update(dict.fromkeys(places, error))
+        return [answers[place] for place in range(len(documents))]
+
+    def _parts(self, documents: Sequence[Mapping[str, Any]]) -> Iterator[list[int]]:
+        """The documents that leave together, by their places: those that prefer one node, and not too many."""
+        parts: dict[int, list[int]] = {}
+        for place, each in enumerate(documents):
+            parts.setdefault(self._database.server.place(str(each["_id"])), []).append(place)
+        for part in parts.values():
+            for start in range(0, len(part), _AT_ONCE):
+                yield part[start : start + _AT_ONCE]
+
+
+def _judged(result: BulkResult) -> WriteResult | CouchError:
+    if result.rev is None:
+        return failure(result.error, result.reason)
+    return WriteResult(result.id, result.rev, result.accepted)
 
 
 def _fits(document: Mapping[str, Any], result: WriteResult) -> bool:
