@@ -18,7 +18,7 @@ __all__ = ["Gathering", "at_once", "attempted"]
 
 T = TypeVar("T")
 
-_STARTED = 500  # works that begin in one turn of the event loop; a thousand take a tenth of a second to begin
+_STARTED = 250  # works that begin, or go on, in one turn of the event loop; a thousand take a tenth of a second
 
 
 async def attempted(work: Awaitable[Any]) -> Any:
@@ -131,7 +131,9 @@ class Gathering:
             if isinstance(error, CouchError):
                 self._outages.append(error)
             outcomes = [error] * len(group)
-        for (_, future), outcome in zip(group, outcomes, strict=True):
+        for number, ((_, future), outcome) in enumerate(zip(group, outcomes, strict=True), 1):
+            if number % _STARTED == 0:
+                await asyncio.sleep(0)
             if future.done():
                 continue
             if isinstance(outcome, Exception):
