@@ -12,12 +12,12 @@ from typing import Any, Generic, TypeVar
 from ...couch import UNSET, Access, Database, Leaf, Single
 from ...errors import DecryptionFailed, InvalidDocument, InvalidSignature, LongReply, NoIndex, NotFound, SignatureFault
 from ...models import Model, ModelInfo, collection_view, deleted_view, is_deleted, is_of, model_info
+from ..pace import Pace
 from ..protection.properties import Conversion
 from ..protection.signatures import Guard
 from ..query import Bounds, Query, same
 from .bearing import bearing
 from .cache import KeyMemory
-from .pace import Pace
 from .planner import planned
 from .room import share_of_request
 from .scan import Position, Walk, certain_order, count_rows, united_rows
