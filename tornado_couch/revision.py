@@ -130,12 +130,15 @@ def _put(value: Any, put: Callable[[bytes], object]) -> None:
     if kind is dict:
         put(b"h\x01l" + _COUNT(len(value)) if value else b"h\x01")
         for name, item in value.items():
-            put(_named(name))
-            _put(item, put)
+            if type(item) is str:  # most members are texts
+                put(_named(name) + text_term(item))
+            else:
+                put(_named(name))
+                _put(item, put)
         put(_NIL)
     elif kind is not list:
         put((_SCALARS.get(kind) or _other)(value))
-    elif value and len(value) <= 65535 and all(type(item) is int and 0 <= item <= 255 for item in value):
+    elif value and type(value[0]) is int and len(value) <= 65535 and all(map(_is_byte, value)):
         # Erlang writes a list of bytes as STRING_EXT, if it is not too long.
         put(b"k" + struct.pack(">H", len(value)) + bytes(value))
     else:
@@ -143,6 +146,10 @@ def _put(value: Any, put: Callable[[bytes], object]) -> None:
         for item in value:
             _put(item, put)
         put(_NIL)
+
+
+def _is_byte(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= 255
 
 
 def text_term(value: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import stat
 from pathlib import Path
@@ -118,3 +119,39 @@ def test_what_cannot_be_imported_says_why(path: Path, name: str, words: str) -> 
     assert found.exit_code == 2
     assert words in found.output
     assert path.read_bytes() == before
+
+
+def test_a_ring_is_rewrapped(path: Path, tmp_path: Path) -> None:
+    """From plain to a passphrase, another one, an outer key and back: the keys stay, and the old secret is out."""
+    before = KeyRing.load(path).keys
+    outer = base64.b64encode(bytes(32)).decode()
+    env = {"ONE": "first words", "TWO": "second words", "OUTER": outer}
+    steps = [
+        ([], ["--new-passphrase-env", "ONE"]),
+        (["--passphrase-env", "ONE"], ["--new-passphrase-env", "TWO"]),
+        (["--passphrase-env", "TWO"], ["--new-outer-key-env", "OUTER"]),
+        (["--outer-key-env", "OUTER"], ["--plain"]),
+    ]
+    for old, new in steps:
+        done = run("rewrap", path, *old, *new, env=env)
+        assert done.exit_code == 0, done.output
+        if old and new != ["--plain"]:
+            assert run("list", path, *old, env=env).exit_code == 2
+    assert KeyRing.load(path).keys == before
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_ring_is_not_rewrapped_by_halves(path: Path) -> None:
+    """Without a new secret, with two of them, or with a wrong old one, the file stays as it is."""
+    before = path.read_bytes()
+    env = {"ONE": "first words", "TWO": "second words"}
+    for wrong in (
+        [],
+        ["--plain", "--new-passphrase-env", "ONE"],
+        ["--new-passphrase-env", "ONE", "--new-outer-key-env", "TWO"],
+        ["--passphrase-env", "TWO", "--new-passphrase-env", "ONE"],
+    ):
+        assert run("rewrap", path, *wrong, env=env).exit_code == 2
+        assert path.read_bytes() == before
+    asked = run("rewrap", path, "--new-prompt", text="words\nother words\n")
+    assert (asked.exit_code != 0, path.read_bytes()) == (True, before)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from tests.web.conftest import Client, Serve, application
+from tests.web.models import Place
 from tornado_couch import Store
+from tornado_couch.errors import InvalidSignature
 from tornado_couch.maintain.audit import audit
 from tornado_couch.security import KeyRing
+from tornado_couch.web import Account, BasicAccounts, Problem, change_password, create_account
 
 
 @pytest.fixture
 async def signing(store: Store) -> Store:
     return Store(store.database, signer=KeyRing.create())
+
+
+def place_id(name: str) -> str:
+    return Place.__couch__.document_id(name) or ""  # type: ignore[union-attr]
 
 
 @pytest.fixture
@@ -74,3 +84,76 @@ async def test_a_request_that_is_sent_again_is_no_way_around_the_signature(
     reply = await ask("POST", path, body, Idempotency_Key='"k1"')
     assert (reply.status, reply.json["type"]) == (502, "urn:tornado-couch:problem:tampered-document")
     assert b"666" not in reply.text
+
+
+async def test_a_kept_body_does_not_come_back(ask: Client, signing: Store) -> None:
+    """Planted as a loser it changes nothing; as the winner, and after a deletion, it is 502 and in no list."""
+    assert (await ask("PUT", "/places/a", {"name": "a", "size": 1})).status == 201
+    kept = await signing.database.get(place_id("a"))
+    assert (await ask("PUT", "/places/a", {"name": "a", "size": 2})).status == 200
+    await signing.database.bulk_docs([{**kept, "_rev": "1-" + "f" * 32}], new_edits=False)
+    assert (await ask("GET", "/places/a")).json["size"] == 2
+    assert signing.signature_failures.total() > 0
+    assert (await ask("PUT", "/places/a", {"name": "a", "size": 3})).status == 200
+    assert [each["size"] for each in (await ask("GET", "/places")).json["items"]] == [3]
+    await signing.database.bulk_docs([{**kept, "_rev": "9-" + "f" * 32}], new_edits=False)
+    for method, body in [("GET", None), ("PUT", {"name": "a", "size": 4}), ("DELETE", None)]:
+        reply = await ask(method, "/places/a", body)
+        assert (reply.status, reply.json["type"]) == (502, "urn:tornado-couch:problem:tampered-document")
+    assert (await ask("GET", "/places")).json["items"] == []
+
+
+async def test_a_deleted_document_does_not_come_back(ask: Client, signing: Store) -> None:
+    """What somebody kept of it is no document, and 502 rather than 404 says that somebody tried."""
+    assert (await ask("PUT", "/places/a", {"name": "a", "size": 1})).status == 201
+    kept = await signing.database.get(place_id("a"))
+    assert (await ask("DELETE", "/places/a")).status == 204
+    await signing.database.bulk_docs([kept], new_edits=False)  # where it was, it changes nothing
+    assert (await ask("GET", "/places/a")).status == 404
+    await signing.database.bulk_docs([{**kept, "_rev": "1-" + "f" * 32}], new_edits=False)
+    assert (await ask("GET", "/places/a")).status == 502
+    assert (await ask("GET", "/places")).json["items"] == []
+
+
+async def test_an_unsigned_deletion_of_a_generated_key_is_502(ask: Client, signing: Store) -> None:
+    """As the documentation promises; after a deletion by the service it is 404."""
+    made = await ask("POST", "/fruits", {"color": "red"})
+    path = f"/fruits/{made.json['fruit_id']}"
+    held = await signing.database.get(made.json["fruit_id"])
+    await signing.database.delete(held["_id"], held["_rev"])
+    assert (await ask("GET", path)).status == 502
+    made = await ask("POST", "/fruits", {"color": "red"})
+    path = f"/fruits/{made.json['fruit_id']}"
+    assert (await ask("DELETE", path)).status == 204
+    assert (await ask("GET", path)).status == 404
+
+
+async def test_a_kept_password_does_not_come_back(signing: Store) -> None:
+    """An account whose password was changed, and that was deleted, is planted again: the old one opens nothing."""
+    await create_account(signing, "ann", "first words", rounds=4)
+    kept = await signing.database.get("account:ann")
+    assert await entered(signing, "first words")
+    await change_password(signing, "ann", "second words", rounds=4)
+    for revision in ("1-" + "f" * 32, "9-" + "f" * 32):
+        await signing.database.bulk_docs([{**kept, "_rev": revision}], new_edits=False)
+        assert not await entered(signing, "first words")
+
+
+async def test_a_deleted_account_does_not_come_back(signing: Store) -> None:
+    """Planted again it lets nobody in."""
+    await create_account(signing, "ann", "first words", rounds=4)
+    kept = await signing.database.get("account:ann")
+    await signing.delete(Account, "ann")
+    await signing.database.bulk_docs([{**kept, "_rev": "1-" + "f" * 32}], new_edits=False)
+    assert not await entered(signing, "first words")
+
+
+async def entered(store: Store, password: str) -> bool:
+    """Whether the name and password are let in."""
+    credentials = base64.b64encode(f"ann:{password}".encode()).decode()
+    headers = HTTPHeaders({"Authorization": f"Basic {credentials}", "Host": "test"})
+    request = HTTPServerRequest(start_line=RequestStartLine("GET", "/", "HTTP/1.1"), headers=headers)
+    try:
+        return await BasicAccounts(store, rounds=4).authenticate(request) is not None
+    except (Problem, InvalidSignature):
+        return False

@@ -119,6 +119,37 @@ def revoke(path: Path, key_id: str, as_json: bool, **options: Any) -> None:
     _changed(path, key_id, options, KeyRing.destroy, as_json=as_json)
 
 
+@keys.command()
+@_PATH
+@click.option("--new-prompt", is_flag=True, help="Prompt for the new passphrase, twice.")
+@click.option("--new-passphrase-env", metavar="NAME", help="The environment variable with the new passphrase.")
+@click.option(
+    "--new-passphrase-file", type=click.Path(path_type=Path), help="The file (mode 0600) with the new passphrase."
+)
+@click.option("--new-outer-key-env", metavar="NAME", help="The environment variable with the new outer key.")
+@click.option("--plain", is_flag=True, help="Leave the file unencrypted from now on.")
+@_JSON
+@secret_options
+@told
+def rewrap(path: Path, plain: bool, as_json: bool, **options: Any) -> None:
+    """Encrypt a ring's file with another secret.
+
+    The secret is a passphrase or an outer key; the ring's keys stay the same.
+
+    PATH is the key ring's file. Copies of the file that somebody made before still open with the old secret: if that is
+    known to others, add a key, rotate, and revoke the old ones.
+    """
+    names = ("prompt", "passphrase_env", "passphrase_file", "outer_key_env")
+    new = {name: options.pop(f"new_{name}") for name in names}
+    if plain == any(new.values()):
+        raise click.UsageError("Give a source for the new passphrase or outer key, or --plain.")
+    ring, _ = _opened(path, options)
+    secrets_of(new, confirm=True).save(ring, path)
+    _tell(
+        ring, [each.id for each in ring.keys], as_json, f"{path} is encrypted anew" if not plain else f"{path} is plain"
+    )
+
+
 @keys.command("list")
 @_PATH
 @_JSON

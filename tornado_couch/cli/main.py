@@ -12,6 +12,7 @@ __all__ = ["completion", "main"]
 # The module of each command. A command is imported only when it runs, so that every command starts fast.
 _COMMANDS = {
     "audit": "tornado_couch.cli.maintain:audit",
+    "clear": "tornado_couch.cli.maintain:clear",
     "cluster": "tornado_couch.cli.cluster:cluster",
     "completion": "tornado_couch.cli.main:completion",
     "couchdb": "tornado_couch.cli.couchdb:couchdb",

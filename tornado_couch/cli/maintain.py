@@ -1,4 +1,4 @@
-"""`tornado-couch migrate`, `reconcile`, `audit`, `rotate`, `sweep` and `policy-report`."""
+"""`tornado-couch migrate`, `reconcile`, `audit`, `clear`, `rotate`, `sweep` and `policy-report`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..errors import ModelDefinitionError, TornadoCouchError, Unmergeable
 from ..maintain.anchor import AnchoredAudit
 from ..maintain.audit import Finding
 from ..maintain.audit import audit as audit_database
+from ..maintain.clearing import Clearing
 from ..maintain.migrate import Migration
 from ..maintain.policy_report import UNCLASSIFIED, policy_json, policy_report, policy_table
 from ..maintain.rotate import Rotation
@@ -38,7 +39,7 @@ from .options import (
 )
 from .report import Tally, progress, run_tallied
 
-__all__ = ["audit", "migrate", "policy_report_command", "reconcile", "rotate", "sweep"]
+__all__ = ["audit", "clear", "migrate", "policy_report_command", "reconcile", "rotate", "sweep"]
 
 
 @click.command()
@@ -282,6 +283,65 @@ def rotate(
                     advance(page.renewed + page.current, page.pending)
 
     run_tallied(run, tally, as_json)
+
+
+@click.command()
+@click.argument("document_id")
+@click.argument("revision", required=False)
+@database_options
+@rotation_key_options
+@click.option("--adopt", is_flag=True, help="Sign the leaf as it stands, trusting its contents.")
+@click.option("--delete", is_flag=True, help="Put a signed tombstone upon the leaf.")
+@click.option(
+    "--restore", metavar="EARLIER", help="Write the body of this earlier revision, which must verify, upon it."
+)
+@click.option("--anchor", type=_FILE, help="Also take the document for what it is now, whatever the anchor knew of it.")
+@click.option("--root", type=_FILE, help="The anchor's signed root, if it is kept elsewhere.  [default: FILE.root]")
+@_JSON
+@told
+def clear(
+    document_id: str,
+    revision: str | None,
+    url: str,
+    database: str,
+    adopt: bool,
+    delete: bool,
+    restore: str | None,
+    anchor: Path | None,
+    root: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Decide what becomes of a finding of the audit.
+
+    DOCUMENT_ID and REVISION are those of the finding: a leaf that does not count, or that hides another one. One of
+    --adopt, --delete and --restore says what is written upon it; the new revision is printed. Without REVISION only the
+    anchor is changed.
+    """
+    if bool(revision) != (adopt + delete + (restore is not None) == 1) or not (revision or anchor):
+        raise click.UsageError("Give a REVISION with one of --adopt, --delete and --restore, or --anchor alone.")
+    connection, scheme = connection_of(options), Scheme(options.pop("scheme"))
+    keys = rotation_keys(options).signer
+    if keys is None:
+        raise click.UsageError("Give --keys, which sign what is written.")
+
+    async def run() -> str | None:
+        written = None
+        async with connection.database(url, database) as opened:
+            clearing = Clearing(opened, keys, scheme=scheme)
+            if revision and restore is not None:
+                written = await clearing.restore(document_id, revision, restore)
+            elif revision:
+                written = await (clearing.adopt if adopt else clearing.delete)(document_id, revision)
+            if anchor is not None:
+                await AnchoredAudit(opened, keys, anchor, root=root).clear([document_id])
+        return written
+
+    written = asyncio.run(run())
+    if as_json:
+        click.echo(_json.dumps({"id": document_id, "rev": written}).decode())
+    elif written:
+        click.echo(written)
 
 
 @click.command()

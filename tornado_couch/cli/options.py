@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -347,7 +347,7 @@ def keyczar_options(command: F) -> F:
 
 def key_set_options(command: F) -> F:
     """Add `--keys` and the options that unlock them; `audit_keys` reads these options."""
-    return keyczar_options(secret_options(_keys_option(required=True)(command)))
+    return keyczar_options(secret_options(_unlock_option(_keys_option(required=True)(command))))
 
 
 def rotation_key_options(command: F) -> F:
@@ -368,10 +368,23 @@ def rotation_key_options(command: F) -> F:
             show_default=True,
             help="How to sign; v2 is for servers that compute revisions otherwise than CouchDB 3.5.",
         ),
+        _unlock_option,
         _keys_option(required=False),
     ):
         command = option(command)
     return keyczar_options(secret_options(command))
+
+
+def _unlock_option(command: F) -> F:
+    return click.option(
+        "--unlock",
+        multiple=True,
+        metavar="RING=SOURCE",
+        help=(
+            "How to unlock one of several key rings: prompt, passphrase-env:NAME, passphrase-file:PATH or"
+            " outer-key-env:NAME. The other options are for those that are not named."
+        ),
+    )(command)
 
 
 def _keys_option(*, required: bool) -> Callable[[F], F]:
@@ -448,8 +461,8 @@ def rotation_keys(options: dict[str, Any]) -> RotationKeys:
         click.UsageError: no keys are given, or the options cannot be combined.
         KeySetError: something cannot be read.
     """
-    paths, crypter, indexer = (options.pop(name) for name in ("keys", "crypter", "indexer"))
     opener = _Opener.of(options)
+    paths, crypter, indexer = (options.pop(name) for name in ("keys", "crypter", "indexer"))
     if not (paths or crypter):
         raise click.UsageError("Give --keys, or only --crypter if nothing is signed.")
     signer = opener.opened(paths) if paths else None
@@ -470,17 +483,44 @@ def store_keys(options: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+_SOURCES = {"prompt": "", "passphrase_env": "NAME", "passphrase_file": "PATH", "outer_key_env": "NAME"}
+
+
+def _unlocking(given: str, rings: Collection[str]) -> tuple[str, Secrets]:
+    """What a value of `--unlock` says of a key ring.
+
+    Raises:
+        click.UsageError: it names no ring that is given, or no source of a secret.
+        KeySetError: the secret cannot be read.
+    """
+    ring = max((each for each in rings if given.startswith(f"{each}=")), key=len, default=None)
+    if ring is None:
+        raise click.UsageError(f"--unlock {given}: begin with a key ring that is given, and an equals sign.")
+    kind, _, where = given[len(ring) + 1 :].partition(":")
+    name = kind.replace("-", "_")
+    if name not in _SOURCES or bool(where) != bool(_SOURCES[name]):
+        forms = ", ".join(f"{each.replace('_', '-')}{':' if what else ''}{what}" for each, what in _SOURCES.items())
+        raise click.UsageError(f"--unlock {given}: after the equals sign give one of {forms}.")
+    if name == "prompt":
+        return ring, Secrets(_asked(f"Passphrase of {ring}"))
+    found = dict.fromkeys(_SOURCES) | {name: Path(where) if name == "passphrase_file" else where}
+    return ring, secrets_of(found)
+
+
 @dataclass(frozen=True)
 class _Opener:
     """Opens key ring files and Keyczar key set directories."""
 
     secrets: Secrets
+    by_ring: dict[str, Secrets]
     keyczar_crypter: Path | None
     allow_legacy: bool
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> _Opener:
-        return cls(secrets_of(options), options.pop("keyczar_crypter"), options.pop("allow_legacy", False))
+        rings = {str(path) for name in ("keys", "crypter", "indexer") for path in options.get(name, ())}
+        by_ring = dict(_unlocking(each, rings) for each in options.pop("unlock"))
+        return cls(secrets_of(options), by_ring, options.pop("keyczar_crypter"), options.pop("allow_legacy", False))
 
     def opened(self, paths: Sequence[Path]) -> Keys:
         """Open all keys; the first one writes."""
@@ -494,7 +534,7 @@ class _Opener:
             # Some keys are not in files, such as those of a KMS: the service's own code creates them.
             given = load(str(path))
             return as_keys(given() if inspect.isroutine(given) else given)
-        return self.secrets.load(path)
+        return self.by_ring.get(str(path), self.secrets).load(path)
 
     def _keyczar(self, path: Path) -> Keys:
         found = read_keyczar(path, self.keyczar_crypter, allow_legacy=self.allow_legacy)

@@ -32,7 +32,7 @@ from ..security import (
 from ..store.protection.trees import in_order, judge
 from .audit import Auditor, Finding, pages_of_trees
 
-__all__ = ["Rotation", "RotationPage"]
+__all__ = ["Rotation", "RotationPage", "replicated"]
 
 Document = dict[str, Any]
 Protect = Callable[[Document], Awaitable[Document]]
@@ -221,7 +221,9 @@ class Rotation:
         The revision follows from the contents, so two rotations at the same time write the same one. If another
         writer creates the document again at this moment, that document wins over the tombstone beside it.
         """
-        refused = await self._database.bulk_docs([_replicated(each) for each in writes], new_edits=False)
+        refused = await self._database.bulk_docs(
+            [replicated(each.document, each.history) for each in writes], new_edits=False
+        )
         if refused:
             raise Unavailable(f"CouchDB did not write a tombstone: {refused[0].error}: {refused[0].reason}")
         done.renewed += len(writes)
@@ -242,13 +244,17 @@ def _waves(writes: Sequence[_Write]) -> Iterator[list[_Write]]:
     return iter([list(wave.values()) for wave in waves])
 
 
-def _replicated(write: _Write) -> Document:
-    """A tombstone together with the revision that it should get: the one that CouchDB would compute."""
-    document = write.document
+def replicated(document: Document, history: dict[str, Any]) -> Document:
+    """A document together with the revision that it should get: the one that CouchDB would compute.
+
+    Args:
+        document: what is written, signed if it is to be.
+        history: the `_revisions` of the revision that it follows.
+    """
     if scheme_of(document) is Scheme.V3:
         revision = signed_revision(document)
     else:
         body = {name: value for name, value in document.items() if not name.startswith("_")}
-        revision = revision_of(document["_rev"], True, body)
-    ids = [revision.partition("-")[2], *write.history["ids"]]
+        revision = revision_of(document["_rev"], bool(document.get("_deleted")), body)
+    ids = [revision.partition("-")[2], *history["ids"]]
     return {**document, "_rev": revision, "_revisions": {"start": generation(revision), "ids": ids}}

@@ -448,7 +448,7 @@ def _is_ours(held: object) -> TypeGuard[dict[str, Any]]:
     if held.keys() - ({"attachments"} if held["scheme"] == Scheme.V3.value else set()) != _MEMBERS:
         return False
     texts = [held["database"], held["id"], held["signature"]]
-    return all(isinstance(each, str) for each in texts) and isinstance(held["parent"], str | None)
+    return all(isinstance(each, str) for each in texts) and (held["parent"] is None or isinstance(held["parent"], str))
 
 
 def _id(document: Mapping[str, Any]) -> str:

@@ -48,6 +48,8 @@ class Query:
         descending: whether to reverse the order.
         nulls: where null comes in the order of the one property to sort by; without it, as in CouchDB's order,
             before all other values and so last where the order is reversed.
+        either: groups of filters, one of which a document must fit besides the filters of the query itself. Only their
+            filters count; the order is that of the query.
         deleted: find documents that are deleted and could be restored, instead of those that are not deleted.
     """
 
@@ -59,6 +61,7 @@ class Query:
     excluded: Mapping[str, Any] = field(default_factory=dict)
     prefixes: Mapping[str, str] = field(default_factory=dict)
     nulls: Literal["first", "last"] | None = None
+    either: Sequence[Query] = ()
 
     # What `Store.plan` made of it. Not a parameter, so that a copy with other values, as `replace` makes it, has none.
     _planned: Any = field(default=None, init=False, repr=False, compare=False)
@@ -86,7 +89,8 @@ def as_stored(cls: type[Model], query: Query) -> Query:
         key = code_key(text)
         ranges[f"{name}[prefix]"] = Bounds(gte=key, lt=key + AFTER_PREFIX)
     excluded = {name: stored(name, value) for name, value in query.excluded.items()}
-    return replace(query, among=among, ranges=ranges, excluded=excluded, prefixes={})
+    either = [as_stored(cls, each) for each in query.either]
+    return replace(query, among=among, ranges=ranges, excluded=excluded, prefixes={}, either=either)
 
 
 def same(one: Any, other: Any) -> bool:

@@ -162,7 +162,7 @@ async def test_an_unknown_parameter_or_a_property_that_has_no_index_400(
     """An unknown parameter, or a property that has no index: 400 that lists the allowed ones (never a silent full
     scan).
     """
-    allowed = {"limit", "cursor", "sort", "nulls", "fields", "count", "fruit_id", "color", "created_on"}
+    allowed = {"limit", "cursor", "sort", "nulls", "fields", "count", "or", "fruit_id", "color", "created_on"}
     before = len(proxy.requests)
     for query in ("nope=1", "weight=1", "weight[gt]=1", "pin=1", "_id=x", "type=x", "color[like]=x", "%00=1", "tags=a"):
         reply = await ask("GET", f"{FRUITS}?{query}")

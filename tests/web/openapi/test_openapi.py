@@ -298,7 +298,8 @@ def test_a_collection_has_its_parameters(nowhere: Store) -> None:
     ranges = {
         f"{name}[{operator}]" for name in ("melon_id", "color", "grown_on") for operator in ("gt", "gte", "lt", "lte")
     }
-    own, filtered = {"limit", "cursor", "sort", "nulls", "fields", "count"}, {"melon_id", "color", "ripe", "grown_on"}
+    own = {"limit", "cursor", "sort", "nulls", "fields", "count", "or"}
+    filtered = {"melon_id", "color", "ripe", "grown_on"}
     others = {f"{name}[{operator}]" for name in filtered for operator in ("ne", "in")}
     assert query.keys() == own | filtered | ranges | others
     assert query["limit"] == {"type": "integer", "minimum": 1, "default": 7}

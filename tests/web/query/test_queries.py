@@ -260,7 +260,7 @@ async def test_a_parameter_or_value_that_means_nothing_here_is_400(ask: Client, 
 async def test_what_is_allowed_is_said(ask: Client) -> None:
     """The list comes from the model; secrets are not in it."""
     public = ["name", "color", "size", "price", "ripe", "größe", "tags", "owner", "at", "created_on"]
-    allowed = ["limit", "cursor", "sort", "nulls", "fields", "count", *public]
+    allowed = ["limit", "cursor", "sort", "nulls", "fields", "count", "or", *public]
     for query in ("nope=1", "pin=1", "pin[gt]=1"):
         assert (await refused(ask, query))["allowed"] == allowed
     assert (await refused(ask, "sort=pin"))["allowed"] == public
@@ -600,3 +600,82 @@ async def test_a_list_without_its_index_is_an_outage(ask: Client, items: Store) 
         await items.database.delete(document["_id"], document["_rev"])
     for query in ("color=red", "color=red&sort=created_on"):
         assert (await ask("GET", f"/items?{query}")).status == 503
+
+
+# ------------------------------------------------------------ groups
+
+
+def either(*groups: str) -> str:
+    """The parameters of groups of filters."""
+    return "&".join(f"or={quote(each, safe='')}" for each in groups)
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        (either("color=a", "size=2"), {0, 2, 4, 5, 6}),
+        (either("color=a"), {0, 2, 4, 6}),
+        (either("size=2", "size=3&size=0", "size[is]=null"), {0, 1, 3, 4, 5, 6}),
+        (either("color=nope", "size=7"), set()),
+        (f"color=b&{either('created_on=2026-01-01T00:02:00Z', 'created_on=2026-01-01T00:03:00Z')}", {1}),
+    ],
+)
+async def test_groups_find_what_fits_one_of_them(ask: Client, query: str, wanted: set[int]) -> None:
+    """Each document once, in the order of the ids; pages lead through all of them both ways."""
+    await sized(ask)
+    found = [f"{n}" for n in sorted(wanted)]
+    assert await names(ask, query) == found
+    for limit in (1, 2, 3):
+        assert await both_ways(ask, f"{query}&limit={limit}") == found
+
+
+@pytest.mark.parametrize("order", ["created_on", "-created_on"])
+async def test_groups_are_sorted_by_what_each_index_has_next(ask: Client, order: str) -> None:
+    """An index of the values and then of the properties to sort by serves each group; ranges are of the first."""
+    await sized(ask)
+    groups = either("color=a&created_on[gte]=2026-01-01T00:03:00Z", "created_on[lt]=2026-01-01T00:03:00Z")
+    wanted = ["0", "1", "2", "4", "6"]
+    wanted = wanted if order == "created_on" else wanted[::-1]
+    assert await names(ask, f"sort={order}&{groups}") == wanted
+    for limit in (1, 2):
+        assert await both_ways(ask, f"sort={order}&{groups}&limit={limit}") == wanted
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "or=", "or=nope%3D1", "or=pin%3D1", "or=color", either("color=a") + "&count=true", either("or=color"),
+        either("color=a") + "&sort=size&nulls=last", either("color=a", "sort=size"), either("limit=1"),
+        "&".join([either(*["color=a"] * 9)]),
+    ],
+)  # fmt: skip
+async def test_what_is_no_group_of_filters_is_400(ask: Client, query: str) -> None:
+    """Unknown names, other parameters than filters, a count, and too many."""
+    await refused(ask, query)
+
+
+@pytest.mark.parametrize(
+    ("query", "declaration"),
+    [
+        (either("color=a", "size=1&price=2"), 'indexes=[("size", "price")]'),
+        (either("size=1", "color=a") + "&sort=created_on", 'indexes=[("size", "created_on")]'),
+        (either("size[gt]=1"), None),
+        (either("color=a", "size=1") + "&sort=color", None),
+        (either("color=a") + "&color[ne]=b", None),
+    ],
+)
+async def test_a_group_that_no_index_serves_says_which_would(
+    ask: Client, query: str, declaration: str | None
+) -> None:
+    """400, and nothing is scanned."""
+    problem = await refused(ask, query)
+    assert problem["type"] == "urn:tornado-couch:problem:no-index"
+    assert problem.get("declaration") == declaration
+
+
+async def test_groups_stay_within_a_caller_s_list(ask: Client) -> None:
+    """The restriction holds for each group, also for one that asks for somebody else's."""
+    for name, owner in (("mine", "ann"), ("theirs", "bob")):
+        await add(ask, {"name": name, "color": "a"}, path="/own", X_Name=owner)
+    assert await names(ask, either("color=a", "color=b"), "/own", X_Name="ann") == ["mine"]
+    assert await names(ask, either("owner=bob", "color=b"), "/own", X_Name="ann") == []

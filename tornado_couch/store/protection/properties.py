@@ -183,7 +183,7 @@ class Protection:
         """
         info = model_info(cls)
         among = {name: self._lookups(info, name, list(values)) for name, values in query.among.items()}
-        return replace(query, among=among)
+        return replace(query, among=among, either=[self.lookup(cls, each) for each in query.either])
 
     def _lookups(self, info: ModelInfo, name: str, values: list[Any]) -> list[Any]:
         declared = info.properties.get(name)

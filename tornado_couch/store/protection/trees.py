@@ -11,7 +11,7 @@ one may stand in the place of what the service wrote last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,12 @@ from ...errors import InvalidSignature, SignatureFault
 from ...revision import generation, rank
 from ...security import Scheme, scheme_of
 
-__all__ = ["Judgement", "in_order", "judge", "path_of"]
+__all__ = ["CLEARED_PROPERTY", "Judgement", "in_order", "judge", "path_of"]
 
 Document = dict[str, Any]
+
+CLEARED_PROPERTY = "tornado_couch_cleared"
+"""In a signed tombstone: it stands upon a leaf that was not proved, so what is missing of its history says nothing."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ def judge(leaves: Iterable[Document], verify: Callable[[Document], object]) -> J
         paths.setdefault(revision, []).append(path_of(each))
     if len(documents) > 1:
         faults |= _older_schemes([each for each in documents.values() if each["_rev"] not in faults])
-        faults |= _put_back({each: paths[each] for each in documents if each not in faults})
+        cleared = {revision for revision, each in documents.items() if each.get(CLEARED_PROPERTY)}
+        faults |= _put_back({each: paths[each] for each in documents if each not in faults}, cleared)
     ordered = in_order(documents.values())
     return Judgement(ordered, faults, _reason(ordered, faults))
 
@@ -88,18 +92,25 @@ def _older_schemes(proved: Sequence[Document]) -> dict[str, InvalidSignature]:
     }
 
 
-def _put_back(paths: Mapping[str, Sequence[Sequence[str]]]) -> dict[str, InvalidSignature]:
+def _put_back(paths: Mapping[str, Sequence[Sequence[str]]], cleared: Collection[str]) -> dict[str, InvalidSignature]:
     return {
         revision: _rolled_back("a revision was put back that a later one has replaced")
         for revision in paths
-        if any(_may_descend(others, revision) for other, others in paths.items() if other != revision)
+        if any(
+            _is_within(revision, others) or (other not in cleared and _may_be_before(revision, others))
+            for other, others in paths.items()
+            if other != revision
+        )
     }
 
 
-def _may_descend(paths: Sequence[Sequence[str]], ancestor: str) -> bool:
-    """Whether one of these paths holds a revision, or all of them end before they could show it."""
-    number = generation(ancestor)
-    return any(ancestor in path for path in paths) or all(generation(path[-1]) > number for path in paths)
+def _is_within(revision: str, paths: Sequence[Sequence[str]]) -> bool:
+    return any(revision in path for path in paths)
+
+
+def _may_be_before(revision: str, paths: Sequence[Sequence[str]]) -> bool:
+    """Whether all of these paths end before they could show a revision."""
+    return all(generation(path[-1]) > generation(revision) for path in paths)
 
 
 def _reason(ordered: Sequence[Document], faults: Mapping[str, InvalidSignature]) -> InvalidSignature | None:

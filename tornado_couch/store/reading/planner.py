@@ -11,7 +11,7 @@ from ...couch import UNSET
 from ...errors import NoIndex
 from ...models import Index, Model, ModelInfo, deleted_view, model_info, partition_problem
 from ..protection.properties import Conversion
-from ..query import Bounds, Query
+from ..query import Bounds, Query, same
 
 __all__ = [
     "Edge",
@@ -122,13 +122,15 @@ class Planned(NamedTuple):
         conversion: knows how the store's indexes hold protected values.
         cls: the model.
         query: the query with the values that the indexes hold.
-        plan: how an index serves that query.
+        plan: how an index serves that query, or the first of its groups.
+        union: how indexes serve its groups, if it has any.
     """
 
     conversion: Conversion
     cls: type[Model]
     query: Query
     plan: Plan
+    union: tuple[Plan, ...] = ()
 
 
 def planned(conversion: Conversion, cls: type[Model], query: Query) -> Planned:
@@ -142,6 +144,9 @@ def planned(conversion: Conversion, cls: type[Model], query: Query) -> Planned:
     if carried is not None and carried.conversion is conversion and carried.cls is cls:
         return carried
     converted = conversion.to_query(cls, query)
+    if converted.either:
+        plans = _union(cls, converted)
+        return Planned(conversion, cls, converted, plans[0], plans)
     return Planned(conversion, cls, converted, plan(cls, converted))
 
 
@@ -172,6 +177,46 @@ def plan(cls: type[Model], query: Query) -> Plan:
     if found := _found(info, query):
         return _kept(cls, found, _in_index(info, found, query))
     raise _no_index(cls, query)
+
+
+def _union(cls: type[Model], query: Query) -> tuple[Plan, ...]:
+    """Plan how an index can answer each group of a query, all in the same order.
+
+    Raises:
+        NoIndex: a group has no such index.
+    """
+    info = model_info(cls)
+    if query.deleted or info.history or query.nulls:
+        raise NoIndex("groups are for documents that are not deleted, of a model without a history, and move no null")
+    return tuple(_of_group(cls, info, _joined(query, each)) for each in query.either)
+
+
+def _joined(query: Query, group: Query) -> Query:
+    """A group with the filters that the query has besides.
+
+    Raises:
+        NoIndex: a property has filters in both that one part of an index cannot stand for.
+    """
+    among = {name: list(values) for name, values in query.among.items()}
+    for name, values in group.among.items():
+        known = among.get(name)
+        among[name] = [each for each in values if known is None or any(same(each, one) for one in known)]
+    spanned = [*query.ranges, *query.excluded, *group.ranges, *group.excluded]
+    if len(set(spanned)) < len(spanned) or set(spanned) & among.keys() or set(query.sort) & among.keys():
+        raise NoIndex("in a group a property can have one kind of filter, and no values if the list is sorted by it")
+    ranges, excluded = {**query.ranges, **group.ranges}, {**query.excluded, **group.excluded}
+    return replace(query, among=among, ranges=ranges, excluded=excluded, either=())
+
+
+def _of_group(cls: type[Model], info: ModelInfo, query: Query) -> Plan:
+    """The plan of a group, from an index whose rows under given values are in the order of the list, then by id."""
+    size = len(query.among) + len(query.sort)
+    ordered = {*query.ranges, *query.excluded} <= set(query.sort[:1])
+    fitting = [each for each in info.indexes if len(each.properties) == size and _serves(info, each, query)]
+    if not ordered or not fitting:
+        raise _no_index(cls, query) if ordered else NoIndex("a range in a group must be of the first property to sort")
+    found = _planned(fitting[0], _in_index(info, fitting[0], query))
+    return replace(found, order=tuple(range(len(query.among), size)))
 
 
 def _in_index(info: ModelInfo, index: Index, query: Query) -> Query:

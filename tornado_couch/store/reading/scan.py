@@ -18,7 +18,17 @@ from ...models import partition_view
 from ..query import Bounds, same
 from .planner import Edge, Interval, Plan
 
-__all__ = ["Collator", "Position", "Walk", "certain_order", "count_rows", "is_empty_range", "read_rows", "same_prefix"]
+__all__ = [
+    "Collator",
+    "Position",
+    "Walk",
+    "certain_order",
+    "count_rows",
+    "is_empty_range",
+    "read_rows",
+    "same_prefix",
+    "united_rows",
+]
 
 _SMALLEST_CHUNK = 20  # rows; when there are many parts, each gives few rows to a page
 
@@ -47,12 +57,16 @@ class Walk:
         plan: selects the rows.
         start: where to begin; None for the beginning, or for the end when reading backward.
         backward: read against the plan's own direction.
+        foreign: the start may be a place outside of all parts, since it is that of a row of another plan.
     """
 
-    def __init__(self, database: Database, plan: Plan, start: Position | None, backward: bool) -> None:
+    def __init__(
+        self, database: Database, plan: Plan, start: Position | None, backward: bool, *, foreign: bool = False
+    ) -> None:
         self._database = database
         self._plan = plan
         self._start = start
+        self._foreign = foreign
         self._descending = plan.descending != backward
         self._collator = Collator(database, plan.index.view)
         self._heads: list[_Part] = []
@@ -124,13 +138,18 @@ class Walk:
 
     async def _side(self, span: Bounds, value: Any) -> int:
         """Where a span lies, seen from a value: negative before it, positive after it, 0 around it."""
-        if len(self._plan.spans) == 1:
+        if len(self._plan.spans) == 1 and not self._foreign:
             return 0  # every row is in it
         if self._plan.nulls_moved and (value is None or span.nulls):
             return int(span.nulls) - int(value is None)
-        if span.gt is not UNSET and await self._collator.compare([value], [span.gt]) <= 0:
-            return 1
-        return -1 if span.lt is not UNSET and await self._collator.compare([value], [span.lt]) >= 0 else 0
+        for lowest, least in ((span.gt, 1), (span.gte, 0)):
+            if lowest is not UNSET and await self._collator.compare([value], [lowest]) < least:
+                return 1
+        for highest, most in ((span.lt, -1), (span.lte, 0)):
+            if highest is not UNSET and await self._collator.compare([value], [highest]) > most:
+                return -1
+        # Null is before a range that has no lower bound.
+        return int(value is None and not span.nulls and span != Bounds())
 
     def _key(self, columns: Sequence[Any]) -> Any:
         return list(columns) if self._plan.index.composite else columns[0]
@@ -142,6 +161,48 @@ class Walk:
         if self._descending:
             return whole._replace(upper=self._plan.after(shared) if ahead else self._plan.before(shared))
         return whole._replace(lower=self._plan.before(shared) if ahead else self._plan.after(shared))
+
+
+async def united_rows(
+    database: Database, plans: Sequence[Plan], start: Position | None, backward: bool, limit: int
+) -> list[Position]:
+    """The next rows of several plans in one order, at most `limit`, each document once.
+
+    Args:
+        database: where the indexes are.
+        plans: each is ordered by the same properties, then by document id.
+        start: where to begin; its key is the list of the values of those properties.
+        backward: read against the plans' own direction.
+        limit: the largest number of rows.
+    """
+    walks = [Walk(database, plan, _placed(plan, start), backward, foreign=True).rows(limit) for plan in plans]
+    merged: list[Position] = []
+    collator, descending = Collator(database, plans[0].index.view), plans[0].descending != backward
+    for plan, rows in zip(plans, await asyncio.gather(*walks), strict=True):
+        given = len(plan.prefixes[0]) if plan.prefixes else 0
+        keyed = [Position(plan.columns(row.key)[given:], row.id) for row in rows]
+        merged = await _merged(collator, merged, keyed, descending)
+    once = {row.id: row for row in reversed(merged)}  # the first of those with an id
+    return [row for row in merged if once[row.id] is row][:limit]
+
+
+def _placed(plan: Plan, start: Position | None) -> Position | None:
+    """A place in the common order as a place in the index of one plan."""
+    if start is None:
+        return None
+    columns = [*([None] * (len(plan.index.properties) - len(start.key))), *start.key]
+    return Position(columns if plan.index.composite else columns[0], start.id, start.inclusive)
+
+
+async def _merged(
+    collator: Collator, left: list[Position], right: list[Position], descending: bool
+) -> list[Position]:
+    found, one, other = [], list(reversed(left)), list(reversed(right))
+    while one and other:
+        order = await collator.compare(one[-1].key, other[-1].key)
+        smaller = order < 0 or (order == 0 and one[-1].id.encode() < other[-1].id.encode())
+        found.append((one if smaller != descending else other).pop())
+    return [*found, *reversed(one), *reversed(other)]
 
 
 def same_prefix(prefix: Sequence[Any], columns: Sequence[Any]) -> bool:

@@ -81,7 +81,7 @@ class HistoryPages:
             start: where to begin.
             backward: against the query's order.
         """
-        _, cls, query, plan = planned
+        cls, query, plan = planned.cls, planned.query, planned.plan
         grouped = _is_grouped(cls, query)
         found: list[_Current] = []
         at, looked_at, more, left = start, 0, True, PAGE_BYTES
@@ -107,7 +107,7 @@ class HistoryPages:
         Raises:
             NoIndex: the query uses other properties than the key; only versions could be counted by those.
         """
-        _, cls, query, plan = planned
+        cls, query, plan = planned.cls, planned.query, planned.plan
         if not _is_grouped(cls, query):
             raise NoIndex("documents that keep their history can only be counted by their key")
         total, at, more = 0, None, True

@@ -18,7 +18,14 @@ from ..handler import ResourceHandler
 from ..http import accepts, weights
 from ..openapi.descriptions import describe_reading
 from ..openapi.operation import ApiOperation
-from ..openapi.parameters import describe_deleted, describe_fields, describe_filters, describe_page, describe_sort
+from ..openapi.parameters import (
+    describe_deleted,
+    describe_fields,
+    describe_filters,
+    describe_groups,
+    describe_page,
+    describe_sort,
+)
 from ..problems import Problem
 from ..query import Cursor, ListQuery, filterable, parse_list_query
 from ..resources import M
@@ -165,6 +172,7 @@ class ListMixin(ResourceHandler[M]):
         describe_fields(operation)
         operation.query("count", {"type": "boolean"}, "Whether to count all matching documents, as `total`.")
         describe_filters(operation, filterable(operation.resource.model))
+        describe_groups(operation)
         describe_deleted(operation, "List the deleted documents that can be restored, instead of the others.")
         page = describe_reading(operation, "A page of the collection.", operation.of_model().page(), "Link")
         page.fields["ETag"] = False  # lines have none

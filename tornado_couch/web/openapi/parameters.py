@@ -13,7 +13,15 @@ from .components import Components, Schema
 from .operation import ApiOperation
 from .schemas import property_schema
 
-__all__ = ["describe_deleted", "describe_fields", "describe_filters", "describe_page", "describe_sort", "key_schema"]
+__all__ = [
+    "describe_deleted",
+    "describe_fields",
+    "describe_filters",
+    "describe_groups",
+    "describe_page",
+    "describe_sort",
+    "key_schema",
+]
 
 _OPERATORS = {"gt": "greater than", "gte": "at least", "lt": "less than", "lte": "at most"}
 
@@ -112,6 +120,13 @@ def describe_filters(operation: ApiOperation, names: dict[str, bool], *, several
         elif key_of.kind == "members":
             schema = property_schema(operation.components, model, name)
             operation.query(name, schema, f"Only those whose `{key_of.declared.name}` contains this.")
+
+
+def describe_groups(operation: ApiOperation) -> None:
+    """Describe `or`."""
+    groups = {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1}
+    words = "Only documents that fit one of these groups; each is a query string of filters, percent-encoded."
+    operation.query("or", groups, words, explode=True)
 
 
 def describe_deleted(operation: ApiOperation, words: str) -> None:

@@ -6,6 +6,7 @@
     ?color[prefix]=re
     ?tags[contains]=sweet
     ?address.city=Oslo
+    ?or=color%3Dred&or=size%3D1
 
 The model determines which properties can be filtered: those that an index has, without those that clients must not
 see. A property with the same name as a parameter, such as `limit`, cannot be filtered.
@@ -292,7 +293,10 @@ def served(store: Store, cls: type[Model], query: Query, parameter: str) -> Quer
 
 def no_index(query: Query, error: NoIndex, parameter: str) -> Problem:
     """The problem for a query that no index serves."""
-    used = dict.fromkeys([*query.among, *query.ranges, *query.excluded, *query.prefixes, *query.sort])
+    groups = [query, *query.either]
+    used = dict.fromkeys(
+        name for each in groups for name in (*each.among, *each.ranges, *each.excluded, *each.prefixes, *each.sort)
+    )
     names = ", ".join(f"`{name}`" for name in used)
     detail = f"No index serves this use of {names}, and nothing is searched without one."
     if error.declaration:
@@ -300,6 +304,7 @@ def no_index(query: Query, error: NoIndex, parameter: str) -> Problem:
         return Problem.of("no-index", detail, parameter=parameter, declaration=error.declaration)
     detail += (
         " No index can serve it: a list can have one range or one `[ne]`, and must be sorted by that property first;"
-        " and an index of several properties leaves out the documents that lack one of them."
+        " and an index of several properties leaves out the documents that lack one of them. In each group of `or`, an"
+        " index must have exactly the properties with values, then those to sort by."
     )
     return Problem.of("no-index", detail, parameter=parameter)

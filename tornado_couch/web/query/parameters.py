@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 from ... import _json
 from ...models import Model
@@ -12,13 +13,13 @@ from ...store import Position, Query
 from ..problems import Problem
 from ..resources import Resource
 from .cursors import CursorCodec, page_link, parse_limit
-from .decoding import decode_names, decode_parameter, flag
+from .decoding import bad_parameter, decode_names, decode_parameter, flag
 from .filters import FilterLimits, filterable, parse_filters, parse_nulls, parse_sort, served
 from .projection import Projection, parse_fields
 
 __all__ = ["ListQuery", "allowed_parameters", "own_parameters", "parse_list_query", "restricted"]
 
-_OWN = ("limit", "cursor", "sort", "nulls", "fields", "count", "deleted")
+_OWN = ("limit", "cursor", "sort", "nulls", "fields", "count", "or", "deleted")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class ListQuery:
         which = " deleted" if query.deleted else ""
         if query.excluded or query.nulls or query.prefixes:
             which += f" {_json.dumps([dict(query.excluded), dict(query.prefixes)])!r} {query.nulls}"
+        for each in query.either:
+            which += f" or {each!r}"
         return f"{path} {sorted(among.items())} {ranges} {tuple(query.sort)} {query.descending}{which}"
 
     def address(self, path: str, cursor: str) -> str:
@@ -61,8 +64,11 @@ class ListQuery:
 def allowed_parameters(resource: Resource[Any]) -> list[str]:
     """All parameters of the collection; ranges of a property are `property[gte]` and the like."""
     model: type[Model] = resource.model
-    derived = [name for name, each in resource.info.derived.items() if not each.is_nested]
-    return [*own_parameters(resource), *filterable(model), *derived]
+    return [*own_parameters(resource), *filterable(model), *_derived_names(resource)]
+
+
+def _derived_names(resource: Resource[Any]) -> list[str]:
+    return [name for name, each in resource.info.derived.items() if not each.is_nested]
 
 
 def own_parameters(resource: Resource[Any]) -> tuple[str, ...]:
@@ -75,6 +81,8 @@ def parse_list_query(
     arguments: Mapping[str, list[bytes]],
     cursors: CursorCodec,
     restriction: tuple[str, Any] | None = None,
+    *,
+    most: int | None = None,
 ) -> ListQuery:
     """Read a query string.
 
@@ -83,24 +91,28 @@ def parse_list_query(
         arguments: the query string's parameters.
         cursors: reads the cursor.
         restriction: the property and its value that the caller is limited to.
+        most: the largest `limit`, and its default; without it, those of the resource's pages.
 
     Raises:
         Problem: 400, naming the parameter: it is unknown, its value is not valid, or no index serves it.
     """
     given = decode_names(arguments)
     known = own_parameters(resource)
-    own = {name: decode_parameter(name, given[name]) for name in known if name in given}
+    own = {name: decode_parameter(name, given[name]) for name in known if name in given and name != "or"}
     wanted = _query(resource, {name: values for name, values in given.items() if name not in known}, own)
+    wanted = _with_groups(resource, wanted, given.get("or", []), len(given))
     wanted = restricted(wanted, _as_asked(resource, wanted, restriction))
     wanted = replace(wanted, deleted=flag("deleted", own.get("deleted")))
     parameter = next((name for name in given if name not in known), "sort")
     query = ListQuery(
         parameters=_pairs(given),
         query=served(resource.store, resource.model, wanted, parameter),
-        limit=parse_limit(own.get("limit"), resource.page_size, resource.max_page_size),
+        limit=parse_limit(own.get("limit"), most or resource.page_size, most or resource.max_page_size),
         projection=parse_fields(resource.model, given.get("fields")),
         count=flag("count", own.get("count")),
     )
+    if query.count and query.query.either:
+        raise bad_parameter("count", "What `or` finds cannot be counted: a document may be in several groups.")
     if query.count:
         _check_countable(resource, query.query)
     if "cursor" not in own:
@@ -116,6 +128,32 @@ def _query(resource: Resource[Any], filters: Mapping[str, list[bytes]], own: Map
     found = parse_filters(model, filters, filterable(model), allowed_parameters(resource), limits)
     sort, descending = parse_sort(model, own.get("sort"))
     return replace(found, sort=sort, descending=descending, nulls=parse_nulls(own.get("nulls"), sort))
+
+
+def _with_groups(resource: Resource[Any], query: Query, groups: Sequence[bytes], filters: int) -> Query:
+    """The query with the groups of filters of `or`, each of which is a query string of its own.
+
+    Raises:
+        Problem: 400, a group is empty, or not a list of filters; there are too many; `nulls` is given besides.
+    """
+    if not groups:
+        return query
+    model: type[Model] = resource.model
+    limits, names = FilterLimits(resource.max_filters, resource.max_values), filterable(model)
+    found = []
+    for each in groups:
+        given: dict[str, list[bytes]] = {}
+        for name, value in parse_qsl(decode_parameter("or", [each]), keep_blank_values=True):
+            given.setdefault(name, []).append(value.encode())
+        if not given:
+            raise bad_parameter("or", "Each `or` is a group of filters, such as `or=color%3Dred%26size%3D1`.")
+        filters += len(given)
+        found.append(parse_filters(model, given, names, [*names, *_derived_names(resource)], limits))
+    if filters - 1 > resource.max_filters:
+        raise bad_parameter("or", f"More than {resource.max_filters} filters were given.")
+    if query.nulls:
+        raise bad_parameter("nulls", "`nulls` cannot be given beside `or`.")
+    return replace(query, either=tuple(found))
 
 
 def _check_countable(resource: Resource[Any], query: Query) -> None:
