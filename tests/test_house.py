@@ -57,7 +57,7 @@ FLOORS: dict[str, list[str]] = {
         "design_document documents merger schema",
     ],
     "tornado_couch.store": [
-        "attachments operations query readiness",
+        "attachments operations pace query readiness",
         "protection",
         "reading writing",
         "bulk conflicts",

@@ -37,6 +37,7 @@ __all__ = [
 
 M = TypeVar("M", bound=Model)
 
+_JSON_SCALARS = frozenset((str, int, float, bool, type(None)))
 _HOLDERS = (dict, list)  # in JSON
 _MAY_HOLD = (BaseModel, dict, list, tuple)
 _MOST_COMPARED = 40_000  # pairs of items in one list
@@ -272,8 +273,23 @@ def _carry_unknown(model: BaseModel, written: Document, stored: Document) -> Non
         return  # only there can be models
     attributes = _attributes(type(model))
     for name in held:
-        if name in attributes:
-            _carry_within(getattr(model, attributes[name]), written[name], stored[name])
+        if name in attributes and _may_hold_models(value := getattr(model, attributes[name])):
+            _carry_within(value, written[name], stored[name])
+
+
+def _may_hold_models(value: Any) -> bool:
+    """Whether a value is more than JSON; nothing is to be carried over within that, however large it is."""
+    todo = [value]
+    while todo:
+        each = todo.pop()
+        kind = type(each)
+        if kind is dict:
+            todo += each.values()
+        elif kind is list:
+            todo += each
+        elif kind not in _JSON_SCALARS:
+            return True
+    return False
 
 
 @functools.cache

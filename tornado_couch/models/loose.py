@@ -128,7 +128,11 @@ def _instances(value: Any) -> Iterator[Any]:
         each = todo.pop()
         if type(each) in _SCALARS:
             continue  # as most are; asking each whether it is a dataclass would take ten times as long
-        if isinstance(each, BaseModel):
+        if type(each) is dict:
+            todo += each.values()
+        elif type(each) is list:
+            todo += each
+        elif isinstance(each, BaseModel):
             yield each
             todo += each.__dict__.values()
         elif dataclasses.is_dataclass(each) and not isinstance(each, type):

@@ -7,11 +7,11 @@ from .conflicts.lease import Lease
 from .conflicts.leaves import LeafSet
 from .conflicts.reconcile import ReconcileResult, Reconciliation
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, changed
+from .pace import Pace
 from .protection.renewal import Reprotection
 from .query import Bounds, Query
 from .readiness import Readiness, ReadinessCheck
 from .reading.cache import ReadCache
-from .reading.pace import Pace
 from .reading.planner import indexed_properties, plan
 from .reading.reader import Page
 from .reading.reductions import Group, Groups, reduced

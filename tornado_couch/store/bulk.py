@@ -37,10 +37,10 @@ from ..models import Model, ModelInfo, collection_view, model_info, stamped
 from ..revision import generation
 from .attachments import Attachments, stubbed
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, called, changed, partially
+from .pace import Pace
 from .protection.properties import Conversion, in_partition
 from .protection.signatures import Guard
 from .reading.bearing import bearing
-from .reading.pace import Pace
 from .reading.reader import Reader
 from .writing.deletion import Eraser
 from .writing.model_writer import refitted

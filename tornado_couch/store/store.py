@@ -22,8 +22,8 @@ from .protection.properties import Conversion, Protection
 from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification
 from .query import Query
 from .reading.cache import CachedAccess, ReadCache
-from .reading.planner import carrying_plan
-from .reading.reader import Page, Reader
+from .reading.planner import carrying_plan, planned
+from .reading.reader import Page, Reader, is_selected
 from .reading.scan import Position
 from .writing.deletion import Eraser
 from .writing.model_writer import ModelWriter
@@ -270,6 +270,16 @@ class Store:
             NoIndex: the model has no index for the query. This is a ValueError.
         """
         return carrying_plan(self._conversion, cls, query)
+
+    def selects(self, query: Query, model: Model) -> bool:
+        """Whether a query selects a model as it was read, by what is stored of it; where only CouchDB can say, False.
+
+        Args:
+            query: the query.
+            model: a model that was read from this store.
+        """
+        cls = type(model)
+        return is_selected(cls, planned(self._conversion, cls, query).query, model._stored, certain=True)
 
     async def find(
         self,

@@ -28,6 +28,7 @@ class Action:
         answers: the media types of the answer; the client's `Accept` must allow one of them, if there are any.
         asks: what the policy can be asked besides the action itself.
         verb: how ids of operations in the API document begin; by default with the action's name.
+        selects: whether its query string selects documents, as that of a list does.
         of_one: whether it is about one document, so that ids in the API document use the singular.
         parameters: what its query string can have, for an action that writes.
         follow: the actions that a client can go on to from the answer, as links in the API document.
@@ -42,6 +43,7 @@ class Action:
     verb: str = ""
     of_one: bool = False
     parameters: tuple[str, ...] = ()
+    selects: bool = False
     follow: tuple[str, ...] = ()
 
     @property
@@ -72,11 +74,14 @@ ACTIONS: dict[str, Action] = {
         Action("replace", "PUT", takes=(JSON,), asks=("create", "restore"), of_one=True, follow=_ONE),
         Action("patch", "PATCH", "patch_document", takes=(MERGE_PATCH, JSON_PATCH), of_one=True, follow=_ONE),
         Action("destroy", "DELETE", answers=(), verb="delete", of_one=True),
+        Action("patch_many", "PATCH", "patch_matching", takes=(MERGE_PATCH,), verb="patch", selects=True),
+        Action("destroy_many", "DELETE", "destroy_matching", verb="delete", selects=True),
     )
 }
 
-QUESTIONS = frozenset({*ACTIONS, *(each for row in ACTIONS.values() for each in row.asks), "metrics"} - {"bulk"})
-"""Everything that a policy is asked: a bulk request asks about each of its operations instead.
+_FOR_MANY = {"bulk", "patch_many", "destroy_many"}
+QUESTIONS = frozenset({*ACTIONS, *(each for row in ACTIONS.values() for each in row.asks), "metrics"} - _FOR_MANY)
+"""Everything that a policy is asked: a request for many documents asks about what is done to each of them instead.
 
 "metrics" is asked by the routes of the metrics, which belong to no resource.
 """

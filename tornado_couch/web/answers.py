@@ -102,6 +102,11 @@ class Answers:
         if self._settled:
             self._handler._headers["Last-Modified"] = _http_date(self._modified)
 
+    async def many(self, body: dict[str, Any]) -> None:
+        """Answer a change of many documents."""
+        self.say_applied(self._handler.preferences())
+        await self.json(200, await serialised(body), None)
+
     def unchanged(self, revision: str, digest: str = "") -> bool:
         """Answer 304 if the preconditions of a GET say so; return whether they did.
 

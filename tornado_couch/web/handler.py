@@ -82,6 +82,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
     _fields: dict[str, str] | None = None
     _preconditions: Preconditions | None = None
     _prefix: str | None = None
+    _condition: Callable[[Model], None] | None = None  # looks at the stored document before each try of a write
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -155,7 +156,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
         self.preferences()  # strict handling of an unknown one must not come after the work
         self.principal = await self.admission.admitted()
         await self.authorize(action.name)
-        if self.request.query and not action.reads:
+        if self.request.query and not action.reads and not action.selects:
             self._check_parameters(action)
         self._admitted = True
 

@@ -83,6 +83,7 @@ KINDS: dict[str, Kind] = {
     "database-unavailable": Kind(503, "The service's database cannot be used at the moment. Try again later."),
     "empty-bulk": Kind(400, "The request contains no operations."),
     "exists": Kind(409, "A document with that key exists already."),
+    "filter-required": Kind(400, "A change of many documents needs a filter that says which."),
     "idempotency-key-for-many": Kind(400, "An Idempotency-Key covers one document, and this request has several."),
     "idempotency-key-reused": Kind(422, "This Idempotency-Key was used with another body."),
     "idempotent-request-running": Kind(409, "The first request with this Idempotency-Key is still running."),
@@ -108,6 +109,7 @@ KINDS: dict[str, Kind] = {
         {**_PARAMETER, "declaration": {**_TEXT, "description": "The declaration that the model would need."}},
         ("parameter",),
     ),
+    "not-selected": Kind(409, "The document was changed, and the filter does not select it any more."),
     "outcome-unknown": Kind(
         503,
         "It is not known whether the change was stored: the database's answer was lost. Read before you send it again.",

@@ -124,6 +124,7 @@ class Resource(Generic[M]):
         cors: which other origins' scripts may use the resource; by default the application's setting.
         deprecation: when the resource was deprecated, if it was; every answer then says so.
         collection: the handler class of the collection, whose steps a PUT that creates a document goes through as well.
+        document: the handler class of a document, whose steps a change of many documents goes through as well.
     """
 
     path: str
@@ -145,6 +146,7 @@ class Resource(Generic[M]):
     cors: Cors | None = None
     deprecation: Deprecation | None = None
     collection: type[Any] | None = None
+    document: type[Any] | None = None
 
     def __post_init__(self) -> None:
         info = self.info  # raises for a model without a type

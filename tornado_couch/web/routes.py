@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from .actions import (
     RetrieveMixin,
     VersionsHandler,
 )
+from .actions.many import changing_many
 from .handler import ResourceHandler
 from .resources import M, Resource
 
@@ -74,6 +76,7 @@ def resource(
     bulk: type[ResourceHandler] | None = BulkHandler,
     versions: type[ResourceHandler] | None = None,
     conflicts: type[ResourceHandler] | None = None,
+    many: Collection[str] = (),
     name: str | None = None,
     **options: Any,
 ) -> list[URLSpec]:
@@ -97,6 +100,8 @@ def resource(
             `VersionsHandler`, where `document` is not given: another class may show less.
         conflicts: the handler class of `path/{key}/conflicts`. Without it that is `ConflictsHandler`, where
             neither `collection` nor `document` is given: it does not call their `perform_…` hooks.
+        many: what clients can do to every document that a filter selects: "patch", with PATCH of the collection, and
+            "destroy", with DELETE. Each document is changed by a handler of the class of a document.
         name: what the routes are called for Tornado's `reverse_url`: `name` the collection, `name/{key}` a document,
             `name/{key}/versions`, and so on, as the paths are below `path`. Without it, `path` takes its place.
         **options: the further attributes of `Resource`, such as `require_if_match=True`.
@@ -108,18 +113,19 @@ def resource(
         ModelDefinitionError: the model has no type.
         ValueError: the options contradict each other or the model.
     """
-    mounted = {"resource": Resource(path, model, store, collection=collection, **options)}
+    mounted = {"resource": Resource(path, model, store, collection=collection, document=document, **options)}
     names = mounted["resource"].info.reductions
     if document is None:
         conflicts = conflicts or (ConflictsHandler if collection is None else None)
         versions = versions or VersionsHandler
+    first_class = changing_many(collection or CollectionHandler, many, mounted["resource"])
     classes = {"collection": collection or CollectionHandler, "document": document or DocumentHandler}
     if mounted["resource"].info.history:
         conflicts = None  # a version is never rewritten, so there is nothing to decide
     else:
         versions = None
     found: list[tuple[str, type[ResourceHandler] | None, dict[str, Any]]] = [
-        ("", classes["collection"], mounted),
+        ("", first_class, mounted),
         *_bulk_routes(bulk, mounted, classes),
         *((f"/{each}", reduction, {**mounted, "name": each}) for each in names),
         ("/{key}/versions", versions, mounted),

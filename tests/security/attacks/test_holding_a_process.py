@@ -14,8 +14,9 @@ import pytest
 from pydantic import Field
 
 from tests.security.attacks.conftest import Probe
-from tests.web.conftest import Client, Serve, application
+from tests.web.conftest import Client, Serve, application, path
 from tornado_couch import Database, Key, Model, Store, assigned, install, resource
+from tornado_couch.security.key_ring import KeyRing
 from tornado_couch.web import Authenticated, BasicAccounts
 
 Watch = Callable[[], AbstractAsyncContextManager[Probe]]
@@ -213,6 +214,29 @@ async def test_gzip_members_that_unpack_to_nothing_end_early(ask: Client, probe:
         reply = await ask("POST", "/bags", data=members + gzip.compress(b'{"records":[]}\n'), Content_Type=NDJSON,
                           Content_Encoding="gzip")  # fmt: skip
     assert [each["status"] for each in map(json.loads, reply.text.splitlines())] == [400]
+
+
+async def test_a_thousand_operations_begin_in_turns(ask: Client, probe: Watch) -> None:
+    """All of them began in one turn of the event loop."""
+    operations = [{"action": "delete", "key": f"{number:032x}"} for number in range(1000)]
+    text = json.dumps({"operations": operations}).encode()
+    async with probe():
+        reply = await ask("POST", "/bags/_bulk", data=text, Content_Type="application/json")
+    assert [each["status"] for each in reply.json["items"]] == [404] * 1000
+
+
+async def test_a_signed_document_of_many_objects_is_replaced_in_turns(
+    database: Database, serve: Serve, probe: Watch
+) -> None:
+    """It was converted, compared with what was stored, and signed without a pause."""
+    await install(database.server, database.name, [Bag])  # type: ignore[arg-type]
+    store = Store(database, signer=KeyRing.create())
+    ask = await serve(application(store, *resource("/bags", Bag, store)))
+    ask.described = None
+    text = json.dumps({"records": [], "free": [{}] * 40_000}).encode()
+    where = path(await ask("POST", "/bags", data=text, Content_Type="application/json"))
+    async with probe():
+        assert (await ask("PUT", where, data=text, Content_Type="application/json")).status == 200
 
 
 MANY = {"numbers": b'"items":[' + b"1," * 45_000 + b"1]", "objects": b'"items":[],"free":[' + b"{}," * 40_000 + b"1]"}

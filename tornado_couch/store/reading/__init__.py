@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from .cache import CachedAccess, ReadCache
-from .pace import Pace
 from .planner import indexed_properties, plan
 from .reader import Page, Reader, is_absent
 from .reductions import Group, Groups, reduced
@@ -17,7 +16,6 @@ __all__ = [
     "Group",
     "Groups",
     "HistoryReader",
-    "Pace",
     "Page",
     "Position",
     "ReadCache",

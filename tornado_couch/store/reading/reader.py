@@ -12,17 +12,17 @@ from typing import Any, Generic, TypeVar
 from ...couch import UNSET, Access, Database, Leaf, Single
 from ...errors import DecryptionFailed, InvalidDocument, InvalidSignature, LongReply, NoIndex, NotFound, SignatureFault
 from ...models import Model, ModelInfo, collection_view, deleted_view, is_deleted, is_of, model_info
+from ..pace import Pace
 from ..protection.properties import Conversion
 from ..protection.signatures import Guard
 from ..query import Bounds, Query, same
 from .bearing import bearing
 from .cache import KeyMemory
-from .pace import Pace
 from .planner import planned
 from .room import share_of_request
 from .scan import Position, Walk, certain_order, count_rows, united_rows
 
-__all__ = ["PAGE_BYTES", "Page", "Reader", "is_absent", "neighbours"]
+__all__ = ["PAGE_BYTES", "Page", "Reader", "is_absent", "is_selected", "neighbours"]
 
 PAGE_BYTES = 8 * 1024 * 1024
 """Bytes of documents that are read for one page, which ends early where they have more."""
@@ -326,7 +326,7 @@ class Reader:
                 withheld += 1  # whoever found it has logged or counted it
                 continue
             # Deleted, restored or changed since the index was read.
-            if document is None or not is_of(cls, document) or (query and not _is_meant(cls, query, document)):
+            if document is None or not is_of(cls, document) or (query and not is_selected(cls, query, document)):
                 continue
             try:
                 items.append(await load(cls, document))
@@ -358,11 +358,19 @@ def neighbours(
     return previous, following
 
 
-def _is_meant(cls: type[Model], query: Query, document: Document) -> bool:
+def is_selected(cls: type[Model], query: Query, document: Document, *, certain: bool = False) -> bool:
+    """Whether a query, with its values as the indexes hold them, selects a document.
+
+    Args:
+        cls: the model.
+        query: the query.
+        document: the stored document.
+        certain: say False where only CouchDB's collation can say it; without it, whoever asks has found it in an index.
+    """
     info = model_info(cls)
     if is_deleted(info, document) != query.deleted:
         return False
-    if query.either and not any(_is_meant(cls, each, document) for each in query.either):
+    if query.either and not any(is_selected(cls, each, document, certain=certain) for each in query.either):
         return False
     for name, values in query.among.items():
         wanted = [info.view_value(name, each) for each in values]
@@ -371,7 +379,7 @@ def _is_meant(cls: type[Model], query: Query, document: Document) -> bool:
     for name, value in query.excluded.items():
         if any(same(found, info.view_value(name, value)) for found in _keys(info, name, document)):
             return False
-    return all(_is_within(info, name, bounds, document) for name, bounds in query.ranges.items())
+    return all(_is_within(info, name, bounds, document, certain) for name, bounds in query.ranges.items())
 
 
 def _keys(info: ModelInfo, name: str, document: Document) -> list[Any]:
@@ -384,7 +392,7 @@ def _keys(info: ModelInfo, name: str, document: Document) -> list[Any]:
     return [info.view_value(name, value)]
 
 
-def _is_within(info: ModelInfo, name: str, bounds: Bounds, document: Document) -> bool:
+def _is_within(info: ModelInfo, name: str, bounds: Bounds, document: Document, certain: bool) -> bool:
     """Whether a document's value is in a range; also where only CouchDB's collation can say, which found it there."""
     known = name in info.properties or name in info.derived
     if not known or bounds == Bounds():
@@ -395,6 +403,8 @@ def _is_within(info: ModelInfo, name: str, bounds: Bounds, document: Document) -
     low, high = bounds.gt if bounds.gte is UNSET else bounds.gte, bounds.lt if bounds.lte is UNSET else bounds.lte
     above = 1 if low is UNSET else certain_order(found, info.view_value(name, low))
     below = -1 if high is UNSET else certain_order(found, info.view_value(name, high))
+    if certain and (above is None or below is None):
+        return False
     too_low = above is not None and (above < 0 or (above == 0 and low is bounds.gt))
     too_high = below is not None and (below > 0 or (below == 0 and high is bounds.lt))
     return not too_low and not too_high

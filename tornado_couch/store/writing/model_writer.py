@@ -10,6 +10,7 @@ from ...errors import CouchError, OutcomeUnknown
 from ...models import Model, stamped
 from ...revision import generation
 from ..attachments import Attachments, stubbed
+from ..pace import Pace
 from ..protection.properties import Conversion
 from ..protection.signatures import Guard
 from .writer import Writer
@@ -89,8 +90,10 @@ class ModelWriter:
         Raises:
             Conflict: the model's revision is not the current one.
         """
+        pace = Pace()
         stamped(model, new=new, now=self.now)
         document = await self.attachments.carried(await self.conversion.to_store(model, new=new), model._stored)
+        await pace.breathe()  # signing takes as long again
         model._stored, model._rev = await self.put(document, parent, new=new)
         return model
 

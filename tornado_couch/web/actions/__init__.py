@@ -7,6 +7,7 @@ from .conflicts import ConflictsHandler
 from .create import CreateMixin
 from .documents import DestroyMixin, PatchMixin, ReplaceMixin, RetrieveMixin
 from .list import ListMixin
+from .many import DestroyManyMixin, PatchManyMixin
 from .reduce import ReductionHandler
 from .versions import VersionsHandler
 
@@ -14,8 +15,10 @@ __all__ = [
     "BulkHandler",
     "ConflictsHandler",
     "CreateMixin",
+    "DestroyManyMixin",
     "DestroyMixin",
     "ListMixin",
+    "PatchManyMixin",
     "PatchMixin",
     "ReductionHandler",
     "ReplaceMixin",

@@ -14,7 +14,6 @@ done. Operations on one document are carried out in the order given, each on the
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from ..problems import Problem
 from ..resources import Resource
 from .create import CreateMixin
 from .documents import DestroyMixin, ReplaceMixin
-from .gathering import Gathering, attempted
+from .gathering import Gathering, at_once, attempted
 from .idempotency import refuse_key
 from .results import Results, results_schema
 
@@ -119,7 +118,7 @@ class BulkHandler(ResourceHandler):
                 item.outcome = error
             await pace.breathe()
         ready = [item for item in items if item.run is not None]
-        await asyncio.gather(*(_run_in_order(chain) for chain in self._chains(ready)))
+        await at_once(_run_in_order(chain) for chain in self._chains(ready))
         gathering.raise_outage([item.outcome for item in ready])
         results = []
         for item in items:

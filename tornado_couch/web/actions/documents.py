@@ -109,6 +109,8 @@ class Writing:
         async def check(current: Model) -> None:
             await self._handler.authorize(action, current)
             self._check_date(current)
+            if self._handler._condition is not None:
+                self._handler._condition(current)
 
         return check
 

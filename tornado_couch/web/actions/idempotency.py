@@ -24,7 +24,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,9 +34,10 @@ from ...models import is_deleted
 from ..problems import Problem
 
 if TYPE_CHECKING:
+    from ..handler import ResourceHandler
     from .create import CreateMixin
 
-__all__ = ["PROPERTY", "Mark", "Once", "idempotency_key", "refuse_key"]
+__all__ = ["PROPERTY", "Mark", "Once", "OnceMany", "idempotency_key", "refuse_key"]
 
 PROPERTY = "tornado_couch:idempotency"
 """The member of a stored document that holds the fingerprint; it is not a property of a model, so it is never shown."""
@@ -264,6 +265,63 @@ class Once:
             if error.reason != "deleted":
                 raise
             raise _gone() from None
+
+
+class OnceMany:
+    """Changes many documents once for each key, and keeps the answer.
+
+    A small document says that the key is used before anything is changed, and another one holds the answer afterwards.
+    Where a request was cut off in between, what it did is not known: the key stays used, without an answer.
+
+    Args:
+        handler: the handler of the request.
+    """
+
+    def __init__(self, handler: ResourceHandler) -> None:
+        self._handler = handler
+        self._store = handler.resource.store
+
+    async def answer(
+        self, key: str, body: Any, work: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> tuple[dict[str, Any], bool]:
+        """Do the work, or find the answer that it had.
+
+        Args:
+            key: the client's.
+            body: what the client asks for.
+            work: does it, and returns the answer.
+
+        Returns:
+            The answer, and whether it was there already.
+
+        Raises:
+            Problem: 409, the first request has no answer yet; 422, the key was used for another request.
+        """
+        handler = self._handler
+        name = handler.principal.name if handler.principal else None
+        scope = [name, handler.resource.path, handler.request.method]
+        secret = handler.resource.secret(handler.settings)
+        mark, kept = Mark.of(secret, scope, key, body), Mark.of(secret, [*scope, "answer"], key, body)
+        try:
+            await self._store.store_new({"_id": mark.id, "type": _RESERVATION, PROPERTY: mark.fingerprint})
+        except Conflict:
+            _refuse_other(await self._store.stored(mark.id), mark)
+            return await self._kept(kept), True
+        found = await work()
+        # Without the documents, which may hold what only their own protection may store.
+        items = [{name: value for name, value in each.items() if name != "document"} for each in found["items"]]
+        await self._store.store_new({"_id": kept.id, "type": _RESERVATION, "answer": {**found, "items": items}})
+        return found, False
+
+    async def _kept(self, kept: Mark) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = (await self._store.stored(kept.id))["answer"]
+        except NotFound as error:
+            if error.reason not in ("missing", "deleted"):
+                raise
+            detail = "The first request with this key is still running, or was cut off. Look at the documents."
+            raise Problem.of("idempotent-request-running", detail, headers={"Retry-After": "1"}) from None
+        return answer
 
 
 def _gone() -> Problem:

@@ -81,6 +81,8 @@ def parse_list_query(
     arguments: Mapping[str, list[bytes]],
     cursors: CursorCodec,
     restriction: tuple[str, Any] | None = None,
+    *,
+    most: int | None = None,
 ) -> ListQuery:
     """Read a query string.
 
@@ -89,6 +91,7 @@ def parse_list_query(
         arguments: the query string's parameters.
         cursors: reads the cursor.
         restriction: the property and its value that the caller is limited to.
+        most: the largest `limit`, and its default; without it, those of the resource's pages.
 
     Raises:
         Problem: 400, naming the parameter: it is unknown, its value is not valid, or no index serves it.
@@ -104,7 +107,7 @@ def parse_list_query(
     query = ListQuery(
         parameters=_pairs(given),
         query=served(resource.store, resource.model, wanted, parameter),
-        limit=parse_limit(own.get("limit"), resource.page_size, resource.max_page_size),
+        limit=parse_limit(own.get("limit"), most or resource.page_size, most or resource.max_page_size),
         projection=parse_fields(resource.model, given.get("fields")),
         count=flag("count", own.get("count")),
     )
