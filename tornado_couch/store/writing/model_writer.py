@@ -40,8 +40,8 @@ async def refitted(writer: Writer, guard: Guard, document: Document, revision: s
         raise OutcomeUnknown("the document was stored, but could not be signed again for its new parent") from error
     if not guard.fits(document, revision):
         raise OutcomeUnknown(
-            "the document was stored at another revision than it was signed for, and no read accepts it: the server stores"
-            " an attachment otherwise, or computes revisions otherwise than CouchDB 3.5; then sign with Scheme.V2"
+            "the document was stored at another revision than it was signed for, and no read accepts it: the server"
+            " stores an attachment otherwise, or computes revisions otherwise than CouchDB 3.5; then sign with Scheme.V2"
         )
     return document, revision
 
