@@ -41,7 +41,7 @@ async def refitted(writer: Writer, guard: Guard, document: Document, revision: s
     if not guard.fits(document, revision):
         raise OutcomeUnknown(
             "the document was stored at another revision than it was signed for, and no read accepts it: the server"
-            " stores an attachment otherwise, or computes revisions otherwise than CouchDB 3.5; then sign with Scheme.V2"
+            " stores a file otherwise, or computes revisions otherwise than CouchDB 3.5: then sign by Scheme.V2"
         )
     return document, revision
 
