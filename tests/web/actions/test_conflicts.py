@@ -23,7 +23,7 @@ from tornado_couch import (
     install,
     resource,
 )
-from tornado_couch.security import KeyRing
+from tornado_couch.security import KeyRing, signed_revision
 from tornado_couch.web import Authenticated, Owner, Policy, Roles
 from tornado_couch.web import ReadOnly as ReadOnlyPolicy
 
@@ -416,7 +416,7 @@ class TestWho:
         other = store._guard.signed(
             {"_id": item._id, "type": "item_v1.0", "item_id": item.item_id, "stock": 5, "color": "", "grade": 0}
         )
-        await database.bulk_docs([{**other, "_rev": "1-" + "f" * 32}], new_edits=False)
+        await database.bulk_docs([{**other, "_rev": signed_revision(other)}], new_edits=False)
         assert (await resolve(ask, item.item_id, {"document": {"stock": 9}})).status == 200
         assert (await store.get(Item, item.item_id)).stock == 9
 
