@@ -169,7 +169,11 @@ class Node:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self.server = SimpleNamespace(observer=Observer(), turns=Turns(), place=lambda _: 0, contended=False)
+        known = {"turns": Turns(), "contended": False, "place": lambda _: 0, "recognize": self._recognize}
+        self.server = SimpleNamespace(observer=Observer(), **known)
+
+    async def _recognize(self) -> None:
+        """It is taken for CouchDB."""
 
     async def put(self, document: Mapping[str, Any]) -> WriteResult:
         """Send a write to every copy, and answer by what they say."""

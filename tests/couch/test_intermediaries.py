@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.faults import Call, Fault, FaultProxy, FaultServer, Forward, Message, answer
-from tests.store.models import Fruit
-from tornado_couch import Couch, Database, install
+from tests.store.models import Fruit, Place
+from tornado_couch import Couch, Database, Store, install
 from tornado_couch.cli.main import main
 from tornado_couch.errors import InvalidReply
 
@@ -112,3 +112,27 @@ async def test_the_command_finds_both(decoding: FaultProxy) -> None:
     async with FaultServer(answer(200, b"<html>")) as server:
         status, output = await asyncio.to_thread(run_health, server.url)
     assert (status, "not CouchDB" in output) == (2, True)
+
+
+@pytest.mark.parametrize("other", OTHERS)
+async def test_a_store_writes_nothing_to_another_server(other: str) -> None:
+    """It looks before its first write, also where nothing was installed with it."""
+    async with FaultServer(answer(200, OTHERS[other])) as server, Couch(server.url) as couch:
+        with pytest.raises(InvalidReply, match="not CouchDB"):
+            await Store(couch["orchard"]).create(Place(name="a"))
+    assert {each.method for each in server.requests} == {"GET"}
+
+
+async def test_a_store_asks_what_it_writes_to_at_most_once(proxy: FaultProxy, database: Database) -> None:
+    """And not at all if any answer has shown it before."""
+    await install(database.server, database.name, [Place])  # type: ignore[arg-type]
+    async with Couch(proxy.url) as couch:
+        store = Store(couch[database.name])
+        for name in "ab":
+            await store.create(Place(name=name))
+    assert [each.target for each in proxy.requests if each.method == "GET"] == ["/"]
+    proxy.requests.clear()
+    async with Couch(proxy.url) as couch:
+        await couch[database.name].exists()
+        await Store(couch[database.name]).create(Place(name="c"))
+    assert [each.method for each in proxy.requests] == ["HEAD", "PUT"]

@@ -15,6 +15,7 @@ A status is judged like this:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -158,6 +159,25 @@ class Exchange:
         reply = await self._bounded(request)
         return await _judged(request, reply, success)
 
+    @property
+    def recognized(self) -> bool:
+        """Whether an answer has shown that the server is CouchDB."""
+        return _COUCHDB in self._checked
+
+    async def recognize(self) -> None:
+        """Find out whether the server is CouchDB.
+
+        Raises:
+            InvalidReply: it is another one.
+        """
+        with contextlib.suppress(errors.Unavailable):
+            # An outage is for the write itself to meet.
+            reply = await self._bounded(self._request("GET", names.server("/"), None, None, safe=True))
+            if reply.status in SUCCESS and b'"couchdb"' not in reply.body:
+                raise errors.InvalidReply("what answers there is not CouchDB; nothing was written to it")
+            if reply.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                self._checked.add(_COUCHDB)
+
     async def check_paths(self) -> None:
         """Find out, once, whether paths come to CouchDB as they are sent; before the first that would suffer.
 
@@ -208,6 +228,8 @@ class Exchange:
             proof = await self._auth.headers(self._log_in)
             part = refused_part(request, reply)
             reply = completed(reply, part, await self._sent(part.with_headers(proof)))
+        if not self.recognized and reply.headers.get("Server", "").startswith("CouchDB"):
+            self._checked.add(_COUCHDB)
         # CouchDB sends a fresh cookie with any answer once a session is a tenth of its time old.
         self._auth.learn(reply)
         return reply
@@ -256,6 +278,7 @@ class Exchange:
 
 
 _PATHS = "paths"
+_COUCHDB = "couchdb"
 # Characters that mean something else in a path once they are decoded: slash, question mark, hash and percent sign.
 _FRAGILE = re.compile("%2[F35]|%3F")
 

@@ -297,12 +297,15 @@ class Turns:
         self._lines: dict[Hashable, _Line] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def take(self, keys: Sequence[Hashable], seconds: float | None) -> None:
+    async def take(self, keys: Sequence[Hashable], seconds: float | None) -> bool:
         """Wait until this caller has all of these keys, which have an order; afterwards `give_back` them.
 
         Args:
             keys: the keys, each once and in order, so that no two callers wait for each other.
             seconds: how long to wait; None for no limit.
+
+        Returns:
+            Whether somebody else had one of them before.
 
         Raises:
             TotalTimeout: it took too long; the caller has none of them.
@@ -311,8 +314,9 @@ class Turns:
         if loop is not self._loop:
             self._loop, self._lines = loop, {}  # the holders in another event loop ended with it
         if self._lines.keys().isdisjoint(keys):
-            self._lines.update((key, _Line()) for key in keys)
-            return
+            for key in keys:
+                self._lines[key] = _Line()
+            return False
         taken: list[Hashable] = []
         try:
             async with asyncio.timeout(seconds):
@@ -324,6 +328,7 @@ class Turns:
             if isinstance(error, TimeoutError):
                 raise TotalTimeout("other writes of the same document took too long", sent=False) from None
             raise
+        return True
 
     def spent(self, key: Hashable, what: object) -> bool:
         """Whether somebody who had the key before, while this holder waited for it, has used something up."""

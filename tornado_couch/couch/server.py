@@ -67,6 +67,15 @@ class Server:
         answer.member("couchdb", str)
         return expect(answer.value, dict, answer.request)
 
+    async def recognize(self) -> None:
+        """Refuse a server that is not CouchDB; called before a write, it asks once if no answer has shown it.
+
+        Raises:
+            InvalidReply: it is another server.
+        """
+        if not self._exchange.recognized:
+            await self._exchange.recognize()
+
     async def check(self) -> None:
         """Refuse a server that is not CouchDB, or that stands behind a proxy which changes paths; nothing is written.
 

@@ -420,23 +420,12 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
     adapters = {name: TypeAdapter(annotated(fields[each.attribute])) for name, each in (properties | shown).items()}
     composites = [columns if isinstance(columns, str) else tuple(columns) for columns in declared.indexes]
     grouped = [*composites, *((*each.by, each.of or "") for each in reductions.values())]
-    check_classifications(
-        cls.__name__,
-        properties,
-        fields,
-        adapters,
-        key=named,
-        grouped=grouped,
-        demanded=cls.__classified__,
-    )
+    demanded = cls.__classified__
+    check_classifications(cls.__name__, properties, fields, adapters, key=named, grouped=grouped, demanded=demanded)
     _check_names(cls, [*properties, *shown])
     write = writer(cls, [each.attribute for each in properties.values() if each.computed])
     read = _reading(cls, properties, fields, adapters, write)
-    sort_keys = {
-        name: found
-        for name, each in properties.items()
-        if not each.protected and (found := sort_key_of(adapters[name])) is not None
-    }
+    sort_keys = _sort_keys(properties, adapters)
     identifying = {declared.partition, named.name if named else None}
     _check_order(cls, properties, adapters, identifying, grouped, sort_keys)
     check_reductions(cls.__name__, reductions, properties, adapters)
@@ -464,6 +453,12 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         shown,
         derived,
     )
+
+
+def _sort_keys(properties: Mapping[str, Property], adapters: Mapping[str, TypeAdapter[Any]]) -> dict[str, SortKey]:
+    """The sort keys of those properties whose stored values do not sort as the values themselves do."""
+    found = {name: sort_key_of(adapters[name]) for name, each in properties.items() if not each.protected}
+    return {name: each for name, each in found.items() if each is not None}
 
 
 def _document_type(cls: type[Model], text: str) -> DocumentType:

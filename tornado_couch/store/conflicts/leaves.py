@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import permutations
+from itertools import combinations
 from typing import Any
 
 from ...couch import Database
 from ...errors import DocumentNotFound, InvalidSignature
 from ...models import Ancestry, MergedBy, Model, collection_view, merge_record, model_info
-from ...revision import rank
 from ..protection.signatures import Guard
 from ..reading.bearing import bearing
-from ..writing.tokens import redone
+from ..writing.tokens import history, redone
 
 __all__ = ["LeafReader", "LeafSet", "as_stored"]
 
@@ -96,10 +96,14 @@ class LeafReader:
         trusted = [each for each in live if each["_rev"] not in unverified]
         for each in [*deleted, *trusted]:
             result.ancestry.learn(each)
-        for one, other in permutations(trusted, 2):
-            for revision in redone(one, other):
-                result.ancestry.contain(other["_rev"], revision)
-                if revision == one["_rev"] and rank(one["_rev"]) > rank(other["_rev"]):
+        if len(trusted) > 1:
+            _learn_withdrawn(result.ancestry, deleted, trusted)
+        for first, second in combinations(trusted, 2):
+            # Where each has done again what the other one did, the winning one has the say.
+            there = redone(second, first)
+            for revision in there or redone(first, second):
+                result.ancestry.contain((first if there else second)["_rev"], revision)
+                if revision == first["_rev"]:
                     result.outdone.add(revision)
         return result
 
@@ -130,6 +134,25 @@ class LeafReader:
         # A generated key is the id, but for documents from elsewhere.
         first = [str(key)] if info.key and info.key.generated and not str(key).startswith("_") else []
         return [*first, *(row.id for row in rows if row.id and row.id not in first)]
+
+
+def _learn_withdrawn(ancestry: Ancestry, deleted: Sequence[Document], live: Sequence[Document]) -> None:
+    """Take in which leaves contain an attempt that was withdrawn after another leaf was merged of it."""
+    written = {revision for each in live for revision in history(each)}
+    paths = {each["_rev"]: ancestry.path(each["_rev"]) for each in live}
+    merged = {revision for path in paths.values() for revision in path} - written
+    for gone in map(_before_deletion, deleted):
+        if gone["_rev"] in merged:
+            for each in live:
+                if gone["_rev"] not in paths[each["_rev"]]:
+                    for revision in redone(gone, each):
+                        ancestry.contain(each["_rev"], revision)
+
+
+def _before_deletion(tombstone: Document) -> Document:
+    """What an attempt was before it was withdrawn, as far as it takes to know it: it had the token of its tombstone."""
+    start, ids = tombstone["_revisions"]["start"] - 1, tombstone["_revisions"]["ids"][1:]
+    return {**tombstone, "_rev": f"{start}-{ids[0] if ids else ''}", "_revisions": {"start": start, "ids": ids}}
 
 
 def as_stored(document: Document) -> Document:

@@ -57,11 +57,12 @@ def marked(document: Mapping[str, Any], *, new: bool = False) -> Document:
     token, attempt = secrets.token_urlsafe(_TOKEN_BYTES), _attempt.get()
     if attempt is not None:
         token = attempt + token[_OPERATION_LENGTH:]
-    created = "" if new else creation(document)
+    created, _, rest = ("", "", "") if new else _token(document).partition(".")
     if not created:
         return {**document, WRITE_PROPERTY: token}
-    before = "".join(since_creation(document)[-_OPERATIONS_AT_MOST:])
-    return {**document, WRITE_PROPERTY: ".".join(each for each in (created, before, token) if each)}
+    before, _, last = rest.rpartition(".")
+    kept = (before + last[:_OPERATION_LENGTH])[-_OPERATIONS_AT_MOST * _OPERATION_LENGTH :]
+    return {**document, WRITE_PROPERTY: f"{created[:_TOKEN_LENGTH]}.{kept}{'.' if kept else ''}{token}"}
 
 
 def unmarked(document: Mapping[str, Any]) -> Document:

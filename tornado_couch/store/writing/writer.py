@@ -258,17 +258,21 @@ class Writer:
         documents: Sequence[Mapping[str, Any]],
         send: _Send,
     ) -> list[str | Exception]:
+        await self._database.server.recognize()
         writes = [_Write(each) for each in documents]
-        ids = sorted({str(each["_id"]) for each in documents})
-        async with self.turn(ids):
+        keys = [self._key(each) for each in dict.fromkeys(each["_id"] for each in documents)]
+        if await self._turns.take(keys if len(keys) == 1 else sorted(keys), self._database.seconds):
             for write in writes:
                 base = write.document.get("_rev")
                 if base is not None and self._turns.spent(self._key(write.document["_id"]), base):
                     write.withdrawn()  # another write of this process has replaced it while this one waited
+        try:
             await self._decide(writes, send)
             for write in writes:
                 if isinstance(write.outcome, str):
                     self._turns.spend(self._key(write.document["_id"]), write.document.get("_rev"))
+        finally:
+            self._turns.give_back(keys)
         return [each.outcome for each in writes if each.outcome is not None]
 
     @contextlib.asynccontextmanager
@@ -298,8 +302,11 @@ class Writer:
             apart = await self._send(writes, send)
             end = end or self._clock() + self._retry.patience
             unproved = await self._prove([each for each in writes if each.doubtful])
-            await self._settle([each for each in writes if each.outcome is None], failures)
             open_ = [each for each in writes if each.outcome is None]
+            if not open_:
+                break
+            await self._settle(open_, failures)
+            open_ = [each for each in open_ if each.outcome is None]
             if not open_:
                 break
             if apart and all(each.sending for each in open_):
