@@ -16,6 +16,7 @@ __all__ = ["Server"]
 
 # CouchDB's default [uuids] max_count is 1000.
 _UUIDS_AT_MOST = 1000
+_WELCOME = ("/",)
 
 
 class Server:
@@ -73,8 +74,14 @@ class Server:
         Raises:
             InvalidReply: it is another server.
         """
-        if not self._exchange.recognized:
-            await self._exchange.recognize()
+        if self._exchange.recognized:
+            return
+        await self.turns.take(_WELCOME, self._exchange.timeout.total)  # one question is enough for all
+        try:
+            if not self._exchange.recognized:
+                await self._exchange.recognize()
+        finally:
+            self.turns.give_back(_WELCOME)
 
     async def check(self) -> None:
         """Refuse a server that is not CouchDB, or that stands behind a proxy which changes paths; nothing is written.

@@ -19,8 +19,12 @@ class Pace:
     def __init__(self) -> None:
         self._since = time.monotonic()
 
+    def is_due(self) -> bool:
+        """Whether it is time for a pause; a loop that costs little for each document asks, which is cheaper to do."""
+        return time.monotonic() - self._since > _STRETCH
+
     async def breathe(self) -> None:
         """Let others run if it is time to; call this after each document."""
-        if time.monotonic() - self._since > _STRETCH:
+        if self.is_due():
             await asyncio.sleep(0)
             self._since = time.monotonic()

@@ -59,6 +59,16 @@ class Body:
     def end(self) -> None:
         """Notice that the client has closed the connection."""
 
+    def raw(self) -> bytes:
+        """Return the body as it was sent.
+
+        Raises:
+            Problem: 413.
+        """
+        if self._received > self._limits.size:
+            raise too_large(self._limits.size)
+        return b"".join(self._chunks)
+
     async def json(self, action: Action) -> Any:
         """Return the JSON value of the body.
 
@@ -68,13 +78,12 @@ class Body:
         Raises:
             Problem: 413, 415, 400.
         """
-        if self._received > self._limits.size:
-            raise too_large(self._limits.size)
+        raw = self.raw()
         if media_type(self._request.headers) not in action.takes:
             accepted, field = ", ".join(action.takes), ACCEPT_FIELDS.get(action.method)
             headers = {field: accepted} if field else {}
             raise Problem(415, detail=f"The body must be {accepted}.", headers=headers)
-        body = decode(b"".join(self._chunks), self._request.headers, self._limits.size)
+        body = decode(raw, self._request.headers, self._limits.size)
         value = await parse_json(body, self._limits)
         self.large = is_large(value)
         return value

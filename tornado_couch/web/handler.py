@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
+from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from ..errors import ValidationFailed
@@ -16,7 +18,7 @@ from ..models import Action as Write
 from ..models import Model, body_problems, deleted_on, representation
 from ..store import Room, Store
 from .access import Policy, Principal
-from .action import ACTIONS, Action
+from .action import ACTIONS, JSON, Action
 from .admission import Admission
 from .answers import Answers
 from .body import ACCEPT_FIELDS, Body
@@ -26,9 +28,11 @@ from .http import (
     Preconditions,
     Preferences,
     accepts,
+    decode,
     entity_tag,
     is_large,
     parse_preferences,
+    too_large,
 )
 from .problems import Problem, implemented_methods, log_problem, send_problem, write_problem
 from .proxies import public_prefix
@@ -97,6 +101,10 @@ class ResourceHandler(RequestHandler, Generic[M]):
         if cls.get is not RequestHandler._unimplemented_method:
             cls.head = cls.get
             cls._actions["HEAD"] = cls._actions.get("GET", ACTIONS["retrieve"])
+        for name in ("post", "put", "patch", "delete"):
+            own = vars(cls).get(name)
+            if own is not None and not hasattr(own, "runs"):  # a method of the service's own
+                setattr(cls, name, _with_body(own))
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
@@ -266,7 +274,25 @@ class ResourceHandler(RequestHandler, Generic[M]):
         Raises:
             Problem: 413, 415, 400.
         """
-        return await self.body.json(self._actions[self.request.method or ""])
+        return await self.body.json(self._actions.get(self.request.method or "", _OWN))
+
+    async def read_bytes(self, limit: int | None = None) -> bytes:
+        """Return the request's body, whatever its media type, without its content coding.
+
+        Args:
+            limit: the largest number of bytes; by default, and at most, that of the resource's `limits`.
+
+        Raises:
+            Problem: 413, 415 for a content coding other than gzip, 400 where it is broken.
+            ValueError: the limit is larger than that of the resource, which keeps no more.
+        """
+        most = self.resource.limits.size
+        if limit is not None and limit > most:
+            raise ValueError(f"read_bytes({limit}): {self.resource.path} keeps {most} bytes; give it other limits=")
+        raw = self.body.raw()
+        if limit is not None and len(raw) > limit:
+            raise too_large(limit)
+        return decode(raw, self.request.headers, most if limit is None else limit)
 
     def validated(self, write: Write, body: Any) -> dict[str, Any]:
         """Return a body that is valid by the model's schema, without the members that a collection adds to its items.
@@ -380,6 +406,40 @@ class ResourceHandler(RequestHandler, Generic[M]):
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         """Log what the operator must see; a client's error is not an event of ours."""
         log_problem(self, typ, value, tb)
+
+
+# What a body has to be for a method that is no action of the table.
+_OWN = Action("own", "POST", takes=(JSON,))
+
+
+def _with_body(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of the service's own that finds the body in `self.request.body`, as in any Tornado handler.
+
+    The body is received in parts, so Tornado leaves that attribute empty. Where the body is too large, or was not kept,
+    reading the attribute raises an error.
+    """
+
+    @functools.wraps(method)
+    def run(self: ResourceHandler, *arguments: Any, **named: Any) -> Any:
+        try:
+            self.request.body = self.body.raw()
+        except Exception as error:  # noqa: BLE001 - it is raised where the body is read
+            vars(self.request)["refusal"] = error
+            self.request.__class__ = _Unkept
+        return method(self, *arguments, **named)
+
+    return run
+
+
+class _Unkept(HTTPServerRequest):
+    """A request whose body cannot be read any more."""
+
+    refusal: Exception
+
+    @property
+    def body(self) -> bytes:  # type: ignore[override]
+        """Raise the error that says why."""
+        raise self.refusal
 
 
 def _plain_body(handler: Any) -> Body:

@@ -122,6 +122,13 @@ async def test_contains_finds_by_a_member_of_a_list(ask: Client) -> None:
     await refused(ask, "hobbies[contains]=go&hobbies[contains]=chess")
 
 
+@pytest.mark.parametrize("text", ["0", "1767312000", "2026-1-2", "2026-01-02T00:00:00"])
+async def test_a_date_is_written_as_one(ask: Client, text: str) -> None:
+    """As the API document describes it, and not as a number of seconds since 1970."""
+    for operator in ("", "[ne]", "[lt]"):
+        await refused(ask, f"address.since{operator}={text}")
+
+
 async def test_what_has_changed_since_is_not_found(ask: Client, people: Store) -> None:
     """What a filter finds has the value when it is read."""
     await add(ask, {"name": "a", "nick": "red", "hobbies": ["go"], "address": {"city": "Oslo"}})

@@ -251,7 +251,8 @@ class Reader:
         judged, pace = [], Pace()
         for place, leaves in enumerate(found):
             judged.append(self._guard.judged(next(read) if read and place in several else leaves))
-            await pace.breathe()
+            if pace.is_due():
+                await pace.breathe()
         return judged
 
     async def page(
@@ -321,7 +322,8 @@ class Reader:
         """
         load, items, withheld, pace = load or self._conversion.from_store, [], 0, Pace()
         for document in documents:
-            await pace.breathe()
+            if pace.is_due():
+                await pace.breathe()
             if isinstance(document, InvalidSignature | InvalidDocument):
                 withheld += 1  # whoever found it has logged or counted it
                 continue

@@ -104,12 +104,13 @@ class ListMixin(ResourceHandler[M]):
         self.finish()
 
     async def _items(self, page: Page[Any], query: ListQuery) -> Any:
-        items, pace = [], Pace()
+        items, pace, judges = [], Pace(), self.policy.judges
         for model in page.items:
-            if not self.policy.judges or await self._shows(model, query):
+            if not judges or await self._shows(model, query):
                 item = await self.item(model)
                 items.append(query.projection.apply_to_item(item) if query.projection else item)
-            await pace.breathe()
+            if pace.is_due():
+                await pace.breathe()
         return items
 
     async def _shows(self, model: M, query: ListQuery) -> bool:

@@ -131,6 +131,14 @@ class Lines(Body):
         self._pausing = True  # and not yet storing
         self._pause: asyncio.Task[None] | None = None
 
+    def raw(self) -> bytes:
+        """Refuse to return what has been dealt with line by line, and was not kept.
+
+        Raises:
+            RuntimeError: always.
+        """
+        raise RuntimeError("the body is NDJSON, which CreateMixin takes line by line: there is no whole body to read")
+
     async def begin(self) -> None:
         """Let the request through, or refuse it, before the body comes.
 

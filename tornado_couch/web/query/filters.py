@@ -18,7 +18,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Any, Literal
 
@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 _OPERATOR = re.compile(r"(?P<name>.*)\[(?P<operator>gt|gte|lt|lte|ne|in|is)\]", re.DOTALL)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)  # RFC 3339 §5.6
 _RANGES = {"gt", "gte", "lt", "lte"}
 
 
@@ -212,7 +213,9 @@ def _value(cls: type[Model], parameter: str, name: str, text: str) -> Any:
     info = model_info(cls)
     try:
         parsed = info.parse_value(name, text)
-        if isinstance(parsed, datetime) and not is_timestamp(text):
+        # Pydantic takes a number for the time since 1970 as well.
+        form = is_timestamp if isinstance(parsed, datetime) else _DATE.fullmatch
+        if isinstance(parsed, date) and not form(text):
             raise ValueError
         value = info.stored_value(name, parsed)
         _json.dumps(value)  # this refuses a float that is infinite
