@@ -107,7 +107,7 @@ async def test_a_parameter_that_means_nothing_here_is_400(ask: Client, query: st
 
 async def test_what_can_be_filtered_by_is_said(ask: Client) -> None:
     """The list comes from the model."""
-    own = ["limit", "cursor", "sort", "fields", "count"]
+    own = ["limit", "cursor", "sort", "nulls", "fields", "count", "or"]
     assert (await ask("GET", "/fruits?nope=1")).json["allowed"] == [*own, "fruit_id", "color", "created_on"]
 
 
