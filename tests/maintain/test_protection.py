@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.faults import Call, Fault, FaultProxy, Forward, answer_status
 from tests.security.kinds import key_set
-from tornado_couch import Database, Model, Store, install
+from tornado_couch import Couch, Database, Model, Retry, Store, install
 from tornado_couch.cli.main import main
 from tornado_couch.maintain.audit import Finding, audit
 from tornado_couch.maintain.rotate import Rotation, RotationPage
+from tornado_couch.revision import digest, revision_of
 from tornado_couch.security import KeyChain, KeyRing, Purpose, Scheme, ScryptCost, as_keys, keyczar
 
 RING = KeyRing.create()
@@ -94,6 +96,32 @@ async def test_the_audit_looks_at_leaves_that_no_read_shows(store: Store) -> Non
     assert (await store.get(Place, "a")).size == 1
     found = {each.revision: each.reason for each in await findings(store.database)}
     assert found == {"1-00": "unsigned", "1-01": "deleted"}
+
+
+async def test_the_audit_finds_another_attempt_at_a_change(store: Store, proxy: FaultProxy) -> None:
+    """What CouchDB refused can be planted at its true revision, where it verifies. The reconciler withdraws it."""
+    await store.create(Place(name="a"))
+    refused: list[dict[str, Any]] = []
+
+    async def refuse(call: Call, forward: Forward) -> None:
+        refused.append(call.request.json())
+        await answer_status(409, "conflict", "Document update conflict.")(call, forward)
+
+    proxy.faults.append(Fault(refuse, method="PUT"))
+    async with Couch(proxy.url) as client:
+        behind = Store(client[store.database.name], signer=RING, retry=Retry(base=0.001))
+        assert (await behind.update(Place, "a", grow)).size == 1
+    (attempt,) = refused
+    parent = attempt["_rev"]
+    revision = revision_of(parent, False, {name: each for name, each in attempt.items() if not name.startswith("_")})
+    ids = [digest(revision), digest(parent)]
+    planted = {**attempt, "_rev": revision, "_revisions": {"start": 2, "ids": ids}}
+    assert not await store.database.bulk_docs([planted], new_edits=False)
+    (found,) = await findings(store.database)
+    assert (found.id, found.reason) == (place_id("a"), "replayed or late")
+    await store.reconciliation.reconcile(Place, place_id("a"))
+    assert await findings(store.database) == []
+    assert (await store.get(Place, "a")).size == 1
 
 
 async def test_the_audit_goes_on_where_it_was(store: Store) -> None:

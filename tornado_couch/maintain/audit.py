@@ -6,17 +6,20 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from ..couch import Change, Changes, Database
 from ..security import Keys, Scheme, scheme_of, verify_document
 from ..store.protection.trees import judge
+from ..store.writing.tokens import redone
 
 __all__ = ["AuditPage", "Auditor", "Finding", "audit", "pages_of_trees"]
 
 Document = dict[str, Any]
 
 _AT_A_TIME = 50  # documents, which take about 2 ms
+_REPLAYED = "replayed or late"
 
 
 class Finding(NamedTuple):
@@ -25,7 +28,8 @@ class Finding(NamedTuple):
     Attributes:
         id: the document's id.
         revision: the leaf.
-        reason: a value of `SignatureFault`: unsigned, altered, moved, rolled back, deleted, unknown key.
+        reason: a value of `SignatureFault`: unsigned, altered, moved, rolled back, deleted, unknown key. Or
+            "replayed or late": a holder of the keys wrote it as another attempt at a change that another leaf contains.
     """
 
     id: str
@@ -101,7 +105,10 @@ class Auditor:
     def judged(self, leaves: Sequence[Document]) -> list[Finding]:
         """What is wrong with the leaves of one document."""
         found = judge(leaves, self.verify)
-        return [Finding(leaves[0]["_id"], revision, fault.reason.value) for revision, fault in found.faults.items()]
+        reasons = {revision: fault.reason.value for revision, fault in found.faults.items()}
+        live = [each for each in found.documents if each["_rev"] not in reasons and not each.get("_deleted")]
+        reasons |= dict.fromkeys(_repeated(live), _REPLAYED)
+        return [Finding(leaves[0]["_id"], revision, reason) for revision, reason in reasons.items()]
 
     def verify(self, leaf: Document) -> None:
         """Verify one leaf by itself.
@@ -111,6 +118,18 @@ class Auditor:
         """
         history = leaf.get("_revisions")
         verify_document(leaf, database=self._database, verifier=self._keys, revisions=history, accept=self._accept)
+
+
+def _repeated(leaves: Sequence[Document]) -> list[str]:
+    """The leaves that are another attempt at a change which another leaf contains."""
+    found = []
+    for first, second in combinations(leaves, 2):
+        # If each is an attempt at what the other one contains, the winning one counts.
+        if second["_rev"] in redone(second, first):
+            found.append(second["_rev"])
+        elif first["_rev"] in redone(first, second):
+            found.append(first["_rev"])
+    return found
 
 
 async def pages_of_trees(
