@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from tests.faults import Fault, FaultProxy, answer_status
 from tornado_couch import Couch, Database, Encrypted, Merge, Model, Store, install
 from tornado_couch.cli.main import main
+from tornado_couch.revision import revision_of
 from tornado_couch.security import KeyRing
 
 MODULE = """
@@ -63,7 +64,8 @@ async def conflict(store: Store, name: str, first: dict[str, Any], second: dict[
     other = await store.create(Item(name=name, email="ann@example.org", **second))
     document = await store.database.get(other._id or "")
     leaf = store._guard.signed({name: each for name, each in {**document, **first}.items() if name != "_rev"})
-    await store.database.bulk_docs([{**leaf, "_rev": "1-" + "f" * 32}], new_edits=False)
+    revision = revision_of(None, False, {name: each for name, each in leaf.items() if not name.startswith("_")})
+    await store.database.bulk_docs([{**leaf, "_rev": revision}], new_edits=False)
 
 
 async def run(server_url: str, store: Store, *arguments: str) -> Result:

@@ -48,7 +48,7 @@ async def refused(*arguments: str, **environment: str) -> list[str]:
         ("tests.service.service:nothing", "has no 'nothing'"),
         ("no_such_module:app", "cannot import 'no_such_module'"),
         ("tests.service.service:ROOT", "has no 'ROOT'"),
-        ("tests.service.service:METRICS", "must return a Tornado application, not Metrics"),
+        ("tests.service.service:METRICS", "is of type Metrics, not an application"),
     ],
 )
 async def test_a_wrong_reference_is_told_before_anything_listens(name: str, says: str, processes: str) -> None:
@@ -61,8 +61,8 @@ async def test_a_wrong_reference_is_told_before_anything_listens(name: str, says
 async def test_settings_that_cannot_be_are_named() -> None:
     """A port, a number of processes, CouchDB's address, and --reload with several processes."""
     for arguments, says in (
-        (("--port", "70000"), "port: Input should be less than or equal to 65535"),
-        (("--port", "web"), "port: Input should be a valid integer"),
+        (("--port", "70000"), "port, from the command line: Input should be less than or equal to 65535"),
+        (("--port", "web"), "port, from the command line: Input should be a valid integer"),
         (("--url", "nowhere"), "the CouchDB URL must be of the form"),
         (("--reload", "--processes", "2"), "--reload is for one process"),
         (("--config", "none.toml"), "the file none.toml does not exist"),
