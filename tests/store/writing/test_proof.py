@@ -84,12 +84,13 @@ def step(tree: Tree, kind: str, ours: dict[str, Any] | None = None) -> str | Non
         tree.compact()
     elif kind == "create":
         tree.put(marked(other, new=True))
+    elif leaf in tree.alive() and kind == "branch":  # as replication brings it, from somebody who has read the parent
+        parent = tree.parents[leaf or ""]
+        if parent is None or parent in tree.bodies:
+            tree.grow(parent, marked({**tree.bodies.get(parent or "", {"_id": "x"}), "by": tree.made}, new=not parent))
     elif leaf in tree.alive():
         written = marked({**tree.bodies[leaf or ""], "by": tree.made})
-        if kind == "branch":
-            tree.grow(tree.parents[leaf or ""], written)  # as replication brings it
-        else:
-            tree.put({**written, "_deleted": True} if kind == "delete" else written)
+        tree.put({**written, "_deleted": True} if kind == "delete" else written)
     return None
 
 
