@@ -22,12 +22,13 @@ class Admission:
             settings of those names, such as a `Resource`.
     """
 
-    __slots__ = ("_counted", "_handler", "_identity", "_own")
+    __slots__ = ("_counted", "_handler", "_identity", "_own", "_policy")
 
     def __init__(self, handler: RequestHandler, own: object) -> None:
         self._handler = handler
         self._own = own
         self._identity = ""
+        self._policy: Policy | None = None  # once it was asked for, which each request does several times
         self._counted: dict[str, str] | None = None  # the header fields of the rate limit
 
     def option(self, name: str) -> Any:
@@ -42,13 +43,15 @@ class Admission:
         Raises:
             RuntimeError: there is none; outside of debug mode nothing is served then.
         """
-        policy: Policy | None = self.option("policy")
-        if policy is None and not self._handler.settings.get("debug"):
-            raise RuntimeError(
-                f"{self._handler.request.path} has no policy. Pass policy=… where it is mounted or to the application;"
-                " AllowAny() lets everybody do everything."
-            )
-        return policy or AllowAny()
+        if self._policy is None:
+            policy: Policy | None = self.option("policy")
+            if policy is None and not self._handler.settings.get("debug"):
+                raise RuntimeError(
+                    f"{self._handler.request.path} has no policy. Pass policy=… where it is mounted or to the"
+                    " application; AllowAny() lets everybody do everything."
+                )
+            self._policy = policy or AllowAny()
+        return self._policy
 
     # ------------------------------------------------------------ the answer's header
 

@@ -147,11 +147,12 @@ class Application(tornado.web.Application):
         if getattr(target, "_stream_request_body", False):  # it takes the body itself, part by part
             return inner
         limit: int = getattr(target, "MAX_BODY", self.settings.get("max_body", MAX_BODY))
+        fits = content_length(request.headers) <= limit
+        if fits and not coded:
+            return inner
         refusal = {"problem": too_large(limit), "limit": limit}
         refuse = partial(super().get_handler_delegate, request, RefusingHandler, refusal)
-        if content_length(request.headers) > limit:
-            return refuse()
-        return LimitedBody(inner, limit, refuse) if coded else inner
+        return LimitedBody(inner, limit, refuse) if fits else refuse()
 
     def log_request(self, handler: RequestHandler) -> None:
         """Log an answered request, notify the observers, and see to it that the answer is read."""
