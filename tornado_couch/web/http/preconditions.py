@@ -25,6 +25,7 @@ _LIST_ITEM = re.compile(r'[ \t]*+(?:(?P<weak>W/)?"(?P<opaque>[\x21\x23-\x7e\x80-
 # What proxies add inside of the quotes: Apache's mod_deflate and mod_brotli, Jetty, Caddy. Only behind the digest of a
 # revision or page, or behind a variant of ours: elsewhere it could be a part of what the tag names.
 _ADDED = re.compile(r"([0-9a-f]{32})(?:-(?:gzip|br|zstd))(?=;|\Z)|(;[^;]*?)-(?:gzip|br|zstd)\Z")
+_CODINGS = ("-gzip", "-br", "-zstd")
 
 _LONGEST = 16 * 1024  # characters of a field
 _MOST = 256  # entity tags in a list; a client needs one for each representation that it has cached
@@ -44,7 +45,10 @@ class EntityTag:
     @property
     def own(self) -> str:
         """The tag as the service sent it, without what a proxy added."""
-        return _ADDED.sub(r"\1\2", self.opaque)
+        opaque = self.opaque
+        if ";" not in opaque and not opaque.endswith(_CODINGS):  # as nearly all are; the expression takes far longer
+            return opaque
+        return _ADDED.sub(r"\1\2", opaque)
 
     @property
     def revision(self) -> str:
