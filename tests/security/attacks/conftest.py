@@ -52,14 +52,14 @@ def probe() -> Callable[[], AbstractAsyncContextManager[Probe]]:
     @asynccontextmanager
     async def watching() -> AsyncIterator[Probe]:
         found = Probe()
-        gc.freeze()  # a collection over all that the test runner has in memory takes longer than an attack
+        gc.disable()  # a collection of all that the test runner has in memory takes longer than an attack
         task = asyncio.create_task(found.watch())
         try:
             await asyncio.sleep(0)
             yield found
         finally:
             task.cancel()
-            gc.unfreeze()
+            gc.enable()
         assert found.longest < BUSY, f"the event loop was held for {found.longest * 1000:.0f} ms"
 
     return watching

@@ -70,7 +70,8 @@ def entity_tags(data: bytes) -> None:
         tags = parse_entity_tags(field)
         assert tags == "*" or all(parse_entity_tags(f'"{each.opaque}"') for each in tags)
         found = Preconditions.from_headers({"If-Match": field, "If-None-Match": field})
-        assert found.evaluate_read("1-a") in (200, 304, 412)
+        with contextlib.suppress(Problem):  # of weak tags alone it says why they do not hold
+            assert found.evaluate_read("1-a") in (200, 304, 412)
 
 
 def prefer(data: bytes) -> None:
