@@ -140,6 +140,12 @@ class ResourceHandler(RequestHandler, Generic[M]):
         """Take a part of the body."""
         return self.body.receive(chunk)
 
+    def _break_cycles(self) -> None:
+        # Tornado calls this once the answer is written. The handler and its parts know each other, so that a body would
+        # stay in memory until the garbage collector runs, which can be thousands of requests later.
+        super()._break_cycles()
+        self.body.drop()
+
     def on_connection_close(self) -> None:
         """Let the body know that nothing more will come."""
         super().on_connection_close()
@@ -419,14 +425,24 @@ def _with_body(method: Callable[..., Any]) -> Callable[..., Any]:
     reading the attribute raises an error.
     """
 
+    async def forgetting(self: ResourceHandler, result: Awaitable[Any]) -> Any:
+        try:
+            return await result
+        finally:
+            vars(self.request)["body"] = b""  # see `_break_cycles`
+
     @functools.wraps(method)
     def run(self: ResourceHandler, *arguments: Any, **named: Any) -> Any:
+        inner = "refusal" in vars(self.request) or bool(self.request.body)  # one such method calls another
         try:
             self.request.body = self.body.raw()
         except Exception as error:  # noqa: BLE001 - it is raised where the body is read
             vars(self.request)["refusal"] = error
             self.request.__class__ = _Unkept
-        return method(self, *arguments, **named)
+        result = method(self, *arguments, **named)
+        if result is None or inner:
+            return result
+        return forgetting(self, result)
 
     return run
 

@@ -18,6 +18,7 @@ that was made to one of them elsewhere in the meantime is merged later.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 from typing import Any
@@ -29,6 +30,7 @@ from ...store import LeafSet, changed
 from ..handler import ResourceHandler
 from ..http import EntityTag, entity_tag
 from ..openapi.components import Schema
+from ..openapi.descriptions import describe_stored
 from ..openapi.operation import ApiOperation
 from ..problems import Problem
 from .documents import check_key_in_body
@@ -70,7 +72,8 @@ class ConflictsHandler(ResourceHandler):
 
     async def resolve(self, key: Any) -> None:
         """Write the client's decision, and answer with the document."""
-        body = self._checked_body(await self.read_json())
+        body = await self.read_json()
+        await asyncio.to_thread(self._check_body, body) if self.body.large else self._check_body(body)
         found = await self._found(key)
         leaves = await self._leaves("resolve", found, every=True)
         self._check_leaf_set(found)
@@ -142,8 +145,8 @@ class ConflictsHandler(ResourceHandler):
 
     # ------------------------------------------------------------ deciding
 
-    def _checked_body(self, body: Any) -> dict[str, Any]:
-        """Return the client's decision.
+    def _check_body(self, body: Any) -> None:
+        """Check the form of the client's decision.
 
         Raises:
             ValidationFailed: with all faults of the body, those of a document in it included.
@@ -159,7 +162,6 @@ class ConflictsHandler(ResourceHandler):
             problems = body_problems(self.resource.model, "replace", body["document"])
             if problems:
                 raise ValidationFailed([{**each, "pointer": f"/document{each['pointer']}"} for each in problems])
-        return body
 
     def _check_leaf_set(self, found: LeafSet) -> None:
         """Check the request's preconditions against the leaves.
@@ -230,7 +232,7 @@ class ConflictsHandler(ResourceHandler):
         operation.fails(404)
         operation.problem("malformed-entity-tag", "revision-mismatch")
         operation.answers[412].fields["ETag"] = None
-        operation.problem("invalid-document", "unreadable-document", "unsupported-version", "tampered-document")
+        describe_stored(operation)
 
     @staticmethod
     def describe_resolve(operation: ApiOperation) -> None:
@@ -251,7 +253,7 @@ class ConflictsHandler(ResourceHandler):
         operation.problem("malformed-entity-tag", "revision-mismatch", "if-match-required", "validation")
         operation.problem("no-conflict", "unmergeable")
         operation.answers[412].fields["ETag"] = False
-        operation.problem("invalid-document", "unreadable-document", "unsupported-version", "tampered-document")
+        describe_stored(operation)
         operation.problem("contended", "outcome-unknown", "refused-by-database")
         operation.fails(404)
         operation.fails(413)
