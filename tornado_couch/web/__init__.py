@@ -19,6 +19,7 @@ from .access import (
     create_account,
 )
 from .actions import CreateMixin, DestroyMixin, ListMixin, PatchMixin, ReductionHandler, ReplaceMixin, RetrieveMixin
+from .actions.own import action
 from .application import Application
 from .bodiless import NotFoundHandler
 from .handler import ResourceHandler
@@ -72,6 +73,7 @@ __all__ = [
     "ResourceHandler",
     "RetrieveMixin",
     "Roles",
+    "action",
     "change_password",
     "create_account",
     "docs_routes",
