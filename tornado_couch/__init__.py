@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         assigned,
         upgrade,
     )
-    from .service import Configuration, serve
+    from .service import Configuration, Tenants, serve
     from .store import Bounds, Page, Query, ReadCache, Reconciler, Retry, Store
     from .web import (
         AllowAny,
@@ -126,6 +126,7 @@ __all__ = [
     "Stats",
     "Store",
     "Sum",
+    "Tenants",
     "Timeout",
     "Timestamp",
     "TornadoCouchError",
@@ -157,7 +158,7 @@ _HOME = {
         " Timestamp UpdatedOn WriteOnly assigned upgrade"
     ),
     "installation": "ApplicationUser Installer install",
-    "service": "Configuration serve",
+    "service": "Configuration Tenants serve",
     "store": "Bounds Page Query ReadCache Reconciler Retry Store",
     "web": (
         "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"

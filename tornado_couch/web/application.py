@@ -90,7 +90,7 @@ class Application(tornado.web.Application):
             if isinstance(mounted, Resource):
                 _check_policy(mounted, settings)
                 for observer in observers:
-                    mounted.store.database.server.observe(observer)
+                    _observe(mounted.store, observer)
             elif isinstance(rule, URLSpec) and hasattr(rule.handler_class, "admission"):
                 _check_said(rule, options.get("policy") or settings.get("policy"), settings)
         self._watch: RequestWatch | None = None
@@ -169,6 +169,13 @@ class Application(tornado.web.Application):
                 # The bytes of an address as they came; some terminals obey those from 0x80 to 0x9f.
                 handler.request.uri = quote(uri, safe=string.punctuation, encoding="latin-1")
             super().log_request(handler)
+
+
+def _observe(store: Any, observer: Observer) -> None:
+    """Add an observer of the server that a store is on; which one a plain function will name is not known."""
+    server = getattr(store, "server", None) if callable(store) else store.database.server
+    if server is not None:
+        server.observe(observer)
 
 
 def _check_policy(mounted: Resource[Any], settings: dict[str, Any]) -> None:
@@ -296,6 +303,8 @@ def route_pattern(rule: Rule) -> str:
     """A route's pattern as people and labels write it, such as "/v1.0/fruits/{key}"; empty if it has no path."""
     if not isinstance(rule.matcher, PathMatches):
         return ""
+    if template := getattr(rule.matcher, "template", None):
+        return str(template)
     unnamed = "key" if isinstance((rule.target_kwargs or {}).get("resource"), Resource) else "argument"
     parts, depth = [], 0
     for piece in _PIECE.finditer(rule.matcher.regex.pattern.removesuffix("$")):
