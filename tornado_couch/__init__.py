@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         assigned,
         upgrade,
     )
-    from .service import Configuration, serve
+    from .service import Configuration, Tenants, serve
     from .store import Bounds, Page, Query, ReadCache, Reconciler, Retry, Store
     from .web import (
         AllowAny,
@@ -129,6 +129,7 @@ __all__ = [
     "Stats",
     "Store",
     "Sum",
+    "Tenants",
     "Timeout",
     "Timestamp",
     "TornadoCouchError",
@@ -161,7 +162,7 @@ _HOME = {
         " Timestamp UpdatedOn WriteOnly assigned upgrade"
     ),
     "installation": "ApplicationUser Installer install",
-    "service": "Configuration serve",
+    "service": "Configuration Tenants serve",
     "store": "Bounds Page Query ReadCache Reconciler Retry Store",
     "web": (
         "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"

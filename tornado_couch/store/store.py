@@ -21,7 +21,7 @@ from .operations import Change, Check, Expectation, Operation, called, changed, 
 from .protection.properties import Conversion, Protection
 from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification
 from .query import Query
-from .reading.cache import CachedAccess, ReadCache
+from .reading.cache import CachedAccess, KeyMemory, ReadCache
 from .reading.planner import carrying_plan, planned
 from .reading.reader import Page, Reader, is_selected
 from .reading.scan import Position
@@ -70,6 +70,8 @@ class Store:
         on_conflict: called with the id and the leaves of each document in conflict that is read in a group.
         cache: let `get` answer from memory until the changes feed says that a document has changed; `ReadCache`
             says how much is kept, and how old an answer can be.
+        remembered_keys: of how many keys that only a view can find the store remembers the document, about 300 bytes
+            for each.
 
     Attributes:
         database: where the documents are.
@@ -96,6 +98,7 @@ class Store:
         grouping: bool | GroupLimits = True,
         on_conflict: ConflictNoticed | None = None,
         cache: bool | ReadCache = False,
+        remembered_keys: int = 100_000,
     ) -> None:
         self.database = database
         self._access: Access = access(database, grouping, on_conflict)
@@ -118,7 +121,8 @@ class Store:
         self.reconciliation = Reconciliation(
             database, self._conversion, self._guard, self.writer, now, self.retry, sleep, attachments=attachments
         )
-        reader = direct = Reader(database, self._conversion, self._guard, self._access)
+        memory = KeyMemory(remembered_keys)
+        reader = direct = Reader(database, self._conversion, self._guard, self._access, memory)
         if self._cache:  # a write must not be based on what the cache says
             direct = Reader(database, self._conversion, self._guard, self._cache.inner, reader.keys)
         self._direct = direct

@@ -95,7 +95,7 @@ class Application(tornado.web.Application):
                 if policy is not None:
                     named.setdefault(id(policy), (policy, set()))[1].update(mounted.actions)
                 for observer in observers:
-                    mounted.store.database.server.observe(observer)
+                    _observe(mounted.store, observer)
             elif isinstance(rule, URLSpec) and hasattr(rule.handler_class, "admission"):
                 _check_said(rule, options.get("policy") or settings.get("policy"), settings)
         for policy, own in named.values():
@@ -184,6 +184,13 @@ def _check_address(rule: Any, addresses: set[str]) -> None:
     if pattern in addresses and "([^/]+)/" in pattern:
         raise ValueError(f"{route_pattern(rule)} is the address of two things; give one of them another name")
     addresses.add(pattern)
+
+
+def _observe(store: Any, observer: Observer) -> None:
+    """Add an observer of the server that a store is on; which one a plain function will name is not known."""
+    server = getattr(store, "server", None) if callable(store) else store.database.server
+    if server is not None:
+        server.observe(observer)
 
 
 def _check_policy(mounted: Resource[Any], settings: dict[str, Any]) -> Policy | None:
@@ -312,6 +319,8 @@ def route_pattern(rule: Rule) -> str:
     """A route's pattern as people and labels write it, such as "/v1.0/fruits/{key}"; empty if it has no path."""
     if not isinstance(rule.matcher, PathMatches):
         return ""
+    if template := getattr(rule.matcher, "template", None):
+        return str(template)
     unnamed = "key" if isinstance((rule.target_kwargs or {}).get("resource"), Resource) else "argument"
     parts, depth = [], 0
     for piece in _PIECE.finditer(rule.matcher.regex.pattern.removesuffix("$")):

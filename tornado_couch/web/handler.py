@@ -8,7 +8,7 @@ import inspect
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from tornado.httputil import HTTPServerRequest
@@ -18,7 +18,7 @@ from ..errors import ValidationFailed
 from ..models import Action as Write
 from ..models import Model, body_problems, deleted_on, representation
 from ..store import Room, Store
-from .access import Policy, Principal
+from .access import Caller, Policy, Principal, opened
 from .action_table import ACTIONS, JSON, Action
 from .admission import Admission
 from .answers import Answers
@@ -91,6 +91,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
     _fields: dict[str, str] | None = None
     _preconditions: Preconditions | None = None
     _prefix: str | None = None
+    _opened: AsyncExitStack | None = None  # holds the tenant's store until the request is over
     _condition: Callable[[Model], None] | None = None  # looks at the stored document before each try of a write
 
     def __init_subclass__(cls, actions: Iterable[Action] | None = None, **kwargs: Any) -> None:
@@ -148,6 +149,9 @@ class ResourceHandler(RequestHandler, Generic[M]):
 
     def prepare(self) -> Awaitable[None] | None:
         """Begin to receive the body."""
+        if parts := self.resource.parts:
+            self.resource = self.resource.at(self.path_args[: len(parts)])
+            del self.path_args[: len(parts)]  # the methods are called with the others
         return self.body.begin()
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
@@ -185,7 +189,30 @@ class ResourceHandler(RequestHandler, Generic[M]):
         await self.authorize(action.name)
         if self.request.query and not action.reads and not action.selects:
             self._check_parameters(action)
+        if callable(self.resource.store):
+            await self._open_store()
         self._admitted = action.name
+
+    async def _open_store(self) -> None:
+        """Open the store of the caller's tenant, until the request is over.
+
+        Raises:
+            Problem: 401, 404, 429 or 503, as the function says that chooses the store.
+        """
+        self._opened = AsyncExitStack()
+        caller = Caller(self.principal, self.request)
+        try:
+            store = await self._opened.enter_async_context(opened(self.resource.store, caller))
+        except Problem as problem:
+            raise self.policy.offering(problem) from None
+        self.resource = self.resource.within(store)
+
+    async def _execute(self, *arguments: Any, **named: Any) -> None:
+        try:
+            await super()._execute(*arguments, **named)
+        finally:
+            if self._opened is not None:
+                await self._opened.aclose()
 
     def _answers_without_body(self, action: Action) -> bool:
         """Whether the client asks for no body, so that it does not matter which ones it accepts."""
@@ -361,8 +388,10 @@ class ResourceHandler(RequestHandler, Generic[M]):
 
         Without a `cursor_key` and a `cookie_secret`, cursors are only good for the life of this process.
         """
-        secret = self.resource.secret(self.settings)
-        return CursorCodec(secret or self.settings.setdefault("_tornado_couch_cursor_key", secrets.token_bytes(32)))
+        own: bytes | None = self.settings.get("_tornado_couch_cursor_key")
+        if own is None:
+            own = self.settings.setdefault("_tornado_couch_cursor_key", secrets.token_bytes(32))
+        return CursorCodec(self.resource.secret(self.settings, own))
 
     # ------------------------------------------------------------ what actions use
 
@@ -388,8 +417,14 @@ class ResourceHandler(RequestHandler, Generic[M]):
 
     @property
     def store(self) -> Store:
-        """The store that the `perform_…` hooks write to; in a request for many, writes to it leave together."""
+        """The store that the `perform_…` hooks write to; in a request for many, writes to it leave together.
+
+        Raises:
+            RuntimeError: it depends on who sends the request, and that is not known before `admit`.
+        """
         gathering: Store | None = self._gathering
+        if gathering is None and callable(self.resource.store):
+            raise RuntimeError("the store depends on who sends the request: await self.admit(…) first")
         return self.resource.store if gathering is None else gathering
 
     def event(self, action: str) -> Event:
@@ -507,6 +542,8 @@ def _method(action: Action) -> Callable[..., Awaitable[None]]:
         if action.reads and self.resource.hooks.has_before:
             await self.resource.hooks.before(self.event(action.name))
         room: Room | None = getattr(self.application, "room", None)  # Tornado's own class has none
+        if room and self.resource.tenant:
+            room = room.part(self.resource.tenant)
         with room.share() if room else nullcontext():
             await getattr(self, action.runs)(*[self.parse_key(text) for text in arguments])
 

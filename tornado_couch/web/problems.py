@@ -115,6 +115,7 @@ KINDS: dict[str, Kind] = {
         503,
         "It is not known whether the change was stored: the database's answer was lost. Read before you send it again.",
     ),
+    "no-such-tenant": Kind(404, "There is no such tenant."),
     "overloaded": Kind(503, "The service prepares too many large answers at the moment. Try again later."),
     "patch-test-failed": Kind(409, "A `test` of the patch does not hold; GET the document again."),
     "quota-exceeded": Kind(
@@ -127,6 +128,8 @@ KINDS: dict[str, Kind] = {
     ),
     "revision-mismatch": Kind(412, "The document has another revision; GET it again."),
     "tampered-document": Kind(502, "The stored document is not what this service wrote."),
+    "tenants-full": Kind(503, "No further tenant can be added. Ask the operator of the service."),
+    "tenants-busy": Kind(503, "Too many tenants use the service at the moment. Try again later."),
     "too-many-items": Kind(
         413, "More documents than one request may have.", {"limit": {"type": "integer"}}, ("limit",)
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from tornado.routing import PathMatches, URLSpec
@@ -12,6 +12,7 @@ from tornado.web import RequestHandler
 
 from ..models import Model
 from ..store import Store
+from .access import StoreOf
 from .actions import (
     BulkHandler,
     ConflictsHandler,
@@ -39,6 +40,7 @@ class _Path(PathMatches):
     """
 
     def __init__(self, template: str) -> None:
+        self.template = template
         super().__init__(_PARAMETER.sub("([^/]+)", re.escape(template)))
 
     def reverse(self, *args: Any) -> str | None:
@@ -69,7 +71,7 @@ class DocumentHandler(RetrieveMixin[M], ReplaceMixin[M], PatchMixin[M], DestroyM
 def resource(
     path: str,
     model: type[Model],
-    store: Store,
+    store: Store | StoreOf,
     *,
     collection: type[ResourceHandler] | None = None,
     document: type[ResourceHandler] | None = None,
@@ -89,9 +91,10 @@ def resource(
         app = Application([*resource("/v1.0/fruits", Fruit, store)], policy=Authenticated(…))
 
     Args:
-        path: of the collection.
+        path: of the collection; segments in braces stand for any text, as in "/customers/{tenant}/orders".
         model: what it holds.
-        store: where it is kept.
+        store: where it is kept; or, where each tenant has a database of its own, `Tenants`, or another function that
+            returns the store for a `Caller`.
         collection: the handler class of the collection, for routes with fewer or other actions; without it that is
             `CollectionHandler`.
         document: the handler class of a document; without it that is `DocumentHandler`.
@@ -122,7 +125,8 @@ def resource(
     classes = {"collection": collection or CollectionHandler, "document": document or DocumentHandler}
     own = {**_declared(path, classes), **(actions or {})}
     options |= {"collection": collection, "document": document, "actions": own}
-    mounted = {"resource": Resource(path, model, store, **options)}
+    kept = cast("Store", store)  # the handler of a request puts the store in the place of the function
+    mounted = {"resource": Resource(path, model, kept, **options)}
     names = mounted["resource"].info.reductions
     if document is None:
         conflicts = conflicts or (ConflictsHandler if collection is None else None)

@@ -111,7 +111,7 @@ class Policy:
                 if (principal := await each.authenticate(request)) is not None:
                     return principal
         except Problem as problem:
-            raise self._offering(problem) from None
+            raise self.offering(problem) from None
         return None
 
     async def authorize(
@@ -189,8 +189,11 @@ class Policy:
     def __or__(self, other: Policy) -> AnyOf:
         return AnyOf(self, other)
 
-    def _offering(self, problem: Problem) -> Problem:
-        return with_challenges(problem, self.challenges) if problem.status_code == 401 else problem
+    def offering(self, problem: Problem) -> Problem:
+        """Return the problem with this policy's challenges, if it is a 401."""
+        if problem.status_code == 401 and self.challenges:
+            return with_challenges(problem, self.challenges)
+        return problem
 
     def _anonymous(self) -> Problem:
         return unauthenticated("This needs credentials.", self.challenges)
@@ -403,7 +406,7 @@ class _Combined(Policy):
                 if (principal := await part.authenticate(request)) is not None:
                     return principal
         except Problem as problem:
-            raise self._offering(problem) from None
+            raise self.offering(problem) from None
         return None
 
     def restriction(self, principal: Principal | None, model: type[Model]) -> tuple[str, Any] | None:
@@ -431,7 +434,7 @@ class AllOf(_Combined):
             for part in self.parts:
                 await part.authorize(principal, action, model, document)
         except Problem as problem:
-            raise self._offering(problem) from None
+            raise self.offering(problem) from None
 
     def offers(self, action: str) -> bool:
         """Whether all parts offer the action."""
@@ -462,7 +465,7 @@ class AnyOf(_Combined):
             except Problem as problem:
                 refusals.append(problem)
         ranks = {status: rank for rank, status in enumerate(_REFUSALS)}
-        raise self._offering(min(refusals, key=lambda problem: ranks.get(problem.status_code, -1)))
+        raise self.offering(min(refusals, key=lambda problem: ranks.get(problem.status_code, -1)))
 
     def offers(self, action: str) -> bool:
         """Whether at least one part offers the action."""

@@ -118,7 +118,8 @@ class _Describer:
         )
         operation.tag = tag_of(route)
         for name in route.names:
-            operation.parameter("path", name, _path_schema(operation, name), "The document's key.")
+            words = "The document's key." if name == "key" else "A part of the path."
+            operation.parameter("path", name, _path_schema(operation, name), words)
         return operation
 
     def _options(self, route: Route, methods: list[str]) -> ApiOperation:
@@ -165,7 +166,10 @@ class _Describer:
 
     def _describe_limits(self, operation: ApiOperation) -> None:
         own = getattr(operation.resource, "rate_limit", None)
-        if own is not None or self._settings.get("rate_limit") is not None:
+        tenants = callable(getattr(operation.resource, "store", None))
+        if tenants and operation.method != "OPTIONS":
+            operation.problem("authentication-required", "no-such-tenant", "tenants-busy", "tenants-full")
+        if tenants or own is not None or self._settings.get("rate_limit") is not None:
             operation.problem("quota-exceeded")
             operation.answers[429].fields["Retry-After"] = True
             operation.limited = True
@@ -256,6 +260,8 @@ def _template(rule: Rule, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]
     """The path with names in the place of groups; None if the pattern is more than a path with groups."""
     if not isinstance(rule.matcher, PathMatches):
         return None
+    if template := getattr(rule.matcher, "template", None):
+        return template, tuple(re.findall(r"\{(\w+)\}", template))
     pattern = rule.matcher.regex
     by_number = {number: name for name, number in pattern.groupindex.items()}
     given = dict(enumerate(names, 1))
