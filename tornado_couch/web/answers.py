@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _json
 from ..models import Model
 from ..store import Pace
-from .action import JSON
+from .action_table import JSON
 from .http import EntityTag, Preferences, choose_coding, compressed, entity_tag
 from .problems import Problem
 from .query import of_variants

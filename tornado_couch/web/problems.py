@@ -61,6 +61,7 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
+    "action-refused": Kind(409, "The state of the document does not allow this. Nothing was written."),
     "authentication-required": Kind(401, "This needs credentials."),
     "bad-parameter": Kind(
         400,
@@ -268,6 +269,8 @@ def problem_of(status: int, error: BaseException | None) -> Problem:
     for expected, known_status, detail in _STATUSES_OF_ERRORS:
         if isinstance(error, expected):
             return Problem(known_status, detail=detail)
+    if isinstance(error, errors.ActionRefused):
+        return Problem.of("action-refused", error.detail)
     for expected, kind, detail in _KINDS_OF_ERRORS:
         if isinstance(error, expected):
             problem = Problem.of(kind, detail)

@@ -17,8 +17,9 @@ from ..couch.names import quote_segment
 from ..models import Model, ModelInfo, model_info
 from ..store import Store
 from .access import Principal
-from .action import is_read
+from .action_table import is_read
 from .http import BodyLimits, Deprecation
+from .names import check_names, taken_names
 
 if TYPE_CHECKING:
     from .access.policies import Policy
@@ -35,7 +36,7 @@ class Event:
     Attributes:
         action: "list", "retrieve", "reduce", "versions", "conflicts", "create", "replace", "patch", "destroy" or
           "resolve"; "restore" before a PUT that brings back a deleted document. In a bulk request, the action of one
-          item.
+          item. An action of the service has its own name here.
         model: the class of the documents.
         store: the store that keeps them.
         principal: who sends the request; None if anonymous.
@@ -132,6 +133,7 @@ class Resource(Generic[M]):
         deprecation: when the resource was deprecated, if it was; every answer then says so.
         collection: the handler class of the collection, whose steps a PUT that creates a document goes through as well.
         document: the handler class of a document, whose steps a change of many documents goes through as well.
+        actions: the service's own actions, by their names.
         tenant: the name of the database, in a request to one of several; otherwise empty.
     """
 
@@ -155,6 +157,7 @@ class Resource(Generic[M]):
     deprecation: Deprecation | None = None
     collection: type[Any] | None = None
     document: type[Any] | None = None
+    actions: Mapping[str, Any] = field(default_factory=dict)
     tenant: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
@@ -172,11 +175,17 @@ class Resource(Generic[M]):
             raise ValueError("plain_ids: only for a model without a key, with create_by_put=True")
         if self.policy:
             self.policy.check(self.model)
+        check_names(self.path, info.reductions, self.actions)
 
     @property
     def info(self) -> ModelInfo:
         """The metadata that the model's class statement declares."""
         return model_info(self.model)
+
+    @cached_property
+    def taken(self) -> frozenset[str]:
+        """The names below the collection, which no new document can have as its key."""
+        return taken_names(self.info.reductions, self.actions)
 
     @cached_property
     def modified(self) -> str | None:
@@ -219,4 +228,7 @@ class Resource(Generic[M]):
 
     def href(self, key: Any) -> str:
         """Return the path of the document with this key."""
-        return f"{self.path}/{quote_segment(self.info.key_text(key))}"
+        text = self.info.key_text(key)
+        if text in self.taken:  # a document from before the name was taken: `%5Fbulk` is no route of its own
+            return f"{self.path}/%{ord(text[0]):02X}{quote_segment(text[1:])}"
+        return f"{self.path}/{quote_segment(text)}"
