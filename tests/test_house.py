@@ -58,7 +58,7 @@ FLOORS: dict[str, list[str]] = {
     ],
     "tornado_couch.store": [
         "attachments operations pace query readiness",
-        "protection",
+        "protection references",
         "reading writing",
         "bulk conflicts",
         "lifecycle",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Model,
         Public,
         ReadOnly,
+        Reference,
         Stats,
         Sum,
         Timestamp,
@@ -117,6 +118,7 @@ __all__ = [
     "ReadOnly",
     "Reconciler",
     "ReductionHandler",
+    "Reference",
     "ReplaceMixin",
     "ResourceHandler",
     "RetriesExhausted",
@@ -153,8 +155,8 @@ _HOME = {
         " TornadoCouchError"
     ),
     "models": (
-        "Classification Computed Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum"
-        " Timestamp UpdatedOn WriteOnly assigned upgrade"
+        "Classification Computed Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Reference"
+        " Stats Sum Timestamp UpdatedOn WriteOnly assigned upgrade"
     ),
     "installation": "ApplicationUser Installer install",
     "service": "Configuration serve",

@@ -25,6 +25,7 @@ from .documents import (
     validated,
 )
 from .forms import check_repaired, reading_partially
+from .forms.references import Relation, referring
 from .merger import Merging, merge_rule
 from .merging.ancestry import MERGE_PROPERTY, Ancestry, Join, MergedBy, Plan, merge_record
 from .merging.rules import Merge, MergeRule
@@ -38,6 +39,7 @@ from .properties import (
     Key,
     Property,
     ReadOnly,
+    Reference,
     Timestamp,
     UpdatedOn,
     WriteOnly,
@@ -105,6 +107,8 @@ __all__ = [
     "Public",
     "ReadOnly",
     "Reduction",
+    "Reference",
+    "Relation",
     "Stats",
     "StoredHash",
     "Sum",
@@ -144,6 +148,7 @@ __all__ = [
     "partition_view",
     "reading_partially",
     "reduction_view",
+    "referring",
     "replaced",
     "representation",
     "run_slow",
