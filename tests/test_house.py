@@ -70,7 +70,7 @@ FLOORS: dict[str, list[str]] = {
         "problems",
         "access http",
         "resources",
-        "admission bodiless body query",
+        "admission bodiless body query relations",
         "answers",
         "application handler page",
         "openapi",

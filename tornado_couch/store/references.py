@@ -316,10 +316,10 @@ class Dependents:
         """Deal with what depends on a document; return whether anything did."""
         finding = await self.survey(model)
         if finding.refused or finding.unreadable:
-            raise self.refusal(model, finding)
+            raise await self.refusal(model, finding)
         places = {each.place for each in finding.steps}
         if places & known:  # something has given them the same reference again
-            raise self.refusal(model, Finding(refused=[each for each in finding.steps if each.place in known]))
+            raise await self.refusal(model, Finding(refused=[each for each in finding.steps if each.place in known]))
         known |= places
         deletion.left -= len(finding.steps)
         for steps in _in_turn(finding.steps):
@@ -414,7 +414,7 @@ class Dependents:
         if (store := self._references.keeper(cls)) is not None:
             await store.delete(cls, step.model._key)
 
-    def refusal(self, model: Model, finding: Finding) -> Exception:
+    async def refusal(self, model: Model, finding: Finding) -> Exception:
         """Return the error for a document that has to stay."""
         named = [(type(each.model), each.model._key) for each in finding.refused[:_MOST_NAMED]]
         what = ", ".join(f"{_words(cls)} {key}" for cls, key in named) or "a document that cannot be read"

@@ -6,7 +6,7 @@ import contextvars
 import logging
 import re
 import string
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -31,7 +31,7 @@ from .bodiless import Ignored, LimitedBody, NotFoundHandler, RefusingHandler
 from .http import ServerTiming, TimingObserver, content_length, too_large
 from .problems import Problem
 from .proxies import checked_base, checked_networks
-from .resources import Resource
+from .resources import Resource, rules
 from .unread import Unread
 
 __all__ = ["Application", "RequestWatch", "route_pattern"]
@@ -227,7 +227,7 @@ class RequestWatch:
     def _route(self, request: HTTPServerRequest, target: type[RequestHandler], kwargs: Any) -> str:
         if self._rules is None:
             self._rules = {}
-            for rule in _rules(self._routers):
+            for rule in rules(*self._routers):
                 self._rules.setdefault(_identity(rule.target, rule.target_kwargs), []).append(rule)
         candidates = self._rules.get(_identity(target, kwargs), [])
         if len(candidates) > 1:  # one class at several routes, with no arguments to tell them apart
@@ -283,26 +283,19 @@ def _identity(target: Any, kwargs: Any) -> tuple[Any, int]:
     return target, id(kwargs) if kwargs else 0
 
 
-def _rules(routers: tuple[RuleRouter, ...]) -> Iterator[Rule]:
-    for router in routers:
-        for rule in router.rules:
-            if isinstance(rule.target, RuleRouter):
-                yield from _rules((rule.target,))
-            else:
-                yield rule
-
-
 def route_pattern(rule: Rule) -> str:
     """A route's pattern as people and labels write it, such as "/v1.0/fruits/{key}"; empty if it has no path."""
     if not isinstance(rule.matcher, PathMatches):
         return ""
-    unnamed = "key" if isinstance((rule.target_kwargs or {}).get("resource"), Resource) else "argument"
+    mounted = (rule.target_kwargs or {}).get("resource")
+    unnamed = "key" if isinstance(mounted, Resource) else "argument"
+    parents = iter([each.member for each in mounted.parents] if isinstance(mounted, Resource) else ())
     parts, depth = [], 0
     for piece in _PIECE.finditer(rule.matcher.regex.pattern.removesuffix("$")):
         text = piece[0]
         if text.startswith("("):
             if depth == 0:
-                parts.append(f"{{{piece[1] or unnamed}}}")
+                parts.append(f"{{{piece[1] or next(parents, unnamed)}}}")
             depth += 1
         elif text == ")":
             depth -= 1

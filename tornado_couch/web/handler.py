@@ -6,7 +6,7 @@ import asyncio
 import functools
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
@@ -17,7 +17,8 @@ from ..errors import ValidationFailed
 from ..models import Action as Write
 from ..models import Model, body_problems, deleted_on, representation
 from ..store import Room, Store
-from .access import Policy, Principal
+from ..store.query import same
+from .access import Hidden, Policy, Principal
 from .action import ACTIONS, JSON, Action
 from .admission import Admission
 from .answers import Answers
@@ -37,6 +38,7 @@ from .http import (
 from .problems import Problem, implemented_methods, log_problem, send_problem, write_problem
 from .proxies import public_prefix
 from .query import CursorCodec, Projection, decode_names
+from .relations import Related, is_under
 from .resources import Event, M, Resource
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
         resource: what is mounted.
         principal: who sends the request, once that is known; None if anonymous.
         projection: the properties that the client asks for; None for all.
+        include: embeds the documents that the client asks for in what it is shown; None if it asks for none.
         admission: finds out who sends the request.
         answers: writes the answer.
         body: the request's body.
@@ -79,6 +82,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
     resource: Resource[M]
     principal: Principal | None = None
     projection: Projection | None = None
+    include: Callable[[Sequence[dict[str, Any]]], Awaitable[None]] | None = None
     admission: Admission = None  # type: ignore[assignment]  # only until `initialize`
 
     _admitted = False
@@ -163,10 +167,27 @@ class ResourceHandler(RequestHandler, Generic[M]):
             raise Problem.of("malformed-path", "In a path, two hexadecimal digits must follow each `%`.")
         self.preferences()  # strict handling of an unknown one must not come after the work
         self.principal = await self.admission.admitted()
+        nested = self._enter_path()
         await self.authorize(action.name)
+        if nested:
+            await self.related.enter(self.resource)
         if self.request.query and not action.reads and not action.selects:
             self._check_parameters(action)
         self._admitted = True
+
+    def _enter_path(self) -> bool:
+        """Take from the address which collection this is, of those that one route has; return whether it is nested.
+
+        Raises:
+            Hidden: there is none.
+        """
+        parents = self.resource.parents
+        if parents and not self.resource.under:
+            bound = self.resource.bound(self.path_args[: len(parents)])
+            if bound is None:
+                raise Hidden
+            self.resource = bound
+        return bool(parents)
 
     def _answers_without_body(self, action: Action) -> bool:
         """Whether the client asks for no body, so that it does not matter which ones it accepts."""
@@ -223,8 +244,10 @@ class ResourceHandler(RequestHandler, Generic[M]):
         """Ask the policy: before anything is read, then for the document.
 
         Raises:
-            Problem: 401, 403 or 404.
+            Problem: 401, 403 or 404; 404 also for a document of another collection than the address names.
         """
+        if document is not None and self.resource.under and not is_under(document, self.resource.under):
+            raise Hidden
         await self.policy.authorize(self.principal, action, self.resource.model, document)
 
     def restriction(self) -> tuple[str, Any] | None:
@@ -300,10 +323,29 @@ class ResourceHandler(RequestHandler, Generic[M]):
         Raises:
             ValidationFailed: with everything that the schema finds.
         """
+        if self.resource.under and isinstance(body, dict):
+            body = self._placed(body)
         problems = body_problems(self.resource.model, write, body)
         if problems:
             raise ValidationFailed(problems)
         return {name: value for name, value in body.items() if name not in ("_href", "_etag")}
+
+    def _placed(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return a body for a nested collection with the references that the address fixes.
+
+        Raises:
+            ValidationFailed: it has another one.
+        """
+        detail = "Must be what the address says, or be left out."
+        problems = [
+            {"pointer": f"/{name}", "keyword": "const", "detail": detail}
+            for name, value in self.resource.under.items()
+            if not same(body.get(name, value), value)
+        ]
+        if problems:
+            raise ValidationFailed(problems)
+        properties = self.resource.info.properties
+        return {**body, **{name: each for name, each in self.resource.under.items() if not properties[name].read_only}}
 
     async def valid(self, write: Write, body: Any) -> dict[str, Any]:
         """Do what `validated` does, for a large body in a thread."""
@@ -360,9 +402,14 @@ class ResourceHandler(RequestHandler, Generic[M]):
         return representation(model)
 
     @property
+    def related(self) -> Related:
+        """The documents that those of this request refer to."""
+        return Related.of(self)
+
+    @property
     def shows_more(self) -> bool:
-        """Whether `show` or a hook can make of one revision something else for each caller, or each time."""
-        return not self._shows_itself or self.resource.hooks.has_after
+        """Whether `show`, a hook or `include` can make of one revision something else for each caller, or each time."""
+        return not self._shows_itself or self.resource.hooks.has_after or self.include is not None
 
     async def item(self, model: M, action: str = "list") -> dict[str, Any]:
         """Return a model as an item of a collection."""
@@ -456,7 +503,8 @@ def _method(action: Action) -> Callable[..., Awaitable[None]]:
             await self.resource.hooks.before(self.event(action.name))
         room: Room | None = getattr(self.application, "room", None)  # Tornado's own class has none
         with room.share() if room else nullcontext():
-            await getattr(self, action.runs)(*[self.parse_key(text) for text in arguments])
+            keys = arguments[len(self.resource.parents) :]
+            await getattr(self, action.runs)(*[self.parse_key(text) for text in keys])
 
     run.__doc__ = f"Run `{action.runs}`."
     run.runs = action.runs  # type: ignore[attr-defined]  # a bulk request looks at it

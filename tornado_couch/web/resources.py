@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic
 
 from tornado.httputil import HTTPServerRequest
+from tornado.routing import Rule, RuleRouter
 from typing_extensions import TypeVar
 
 from ..couch.names import quote_segment
-from ..models import Model, ModelInfo, model_info
-from ..store import Store
+from ..errors import NoIndex
+from ..models import Model, ModelInfo, Relation, model_info
+from ..store import Query, Store
 from .access import Principal
 from .action import is_read
 from .http import BodyLimits, Deprecation
@@ -22,7 +26,9 @@ if TYPE_CHECKING:
     from .access.rate_limit import RateLimit
     from .http.cors import Cors
 
-__all__ = ["Event", "Hooks", "Resource"]
+__all__ = ["Event", "Hooks", "Resource", "mounted_resources", "rules"]
+
+_PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,8 @@ class Resource(Generic[M]):
     """A model that is mounted at a path.
 
     Attributes:
-        path: the path of the collection, such as "/v1.0/fruits".
+        path: the path of the collection, such as "/v1.0/fruits". In that of a nested collection, such as
+          "/customers/{customer_id}/orders", each parameter is called like a reference of the model.
         model: the class of its documents.
         store: the store that keeps them.
         require_if_match: whether a write to a document must name the revision; without If-Match it gets a 428.
@@ -125,6 +132,8 @@ class Resource(Generic[M]):
         deprecation: when the resource was deprecated, if it was; every answer then says so.
         collection: the handler class of the collection, whose steps a PUT that creates a document goes through as well.
         document: the handler class of a document, whose steps a change of many documents goes through as well.
+        under: for a nested collection, within a request, the references that the address fixes: the stored values, by
+          the properties' names in JSON.
     """
 
     path: str
@@ -147,6 +156,7 @@ class Resource(Generic[M]):
     deprecation: Deprecation | None = None
     collection: type[Any] | None = None
     document: type[Any] | None = None
+    under: Mapping[str, Any] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         info = self.info  # raises for a model without a type
@@ -162,6 +172,64 @@ class Resource(Generic[M]):
             raise ValueError("plain_ids: only for a model without a key, with create_by_put=True")
         if self.policy:
             self.policy.check(self.model)
+        if self.parents:
+            self.check_index(Query({each.member: ["x"] for each in self.parents}))
+
+    def check_index(self, query: Query) -> None:
+        """Refuse a nested collection without an index by which it finds its documents.
+
+        Args:
+            query: what limits its lists.
+
+        Raises:
+            ValueError: with the declaration that the model needs.
+        """
+        try:
+            self.store.plan(self.model, query)
+        except NoIndex as error:
+            needed = f"; declare {error.declaration}" if error.declaration else ""
+            raise ValueError(f"{self.path}: {self.model.__name__} has no index to list it by{needed}") from None
+
+    @cached_property
+    def parents(self) -> tuple[Relation, ...]:
+        """The references to the documents that a nested collection is under, in the order of the path.
+
+        Raises:
+            ValueError: a parameter of the path is no reference.
+        """
+        found = {each.member: each for each in self.info.relations.values() if not each.outer and not each.several}
+        names = _PARAMETER.findall(self.path)
+        for name in names:
+            if name not in found:
+                raise ValueError(
+                    f"path {self.path!r}: `{name}` is no reference of {self.model.__name__}; declare"
+                    f" `{name}: Annotated[str, Reference(…), Indexed()]`"
+                )
+        return tuple(found[name] for name in names)
+
+    def bound(self, texts: Sequence[str]) -> Resource[M] | None:
+        """Return the collection under certain documents; None if no document can have these keys.
+
+        Args:
+            texts: their keys, as they stand in the path, unquoted.
+        """
+        under = {}
+        for relation, text in zip(self.parents, texts, strict=True):
+            try:
+                value = self.info.parse_value(relation.member, text)
+            except ValueError:
+                return None
+            under[relation.member] = self.info.stored_value(relation.member, value)
+        found = copy.copy(self)
+        quoted = iter(quote_segment(text) for text in texts)
+        object.__setattr__(found, "under", under)
+        object.__setattr__(found, "path", _PARAMETER.sub(lambda _: next(quoted), self.path))
+        return found
+
+    def bound_to(self, document: Model) -> Resource[M]:
+        """Return the collection that a document belongs to: this one, unless it is nested."""
+        held = [(each.member, getattr(document, each.declared.attribute, None)) for each in self.parents]
+        return (self.bound([str(self.info.stored_value(*each)) for each in held]) if held else None) or self
 
     @property
     def info(self) -> ModelInfo:
@@ -188,3 +256,19 @@ class Resource(Generic[M]):
     def href(self, key: Any) -> str:
         """Return the path of the document with this key."""
         return f"{self.path}/{quote_segment(self.info.key_text(key))}"
+
+
+def mounted_resources(router: RuleRouter) -> list[Resource[Any]]:
+    """Return all resources that a router leads to, each once, in the order of their routes."""
+    found = {id(each): each for rule in rules(router) for each in [(rule.target_kwargs or {}).get("resource")]}
+    return [each for each in found.values() if isinstance(each, Resource)]
+
+
+def rules(*routers: RuleRouter) -> Iterator[Rule]:
+    """Yield the rules of routers, and of the routers that they lead to."""
+    for router in routers:
+        for rule in router.rules:
+            if isinstance(rule.target, RuleRouter):
+                yield from rules(rule.target)
+            else:
+                yield rule

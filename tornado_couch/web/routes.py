@@ -87,7 +87,8 @@ def resource(
         app = Application([*resource("/v1.0/fruits", Fruit, store)], policy=Authenticated(…))
 
     Args:
-        path: of the collection.
+        path: of the collection. Under another document, such as "/customers/{customer_id}/orders", it is called like
+            the reference of the model to that document; there can be several.
         model: what it holds.
         store: where it is kept.
         collection: the handler class of the collection, for routes with fewer or other actions; without it that is
@@ -114,7 +115,9 @@ def resource(
         ValueError: the options contradict each other or the model.
     """
     mounted = {"resource": Resource(path, model, store, collection=collection, document=document, **options)}
-    names = mounted["resource"].info.reductions
+    parents = [each.member for each in mounted["resource"].parents]
+    # Of a nested collection, those reduced views that are grouped by the document that it is under.
+    names = [name for name, each in mounted["resource"].info.reductions.items() if parents in ([], list(each.by[:1]))]
     if document is None:
         conflicts = conflicts or (ConflictsHandler if collection is None else None)
         versions = versions or VersionsHandler

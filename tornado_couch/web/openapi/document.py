@@ -16,7 +16,7 @@ from ..action import ACTIONS
 from ..handler import ResourceHandler
 from ..page import PageHandler
 from ..problems import ProblemHandler
-from ..resources import Hooks
+from ..resources import Hooks, mounted_resources
 from .components import Components
 from .descriptions import describe_common
 from .methods import describe_head, describe_options, describe_other_methods, link_operations
@@ -92,6 +92,7 @@ class _Describer:
         self._application = application
         self._settings = application.settings
         self._components = components
+        self._mounted = mounted_resources(application.default_router)
 
     def operations(self) -> Iterator[ApiOperation]:
         """All operations, in the order of the routes."""
@@ -114,10 +115,12 @@ class _Describer:
             resource=route.target.get("resource"),
             settings=self._settings,
             target=route.target,
+            mounted=self._mounted,
         )
         operation.tag = tag_of(route)
         for name in route.names:
-            operation.parameter("path", name, _path_schema(operation, name), "The document's key.")
+            words = "The document's key." if name == "key" else f"The `{name}` of the documents."
+            operation.parameter("path", name, _path_schema(operation, name), words)
         return operation
 
     def _options(self, route: Route, methods: list[str]) -> ApiOperation:
@@ -198,8 +201,10 @@ def _describes(handler: type[tornado.web.RequestHandler]) -> bool:
 
 def _path_schema(operation: ApiOperation, name: str) -> dict[str, Any]:
     # OPTIONS answers the same for every key, also for keys that no document has.
-    if name == "key" and operation.resource is not None and operation.method != "OPTIONS":
-        return key_schema(operation.components, operation.resource.model)
+    if operation.resource is not None and operation.method != "OPTIONS":
+        models = {"key": operation.resource.model} | {each.member: each.target for each in operation.resource.parents}
+        if name in models:
+            return key_schema(operation.components, models[name])
     return {"type": "string", "minLength": 1}
 
 
@@ -239,9 +244,11 @@ def _of(router: RuleRouter) -> Iterator[Route]:
         if isinstance(rule.target, RuleRouter):
             yield from _of(rule.target)
         elif isinstance(rule.target, type) and issubclass(rule.target, RequestHandler):
-            found = _template(rule, getattr(rule.target, "URL_NAMES", ("key",)))
+            target = dict(rule.target_kwargs or {})
+            parents = tuple(each.member for each in getattr(target.get("resource"), "parents", ()))
+            found = _template(rule, (*parents, *getattr(rule.target, "URL_NAMES", ("key",))))
             if found is not None:
-                yield Route(*found, rule.target, dict(rule.target_kwargs or {}))
+                yield Route(*found, rule.target, target)
 
 
 def _template(rule: Rule, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | None:
