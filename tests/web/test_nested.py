@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import pytest
 
 from tests.web.callers import ByHeader
-from tests.web.conftest import MERGE, Client, Reply, Serve, path
+from tests.web.conftest import MERGE, Client, Serve, path
 from tornado_couch import (
     AllowAny,
     Application,
@@ -57,8 +57,6 @@ class Line(Model, type="line_v1.0", key="line_id"):
     customer_id: Annotated[str, Reference(Customer)]
     order_id: Annotated[str, Reference(Order, on_delete="cascade"), Indexed()]
     text: str = ""
-
-    __doc__ = "Bears the names of its order and of the customer."
 
 
 class Diary(Model, type="diary_v1.0", key="diary_id", history=True):
@@ -172,7 +170,7 @@ async def test_documents_of_another_parent_are_not_there(ask: Client) -> None:
 
 
 async def test_a_parent_that_is_absent_or_hidden_has_no_collection(ask: Client) -> None:
-    """404 for each method and each address below, whether somebody else's or nobody's; before the body is looked at."""
+    """404 for each method and each address below, before the body is looked at; whether it is hidden or not there."""
     await ask("POST", "/customers/bob/orders", {"number": "1"}, **BOB)
     for parent in ("bob", "nobody", "%20"):
         for method, rest, body in (
@@ -318,6 +316,3 @@ def test_the_api_document_describes_nesting(database_free_store: Store) -> None:
     assert "include" in names
     assert {"409", "204"} <= document["paths"]["/customers/{key}"]["delete"]["responses"].keys()
 
-
-def refused(reply: Reply) -> str:
-    return str(reply.json["type"]).rpartition(":")[2]

@@ -468,3 +468,31 @@ async def test_a_policy_that_refuses_one_keeps_all(store: Store, serve: Serve) -
     assert (await ask("DELETE", theirs["_at"], **ADA)).status == 204
     assert (await ask("DELETE", customer["_at"], **BOB)).status == 204
     assert (await ask("GET", mine["_at"], **BOB)).status == 404
+
+
+async def test_stores_of_several_databases_must_know_each_other(store: Store, couch: Any, serve: Serve) -> None:
+    """A service is refused whose stores would look in the wrong database; with `elsewhere` all works across them."""
+    name = f"{store.database.name}-other"
+    await couch.create_database(name)
+    try:
+        await install(couch, name, [Product, Order, Invoice])
+
+        def routes(customers: Store, others: Store) -> Any:
+            return [*resource("/customers", Customer, customers), *resource("/orders", Order, others)]
+
+        for given in ({}, {Customer: store}):
+            with pytest.raises(ValueError, match=r"say so by Store\(…, elsewhere="):
+                Application(routes(store, Store(couch[name], elsewhere=given)), policy=AllowAny())
+        where: dict[type[Model], Store | None] = {Invoice: None}
+        others = Store(couch[name], elsewhere=where)
+        customers = Store(store.database, crypter=KeyRing.create(), elsewhere=where)
+        where |= {Customer: customers, Order: others}
+        ask = await serve(Application(routes(customers, others), policy=AllowAny()))
+        customer = await made(ask, "/customers", {"name": "Ada"})
+        order = await made(ask, "/orders", {"customer_id": customer["customer_id"]})
+        assert (await ask("GET", f"{order['_at']}?include=customer")).json["customer"]["name"] == "Ada"
+        assert wrong(await ask("POST", "/orders", {"customer_id": "none"})) == ["/customer_id"]
+        assert (await ask("DELETE", customer["_at"])).status == 204
+        assert (await ask("GET", order["_at"])).status == 404
+    finally:
+        await couch.delete_database(name)

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from pydantic import ValidationError
 
+from ..couch import Database
 from ..errors import (
     DependentsLeft,
     DocumentNotFound,
@@ -145,6 +146,7 @@ def _words(cls: type[Model]) -> str:
 class _Store(Protocol):
     """What is asked of a store."""
 
+    database: Database
     references: References
 
     async def get(self, cls: type[M], key: Any, *, fresh: bool = False) -> M: ...

@@ -72,8 +72,8 @@ class Store:
         on_conflict: called with the id and the leaves of each document in conflict that is read in a group.
         cache: let `get` answer from memory until the changes feed says that a document has changed; `ReadCache`
             says how much is kept, and how old an answer can be.
-        elsewhere: the stores of models that documents of this one refer to, or are referred to by, and that another
-            database keeps; None for a model that nobody keeps.
+        elsewhere: the stores of the models that another database keeps, where documents of this one refer to theirs or
+            the other way round; None for a model that nobody keeps. Stores can share one dictionary, filled later.
 
     Attributes:
         database: where the documents are.
@@ -131,7 +131,7 @@ class Store:
         eraser = Eraser(self._access, self._guard, self.writer, self.retry)
         self._lifecycles = Lifecycles(database, reader, direct, self._models, eraser)
         self.files = self._lifecycles.files
-        self.references = References(self, elsewhere or {})
+        self.references = References(self, {} if elsewhere is None else elsewhere)
         self._dependents = Dependents(self.references)
 
     @property

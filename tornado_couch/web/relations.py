@@ -16,9 +16,11 @@ from .resources import Resource, mounted_resources
 if TYPE_CHECKING:
     from .handler import ResourceHandler
 
-__all__ = ["Related", "is_under"]
+__all__ = ["Related", "check_relations", "is_under"]
 
 _OF_REQUEST = "tornado_couch_related"  # the attribute of a request that holds its `Related`
+
+_DEEPEST = 4  # collections in each other
 
 Named = tuple[type[Model], str]
 """A document: its model, and its key as it stands in its address."""
@@ -92,30 +94,34 @@ class Related:
         if model_info(model).relations:
             await self.find(each.named for body in bodies for each in held_in(model, body))
 
-    async def find(self, named: Iterable[Named]) -> None:
-        """Look for documents that are not known yet, all at once."""
+    async def find(self, named: Iterable[Named], depth: int = 0) -> None:
+        """Look for documents that are not known yet, all at once.
+
+        Args:
+            named: the documents.
+            depth: how many documents have led here, each under the next; some may lead back to themselves.
+        """
         new = [each for each in dict.fromkeys(named) if each not in self._visible]
-        self._visible |= dict.fromkeys(new, False)  # a document that leads back to itself is not there
-        for each, found in zip(new, await asyncio.gather(*(self._is_seen(*each) for each in new)), strict=True):
+        for each, found in zip(new, await asyncio.gather(*(self._is_seen(*each, depth) for each in new)), strict=True):
             self._visible[each] = found
 
-    async def _is_seen(self, model: type[Model], text: str) -> bool:
+    async def _is_seen(self, model: type[Model], text: str, depth: int) -> bool:
         store = self._handler.resource.store.references.keeper(model)
         key = model_info(model).parse_key(text)
         found = None if store is None or key is None else await read_for(store.get(model, key, fresh=True))
-        return found is not None and await self.shows(found)
+        return found is not None and await self.shows(found, depth + 1)
 
     # ------------------------------------------------------------ what the caller may see
 
-    async def shows(self, document: Model) -> bool:
+    async def shows(self, document: Model, depth: int = 0) -> bool:
         """Whether the caller may retrieve a document, by the policies of where its model is mounted."""
         resources = list(self.mounted(type(document)))
         for each in resources:
-            if await self.allows(each, "retrieve", document):
+            if await self.allows(each, "retrieve", document, depth):
                 return True
         return not resources
 
-    async def allows(self, resource: Resource[Any], action: str, document: Model) -> bool:
+    async def allows(self, resource: Resource[Any], action: str, document: Model, depth: int = 0) -> bool:
         """Whether a resource's policy lets the caller do something with a document."""
         policy, model = self.policy(resource), resource.model
         try:
@@ -123,12 +129,12 @@ class Related:
             with reading_partially(document._unfit):
                 await policy.authorize(principal, action, model)
                 await policy.authorize(principal, action, model, document)
-                await self.enter(resource.bound_to(document))
+                await self.enter(resource.bound_to(document), depth)
         except Problem:
             return False
         return True
 
-    async def enter(self, resource: Resource[Any]) -> None:
+    async def enter(self, resource: Resource[Any], depth: int = 0) -> None:
         """Look for the documents that a nested collection is under.
 
         Raises:
@@ -137,7 +143,9 @@ class Related:
         named = [(each.target, str(resource.under[each.member])) for each in resource.parents if resource.under]
         if not named:
             return
-        await self.find(named)
+        if depth > _DEEPEST:
+            raise Hidden
+        await self.find(named, depth)
         if not all(self._visible[each] for each in named):
             raise Hidden
         for model, text in named if len(named) > 1 else ():
@@ -166,6 +174,8 @@ class Related:
         if policy.authenticators == self._handler.policy.authenticators:
             return self._handler.principal
         if id(policy) not in self._principals:
+            if policy.vary:
+                self._handler.admission.add_headers({"Vary": ", ".join(policy.vary)})
             self._principals[id(policy)] = await policy.authenticate(self._handler.request)
         return self._principals[id(policy)]
 
@@ -177,3 +187,28 @@ def is_under(document: Model, under: Mapping[str, Any]) -> bool:
         info.stored_value(name, getattr(document, info.properties[name].attribute, None)) == value
         for name, value in under.items()
     )
+
+
+def check_relations(resources: Sequence[Resource[Any]]) -> None:
+    """Refuse stores that look in their own databases for documents that another store keeps.
+
+    Raises:
+        ValueError: saying how to tell them.
+    """
+    for each in resources:
+        for relation in each.info.relations.values():
+            targets = [other for other in resources if other.model is relation.target]
+            pairs = [(each, other) for other in targets[:1]]
+            if relation.marker.on_delete != "nothing":
+                pairs += [(other, each) for other in targets]
+            for one, other in pairs:
+                _check_keeper(one, other)
+
+
+def _check_keeper(one: Resource[Any], other: Resource[Any]) -> None:
+    keeper = one.store.references.keeper(other.model)
+    if keeper is not None and keeper.database is not other.store.database:
+        raise ValueError(
+            f"{one.path}: another store than its own keeps the documents of {other.model.__name__}; say so by"
+            f" Store(…, elsewhere={{{other.model.__name__}: …}})"
+        )

@@ -116,6 +116,8 @@ def parse_list_query(
     )
     if query.count and query.query.either:
         raise bad_parameter("count", "What `or` finds cannot be counted: a document may be in several groups.")
+    if query.count and query.query.is_sifted:
+        raise bad_parameter("count", "No index serves these filters within your documents, so they cannot be counted.")
     if query.count:
         _check_countable(resource, query.query)
     if "cursor" not in own:
