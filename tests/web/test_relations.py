@@ -72,6 +72,16 @@ class Invoice(Model, type="invoice_v1.0", key="invoice_id"):
     owner: Annotated[str | None, Unsettable(), Indexed()] = None
 
 
+class Room(Model, type="room_v1.0", key="room_id"):
+    room_id: Key = assigned()
+
+
+class Guest(Model, type="guest_v1.0", key="guest_id"):
+    guest_id: Key = assigned()
+    room_id: Annotated[str, Reference(Room, on_delete="cascade"), Indexed()]
+    owner: Annotated[str | None, Unsettable(), Indexed()] = None
+
+
 class Noting(Hooks):
     """Notes what it is called for, and refuses where it is told to."""
 
@@ -89,7 +99,7 @@ class Noting(Hooks):
         self.called.append(f"after {event.action}")
 
 
-MODELS: list[type[Model]] = [Customer, Product, Order, Invoice]
+MODELS: list[type[Model]] = [Customer, Product, Order, Invoice, Room, Guest]
 
 
 @pytest.fixture
@@ -446,27 +456,21 @@ async def test_a_precondition_is_looked_at_before_anything_is_deleted(ask: Clien
 
 
 async def test_a_policy_that_refuses_one_keeps_all(store: Store, serve: Serve) -> None:
-    """Who may not delete the orders cannot do it by deleting their customer; 409, and nothing is changed."""
+    """Who may not delete all guests cannot do it by deleting their room; 409, and nothing is changed."""
 
-    class Held(Model, type="held_v1.0", key="held_id"):
-        held_id: Key = assigned()
-        customer_id: Annotated[str, Reference(Customer, on_delete="cascade"), Indexed()]
-        owner: Annotated[str | None, Unsettable(), Indexed()] = None
-
-    await install(store.database.server, store.database.name, [Held])
     routes = [
-        *resource("/customers", Customer, store),
-        *resource("/held", Held, store, policy=Owner("owner", ByHeader())),
+        *resource("/rooms", Room, store),
+        *resource("/guests", Guest, store, policy=Owner("owner", ByHeader())),
     ]
     ask = await serve(Application(routes, policy=AllowAny(ByHeader())))
-    customer = await made(ask, "/customers", {})
-    mine = await made(ask, "/held", {"customer_id": customer["customer_id"]}, **BOB)
-    theirs = await made(ask, "/held", {"customer_id": customer["customer_id"]}, **ADA)
-    reply = await ask("DELETE", customer["_at"], **BOB)
+    room = await made(ask, "/rooms", {})
+    mine = await made(ask, "/guests", {"room_id": room["room_id"]}, **BOB)
+    theirs = await made(ask, "/guests", {"room_id": room["room_id"]}, **ADA)
+    reply = await ask("DELETE", room["_at"], **BOB)
     assert (reply.status, reply.json["references"], reply.json["more"]) == (409, [], True)
     assert (await ask("GET", mine["_at"], **BOB)).status == 200
     assert (await ask("DELETE", theirs["_at"], **ADA)).status == 204
-    assert (await ask("DELETE", customer["_at"], **BOB)).status == 204
+    assert (await ask("DELETE", room["_at"], **BOB)).status == 204
     assert (await ask("GET", mine["_at"], **BOB)).status == 404
 
 
@@ -496,3 +500,16 @@ async def test_stores_of_several_databases_must_know_each_other(store: Store, co
         assert (await ask("GET", order["_at"])).status == 404
     finally:
         await couch.delete_database(name)
+
+
+async def test_a_missing_index_is_an_outage_that_the_log_explains(
+    couch: Any, database: Database, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without the index nobody knows who refers to a document, so it is not deleted."""
+    await install(couch, database.name, [Room])
+    store = Store(database)
+    ask = await serve(Application(resource("/rooms", Room, store), policy=AllowAny()))
+    room = await made(ask, "/rooms", {})
+    assert (await ask("DELETE", room["_at"])).status == 503
+    assert "install the indexes of Guest, or say elsewhere={Guest: …}" in caplog.text
+    assert (await ask("GET", room["_at"])).status == 200

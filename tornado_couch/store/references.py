@@ -25,6 +25,7 @@ from ..errors import (
     DocumentNotFound,
     DocumentReferenced,
     InvalidDocument,
+    NotFound,
     SecurityError,
     ValidationFailed,
 )
@@ -382,7 +383,10 @@ class Dependents:
             return
         query, start = Query({relation.filter: [_key_for(relation, cls, each) for each in models]}), None
         while True:
-            page = await store.find(cls, query, limit=_PAGE, start=start)
+            try:
+                page = await store.find(cls, query, limit=_PAGE, start=start)
+            except NotFound as error:
+                raise NotFound(error.status, error.error, f"{error.reason}; {_needed(cls)}") from error
             finding.unreadable = finding.unreadable or bool(page.withheld)
             for each in page.items:
                 yield each
@@ -423,6 +427,11 @@ class Dependents:
         more = finding.unreadable or len(finding.refused) > _MOST_NAMED
         message = f"this {_words(type(model))} was not deleted, since others refer to it: {what}"
         return DocumentReferenced(message, named, more=more)
+
+
+def _needed(cls: type[Model]) -> str:
+    name = cls.__name__
+    return f"install the indexes of {name}, or say elsewhere={{{name}: …}} to the store, None where nobody keeps any"
 
 
 def _place(model: Model) -> tuple[type[Model], str]:
