@@ -22,7 +22,7 @@ from .operations import Change, Check, Deletion, Expectation, Operation, called,
 from .protection.properties import Conversion, Protection
 from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification
 from .query import Query
-from .reading.cache import CachedAccess, ReadCache
+from .reading.cache import CachedAccess, KeyMemory, ReadCache
 from .reading.planner import carrying_plan, planned
 from .reading.reader import Page, Reader, is_selected
 from .reading.scan import Position
@@ -74,6 +74,8 @@ class Store:
             says how much is kept, and how old an answer can be.
         elsewhere: the stores of the models that another database keeps, where documents of this one refer to theirs or
             the other way round; None for a model that nobody keeps. Stores can share one dictionary, filled later.
+        remembered_keys: of how many keys that only a view can find the store remembers the document, about 300 bytes
+            for each.
 
     Attributes:
         database: where the documents are.
@@ -102,6 +104,7 @@ class Store:
         on_conflict: ConflictNoticed | None = None,
         cache: bool | ReadCache = False,
         elsewhere: Mapping[type[Model], Store | None] | None = None,
+        remembered_keys: int = 100_000,
     ) -> None:
         self.database = database
         self._access: Access = access(database, grouping, on_conflict)
@@ -124,7 +127,8 @@ class Store:
         self.reconciliation = Reconciliation(
             database, self._conversion, self._guard, self.writer, now, self.retry, sleep, attachments=attachments
         )
-        reader = direct = Reader(database, self._conversion, self._guard, self._access)
+        memory = KeyMemory(remembered_keys)
+        reader = direct = Reader(database, self._conversion, self._guard, self._access, memory)
         if self._cache:  # a write must not be based on what the cache says
             direct = Reader(database, self._conversion, self._guard, self._cache.inner, reader.keys)
         self._direct = direct

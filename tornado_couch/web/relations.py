@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ValidationFailed
 from ..models import Model, model_info, reading_partially
+from ..store import Store
 from ..store.references import Held, failed, held_by, held_in, mark, read_for, to_check
-from .access import AllowAny, Hidden, Policy, Principal
+from .access import AllowAny, Caller, Hidden, Policy, Principal, opened
 from .problems import Problem
 from .resources import Resource, mounted_resources
 
@@ -40,6 +41,7 @@ class Related:
         self._handler = handler
         self._principals: dict[int, Principal | None] = {}
         self._visible: dict[Named, bool] = {}
+        self._stores: dict[int, Store] = {}
         self._mounted: list[Resource[Any]] | None = None
 
     @classmethod
@@ -56,6 +58,19 @@ class Related:
         if self._mounted is None:
             self._mounted = mounted_resources(self._handler.application.default_router)
         return (each for each in self._mounted if each.model is model)
+
+    def bound(self, resource: Resource[Any], document: Model) -> Resource[Any]:
+        """Return a resource as a document belongs to it, in this request."""
+        return resource.bound_to(document, self._handler.resource.given)
+
+    async def placed(self, resource: Resource[Any]) -> Resource[Any]:
+        """Return a resource with the store that it has for the caller, which is open until the request is over."""
+        if not callable(resource.store):
+            return resource
+        if id(resource.store) not in self._stores:
+            caller = Caller(await self.principal(self.policy(resource)), self._handler.request)
+            self._stores[id(resource.store)] = await self._handler.enter(opened(resource.store, caller))
+        return resource.within(self._stores[id(resource.store)])
 
     def forget(self) -> None:
         """Forget what was found, for a request that takes long."""
@@ -129,7 +144,7 @@ class Related:
             with reading_partially(document._unfit):
                 await policy.authorize(principal, action, model)
                 await policy.authorize(principal, action, model, document)
-                await self.enter(resource.bound_to(document), depth)
+                await self.enter(self.bound(resource, document), depth)
         except Problem:
             return False
         return True
@@ -206,6 +221,8 @@ def check_relations(resources: Sequence[Resource[Any]]) -> None:
 
 
 def _check_keeper(one: Resource[Any], other: Resource[Any]) -> None:
+    if callable(one.store) or callable(other.store):
+        return  # which store it is turns out in a request
     keeper = one.store.references.keeper(other.model)
     if keeper is not None and keeper.database is not other.store.database:
         raise ValueError(

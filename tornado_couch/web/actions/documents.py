@@ -11,7 +11,7 @@ from ...models import Model, json_patch, merge_patch, reading_partially, replace
 from ...store import Change, Check, Expectation
 from ...store.references import held_by
 from ..access import Hidden
-from ..action import JSON_PATCH, MERGE_PATCH
+from ..action_table import JSON_PATCH, MERGE_PATCH
 from ..handler import ResourceHandler
 from ..http import Preconditions, check_grown, is_large, media_type
 from ..openapi.descriptions import (
@@ -111,13 +111,13 @@ class Writing:
 
         async def check(current: Model) -> None:
             await self._handler.authorize(action, current)
-            self._check_date(current)
+            self.check_date(current)
             if self._handler._condition is not None:
                 self._handler._condition(current)
 
         return check
 
-    def _check_date(self, current: Model) -> None:
+    def check_date(self, current: Model) -> None:
         """Hold the document to If-Unmodified-Since, also when the write is tried again after a conflict.
 
         Raises:
@@ -246,7 +246,7 @@ class ReplaceMixin(ResourceHandler[M]):
     async def _create_at(self, key: Any, body: dict[str, Any], preconditions: Preconditions) -> Any:
         """Create the document that a PUT found missing."""
         info, creator = self.resource.info, await self._creator()
-        check_key(info, key)
+        check_key(self.resource, key)
         if not self.resource.plain_ids:
             check_chosen_id(info, key)
         await self.authorize("create")

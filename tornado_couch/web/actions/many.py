@@ -20,7 +20,7 @@ from ...errors import ValidationFailed
 from ...models import Model
 from ...store import Position
 from ...store.references import held_by
-from ..action import MERGE_PATCH
+from ..action_table import MERGE_PATCH
 from ..handler import ResourceHandler
 from ..http import Preconditions, entity_tag
 from ..openapi.components import Schema

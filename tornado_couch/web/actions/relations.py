@@ -19,7 +19,7 @@ from ...errors import CouchError, TornadoCouchError
 from ...models import Model, ModelInfo, Relation, referring
 from ...store.references import Dependent, Dependents, Finding, unlinked
 from ..access import AllowAny, Policy
-from ..action import ACTIONS
+from ..action_table import ACTIONS
 from ..handler import ResourceHandler
 from ..http import Preconditions
 from ..openapi.components import Schema, nullable
@@ -99,6 +99,8 @@ async def _beside(handler: ResourceHandler, cls: type[Any], resource: Resource[A
     Raises:
         Problem: 401, to that resource the credentials are wrong.
     """
+    if resource.parts:  # the path of a single document is not known yet
+        resource = resource.at(resource.parts)
     made = cls(handler.application, handler.request, resource=resource)
     handler.request.connection.set_close_callback(handler.on_connection_close)  # type: ignore[union-attr]
     made.principal = await handler.related.principal(handler.related.policy(resource))
@@ -149,22 +151,23 @@ class _Including:
         if not texts or cls is None:
             return []
         try:
+            resource = await self._handler.related.placed(resource)
             made = await _beside(self._handler, cls, resource)
             await made.authorize("retrieve")
             if resource.hooks.has_before:
                 await resource.hooks.before(made.event("retrieve"))
         except Problem:
             return []
-        return await asyncio.gather(*(self._item(made, text) for text in texts))
+        return await asyncio.gather(*(self._item(made, resource, text) for text in texts))
 
-    async def _item(self, made: Any, text: str) -> dict[str, Any] | None:
-        handler, resource = copy.copy(made), made.resource
+    async def _item(self, made: Any, resource: Resource[Any], text: str) -> dict[str, Any] | None:
+        handler = copy.copy(made)
         key = resource.info.parse_key(text)
         try:
             model = None if key is None else await handler.perform_retrieve(key)
             if model is None:
                 return None
-            handler.resource = resource.bound_to(model)
+            handler.resource = handler.related.bound(resource, model)
             await handler.related.enter(handler.resource)
             await handler.authorize("retrieve", model)
             item: dict[str, Any] = await handler.item(model, "retrieve")
@@ -221,7 +224,7 @@ class Consequences(Dependents):
         resources = list(related.mounted(type(step.model)))
         for resource in resources:
             if await related.allows(resource, action, step.model):
-                self._chosen[step.place] = resource.bound_to(step.model)
+                self._chosen[step.place] = await related.placed(related.bound(resource, step.model))
                 return True
         return not resources
 
@@ -258,7 +261,7 @@ class Consequences(Dependents):
         for step in finding.refused:
             resource = next(iter(related.mounted(type(step.model))), None)
             if resource is not None and await related.shows(step.model):
-                shown.append(self._handler.prefix + resource.bound_to(step.model).href(step.model._key))
+                shown.append(self._handler.prefix + related.bound(resource, step.model).href(step.model._key))
         shown = list(dict.fromkeys(shown))
         more = finding.unreadable or len(shown) < len({each.place[:2] for each in finding.refused})
         count = f"{'More than ' if more else ''}{len(shown)} document{'s' * (len(shown) != 1)}" if shown else "Others"

@@ -9,7 +9,7 @@ from ...models import Action, Model, Property, body_schema, model_info
 from .components import Components, Schema, nullable, renamed
 from .headers import ENTITY_TAG
 
-__all__ = ["ModelSchemas", "property_schema"]
+__all__ = ["ModelSchemas", "property_schema", "value_schema"]
 
 _HREF: Schema = {"type": "string", "format": "uri-reference", "description": "The document's address."}
 _ETAG: Schema = {"type": "string", "description": "The document's entity tag, for If-Match.", "examples": [ENTITY_TAG]}
@@ -153,6 +153,25 @@ class ModelSchemas:
         for name, schema in defs.items():
             self._components.put("schemas", taken[name], renamed(change(schema), taken))
         return taken
+
+
+def value_schema(components: Components, wanted: str, schema: Schema) -> Schema:
+    """The schema of a value that is no document, with its definitions as components of their own.
+
+    Args:
+        components: keeps the schemas.
+        wanted: the name of the schema, if it has no title.
+        schema: the JSON Schema.
+    """
+    defs = schema.get("$defs", {})
+    names = {each: components.name("schemas", each, (each, "Own", repr(inner))) for each, inner in defs.items()}
+    for each, inner in defs.items():
+        components.put("schemas", names[each], renamed(_definition(inner, closed=True), names))
+    found = renamed({name: each for name, each in schema.items() if name not in ("$defs", "$schema")}, names)
+    if "properties" not in found:
+        return found  # type: ignore[no-any-return]
+    name = components.name("schemas", found.pop("title", wanted), ("Own", repr(schema)))
+    return components.put("schemas", name, _definition(found, closed=True))
 
 
 def property_schema(components: Components, model: type[Model], name: str) -> Schema:
