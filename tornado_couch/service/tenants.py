@@ -437,7 +437,7 @@ def _parts(database: str) -> tuple[str, str, str]:
 
 def _bounded(options: dict[str, Any], most: int, feeds: int) -> dict[str, Any]:
     """The arguments of each store, so that all of them together need no more memory than one would."""
-    found = {"remembered_keys": max(_KEYS // most, 100), **options}
+    found = {"remembered_keys": max(_KEYS // most, 100), "bind_encryption": True, **options}
     cache = options.get("cache", False)
     if cache:
         limits = ReadCache() if cache is True else cache

@@ -57,6 +57,8 @@ class Store:
         sleep: waits between tries.
         crypter: keys, of any kind that `as_keys` takes, for the properties that are `Encrypted()`.
         indexer: keys for the blind indexes of the searchable ones; by default, those of `crypter`.
+        bind_encryption: encrypt for this database alone, as signatures always are: with the same keys, what is copied
+            to another database cannot be decrypted there, or in a copy of this one under another name.
         signer: keys, of any kind that `as_keys` takes. With them the store signs every document and deletion that
             it writes and verifies every one that it reads; it neither returns nor changes what does not verify.
         verify: "history" also compares each signature with the revisions that CouchDB keeps of the document.
@@ -95,6 +97,7 @@ class Store:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         crypter: object = None,
         indexer: object = None,
+        bind_encryption: bool = False,
         signer: object = None,
         verify: Verification = "content",
         scheme: Scheme = Scheme.V3,
@@ -115,7 +118,7 @@ class Store:
         self.retry = retry or Retry()
         self._sleep = sleep
         self._lasting: LRUCache[str, None] = LRUCache(10_000)  # leaves in conflict that nobody is about to settle
-        self._conversion = Conversion(Protection(crypter, indexer))
+        self._conversion = Conversion(Protection(crypter, indexer, database.name, bound=bind_encryption))
         self._guard: Guard = NoGuard()
         if signer is not None:
             self._guard = SignatureGuard(database, signer, verify=verify, scheme=scheme, accept=accept)

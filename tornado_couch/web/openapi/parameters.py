@@ -11,7 +11,7 @@ from ..query.filters import equality_only
 from ..resources import Resource
 from .components import Components, Schema
 from .operation import ApiOperation
-from .schemas import property_schema
+from .schemas import addressable, property_schema
 
 __all__ = [
     "describe_deleted",
@@ -36,9 +36,7 @@ def key_schema(components: Components, resource: Resource[Any]) -> Schema:
         found: Schema = {"type": "string", "minLength": 1, "pattern": "^[^_]", "examples": [example]}
         return {**found, "not": {"enum": others}} if others else found
     schema = property_schema(components, resource.model, info.key.name)
-    if schema.get("type") != "string" or "enum" in schema:
-        return schema
-    return {"minLength": 1, **schema, "not": {"enum": sorted(resource.taken)}}
+    return addressable(schema, sorted(resource.taken))
 
 
 def describe_page(operation: ApiOperation) -> None:
