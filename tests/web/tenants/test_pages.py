@@ -63,7 +63,7 @@ async def test_health_asks_the_server(proxy: FaultProxy, serve: Serve) -> None:
         ask.described = None
         assert (await ask("GET", "/_ready")).status == 200
         proxy.faults.append(Fault(answer_status(404, "nope"), path="/_up", times=None))
-        assert (await ask("GET", "/_health?quick=false")).status == 503
+        assert (await ask("HEAD", "/_health?quick=false")).status == 503
         assert (await ask("GET", "/_live")).status == 200
 
 
