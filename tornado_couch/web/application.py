@@ -94,7 +94,8 @@ class Application(tornado.web.Application):
                 _check_address(rule, addresses)
                 policy = _check_policy(mounted, settings)
                 if policy is not None:
-                    named.setdefault(id(policy), (policy, set()))[1].update(mounted.actions)
+                    names = [*mounted.actions, getattr(rule.handler_class, "QUESTION", "")]
+                    named.setdefault(id(policy), (policy, set()))[1].update(names)
                 for observer in observers:
                     _observe(mounted.store, observer)
             elif isinstance(rule, URLSpec) and hasattr(rule.handler_class, "admission"):

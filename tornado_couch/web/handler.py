@@ -173,7 +173,8 @@ class ResourceHandler(RequestHandler, Generic[M]):
         """Let the request through to its action, once, or raise the problem that answers it.
 
         Args:
-            action: what the policy is asked, such as "cancel".
+            action: what the policy is asked, such as "cancel". For a policy with rules for names, such as `Roles`, set
+                `QUESTION` of the class instead, so that the application finds it.
 
         Raises:
             Problem: 406, 400, 401, 429, 403 or 404, in that order; then 400 for a parameter that a write does not take.
