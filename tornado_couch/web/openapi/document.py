@@ -169,7 +169,7 @@ class _Describer:
 
     def _describe_limits(self, operation: ApiOperation) -> None:
         own = getattr(operation.resource, "rate_limit", None)
-        tenants = callable(getattr(operation.resource, "store", None))
+        tenants = callable(getattr(operation.resource, "store", operation.target.get("database")))
         if tenants and operation.method != "OPTIONS":
             operation.problem("authentication-required", "no-such-tenant", "tenants-busy", "tenants-full")
         if tenants or own is not None or self._settings.get("rate_limit") is not None:
