@@ -10,6 +10,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .couch import BasicAuth, BearerAuth, CookieAuth, Couch, Database, GroupLimits, Observer, ProxyAuth, Timeout
     from .errors import (
+        ActionRefused,
         CouchError,
         DocumentExists,
         DocumentNotFound,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Model,
         Public,
         ReadOnly,
+        Reference,
         Stats,
         Sum,
         Timestamp,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
         assigned,
         upgrade,
     )
-    from .service import Configuration, serve
+    from .service import Configuration, Tenants, serve
     from .store import Bounds, Page, Query, ReadCache, Reconciler, Retry, Store
     from .web import (
         AllowAny,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
         ReplaceMixin,
         ResourceHandler,
         RetrieveMixin,
+        action,
         docs_routes,
         health_routes,
         metrics_routes,
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ActionRefused",
     "AllowAny",
     "ApiInfo",
     "Application",
@@ -117,6 +121,7 @@ __all__ = [
     "ReadOnly",
     "Reconciler",
     "ReductionHandler",
+    "Reference",
     "ReplaceMixin",
     "ResourceHandler",
     "RetriesExhausted",
@@ -126,12 +131,14 @@ __all__ = [
     "Stats",
     "Store",
     "Sum",
+    "Tenants",
     "Timeout",
     "Timestamp",
     "TornadoCouchError",
     "UpdatedOn",
     "WriteOnly",
     "__version__",
+    "action",
     "assigned",
     "docs_routes",
     "health_routes",
@@ -149,20 +156,20 @@ __all__ = [
 _HOME = {
     "couch": "BasicAuth BearerAuth CookieAuth Couch Database GroupLimits Observer ProxyAuth Timeout",
     "errors": (
-        "CouchError DocumentExists DocumentNotFound NoIndex OutcomeUnknown RetriesExhausted RevisionMismatch"
-        " TornadoCouchError"
+        "ActionRefused CouchError DocumentExists DocumentNotFound NoIndex OutcomeUnknown RetriesExhausted"
+        " RevisionMismatch TornadoCouchError"
     ),
     "models": (
-        "Classification Computed Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum"
-        " Timestamp UpdatedOn WriteOnly assigned upgrade"
+        "Classification Computed Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Reference"
+        " Stats Sum Timestamp UpdatedOn WriteOnly assigned upgrade"
     ),
     "installation": "ApplicationUser Installer install",
-    "service": "Configuration serve",
+    "service": "Configuration Tenants serve",
     "store": "Bounds Page Query ReadCache Reconciler Retry Store",
     "web": (
         "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"
         " PatchMixin Policy Problem ProblemHandler ReductionHandler ReplaceMixin"
-        " ResourceHandler RetrieveMixin docs_routes health_routes metrics_routes openapi_document openapi_routes"
+        " ResourceHandler RetrieveMixin action docs_routes health_routes metrics_routes openapi_document openapi_routes"
         " resource"
     ),
 }

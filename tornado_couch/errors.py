@@ -28,6 +28,7 @@ TornadoCouchError
 ├── ModelError                  about models and their documents
 │   ├── ModelDefinitionError    a model class is not valid: raised when it is defined
 │   ├── ValidationFailed        values given for a model are not valid; has `problems`
+│   ├── ActionRefused           an action of the service does not fit the state of the document
 │   ├── PatchTestFailed         a JSON Patch's `test` does not hold for the document
 │   ├── Unmergeable             a document's conflicting leaves cannot be merged by rules; has `problems`
 │   └── InvalidDocument         a stored document does not fit its model
@@ -37,6 +38,8 @@ TornadoCouchError
 │   ├── DocumentExists          a document of that key exists already
 │   ├── RevisionMismatch        the caller's precondition does not hold; has `current`
 │   ├── RetriesExhausted        every attempt met a conflict; nothing was written
+│   ├── DocumentReferenced      documents refer to the one that was to be deleted; has `references`
+│   ├── DependentsLeft          too many documents refer to it for one call; some were changed, more are left
 │   ├── TooMuchAtOnce           the documents of one call have too many bytes together; it was left out
 │   └── NoIndex                 no index of the model serves a query; names one that would
 ├── InstallError                something to install is wrong, or clashes with what exists
@@ -55,6 +58,7 @@ from enum import StrEnum
 from typing import Any
 
 __all__ = [
+    "ActionRefused",
     "AlreadyExists",
     "BadRequest",
     "CheckFailed",
@@ -62,8 +66,10 @@ __all__ = [
     "ConnectTimeout",
     "CouchError",
     "DecryptionFailed",
+    "DependentsLeft",
     "DocumentExists",
     "DocumentNotFound",
+    "DocumentReferenced",
     "Forbidden",
     "InstallError",
     "InvalidDocument",
@@ -294,6 +300,20 @@ class ValidationFailed(ModelError):
         self.problems = problems
 
 
+class ActionRefused(ModelError):
+    """The document's state does not allow what is asked, such as to cancel an order that has left already.
+
+    Raise it in an action of the service, or in a hook: nothing is written, and the client gets a 409.
+
+    Args:
+        detail: a sentence for the client; it must hold no secret.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
 class PatchTestFailed(ModelError):
     """A `test` operation of a JSON Patch does not hold for the latest document (RFC 6902 §4.6)."""
 
@@ -362,6 +382,24 @@ class RetriesExhausted(StoreError):
     def __init__(self, message: str, attempts: int) -> None:
         super().__init__(message)
         self.attempts = attempts
+
+
+class DocumentReferenced(StoreError):
+    """Documents refer to the one that was to be deleted, and their models say that it stays; it was not deleted.
+
+    Attributes:
+        references: the first of these documents, each as its model and key.
+        more: whether there are more of them, or some that cannot be read.
+    """
+
+    def __init__(self, message: str, references: list[tuple[Any, Any]], *, more: bool = False) -> None:
+        super().__init__(message)
+        self.references = references
+        self.more = more
+
+
+class DependentsLeft(StoreError):
+    """More documents refer to the one that was to be deleted than one call changes; the same call goes on with them."""
 
 
 class TooMuchAtOnce(StoreError):

@@ -25,10 +25,12 @@ from .documents import (
     validated,
 )
 from .forms import check_repaired, reading_partially
+from .forms.references import Relation, referring
 from .merger import Merging, merge_rule
 from .merging.ancestry import MERGE_PROPERTY, Ancestry, Join, MergedBy, Plan, merge_record
 from .merging.rules import Merge, MergeRule
 from .model import DocumentType, Model, ModelInfo, model_info
+from .pointers import faults
 from .properties import (
     WRITE_PROPERTY,
     Computed,
@@ -38,6 +40,7 @@ from .properties import (
     Key,
     Property,
     ReadOnly,
+    Reference,
     Timestamp,
     UpdatedOn,
     WriteOnly,
@@ -45,7 +48,7 @@ from .properties import (
     blind_index_member,
 )
 from .schema.at_rest import schema_at_rest
-from .schema.bodies import Action, body_problems, body_schema
+from .schema.bodies import Action, ValueSchema, body_problems, body_schema
 from .schema.patch import json_patch, merge_patch
 from .schema.validate_doc_update import VALIDATION_DOCUMENT, DatabaseCheck, database_check
 from .timestamps import format_timestamp, is_timestamp, utc_now
@@ -105,11 +108,14 @@ __all__ = [
     "Public",
     "ReadOnly",
     "Reduction",
+    "Reference",
+    "Relation",
     "Stats",
     "StoredHash",
     "Sum",
     "Timestamp",
     "UpdatedOn",
+    "ValueSchema",
     "Version",
     "WriteOnly",
     "assigned",
@@ -128,6 +134,7 @@ __all__ = [
     "deleted_on",
     "deleted_view",
     "design_documents",
+    "faults",
     "format_timestamp",
     "from_document",
     "is_deleted",
@@ -144,6 +151,7 @@ __all__ = [
     "partition_view",
     "reading_partially",
     "reduction_view",
+    "referring",
     "replaced",
     "representation",
     "run_slow",

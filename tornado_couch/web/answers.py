@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _json
 from ..models import Model
 from ..store import Pace
-from .action import JSON
+from .action_table import JSON
 from .http import EntityTag, Preferences, choose_coding, compressed, entity_tag
 from .problems import Problem
 from .query import of_variants
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Answers"]
 
 _SETTLED_SECONDS = 60
+
 
 class Answers:
     """Writes the answers of a handler, with entity tags, content codings and the client's preferences.
@@ -47,6 +48,8 @@ class Answers:
         shown = handler.show(model)
         if handler.resource.hooks.has_after:
             await handler.resource.hooks.after(handler.event(action), model, shown)
+        if handler.include is not None:
+            await handler.include([shown])
         if handler.projection:
             shown = handler.projection.apply(shown)
         preferences = handler.preferences() if action != "retrieve" or status == 201 else Preferences()
@@ -93,7 +96,10 @@ class Answers:
         It is said only if it is a minute ago: until then a later change could have the same second, by some clock
         (RFC 9110 §8.8.2.2).
         """
-        name = self._handler.resource.modified
+        resource = self._handler.resource
+        if resource.tenant:  # the address may be that of another tenant's document, whose date this client has
+            return
+        name = resource.modified
         moment = getattr(model, name) if name else None
         if moment is None:
             return

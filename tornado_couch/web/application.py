@@ -6,7 +6,7 @@ import contextvars
 import logging
 import re
 import string
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -31,7 +31,8 @@ from .bodiless import Ignored, LimitedBody, NotFoundHandler, RefusingHandler
 from .http import ServerTiming, TimingObserver, content_length, too_large
 from .problems import Problem
 from .proxies import checked_base, checked_networks
-from .resources import Resource
+from .relations import check_relations
+from .resources import Resource, mounted_resources, rules
 from .unread import Unread
 
 __all__ = ["Application", "RequestWatch", "route_pattern"]
@@ -75,8 +76,8 @@ class Application(tornado.web.Application):
     credentials that no browser sends by itself: a bearer token, or a header field with an API key.
 
     Raises:
-        ValueError: a resource has no policy and `debug` is off, or its policy does not fit its model; a setting is
-            not of the form that it needs.
+        ValueError: a resource has no policy and `debug` is off, or its policy does not fit its model; its store does
+            not know where the documents are that it refers to; a setting is not of the form that it needs.
     """
 
     def __init__(self, handlers: list[Any] | None = None, *arguments: Any, **settings: Any) -> None:
@@ -84,19 +85,28 @@ class Application(tornado.web.Application):
         settings["base_url"] = checked_base(settings.get("base_url", ""))
         settings["trusted_proxies"] = checked_networks(settings.get("trusted_proxies", ()))
         observers = [*settings.get("observers", ()), *([TimingObserver()] if settings.get("server_timing") else ())]
+        named: dict[int, tuple[Policy, set[str]]] = {}
+        addresses: set[str] = set()
         for rule in handlers or []:
             options = getattr(rule, "kwargs", None) or {}
             mounted = options.get("resource")
             if isinstance(mounted, Resource):
-                _check_policy(mounted, settings)
+                _check_address(rule, addresses)
+                policy = _check_policy(mounted, settings)
+                if policy is not None:
+                    names = [*mounted.actions, getattr(rule.handler_class, "QUESTION", "")]
+                    named.setdefault(id(policy), (policy, set()))[1].update(names)
                 for observer in observers:
-                    mounted.store.database.server.observe(observer)
+                    _observe(mounted.store, observer)
             elif isinstance(rule, URLSpec) and hasattr(rule.handler_class, "admission"):
                 _check_said(rule, options.get("policy") or settings.get("policy"), settings)
+        for policy, own in named.values():
+            policy.check_named(own)
         self._watch: RequestWatch | None = None
         self.unread = Unread(settings.get("unread_seconds", 30.0), settings.get("max_unread", 128 * 1024 * 1024))
         self.room = Room(settings.get("max_prepared", 64 * 1024 * 1024), settings.get("prepare_seconds", 10.0))
         super().__init__(handlers, *arguments, **settings)
+        check_relations(mounted_resources(self.default_router))
         if settings.get("trailing_slash") or settings.get("method_override"):
             self.find_handler = self._find_leniently  # type: ignore[method-assign]  # others pay nothing for it
         if observers:
@@ -171,12 +181,28 @@ class Application(tornado.web.Application):
             super().log_request(handler)
 
 
-def _check_policy(mounted: Resource[Any], settings: dict[str, Any]) -> None:
-    policy = mounted.policy or settings.get("policy")
+def _check_address(rule: Any, addresses: set[str]) -> None:
+    """Refuse a second thing with one name below a document, such as an action and a nested collection."""
+    pattern = rule.matcher.regex.pattern
+    if pattern in addresses and "([^/]+)/" in pattern:
+        raise ValueError(f"{route_pattern(rule)} is the address of two things; give one of them another name")
+    addresses.add(pattern)
+
+
+def _observe(store: Any, observer: Observer) -> None:
+    """Add an observer of the server that a store is on; which one a plain function will name is not known."""
+    server = getattr(store, "server", None) if callable(store) else store.database.server
+    if server is not None:
+        server.observe(observer)
+
+
+def _check_policy(mounted: Resource[Any], settings: dict[str, Any]) -> Policy | None:
+    policy: Policy | None = mounted.policy or settings.get("policy")
     if policy is not None:
         policy.check(mounted.model)
     elif not settings.get("debug"):
         raise _unsaid(mounted.path, "resource()")
+    return policy
 
 
 def _check_said(rule: URLSpec, policy: Policy | None, settings: dict[str, Any]) -> None:
@@ -227,7 +253,7 @@ class RequestWatch:
     def _route(self, request: HTTPServerRequest, target: type[RequestHandler], kwargs: Any) -> str:
         if self._rules is None:
             self._rules = {}
-            for rule in _rules(self._routers):
+            for rule in rules(*self._routers):
                 self._rules.setdefault(_identity(rule.target, rule.target_kwargs), []).append(rule)
         candidates = self._rules.get(_identity(target, kwargs), [])
         if len(candidates) > 1:  # one class at several routes, with no arguments to tell them apart
@@ -283,19 +309,12 @@ def _identity(target: Any, kwargs: Any) -> tuple[Any, int]:
     return target, id(kwargs) if kwargs else 0
 
 
-def _rules(routers: tuple[RuleRouter, ...]) -> Iterator[Rule]:
-    for router in routers:
-        for rule in router.rules:
-            if isinstance(rule.target, RuleRouter):
-                yield from _rules((rule.target,))
-            else:
-                yield rule
-
-
 def route_pattern(rule: Rule) -> str:
     """A route's pattern as people and labels write it, such as "/v1.0/fruits/{key}"; empty if it has no path."""
     if not isinstance(rule.matcher, PathMatches):
         return ""
+    if template := getattr(rule.matcher, "template", None):
+        return str(template)
     unnamed = "key" if isinstance((rule.target_kwargs or {}).get("resource"), Resource) else "argument"
     parts, depth = [], 0
     for piece in _PIECE.finditer(rule.matcher.regex.pattern.removesuffix("$")):

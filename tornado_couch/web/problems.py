@@ -61,6 +61,7 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
+    "action-refused": Kind(409, "The state of the document does not allow this. Nothing was written."),
     "authentication-required": Kind(401, "This needs credentials."),
     "bad-parameter": Kind(
         400,
@@ -81,6 +82,10 @@ KINDS: dict[str, Kind] = {
     ),
     "database-timeout": Kind(504, "The service's database did not answer in time."),
     "database-unavailable": Kind(503, "The service's database cannot be used at the moment. Try again later."),
+    "dependents-left": Kind(
+        409,
+        "More documents refer to this one than one request changes. Some were changed; send it again to go on.",
+    ),
     "empty-bulk": Kind(400, "The request contains no operations."),
     "exists": Kind(409, "A document with that key exists already."),
     "filter-required": Kind(400, "A change of many documents needs a filter that says which."),
@@ -114,10 +119,24 @@ KINDS: dict[str, Kind] = {
         503,
         "It is not known whether the change was stored: the database's answer was lost. Read before you send it again.",
     ),
+    "no-such-tenant": Kind(404, "There is no such tenant."),
     "overloaded": Kind(503, "The service has too many large documents in hand at the moment. Try again later."),
     "patch-test-failed": Kind(409, "A `test` of the patch does not hold; GET the document again."),
     "quota-exceeded": Kind(
         429, "Too many requests.", {"violated-policies": {"type": "array", "items": _TEXT}}, ("violated-policies",)
+    ),
+    "referenced": Kind(
+        409,
+        "Other documents refer to this one, and it was not deleted.",
+        {
+            "references": {
+                "type": "array",
+                "items": {"type": "string", "format": "uri-reference"},
+                "description": "The first of those documents that the caller may see.",
+            },
+            "more": {"type": "boolean", "description": "Whether there are others."},
+        },
+        ("references", "more"),
     ),
     "refused-by-database": Kind(
         403,
@@ -126,6 +145,8 @@ KINDS: dict[str, Kind] = {
     ),
     "revision-mismatch": Kind(412, "The document has another revision; GET it again."),
     "tampered-document": Kind(502, "The stored document is not what this service wrote."),
+    "tenants-full": Kind(503, "No further tenant can be added. Ask the operator of the service."),
+    "tenants-busy": Kind(503, "Too many tenants use the service at the moment. Try again later."),
     "too-many-items": Kind(
         413, "More documents than one request may have.", {"limit": {"type": "integer"}}, ("limit",)
     ),
@@ -224,6 +245,8 @@ _KINDS_OF_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.PatchTestFailed, "patch-test-failed", ""),
     (errors.Unmergeable, "unmergeable", ""),
     (errors.DocumentExists, "exists", ""),
+    (errors.DependentsLeft, "dependents-left", ""),
+    (errors.DocumentReferenced, "referenced", ""),
     (errors.RevisionMismatch, "revision-mismatch", ""),
     (errors.RetriesExhausted, "contended", ""),
     (errors.NoRoom, "overloaded", ""),
@@ -265,6 +288,8 @@ def problem_of(status: int, error: BaseException | None) -> Problem:
     for expected, known_status, detail in _STATUSES_OF_ERRORS:
         if isinstance(error, expected):
             return Problem(known_status, detail=detail)
+    if isinstance(error, errors.ActionRefused):
+        return Problem.of("action-refused", error.detail)
     for expected, kind, detail in _KINDS_OF_ERRORS:
         if isinstance(error, expected):
             problem = Problem.of(kind, detail)
@@ -285,6 +310,8 @@ def _with_members(problem: Problem, error: BaseException) -> Problem:
         problem.members["errors"] = problems[:_MOST_ERRORS]
         if isinstance(error, errors.ValidationFailed) and len(problems) > _MOST_ERRORS:
             problem.members["more_errors"] = len(problems) - _MOST_ERRORS
+    if isinstance(error, errors.DocumentReferenced):
+        problem.members |= {"references": [], "more": True}
     if isinstance(error, _WITH_REASON):
         problem.members["reason"] = error.reason
     if isinstance(error, errors.RevisionMismatch) and error.current:

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import hmac
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from tornado.httputil import HTTPServerRequest
+from tornado.routing import Rule, RuleRouter
 from typing_extensions import TypeVar
 
 from ..couch.names import quote_segment
-from ..models import Model, ModelInfo, model_info
-from ..store import Store
+from ..errors import NoIndex
+from ..models import Model, ModelInfo, Relation, model_info
+from ..store import Query, Store, plan
 from .access import Principal
-from .action import is_read
+from .action_table import is_read
 from .http import BodyLimits, Deprecation
+from .names import check_names, taken_names
 
 if TYPE_CHECKING:
     from .access.policies import Policy
     from .access.rate_limit import RateLimit
     from .http.cors import Cors
 
-__all__ = ["Event", "Hooks", "Resource"]
+__all__ = ["Event", "Hooks", "Resource", "mounted_resources", "rules"]
+
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class Event:
     Attributes:
         action: "list", "retrieve", "reduce", "versions", "conflicts", "create", "replace", "patch", "destroy" or
           "resolve"; "restore" before a PUT that brings back a deleted document. In a bulk request, the action of one
-          item.
+          item. An action of the service has its own name here.
         model: the class of the documents.
         store: the store that keeps them.
         principal: who sends the request; None if anonymous.
@@ -92,6 +99,8 @@ class Hooks:
         """
 
 
+_PART = re.compile(r"\{(\w+)\}")
+
 M = TypeVar("M", bound=Model, default=Any)  # handlers whose model nobody names take any
 
 
@@ -100,9 +109,12 @@ class Resource(Generic[M]):
     """A model that is mounted at a path.
 
     Attributes:
-        path: the path of the collection, such as "/v1.0/fruits".
+        path: the path of the collection, such as "/v1.0/fruits". Segments in braces stand for any text, as in
+          "/customers/{customer_id}/orders"; the resource of a handler has the path of the request. A segment that is
+          called like a reference of the model makes it a nested collection.
         model: the class of its documents.
-        store: the store that keeps them.
+        store: the store that keeps them, or `Tenants`, or another function that returns the store for a `Caller`. The
+          resource of a handler has the store itself, once the request has been admitted.
         require_if_match: whether a write to a document must name the revision; without If-Match it gets a 428.
         create_by_put: whether a PUT to an unused key creates the document. The model must let the
           client choose the key, and be `unique` or have no key property. In the latter case a client can choose ids
@@ -125,6 +137,11 @@ class Resource(Generic[M]):
         deprecation: when the resource was deprecated, if it was; every answer then says so.
         collection: the handler class of the collection, whose steps a PUT that creates a document goes through as well.
         document: the handler class of a document, whose steps a change of many documents goes through as well.
+        given: within a request, the segments of its path that stand for those in braces, by their names.
+        under: for a nested collection, within a request, the references that the address fixes: the stored values, by
+          the properties' names in JSON.
+        actions: the service's own actions, by their names.
+        tenant: the name of the database, in a request to one of several; otherwise empty.
     """
 
     path: str
@@ -147,10 +164,15 @@ class Resource(Generic[M]):
     deprecation: Deprecation | None = None
     collection: type[Any] | None = None
     document: type[Any] | None = None
+    given: Mapping[str, str] = field(default_factory=dict, init=False)
+    under: Mapping[str, Any] = field(default_factory=dict, init=False)
+    actions: Mapping[str, Any] = field(default_factory=dict)
+    tenant: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         info = self.info  # raises for a model without a type
-        self.store.check(self.model)
+        if check := getattr(self.store, "check", None):  # a plain function has none
+            check(self.model)
         if not self.path.startswith("/") or self.path.endswith("/"):
             raise ValueError(f"path {self.path!r} must begin with a slash and not end with one")
         if self.create_by_put and info.key and not info.unique:
@@ -162,6 +184,46 @@ class Resource(Generic[M]):
             raise ValueError("plain_ids: only for a model without a key, with create_by_put=True")
         if self.policy:
             self.policy.check(self.model)
+        check_names(self.path, info.reductions, self.actions)
+        self._check_parents()
+
+    def _check_parents(self) -> None:
+        """Refuse a path with a parameter that means nothing, and a nested collection without an index to list it by.
+
+        Raises:
+            ValueError: saying what to declare.
+        """
+        known = [each.member for each in self.parents]
+        for name in self.parts if not callable(self.store) else ():  # what chooses the store may look at others
+            if name not in known:
+                raise ValueError(
+                    f"path {self.path!r}: `{name}` is no reference of {self.model.__name__}; declare"
+                    f" `{name}: Annotated[str, Reference(…), Indexed()]`"
+                )
+        try:
+            plan(self.model, Query({name: ["x"] for name in known}))
+        except NoIndex as error:
+            needed = f"; declare {error.declaration}" if error.declaration else ""
+            raise ValueError(f"{self.path}: {self.model.__name__} has no index to list it by{needed}") from None
+
+    @cached_property
+    def parents(self) -> tuple[Relation, ...]:
+        """The references to the documents that a nested collection is under, in the order of the path."""
+        found = {each.member: each for each in self.info.relations.values() if not each.outer and not each.several}
+        return tuple(found[name] for name in self.parts if name in found)
+
+    def bound_to(self, document: Model, given: Mapping[str, str]) -> Self:
+        """Return the collection that a document belongs to, with the path that it has for a request.
+
+        Args:
+            document: the document.
+            given: segments of the request's own path, by the names that its resource has for them.
+        """
+        if not self.parts:
+            return self
+        held = {each.member: getattr(document, each.declared.attribute, None) for each in self.parents}
+        texts = {name: str(self.info.stored_value(name, value)) for name, value in held.items()}
+        return self.at([texts.get(name) or given.get(name) or name for name in self.parts])
 
     @property
     def info(self) -> ModelInfo:
@@ -169,22 +231,78 @@ class Resource(Generic[M]):
         return model_info(self.model)
 
     @cached_property
+    def taken(self) -> frozenset[str]:
+        """The names below the collection, which no new document can have as its key."""
+        return taken_names(self.info.reductions, self.actions)
+
+    @cached_property
     def modified(self) -> str | None:
         """The attribute of the model that says when a document was last changed; None if it has none."""
         stamps = (each.attribute for each in self.info.properties.values() if each.stamp and not each.stamp.once)
         return next(stamps, None)
 
-    def secret(self, settings: Mapping[str, Any]) -> bytes:
-        """Return the secret that authenticates cursors and hides idempotency keys; empty if none is set.
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the segments of the path that are in braces."""
+        return tuple(_PART.findall(self.path))
+
+    def at(self, segments: Sequence[str]) -> Self:
+        """Return this resource for a request, with these segments in the place of those in braces."""
+        given = iter(segments)
+        found = copy.copy(self)
+        named = dict(zip(self.parts, segments, strict=True))
+        under = {each.member: self._value(each.member, named[each.member]) for each in self.parents}
+        path = _PART.sub(lambda _: quote_segment(next(given)), self.path)
+        vars(found).update(path=path, parts=(), parents=self.parents, given=named, under=under)
+        return found
+
+    def _value(self, name: str, text: str) -> Any:
+        """The stored value of a property that a segment stands for; the text itself where there is none."""
+        try:
+            return self.info.stored_value(name, self.info.parse_value(name, text))
+        except ValueError:
+            return text
+
+    def within(self, store: Store) -> Self:
+        """Return this resource for a request to one tenant, whose store this is."""
+        found = copy.copy(self)
+        vars(found).update(store=store, tenant=store.database.name)
+        return found
+
+    def secret(self, settings: Mapping[str, Any], default: bytes = b"") -> bytes:
+        """Return the secret that authenticates cursors and hides idempotency keys; each tenant has another one.
 
         Args:
             settings: the application's, with `cookie_secret`.
+            default: the secret where none is set.
         """
-        secret = self.cursor_key or settings.get("cookie_secret") or b""
+        secret = self.cursor_key or settings.get("cookie_secret") or default
         if isinstance(secret, dict):  # Tornado's form for key rotation: version -> secret
             secret = secret[settings.get("key_version", max(secret))]
-        return secret.encode() if isinstance(secret, str) else bytes(secret)
+        found = secret.encode() if isinstance(secret, str) else bytes(secret)
+        if self.tenant:
+            return hmac.digest(found, b"tornado_couch tenant\0" + self.tenant.encode(), "sha256")
+        return found
 
     def href(self, key: Any) -> str:
         """Return the path of the document with this key."""
-        return f"{self.path}/{quote_segment(self.info.key_text(key))}"
+        text = self.info.key_text(key)
+        if text in self.taken:  # a document from before the name was taken: `%5Fbulk` is no route of its own
+            return f"{self.path}/%{ord(text[0]):02X}{quote_segment(text[1:])}"
+        return f"{self.path}/{quote_segment(text)}"
+
+
+def mounted_resources(router: RuleRouter) -> list[Resource[Any]]:
+    """Return all resources that a router leads to, each once, in the order of their routes."""
+    found = {id(each): each for rule in rules(router) for each in [(rule.target_kwargs or {}).get("resource")]}
+    return [each for each in found.values() if isinstance(each, Resource)]
+
+
+def rules(*routers: RuleRouter) -> Iterator[Rule]:
+    """Yield the rules of routers, and of the routers that they lead to."""
+    for router in routers:
+        for rule in router.rules:
+            if isinstance(rule.target, RuleRouter):
+                yield from rules(rule.target)
+            else:
+                yield rule

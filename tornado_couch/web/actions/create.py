@@ -8,15 +8,16 @@ from functools import partial
 from typing import Any, ClassVar, cast
 
 from ...errors import DocumentExists, ValidationFailed
-from ...models import ModelInfo, validated
+from ...models import Model, ModelInfo, validated
 from ...store import Pace
-from ..action import NDJSON
+from ...store.references import Held
+from ..action_table import NDJSON
 from ..body import Body
 from ..handler import ResourceHandler
 from ..openapi.descriptions import describe_body, describe_stored, describe_writing, or_refused, prefer_document
 from ..openapi.operation import ApiOperation
 from ..problems import KINDS, Problem, problem_of
-from ..resources import M
+from ..resources import M, Resource
 from .gathering import Gathering
 from .idempotency import Once, idempotency_key, refuse_key
 from .ndjson import Lines, receive_body
@@ -24,29 +25,26 @@ from .results import Results, results_schema
 
 __all__ = ["CreateMixin", "check_chosen_id", "check_key"]
 
-# `{path}/_bulk` is the address of bulk requests, so no document can have it.
-_RESERVED = ("", ".", "..", "_bulk")
+_NO_SEGMENTS = ("", ".", "..")
 
 
-def check_key(info: ModelInfo, key: Any) -> None:
+def check_key(resource: Resource[Any], key: Any) -> None:
     """Refuse a client's key that could not name a document in a URL or in CouchDB.
 
     Raises:
-        ValidationFailed: the key is empty, a dot segment (RFC 3986 §3.3), which clients resolve, `_bulk`, or
-            has control characters; it is an id with a leading underscore, which are CouchDB's own; or it is
-            the name of a reduced view, which has that address.
+        ValidationFailed: the key is empty, a dot segment (RFC 3986 §3.3), which clients resolve, or has control
+            characters; it is an id with a leading underscore, which are CouchDB's own; or it is a name below the
+            collection, such as `_bulk`.
     """
     if key is None:
         return  # one will be given
+    info = resource.info
     text = info.key_text(key)
     reserved = info.key is None and text.startswith("_")
-    if text in _RESERVED or reserved or any(unicodedata.category(each) == "Cc" for each in text):
-        detail = (
-            "A key cannot be empty, `.`, `..` or `_bulk`, begin with an underscore as an id,"
-            " or have control characters."
-        )
-    elif text in info.reductions:
-        detail = f"A key cannot be the name of a reduced view: {', '.join(info.reductions)}."
+    if text in _NO_SEGMENTS or reserved or any(unicodedata.category(each) == "Cc" for each in text):
+        detail = "A key cannot be empty, `.` or `..`, begin with an underscore as an id, or have control characters."
+    elif text in resource.taken:
+        detail = f"A key cannot be one of the names below the collection: {', '.join(sorted(resource.taken))}."
     else:
         return
     raise _bad_key(info, detail)
@@ -90,6 +88,7 @@ class CreateMixin(ResourceHandler[M]):
             await self.answers.results(await _results(self, body))
         elif key is None:
             model = await self.admitted(self.new_model(await self.valid("create", body)))
+            await self.referring(model)
             await self.answer_created(await self.perform_create(model))
         else:
             await self.answer_created(*await Once(self).create(key, body))
@@ -128,9 +127,11 @@ class CreateMixin(ResourceHandler[M]):
         Raises:
             ValidationFailed: the values do not fit, or the key cannot name a document.
         """
-        initial = {**self.get_initial(), **self.policy.initial(self.principal, self.resource.model)}
+        under = self.resource.under
+        own = self.policy.initial_under(self.principal, self.resource.model, under)
+        initial = {**under, **self.get_initial(), **own}
         model = validated(self.resource.model, {**body, **initial})
-        check_key(self.resource.info, model._key)
+        check_key(self.resource, model._key)
         return model
 
     async def admitted(self, model: M, /) -> M:
@@ -139,6 +140,22 @@ class CreateMixin(ResourceHandler[M]):
         hooks = self.resource.hooks
         other = await hooks.before(self.event("create"), model) if hooks.has_before else None
         return cast("M", other) if other else model
+
+    async def referring(self, model: M, /) -> M:
+        """Return the new model, if the documents are there that it refers to.
+
+        Raises:
+            ValidationFailed: some are not, or the caller may not see them.
+        """
+        await self.related.check(model)
+        return model
+
+    async def referring_many(self, models: Sequence[M | Exception], /) -> list[M | Exception]:
+        """Do what `referring` does for many, with one group of reads; an exception takes the place of a model."""
+        self.related.forget()  # more lines of a stream come later
+        held: list[tuple[Model, Sequence[Held]]] = [(each, ()) for each in models if isinstance(each, Model)]
+        faults = iter(await self.related.faults(held))
+        return [each if isinstance(each, Exception) else next(faults) or each for each in models]
 
     async def perform_create(self, model: M, /) -> M:
         """Store the new model; what is returned is shown to the client."""
@@ -214,7 +231,7 @@ async def _results(handler: CreateMixin, bodies: list[Any]) -> list[dict[str, An
     results = Results(handler)
     results.check_count(len(bodies))
     models = await _valid(handler, bodies)
-    admitted = [await _tried(handler, model) for model in models]
+    admitted = await handler.referring_many([await _tried(handler, model) for model in models])
     _refuse_invalid(admitted)
     stored = iter(await handler.perform_create_many([each for each in admitted if not isinstance(each, Exception)]))
     outcomes = [each if isinstance(each, Exception) else next(stored) for each in admitted]
