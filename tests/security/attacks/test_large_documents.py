@@ -173,7 +173,7 @@ async def test_many_large_answers_at_once_take_a_bounded_memory(full: Victim) ->
     async def document(key: str) -> None:
         assert (await insisted(lambda: full.ask("GET", f"/bags/{key}"))).json["bag_id"] == key
 
-    await asyncio.gather(*(page() for _ in range(6)), *(export() for _ in range(4)), *map(document, KEYS))
+    await asyncio.gather(*(page() for _ in range(5)), *(export() for _ in range(3)), *map(document, KEYS))
     assert full.grown() < MOST, f"{full.grown():.0f} MiB"
 
 
