@@ -36,6 +36,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from ... import _json
 from ...errors import ActionRefused, DocumentNotFound, ValidationFailed
 from ...models import Model, ValueSchema, faults, to_document
+from ...store.references import held_by
 from ..action_table import JSON, OF_ONE, Action
 from ..body import Body
 from ..handler import ResourceHandler
@@ -357,7 +358,7 @@ class _Acting(ResourceHandler[M]):
         large, hooks, stored = self.body.large or is_large(current._stored), self.resource.hooks, current._stored
         fits = current._unfit is None  # otherwise what is stored has to be mended
         before = await _run(large, to_document, current) if fits else None
-        original = current.model_copy(deep=True) if hooks.has_before else current
+        original, held = (current.model_copy(deep=True) if hooks.has_before else current), held_by(current)
         try:
             threaded = large and not inspect.iscoroutinefunction(self._own.function)
             result = await _run(threaded, self._called, current, **named)
@@ -372,6 +373,7 @@ class _Acting(ResourceHandler[M]):
         self._returned = self._json_of(result)
         if hooks.has_before:
             new = await hooks.before(self.event(self._own.name), new, original) or new
+        await self.related.check(new, held)
         if mark is not None:
             kept = [self._returned] if self._own.returns is not None and self._keeps else []
             new._stored = _marked(new._stored or stored, mark, kept)
