@@ -12,26 +12,43 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from ...couch import Database, Leaf
-from ...errors import InvalidSignature
-from ...models import WRITE_PROPERTY
-from ...revision import generation, rank
+from ...errors import InvalidSignature, NotFound, SecurityError
+from ...models import CONFLICTS_VIEW, WRITE_PROPERTY
+from ...revision import generation, rank, revision_of
 from ...security import (
     SIGNATURE_PROPERTY,
     Scheme,
     as_keys,
+    scheme_of,
     sign_document,
     signed_revision,
     verify_document,
 )
 from ..attachments import stubbed
-from .trees import Judgement, in_order, judge
+from .trees import Judgement, in_order, judge, path_of
 
-__all__ = ["Guard", "NoGuard", "SignatureGuard", "Verification", "winner", "winning_tombstone"]
+__all__ = [
+    "FOREIGN_REVISIONS",
+    "Guard",
+    "NoGuard",
+    "SignatureGuard",
+    "Verification",
+    "check_revisions",
+    "replicated",
+    "winner",
+    "winning_tombstone",
+]
 
 logger = logging.getLogger("tornado_couch.store")
 
 Document = dict[str, Any]
 Verification = Literal["content", "history"]
+
+FOREIGN_REVISIONS = (
+    "the server computes revisions otherwise than CouchDB 3.5, so signatures of scheme v3 cannot name them:"
+    " sign by scheme v2 there (`Scheme.V2`, `--scheme v2`); docs/protection.md says what falls with v3"
+)
+_PROBE = "_design/tornado_couch_probe"
 
 
 class Guard(Protocol):
@@ -55,8 +72,19 @@ class Guard(Protocol):
         """What to write to delete a document; needs its `_id`, `_rev`, `type` and the token of the write."""
         ...
 
+    def follows(self, document: Mapping[str, Any], revision: str) -> bool:
+        """Whether the revision that a document received comes next after the one that it was signed to replace."""
+        ...
+
     def fits(self, document: Mapping[str, Any], revision: str) -> bool:
-        """Whether a document was signed for the revision that it received."""
+        """Whether a document was signed for the very revision that it received, as far as its scheme can say."""
+        ...
+
+    def put_back(self, document: Mapping[str, Any], earlier: Document | None) -> Document:
+        """What to write over a document to undo a write: what was there before it, or a tombstone.
+
+        It is signed by scheme v2, which any server's revisions fit.
+        """
         ...
 
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
@@ -97,9 +125,15 @@ class NoGuard:
         """A tombstone that contains only the token of the write."""
         return {**_kept(document, "_id", "_rev", WRITE_PROPERTY), "_deleted": True}
 
-    def fits(self, document: Mapping[str, Any], revision: str) -> bool:  # noqa: ARG002 - as the protocol has it
+    def follows(self, document: Mapping[str, Any], revision: str) -> bool:  # noqa: ARG002 - as the protocol has it
         """Always true, since nothing was signed."""
         return True
+
+    fits = follows
+
+    def put_back(self, document: Mapping[str, Any], earlier: Document | None) -> Document:
+        """What was there before, or a tombstone."""
+        return {**_served(earlier), "_rev": document["_rev"]} if earlier else self.tombstone(document)
 
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
         """The winning document."""
@@ -170,14 +204,25 @@ class SignatureGuard:
         """A signed tombstone, with id, revision, type, the token of the write, and the signature."""
         return self.signed({**_kept(document, "_id", "_rev", "type", WRITE_PROPERTY), "_deleted": True})
 
-    def fits(self, document: Mapping[str, Any], revision: str) -> bool:
+    def follows(self, document: Mapping[str, Any], revision: str) -> bool:
         """Whether the revision comes next after the one that the document was signed to replace."""
-        if self.scheme is Scheme.CLASSIC:
+        if scheme_of(document) in (Scheme.CLASSIC, None):
             return True
-        if self.scheme is Scheme.V3:
-            return revision == signed_revision(document)
         parent = document[SIGNATURE_PROPERTY]["parent"]
         return generation(revision) == (generation(parent) if parent else 0) + 1
+
+    def fits(self, document: Mapping[str, Any], revision: str) -> bool:
+        """Whether the revision is the one that scheme v3 signed; with the others, whether it comes next."""
+        if scheme_of(document) is Scheme.V3:
+            return revision == signed_revision(document)
+        return self.follows(document, revision)
+
+    def put_back(self, document: Mapping[str, Any], earlier: Document | None) -> Document:
+        """What was there before, or a tombstone, signed by scheme v2."""
+        kept = _kept(document, "_id", "_rev", "type", WRITE_PROPERTY)
+        written = {**_served(earlier), "_rev": kept["_rev"]} if earlier else {**kept, "_deleted": True}
+        name, parent = self._database.name, kept["_rev"]
+        return sign_document(written, database=name, parent=parent, signer=self.keys, scheme=Scheme.V2)
 
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
         """The winning document, or the error if the document must not be served; a deletion must be signed as well."""
@@ -253,6 +298,51 @@ def accepted(scheme: Scheme, accept: Collection[Scheme] | None) -> frozenset[Sch
         return frozenset(map(Scheme, accept))
     # Where nothing was ever signed by v2, accepting it opens nothing: nobody without keys can make such a signature.
     return frozenset({scheme, Scheme.V2} if scheme is Scheme.V3 else {scheme})
+
+
+async def check_revisions(database: Database) -> None:
+    """Refuse scheme v3 where the server computes revisions otherwise than CouchDB 3.5.
+
+    Design documents show it, since they are not signed. If that of conflicts does not, one is written and deleted.
+
+    Raises:
+        SecurityError: the server computes them otherwise; the message says what to do.
+        CouchError: CouchDB refused something, or cannot be reached.
+    """
+    if not await _is_computed(database, f"_design/{CONFLICTS_VIEW}"):
+        made = {"_id": _PROBE, "language": "javascript", "values": [1, 1.0, -1, 2**64, "é", {}]}
+        written = await database.put(made)
+        computed = await _is_computed(database, _PROBE)
+        await database.delete(_PROBE, written.rev)
+        if not computed:
+            raise SecurityError(FOREIGN_REVISIONS)
+
+
+async def _is_computed(database: Database, document_id: str) -> bool:
+    """Whether a document's revision is the one that follows from its contents."""
+    try:
+        document = await database.get(document_id, revs=True)
+    except NotFound:
+        return False
+    path = path_of(document)
+    body = {name: value for name, value in document.items() if not name.startswith("_")}
+    return bool(revision_of(path[1] if len(path) > 1 else None, False, body) == document["_rev"])
+
+
+def replicated(document: Document, history: Mapping[str, Any]) -> Document:
+    """A document together with the revision that it should get: the one that CouchDB would compute.
+
+    Args:
+        document: what is written, signed if it is to be.
+        history: the `_revisions` of the revision that it follows.
+    """
+    if scheme_of(document) is Scheme.V3:
+        revision = signed_revision(document)
+    else:
+        body = {name: value for name, value in document.items() if not name.startswith("_")}
+        revision = revision_of(document["_rev"], bool(document.get("_deleted")), body)
+    ids = [revision.partition("-")[2], *history["ids"]]
+    return {**document, "_rev": revision, "_revisions": {"start": generation(revision), "ids": ids}}
 
 
 def _served(document: Mapping[str, Any]) -> Document:
