@@ -334,7 +334,7 @@ def _check_files(document: Mapping[str, Any], held: Any) -> None:
         same = list(held) == list(entries)
         for name, entry in entries.items():
             length, sha256, _ = held[name]
-            same = same and length == _length(entry) and _sha256(entry) in (None, sha256)
+            same = same and length == _length(entry) and (sha256 is None or _sha256(entry) in (None, sha256))
     except (KeyError, TypeError, ValueError):
         same = False
     if not same:

@@ -34,6 +34,7 @@ __all__ = [
     "SignatureGuard",
     "Verification",
     "check_revisions",
+    "parent_of",
     "replicated",
     "winner",
     "winning_tombstone",
@@ -100,11 +101,22 @@ class Guard(Protocol):
         ...
 
     def weighed(self, documents: Sequence[Document]) -> Judgement:
-        """Judge all leaves of a document, which were read with their `_revisions`."""
+        """Judge all leaves of a document, which were read with their `_revisions` if they `need_histories`."""
         ...
 
-    async def tombstones(self, ids: Sequence[str]) -> dict[str, str]:
-        """The revisions, by id, of those documents that are deleted; a new document names its tombstone as parent."""
+    async def tombstones(self, ids: Sequence[str]) -> dict[str, str | InvalidSignature]:
+        """The revisions, by id, of those documents that are deleted; a new document names its tombstone as parent.
+
+        Where somebody else deleted the document, the error takes its place: nobody may take its key.
+        """
+        ...
+
+    async def check_deletion(self, document_id: str, revision: str) -> None:
+        """Check the tombstone that a new document was written over; delete the document again if it does not verify.
+
+        Raises:
+            InvalidSignature: the document was not deleted by a holder of the keys.
+        """
         ...
 
 
@@ -137,7 +149,8 @@ class NoGuard:
 
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
         """The winning document."""
-        return winner(leaves)
+        found = winner(leaves)
+        return _served(found) if found and "_revisions" in found else found
 
     def verified(self, document: Document) -> Document:
         """The document itself."""
@@ -147,9 +160,12 @@ class NoGuard:
         """The leaves in CouchDB's order; nothing is wrong with any of them."""
         return Judgement(in_order(documents))
 
-    async def tombstones(self, ids: Sequence[str]) -> dict[str, str]:  # noqa: ARG002 - as the protocol has it
+    async def tombstones(self, ids: Sequence[str]) -> dict[str, str | InvalidSignature]:  # noqa: ARG002 - as above
         """Always empty: without signatures CouchDB alone has to know the parent of a new document."""
         return {}
+
+    async def check_deletion(self, document_id: str, revision: str) -> None:
+        """Nothing was signed."""
 
 
 class SignatureGuard:
@@ -270,7 +286,8 @@ class SignatureGuard:
 
     def _verify(self, document: Document) -> None:
         verify_document(
-            document,
+            # The classic scheme signs stubs as they are read.
+            stubbed(document, 0) if scheme_of(document) is Scheme.CLASSIC else document,
             database=self._database.name,
             verifier=self.keys,
             revisions=document.get("_revisions"),
@@ -283,13 +300,31 @@ class SignatureGuard:
         # The id is not logged, since it can be made of a property; the audit names the documents.
         logger.error("a document of %s at revision %s is not served: %s", self._database.name, revision, error)
 
-    async def tombstones(self, ids: Sequence[str]) -> dict[str, str]:
-        """The revisions, by id, of those documents that are deleted."""
-        found = await self._database.bulk_get(list(ids)) if ids else []
-        deleted = {
-            id_: winning_tombstone(leaves) for id_, leaves in zip(ids, found, strict=True) if winner(leaves) is None
-        }
-        return {id_: document["_rev"] for id_, document in deleted.items() if document is not None}
+    async def tombstones(self, ids: Sequence[str]) -> dict[str, str | InvalidSignature]:
+        """The revisions, by id, of those documents that are deleted, or the errors of those that others deleted."""
+        parents: dict[str, str | InvalidSignature] = {}
+        found = await self._database.bulk_get(list(ids), revs=True) if ids else []
+        for document_id, leaves in zip(ids, found, strict=True):
+            deleted = winning_tombstone(leaves) if winner(leaves) is None else None
+            if deleted is not None:
+                judged = self.judged(leaves)
+                parents[document_id] = judged if isinstance(judged, InvalidSignature) else deleted["_rev"]
+        return parents
+
+
+    async def check_deletion(self, document_id: str, revision: str) -> None:
+        """Check the tombstone that a new document was written over, as far as CouchDB still has it."""
+        ((made,),) = await self._database.bulk_get([(document_id, revision)], revs=True)
+        path = path_of(made.document) if made.document is not None else []
+        ((gone,),) = await self._database.bulk_get([(document_id, path[1])], revs=True) if len(path) > 1 else [[made]]
+        if gone.document is None or gone.document["_rev"] == revision:
+            return
+        try:
+            self.verified(gone.document)
+        except InvalidSignature:
+            # Without a signature, since it says nothing: the document is as it was found.
+            await self._database.delete(document_id, revision)
+            raise
 
 
 def accepted(scheme: Scheme, accept: Collection[Scheme] | None) -> frozenset[Scheme]:
@@ -298,6 +333,18 @@ def accepted(scheme: Scheme, accept: Collection[Scheme] | None) -> frozenset[Sch
         return frozenset(map(Scheme, accept))
     # Where nothing was ever signed by v2, accepting it opens nothing: nobody without keys can make such a signature.
     return frozenset({scheme, Scheme.V2} if scheme is Scheme.V3 else {scheme})
+
+
+def parent_of(tombstones: Mapping[str, str | InvalidSignature], document_id: str) -> str | None:
+    """The tombstone that a new document follows, of those that a guard found; None if there is none.
+
+    Raises:
+        InvalidSignature: the document was not deleted by a holder of the keys.
+    """
+    found = tombstones.get(document_id)
+    if isinstance(found, InvalidSignature):
+        raise found
+    return found
 
 
 async def check_revisions(database: Database) -> None:

@@ -15,6 +15,7 @@ from ...models import Model, ModelInfo, collection_view, deleted_view, is_delete
 from ..pace import Pace
 from ..protection.properties import Conversion
 from ..protection.signatures import Guard
+from ..protection.trees import need_histories
 from ..query import Bounds, Query, same
 from .bearing import bearing
 from .cache import KeyMemory
@@ -243,7 +244,7 @@ class Reader:
     async def _judgements(
         self, ids: Sequence[str], found: Sequence[list[Leaf]]
     ) -> list[Document | InvalidSignature | None]:
-        """What to serve of each document; those that have several leaves are read again with their histories."""
+        """What to serve of each document; those whose leaves need it are read again with their histories."""
         several = {place for place, leaves in enumerate(found) if self._guard.every and _lack_histories(leaves)}
         read = (
             iter(await self._access.bulk_get([ids[place] for place in sorted(several)], revs=True)) if several else None
@@ -343,8 +344,7 @@ class Reader:
 
 
 def _lack_histories(leaves: Sequence[Leaf]) -> bool:
-    documents = [each.document for each in leaves if each.document is not None]
-    return len(documents) > 1 and any("_revisions" not in each for each in documents)
+    return len(leaves) > 1 and need_histories([each.document for each in leaves if each.document is not None])
 
 
 def neighbours(

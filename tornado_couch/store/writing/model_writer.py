@@ -21,16 +21,18 @@ __all__ = ["ModelWriter", "refitted"]
 async def refitted(writer: Writer, guard: Guard, document: Document, revision: str) -> tuple[Document, str]:
     """Check that a document that was just written follows the one that it was signed for, or write it again.
 
-    It does not if others created and deleted the document after its tombstones were looked for.
+    It does not if others deleted the document after its tombstones were looked for, or if nobody looked for them.
 
     Returns:
         The document and its revision.
 
     Raises:
+        InvalidSignature: it follows a deletion by somebody who does not hold the keys; it was deleted again.
         OutcomeUnknown: it could not be written again, and no read accepts the document as it is.
     """
     if guard.follows(document, revision):
         return document, revision
+    await guard.check_deletion(document["_id"], revision)
     document = guard.signed(writer.marked({**document, "_rev": revision}))
     try:
         revision = await writer.put(document)
