@@ -25,7 +25,7 @@ from ...security import (
     verify_document,
 )
 from ..attachments import stubbed
-from .trees import Judgement, in_order, judge, path_of
+from .trees import Judgement, in_order, judge, need_histories, path_of
 
 __all__ = [
     "FOREIGN_REVISIONS",
@@ -88,6 +88,10 @@ class Guard(Protocol):
         """
         ...
 
+    def needs_histories(self, leaves: Sequence[Leaf]) -> bool:
+        """Whether the leaves of a document have to be read again, with their `_revisions`, before they are judged."""
+        ...
+
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
         """The winning document of some leaves; None if it is deleted; or the error if it must not be served."""
         ...
@@ -146,6 +150,10 @@ class NoGuard:
     def put_back(self, document: Mapping[str, Any], earlier: Document | None) -> Document:
         """What was there before, or a tombstone."""
         return {**_served(earlier), "_rev": document["_rev"]} if earlier else self.tombstone(document)
+
+    def needs_histories(self, leaves: Sequence[Leaf]) -> bool:  # noqa: ARG002 - as the protocol has it
+        """Never, since nothing is judged."""
+        return False
 
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
         """The winning document."""
@@ -239,6 +247,20 @@ class SignatureGuard:
         written = {**_served(earlier), "_rev": kept["_rev"]} if earlier else {**kept, "_deleted": True}
         name, parent = self._database.name, kept["_rev"]
         return sign_document(written, database=name, parent=parent, signer=self.keys, scheme=Scheme.V2)
+
+    def needs_histories(self, leaves: Sequence[Leaf]) -> bool:
+        """Whether only the histories of some leaves tell which of them may be served.
+
+        Where v3 and v2 are mixed, a leaf of v2 may stand upon one of v3, which its history shows. Once one was met,
+        histories are read at once, since others follow until all are rotated.
+        """
+        if not self.every:
+            return False
+        documents = [each.document for each in leaves if each.document is not None]
+        if Scheme.V3 in self.accept and any(scheme_of(each) is Scheme.V2 for each in documents):
+            self.history = True
+            return any("_revisions" not in each for each in documents)
+        return need_histories(documents)
 
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
         """The winning document, or the error if the document must not be served; a deletion must be signed as well."""

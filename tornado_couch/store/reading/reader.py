@@ -15,7 +15,6 @@ from ...models import Model, ModelInfo, collection_view, deleted_view, is_delete
 from ..pace import Pace
 from ..protection.properties import Conversion
 from ..protection.signatures import Guard
-from ..protection.trees import need_histories
 from ..query import Bounds, Query, same
 from .bearing import bearing
 from .cache import KeyMemory
@@ -245,7 +244,7 @@ class Reader:
         self, ids: Sequence[str], found: Sequence[list[Leaf]]
     ) -> list[Document | InvalidSignature | None]:
         """What to serve of each document; those whose leaves need it are read again with their histories."""
-        several = {place for place, leaves in enumerate(found) if self._guard.every and _lack_histories(leaves)}
+        several = {place for place, leaves in enumerate(found) if self._guard.needs_histories(leaves)}
         read = (
             iter(await self._access.bulk_get([ids[place] for place in sorted(several)], revs=True)) if several else None
         )
@@ -341,10 +340,6 @@ class Reader:
                 )
                 withheld += 1
         return items, withheld
-
-
-def _lack_histories(leaves: Sequence[Leaf]) -> bool:
-    return len(leaves) > 1 and need_histories([each.document for each in leaves if each.document is not None])
 
 
 def neighbours(
