@@ -25,7 +25,7 @@ from ..errors import Conflict, DocumentExists, DocumentNotFound, InstallError, M
 from ..models import DocumentType, Model, from_document, model_info, partition_of, validated
 from ..store import Store
 from ..store.protection.properties import in_partition
-from ..store.protection.signatures import Guard, parent_of
+from ..store.protection.signatures import Guard
 from .plan import Step
 
 __all__ = ["Seeds", "read_design_folder", "read_json", "read_seeds"]
@@ -288,8 +288,9 @@ async def _put(database: Database, guard: Guard, wanted: Sequence[Document]) -> 
     parents = await guard.tombstones([each["_id"] for each in wanted])
     stored = 0
     for document in wanted:
+        gone = parents.get(document["_id"])  # whoever deleted it: the operator wants it back
         try:
-            await database.put(guard.signed(document, parent_of(parents, document["_id"])))
+            await database.put(guard.signed(document, gone and gone.revision))
         except Conflict:
             continue  # another installer stored it first
         stored += 1

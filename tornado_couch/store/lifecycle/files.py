@@ -101,9 +101,8 @@ class Files:
         try:
             found = await self._database.get(document_id)
         except NotFound:
-            parent = (await self._models.guard.tombstones([document_id])).get(document_id)
-            # Its id follows from its contents, so that it may follow any deletion; it is signed again then.
-            await self.put(new, parent if isinstance(parent, str) else None)
+            gone = (await self._models.guard.tombstones([document_id])).get(document_id)
+            await self.put(new, gone and gone.revision)  # upon any deletion, since its id follows from its contents
             return
         held = found.get("_attachments", {}).get(_NAME, {})
         # Where somebody else has changed it, nothing of it is kept.

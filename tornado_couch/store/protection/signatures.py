@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from ...couch import Database, Leaf
 from ...errors import InvalidSignature, NotFound, SecurityError
@@ -50,6 +50,18 @@ FOREIGN_REVISIONS = (
     " sign by scheme v2 there (`Scheme.V2`, `--scheme v2`); docs/protection.md says what falls with v3"
 )
 _PROBE = "_design/tornado_couch_probe"
+
+
+class Tombstone(NamedTuple):
+    """The deletion that a new document with the same id follows.
+
+    Attributes:
+        revision: its revision.
+        fault: why it does not count, if somebody else deleted the document.
+    """
+
+    revision: str
+    fault: InvalidSignature | None = None
 
 
 class Guard(Protocol):
@@ -108,11 +120,8 @@ class Guard(Protocol):
         """Judge all leaves of a document, which were read with their `_revisions` if they `need_histories`."""
         ...
 
-    async def tombstones(self, ids: Sequence[str]) -> dict[str, str | InvalidSignature]:
-        """The revisions, by id, of those documents that are deleted; a new document names its tombstone as parent.
-
-        Where somebody else deleted the document, the error takes its place: nobody may take its key.
-        """
+    async def tombstones(self, ids: Sequence[str]) -> dict[str, Tombstone]:
+        """The tombstones, by id, of those documents that are deleted; a new document names its own as parent."""
         ...
 
     async def check_deletion(self, document_id: str, revision: str) -> None:
@@ -168,7 +177,7 @@ class NoGuard:
         """The leaves in CouchDB's order; nothing is wrong with any of them."""
         return Judgement(in_order(documents))
 
-    async def tombstones(self, ids: Sequence[str]) -> dict[str, str | InvalidSignature]:  # noqa: ARG002 - as above
+    async def tombstones(self, ids: Sequence[str]) -> dict[str, Tombstone]:  # noqa: ARG002 - as above
         """Always empty: without signatures CouchDB alone has to know the parent of a new document."""
         return {}
 
@@ -322,15 +331,16 @@ class SignatureGuard:
         # The id is not logged, since it can be made of a property; the audit names the documents.
         logger.error("a document of %s at revision %s is not served: %s", self._database.name, revision, error)
 
-    async def tombstones(self, ids: Sequence[str]) -> dict[str, str | InvalidSignature]:
-        """The revisions, by id, of those documents that are deleted, or the errors of those that others deleted."""
-        parents: dict[str, str | InvalidSignature] = {}
+    async def tombstones(self, ids: Sequence[str]) -> dict[str, Tombstone]:
+        """The tombstones, by id, of those documents that are deleted."""
+        parents: dict[str, Tombstone] = {}
         found = await self._database.bulk_get(list(ids), revs=True) if ids else []
         for document_id, leaves in zip(ids, found, strict=True):
             deleted = winning_tombstone(leaves) if winner(leaves) is None else None
             if deleted is not None:
                 judged = self.judged(leaves)
-                parents[document_id] = judged if isinstance(judged, InvalidSignature) else deleted["_rev"]
+                fault = judged if isinstance(judged, InvalidSignature) else None
+                parents[document_id] = Tombstone(deleted["_rev"], fault)
         return parents
 
 
@@ -357,16 +367,16 @@ def accepted(scheme: Scheme, accept: Collection[Scheme] | None) -> frozenset[Sch
     return frozenset({scheme, Scheme.V2} if scheme is Scheme.V3 else {scheme})
 
 
-def parent_of(tombstones: Mapping[str, str | InvalidSignature], document_id: str) -> str | None:
-    """The tombstone that a new document follows, of those that a guard found; None if there is none.
+def parent_of(tombstones: Mapping[str, Tombstone], document_id: str) -> str | None:
+    """The revision that a new document follows, of those that a guard found; None if there is none.
 
     Raises:
-        InvalidSignature: the document was not deleted by a holder of the keys.
+        InvalidSignature: the document was not deleted by a holder of the keys, so nobody may take its key.
     """
     found = tombstones.get(document_id)
-    if isinstance(found, InvalidSignature):
-        raise found
-    return found
+    if found is not None and found.fault is not None:
+        raise found.fault
+    return found and found.revision
 
 
 async def check_revisions(database: Database) -> None:
