@@ -6,6 +6,7 @@ from collections import deque
 from http import HTTPStatus
 from typing import Any
 
+from .. import _json
 from ..errors import Conflict, Forbidden, InvalidReply, NotFound, Unauthorized
 from . import names
 from .exchange import SUCCESS, Answer, Exchange, expect
@@ -180,9 +181,20 @@ class Server:
             return False
         return True
 
-    async def databases(self) -> list[str]:
-        """The names of all databases, in CouchDB's order."""
-        answer = await self._call("GET", "/_all_dbs")
+    async def databases(self, *, prefix: str = "", skip: int = 0, limit: int | None = None) -> list[str]:
+        """The names of all databases, in CouchDB's order.
+
+        Args:
+            prefix: only those whose names begin so.
+            skip: leave so many of them out.
+            limit: return at most so many.
+        """
+        query = {"skip": str(skip)} if skip else {}
+        if prefix:  # of the characters that names can have, `~` would come last
+            query |= {"startkey": _json.dumps(prefix).decode(), "endkey": _json.dumps(f"{prefix}~").decode()}
+        if limit is not None:
+            query["limit"] = str(limit)
+        answer = await self._call("GET", "/_all_dbs", query)
         return [expect(name, str, answer.request) for name in expect(answer.value, list, answer.request)]
 
     async def create_database(
