@@ -27,10 +27,12 @@ from tornado_couch.couch import names
 from tornado_couch.errors import InvalidDocument, InvalidSignature, TornadoCouchError
 from tornado_couch.maintain.audit import audit
 from tornado_couch.maintain.clearing import Clearing
+from tornado_couch.maintain.rotate import Rotation
 from tornado_couch.maintain.sweep import sweep
 from tornado_couch.models import utc_now
 from tornado_couch.revision import generation, revision_of
-from tornado_couch.security import KeyRing, sign_document
+from tornado_couch.security import SIGNATURE_PROPERTY, KeyRing, sign_document
+from tornado_couch.security.signing import CLASSIC_PROPERTY
 from tornado_couch.store import Deletion, Reconciler, Update
 from tornado_couch.store.lifecycle.files import FILE_PREFIX, FILES_PROPERTY, UNUSED_PROPERTY
 
@@ -359,15 +361,41 @@ async def test_a_soft_deletion_cannot_be_undone_or_made_by_others(store: Store) 
     assert page.items == []
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        {CLASSIC_PROPERTY: "AAAA"},
+        {SIGNATURE_PROPERTY: [1]},
+        {SIGNATURE_PROPERTY: {"scheme": ["v3"], "attachments": 7}},
+        {SIGNATURE_PROPERTY: {"scheme": "v3", "database": "d", "id": "a", "parent": "1-é", "signature": "AAAA"}},
+        {"tornado_couch_write": [1], "tornado_couch_merge": 5},
+        {"type": ["purse_v1.0"], "name": {"a": 1}},
+    ],
+    ids=["classic", "list", "scheme", "parent", "marks", "type"],
+)
+async def test_nothing_stops_at_what_makes_no_sense(store: Store, members: dict[str, Any]) -> None:
+    """A read, a list, the reconciler, the audit and a rotation each say what is wrong, and go on with the others."""
+    await purse(store, 1)
+    await store.create(Purse(name="b"))
+    held = await store.database.get(ID)
+    kept = {name: each for name, each in held.items() if name != SIGNATURE_PROPERTY}
+    await store.database.put({**kept, **members})
+    with pytest.raises(InvalidSignature):
+        await store.get(Purse, "a")
+    assert [each.name for each in (await store.find(Purse)).items] == ["b"]
+    await store.reconciliation.reconcile(Purse, ID)
+    assert len(await faults(store)) == 1
+    pages = [page async for page in Rotation(store.database, RING).run()]
+    assert [finding.id for page in pages for finding in page.findings] == [ID]
+
+
 # ------------------------------------------------------------ what it costs
 
 
 async def test_leaves_that_were_settled_cost_no_second_request(store: Store) -> None:
     """After a conflict was merged, its tombstone stays: many documents are read at once as if it were not there."""
     seen = await purse(store, 1, 2)
-    body = sign_document(
-        {**seen[0], "coins": 5}, database=store.database.name, parent=seen[0]["_rev"], signer=RING
-    )
+    body = sign_document({**seen[0], "coins": 5}, database=store.database.name, parent=seen[0]["_rev"], signer=RING)
     revision = revision_of(seen[0]["_rev"], False, {n: each for n, each in body.items() if n[0] != "_"})
     await plant(store, body, revision, seen[0]["_rev"])
     assert (await store.reconciliation.reconcile(Purse, ID)).merged == 1

@@ -343,7 +343,6 @@ class SignatureGuard:
                 parents[document_id] = Tombstone(deleted["_rev"], fault)
         return parents
 
-
     async def check_deletion(self, document_id: str, revision: str) -> None:
         """Check the tombstone that a new document was written over, as far as CouchDB still has it."""
         ((made,),) = await self._database.bulk_get([(document_id, revision)], revs=True)
