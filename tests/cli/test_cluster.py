@@ -144,6 +144,9 @@ class Note(Model, type="note_v1.0", key="name", unique=True):
 class Person(Model, type="person_v1.0"):
     pass
 
+def wrong(one, two):
+    pass
+
 def make_app(couch):
     store = Store(couch["DATABASE"])
     actions = {"_sort": lambda: None, "fold": lambda note: None}
@@ -174,5 +177,7 @@ async def test_health_lists_documents_whose_keys_are_names(
             "/notes/%5Fsort is the address of the document '_sort'",
         ],
     )
+    wrong = await asyncio.to_thread(CliRunner().invoke, main, [*line[:-1], f"{module}:wrong"])
+    assert (wrong.exit_code, "does not give an application" in wrong.output) == (2, True)
     found = json.loads((await asyncio.to_thread(CliRunner().invoke, main, [*line, "--json"])).output)
     assert found["shadowed"][0] == {"at": "/notes/%5Fchanges", "key": "_changes"}

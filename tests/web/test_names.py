@@ -104,8 +104,8 @@ def test_two_things_with_one_name_below_a_document_are_refused(store: Store) -> 
         *((name, f"/fruits/{name} is the address of {what}") for name, what in OF_COLLECTION.items()),
         *((name, f"/fruits/{{key}}/{name} is the address of {what}") for name, what in OF_DOCUMENT.items()),
         ("list", "policies know 'list' as something else"),
-        ("a/b", "an action has a name of letters, digits and hyphens"),
-        ("", "an action has a name of letters, digits and hyphens"),
+        ("a/b", "the name of an action has letters, digits, hyphens and underscores"),
+        ("", "the name of an action has letters"),
     ],
 )
 def test_a_name_that_is_taken_is_refused_when_it_is_mounted(name: str, message: str) -> None:

@@ -25,7 +25,7 @@ from ..service.references import load_application
 from ..service.worker import application_of
 from ..web import Resource
 from ..web.openapi.document import routes
-from .openapi import arguments_of
+from .openapi import arguments_of, no_application
 from .options import connection_of, server_options, told
 from .report import Advance, progress
 
@@ -147,7 +147,12 @@ def health(url: str, app: str | None, as_json: bool, **options: Any) -> None:
             found = {"up": await couch.up(), "version": version, "advice": await _advice(couch, version)}
             return {**found, "shadowed": await _shadowed(load_application(app), couch)} if app else found
 
-    found = asyncio.run(run())
+    try:
+        found = asyncio.run(run())
+    except TypeError as error:
+        if app is None:
+            raise
+        raise no_application(app, error) from None
     if not found["up"]:
         raise _NodesMissing("the server is in maintenance mode, or its node is not ready")
     shadowed = [f"{each['at']} is the address of the document {each['key']!r}" for each in found.get("shadowed", ())]

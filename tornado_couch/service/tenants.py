@@ -17,9 +17,10 @@ from ..couch import Couch
 from ..errors import NotFound
 from ..installation import Installer
 from ..models import CONFLICTS_VIEW, Model, design_documents, model_info
-from ..store import ReadCache, SharedFeeds, Store
+from ..store import ReadCache, Reconciler, SharedFeeds, Store
 from ..web import Caller, Problem, RateLimit
 from ..web.access import caller_identity
+from .tenant_watch import TenantWatch
 
 __all__ = ["Tenants"]
 
@@ -68,7 +69,14 @@ class Tenants:
     database alone.
 
     At most `most` stores are open at once. Where another one is needed, the one that was not used for the longest time
-    is closed; one that a request still uses never is. `async with`, or `close`, closes them all.
+    is closed; one that a request still uses never is.
+
+        async with tenants:
+            await serve_until_stopped()
+
+    Meanwhile one long poll tells of all databases that change, if the service may read `_db_updates`: a deleted one is
+    noticed, and with `reconcile=True` conflicts are merged, also in databases that nobody uses. At the end, all stores
+    are closed.
 
     Args:
         couch: the server. It needs the credentials of an admin to create databases.
@@ -88,6 +96,9 @@ class Tenants:
             of the cache are those of all of them together.
         opening: how many times each caller may ask for a store that is not open; what is beyond is answered with 429.
             So nobody can empty the cache, or search for tenants, by using many of them.
+        reconcile: merge documents in conflict in the background, as `Reconciler` does, in databases that change or that
+            somebody begins to use.
+        interval: how many seconds pass between two looks at a database in use, where `_db_updates` cannot be read.
         wait: how many seconds a request waits for a place where all stores are in use; then the answer is 503.
         recheck: after this many seconds a database is looked for again, since it may have been deleted.
         clock: returns seconds that never go back.
@@ -111,12 +122,14 @@ class Tenants:
         most_databases: int = 10_000,
         feeds: int = 20,
         opening: RateLimit | None = None,
+        reconcile: bool = False,
+        interval: float = 5.0,
         wait: float = 5.0,
         recheck: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         **options: Any,
     ) -> None:
-        if min(most, most_databases, feeds) < 1 or min(wait, recheck) <= 0:
+        if min(most, most_databases, feeds) < 1 or min(wait, recheck, interval) <= 0:
             raise ValueError("every limit of the tenants must be greater than 0")
         self._before, self._way, self._after = _parts(database)
         self.server = couch
@@ -135,6 +148,11 @@ class Tenants:
         self._making = 0
         self._freed = asyncio.Event()
         self._closed = False
+        self._reconcile = reconcile
+        self._watch = TenantWatch(
+            couch, concerns=self._concerns, deleted=self._recheck_soon, in_use=lambda: self.open_databases,
+            look=self._merge, interval=interval,
+        )  # fmt: skip
 
     # ------------------------------------------------------------ which tenant
 
@@ -259,6 +277,7 @@ class Tenants:
         """Close every store. Requests that still use one can end, but no further one is opened."""
         self._closed = True
         self._freed.set()
+        await self._watch.stop()
         tasks = [*self._looking.values()]
         for task in tasks:
             task.cancel()
@@ -268,6 +287,7 @@ class Tenants:
             await held.store.close()
 
     async def __aenter__(self) -> Tenants:
+        self._watch.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -366,6 +386,25 @@ class Tenants:
         finally:
             self._making -= 1
 
+    def _concerns(self, database: str) -> bool:
+        return database.startswith(self._before) and database.endswith(self._after)
+
+    def _recheck_soon(self, database: str) -> None:
+        if held := self._held.get(database):
+            held.checked = float("-inf")
+
+    async def _merge(self, database: str) -> None:
+        """Merge the documents in conflict of a database, with a store that takes no place from requests."""
+        if not self._reconcile:
+            return
+        store = Store(self.server[database], **{**self._options, "cache": False})
+        try:
+            conflicts = await store.database.view(CONFLICTS_VIEW, CONFLICTS_VIEW, limit=1, reduce=False)
+        except NotFound:
+            return  # it was deleted, or is about to be made
+        if conflicts.rows:
+            await Reconciler(store, self._models).once()
+
     async def _install(self, database: str) -> object:
         return await Installer(self.server, database=database, models=self._models).install()
 
@@ -396,6 +435,7 @@ class Tenants:
             if len(self._held) < self._most:
                 store = Store(self.server[database], **self._options)
                 held = self._held[database] = _Held(store, self._clock())
+                self._watch.wake(database)
                 break
             idle = next((name for name, each in self._held.items() if not each.users), None)
             if idle is not None:

@@ -52,7 +52,7 @@ def check_names(path: str, reductions: Collection[str], actions: Iterable[str]) 
         below, known = ("", OF_COLLECTION) if name.startswith("_") else ("/{key}", OF_DOCUMENT)
         where = f"{path}{below}/{name}"
         if _NAME.fullmatch(name) is None:
-            raise ValueError(f"{where}: an action has a name of letters, digits and hyphens, such as 'cancel'")
+            raise ValueError(f"{where}: the name of an action has letters, digits, hyphens and underscores")
         if name in known:
             raise _taken(where, known[name], "the action")
         if name in reductions and not below:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import pytest
 from annotated_types import Ge, MinLen
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+from tornado.routing import URLSpec
 
 from tests.faults import Fault, FaultProxy, lose_answer
 from tests.web.callers import Named
@@ -21,6 +23,8 @@ from tornado_couch import (
     Couch,
     Database,
     DocumentHandler,
+    Encrypted,
+    Hashed,
     Hooks,
     Indexed,
     Model,
@@ -36,6 +40,7 @@ from tornado_couch import (
     resource,
 )
 from tornado_couch import action as declared
+from tornado_couch.security import KeyRing
 from tornado_couch.web import ApiOperation, Authenticated, Event, Owner, RateLimit, Roles
 from tornado_couch.web import ReadOnly as Reading
 
@@ -473,14 +478,15 @@ async def test_a_document_is_only_found_for_a_caller_who_was_let_through(store: 
             await self.get_document("1")
 
     class Careful(ResourceHandler[Order]):
+        QUESTION = "look"
+
         async def get(self) -> None:
-            await self.admit("look")
             self.finish({"number": (await self.get_document("1")).number})
 
     await store.create(Order(number="1"))
     (mounted,) = [each.kwargs for each in resource(ORDERS, Order, store) if each.name == ORDERS]
-    policy = Roles({"list": None, "*": {"boss"}}, Named())
-    routes = [("/careless", Careless, mounted), ("/careful", Careful, mounted)]
+    policy = Roles({"list": None, "look": {"boss"}}, Named())
+    routes = [URLSpec("/careless", Careless, mounted), URLSpec("/careful", Careful, mounted)]
     ask = await serve(Application(routes, policy=policy))
     ask.described = None
     assert (await ask("GET", "/careless", User="boss boss")).status == 500
@@ -509,6 +515,7 @@ def of_unknown(order: Order, body: Missing) -> None: ...  # type: ignore[name-de
         (of_more, "takes 'color', but there are only `body` and `event`"),
         (of_document, "cannot take Order as a part of JSON"),
         (of_hidden, "cannot return Order as a part of JSON"),
+        (Cancel, "must be a function or a class of handlers, not <class"),
         (of_unknown, "cannot be read: name 'Missing' is not defined"),
     ],
 )
@@ -578,3 +585,48 @@ async def test_a_lost_answer_does_not_do_an_action_twice(proxy: FaultProxy, stor
         proxy.faults.append(Fault(lose_answer, path="_bulk_docs"))
         assert (await ask("POST", f"{ORDERS}/1/add")).json["amount"] == 2
         assert (await store.get(Order, "1")).amount == 2
+
+
+class Card(Model, type="card_v1.0", key="name", unique=True):
+    name: str
+    pin: Annotated[str | None, Hashed(cost=4)] = None
+    mail: Annotated[str | None, Encrypted()] = None
+    parts: list[int] = Field(default_factory=list)
+
+
+def protect(card: Card) -> None:
+    card.pin = card.mail = "hunter2"
+
+
+def touch(card: Card) -> None:
+    pass
+
+
+def grow(card: Card) -> dict[str, str]:
+    card.parts = list(range(3000))
+    return {"secret": "hunter2"}
+
+
+async def tell() -> dict[str, str]:
+    return {"secret": "hunter2"}
+
+
+async def test_what_an_action_writes_is_protected(database: Database, serve: Serve) -> None:
+    """Hashed, encrypted and signed, large or not; an answer is not kept where it may hold what must not be stored."""
+    await install(database.server, database.name, [Card])  # type: ignore[arg-type]
+    ring = KeyRing.create()
+    store = Store(database, crypter=ring, signer=ring)
+    actions = {"protect": protect, "touch": touch, "grow": grow, "_tell": tell}
+    ask = await serve(Application(resource("/cards", Card, store, policy=AllowAny(), actions=actions)))
+    await ask("POST", "/cards", {"name": "a"})
+    done = await ask("POST", "/cards/a/protect", Idempotency_Key="p")
+    assert (done.json["mail"], "pin" in done.json) == ("hunter2", False)
+    for name in ("touch", "protect"):  # neither of them writes
+        assert (await ask("POST", f"/cards/a/{name}", Idempotency_Key="p")).headers["ETag"] == done.headers["ETag"]
+    assert await (await store.get(Card, "a")).verify("pin", "hunter2")
+    for status in (200, 410):
+        assert (await ask("POST", "/cards/a/grow", Idempotency_Key="g")).status == status
+        assert (await ask("POST", "/cards/_tell", Idempotency_Key="t")).status == status
+    assert len((await store.get(Card, "a")).parts) == 3000
+    rows = await database.all_docs(include_docs=True)
+    assert "hunter2" not in json.dumps([each.doc for each in rows.rows])

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.web.conftest import Serve
-from tests.web.models import Person, Place
+from tests.web.models import Fruit, Person, Place
 from tests.web.tenants.conftest import MODELS, As, Make, application
 from tornado_couch import AllowAny, Couch, Problem, Store, Tenants, install
-from tornado_couch.web import Caller, RateLimit
+from tornado_couch.web import Caller, Event, RateLimit
 
 
 async def test_each_user_has_a_database_called_as_couchdb_does(users: tuple[As, As], couch: Couch, prefix: str) -> None:
@@ -295,3 +295,24 @@ def test_a_template_without_the_tenant_is_refused(template: str) -> None:
     """When the tenants are declared."""
     with pytest.raises(ValueError, match="must have the segment"):
         Tenants.by_path(template)
+
+
+async def test_an_action_changes_the_document_of_its_tenant(make: Make, serve: Serve) -> None:
+    """With its own idempotency keys; an action of the collection has the tenant's store as well."""
+
+    def taste(fruit: Fruit) -> None:
+        fruit.tags.append("tasted")
+
+    async def plant(event: Event) -> Fruit:
+        return await event.store.create(Fruit(color="green"))
+
+    options = {"actions": {"taste": taste, "_plant": plant}}
+    ask = await serve(application(make(), options=options))
+    for name, tags in (("alice", ["tasted"]), ("bob", ["tasted"])):
+        user = As(ask, name)
+        key = (await user("POST", "/fruits/_plant", Idempotency_Key="p")).json["fruit_id"]
+        for _ in range(2):
+            done = await user("POST", f"/fruits/{key}/taste", Idempotency_Key="t")
+            assert (done.status, done.json["tags"]) == (200, tags)
+        assert len((await user("GET", "/fruits")).json["items"]) == 1
+        assert (await As(ask, "carol")("POST", f"/fruits/{key}/taste")).status == 404

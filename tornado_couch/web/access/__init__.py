@@ -7,7 +7,7 @@ from .bearer import BearerJWT
 from .policies import AllowAny, Authenticated, Hidden, Owner, Policy, Principal, ReadOnly, Roles
 from .principals import Authenticator
 from .rate_limit import RateLimit, caller_identity
-from .stores import Caller, StoreOf, opened
+from .stores import Caller, StoreOf, opened, server_of
 
 __all__ = [
     "Account",
@@ -29,4 +29,5 @@ __all__ = [
     "change_password",
     "create_account",
     "opened",
+    "server_of",
 ]

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 from tornado.httputil import HTTPServerRequest
 
+from ...couch import Server
 from ...store import Store
 from .principals import Principal
 
-__all__ = ["Caller", "StoreOf", "opened"]
+__all__ = ["Caller", "StoreOf", "opened", "server_of"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,18 @@ StoreOf = Callable[[Caller], Store | Awaitable[Store] | AbstractAsyncContextMana
 
 It can raise a `Problem`, such as a 404 for a tenant that does not exist.
 """
+
+
+def server_of(store: StoreOf) -> Server:
+    """Return the server that the stores of `Tenants` are on.
+
+    Raises:
+        ValueError: it is a plain function, which can return any store.
+    """
+    server: Server | None = getattr(store, "server", None)
+    if server is None:
+        raise ValueError("which server the stores are on is not known: pass Tenants(…), or a database")
+    return server
 
 
 @asynccontextmanager

@@ -36,6 +36,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from ... import _json
 from ...errors import ActionRefused, DocumentNotFound, ValidationFailed
 from ...models import Model, ValueSchema, faults, to_document
+from ...store.references import held_by
 from ..action_table import JSON, OF_ONE, Action
 from ..body import Body
 from ..handler import ResourceHandler
@@ -149,6 +150,8 @@ class OwnAction:
         """
         declared: _Declared = getattr(function, _MARK, _Declared())
         where = getattr(function, "__qualname__", repr(function))
+        if isinstance(function, type) or not callable(function):
+            raise ValueError(f"the action {name!r} must be a function or a class of handlers, not {function!r}")
         try:
             hints = get_type_hints(function, include_extras=True)
             parameters = list(inspect.signature(function).parameters.values())[method:]
@@ -325,7 +328,8 @@ class _Acting(ResourceHandler[M]):
             model = done.model
             if done.mark is not None:
                 self.set_header("Idempotent-Replayed", "true")
-                self._returned = done.mark[2] if len(done.mark) > 2 else None
+                if self._own.returns is not None:
+                    self._returned = self._kept(done.mark[2:])
         except DocumentNotFound:
             raise writing.missing() from None
         await self._answer(model)
@@ -354,7 +358,7 @@ class _Acting(ResourceHandler[M]):
         large, hooks, stored = self.body.large or is_large(current._stored), self.resource.hooks, current._stored
         fits = current._unfit is None  # otherwise what is stored has to be mended
         before = await _run(large, to_document, current) if fits else None
-        original = current.model_copy(deep=True) if hooks.has_before else current
+        original, held = (current.model_copy(deep=True) if hooks.has_before else current), held_by(current)
         try:
             threaded = large and not inspect.iscoroutinefunction(self._own.function)
             result = await _run(threaded, self._called, current, **named)
@@ -369,9 +373,27 @@ class _Acting(ResourceHandler[M]):
         self._returned = self._json_of(result)
         if hooks.has_before:
             new = await hooks.before(self.event(self._own.name), new, original) or new
+        await self.related.check(new, held)
         if mark is not None:
-            new._stored = _marked(new._stored or stored, mark, [] if self._own.shows_document else [self._returned])
+            kept = [self._returned] if self._own.returns is not None and self._keeps else []
+            new._stored = _marked(new._stored or stored, mark, kept)
         return new
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether an answer can be kept: it might hold a value that the database must not have in the clear."""
+        return not any(each.classification for each in self.resource.info.properties.values())
+
+    def _kept(self, found: list[Any]) -> Any:
+        """Return the answer that was kept.
+
+        Raises:
+            Problem: 410, none was kept.
+        """
+        if not found:
+            detail = "This was done before. Its answer was not kept, since it may hold what must not be stored."
+            raise Problem.of("idempotent-result-gone", detail)
+        return found[0]
 
     def _json_of(self, result: Any) -> Any:
         own = self._own
@@ -417,7 +439,7 @@ class _Acting(ResourceHandler[M]):
             await self.authorize(self._own.name, found)
             await self._answer(found)
         else:
-            await self._answer_value(answer["answer"])
+            await self._answer_value(self._kept(answer["answer"]) if replayed else self._returned)
 
     async def _result(self, named: dict[str, Any]) -> Any:
         hooks = self.resource.hooks
@@ -435,7 +457,8 @@ class _Acting(ResourceHandler[M]):
             return {**said, "problem": problem.members}
         if isinstance(made, Model):
             return {"key": self.resource.info.key_value(made._key)}
-        return {"answer": self._json_of(made)}
+        self._returned = self._json_of(made)
+        return {"answer": [self._returned] if self._keeps or self._own.returns is None else []}
 
     # ------------------------------------------------------------ the API document
 
@@ -479,6 +502,7 @@ def _describe_answer(operation: ApiOperation, own: OwnAction) -> None:
         name = f"{operation.resource.model.__name__}{own.name.strip('_').title().replace('_', '')}Answer"
         schema = value_schema(operation.components, name, own.returns.json_schema(mode="serialization"))
         answer = operation.answers_with(200, "Done.", schema, "Cache-Control", "Vary")
+        operation.problem("idempotent-result-gone")
     else:
         answer = operation.answers_with(204, "Done.")
     answer.fields["Idempotent-Replayed"] = False
