@@ -95,6 +95,7 @@ class Run:
         await asyncio.gather(*tasks, *beside, return_exceptions=True)
         await self.cluster.quiet()
         left = self.cluster.copies[0].live()
+        self.found = self.times(left[0]) if left else []
         merging = asyncio.create_task(self.store().reconciliation.reconcile(Tally, "tally:a"))
         self.cluster.trouble = False
         await self.cluster.run([merging], [])
@@ -102,16 +103,16 @@ class Run:
         await self.cluster.quiet()
         return left
 
-    def times(self) -> list[int]:
-        """How often each change is in the winning revision."""
-        (winner,) = self.cluster.copies[0].live()
+    def times(self, winner: str) -> list[int]:
+        """How often each change is in a revision."""
         total = self.cluster.copies[0].bodies[winner]["total"]
         return [total // BASE**number % BASE for number in range(WRITERS * CHANGES)]
 
 
 def judge(run: Run) -> None:
     """Each acknowledged change is there once, and no other one but those of which nobody knew."""
-    for number, times in enumerate(run.times()):
+    (winner,) = run.cluster.copies[0].live()
+    for number, times in enumerate(run.times(winner)):
         if number in run.acknowledged:
             assert times == 1, f"change {number} was acknowledged and is there {times} times"
         else:
