@@ -31,6 +31,7 @@ class Run:
 
     Attributes:
         acknowledged: the changes of which the store said that they were made.
+        found: how often each change was in the winning revision before what was left was merged.
         open: those that were killed, or of which it did not know.
     """
 
@@ -39,6 +40,7 @@ class Run:
         tokens.secrets = SimpleNamespace(token_urlsafe=self._token)  # type: ignore[attr-defined]
         self.cluster = Cluster(self.chance, trouble=trouble)
         self.acknowledged: list[int] = []
+        self.found: list[int] = []
         self.open: set[int] = set()
 
     def _token(self, length: int) -> str:
@@ -141,7 +143,10 @@ def test_what_is_acknowledged_is_there_once(trouble: bool, reconciler: bool, kil
     @given(seed=st.integers(0, 2**32))
     def law(seed: int) -> None:
         run = Run(seed, trouble=trouble)
-        asyncio.run(run.all(killed=killed, reconciler=reconciler))
+        left = asyncio.run(run.all(killed=killed, reconciler=reconciler))
         judge(run)
+        if not (trouble or killed or reconciler):
+            assert len(left) == 1, "the writers left branches for a reconciler"
+            assert run.found == [1] * WRITERS * CHANGES, "an acknowledged change was not in the winning revision"
 
     law()
