@@ -12,7 +12,16 @@ from typing import Any, TypeVar
 from cachetools import LRUCache
 
 from ..couch import UNSET, Access, ConflictNoticed, Database, GroupLimits, access
-from ..errors import Conflict, CouchError, DocumentExists, DocumentNotFound, RetriesExhausted, RevisionMismatch
+from ..errors import (
+    Conflict,
+    CouchError,
+    DocumentExists,
+    DocumentNotFound,
+    OutcomeUnknown,
+    RetriesExhausted,
+    RevisionMismatch,
+    Unavailable,
+)
 from ..models import Model, is_deleted, model_info, utc_now
 from ..security import Scheme
 from .attachments import Attachments
@@ -550,6 +559,11 @@ class Store:
                 done = await attempt()
                 await self.joined(cls, done._id)
                 return done
+            except Unavailable as error:
+                if failures > 1 and self.database.server.contended and not isinstance(error, OutcomeUnknown):
+                    # Some copy may have what CouchDB refused; nobody can look for it now.
+                    raise OutcomeUnknown("CouchDB refused a write, and could then not be asked what it has") from error
+                raise
             except Conflict:
                 observer.conflict_met(kind)
                 if guarded:

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from tests.faults import Call, Effect, Fault, FaultProxy, Forward
-from tornado_couch import Couch, Database, Merge, Model, Retry, Store, install
+from tests.faults import Call, Effect, Fault, FaultProxy, Forward, lose_request
+from tornado_couch import Couch, Database, Merge, Model, OutcomeUnknown, Retry, Store, install
 from tornado_couch.errors import Unauthorized
 from tornado_couch.security import KeyRing, Scheme
 from tornado_couch.store import Update
@@ -147,6 +147,21 @@ async def test_no_leaf_is_deleted_for_one_that_few_copies_have(store: Store, dir
     proxy.faults.clear()
     await store.reconciliation.settle(Basket, ID)
     assert [sorted(each["picks"]) for each in await leaves(direct)] == [[1, 2]]
+
+
+async def test_a_refusal_that_cannot_be_looked_into_is_unknown(store: Store, direct: Store, proxy: FaultProxy) -> None:
+    """On a cluster a copy may have what CouchDB refused; where nobody can look, nothing is said to be not written."""
+    store.database.server.contended = True
+
+    async def first(call: Call, forward: Forward) -> None:
+        await direct.update(Basket, "a", pick(1))
+        await call.send(await forward())
+        proxy.faults.append(Fault(lose_request, method="GET", times=None))
+        proxy.faults.append(Fault(lose_request, path="_bulk_get", after=1, times=None))
+
+    proxy.faults.append(Fault(first, method="PUT"))
+    with pytest.raises(OutcomeUnknown):
+        await store.update(Basket, "a", pick(7))
 
 
 async def withdrawn(direct: Store, count: int) -> None:
