@@ -97,6 +97,7 @@ async def run_page(name: str, names: dict[str, Any], database: Database, url: st
         await database.server.delete_database(database.name)
     for number, block in enumerate(blocks(name, "python"), 1):
         text = block.replace('"orchard"', repr(database.name)).replace('"http://127.0.0.1:5984"', repr(url))
+        text = text.replace('"shop"', repr(database.name))
         text = text.replace('"http://127.0.0.1:5984/orchard"', repr(f"{url}/{database.name}"))
         for old, new in ports.items():
             text = text.replace(old, new)

@@ -66,8 +66,8 @@ FLOORS: dict[str, list[str]] = {
         "reconciler upgrade",
     ],
     "tornado_couch.web": [
-        "action proxies unread",
-        "problems",
+        "action_table proxies unread",
+        "names problems",
         "access http",
         "resources",
         "admission bodiless body query",

@@ -10,6 +10,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .couch import BasicAuth, BearerAuth, CookieAuth, Couch, Database, GroupLimits, Observer, ProxyAuth, Timeout
     from .errors import (
+        ActionRefused,
         CouchError,
         DocumentExists,
         DocumentNotFound,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
         assigned,
         upgrade,
     )
-    from .service import Configuration, serve
+    from .service import Configuration, Tenants, serve
     from .store import Bounds, Page, Query, ReadCache, Reconciler, Retry, Store
     from .web import (
         AllowAny,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         ReplaceMixin,
         ResourceHandler,
         RetrieveMixin,
+        action,
         docs_routes,
         health_routes,
         metrics_routes,
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ActionRefused",
     "AllowAny",
     "ApiInfo",
     "Application",
@@ -126,12 +129,14 @@ __all__ = [
     "Stats",
     "Store",
     "Sum",
+    "Tenants",
     "Timeout",
     "Timestamp",
     "TornadoCouchError",
     "UpdatedOn",
     "WriteOnly",
     "__version__",
+    "action",
     "assigned",
     "docs_routes",
     "health_routes",
@@ -149,20 +154,20 @@ __all__ = [
 _HOME = {
     "couch": "BasicAuth BearerAuth CookieAuth Couch Database GroupLimits Observer ProxyAuth Timeout",
     "errors": (
-        "CouchError DocumentExists DocumentNotFound NoIndex OutcomeUnknown RetriesExhausted RevisionMismatch"
-        " TornadoCouchError"
+        "ActionRefused CouchError DocumentExists DocumentNotFound NoIndex OutcomeUnknown RetriesExhausted"
+        " RevisionMismatch TornadoCouchError"
     ),
     "models": (
         "Classification Computed Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum"
         " Timestamp UpdatedOn WriteOnly assigned upgrade"
     ),
     "installation": "ApplicationUser Installer install",
-    "service": "Configuration serve",
+    "service": "Configuration Tenants serve",
     "store": "Bounds Page Query ReadCache Reconciler Retry Store",
     "web": (
         "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"
         " PatchMixin Policy Problem ProblemHandler ReductionHandler ReplaceMixin"
-        " ResourceHandler RetrieveMixin docs_routes health_routes metrics_routes openapi_document openapi_routes"
+        " ResourceHandler RetrieveMixin action docs_routes health_routes metrics_routes openapi_document openapi_routes"
         " resource"
     ),
 }

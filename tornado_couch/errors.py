@@ -28,6 +28,7 @@ TornadoCouchError
 ├── ModelError                  about models and their documents
 │   ├── ModelDefinitionError    a model class is not valid: raised when it is defined
 │   ├── ValidationFailed        values given for a model are not valid; has `problems`
+│   ├── ActionRefused           an action of the service does not fit the state of the document
 │   ├── PatchTestFailed         a JSON Patch's `test` does not hold for the document
 │   ├── Unmergeable             a document's conflicting leaves cannot be merged by rules; has `problems`
 │   └── InvalidDocument         a stored document does not fit its model
@@ -55,6 +56,7 @@ from enum import StrEnum
 from typing import Any
 
 __all__ = [
+    "ActionRefused",
     "AlreadyExists",
     "BadRequest",
     "CheckFailed",
@@ -292,6 +294,20 @@ class ValidationFailed(ModelError):
         named = [f"{each['pointer'] or '/'}: {each['detail']}" for each in problems[:_MOST_NAMED]]
         super().__init__("; ".join([*named, *more]))
         self.problems = problems
+
+
+class ActionRefused(ModelError):
+    """The document's state does not allow what is asked, such as to cancel an order that has left already.
+
+    Raise it in an action of the service, or in a hook: nothing is written, and the client gets a 409.
+
+    Args:
+        detail: a sentence for the client; it must hold no secret.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
 
 
 class PatchTestFailed(ModelError):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from tests.faults import Call, FaultServer, answer
-from tornado_couch import Couch
+from tornado_couch import Couch, Database, Store, install
 from tornado_couch.cli.cluster import _advice, set_up_cluster
 from tornado_couch.cli.main import main
 from tornado_couch.couch import FakeTransport, Reply, Request
@@ -131,3 +133,51 @@ async def test_health_says_what_lets_writes_collide() -> None:
         advised.append(await _advice(Couch("http://one", transport=FakeTransport(answered)), version))
     assert ["upgrade" in advised[0][0], "serialize_worker_startup = false" in advised[1][0]] == [True, True]
     assert advised[2:] == [[], []]
+
+
+APP = """
+from tornado_couch import AllowAny, Application, Model, Store, resource
+
+class Note(Model, type="note_v1.0", key="name", unique=True):
+    name: str
+
+class Person(Model, type="person_v1.0"):
+    pass
+
+def wrong(one, two):
+    pass
+
+def make_app(couch):
+    store = Store(couch["DATABASE"])
+    actions = {"_sort": lambda: None, "fold": lambda note: None}
+    return Application(
+        [*resource("/notes", Note, store, actions=actions), *resource("/people", Person, store)], policy=AllowAny()
+    )
+"""
+
+
+async def test_health_lists_documents_whose_keys_are_names(
+    database: Database, server_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an application: those from before the name was taken, with the address that each has."""
+    module = f"app_{database.name.replace('-', '_')}"
+    (tmp_path / f"{module}.py").write_text(APP.replace("DATABASE", database.name))
+    monkeypatch.syspath_prepend(tmp_path)
+    made = importlib.import_module(module)
+    await install(database.server, database.name, [made.Note])  # type: ignore[arg-type]
+    store = Store(database)
+    for name in ("_sort", "fold", "plain", "_changes"):
+        await store.create(made.Note(name=name))
+    line = ["health", "--url", server_url, "--app", f"{module}:make_app"]
+    done = await asyncio.to_thread(CliRunner().invoke, main, line)
+    assert (done.exit_code, done.output.splitlines()[1:]) == (
+        0,
+        [
+            "/notes/%5Fchanges is the address of the document '_changes'",
+            "/notes/%5Fsort is the address of the document '_sort'",
+        ],
+    )
+    wrong = await asyncio.to_thread(CliRunner().invoke, main, [*line[:-1], f"{module}:wrong"])
+    assert (wrong.exit_code, "does not give an application" in wrong.output) == (2, True)
+    found = json.loads((await asyncio.to_thread(CliRunner().invoke, main, [*line, "--json"])).output)
+    assert found["shadowed"][0] == {"at": "/notes/%5Fchanges", "key": "_changes"}

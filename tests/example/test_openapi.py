@@ -2,67 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tornado.httpserver import HTTPServer
 
 from example_app import app
-from tornado_couch import Couch, openapi_document
+from tests.web.openapi.running import Service, schemathesis_report
+from tornado_couch import Application, Couch
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
 
-class Service(threading.Thread):
-    """The example on an event loop of its own, for programs that wait for its answers."""
-
-    def __init__(self, couch_url: str) -> None:
-        super().__init__()
-        self._couch_url = couch_url
-        self._listening = threading.Event()
-        self._loop: asyncio.AbstractEventLoop
-        self._ended: asyncio.Event
-        self.url = ""
-        self.document: dict[str, Any] = {}
-
-    def run(self) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
-        async with Couch(self._couch_url) as couch:
-            await app.prepare(couch)
-            application = app.make_app(couch, cookie_secret="x" * 32)
-            application.settings["log_function"] = lambda _: None
-            self.document = openapi_document(application)
-            server = HTTPServer(application)
-            server.listen(0, "127.0.0.1")
-            port = next(iter(server._sockets.values())).getsockname()[1]
-            self.url = f"http://127.0.0.1:{port}"
-            self._listening.set()
-            await self._ended.wait()
-            server.stop()
-            await server.close_all_connections()
-            await couch.delete_database(app.DATABASE)
-
-    def __enter__(self) -> Service:
-        self.start()
-        assert self._listening.wait(30)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._ended.set)
-        self.join(30)
+def make_app(couch: Couch) -> Application:
+    return app.make_app(couch, cookie_secret="x" * 32)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +28,7 @@ def service(server_url: str) -> Iterator[Service]:
     """The example over a database of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "DATABASE", f"test-{uuid.uuid4().hex}")
-        with Service(server_url) as running:
+        with Service(server_url, app.DATABASE, app.prepare, make_app) as running:
             yield running
 
 
@@ -81,18 +39,7 @@ def test_schemathesis_finds_no_failure(service: Service, tmp_path: Path) -> None
 
     What it is told of the contract beyond the document is in docs/openapi.md.
     """
-    options = ["--max-examples", "5", "--seed", "1", "--no-color", "--workers", "1", "--request-timeout", "60"]
-    options += ["--suppress-health-check", "all"]  # which judge the speed of this machine
-    config = str(ROOT / "tests/web/openapi/schemathesis.toml")
-    command = [str(BIN / "schemathesis"), "--config-file", config, "run", f"{service.url}/openapi.json", *options]
-    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.web.openapi.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=580, check=False
-    )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert f"Tested: {sum(len(each) for each in service.document['paths'].values())}\n" in done.stdout
-    for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
-        assert f"✅ {phase}" in done.stdout
+    schemathesis_report(service, tmp_path, 5)
 
 
 SCRIPT = '''

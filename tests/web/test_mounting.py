@@ -14,7 +14,7 @@ from tests.web.conftest import MERGE, Client, Reply, Serve, application, path
 from tests.web.models import Fruit
 from tornado_couch import AllowAny, Application, CreateMixin, Database, Hooks, Problem, ProblemHandler, Store, resource
 from tornado_couch.web import Authenticated, Principal
-from tornado_couch.web.action import NDJSON
+from tornado_couch.web.action_table import NDJSON
 
 # ---------------------------------------------------------------- addresses
 

@@ -11,7 +11,7 @@ from tests.web.conftest import Client, Serve, application
 from tests.web.models import Fruit
 from tornado_couch import CreateMixin, ResourceHandler, Store, resource
 from tornado_couch.web import BodyLimits
-from tornado_couch.web.action import NDJSON
+from tornado_couch.web.action_table import NDJSON
 from tornado_couch.web.resources import Resource
 
 SIZE = 1000

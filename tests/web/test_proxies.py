@@ -14,7 +14,7 @@ import example_app
 from tests.web.conftest import Client, Reply, Serve, application
 from tests.web.models import Fruit
 from tornado_couch import AllowAny, Application, Store, docs_routes, health_routes, openapi_routes
-from tornado_couch.web.action import JSON, NDJSON
+from tornado_couch.web.action_table import JSON, NDJSON
 from tornado_couch.web.openapi.document import ApiInfo
 
 BASE = "/orchard/api"

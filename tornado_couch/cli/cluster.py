@@ -11,7 +11,21 @@ import click
 
 from .. import _json
 from ..couch import Couch, names
-from ..errors import AlreadyExists, Forbidden, NotFound, TornadoCouchError, Unauthorized
+from ..errors import (
+    AlreadyExists,
+    DocumentNotFound,
+    Forbidden,
+    InvalidDocument,
+    NotFound,
+    SecurityError,
+    TornadoCouchError,
+    Unauthorized,
+)
+from ..service.references import load_application
+from ..service.worker import application_of
+from ..web import Resource
+from ..web.openapi.document import routes
+from .openapi import arguments_of, no_application
 from .options import connection_of, server_options, told
 from .report import Advance, progress
 
@@ -112,13 +126,15 @@ def cluster(url: str, nodes: tuple[str, ...], patience: float, as_json: bool, **
 
 @click.command()
 @server_options
+@click.option("--app", metavar="MODULE:APP", help="An application, as for `serve`, whose keys are looked at.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @told
-def health(url: str, as_json: bool, **options: Any) -> None:
+def health(url: str, app: str | None, as_json: bool, **options: Any) -> None:
     """Check that a server is CouchDB, and ready.
 
     It also checks that no proxy on the way changes paths. Of a cluster it says what lets writes of one document
-    collide that need not.
+    collide that need not. With --app it lists the documents whose keys are names below a resource of the application,
+    such as `_bulk` or an action, with the addresses that they have in spite of that.
 
     Nothing is written. The exit status is 0 if all is well, and 2 otherwise.
     """
@@ -128,13 +144,48 @@ def health(url: str, as_json: bool, **options: Any) -> None:
         async with connection.server(url) as couch:
             await couch.check()
             version = (await couch.info())["version"]
-            return {"up": await couch.up(), "version": version, "advice": await _advice(couch, version)}
+            found = {"up": await couch.up(), "version": version, "advice": await _advice(couch, version)}
+            return {**found, "shadowed": await _shadowed(load_application(app), couch)} if app else found
 
-    found = asyncio.run(run())
+    try:
+        found = asyncio.run(run())
+    except TypeError as error:
+        if app is None:
+            raise
+        raise no_application(app, error) from None
     if not found["up"]:
         raise _NodesMissing("the server is in maintenance mode, or its node is not ready")
-    lines = [f"CouchDB {found['version']} is ready", *found["advice"]]
+    shadowed = [f"{each['at']} is the address of the document {each['key']!r}" for each in found.get("shadowed", ())]
+    lines = [f"CouchDB {found['version']} is ready", *found["advice"], *shadowed]
     click.echo(_json.dumps(found).decode() if as_json else "\n".join(lines))
+
+
+async def _shadowed(target: Any, couch: Couch) -> list[dict[str, str]]:
+    """The documents whose keys are names below their resources, from before the names were taken."""
+    found: dict[str, str] = {}
+    async with application_of(target, *arguments_of(target, couch)) as application:
+        mounted = {id(each): each for route in routes(application) if (each := route.target.get("resource"))}
+        for resource in mounted.values():
+            if callable(resource.store):  # a database for each tenant
+                continue
+            for name in sorted(resource.taken):
+                if await _exists(resource, name):
+                    found[resource.href(name)] = name
+    return [{"at": address, "key": key} for address, key in found.items()]
+
+
+async def _exists(resource: Resource[Any], name: str) -> bool:
+    if name.startswith("_") and (resource.info.key is None or resource.info.key.generated):
+        return False  # CouchDB has no such ids
+    key = resource.info.parse_key(name)
+    try:
+        if key is not None:
+            await resource.store.get(resource.model, key)
+    except DocumentNotFound:
+        return False
+    except (InvalidDocument, SecurityError):
+        return True
+    return key is not None
 
 
 _ASKS_ONE_COPY_FIRST = (3, 5, 2)

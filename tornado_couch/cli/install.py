@@ -7,18 +7,21 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
 from .. import _json
+from ..couch import Couch, Database
 from ..installation.access import ApplicationUser
 from ..installation.installer import Installer
 from ..installation.plan import Plan
+from ..models import Model
 from ..security import Scheme
 from ..service.references import load_models
-from .options import connection_of, database_options, rotation_key_options, secret_if_given, store_keys, told_as
-from .report import progress
+from .each import Work, chosen_of, databases_options, run_on_each
+from .options import connection_of, rotation_key_options, secret_if_given, store_keys, told_as
+from .report import Advance, Tally, progress
 
 __all__ = ["install"]
 
@@ -88,7 +91,7 @@ def _document_options(command: F) -> F:
 
 @click.command()
 @click.argument("models", nargs=-1, metavar="[MODULE[:MODELS]]...")
-@database_options
+@databases_options
 @_creation_options
 @_access_options
 @_document_options
@@ -108,20 +111,28 @@ def install(models: tuple[str, ...], url: str, dry_run: bool, as_json: bool, log
 
     That is its database, the database's members, and design and seed documents.
 
-    MODULE[:MODELS] names the models whose design documents to install: all of a module, one, or a list.
+    MODULE[:MODELS] names the models whose design documents to install: all of a module, one, or a list. With --each,
+    every database that exists and whose name matches is set up so.
 
     It is safe to repeat, and to run several times at once: whatever exists already stays. --keys signs the seed
     documents, and --crypter encrypts their values. The exit status is 0 on success, 1 on failure, 2 for wrong usage.
     """
+    chosen = chosen_of(options)
+    if chosen.pattern and options["delete"]:
+        raise click.UsageError("--delete and --each cannot be used together: delete one database at a time.")
     connection, delete_unasked = connection_of(options), options.pop("yes")
     known = list(dict.fromkeys(each for reference in models for each in load_models(reference)))
-
     arguments = _arguments(options)
+
+    if chosen.pattern:
+        with _logging(log):
+            run_on_each(connection, url, chosen, _work(known, arguments, dry_run), as_json=as_json, failed=1)
+        return
 
     async def run() -> tuple[Plan, list[str] | None]:
         async with connection.server(url) as couch:
             with progress("changes indexed") as advance:
-                installer = Installer(couch, models=known, report=advance, **arguments)
+                installer = Installer(couch, database=chosen.database, models=known, report=advance, **arguments)
                 plan = await installer.plan()
                 if dry_run:
                     return plan, None
@@ -131,6 +142,22 @@ def install(models: tuple[str, ...], url: str, dry_run: bool, as_json: bool, log
 
     with _logging(log):
         _show(*asyncio.run(run()), as_json=as_json)
+
+
+def _work(models: list[type[Model]], arguments: dict[str, Any], dry_run: bool) -> Work:
+    """What is done on each of many databases."""
+
+    async def work(opened: Database, tally: Tally, _: Advance) -> None:
+        installer = Installer(cast("Couch", opened.server), database=opened.name, models=models, **arguments)
+        plan = await installer.plan()
+        notes = [f"warning: {each}" for each in plan.warnings]
+        if dry_run:
+            steps = [f"{each.action} {each.kind} {each.name}" for each in plan.steps]
+        else:
+            steps = await installer.apply(plan)
+        tally.add("0", [], [*notes, *steps], **{"to do" if dry_run else "steps": len(steps)})
+
+    return work
 
 
 @contextmanager
@@ -150,7 +177,6 @@ def _logging(level: str) -> Iterator[None]:
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:
     """The installer's arguments, taken from the options."""
     kept = (
-        "database",
         "q",
         "n",
         "partitioned",

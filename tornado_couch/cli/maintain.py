@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from .. import _json
+from ..couch import Database
 from ..errors import ModelDefinitionError, TornadoCouchError, Unmergeable
 from ..maintain.anchor import AnchoredAudit
 from ..maintain.audit import Finding
@@ -26,6 +27,7 @@ from ..models import Model, model_info
 from ..security import Scheme
 from ..service.references import load_models
 from ..store import Conflicted, ConflictPage, ReconcileResult, Reprotection, Store, conflicts_since, reconcile_all
+from .each import chosen_of, databases_options, work_on
 from .options import (
     FINDINGS,
     audit_keys,
@@ -37,20 +39,20 @@ from .options import (
     store_keys,
     told,
 )
-from .report import Tally, progress, run_tallied
+from .report import Advance, Tally, progress, run_tallied
 
 __all__ = ["audit", "clear", "migrate", "policy_report_command", "reconcile", "rotate", "sweep"]
 
 
 @click.command()
-@database_options
+@databases_options
 @click.option("--models", required=True, metavar="MODULE[:MODELS]", help="The models whose documents to migrate.")
 @rotation_key_options
 @click.option("--dry-run", is_flag=True, help="Write nothing; only count the documents that would be migrated.")
 @click.option("--since", default="0", show_default=True, help="Where to begin: the value that a run printed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @told
-def migrate(url: str, database: str, models: str, dry_run: bool, since: str, as_json: bool, **options: Any) -> None:
+def migrate(url: str, models: str, dry_run: bool, since: str, as_json: bool, **options: Any) -> None:
     """Rewrite documents in their model's current version.
 
     The service may keep running meanwhile.
@@ -60,22 +62,22 @@ def migrate(url: str, database: str, models: str, dry_run: bool, since: str, as_
 
     Documents that cannot be migrated are reported and left unchanged. The exit status is 0 on success, 1 if some
     documents could not be migrated, and 2 if the command failed. An interrupted run prints where to resume.
+
+    With --each, a failure on one database does not stop the work on the others; the exit status is then 2.
     """
+    chosen = chosen_of(options, since)
     connection = connection_of(options)
     keys = store_keys(options)
-    known, tally = load_models(models), Tally(since)
+    known = load_models(models)
 
-    async def run() -> None:
-        async with connection.database(url, database) as opened:
-            store = Store(opened, **keys)
-            migration = Migration(store, known, dry_run=dry_run)
-            with progress() as advance:
-                async for page in migration.run(since=since):
-                    counts = {"to migrate" if dry_run else "migrated": page.migrated, "current": page.current}
-                    tally.add(page.since, page.findings, **counts, **({"kept": page.kept} if page.kept else {}))
-                    advance(page.migrated + page.current + page.kept, page.pending)
+    async def work(opened: Database, tally: Tally, advance: Advance) -> None:
+        migration = Migration(Store(opened, **keys), known, dry_run=dry_run)
+        async for page in migration.run(since=tally.since):
+            counts = {"to migrate" if dry_run else "migrated": page.migrated, "current": page.current}
+            tally.add(page.since, page.findings, **counts, **({"kept": page.kept} if page.kept else {}))
+            advance(page.migrated + page.current + page.kept, page.pending)
 
-    run_tallied(run, tally, as_json)
+    work_on(connection, url, chosen, since, work, as_json=as_json)
 
 
 @click.command()
@@ -171,7 +173,7 @@ _CLASSIC = click.option("--classic", is_flag=True, help="Also accept the signatu
 
 
 @click.command()
-@database_options
+@databases_options
 @key_set_options
 @_SINCE
 @_CLASSIC
@@ -183,7 +185,6 @@ _CLASSIC = click.option("--classic", is_flag=True, help="Also accept the signatu
 @told
 def audit(
     url: str,
-    database: str,
     since: str,
     classic: bool,
     only_v3: bool,
@@ -204,26 +205,26 @@ def audit(
         raise click.UsageError("--root and --full need --anchor.")
     if anchor is not None and since != "0":
         raise click.UsageError("--anchor and --since cannot be used together: the anchor knows where to begin.")
+    chosen = chosen_of(options, since)
+    if anchor is not None and chosen.pattern:
+        raise click.UsageError("--anchor and --each cannot be used together: each database has an anchor of its own.")
     connection = connection_of(options)
     keys, accept = audit_keys(options), _schemes(classic, only_v3)
-    tally = Tally(since)
 
-    async def run() -> None:
-        async with connection.database(url, database) as opened:
-            if anchor is None:
-                pages = audit_database(opened, keys, accept=accept, since=since)
-            else:
-                pages = AnchoredAudit(opened, keys, anchor, root=root, accept=accept).run(full=full)
-            with progress() as advance:
-                async for page in pages:
-                    tally.add(page.since, page.findings, checked=page.checked)
-                    advance(page.checked, page.pending)
+    async def work(opened: Database, tally: Tally, advance: Advance) -> None:
+        if anchor is None:
+            pages = audit_database(opened, keys, accept=accept, since=tally.since)
+        else:
+            pages = AnchoredAudit(opened, keys, anchor, root=root, accept=accept).run(full=full)
+        async for page in pages:
+            tally.add(page.since, page.findings, checked=page.checked)
+            advance(page.checked, page.pending)
 
-    run_tallied(run, tally, as_json)
+    work_on(connection, url, chosen, since, work, as_json=as_json)
 
 
 @click.command()
-@database_options
+@databases_options
 @rotation_key_options
 @click.option(
     "--models", metavar="MODULE[:MODELS]", help="The models of the documents; needed for classes of your own."
@@ -243,7 +244,6 @@ def audit(
 @told
 def rotate(
     url: str,
-    database: str,
     models: str | None,
     sign_only: bool,
     since: str,
@@ -261,28 +261,24 @@ def rotate(
     Documents that do not verify and values that do not decrypt are reported and left unchanged. The exit status has
     the same meaning as for `audit`. Run it until nothing is left to do, then demote and revoke the old key.
     """
+    chosen = chosen_of(options, since)
     connection, adopt, plaintext = connection_of(options), options.pop("adopt"), options.pop("protect_plaintext")
     scheme = Scheme(options.pop("scheme"))
     if plaintext and models is None:
         raise click.UsageError("--protect-plaintext needs --models, since only models say what to protect.")
     found = rotation_keys(options)
-    protect = None
-    if not sign_only:
-        known = load_models(models) if models else []
-        protect = Reprotection(found.crypter, found.indexer, models=known, plaintext=plaintext)
-    tally = Tally(since)
+    known = load_models(models) if models else []
 
-    async def run() -> None:
-        async with connection.database(url, database) as opened:
-            rotation = Rotation(
-                opened, found.signer, scheme=scheme, accept=_schemes(classic), adopt=adopt, protect=protect
-            )
-            with progress() as advance:
-                async for page in rotation.run(since=since):
-                    tally.add(page.since, page.findings, renewed=page.renewed, current=page.current)
-                    advance(page.renewed + page.current, page.pending)
+    async def work(opened: Database, tally: Tally, advance: Advance) -> None:
+        keys = {"models": known, "plaintext": plaintext, "database": opened.name}
+        protect = None if sign_only else Reprotection(found.crypter, found.indexer, **keys)
+        accept = _schemes(classic)
+        rotation = Rotation(opened, found.signer, scheme=scheme, accept=accept, adopt=adopt, protect=protect)
+        async for page in rotation.run(since=tally.since):
+            tally.add(page.since, page.findings, renewed=page.renewed, current=page.current)
+            advance(page.renewed + page.current, page.pending)
 
-    run_tallied(run, tally, as_json)
+    work_on(connection, url, chosen, since, work, as_json=as_json)
 
 
 @click.command()

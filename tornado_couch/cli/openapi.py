@@ -19,7 +19,7 @@ from ..web import ApiInfo, openapi_document
 from ..web.pages.openapi import mounted_info
 from .options import told
 
-__all__ = ["openapi"]
+__all__ = ["arguments_of", "no_application", "openapi"]
 
 _NOWHERE = "http://127.0.0.1:5984"  # no request is sent to it
 
@@ -45,10 +45,7 @@ def openapi(app: str, output: Path | None, title: str | None, api_version: str |
     try:
         found = asyncio.run(_document(load_application(app), title, api_version))
     except TypeError as error:
-        raise click.UsageError(
-            f"{app!r} does not give an application ({error}); name an application, or a function that takes no"
-            " arguments, a Couch, or a Configuration."
-        ) from None
+        raise no_application(app, error) from None
     except CouchError as error:
         raise click.ClickException(
             f"{app!r} sends requests to CouchDB ({error}). Name a function that only makes the application."
@@ -61,13 +58,21 @@ def openapi(app: str, output: Path | None, title: str | None, api_version: str |
 
 
 async def _document(target: Any, title: str | None, version: str | None) -> dict[str, Any]:
-    async with Couch(_NOWHERE) as couch, application_of(target, *_arguments(target, couch)) as application:
+    async with Couch(_NOWHERE) as couch, application_of(target, *arguments_of(target, couch)) as application:
         info = mounted_info(application) or ApiInfo()
         more = {name: value for name, value in (("title", title), ("version", version)) if value is not None}
         return openapi_document(application, info.replaced(**more))
 
 
-def _arguments(target: Any, couch: Couch) -> tuple[Any, ...]:
+def no_application(app: str, error: TypeError) -> click.UsageError:
+    """Return the error for a reference to something that is called with what it does not take."""
+    return click.UsageError(
+        f"{app!r} does not give an application ({error}); name an application, or a function that takes no"
+        " arguments, a Couch, or a Configuration."
+    )
+
+
+def arguments_of(target: Any, couch: Couch) -> tuple[Any, ...]:
     """What a function is called with: a client or the settings, if it takes one of them."""
     if isinstance(target, tornado.web.Application) or not callable(target):
         return ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -26,31 +26,47 @@ class Tally:
     def __init__(self, since: str) -> None:
         self.counts: dict[str, int] = {}
         self.findings: list[Finding] = []
+        self.notes: list[str] = []
         self.since: str | int = since
 
-    def add(self, since: str | int, findings: list[Finding], **counts: int) -> None:
+    def add(self, since: str | int, findings: Sequence[Finding], notes: Sequence[str] = (), /, **counts: int) -> None:
         """Add the results of one page.
 
         Args:
             since: the sequence from which to resume.
             findings: the problems found.
+            notes: what else the report says.
             counts: the number of documents for each outcome.
         """
         self.since = since
         self.findings += findings
+        self.notes += notes
         for name, count in counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
 
     def show(self, as_json: bool) -> None:
         """Print the report."""
         if as_json:
-            found = [each._asdict() for each in self.findings]
-            click.echo(_json.dumps({**self.counts, "findings": found, "last_seq": self.since}).decode())
+            click.echo(_json.dumps(self.as_dict()).decode())
             return
-        for each in self.findings:
-            click.echo(f"{each.reason:12}  {each.id}  {each.revision}")
+        for each in self.lines():
+            click.echo(each)
+        click.echo(f"{self.sums()}; --since {self.since}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON has it."""
+        notes = {"notes": self.notes} if self.notes else {}
+        findings = [each._asdict() for each in self.findings]
+        return {**self.counts, **notes, "findings": findings, "last_seq": self.since}
+
+    def lines(self) -> list[str]:
+        """A line for each finding."""
+        return [f"{each.reason:12}  {each.id}  {each.revision}" for each in self.findings]
+
+    def sums(self) -> str:
+        """How many documents had each outcome."""
         counts = "".join(f"{count} {name}, " for name, count in self.counts.items())
-        click.echo(f"{counts}{len(self.findings)} findings; --since {self.since}")
+        return f"{counts}{len(self.findings)} findings"
 
 
 def run_tallied(work: Callable[[], Any], tally: Tally, as_json: bool) -> None:

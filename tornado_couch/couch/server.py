@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from collections import deque
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
+from .. import _json
 from ..errors import Conflict, Forbidden, InvalidReply, NotFound, Unauthorized
 from . import names
 from .exchange import SUCCESS, Answer, Exchange, expect
 from .observer import Observer
 from .scheduler import Grouping, GroupLimits, Turns, told
 
-__all__ = ["Server"]
+__all__ = ["DatabaseUpdates", "Server"]
 
 # CouchDB's default [uuids] max_count is 1000.
 _UUIDS_AT_MOST = 1000
 _WELCOME = ("/",)
+
+
+class DatabaseUpdates(NamedTuple):
+    """What has happened to databases.
+
+    Attributes:
+        results: the name of each database with "created", "updated" or "deleted": the latest of each kind, and not in
+            the order in which it happened.
+        last_seq: the `since` for what follows.
+    """
+
+    results: list[tuple[str, str]]
+    last_seq: str | int
 
 
 class Server:
@@ -180,10 +194,42 @@ class Server:
             return False
         return True
 
-    async def databases(self) -> list[str]:
-        """The names of all databases, in CouchDB's order."""
-        answer = await self._call("GET", "/_all_dbs")
+    async def databases(self, *, prefix: str = "", skip: int = 0, limit: int | None = None) -> list[str]:
+        """The names of all databases, in CouchDB's order.
+
+        Args:
+            prefix: only those whose names begin so.
+            skip: leave so many of them out.
+            limit: return at most so many.
+        """
+        query = {"skip": str(skip)} if skip else {}
+        if prefix:  # of the characters that names can have, `~` would come last
+            query |= {"startkey": _json.dumps(prefix).decode(), "endkey": _json.dumps(f"{prefix}~").decode()}
+        if limit is not None:
+            query["limit"] = str(limit)
+        answer = await self._call("GET", "/_all_dbs", query)
         return [expect(name, str, answer.request) for name in expect(answer.value, list, answer.request)]
+
+    async def updates(self, *, since: str | int = "now", wait: float | None = None) -> DatabaseUpdates:
+        """What has happened to the databases since a sequence; the user must be an administrator.
+
+        https://docs.couchdb.org/en/stable/api/server/common.html#db-updates
+
+        Args:
+            since: a `last_seq`; "now" for only what happens from now on.
+            wait: seconds to wait if nothing has happened yet; must be less than the client's `read` limit.
+
+        Raises:
+            Unauthorized, Forbidden: the user is not an administrator.
+            NotFound: the server does not note it, since it has no database `_global_changes`.
+        """
+        query = {"since": str(since)}
+        if wait is not None:
+            query |= {"feed": "longpoll", "timeout": str(int(wait * 1000))}
+        answer = await self._call("GET", "/_db_updates", query)
+        rows = [expect(each, dict, answer.request) for each in answer.member("results", list)]
+        found = [(expect(row.get("db_name"), str, answer.request), str(row.get("type"))) for row in rows]
+        return DatabaseUpdates(found, answer.value.get("last_seq"))
 
     async def create_database(
         self, name: str, *, q: int | None = None, n: int | None = None, partitioned: bool = False

@@ -29,6 +29,7 @@ from .merger import Merging, merge_rule
 from .merging.ancestry import MERGE_PROPERTY, Ancestry, Join, MergedBy, Plan, merge_record
 from .merging.rules import Merge, MergeRule
 from .model import DocumentType, Model, ModelInfo, model_info
+from .pointers import faults
 from .properties import (
     WRITE_PROPERTY,
     Computed,
@@ -45,7 +46,7 @@ from .properties import (
     blind_index_member,
 )
 from .schema.at_rest import schema_at_rest
-from .schema.bodies import Action, body_problems, body_schema
+from .schema.bodies import Action, ValueSchema, body_problems, body_schema
 from .schema.patch import json_patch, merge_patch
 from .schema.validate_doc_update import VALIDATION_DOCUMENT, DatabaseCheck, database_check
 from .timestamps import format_timestamp, is_timestamp, utc_now
@@ -110,6 +111,7 @@ __all__ = [
     "Sum",
     "Timestamp",
     "UpdatedOn",
+    "ValueSchema",
     "Version",
     "WriteOnly",
     "assigned",
@@ -128,6 +130,7 @@ __all__ = [
     "deleted_on",
     "deleted_view",
     "design_documents",
+    "faults",
     "format_timestamp",
     "from_document",
     "is_deleted",

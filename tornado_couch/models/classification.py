@@ -34,6 +34,7 @@ from ..security import (
     ciphertext_of,
     decrypt_value,
     encrypt_value,
+    is_bound_to_database,
     is_encrypted,
     is_hash,
 )
@@ -62,6 +63,8 @@ class Place:
         name: of the property, in JSON.
         crypter: the keys that encrypt; None where the store has none.
         indexer: the keys of blind indexes.
+        database: the database's name, for what is bound to it.
+        bound: whether what is encrypted anew is good for this database alone.
     """
 
     document_id: str
@@ -69,6 +72,8 @@ class Place:
     name: str
     crypter: Crypter | None
     indexer: Indexer | None
+    database: str = ""
+    bound: bool = False
 
     def needed_crypter(self) -> Crypter:
         """The keys that encrypt.
@@ -235,20 +240,30 @@ class Encrypted(Classification):
 
     def protect(self, value: Any, place: Place) -> Any:
         """The ciphertext, another at each call."""
-        keys = place.needed_crypter()
         return encrypt_value(
-            value, keys=keys, document_id=place.document_id, type_name=place.type_name, property_name=place.name
+            value,
+            keys=place.needed_crypter(),
+            document_id=place.document_id,
+            type_name=place.type_name,
+            property_name=place.name,
+            database=place.database if place.bound else "",
         )
 
     def reveal(self, stored: Any, place: Place) -> Any:
         """The value."""
-        keys = place.needed_crypter()
         return decrypt_value(
-            stored, keys=keys, document_id=place.document_id, type_name=place.type_name, property_name=place.name
+            stored,
+            keys=place.needed_crypter(),
+            document_id=place.document_id,
+            type_name=place.type_name,
+            property_name=place.name,
+            database=place.database,
         )
 
     def is_current(self, stored: Any, place: Place) -> bool:
-        """Whether the primary key encrypted it."""
+        """Whether the primary key encrypted it, for this database alone if that is asked for."""
+        if place.bound and not is_bound_to_database(stored):
+            return False
         try:
             return place.needed_crypter().is_current(ciphertext_of(stored))
         except DecryptionFailed:

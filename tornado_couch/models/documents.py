@@ -14,7 +14,7 @@ from ..errors import InvalidDocument, UnsupportedVersion, ValidationFailed
 from .classification import Classification, StoredHash
 from .forms import Held, Unfit, partial_model
 from .model import DocumentType, Model, ModelInfo, model_info
-from .pointers import json_pointer, path_within, shortened
+from .pointers import faults, json_pointer, path_within
 from .properties import Property, blind_index_member
 from .round_trip import same
 from .timestamps import utc_now
@@ -78,7 +78,7 @@ def _identified(model: M, document: Document) -> M:
 
 def _invalid(cls: type[Model], error: ValidationError, document: Document, current: Document) -> InvalidDocument:
     """The error for a document that does not fit, with what can be read of it all the same."""
-    info, problems = model_info(cls), _faults(error, current)
+    info, problems = model_info(cls), faults(error, current)
     places = " and ".join(sorted({each["pointer"] or "the whole of it" for each in problems}))
     invalid = InvalidDocument(
         f"a stored document does not fit {cls.__name__}: {places}", document.get("_id", ""), problems
@@ -365,7 +365,7 @@ def validated(cls: type[M], values: Document) -> M:
     except ValidationError as error:
         less = _without_computed(cls, values, error)
         if less is None:
-            raise ValidationFailed(_faults(error, values)) from None
+            raise ValidationFailed(faults(error, values)) from None
     return validated(cls, less)
 
 
@@ -434,16 +434,6 @@ def _is_earlier(info: ModelInfo, name: str) -> bool:
 def _read_only(name: str) -> dict[str, str]:
     detail = "This property is read-only and has another value."
     return {"pointer": json_pointer([name]), "keyword": "readOnly", "detail": detail}
-
-
-def _faults(error: ValidationError, body: Document) -> list[dict[str, str]]:
-    """Pydantic's faults without the values, which must reach neither log nor client."""
-    found: dict[tuple[str, ...], dict[str, str]] = {}
-    for each in error.errors(include_url=False, include_context=False):
-        path = path_within(body, each["loc"], each["input"], missing=each["type"] == "missing")
-        fault = {"pointer": json_pointer(path), "keyword": each["type"], "detail": shortened(each["msg"])}
-        found.setdefault(tuple(fault.values()), fault)
-    return list(found.values())
 
 
 def stamped(model: M, *, new: bool, now: Any = utc_now) -> M:

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-__all__ = ["json_pointer", "path_within", "shortened"]
+from pydantic import ValidationError
+
+__all__ = ["faults", "json_pointer", "path_within", "shortened"]
 
 _LONGEST = 300  # characters
 _MOST_READINGS = 64  # of one location
@@ -20,6 +22,16 @@ def json_pointer(path: Iterable[object]) -> str:
 def shortened(detail: str) -> str:
     """A sentence for a client, without the end where it is very long, as for an enum of all countries."""
     return detail if len(detail) <= _LONGEST else f"{detail[: _LONGEST - 1]}…"
+
+
+def faults(error: ValidationError, body: Any) -> list[dict[str, str]]:
+    """Pydantic's faults without the values, which must reach neither log nor client."""
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for each in error.errors(include_url=False, include_context=False):
+        path = path_within(body, each["loc"], each["input"], missing=each["type"] == "missing")
+        fault = {"pointer": json_pointer(path), "keyword": each["type"], "detail": shortened(each["msg"])}
+        found.setdefault(tuple(fault.values()), fault)
+    return list(found.values())
 
 
 def path_within(body: Any, location: Sequence[str | int], held: Any, *, missing: bool) -> list[str | int]:

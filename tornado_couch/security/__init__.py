@@ -10,7 +10,15 @@
 from __future__ import annotations
 
 from .encoding import canonical
-from .encryption import blind_index, blind_indexes, ciphertext_of, decrypt_value, encrypt_value, is_encrypted
+from .encryption import (
+    blind_index,
+    blind_indexes,
+    ciphertext_of,
+    decrypt_value,
+    encrypt_value,
+    is_bound_to_database,
+    is_encrypted,
+)
 from .hashing import BcryptHasher, Sha3Hasher, is_hash
 from .key_file import ScryptCost, outer_key
 from .key_ring import Algorithm, KeyInfo, KeyRing, KeyState, Purpose
@@ -56,6 +64,7 @@ __all__ = [
     "ciphertext_of",
     "decrypt_value",
     "encrypt_value",
+    "is_bound_to_database",
     "is_encrypted",
     "is_hash",
     "outer_key",

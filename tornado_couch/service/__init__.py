@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .configuration import Configuration
 from .processes import ServeOptions, serve
+from .tenants import Tenants
 
-__all__ = ["Configuration", "ServeOptions", "serve"]
+__all__ = ["Configuration", "ServeOptions", "Tenants", "serve"]

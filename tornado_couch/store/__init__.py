@@ -11,7 +11,7 @@ from .pace import Pace
 from .protection.renewal import Reprotection
 from .query import Bounds, Query
 from .readiness import Readiness, ReadinessCheck
-from .reading.cache import ReadCache
+from .reading.cache import ReadCache, SharedFeeds
 from .reading.planner import indexed_properties, plan
 from .reading.reader import Page
 from .reading.reductions import Group, Groups, reduced
@@ -51,6 +51,7 @@ __all__ = [
     "Retry",
     "Room",
     "Share",
+    "SharedFeeds",
     "Store",
     "Update",
     "changed",

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from ..couch import Database, view_metrics
+from ..couch import Database, Server, view_metrics
 from ..couch.sizes import each_of
 from ..errors import CouchError, NotFound
 from ..models import Model, design_documents
 
-__all__ = ["STOPPING", "Readiness", "ReadinessCheck"]
+__all__ = ["STOPPING", "Readiness", "ReadinessCheck", "ServerCheck"]
 
 STOPPING = "tornado_couch_stopping"
 """The setting of an application that is about to stop, which is then never ready, whatever its database says."""
@@ -100,3 +100,26 @@ class ReadinessCheck:
 
     def _failure(self, error: CouchError) -> str:
         return f"the database {self._database.name} cannot be used: {error}"
+
+
+class ServerCheck:
+    """Asks whether a server accepts requests, for a service whose databases are those of its tenants.
+
+    Args:
+        server: the server.
+        timeout: seconds for the answer.
+    """
+
+    def __init__(self, server: Server, *, timeout: float = 5.0) -> None:
+        self._server = server
+        self._timeout = timeout
+
+    async def __call__(self) -> Readiness:
+        """Run the check; an error of CouchDB becomes a reason and is not raised."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return Readiness() if await self._server.up() else Readiness(("CouchDB is in maintenance mode",))
+        except TimeoutError:
+            return Readiness((f"CouchDB did not answer within {self._timeout:g} seconds",))
+        except CouchError as error:
+            return Readiness((f"CouchDB cannot be used: {error}",))

@@ -186,6 +186,17 @@ class Reconciler:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    async def once(self) -> bool:
+        """Merge what there is to merge now, if no other process is about to; return whether it did.
+
+        Raises:
+            CouchError: CouchDB cannot be used.
+        """
+        state = await self.lease.acquire()
+        if state is not None:
+            await self._lead(state, self._pass())
+        return state is not None
+
     def notice(self, document_id: str, *_: object) -> None:
         """Ask for a document that was seen in conflict to be looked at soon; made for `Store(on_conflict=...)`.
 
@@ -205,7 +216,7 @@ class Reconciler:
                 if state is None:
                     await asyncio.sleep(min(self._interval, self.lease.seconds / 3))
                 else:
-                    await self._lead(state)
+                    await self._lead(state, self._work())
                 failures = 0
             except Exception as error:  # noqa: BLE001 - whatever went wrong, documents in conflict must be merged
                 failures += 1
@@ -220,11 +231,11 @@ class Reconciler:
             self.stats.failed += 1
             logger.error("the reconciler of %s failed", self._store.database.name, exc_info=error)
 
-    async def _lead(self, state: dict[str, Any]) -> None:
-        """Work for as long as the lease is held."""
+    async def _lead(self, state: dict[str, Any], work: Coroutine[Any, Any, None]) -> None:
+        """Work for as long as the lease is held, or until all is done."""
         self.stats.leading = True
         self.stats.since = state.get("since")
-        tasks = [asyncio.create_task(self._keep()), asyncio.create_task(self._work())]
+        tasks = [asyncio.create_task(self._keep()), asyncio.create_task(work)]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -274,6 +285,14 @@ class Reconciler:
                 async with asyncio.timeout(self._interval):
                     await self._woken.wait()
             self._woken.clear()
+
+    async def _pass(self) -> None:
+        if self.stats.since is None:
+            self.stats.since = (await self._store.database.info())["update_seq"]
+            if not await self._scan():
+                self.stats.since = 0
+        await self._follow()
+        await self._look_at_noticed()
 
     async def _scan(self) -> bool:
         """Look at every document in conflict; False if the view of conflicts is not installed."""

@@ -31,7 +31,7 @@ from .operations import Change, Check, Expectation, Operation, called, changed, 
 from .protection.properties import Conversion, Protection
 from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification
 from .query import Query
-from .reading.cache import CachedAccess, ReadCache
+from .reading.cache import CachedAccess, KeyMemory, ReadCache
 from .reading.planner import carrying_plan, planned
 from .reading.reader import Page, Reader, is_selected
 from .reading.scan import Position
@@ -64,6 +64,8 @@ class Store:
         sleep: waits between tries.
         crypter: keys, of any kind that `as_keys` takes, for the properties that are `Encrypted()`.
         indexer: keys for the blind indexes of the searchable ones; by default, those of `crypter`.
+        bind_encryption: encrypt for this database alone, as signatures always are: with the same keys, what is copied
+            to another database cannot be decrypted there, or in a copy of this one under another name.
         signer: keys, of any kind that `as_keys` takes. With them the store signs every document and deletion that
             it writes and verifies every one that it reads; it neither returns nor changes what does not verify.
         verify: "history" also compares each signature with the revisions that CouchDB keeps of the document.
@@ -79,6 +81,8 @@ class Store:
         on_conflict: called with the id and the leaves of each document in conflict that is read in a group.
         cache: let `get` answer from memory until the changes feed says that a document has changed; `ReadCache`
             says how much is kept, and how old an answer can be.
+        remembered_keys: of how many keys that only a view can find the store remembers the document, about 300 bytes
+            for each.
 
     Attributes:
         database: where the documents are.
@@ -97,6 +101,7 @@ class Store:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         crypter: object = None,
         indexer: object = None,
+        bind_encryption: bool = False,
         signer: object = None,
         verify: Verification = "content",
         scheme: Scheme = Scheme.V3,
@@ -105,6 +110,7 @@ class Store:
         grouping: bool | GroupLimits = True,
         on_conflict: ConflictNoticed | None = None,
         cache: bool | ReadCache = False,
+        remembered_keys: int = 100_000,
     ) -> None:
         self.database = database
         self._access: Access = access(database, grouping, on_conflict)
@@ -115,7 +121,7 @@ class Store:
         self.retry = retry or Retry()
         self._sleep = sleep
         self._lasting: LRUCache[str, None] = LRUCache(10_000)  # leaves in conflict that nobody is about to settle
-        self._conversion = Conversion(Protection(crypter, indexer))
+        self._conversion = Conversion(Protection(crypter, indexer, database.name, bound=bind_encryption))
         self._guard: Guard = NoGuard()
         if signer is not None:
             self._guard = SignatureGuard(database, signer, verify=verify, scheme=scheme, accept=accept)
@@ -127,7 +133,8 @@ class Store:
         self.reconciliation = Reconciliation(
             database, self._conversion, self._guard, self.writer, now, self.retry, sleep, attachments=attachments
         )
-        reader = direct = Reader(database, self._conversion, self._guard, self._access)
+        memory = KeyMemory(remembered_keys)
+        reader = direct = Reader(database, self._conversion, self._guard, self._access, memory)
         if self._cache:  # a write must not be based on what the cache says
             direct = Reader(database, self._conversion, self._guard, self._cache.inner, reader.keys)
         self._direct = direct

@@ -9,6 +9,7 @@ from .access import (
     Authenticator,
     BasicAccounts,
     BearerJWT,
+    Caller,
     Owner,
     Policy,
     Principal,
@@ -19,6 +20,7 @@ from .access import (
     create_account,
 )
 from .actions import CreateMixin, DestroyMixin, ListMixin, PatchMixin, ReductionHandler, ReplaceMixin, RetrieveMixin
+from .actions.own import action
 from .application import Application
 from .bodiless import NotFoundHandler
 from .handler import ResourceHandler
@@ -45,6 +47,7 @@ __all__ = [
     "BasicAccounts",
     "BearerJWT",
     "BodyLimits",
+    "Caller",
     "CollectionHandler",
     "Cors",
     "CreateMixin",
@@ -72,6 +75,7 @@ __all__ = [
     "ResourceHandler",
     "RetrieveMixin",
     "Roles",
+    "action",
     "change_password",
     "create_account",
     "docs_routes",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _json
 from ..models import Model
 from ..store import Pace
-from .action import JSON
+from .action_table import JSON
 from .http import EntityTag, Preferences, choose_coding, compressed, entity_tag
 from .problems import Problem
 from .query import of_variants
@@ -93,7 +93,10 @@ class Answers:
         It is said only if it is a minute ago: until then a later change could have the same second, by some clock
         (RFC 9110 §8.8.2.2).
         """
-        name = self._handler.resource.modified
+        resource = self._handler.resource
+        if resource.tenant:  # the address may be that of another tenant's document, whose date this client has
+            return
+        name = resource.modified
         moment = getattr(model, name) if name else None
         if moment is None:
             return

@@ -84,15 +84,23 @@ class Application(tornado.web.Application):
         settings["base_url"] = checked_base(settings.get("base_url", ""))
         settings["trusted_proxies"] = checked_networks(settings.get("trusted_proxies", ()))
         observers = [*settings.get("observers", ()), *([TimingObserver()] if settings.get("server_timing") else ())]
+        named: dict[int, tuple[Policy, set[str]]] = {}
+        addresses: set[str] = set()
         for rule in handlers or []:
             options = getattr(rule, "kwargs", None) or {}
             mounted = options.get("resource")
             if isinstance(mounted, Resource):
-                _check_policy(mounted, settings)
+                _check_address(rule, addresses)
+                policy = _check_policy(mounted, settings)
+                if policy is not None:
+                    names = [*mounted.actions, getattr(rule.handler_class, "QUESTION", "")]
+                    named.setdefault(id(policy), (policy, set()))[1].update(names)
                 for observer in observers:
-                    mounted.store.database.server.observe(observer)
+                    _observe(mounted.store, observer)
             elif isinstance(rule, URLSpec) and hasattr(rule.handler_class, "admission"):
                 _check_said(rule, options.get("policy") or settings.get("policy"), settings)
+        for policy, own in named.values():
+            policy.check_named(own)
         self._watch: RequestWatch | None = None
         self.unread = Unread(settings.get("unread_seconds", 30.0), settings.get("max_unread", 128 * 1024 * 1024))
         self.room = Room(settings.get("max_prepared", 64 * 1024 * 1024), settings.get("prepare_seconds", 10.0))
@@ -171,12 +179,28 @@ class Application(tornado.web.Application):
             super().log_request(handler)
 
 
-def _check_policy(mounted: Resource[Any], settings: dict[str, Any]) -> None:
-    policy = mounted.policy or settings.get("policy")
+def _check_address(rule: Any, addresses: set[str]) -> None:
+    """Refuse a second thing with one name below a document, such as an action and a nested collection."""
+    pattern = rule.matcher.regex.pattern
+    if pattern in addresses and "([^/]+)/" in pattern:
+        raise ValueError(f"{route_pattern(rule)} is the address of two things; give one of them another name")
+    addresses.add(pattern)
+
+
+def _observe(store: Any, observer: Observer) -> None:
+    """Add an observer of the server that a store is on; which one a plain function will name is not known."""
+    server = getattr(store, "server", None) if callable(store) else store.database.server
+    if server is not None:
+        server.observe(observer)
+
+
+def _check_policy(mounted: Resource[Any], settings: dict[str, Any]) -> Policy | None:
+    policy: Policy | None = mounted.policy or settings.get("policy")
     if policy is not None:
         policy.check(mounted.model)
     elif not settings.get("debug"):
         raise _unsaid(mounted.path, "resource()")
+    return policy
 
 
 def _check_said(rule: URLSpec, policy: Policy | None, settings: dict[str, Any]) -> None:
@@ -296,6 +320,8 @@ def route_pattern(rule: Rule) -> str:
     """A route's pattern as people and labels write it, such as "/v1.0/fruits/{key}"; empty if it has no path."""
     if not isinstance(rule.matcher, PathMatches):
         return ""
+    if template := getattr(rule.matcher, "template", None):
+        return str(template)
     unnamed = "key" if isinstance((rule.target_kwargs or {}).get("resource"), Resource) else "argument"
     parts, depth = [], 0
     for piece in _PIECE.finditer(rule.matcher.regex.pattern.removesuffix("$")):

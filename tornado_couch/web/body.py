@@ -7,7 +7,7 @@ from typing import Any
 
 from tornado.web import RequestHandler
 
-from .action import Action
+from .action_table import Action
 from .http import BodyLimits, decode, is_large, media_type, parse_json, refuse_endless, too_large
 from .problems import Problem
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import nullcontext
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 from tornado.httputil import HTTPServerRequest
@@ -17,8 +18,8 @@ from ..errors import ValidationFailed
 from ..models import Action as Write
 from ..models import Model, body_problems, deleted_on, representation
 from ..store import Room, Store
-from .access import Policy, Principal
-from .action import ACTIONS, JSON, Action
+from .access import Caller, Policy, Principal, opened
+from .action_table import ACTIONS, JSON, Action
 from .admission import Admission
 from .answers import Answers
 from .body import ACCEPT_FIELDS, Body
@@ -55,13 +56,16 @@ class ResourceHandler(RequestHandler, Generic[M]):
     The model can be named, as in `ResourceHandler[Fruit]` and `CreateMixin[Fruit]`: type checkers then know what the
     `perform_…` methods take and return.
 
-    A class that has an action, which is a method of the name that the table in `web/action.py` has for it, answers
-    the HTTP method that the action stands for: `list` and `retrieve` answer GET and HEAD, `create` answers POST, and
-    so on. Every other method is answered with 405.
+    A class that has an action, which is a method of the name that the table in `web/action_table.py` has for it,
+    answers the HTTP method that the action stands for: `list` and `retrieve` answer GET and HEAD, `create` answers
+    POST, and so on. Every other method is answered with 405.
 
     Attributes:
         BODIES: by HTTP method, the class that receives the body, where it is not `Body`.
         PARAMETERS: the parameters of the query string that writes take; any other is 400.
+        QUESTION: what the policy is asked before a method of the class's own runs, such as its `get`; the arguments
+            of the method are then the keys in the address. `resource(…, actions=…)` sets it. Without it nothing is
+            asked: such a method begins with `await self.admit("…")`.
         resource: what is mounted.
         principal: who sends the request, once that is known; None if anonymous.
         projection: the properties that the client asks for; None for all.
@@ -72,6 +76,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
 
     BODIES: ClassVar[dict[str, Callable[[Any], Body]]] = {}
     PARAMETERS: ClassVar[Collection[str]] = ()
+    QUESTION: ClassVar[str] = ""
 
     _actions: ClassVar[dict[str, Action]] = {}  # by HTTP method
     _shows_itself: ClassVar[bool] = True  # `show` is the package's own
@@ -81,30 +86,40 @@ class ResourceHandler(RequestHandler, Generic[M]):
     projection: Projection | None = None
     admission: Admission = None  # type: ignore[assignment]  # only until `initialize`
 
-    _admitted = False
+    _admitted = ""  # the action that the request was let through to
     _gathering: Any = None  # the store's stand-in, within a request for many
     _fields: dict[str, str] | None = None
     _preconditions: Preconditions | None = None
     _prefix: str | None = None
+    _opened: AsyncExitStack | None = None  # holds the tenant's store until the request is over
     _condition: Callable[[Model], None] | None = None  # looks at the stored document before each try of a write
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, actions: Iterable[Action] | None = None, **kwargs: Any) -> None:
+        """Give the class the HTTP methods of its actions.
+
+        Args:
+            actions: all that the class has, whatever it inherits; by default those of the table that it has a method
+                for.
+            **kwargs: for other base classes.
+        """
         super().__init_subclass__(**kwargs)
         cls._actions = {}
         cls._shows_itself = cls.show is ResourceHandler.show
-        for row in ACTIONS.values():
+        for name in _METHODS if actions is not None else ():
+            setattr(cls, name, RequestHandler._unimplemented_method)
+        for row in ACTIONS.values() if actions is None else actions:
             if row.method in cls._actions or not hasattr(cls, row.runs):
                 continue
             cls._actions[row.method] = row
             if getattr(cls, row.method.lower()) is RequestHandler._unimplemented_method:
                 setattr(cls, row.method.lower(), _method(row))
+        for name in _METHODS:
+            own = vars(cls).get(name)
+            if own not in (None, RequestHandler._unimplemented_method) and not hasattr(own, "runs"):
+                setattr(cls, name, _of_service(own))  # a method of the service's own
         if cls.get is not RequestHandler._unimplemented_method:
             cls.head = cls.get
             cls._actions["HEAD"] = cls._actions.get("GET", ACTIONS["retrieve"])
-        for name in ("post", "put", "patch", "delete"):
-            own = vars(cls).get(name)
-            if own is not None and not hasattr(own, "runs"):  # a method of the service's own
-                setattr(cls, name, _with_body(own))
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
@@ -134,6 +149,9 @@ class ResourceHandler(RequestHandler, Generic[M]):
 
     def prepare(self) -> Awaitable[None] | None:
         """Begin to receive the body."""
+        if parts := self.resource.parts:
+            self.resource = self.resource.at(self.path_args[: len(parts)])
+            del self.path_args[: len(parts)]  # the methods are called with the others
         return self.body.begin()
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
@@ -145,12 +163,18 @@ class ResourceHandler(RequestHandler, Generic[M]):
         super().on_connection_close()
         self.body.end()
 
-    async def admit(self, action: Action) -> None:
+    async def admit(self, action: Action | str) -> None:
         """Let the request through to its action, once, or raise the problem that answers it.
+
+        Args:
+            action: what the policy is asked, such as "cancel". For a policy with rules for names, such as `Roles`, set
+                `QUESTION` of the class instead, so that the application finds it.
 
         Raises:
             Problem: 406, 400, 401, 429, 403 or 404, in that order; then 400 for a parameter that a write does not take.
         """
+        if isinstance(action, str):
+            action = Action(action, "GET" if self.request.method == "HEAD" else self.request.method or "", answers=())
         if self.body.refusal is not None:
             raise self.body.refusal
         if self._admitted:
@@ -166,7 +190,30 @@ class ResourceHandler(RequestHandler, Generic[M]):
         await self.authorize(action.name)
         if self.request.query and not action.reads and not action.selects:
             self._check_parameters(action)
-        self._admitted = True
+        if callable(self.resource.store):
+            await self._open_store()
+        self._admitted = action.name
+
+    async def _open_store(self) -> None:
+        """Open the store of the caller's tenant, until the request is over.
+
+        Raises:
+            Problem: 401, 404, 429 or 503, as the function says that chooses the store.
+        """
+        self._opened = AsyncExitStack()
+        caller = Caller(self.principal, self.request)
+        try:
+            store = await self._opened.enter_async_context(opened(self.resource.store, caller))
+        except Problem as problem:
+            raise self.policy.offering(problem) from None
+        self.resource = self.resource.within(store)
+
+    async def _execute(self, *arguments: Any, **named: Any) -> None:
+        try:
+            await super()._execute(*arguments, **named)
+        finally:
+            if self._opened is not None:
+                await self._opened.aclose()
 
     def _answers_without_body(self, action: Action) -> bool:
         """Whether the client asks for no body, so that it does not matter which ones it accepts."""
@@ -226,6 +273,23 @@ class ResourceHandler(RequestHandler, Generic[M]):
             Problem: 401, 403 or 404.
         """
         await self.policy.authorize(self.principal, action, self.resource.model, document)
+
+    async def get_document(self, key: Any) -> M:
+        """Return the document with a key, once the policy has let the caller through to it.
+
+        Args:
+            key: the key, as `parse_key` returns it.
+
+        Raises:
+            RuntimeError: the request was not admitted before, so that nobody has asked who sends it.
+            DocumentNotFound: there is no such document.
+            Problem: 401, 403 or 404, as the policy says.
+        """
+        if not self._admitted:
+            raise RuntimeError('call `await self.admit("…")` first, or mount the class with resource(…, actions=…)')
+        model: M = await self.store.get(self.resource.model, key)
+        await self.authorize(self._admitted, model)
+        return model
 
     def restriction(self) -> tuple[str, Any] | None:
         """Return the property and its stored value that the caller's lists are limited to, if they are limited."""
@@ -325,8 +389,10 @@ class ResourceHandler(RequestHandler, Generic[M]):
 
         Without a `cursor_key` and a `cookie_secret`, cursors are only good for the life of this process.
         """
-        secret = self.resource.secret(self.settings)
-        return CursorCodec(secret or self.settings.setdefault("_tornado_couch_cursor_key", secrets.token_bytes(32)))
+        own: bytes | None = self.settings.get("_tornado_couch_cursor_key")
+        if own is None:
+            own = self.settings.setdefault("_tornado_couch_cursor_key", secrets.token_bytes(32))
+        return CursorCodec(self.resource.secret(self.settings, own))
 
     # ------------------------------------------------------------ what actions use
 
@@ -346,9 +412,20 @@ class ResourceHandler(RequestHandler, Generic[M]):
         return self.prefix + super().reverse_url(name, *args)
 
     @property
+    def model(self) -> type[M]:
+        """The class of the documents."""
+        return self.resource.model
+
+    @property
     def store(self) -> Store:
-        """The store that the `perform_…` hooks write to; in a request for many, writes to it leave together."""
+        """The store that the `perform_…` hooks write to; in a request for many, writes to it leave together.
+
+        Raises:
+            RuntimeError: it depends on who sends the request, and that is not known before `admit`.
+        """
         gathering: Store | None = self._gathering
+        if gathering is None and callable(self.resource.store):
+            raise RuntimeError("the store depends on who sends the request: await self.admit(…) first")
         return self.resource.store if gathering is None else gathering
 
     def event(self, action: str) -> Event:
@@ -384,7 +461,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
         self.set_status(204)
         self.set_header("Allow", ", ".join(allowed))
         for method, field in ACCEPT_FIELDS.items():
-            if method in allowed and method in self._actions:
+            if method in allowed and method in self._actions and self._actions[method].takes:
                 self.set_header(field, ", ".join(self._actions[method].takes))
         cors = self.admission.option("cors")
         if cors is not None:
@@ -408,16 +485,25 @@ class ResourceHandler(RequestHandler, Generic[M]):
         log_problem(self, typ, value, tb)
 
 
+_METHODS = ("get", "head", "post", "put", "patch", "delete")
+
 # What a body has to be for a method that is no action of the table.
 _OWN = Action("own", "POST", takes=(JSON,))
 
 
-def _with_body(method: Callable[..., Any]) -> Callable[..., Any]:
+def _of_service(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method of the service's own that finds the body in `self.request.body`, as in any Tornado handler.
 
     The body is received in parts, so Tornado leaves that attribute empty. Where the body is too large, or was not kept,
     reading the attribute raises an error.
     """
+
+    async def admitted(self: ResourceHandler, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        await self.admit(self.QUESTION)
+        keys = [self.parse_key(each) if isinstance(each, str) else each for each in arguments]
+        result = method(self, *keys, **named)
+        if inspect.isawaitable(result):
+            await result
 
     @functools.wraps(method)
     def run(self: ResourceHandler, *arguments: Any, **named: Any) -> Any:
@@ -426,6 +512,8 @@ def _with_body(method: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as error:  # noqa: BLE001 - it is raised where the body is read
             vars(self.request)["refusal"] = error
             self.request.__class__ = _Unkept
+        if self.QUESTION and not self._admitted:
+            return admitted(self, arguments, named)
         return method(self, *arguments, **named)
 
     return run
@@ -455,6 +543,8 @@ def _method(action: Action) -> Callable[..., Awaitable[None]]:
         if action.reads and self.resource.hooks.has_before:
             await self.resource.hooks.before(self.event(action.name))
         room: Room | None = getattr(self.application, "room", None)  # Tornado's own class has none
+        if room and self.resource.tenant:
+            room = room.part(self.resource.tenant)
         with room.share() if room else nullcontext():
             await getattr(self, action.runs)(*[self.parse_key(text) for text in arguments])
 

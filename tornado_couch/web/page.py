@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..models import Model
-from .access import Policy
+from .access import Policy, Principal
 from .admission import Admission
 from .bodiless import BodilessHandler
 from .http import MalformedEntityTag, Preconditions, accepts, choose_coding, compressed
@@ -71,6 +71,7 @@ class PageHandler(BodilessHandler):
     def initialize(self, policy: Policy | None = None, **_: Any) -> None:
         """Store the route's options."""
         self.admission = Admission(self, _PageOptions(policy))
+        self.principal: Principal | None = None
         self._tag: str | None = None
         self.admission.set_headers()
 
@@ -97,7 +98,7 @@ class PageHandler(BodilessHandler):
         """Return the page to serve; the arguments are the parts of the address that the route captures."""
         raise NotImplementedError
 
-    async def get(self, *names: str) -> None:
+    async def get(self, *names: str, **_: str) -> None:
         """Answer with the page."""
         await self.admit()
         page = await self.page(*names)
@@ -121,7 +122,7 @@ class PageHandler(BodilessHandler):
 
     head = get
 
-    def options(self, *_: str) -> None:
+    def options(self, *_: str, **__: str) -> None:
         """Answer with the methods that are allowed here; for a browser, whether a script may use them."""
         allowed = self.allowed_methods()
         self.set_status(204)
@@ -133,8 +134,8 @@ class PageHandler(BodilessHandler):
 
     async def admit(self) -> None:
         """Let the request through, or raise the 401, 429 or 403 that answers it."""
-        principal = await self.admission.admitted()
-        await self.admission.policy.authorize(principal, self.QUESTION, Model, None)
+        self.principal = await self.admission.admitted()
+        await self.admission.policy.authorize(self.principal, self.QUESTION, Model, None)
 
     def _unchanged(self, page: Page) -> bool:
         """Whether the client already has this page.

@@ -61,6 +61,7 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
+    "action-refused": Kind(409, "The state of the document does not allow this. Nothing was written."),
     "authentication-required": Kind(401, "This needs credentials."),
     "bad-parameter": Kind(
         400,
@@ -114,6 +115,7 @@ KINDS: dict[str, Kind] = {
         503,
         "It is not known whether the change was stored: the database's answer was lost. Read before you send it again.",
     ),
+    "no-such-tenant": Kind(404, "There is no such tenant."),
     "overloaded": Kind(503, "The service prepares too many large answers at the moment. Try again later."),
     "patch-test-failed": Kind(409, "A `test` of the patch does not hold; GET the document again."),
     "quota-exceeded": Kind(
@@ -126,6 +128,8 @@ KINDS: dict[str, Kind] = {
     ),
     "revision-mismatch": Kind(412, "The document has another revision; GET it again."),
     "tampered-document": Kind(502, "The stored document is not what this service wrote."),
+    "tenants-full": Kind(503, "No further tenant can be added. Ask the operator of the service."),
+    "tenants-busy": Kind(503, "Too many tenants use the service at the moment. Try again later."),
     "too-many-items": Kind(
         413, "More documents than one request may have.", {"limit": {"type": "integer"}}, ("limit",)
     ),
@@ -265,6 +269,8 @@ def problem_of(status: int, error: BaseException | None) -> Problem:
     for expected, known_status, detail in _STATUSES_OF_ERRORS:
         if isinstance(error, expected):
             return Problem(known_status, detail=detail)
+    if isinstance(error, errors.ActionRefused):
+        return Problem.of("action-refused", error.detail)
     for expected, kind, detail in _KINDS_OF_ERRORS:
         if isinstance(error, expected):
             problem = Problem.of(kind, detail)

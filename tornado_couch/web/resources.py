@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import hmac
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from tornado.httputil import HTTPServerRequest
 from typing_extensions import TypeVar
@@ -14,8 +17,9 @@ from ..couch.names import quote_segment
 from ..models import Model, ModelInfo, model_info
 from ..store import Store
 from .access import Principal
-from .action import is_read
+from .action_table import is_read
 from .http import BodyLimits, Deprecation
+from .names import check_names, taken_names
 
 if TYPE_CHECKING:
     from .access.policies import Policy
@@ -32,7 +36,7 @@ class Event:
     Attributes:
         action: "list", "retrieve", "reduce", "versions", "conflicts", "create", "replace", "patch", "destroy" or
           "resolve"; "restore" before a PUT that brings back a deleted document. In a bulk request, the action of one
-          item.
+          item. An action of the service has its own name here.
         model: the class of the documents.
         store: the store that keeps them.
         principal: who sends the request; None if anonymous.
@@ -92,6 +96,8 @@ class Hooks:
         """
 
 
+_PART = re.compile(r"\{(\w+)\}")
+
 M = TypeVar("M", bound=Model, default=Any)  # handlers whose model nobody names take any
 
 
@@ -100,9 +106,11 @@ class Resource(Generic[M]):
     """A model that is mounted at a path.
 
     Attributes:
-        path: the path of the collection, such as "/v1.0/fruits".
+        path: the path of the collection, such as "/v1.0/fruits". Segments in braces stand for any text, as in
+          "/customers/{tenant}/orders"; the resource of a handler has the path of the request.
         model: the class of its documents.
-        store: the store that keeps them.
+        store: the store that keeps them, or `Tenants`, or another function that returns the store for a `Caller`. The
+          resource of a handler has the store itself, once the request has been admitted.
         require_if_match: whether a write to a document must name the revision; without If-Match it gets a 428.
         create_by_put: whether a PUT to an unused key creates the document. The model must let the
           client choose the key, and be `unique` or have no key property. In the latter case a client can choose ids
@@ -125,6 +133,8 @@ class Resource(Generic[M]):
         deprecation: when the resource was deprecated, if it was; every answer then says so.
         collection: the handler class of the collection, whose steps a PUT that creates a document goes through as well.
         document: the handler class of a document, whose steps a change of many documents goes through as well.
+        actions: the service's own actions, by their names.
+        tenant: the name of the database, in a request to one of several; otherwise empty.
     """
 
     path: str
@@ -147,10 +157,13 @@ class Resource(Generic[M]):
     deprecation: Deprecation | None = None
     collection: type[Any] | None = None
     document: type[Any] | None = None
+    actions: Mapping[str, Any] = field(default_factory=dict)
+    tenant: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         info = self.info  # raises for a model without a type
-        self.store.check(self.model)
+        if check := getattr(self.store, "check", None):  # a plain function has none
+            check(self.model)
         if not self.path.startswith("/") or self.path.endswith("/"):
             raise ValueError(f"path {self.path!r} must begin with a slash and not end with one")
         if self.create_by_put and info.key and not info.unique:
@@ -162,6 +175,7 @@ class Resource(Generic[M]):
             raise ValueError("plain_ids: only for a model without a key, with create_by_put=True")
         if self.policy:
             self.policy.check(self.model)
+        check_names(self.path, info.reductions, self.actions)
 
     @property
     def info(self) -> ModelInfo:
@@ -169,22 +183,52 @@ class Resource(Generic[M]):
         return model_info(self.model)
 
     @cached_property
+    def taken(self) -> frozenset[str]:
+        """The names below the collection, which no new document can have as its key."""
+        return taken_names(self.info.reductions, self.actions)
+
+    @cached_property
     def modified(self) -> str | None:
         """The attribute of the model that says when a document was last changed; None if it has none."""
         stamps = (each.attribute for each in self.info.properties.values() if each.stamp and not each.stamp.once)
         return next(stamps, None)
 
-    def secret(self, settings: Mapping[str, Any]) -> bytes:
-        """Return the secret that authenticates cursors and hides idempotency keys; empty if none is set.
+    @cached_property
+    def parts(self) -> tuple[str, ...]:
+        """The names of the segments of the path that are in braces."""
+        return tuple(_PART.findall(self.path))
+
+    def at(self, segments: Sequence[str]) -> Self:
+        """Return this resource for a request, with these segments in the place of those in braces."""
+        given = iter(segments)
+        found = copy.copy(self)
+        vars(found).update(path=_PART.sub(lambda _: quote_segment(next(given)), self.path), parts=())
+        return found
+
+    def within(self, store: Store) -> Self:
+        """Return this resource for a request to one tenant, whose store this is."""
+        found = copy.copy(self)
+        vars(found).update(store=store, tenant=store.database.name)
+        return found
+
+    def secret(self, settings: Mapping[str, Any], default: bytes = b"") -> bytes:
+        """Return the secret that authenticates cursors and hides idempotency keys; each tenant has another one.
 
         Args:
             settings: the application's, with `cookie_secret`.
+            default: the secret where none is set.
         """
-        secret = self.cursor_key or settings.get("cookie_secret") or b""
+        secret = self.cursor_key or settings.get("cookie_secret") or default
         if isinstance(secret, dict):  # Tornado's form for key rotation: version -> secret
             secret = secret[settings.get("key_version", max(secret))]
-        return secret.encode() if isinstance(secret, str) else bytes(secret)
+        found = secret.encode() if isinstance(secret, str) else bytes(secret)
+        if self.tenant:
+            return hmac.digest(found, b"tornado_couch tenant\0" + self.tenant.encode(), "sha256")
+        return found
 
     def href(self, key: Any) -> str:
         """Return the path of the document with this key."""
-        return f"{self.path}/{quote_segment(self.info.key_text(key))}"
+        text = self.info.key_text(key)
+        if text in self.taken:  # a document from before the name was taken: `%5Fbulk` is no route of its own
+            return f"{self.path}/%{ord(text[0]):02X}{quote_segment(text[1:])}"
+        return f"{self.path}/{quote_segment(text)}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, cast
 from urllib.parse import quote
 
 from tornado.routing import PathMatches, URLSpec
@@ -12,6 +12,7 @@ from tornado.web import RequestHandler
 
 from ..models import Model
 from ..store import Store
+from .access import StoreOf
 from .actions import (
     BulkHandler,
     ConflictsHandler,
@@ -25,6 +26,7 @@ from .actions import (
     VersionsHandler,
 )
 from .actions.many import changing_many
+from .actions.own import OwnAction, acting, declared_actions
 from .handler import ResourceHandler
 from .resources import M, Resource
 
@@ -38,6 +40,7 @@ class _Path(PathMatches):
     """
 
     def __init__(self, template: str) -> None:
+        self.template = template
         super().__init__(_PARAMETER.sub("([^/]+)", re.escape(template)))
 
     def reverse(self, *args: Any) -> str | None:
@@ -68,7 +71,7 @@ class DocumentHandler(RetrieveMixin[M], ReplaceMixin[M], PatchMixin[M], DestroyM
 def resource(
     path: str,
     model: type[Model],
-    store: Store,
+    store: Store | StoreOf,
     *,
     collection: type[ResourceHandler] | None = None,
     document: type[ResourceHandler] | None = None,
@@ -77,6 +80,7 @@ def resource(
     versions: type[ResourceHandler] | None = None,
     conflicts: type[ResourceHandler] | None = None,
     many: Collection[str] = (),
+    actions: Mapping[str, Callable[..., Any] | type[ResourceHandler]] | None = None,
     name: str | None = None,
     **options: Any,
 ) -> list[URLSpec]:
@@ -87,9 +91,10 @@ def resource(
         app = Application([*resource("/v1.0/fruits", Fruit, store)], policy=Authenticated(…))
 
     Args:
-        path: of the collection.
+        path: of the collection; segments in braces stand for any text, as in "/customers/{tenant}/orders".
         model: what it holds.
-        store: where it is kept.
+        store: where it is kept; or, where each tenant has a database of its own, `Tenants`, or another function that
+            returns the store for a `Caller`.
         collection: the handler class of the collection, for routes with fewer or other actions; without it that is
             `CollectionHandler`.
         document: the handler class of a document; without it that is `DocumentHandler`.
@@ -102,6 +107,10 @@ def resource(
             neither `collection` nor `document` is given: it does not call their `perform_…` hooks.
         many: what clients can do to every document that a filter selects: "patch", with PATCH of the collection, and
             "destroy", with DELETE. Each document is changed by a handler of the class of a document.
+        actions: the service's own actions by their names: a function, for `POST path/{key}/NAME` or, where the name
+            begins with an underscore, `POST path/NAME`; see `action`. Methods of `collection` and `document` that are
+            decorated with `@action` are added. A handler class in the place of a function answers the HTTP methods
+            that it has, once the policy has let the caller through.
         name: what the routes are called for Tornado's `reverse_url`: `name` the collection, `name/{key}` a document,
             `name/{key}/versions`, and so on, as the paths are below `path`. Without it, `path` takes its place.
         **options: the further attributes of `Resource`, such as `require_if_match=True`.
@@ -111,15 +120,18 @@ def resource(
 
     Raises:
         ModelDefinitionError: the model has no type.
-        ValueError: the options contradict each other or the model.
+        ValueError: the options contradict each other or the model, or an action has a name that is taken.
     """
-    mounted = {"resource": Resource(path, model, store, collection=collection, document=document, **options)}
+    classes = {"collection": collection or CollectionHandler, "document": document or DocumentHandler}
+    own = {**_declared(path, classes), **(actions or {})}
+    options |= {"collection": collection, "document": document, "actions": own}
+    kept = cast("Store", store)  # the handler of a request puts the store in the place of the function
+    mounted = {"resource": Resource(path, model, kept, **options)}
     names = mounted["resource"].info.reductions
     if document is None:
         conflicts = conflicts or (ConflictsHandler if collection is None else None)
         versions = versions or VersionsHandler
-    first_class = changing_many(collection or CollectionHandler, many, mounted["resource"])
-    classes = {"collection": collection or CollectionHandler, "document": document or DocumentHandler}
+    first_class = changing_many(classes["collection"], many, mounted["resource"])
     if mounted["resource"].info.history:
         conflicts = None  # a version is never rewritten, so there is nothing to decide
     else:
@@ -128,12 +140,46 @@ def resource(
         ("", first_class, mounted),
         *_bulk_routes(bulk, mounted, classes),
         *((f"/{each}", reduction, {**mounted, "name": each}) for each in names),
+        *((rest, handler, mounted) for rest, handler in _action_routes(own, model, classes)),
         ("/{key}/versions", versions, mounted),
         ("/{key}", classes["document"], mounted),
         ("/{key}/conflicts", conflicts, mounted),
     ]
     first = path if name is None else name
     return [_route(path + rest, handler, kwargs, first + rest) for rest, handler, kwargs in found if handler]
+
+
+def _declared(path: str, classes: dict[str, type[ResourceHandler]]) -> dict[str, Callable[..., Any]]:
+    """The methods of the handler classes that are actions.
+
+    Raises:
+        ValueError: an action is in the class for the others.
+    """
+    found: dict[str, Callable[..., Any]] = {}
+    for role, cls in classes.items():
+        for name, function in declared_actions(cls).items():
+            if name.startswith("_") != (role == "collection"):
+                raise ValueError(
+                    f"{path}: the action {name!r} of {cls.__name__} is in the class of the {role}; the name of an"
+                    " action of the collection begins with an underscore, that of an action on a document does not"
+                )
+            found[name] = function
+    return found
+
+
+def _action_routes(
+    own: Mapping[str, Any], model: type[Model], classes: dict[str, type[ResourceHandler]]
+) -> Iterator[tuple[str, type[ResourceHandler]]]:
+    """The routes of the service's own actions."""
+    for name, each in own.items():
+        of_collection = name.startswith("_")
+        rest = f"/{name}" if of_collection else f"/{{key}}/{name}"
+        if isinstance(each, type) and issubclass(each, ResourceHandler):
+            yield rest, type(each.__name__, (each,), {"__doc__": each.__doc__, "QUESTION": name})
+            continue
+        base = classes["collection" if of_collection else "document"]
+        method = declared_actions(base).get(name) is each
+        yield rest, acting(base, OwnAction.of(name, each, model, method=method))
 
 
 def _bulk_routes(

@@ -573,7 +573,7 @@ async def test_the_cache_is_bounded_and_holds_no_password(people: Store) -> None
     assert "right horse" not in repr(vars(accepted._cache))
     assert accepted._cache._found.keys() != other._cache._found.keys()
     for number in range(5):
-        accepted._cache.put("alice", str(number), Principal("alice"))
+        accepted._cache.put("", "alice", str(number), Principal("alice"))
     assert len(accepted._cache._found) == 2
 
 

@@ -27,7 +27,7 @@ from tornado_couch.web.access.policies import (
     Principal,
     Roles,
 )
-from tornado_couch.web.action import QUESTIONS, is_read
+from tornado_couch.web.action_table import QUESTIONS, is_read
 from tornado_couch.web.problems import Problem, ProblemHandler, problem_of
 
 
@@ -101,8 +101,9 @@ async def test_roles_are_needed_for_the_actions_that_name_them() -> None:
 
 def test_roles_refuse_actions_that_do_not_exist_and_a_string_of_letters() -> None:
     """Typing errors, which would otherwise let nobody or somebody in."""
-    with pytest.raises(ValueError, match="no action 'delete'"):
-        Roles({"delete": {"admin"}})
+    with pytest.raises(ValueError, match="a rule for 'delete', but there is no such action"):
+        (Roles({"delete": {"admin"}}) & AllowAny()).check_named(["cancel"])
+    Roles({"cancel": {"admin"}, "destroy": {"admin"}, "*": None}).check_named(["cancel"])
     with pytest.raises(ValueError, match="not the string 'admin'"):
         Roles({"destroy": "admin"})
 

@@ -6,10 +6,11 @@ import os
 import resource
 import sys
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 from tornado_couch.embedded.couch import VERSION, Couch
-from tornado_couch.embedded.jsontext import loads
+from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.messages import Reply, Request, json_reply
 from tornado_couch.embedded.problems import bad_request, no_database, not_found, not_implemented
 from tornado_couch.embedded.storage.info import info
@@ -95,6 +96,35 @@ def dbs_info(couch: Couch, request: Request) -> Reply:
         else:
             rows.append({"key": key, "error": "not_found"})
     return json_reply(rows)
+
+
+async def db_updates(couch: Couch, request: Request) -> Reply:
+    """Answer `GET /_db_updates`: what has happened to databases since the server started."""
+    request.allow("GET", "HEAD")
+    need_admin(request.user)
+    if "_global_changes" not in couch.databases:  # where CouchDB keeps it
+        raise no_database()
+    feed, since = request.parameters.get("feed", "normal"), request.parameters.get("since", "0")
+    if feed in ("continuous", "eventsource"):
+        raise not_implemented(f"/_db_updates?feed={feed}")
+    if feed not in ("normal", "longpoll"):
+        raise bad_request("Supported `feed` types: normal, continuous, longpoll, eventsource")
+    number = str(couch.databases.updates.seq) if since == "now" else since.partition("-")[0]
+    if not (number.isascii() and number.isdigit()):
+        raise bad_request("Malformed sequence supplied in 'since' parameter.")
+    waiting = request.number("timeout", 60_000) / 1000 if feed == "longpoll" else 0.0
+    return Reply(200, stream=_db_updates(couch, int(number), waiting, request.number("limit", 10**9)))
+
+
+async def _db_updates(couch: Couch, since: int, waiting: float, limit: int) -> AsyncIterator[bytes]:
+    updates = couch.databases.updates
+    yield b'{"results":['
+    if waiting and not updates.since(since):
+        await updates.changed(waiting)
+    found = updates.since(since)[:limit]
+    rows = [{"db_name": name, "type": kind, "seq": f"{seq}-embedded"} for seq, name, kind in found]
+    last = found[-1][0] if found else since
+    yield f'{",".join(map(dumps, rows))}],"last_seq":"{last}-embedded"}}\n'.encode()
 
 
 def active_tasks(couch: Couch, request: Request) -> Reply:
@@ -264,6 +294,7 @@ _PATHS = {
     "_uuids": uuids,
     "_all_dbs": all_dbs,
     "_dbs_info": dbs_info,
+    "_db_updates": db_updates,
     "_active_tasks": active_tasks,
     "_membership": membership,
     "_cluster_setup": cluster_setup,

@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 import shutil
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from tornado_couch.embedded.problems import Problem, no_database
 from tornado_couch.embedded.storage.database import Database
 from tornado_couch.embedded.storage.transaction import Writer
 
-__all__ = ["Databases", "OpenDatabase", "check_name"]
+__all__ = ["Databases", "OpenDatabase", "Updates", "check_name"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_$()+/-]*")
 _RESERVED = ("_users", "_replicator", "_global_changes")
@@ -50,11 +51,43 @@ def _folder_name(name: str) -> str:
     return f"{safe[:60]}=={hashlib.sha256(name.encode()).hexdigest()}"
 
 
+class Updates:
+    """What has happened to the databases since the server started, for `_db_updates`: the latest of each kind."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self._latest: dict[tuple[str, str], int] = {}
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    def note(self, name: str, kind: str) -> None:
+        """Note that a database was created, updated or deleted."""
+        self.seq += 1
+        self._latest[name, kind] = self.seq
+        waiters, self._waiters = self._waiters, set()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def since(self, seq: int) -> list[tuple[int, str, str]]:
+        """What happened after a sequence number: the number, the database and the kind."""
+        return sorted((each, name, kind) for (name, kind), each in self._latest.items() if each > seq)
+
+    async def changed(self, timeout: float) -> None:
+        """Wait until something happens, for `timeout` seconds at most."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await asyncio.wait([waiter], timeout=timeout)
+        finally:
+            self._waiters.discard(waiter)
+
+
 class OpenDatabase:
     """An open database, with its writer and the tasks that wait for its next change."""
 
-    def __init__(self, database: Database, executor: Executor) -> None:
+    def __init__(self, database: Database, executor: Executor, updated: Callable[[], None] = lambda: None) -> None:
         self.database = database
+        self._updated, self._seen = updated, database.seq
         self.writer = Writer(database, executor, self._wake)
         self.deleted = False
         self._validators: tuple[int, list[str]] = (-1, [])
@@ -71,6 +104,9 @@ class OpenDatabase:
         return found
 
     def _wake(self) -> None:
+        if self.database.seq > self._seen:  # local documents have no sequence number
+            self._seen = self.database.seq
+            self._updated()
         waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
             if not waiter.done():
@@ -108,6 +144,7 @@ class Databases:
     def __init__(self, folder: Path | None, executor: Executor) -> None:
         self._folder = folder / "databases" if folder else None
         self._executor = executor
+        self.updates = Updates()
         self._open: dict[str, OpenDatabase] = {}
         self._names: set[str] = set()
         if self._folder:
@@ -147,6 +184,7 @@ class Databases:
             raise Problem(412, "file_exists", "The database could not be created, the file already exists.")
         made = self._open[name] = self._make(name, partitioned=partitioned)
         self._names.add(name)
+        self.updates.note(name, "created")
         return made
 
     def _make(self, name: str, *, partitioned: bool) -> OpenDatabase:
@@ -157,7 +195,7 @@ class Databases:
         if folder and not (folder / "name").exists():
             # This is written last: a folder without it is left over from an interrupted creation.
             (folder / "name").write_text(name, encoding="utf-8")
-        return OpenDatabase(database, self._executor)
+        return OpenDatabase(database, self._executor, lambda: self.updates.note(name, "updated"))
 
     def delete(self, name: str) -> Path | None:
         """Delete a database, and return the folder to which its files were moved; None in memory.
@@ -169,6 +207,7 @@ class Databases:
         self._names.discard(name)
         del self._open[name]
         gone.close(deleted=True)
+        self.updates.note(name, "deleted")
         if self._folder is None:
             return None
         # One step, so that an interruption leaves everything or nothing; the next start removes the folder.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .at_rest import schema_at_rest
-from .bodies import Action, body_problems, body_schema
+from .bodies import Action, ValueSchema, body_problems, body_schema
 from .patch import json_patch, merge_patch
 from .validate_doc_update import VALIDATION_DOCUMENT, DatabaseCheck, database_check
 
@@ -11,6 +11,7 @@ __all__ = [
     "VALIDATION_DOCUMENT",
     "Action",
     "DatabaseCheck",
+    "ValueSchema",
     "body_problems",
     "body_schema",
     "database_check",

@@ -14,16 +14,20 @@ from ipaddress import IPv6Address
 from typing import Any, Literal
 
 from jsonschema import Draft202012Validator, FormatChecker, validators
+from jsonschema.exceptions import SchemaError as InvalidSchema
 from jsonschema.exceptions import ValidationError as SchemaError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import SchemaError as CoreSchemaError
 from pydantic_core import SchemaValidator, core_schema
 
+from ... import _json
+from ...errors import ValidationFailed
 from ..model import Model, model_info
-from ..pointers import json_pointer, shortened
+from ..pointers import faults, json_pointer, shortened
 from ..timestamps import is_timestamp
 from ..views.sort_keys import EXACT
 
-__all__ = ["Action", "body_problems", "body_schema", "quick_check"]
+__all__ = ["Action", "ValueSchema", "body_problems", "body_schema", "quick_check"]
 
 Action = Literal["create", "replace"]
 _MOST_LISTED = 20  # values of an enum
@@ -208,11 +212,56 @@ def body_problems(cls: type[Model], action: Action, body: Any) -> list[Problem]:
         return []
     info = model_info(cls)
     read_only = {each.name for each in (*info.properties.values(), *info.shown.values()) if each.read_only}
+    return _listed_once(_validator(cls, action), body, read_only)
+
+
+def _listed_once(validator: Any, value: Any, read_only: set[str]) -> list[Problem]:
     found: dict[tuple[str, str], Problem] = {}
-    for error in _leaves(_validator(cls, action).iter_errors(body)):
+    for error in _leaves(validator.iter_errors(value)):
         for problem in _problems(error, read_only):
             found.setdefault((problem["pointer"], problem["keyword"]), problem)
     return list(found.values())
+
+
+class ValueSchema:
+    """The schema of a JSON value that is no document, such as the body of an action of the service.
+
+    Args:
+        of: a type that pydantic knows, such as a `BaseModel`; or a JSON Schema (2020-12).
+
+    Attributes:
+        schema: the JSON Schema. An object whose type does not say whether it takes further members takes none.
+
+    Raises:
+        ValueError: pydantic has no JSON Schema for the type, or the JSON Schema is not valid.
+    """
+
+    def __init__(self, of: Any) -> None:
+        self._type = None if isinstance(of, dict) else TypeAdapter(of)
+        try:
+            self.schema: dict[str, Any] = of if self._type is None else self._type.json_schema(mode="validation")
+            Draft202012Validator.check_schema(self.schema)
+        except (PydanticUserError, InvalidSchema) as error:
+            raise ValueError(f"{of!r} has no valid JSON Schema: {error}") from None
+        for part in _parts(self.schema) if self._type is not None else ():
+            if "properties" in part:
+                part.setdefault("additionalProperties", False)
+        self._validator = _Validator(_checkable(self.schema), format_checker=_formats())
+
+    def read(self, value: Any) -> Any:
+        """Return the Python value that a JSON value stands for; for a JSON Schema, that is the value itself.
+
+        Raises:
+            ValidationFailed: with every fault that is found.
+        """
+        if problems := _listed_once(self._validator, value, set()):
+            raise ValidationFailed(problems)
+        if self._type is None:
+            return value
+        try:
+            return self._type.validate_json(_json.dumps(value))
+        except ValidationError as error:
+            raise ValidationFailed(faults(error, value)) from None
 
 
 def _leaves(errors: Iterable[SchemaError]) -> Iterator[SchemaError]:

@@ -82,11 +82,21 @@ class Protection:
     Args:
         crypter: the keys that encrypt, in any form that `as_keys` takes; None for models that need no keys.
         indexer: the keys that make blind indexes; if None, those of `crypter`.
+        database: the database's name.
+        bound: whether what is encrypted is good for this database alone.
     """
 
-    def __init__(self, crypter: object | None = None, indexer: object | None = None) -> None:
+    def __init__(
+        self,
+        crypter: object | None = None,
+        indexer: object | None = None,
+        database: str = "",
+        *,
+        bound: bool = False,
+    ) -> None:
         self._crypter = None if crypter is None else as_keys(crypter)
         self._indexer = self._crypter if indexer is None else as_keys(indexer)
+        self._database, self._bound = database, bound
 
     def check(self, cls: type[Model]) -> None:
         """Refuse a model that needs keys if there are none.
@@ -227,7 +237,9 @@ class Protection:
         return same and found.is_current(before[place.name], place)
 
     def _place(self, info: ModelInfo, name: str, document_id: str) -> Place:
-        return Place(document_id, info.type.name, name, self._crypter, self._indexer)
+        return Place(
+            document_id, info.type.name, name, self._crypter, self._indexer, self._database, bound=self._bound
+        )
 
 
 def _classes(cls: type[Model], document: Document) -> dict[str, Classification]:

@@ -24,7 +24,7 @@ from ...models import (
     model_info,
     run_slow,
 )
-from ...security import as_keys, blind_indexes, is_encrypted
+from ...security import as_keys, blind_indexes, is_bound_to_database, is_encrypted
 from .properties import check_protected, is_nothing
 
 __all__ = ["Reprotection"]
@@ -42,6 +42,7 @@ class Reprotection:
         indexer: the same for blind indexes; if None, the keys of `crypter`.
         models: the models of the documents. Documents of other types, and properties that a model does not
             classify, are renewed if their values have the form of a ciphertext.
+        database: the database's name, for values that are encrypted for it alone; they stay so.
         plaintext: also protect values that are stored in the clear in classified properties, and trust them: for
             documents that are older than the classification.
     """
@@ -53,11 +54,13 @@ class Reprotection:
         *,
         models: Iterable[type[Model]] = (),
         plaintext: bool = False,
+        database: str = "",
     ) -> None:
         self._crypter = as_keys(crypter)
         self._indexer = self._crypter if indexer is None else as_keys(indexer)
         self._models = {model_info(each).type.name: each for each in models}
         self._plaintext = plaintext
+        self._database = database
 
     async def __call__(self, document: Document) -> Document:
         """The document as it should be stored now; the same object if nothing has to change.
@@ -125,7 +128,8 @@ class Reprotection:
         return found[0]
 
     def _place(self, document: Document, name: str) -> Place:
-        return Place(bound_id(document), _family(document), name, self._crypter, self._indexer)
+        bound, family = is_bound_to_database(document[name]), _family(document)
+        return Place(bound_id(document), family, name, self._crypter, self._indexer, self._database, bound)
 
 
 def _is_nothing(cls: type[Model] | None, name: str, stored: object) -> bool:

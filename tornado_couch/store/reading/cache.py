@@ -26,11 +26,33 @@ from ...couch import Access, BulkResults, Database, Leaf, WriteResult
 from ...errors import CouchError
 from ...models import Model, model_info
 
-__all__ = ["CachedAccess", "KeyMemory", "ReadCache"]
+__all__ = ["CachedAccess", "KeyMemory", "ReadCache", "SharedFeeds"]
 
 _PAGE = 1000  # changes in one answer
 
 _PAUSE = 0.5  # seconds to wait before the feed is asked again after a failure
+
+
+class SharedFeeds:
+    """How many changes feeds the caches of several databases follow at once.
+
+    Args:
+        most: the number.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+
+    def take(self) -> bool:
+        """Take one of them; return whether there was one left."""
+        if self._free < 1:
+            return False
+        self._free -= 1
+        return True
+
+    def give_back(self) -> None:
+        """Let another cache take it."""
+        self._free += 1
 
 
 @dataclass(frozen=True)
@@ -42,6 +64,8 @@ class ReadCache:
         staleness: how many seconds an answer can be behind CouchDB.
         age: after this many seconds a document is read again in any case.
         idle: after this many seconds without a read the cache stops following the feed.
+        feeds: shared by the caches of several databases, which follow so many feeds together; one that cannot follow
+            its feed keeps nothing, and reads go to CouchDB.
 
     Raises:
         ValueError: one of the numbers is not positive.
@@ -51,6 +75,7 @@ class ReadCache:
     staleness: float = 3.0
     age: float = 60.0
     idle: float = 60.0
+    feeds: SharedFeeds | None = None
 
     def __post_init__(self) -> None:
         if min(self.content_bytes, self.staleness, self.age, self.idle) <= 0:
@@ -204,9 +229,14 @@ class CachedAccess:
         follower = self._follower
         loop = asyncio.get_running_loop()
         if follower is None or follower.done() or follower.get_loop() is not loop:
+            feeds = self._limits.feeds
+            if feeds is not None and not feeds.take():
+                return
             self.clear()
             # It gets a context of its own, since it is not part of the request that happened to start it.
             self._follower = contextvars.Context().run(loop.create_task, self._listen())
+            if feeds is not None:
+                self._follower.add_done_callback(lambda _: feeds.give_back())
 
     async def _listen(self) -> None:
         """Drop documents as they change, until nobody has read anything for a while."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from heapq import heappop, heappush
 from itertools import count
+from weakref import WeakValueDictionary
 
 from ...errors import NoRoom
 
@@ -22,20 +23,32 @@ class Room:
     Args:
         most: the number of bytes.
         seconds: how long a request waits for its share.
+        within: the room that this one is a part of.
     """
 
-    def __init__(self, most: int, seconds: float) -> None:
+    def __init__(self, most: int, seconds: float, within: Room | None = None) -> None:
         self.most = most
         self.seconds = seconds
+        self._within = within
+        self._parts: WeakValueDictionary[str, Room] = WeakValueDictionary()
         self._free = most
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []  # a heap
         self._turns = count()
 
+    def part(self, name: str) -> Room:
+        """A half of this room, for all requests of one tenant: however many they are, there is room for others."""
+        found = self._parts.get(name)
+        if found is None:
+            found = self._parts[name] = Room(self.most // 2, self.seconds, self)
+        return found
+
     def take_at_once(self, size: int) -> bool:
         """Take so many bytes if they are free; return whether they were."""
-        if size > self._free:
+        if not self._take_own(size):
             return False
-        self._free -= size
+        if self._within is not None and not self._within.take_at_once(size):
+            self._give_back_own(size)
+            return False
         return True
 
     async def take(self, size: int, seconds: float) -> None:
@@ -44,8 +57,22 @@ class Room:
         Raises:
             NoRoom: they were not free in time.
         """
-        if self.take_at_once(size):
-            return
+        if not self._take_own(size):
+            await self._wait(size, seconds)
+        if self._within is not None:
+            try:
+                await self._within.take(size, seconds)
+            except BaseException:
+                self._give_back_own(size)
+                raise
+
+    def _take_own(self, size: int) -> bool:
+        if size > self._free:
+            return False
+        self._free -= size
+        return True
+
+    async def _wait(self, size: int, seconds: float) -> None:
         turn = asyncio.get_running_loop().create_future()
         heappush(self._waiting, (size, next(self._turns), turn))
         try:
@@ -53,13 +80,18 @@ class Room:
                 await turn
         except BaseException as error:
             if not turn.cancelled():  # the bytes came in the same moment
-                self.give_back(size)
+                self._give_back_own(size)
             if isinstance(error, TimeoutError):
                 raise NoRoom(f"no room for {size} bytes of documents within {seconds} seconds") from None
             raise
 
     def give_back(self, size: int) -> None:
         """Give bytes back, and let those take theirs for whom there is room now."""
+        self._give_back_own(size)
+        if self._within is not None:
+            self._within.give_back(size)
+
+    def _give_back_own(self, size: int) -> None:
         self._free += size
         while self._waiting and (self._waiting[0][2].done() or self._waiting[0][0] <= self._free):
             wanted, _, turn = heappop(self._waiting)

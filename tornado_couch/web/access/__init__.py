@@ -7,6 +7,7 @@ from .bearer import BearerJWT
 from .policies import AllowAny, Authenticated, Hidden, Owner, Policy, Principal, ReadOnly, Roles
 from .principals import Authenticator
 from .rate_limit import RateLimit, caller_identity
+from .stores import Caller, StoreOf, opened, server_of
 
 __all__ = [
     "Account",
@@ -15,6 +16,7 @@ __all__ = [
     "Authenticator",
     "BasicAccounts",
     "BearerJWT",
+    "Caller",
     "Hidden",
     "Owner",
     "Policy",
@@ -22,7 +24,10 @@ __all__ = [
     "RateLimit",
     "ReadOnly",
     "Roles",
+    "StoreOf",
     "caller_identity",
     "change_password",
     "create_account",
+    "opened",
+    "server_of",
 ]

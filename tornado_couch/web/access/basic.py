@@ -14,7 +14,8 @@ import logging
 import secrets
 import time
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated
 
 from annotated_types import MaxLen, MinLen
@@ -28,6 +29,7 @@ from ...security import BcryptHasher
 from ...store import Store
 from ..problems import Problem
 from .principals import Authenticator, Principal, credentials_of, quoted, unauthenticated
+from .stores import Caller, StoreOf, opened
 
 __all__ = [
     "LONGEST_NAME",
@@ -56,7 +58,8 @@ class BasicAccounts:
     time, as long as all hashes have the same cost.
 
     Args:
-        store: the store that keeps the accounts.
+        store: the store that keeps the accounts; or, where each tenant has accounts of its own, `Tenants` or another
+          function that returns the store. `Principal.tenant` then says whose account it is.
         realm: the realm in the challenge.
         rounds: bcrypt's cost of the stored hashes; checking an unknown user costs the same.
         concurrency: how many passwords are checked at the same time at most, each in a thread that keeps one core
@@ -75,7 +78,7 @@ class BasicAccounts:
 
     def __init__(
         self,
-        store: Store,
+        store: Store | StoreOf,
         *,
         realm: str = "api",
         rounds: int = 12,
@@ -106,8 +109,9 @@ class BasicAccounts:
         if text is None:
             return None
         name, password = self._parse(text)
-        known = self._cache.get(name, password)
-        return known or await self._in_turn(name, password)
+        async with self._opened(request) as store:
+            place = (store.database.name if store and callable(self._store) else "", name, password)
+            return self._cache.get(*place) or await self._in_turn(store, *place)
 
     def forget(self) -> None:
         """Empty the cache of this process, so that a change to an account takes effect at once."""
@@ -125,7 +129,19 @@ class BasicAccounts:
             raise self._refusal("The credentials are malformed.")
         return normalized(name), normalized(password)
 
-    async def _in_turn(self, name: str, password: str) -> Principal:
+    @asynccontextmanager
+    async def _opened(self, request: HTTPServerRequest) -> AsyncIterator[Store | None]:
+        """Open the store of the accounts; None where there is no such tenant, which nobody must find out here."""
+        async with AsyncExitStack() as stack:
+            store = None
+            try:
+                store = await stack.enter_async_context(opened(self._store, Caller(None, request, True)))
+            except Problem as problem:
+                if problem.status_code != 404:
+                    raise
+            yield store
+
+    async def _in_turn(self, store: Store | None, tenant: str, name: str, password: str) -> Principal:
         if self._waiting >= self._queue:
             detail = "Too many passwords are being checked. Try again later."
             raise Problem.of("busy", detail, headers={"Retry-After": "1"})
@@ -133,17 +149,18 @@ class BasicAccounts:
         try:
             async with self._turns:
                 # Another request with the same credentials may have been checked while this one waited.
-                return self._cache.get(name, password) or await self._check(name, password)
+                found = self._cache.get(tenant, name, password)
+                return found or await self._check(store, tenant, name, password)
         finally:
             self._waiting -= 1
 
-    async def _check(self, name: str, password: str) -> Principal:
-        account = await self._find(name)
+    async def _check(self, store: Store | None, tenant: str, name: str, password: str) -> Principal:
+        account = await self._find(store, name)
         right = await self._matches(password, account)
         if not right or account is None or account.disabled:
             raise self._refusal("The user name or the password is wrong.")
-        principal = Principal(account.name, frozenset(account.roles))
-        self._cache.put(name, password, principal)
+        principal = Principal(account.name, frozenset(account.roles), tenant=tenant)
+        self._cache.put(tenant, name, password, principal)
         return principal
 
     async def _matches(self, password: str, account: Account | None) -> bool:
@@ -154,11 +171,11 @@ class BasicAccounts:
                 logger.error("the account %r cannot log in: %s", account._id, error)
         return await run_slow(matches, password, self._nobody)
 
-    async def _find(self, name: str) -> Account | None:
-        if not 0 < len(name) <= LONGEST_NAME:
+    async def _find(self, store: Store | None, name: str) -> Account | None:
+        if store is None or not 0 < len(name) <= LONGEST_NAME:
             return None
         try:
-            return await self._store.get(Account, name)
+            return await store.get(Account, name)
         except DocumentNotFound:
             return None
         except (InvalidDocument, InvalidSignature) as error:
@@ -176,19 +193,19 @@ class _Cache:
         self._secret = secrets.token_bytes(32)
         self._found: TTLCache[bytes, Principal] = TTLCache(size, seconds, clock)
 
-    def get(self, name: str, password: str) -> Principal | None:
-        return self._found.get(self._key(name, password))
+    def get(self, tenant: str, name: str, password: str) -> Principal | None:
+        return self._found.get(self._key(tenant, name, password))
 
-    def put(self, name: str, password: str, principal: Principal) -> None:
+    def put(self, tenant: str, name: str, password: str, principal: Principal) -> None:
         if self._found.maxsize:
-            self._found[self._key(name, password)] = principal
+            self._found[self._key(tenant, name, password)] = principal
 
     def clear(self) -> None:
         self._found.clear()
 
-    def _key(self, name: str, password: str) -> bytes:
-        # A name has no colon, so no two pairs give one text.
-        return hmac.new(self._secret, f"{name}:{password}".encode(), hashlib.sha256).digest()
+    def _key(self, tenant: str, name: str, password: str) -> bytes:
+        # Neither a database's name nor a user's has a colon, so no two triples give one text.
+        return hmac.new(self._secret, f"{tenant}:{name}:{password}".encode(), hashlib.sha256).digest()
 
 
 LONGEST_NAME = 256  # characters

@@ -13,7 +13,8 @@ A handler asks a policy in this order, and the order is the contract of 401, 403
 
 A model that keeps old versions or deleted documents has three more actions: "versions", to see earlier versions;
 "deleted", to see deleted documents, which is asked in addition to "list", "retrieve" or "versions"; and "restore",
-to bring a deleted document back. The routes of the metrics ask about "metrics".
+to bring a deleted document back. The routes of the metrics ask about "metrics". An action of the service, such as
+"cancel", is asked about by its own name, and counts as a write.
 
 Policies combine: `a & b` allows what both allow, `a | b` what either allows.
 """
@@ -29,7 +30,7 @@ from tornado.httputil import HTTPServerRequest
 
 from ...errors import DocumentNotFound
 from ...models import Model, model_info
-from ..action import QUESTIONS, is_read
+from ..action_table import QUESTIONS, is_read
 from ..problems import Problem
 from .principals import Authenticator, Principal, identifying_field, unauthenticated, with_challenges
 
@@ -110,7 +111,7 @@ class Policy:
                 if (principal := await each.authenticate(request)) is not None:
                     return principal
         except Problem as problem:
-            raise self._offering(problem) from None
+            raise self.offering(problem) from None
         return None
 
     async def authorize(
@@ -120,7 +121,7 @@ class Policy:
 
         Args:
             principal: who sends the request; None if anonymous.
-            action: one of `QUESTIONS`, which follow from the table of actions.
+            action: one of `QUESTIONS`, which follow from the table of actions, or the name of an action of the service.
             model: the resource's model.
             document: None before anything is read; later the document as it is stored now.
 
@@ -140,6 +141,27 @@ class Policy:
     def offers(self, action: str) -> bool:  # noqa: ARG002
         """Whether anybody at all could do this; if not, the method is answered with 405 and missing from `Allow`."""
         return True
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The actions that the policy has rules for by their names; an `Application` refuses those that do not exist.
+
+        An action of the service that no policy names counts as a write.
+        """
+        return frozenset()
+
+    def check_named(self, own: Collection[str]) -> None:
+        """Refuse a rule for an action that does not exist, such as one with a typing error in it.
+
+        Args:
+            own: the service's own actions, of all resources with this policy.
+
+        Raises:
+            ValueError: there is no such action.
+        """
+        known = {*QUESTIONS, *own}
+        for name in sorted(self.named - known):
+            raise ValueError(f"the policy has a rule for {name!r}, but there is no such action, only {sorted(known)}")
 
     def check(self, model: type[Model]) -> None:
         """Refuse, when the resource is mounted, a policy that could never work. To add checks, override `check_model`.
@@ -167,8 +189,11 @@ class Policy:
     def __or__(self, other: Policy) -> AnyOf:
         return AnyOf(self, other)
 
-    def _offering(self, problem: Problem) -> Problem:
-        return with_challenges(problem, self.challenges) if problem.status_code == 401 else problem
+    def offering(self, problem: Problem) -> Problem:
+        """Return the problem with this policy's challenges, if it is a 401."""
+        if problem.status_code == 401 and self.challenges:
+            return with_challenges(problem, self.challenges)
+        return problem
 
     def _anonymous(self) -> Problem:
         return unauthenticated("This needs credentials.", self.challenges)
@@ -218,20 +243,23 @@ class Roles(Policy):
         authenticators: can be left out if the policy is combined with one that has them.
 
     Raises:
-        ValueError: an action does not exist.
+        ValueError: the roles of an action are not a set. The `Application` raises it for an action that none of the
+            resources with this policy has.
     """
 
     needs_principal = True
 
     def __init__(self, roles: Mapping[str, Collection[str] | None], *authenticators: Authenticator) -> None:
         super().__init__(*authenticators)
-        unknown = sorted(roles.keys() - QUESTIONS - {"*"})
-        if unknown:
-            raise ValueError(f"Roles: there is no action {unknown[0]!r}; the actions are {sorted(QUESTIONS)} and '*'")
         for action, needed in roles.items():
             if isinstance(needed, str):  # its letters would become the roles
                 raise ValueError(f"Roles: {action!r} needs a set of roles, not the string {needed!r}")
         self._roles = {action: None if needed is None else frozenset(needed) for action, needed in roles.items()}
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The actions that have roles of their own."""
+        return frozenset(self._roles) - {"*"}
 
     async def authorize(
         self,
@@ -366,6 +394,11 @@ class _Combined(Policy):
         """Whether any part judges single documents."""
         return super().judges or any(part.judges for part in self.parts)
 
+    @property
+    def named(self) -> frozenset[str]:
+        """The actions that any part has rules for."""
+        return frozenset().union(*(part.named for part in self.parts))
+
     async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
         """Return who sends the request, from the first part that knows."""
         try:
@@ -373,7 +406,7 @@ class _Combined(Policy):
                 if (principal := await part.authenticate(request)) is not None:
                     return principal
         except Problem as problem:
-            raise self._offering(problem) from None
+            raise self.offering(problem) from None
         return None
 
     def restriction(self, principal: Principal | None, model: type[Model]) -> tuple[str, Any] | None:
@@ -401,7 +434,7 @@ class AllOf(_Combined):
             for part in self.parts:
                 await part.authorize(principal, action, model, document)
         except Problem as problem:
-            raise self._offering(problem) from None
+            raise self.offering(problem) from None
 
     def offers(self, action: str) -> bool:
         """Whether all parts offer the action."""
@@ -432,7 +465,7 @@ class AnyOf(_Combined):
             except Problem as problem:
                 refusals.append(problem)
         ranks = {status: rank for rank, status in enumerate(_REFUSALS)}
-        raise self._offering(min(refusals, key=lambda problem: ranks.get(problem.status_code, -1)))
+        raise self.offering(min(refusals, key=lambda problem: ranks.get(problem.status_code, -1)))
 
     def offers(self, action: str) -> bool:
         """Whether at least one part offers the action."""

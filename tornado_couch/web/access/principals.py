@@ -21,12 +21,15 @@ class Principal:
         name: the user's name. All authenticators of a policy share one name space: two of them
           must not give the same name to different people.
         roles: the roles that policies check.
+        tenant: the database that has the user's account, where each tenant has accounts of its own. The same name in
+          two of them stands for two users.
         claims: anything else that the authenticator knows; not compared, and kept out of logs.
     """
 
     name: str
     roles: frozenset[str] = frozenset()
     claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    tenant: str = ""
 
 
 class Authenticator(Protocol):

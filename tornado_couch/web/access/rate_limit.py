@@ -219,7 +219,8 @@ def caller_identity(principal: Principal | None, remote_ip: str | None) -> str:
           created with `xheaders=True`.
     """
     if principal is not None:
-        return f"principal:{principal.name}"
+        # No name of a database has a NUL, so no two pairs give one text.
+        return f"tenant:{principal.tenant}\0{principal.name}" if principal.tenant else f"principal:{principal.name}"
     try:
         address = ipaddress.ip_address(remote_ip or "")
     except ValueError:

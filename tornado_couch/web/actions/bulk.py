@@ -108,6 +108,8 @@ class BulkHandler(ResourceHandler):
     async def bulk(self) -> None:
         """Carry out the operations."""
         refuse_key(self.request.headers)
+        for each in self._handlers.values():
+            each.resource = self.resource  # that of the caller's tenant, which was not open when they were asked
         asked = await self._asked()
         gathering = Gathering(self.resource.store, self.resource.model)
         items, pace = [_Item(index, each) for index, each in enumerate(asked)], Pace()

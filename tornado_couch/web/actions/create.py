@@ -10,13 +10,13 @@ from typing import Any, ClassVar, cast
 from ...errors import DocumentExists, ValidationFailed
 from ...models import ModelInfo, validated
 from ...store import Pace
-from ..action import NDJSON
+from ..action_table import NDJSON
 from ..body import Body
 from ..handler import ResourceHandler
 from ..openapi.descriptions import describe_body, describe_stored, describe_writing, or_refused, prefer_document
 from ..openapi.operation import ApiOperation
 from ..problems import KINDS, Problem, problem_of
-from ..resources import M
+from ..resources import M, Resource
 from .gathering import Gathering
 from .idempotency import Once, idempotency_key, refuse_key
 from .ndjson import Lines, receive_body
@@ -24,29 +24,26 @@ from .results import Results, results_schema
 
 __all__ = ["CreateMixin", "check_chosen_id", "check_key"]
 
-# `{path}/_bulk` is the address of bulk requests, so no document can have it.
-_RESERVED = ("", ".", "..", "_bulk")
+_NO_SEGMENTS = ("", ".", "..")
 
 
-def check_key(info: ModelInfo, key: Any) -> None:
+def check_key(resource: Resource[Any], key: Any) -> None:
     """Refuse a client's key that could not name a document in a URL or in CouchDB.
 
     Raises:
-        ValidationFailed: the key is empty, a dot segment (RFC 3986 §3.3), which clients resolve, `_bulk`, or
-            has control characters; it is an id with a leading underscore, which are CouchDB's own; or it is
-            the name of a reduced view, which has that address.
+        ValidationFailed: the key is empty, a dot segment (RFC 3986 §3.3), which clients resolve, or has control
+            characters; it is an id with a leading underscore, which are CouchDB's own; or it is a name below the
+            collection, such as `_bulk`.
     """
     if key is None:
         return  # one will be given
+    info = resource.info
     text = info.key_text(key)
     reserved = info.key is None and text.startswith("_")
-    if text in _RESERVED or reserved or any(unicodedata.category(each) == "Cc" for each in text):
-        detail = (
-            "A key cannot be empty, `.`, `..` or `_bulk`, begin with an underscore as an id,"
-            " or have control characters."
-        )
-    elif text in info.reductions:
-        detail = f"A key cannot be the name of a reduced view: {', '.join(info.reductions)}."
+    if text in _NO_SEGMENTS or reserved or any(unicodedata.category(each) == "Cc" for each in text):
+        detail = "A key cannot be empty, `.` or `..`, begin with an underscore as an id, or have control characters."
+    elif text in resource.taken:
+        detail = f"A key cannot be one of the names below the collection: {', '.join(sorted(resource.taken))}."
     else:
         return
     raise _bad_key(info, detail)
@@ -130,7 +127,7 @@ class CreateMixin(ResourceHandler[M]):
         """
         initial = {**self.get_initial(), **self.policy.initial(self.principal, self.resource.model)}
         model = validated(self.resource.model, {**body, **initial})
-        check_key(self.resource.info, model._key)
+        check_key(self.resource, model._key)
         return model
 
     async def admitted(self, model: M, /) -> M:

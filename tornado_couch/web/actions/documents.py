@@ -10,7 +10,7 @@ from ...errors import DocumentExists, DocumentNotFound, InvalidDocument, Revisio
 from ...models import Model, json_patch, merge_patch, reading_partially, replaced, representation
 from ...store import Change, Check, Expectation
 from ..access import Hidden
-from ..action import JSON_PATCH, MERGE_PATCH
+from ..action_table import JSON_PATCH, MERGE_PATCH
 from ..handler import ResourceHandler
 from ..http import Preconditions, check_grown, is_large, media_type
 from ..openapi.descriptions import (
@@ -108,13 +108,13 @@ class Writing:
 
         async def check(current: Model) -> None:
             await self._handler.authorize(action, current)
-            self._check_date(current)
+            self.check_date(current)
             if self._handler._condition is not None:
                 self._handler._condition(current)
 
         return check
 
-    def _check_date(self, current: Model) -> None:
+    def check_date(self, current: Model) -> None:
         """Hold the document to If-Unmodified-Since, also when the write is tried again after a conflict.
 
         Raises:
@@ -240,7 +240,7 @@ class ReplaceMixin(ResourceHandler[M]):
     async def _create_at(self, key: Any, body: dict[str, Any], preconditions: Preconditions) -> Any:
         """Create the document that a PUT found missing."""
         info, creator = self.resource.info, await self._creator()
-        check_key(info, key)
+        check_key(self.resource, key)
         if not self.resource.plain_ids:
             check_chosen_id(info, key)
         await self.authorize("create")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..handler import ResourceHandler
     from .create import CreateMixin
 
-__all__ = ["PROPERTY", "Mark", "Once", "OnceMany", "idempotency_key", "refuse_key"]
+__all__ = ["PROPERTY", "Mark", "Once", "OnceMany", "idempotency_key", "refuse_key", "refuse_other"]
 
 PROPERTY = "tornado_couch:idempotency"
 """The member of a stored document that holds the fingerprint; it is not a property of a model, so it is never shown."""
@@ -275,11 +275,13 @@ class OnceMany:
 
     Args:
         handler: the handler of the request.
+        work: what is done; by default the name of the HTTP method.
     """
 
-    def __init__(self, handler: ResourceHandler) -> None:
+    def __init__(self, handler: ResourceHandler, work: str = "") -> None:
         self._handler = handler
         self._store = handler.resource.store
+        self._work = work or handler.request.method
 
     async def answer(
         self, key: str, body: Any, work: Callable[[], Awaitable[dict[str, Any]]]
@@ -299,7 +301,7 @@ class OnceMany:
         """
         handler = self._handler
         name = handler.principal.name if handler.principal else None
-        scope = [name, handler.resource.path, handler.request.method]
+        scope = [name, handler.resource.path, self._work]
         secret = handler.resource.secret(handler.settings)
         mark, kept = Mark.of(secret, scope, key, body), Mark.of(secret, [*scope, "answer"], key, body)
         try:
@@ -309,8 +311,10 @@ class OnceMany:
             return await self._kept(kept), True
         found = await work()
         # Without the documents, which may hold what only their own protection may store.
-        items = [{name: value for name, value in each.items() if name != "document"} for each in found["items"]]
-        await self._store.store_new({"_id": kept.id, "type": _RESERVATION, "answer": {**found, "items": items}})
+        bare = dict(found)
+        if "items" in found:
+            bare["items"] = [{name: each[name] for name in each if name != "document"} for each in found["items"]]
+        await self._store.store_new({"_id": kept.id, "type": _RESERVATION, "answer": bare})
         return found, False
 
     async def _kept(self, kept: Mark) -> dict[str, Any]:
@@ -330,7 +334,16 @@ def _gone() -> Problem:
 
 
 def _refuse_other(document: dict[str, Any], mark: Mark) -> None:
-    if not hmac.compare_digest(str(document.get(PROPERTY)), mark.fingerprint):
+    refuse_other(str(document.get(PROPERTY)), mark)
+
+
+def refuse_other(fingerprint: str, mark: Mark) -> None:
+    """Refuse a request whose key was used with another body.
+
+    Raises:
+        Problem: 422.
+    """
+    if not hmac.compare_digest(fingerprint, mark.fingerprint):
         detail = "This Idempotency-Key was used with another body. A new request needs a new key."
         raise Problem.of("idempotency-key-reused", detail)
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from tornado.iostream import StreamClosedError
 
 from ...store import Pace, Page, Position, share_of_request
-from ..action import JSON, NDJSON
+from ..action_table import JSON, NDJSON
 from ..handler import ResourceHandler
 from ..http import accepts, weights
 from ..openapi.descriptions import describe_reading

@@ -19,7 +19,7 @@ from typing import Any
 from ...errors import ValidationFailed
 from ...models import Model
 from ...store import Position
-from ..action import MERGE_PATCH
+from ..action_table import MERGE_PATCH
 from ..handler import ResourceHandler
 from ..http import Preconditions, entity_tag
 from ..openapi.components import Schema

@@ -18,7 +18,7 @@ from tornado.web import RequestHandler
 
 from ... import _json
 from ...store import Pace
-from ..action import ACTIONS, NDJSON
+from ..action_table import ACTIONS, NDJSON
 from ..application import Application
 from ..body import Body
 from ..http import DRAINED, BrokenStream, Line, LineReader, content_length, media_type, parse_json, too_large

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..action import ACTIONS
 from ..body import ACCEPT_FIELDS
 from .components import Schema
 from .operation import Answer, ApiOperation
@@ -47,10 +46,10 @@ JSON_PATCH_SCHEMA: dict[str, Any] = {
 
 def describe_common(operation: ApiOperation) -> None:
     """Describe what every request to a resource can be answered with."""
-    action = ACTIONS.get(operation.action)
+    action = operation.row
     if action is None or action.answers:
         operation.fails(406)
-    if action is not None and not action.reads:
+    if operation.method not in ("GET", "HEAD", "OPTIONS"):
         operation.problem("bad-parameter")
         if operation.settings.get("xsrf_cookies"):
             operation.problem("cross-site-request")

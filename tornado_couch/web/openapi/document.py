@@ -12,7 +12,7 @@ from tornado.routing import PathMatches, Rule, RuleRouter
 from tornado.web import Application, RequestHandler
 
 from ..access import Policy
-from ..action import ACTIONS
+from ..action_table import Action
 from ..handler import ResourceHandler
 from ..page import PageHandler
 from ..problems import ProblemHandler
@@ -103,13 +103,14 @@ class _Describer:
             found = [each for method in _METHODS for each in self._operation(route, method)]
             yield from found
             if found and _has(route.handler, "OPTIONS"):
-                yield self._options(route, [each.method for each in found])
+                yield self._options(route, [each.method for each in found if each.row and each.row.takes])
 
     def _started(self, route: Route, method: str) -> ApiOperation:
         operation = ApiOperation(
             method,
             route.path,
             _action(route.handler, method),
+            row=_row(route.handler, method),
             components=self._components,
             resource=route.target.get("resource"),
             settings=self._settings,
@@ -117,7 +118,8 @@ class _Describer:
         )
         operation.tag = tag_of(route)
         for name in route.names:
-            operation.parameter("path", name, _path_schema(operation, name), "The document's key.")
+            words = "The document's key." if name == "key" else "A part of the path."
+            operation.parameter("path", name, _path_schema(operation, name), words)
         return operation
 
     def _options(self, route: Route, methods: list[str]) -> ApiOperation:
@@ -151,8 +153,10 @@ class _Describer:
         resource = operation.resource
         if resource is not None:
             describe_common(operation)
-            # A hook of the service can answer with any problem that it raises.
-            operation.open_ended = type(resource.hooks) is not Hooks
+            if operation.path == f"{resource.path}/{{key}}" and not (resource.info.key and resource.info.key.generated):
+                operation.fails(405, fields=["Allow"])  # the key can be a name below the collection, such as `_bulk`
+            # A hook of the service, or a method of its own, can answer with any problem that it raises.
+            operation.open_ended = type(resource.hooks) is not Hooks or operation.row is None
         handler.describe(operation)
         if not any(status < 300 for status in operation.answers):
             operation.answers_with(200, "See the service's own documentation.")
@@ -162,7 +166,10 @@ class _Describer:
 
     def _describe_limits(self, operation: ApiOperation) -> None:
         own = getattr(operation.resource, "rate_limit", None)
-        if own is not None or self._settings.get("rate_limit") is not None:
+        tenants = callable(getattr(operation.resource, "store", operation.target.get("database")))
+        if tenants and operation.method != "OPTIONS":
+            operation.problem("authentication-required", "no-such-tenant", "tenants-busy", "tenants-full")
+        if tenants or own is not None or self._settings.get("rate_limit") is not None:
             operation.problem("quota-exceeded")
             operation.answers[429].fields["Retry-After"] = True
             operation.limited = True
@@ -183,8 +190,13 @@ def _deprecate(operation: ApiOperation) -> None:
 
 
 def _action(handler: type[Any], method: str) -> str:
-    known = handler._actions if issubclass(handler, ResourceHandler) else {}
-    return known[method].name if method in known else method.lower()
+    row = _row(handler, method)
+    own = handler.QUESTION if issubclass(handler, ResourceHandler) else ""
+    return row.name if row else own or method.lower()
+
+
+def _row(handler: type[Any], method: str) -> Action | None:
+    return handler._actions.get(method) if issubclass(handler, ResourceHandler) else None
 
 
 def _describes(handler: type[tornado.web.RequestHandler]) -> bool:
@@ -199,7 +211,7 @@ def _describes(handler: type[tornado.web.RequestHandler]) -> bool:
 def _path_schema(operation: ApiOperation, name: str) -> dict[str, Any]:
     # OPTIONS answers the same for every key, also for keys that no document has.
     if name == "key" and operation.resource is not None and operation.method != "OPTIONS":
-        return key_schema(operation.components, operation.resource.model)
+        return key_schema(operation.components, operation.resource)
     return {"type": "string", "minLength": 1}
 
 
@@ -248,6 +260,8 @@ def _template(rule: Rule, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]
     """The path with names in the place of groups; None if the pattern is more than a path with groups."""
     if not isinstance(rule.matcher, PathMatches):
         return None
+    if template := getattr(rule.matcher, "template", None):
+        return template, tuple(re.findall(r"\{(\w+)\}", template))
     pattern = rule.matcher.regex
     by_number = {number: name for name, number in pattern.groupindex.items()}
     given = dict(enumerate(names, 1))
@@ -294,9 +308,11 @@ def name_operations(operations: Iterable[ApiOperation]) -> None:
 
 def _free(operation: ApiOperation, taken: set[str | None]) -> str:
     asking = operation.method in ("HEAD", "OPTIONS")  # HEAD has the action of GET
-    row = ACTIONS.get(operation.action)
+    row = operation.row
     verb = operation.method.lower() if asking else (row and row.verb) or operation.action
     words = _words(operation.path)
+    if row and row.own:  # its address ends with its name
+        words = words[:-1]
     if words and (operation.path.endswith("}") if asking else row and row.of_one):
         words[-1] = _singular(words[-1])
     # A version is left out of the name unless another version needs the same name.

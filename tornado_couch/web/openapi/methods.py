@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from ...models import model_info
-from ..action import ACTIONS, Action, is_read
+from ..action_table import Action, is_read
 from ..body import ACCEPT_FIELDS
 from .components import problem_schema
 from .headers import answer_field
@@ -35,7 +35,7 @@ def describe_options(operation: ApiOperation, methods: Collection[str]) -> None:
 
     Args:
         operation: what is described.
-        methods: the other methods at this address.
+        methods: the methods at this address that take a body.
     """
     operation.says("List the allowed methods", "Every method that `Allow` does not name is answered with 405.")
     answer = operation.answers_with(204, "The methods, and the media types of their bodies.", None, "Allow")
@@ -78,7 +78,7 @@ def _link(found: dict[str, ApiOperation]) -> None:
     if key is None:
         return
     for name, each in found.items():
-        action = ACTIONS.get(name)
+        action = each.row
         for status in (200, 201):
             answer = each.answers.get(status)
             # The 200 of a creation is for many documents, so that a link could not name one.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..action_table import Action
 from ..problems import KINDS
 from .components import Components, Schema, any_problem, problem_schema
 from .examples import NO_SAMPLE, sample
@@ -45,6 +46,7 @@ class ApiOperation:
         method: such as "GET".
         path: such as "/v1.0/fruits/{key}".
         action: the handler's name for it, such as "retrieve"; the method's name if it is not an action.
+        row: the action; None where it is not one.
         resource: the `Resource` that is mounted there; None for other handlers.
         schemas: the schemas of the resource's model; None for other handlers.
         settings: the settings of the application.
@@ -55,6 +57,7 @@ class ApiOperation:
         deprecated: whether it should no longer be used.
         parameters: by place ("path", "query", "header") and name.
         body: schemas of the request's body, by media type.
+        needs_body: whether the request must have a body, where there are schemas of it.
         answers: by status.
         limited: whether requests are counted, and each answer says how many are left.
         open_ended: whether there may be other problems than those that are described.
@@ -71,10 +74,12 @@ class ApiOperation:
         resource: Any = None,
         settings: Mapping[str, Any] | None = None,
         target: Mapping[str, Any] | None = None,
+        row: Action | None = None,
     ) -> None:
         self.method = method
         self.path = path
         self.action = action
+        self.row = row
         self.components = components
         self.resource = resource
         self.schemas = ModelSchemas(components, resource.model) if resource is not None else None
@@ -87,6 +92,7 @@ class ApiOperation:
         self.tag: str | None = None
         self.parameters: dict[tuple[str, str], dict[str, Any]] = {}
         self.body: dict[str, Schema] = {}
+        self.needs_body = True
         self.answers: dict[int, Answer] = {}
         self.limited = False
         self.open_ended = False
@@ -199,7 +205,10 @@ class ApiOperation:
         if self.parameters:
             found["parameters"] = list(self.parameters.values())
         if self.body:
-            found["requestBody"] = {"required": True, "content": self._content(self.body, "readOnly")}
+            found["requestBody"] = {
+                "required": self.needs_body,
+                "content": self._content(self.body, "readOnly"),
+            }
         found["responses"] = {str(status): self._answer(status, each) for status, each in sorted(self.answers.items())}
         if self.open_ended:
             content = {PROBLEM: {"schema": any_problem(self.components)}}

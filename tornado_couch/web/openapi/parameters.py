@@ -11,7 +11,7 @@ from ..query.filters import equality_only
 from ..resources import Resource
 from .components import Components, Schema
 from .operation import ApiOperation
-from .schemas import property_schema
+from .schemas import addressable, property_schema
 
 __all__ = [
     "describe_deleted",
@@ -26,19 +26,17 @@ __all__ = [
 _OPERATORS = {"gt": "greater than", "gte": "at least", "lt": "less than", "lte": "at most"}
 
 
-def key_schema(components: Components, model: type[Model]) -> Schema:
-    """The schema of a document's key in its address."""
-    info = model_info(model)
+def key_schema(components: Components, resource: Resource[Any]) -> Schema:
+    """The schema of a document's key in its address, which is none of the names below the collection."""
+    info = resource.info
     if info.key is None or info.key.generated:
         # An id cannot begin with an underscore; an address that does is another one, such as `_bulk`.
         example = "6e1295ed6c29495e54cc05947f18c8af"
-        return {"type": "string", "minLength": 1, "pattern": "^[^_]", "examples": [example]}
-    schema = property_schema(components, model, info.key.name)
-    if schema.get("type") != "string":
-        return schema
-    # A pattern means that the author has already described the keys.
-    others = {} if "pattern" in schema or "enum" in schema else {"not": {"enum": ["_bulk", *info.reductions]}}
-    return {"minLength": 1, **schema, **others}
+        others = sorted(each for each in resource.taken if not each.startswith("_"))
+        found: Schema = {"type": "string", "minLength": 1, "pattern": "^[^_]", "examples": [example]}
+        return {**found, "not": {"enum": others}} if others else found
+    schema = property_schema(components, resource.model, info.key.name)
+    return addressable(schema, sorted(resource.taken))
 
 
 def describe_page(operation: ApiOperation) -> None:

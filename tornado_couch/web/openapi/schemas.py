@@ -9,10 +9,11 @@ from ...models import Action, Model, Property, body_schema, model_info
 from .components import Components, Schema, nullable, renamed
 from .headers import ENTITY_TAG
 
-__all__ = ["ModelSchemas", "property_schema"]
+__all__ = ["ModelSchemas", "addressable", "property_schema", "value_schema"]
 
 _HREF: Schema = {"type": "string", "format": "uri-reference", "description": "The document's address."}
 _ETAG: Schema = {"type": "string", "description": "The document's entity tag, for If-Match.", "examples": [ENTITY_TAG]}
+_NO_CONTROL = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 _IGNORED: Schema = {"readOnly": True, "description": "Ignored, so that a document can be sent back as it was read."}
 
 
@@ -109,6 +110,8 @@ class ModelSchemas:
         schema = body_schema(self._model, action)
         found = {name: _stripped(name, each) for name, each in schema["properties"].items()}
         found |= {name: dict(_IGNORED) for name in ("_href", "_etag")}
+        if action == "create" and self._info.key and self._info.key.name in found:
+            found[self._info.key.name] = addressable(found[self._info.key.name])
         if action == "replace" and self._info.key:  # it may be sent back, but not changed
             found[self._info.key.name] = {**found[self._info.key.name], "readOnly": True}
         return self._root({**schema, "properties": found}, "Input", closed=True)
@@ -144,6 +147,43 @@ class ModelSchemas:
         for name, schema in defs.items():
             self._components.put("schemas", taken[name], renamed(change(schema), taken))
         return taken
+
+
+def addressable(schema: Schema, taken: Iterable[str] = ()) -> Schema:
+    """The schema of a key that can stand in an address, as far as the author of the model has not said it better.
+
+    Args:
+        schema: the schema of the key's values.
+        taken: the names that have addresses of their own.
+    """
+    if schema.get("type") != "string" or "enum" in schema:
+        return schema
+    said = {"pattern", "format"} & schema.keys()
+    return {
+        "minLength": 1,
+        **({} if said else {"pattern": _NO_CONTROL}),
+        **schema,
+        "not": {"enum": [".", "..", *taken]},
+    }
+
+
+def value_schema(components: Components, wanted: str, schema: Schema) -> Schema:
+    """The schema of a value that is no document, with its definitions as components of their own.
+
+    Args:
+        components: keeps the schemas.
+        wanted: the name of the schema, if it has no title.
+        schema: the JSON Schema.
+    """
+    defs = schema.get("$defs", {})
+    names = {each: components.name("schemas", each, (each, "Own", repr(inner))) for each, inner in defs.items()}
+    for each, inner in defs.items():
+        components.put("schemas", names[each], renamed(_definition(inner, closed=True), names))
+    found = renamed({name: each for name, each in schema.items() if name not in ("$defs", "$schema")}, names)
+    if "properties" not in found:
+        return found  # type: ignore[no-any-return]
+    name = components.name("schemas", found.pop("title", wanted), ("Own", repr(schema)))
+    return components.put("schemas", name, _definition(found, closed=True))
 
 
 def property_schema(components: Components, model: type[Model], name: str) -> Schema:

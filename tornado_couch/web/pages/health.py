@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from tornado.routing import URLSpec
@@ -15,7 +15,8 @@ from tornado.routing import URLSpec
 from ... import _json
 from ...couch import Database
 from ...models import Model
-from ...store.readiness import STOPPING, Readiness, ReadinessCheck
+from ...store.readiness import STOPPING, Readiness, ReadinessCheck, ServerCheck
+from ..access import StoreOf, server_of
 from ..bodiless import BodilessHandler
 from ..page import Recent
 from ..problems import Problem
@@ -51,7 +52,7 @@ _QUICK = {**dict.fromkeys(("true", "t", "yes", "y", "1"), True), **dict.fromkeys
 
 
 def health_routes(
-    database: Database,
+    database: Database | StoreOf,
     models: Iterable[type[Model]] = (),
     *,
     prefix: str = "",
@@ -64,14 +65,19 @@ def health_routes(
         Application([*resource("/v1.0/fruits", Fruit, store), *health_routes(store.database, [Fruit], prefix="/v1.0")])
 
     Args:
-        database: the database that the service needs.
+        database: the database that the service needs; or `Tenants`, where only the server is asked.
         models: the models whose design documents it needs; each index may lag by at most `max_pending` changes.
         prefix: the prefix of the paths.
         max_pending: see `ReadinessCheck`.
         timeout: seconds for the whole check, whose parts run concurrently.
         max_age: for how many seconds a result is reused, so that nobody can put load on CouchDB by asking.
     """
-    check = Checked(ReadinessCheck(database, models, max_pending=max_pending, timeout=timeout), max_age)
+    found: Callable[[], Awaitable[Readiness]]
+    if callable(database):
+        found = ServerCheck(server_of(database), timeout=timeout)
+    else:
+        found = ReadinessCheck(database, models, max_pending=max_pending, timeout=timeout)
+    check = Checked(found, max_age)
     start = re.escape(prefix)
     return [
         URLSpec(f"{start}/_health", HealthHandler, {"check": check}),
@@ -88,7 +94,7 @@ class Checked:
         max_age: for how many seconds a result is reused.
     """
 
-    def __init__(self, check: ReadinessCheck, max_age: float) -> None:
+    def __init__(self, check: Callable[[], Awaitable[Readiness]], max_age: float) -> None:
         self._recent = Recent(check, max_age)
         self._last = Readiness()
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cachetools import LRUCache
 from tornado.routing import URLSpec
 
 from ... import _json
 from ...couch import Database, DatabaseMetrics, Sizes, database_metrics
 from ...errors import CouchError, TotalTimeout
-from ..access import Policy
+from ..access import Caller, Policy, StoreOf, opened
 from ..http import weights
 from ..page import Page, PageHandler, Recent
+from ..problems import Problem
 from ..proxies import public_url
 
 if TYPE_CHECKING:
@@ -33,6 +35,11 @@ _PERCENT = {"type": ["integer", "null"], "minimum": 0, "maximum": 100}
 _SHAPE = {"dataSize": _SIZE, "diskSize": _SIZE, "externalSize": _SIZE, "fragmentation": _PERCENT}
 
 
+_REMEMBERED = 100  # databases whose metrics are reused for a moment
+
+Ask = Callable[[Database], Awaitable[DatabaseMetrics]]
+
+
 class Exposition(Protocol):
     """Collects metrics for Prometheus, as `tornado_couch.telemetry.prometheus.Metrics` does."""
 
@@ -44,7 +51,7 @@ class Exposition(Protocol):
 
 
 def metrics_routes(
-    database: Database,
+    database: Database | StoreOf,
     exposition: Exposition | None = None,
     *,
     prefix: str = "",
@@ -59,19 +66,28 @@ def metrics_routes(
         Application([*metrics_routes(database, metrics, prefix="/v1.0", policy=…)], observers=[metrics])
 
     Args:
-        database: the database to measure.
+        database: the database to measure; or `Tenants`, so that each caller has the metrics of their own tenant's
+            database. Those for Prometheus then have no database, since there is no end to their names.
         exposition: collects metrics for Prometheus.
-        prefix: the prefix of `_metrics`.
+        prefix: the prefix of `_metrics`; segments in braces stand for any text, as in "/customers/{tenant}".
         path: the path of the metrics for Prometheus.
         policy: who may read them; by default the application's setting.
         timeout: how many seconds CouchDB may take.
         max_age: for how many seconds its answer is reused, so that nobody can put load on CouchDB by asking.
     """
-    ask = Recent(lambda: _measured(database, timeout), max_age)
-    common = {"policy": policy, "ask": ask}
-    routes = [URLSpec(re.escape(f"{prefix}/_metrics"), DatabaseMetricsHandler, common)]
+    recent: LRUCache[str, Recent[DatabaseMetrics]] = LRUCache(_REMEMBERED)
+
+    async def ask(found: Database) -> DatabaseMetrics:
+        known = recent.get(found.name)
+        if known is None:
+            known = recent[found.name] = Recent(lambda: _measured(found, timeout), max_age)
+        return await known()
+
+    common = {"policy": policy, "ask": ask, "database": database}
+    pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(f"{prefix}/_metrics"))
+    routes = [URLSpec(pattern, DatabaseMetricsHandler, common)]
     if exposition is not None:
-        more = {**common, "name": database.name, "exposition": exposition}
+        more = {**common, "exposition": exposition}
         routes.append(URLSpec(re.escape(path), PrometheusHandler, more))
     return routes
 
@@ -92,7 +108,8 @@ class DatabaseMetricsHandler(PageHandler):
     def initialize(self, policy: Policy | None = None, **options: Any) -> None:
         """Store the route's options."""
         super().initialize(policy)
-        self.ask: Recent[DatabaseMetrics] = options["ask"]
+        self.ask: Ask = options["ask"]
+        self.database: Database | StoreOf = options["database"]
 
     @classmethod
     def describe(cls, operation: ApiOperation) -> None:
@@ -108,7 +125,7 @@ class DatabaseMetricsHandler(PageHandler):
 
     async def page(self, *_: str) -> Page:
         """Return the metrics as JSON."""
-        found = await self.ask()
+        found = await self._of_caller()
         href = public_url(self.request, self.settings)
         database: dict[str, Any] = {
             "docCount": found.doc_count,
@@ -123,6 +140,17 @@ class DatabaseMetricsHandler(PageHandler):
         return Page(_json.dumps(body), "application/json", _NO_STORE)
 
 
+    async def _of_caller(self) -> DatabaseMetrics:
+        """Return the metrics of the database, or of that of the caller's tenant."""
+        if not callable(self.database):
+            return await self.ask(self.database)
+        try:
+            async with opened(self.database, Caller(self.principal, self.request)) as store:
+                return await self.ask(store.database)
+        except Problem as problem:
+            raise self.admission.policy.offering(problem) from None
+
+
 class PrometheusHandler(PageHandler):
     """All metrics, in Prometheus' text format or OpenMetrics, whichever the client prefers."""
 
@@ -131,8 +159,8 @@ class PrometheusHandler(PageHandler):
     def initialize(self, policy: Policy | None = None, **options: Any) -> None:
         """Store the route's options."""
         super().initialize(policy)
-        self.ask: Recent[DatabaseMetrics] = options["ask"]
-        self.name: str = options["name"]
+        self.ask: Ask = options["ask"]
+        self.database: Database | StoreOf = options["database"]
         self.exposition: Exposition = options["exposition"]
 
     @classmethod
@@ -145,14 +173,16 @@ class PrometheusHandler(PageHandler):
 
     async def page(self, *_: str) -> Page:
         """Return the metrics as text; an unreachable database is reported as a metric."""
-        try:
-            measured = await self.ask()
-        except CouchError:
-            measured = None
+        measured: dict[str, DatabaseMetrics | None] = {}
+        if not callable(self.database):
+            try:
+                measured[self.database.name] = await self.ask(self.database)
+            except CouchError:
+                measured[self.database.name] = None
         given = weights(self.request.headers.get("Accept", ""))
         preferred = given.get(_OPENMETRICS, 0.0)
         openmetrics = preferred > 0 and preferred >= given.get("text/plain", 0.0)
-        media_type, text = await self.exposition.expose({self.name: measured}, openmetrics=openmetrics)
+        media_type, text = await self.exposition.expose(measured, openmetrics=openmetrics)
         return Page(text, media_type, _NO_STORE)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ACTIONS", "JSON", "JSON_PATCH", "MERGE_PATCH", "NDJSON", "QUESTIONS", "Action", "is_read"]
+__all__ = ["ACTIONS", "JSON", "JSON_PATCH", "MERGE_PATCH", "NDJSON", "OF_ONE", "QUESTIONS", "Action", "is_read"]
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -32,6 +32,7 @@ class Action:
         of_one: whether it is about one document, so that ids in the API document use the singular.
         parameters: what its query string can have, for an action that writes.
         follow: the actions that a client can go on to from the answer, as links in the API document.
+        own: whether it is an action of the service, which has an address of its own.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Action:
     parameters: tuple[str, ...] = ()
     selects: bool = False
     follow: tuple[str, ...] = ()
+    own: bool = False
 
     @property
     def runs(self) -> str:
@@ -57,22 +59,23 @@ class Action:
         return self.method == "GET"
 
 
-_ONE = ("retrieve", "replace", "patch", "destroy", "conflicts")
+OF_ONE = ("retrieve", "replace", "patch", "destroy", "conflicts")
+"""What a client can go on to from the answer with a document."""
 
 # A handler class that has several actions of one method answers with the first of them.
 ACTIONS: dict[str, Action] = {
     row.name: row
     for row in (
-        Action("retrieve", "GET", asks=("versions", "deleted"), verb="get", of_one=True, follow=_ONE),
-        Action("list", "GET", answers=(JSON, NDJSON), asks=("deleted",), follow=_ONE),
+        Action("retrieve", "GET", asks=("versions", "deleted"), verb="get", of_one=True, follow=OF_ONE),
+        Action("list", "GET", answers=(JSON, NDJSON), asks=("deleted",), follow=OF_ONE),
         Action("reduce", "GET", verb="get"),
         Action("versions", "GET", asks=("deleted",)),
         Action("conflicts", "GET", verb="list", follow=("resolve",)),
-        Action("create", "POST", takes=(JSON, NDJSON), of_one=True, follow=_ONE),
+        Action("create", "POST", takes=(JSON, NDJSON), of_one=True, follow=OF_ONE),
         Action("resolve", "POST", takes=(JSON,)),
         Action("bulk", "POST", takes=(JSON,), asks=("create", "replace", "destroy"), verb="post"),
-        Action("replace", "PUT", takes=(JSON,), asks=("create", "restore"), of_one=True, follow=_ONE),
-        Action("patch", "PATCH", "patch_document", takes=(MERGE_PATCH, JSON_PATCH), of_one=True, follow=_ONE),
+        Action("replace", "PUT", takes=(JSON,), asks=("create", "restore"), of_one=True, follow=OF_ONE),
+        Action("patch", "PATCH", "patch_document", takes=(MERGE_PATCH, JSON_PATCH), of_one=True, follow=OF_ONE),
         Action("destroy", "DELETE", answers=(), verb="delete", of_one=True),
         Action("patch_many", "PATCH", "patch_matching", takes=(MERGE_PATCH,), verb="patch", selects=True),
         Action("destroy_many", "DELETE", "destroy_matching", verb="delete", selects=True),

@@ -13,7 +13,7 @@ from tests.web.conftest import Client, Serve, application
 from tests.web.models import Place
 from tornado_couch import CollectionHandler, DocumentHandler, Store, resource
 from tornado_couch.web import ApiOperation, ReadOnly, ResourceHandler, openapi_document
-from tornado_couch.web.action import ACTIONS, QUESTIONS, Action, is_read
+from tornado_couch.web.action_table import ACTIONS, QUESTIONS, Action, is_read
 from tornado_couch.web.resources import Event
 
 UPLOADS = {"create.py", "gathering.py", "idempotency.py", "ndjson.py", "results.py", "bulk.py"}
