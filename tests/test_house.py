@@ -58,7 +58,7 @@ FLOORS: dict[str, list[str]] = {
     ],
     "tornado_couch.store": [
         "attachments operations pace query readiness",
-        "protection",
+        "protection references",
         "reading writing",
         "bulk conflicts",
         "lifecycle",
@@ -70,7 +70,7 @@ FLOORS: dict[str, list[str]] = {
         "names problems",
         "access http",
         "resources",
-        "admission bodiless body query",
+        "admission bodiless body query relations",
         "answers",
         "application handler page",
         "openapi",

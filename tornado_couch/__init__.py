@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Model,
         Public,
         ReadOnly,
+        Reference,
         Stats,
         Sum,
         Timestamp,
@@ -120,6 +121,7 @@ __all__ = [
     "ReadOnly",
     "Reconciler",
     "ReductionHandler",
+    "Reference",
     "ReplaceMixin",
     "ResourceHandler",
     "RetriesExhausted",
@@ -158,8 +160,8 @@ _HOME = {
         " RevisionMismatch TornadoCouchError"
     ),
     "models": (
-        "Classification Computed Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Stats Sum"
-        " Timestamp UpdatedOn WriteOnly assigned upgrade"
+        "Classification Computed Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Reference"
+        " Stats Sum Timestamp UpdatedOn WriteOnly assigned upgrade"
     ),
     "installation": "ApplicationUser Installer install",
     "service": "Configuration Tenants serve",

@@ -38,6 +38,8 @@ TornadoCouchError
 │   ├── DocumentExists          a document of that key exists already
 │   ├── RevisionMismatch        the caller's precondition does not hold; has `current`
 │   ├── RetriesExhausted        every attempt met a conflict; nothing was written
+│   ├── DocumentReferenced      documents refer to the one that was to be deleted; has `references`
+│   ├── DependentsLeft          too many documents refer to it for one call; some were changed, more are left
 │   ├── TooMuchAtOnce           the documents of one call have too many bytes together; it was left out
 │   └── NoIndex                 no index of the model serves a query; names one that would
 ├── InstallError                something to install is wrong, or clashes with what exists
@@ -64,8 +66,10 @@ __all__ = [
     "ConnectTimeout",
     "CouchError",
     "DecryptionFailed",
+    "DependentsLeft",
     "DocumentExists",
     "DocumentNotFound",
+    "DocumentReferenced",
     "Forbidden",
     "InstallError",
     "InvalidDocument",
@@ -378,6 +382,24 @@ class RetriesExhausted(StoreError):
     def __init__(self, message: str, attempts: int) -> None:
         super().__init__(message)
         self.attempts = attempts
+
+
+class DocumentReferenced(StoreError):
+    """Documents refer to the one that was to be deleted, and their models say that it stays; it was not deleted.
+
+    Attributes:
+        references: the first of these documents, each as its model and key.
+        more: whether there are more of them, or some that cannot be read.
+    """
+
+    def __init__(self, message: str, references: list[tuple[Any, Any]], *, more: bool = False) -> None:
+        super().__init__(message)
+        self.references = references
+        self.more = more
+
+
+class DependentsLeft(StoreError):
+    """More documents refer to the one that was to be deleted than one call changes; the same call goes on with them."""
 
 
 class TooMuchAtOnce(StoreError):

@@ -25,6 +25,7 @@ from .documents import (
     validated,
 )
 from .forms import check_repaired, reading_partially
+from .forms.references import Relation, referring
 from .merger import Merging, merge_rule
 from .merging.ancestry import MERGE_PROPERTY, Ancestry, Join, MergedBy, Plan, merge_record
 from .merging.rules import Merge, MergeRule
@@ -39,6 +40,7 @@ from .properties import (
     Key,
     Property,
     ReadOnly,
+    Reference,
     Timestamp,
     UpdatedOn,
     WriteOnly,
@@ -106,6 +108,8 @@ __all__ = [
     "Public",
     "ReadOnly",
     "Reduction",
+    "Reference",
+    "Relation",
     "Stats",
     "StoredHash",
     "Sum",
@@ -147,6 +151,7 @@ __all__ = [
     "partition_view",
     "reading_partially",
     "reduction_view",
+    "referring",
     "replaced",
     "representation",
     "run_slow",

@@ -31,6 +31,7 @@ from .declaration import (
     without_secrets,
 )
 from .forms import Fields, Write, computed_properties, fields_of, schema_nodes, shower, writer
+from .forms.references import Relation, find_relations, register
 from .loose import Loose, loose
 from .properties import Property, assigned
 from .reading import Reading, check_whole, reading
@@ -70,6 +71,7 @@ class ModelInfo:
         sort_keys: what stands in the views for values that do not sort as they are stored.
         derived: what indexes have of properties that is not their whole value, by the name in queries.
         shown: computed properties that clients see and documents do not hold, by the name in JSON.
+        relations: the references to documents of other models, by the names that `include` has for them.
         reading: makes a model of stored values.
         write: turns a model into the values that are stored, by the name in JSON.
         show: turns a model into the values that it has in Python, those that are computed included.
@@ -93,6 +95,7 @@ class ModelInfo:
     sort_keys: dict[str, SortKey] = with_default(default_factory=dict)
     shown: dict[str, Property] = with_default(default_factory=dict)
     derived: dict[str, Derived] = with_default(default_factory=dict)
+    relations: dict[str, Relation] = with_default(default_factory=dict)
 
     @cached_property
     def indexed(self) -> frozenset[str]:
@@ -328,6 +331,8 @@ class Model(BaseModel):
             cls.__couch__ = None
             return
         cls.__couch__ = _describe(cls, type, declared)
+        if cls.__couch__.relations:
+            register(cls)
 
     @property
     def _key(self) -> Any:
@@ -452,6 +457,7 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         sort_keys,
         shown,
         derived,
+        find_relations(cls, properties, fields),
     )
 
 

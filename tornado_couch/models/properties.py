@@ -23,8 +23,10 @@ __all__ = [
     "Generated",
     "Indexed",
     "Key",
+    "OnDelete",
     "Property",
     "ReadOnly",
+    "Reference",
     "Stamp",
     "Timestamp",
     "UpdatedOn",
@@ -51,6 +53,31 @@ class Indexed:
 
     prefix: bool = False
     members: bool = False
+
+
+OnDelete = Literal["nothing", "refuse", "set null", "cascade"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The value is the key of a document of another model, as it stands in that document's address.
+
+        customer_id: Annotated[str, Reference(Customer), Indexed()]
+        product_ids: Annotated[list[str], Reference(Product)]
+
+    A write is refused if there is no such document. `include=customer` embeds it in the answer to a GET.
+
+    Attributes:
+        target: the model, or a function without parameters that returns it, for one that is defined later.
+        name: what `include` calls the document; by default the property's name without `_id`.
+        on_delete: what happens when somebody deletes the document: "nothing"; "refuse", the deletion is refused;
+            "set null", the reference becomes null, or leaves its list; "cascade", the document with the reference is
+            deleted as well. All but "nothing" need an index on the reference.
+    """
+
+    target: Any
+    name: str | None = None
+    on_delete: OnDelete = "nothing"
 
 
 @dataclass(frozen=True)

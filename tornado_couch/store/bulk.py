@@ -39,9 +39,10 @@ from .attachments import Attachments, stubbed
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, called, changed, partially
 from .pace import Pace
 from .protection.properties import Conversion, in_partition
-from .protection.signatures import Guard
+from .protection.signatures import Guard, parent_of
 from .reading.bearing import bearing
 from .reading.reader import Reader
+from .references import Held, References, held_by
 from .writing.deletion import Eraser
 from .writing.model_writer import refitted
 from .writing.tokens import handed_on
@@ -56,7 +57,13 @@ _MOST_BYTES = 32 * 1024 * 1024  # of the documents that one call changes; for th
 
 
 class Singles(Protocol):
-    """The single-document calls of a store, which finish the items that met a conflict."""
+    """The single-document calls of a store, which finish the items that met a conflict.
+
+    Attributes:
+        references: looks for the documents that others refer to.
+    """
+
+    references: References
 
     async def update(self, cls: type[M], key: Any, change: Change[M], *, check: Check[M] | None = None) -> M:
         """Change one model, and try again after a conflict."""
@@ -78,6 +85,13 @@ class _Staged(NamedTuple):
 
     model: Any
     document: Document
+
+
+class _Changed(NamedTuple):
+    """A changed model, with the references that it had before."""
+
+    model: Any
+    before: list[Held]
 
 
 class BulkWriter(Generic[M]):
@@ -148,9 +162,23 @@ class BulkWriter(Generic[M]):
         for each in operations:
             staged.append(next(new) if isinstance(each, Creation) else await self._staged_change(each, next(found)))
             await pace.breathe()
-        return staged
+        return await self._referring(staged)
 
-    async def _staged_change(self, operation: Update[M] | Deletion[M], document: _Found) -> _Staged | Exception:
+    async def _referring(self, items: Sequence[_Staged | _Changed | Exception]) -> list[_Staged | Exception]:
+        """Stage the changed models, apart from those that refer to documents which are not there."""
+        changes = [each for each in items if isinstance(each, _Changed)]
+        faults = iter(await self._singles.references.faults(changes))
+        return [next(faults) or await self._tried(each.model) if isinstance(each, _Changed) else each for each in items]
+
+    async def _tried(self, model: M) -> _Staged | Exception:
+        try:
+            return await self._ready(model, new=False)
+        except Exception as error:  # noqa: BLE001 - it is this item's outcome
+            return error
+
+    async def _staged_change(
+        self, operation: Update[M] | Deletion[M], document: _Found
+    ) -> _Staged | _Changed | Exception:
         try:
             if isinstance(document, Exception):
                 raise document
@@ -164,20 +192,25 @@ class BulkWriter(Generic[M]):
                 await called(operation.confirm, current)
                 await self._eraser.check(document)
                 return _Staged(current, self._eraser.tombstone(document))
-            return await self._ready(await changed(operation.change, current), new=False)
+            before = held_by(current)
+            return _Changed(await changed(operation.change, current), before)
         except Exception as error:  # noqa: BLE001 - whatever a hook raised is this item's outcome
             return error
 
     async def _staged_creations(self, models: Sequence[M]) -> list[_Staged | Exception]:
         """Give new models their ids, time stamps and generated keys, and refuse those whose key is taken."""
+        faults = await self._singles.references.faults([(each, ()) for each in models])
         known = await self._known_keys(models)
         outcomes: list[_Staged | Exception] = []
         # Only an id that we choose ourselves can have belonged to another document before.
         chosen = [bool(self._info.unique or model._id) for model in models]
         ids = await self._new_ids(models)
         parents = await self._guard.tombstones([each for each, own in zip(ids, chosen, strict=True) if own])
-        for model, new_id in zip(models, ids, strict=True):
+        for model, new_id, fault in zip(models, ids, faults, strict=True):
             key = model._key
+            if fault is not None:
+                outcomes.append(fault)
+                continue
             if self._by_view and _text(self._info, key) in known:
                 outcomes.append(self._exists())
                 continue
@@ -187,8 +220,8 @@ class BulkWriter(Generic[M]):
             if self._by_view:
                 known.add(_text(self._info, key))  # a second one in this request is refused as well
             try:
-                outcomes.append(await self._ready(model, new=True, parent=parents.get(new_id)))
-            except (ValidationFailed, NotFound) as error:
+                outcomes.append(await self._ready(model, new=True, parent=parent_of(parents, new_id)))
+            except (InvalidSignature, ValidationFailed, NotFound) as error:
                 outcomes.append(error)
         return outcomes
 
@@ -351,7 +384,13 @@ _AT_ONCE = 32
 
 
 class Calls(Protocol):
-    """The single-document calls of a store, which `Singly` makes."""
+    """The single-document calls of a store, which `Singly` makes.
+
+    Attributes:
+        references: looks for the documents that others refer to.
+    """
+
+    references: References
 
     async def create(self, model: M, *, check: Check[M] | None = None) -> M:
         """Store a new model."""

@@ -51,6 +51,8 @@ class Query:
         either: groups of filters, one of which a document must fit besides the filters of the query itself. Only their
             filters count; the order is that of the query.
         deleted: find documents that are deleted and could be restored, instead of those that are not deleted.
+        limits: the properties of `among` that limit the query to a part of the documents, such as one user's. Where no
+            index serves the whole query, each document of that part is looked at.
     """
 
     among: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -62,6 +64,7 @@ class Query:
     prefixes: Mapping[str, str] = field(default_factory=dict)
     nulls: Literal["first", "last"] | None = None
     either: Sequence[Query] = ()
+    limits: Sequence[str] = ()
 
     # What `Store.plan` made of it. Not a parameter, so that a copy with other values, as `replace` makes it, has none.
     _planned: Any = field(default=None, init=False, repr=False, compare=False)
@@ -70,7 +73,12 @@ class Query:
         """The same query, limited to documents whose property has this value."""
         given = self.among.get(name)
         values = [value] if given is None or any(same(each, value) for each in given) else []
-        return replace(self, among={**self.among, name: values})
+        return replace(self, among={**self.among, name: values}, limits=(*self.limits, name))
+
+    @property
+    def is_sifted(self) -> bool:
+        """Whether the plan that it carries looks at each document of the part that it is limited to."""
+        return self._planned is not None and bool(self._planned.sifting)
 
 
 def as_stored(cls: type[Model], query: Query) -> Query:

@@ -22,19 +22,21 @@ from ..errors import (
     RevisionMismatch,
     Unavailable,
 )
-from ..models import Model, is_deleted, model_info, utc_now
+from ..models import Model, is_deleted, model_info, referring, utc_now
 from ..security import Scheme
 from .attachments import Attachments
+from .bulk import Singly
 from .conflicts.reconcile import Reconciliation
 from .lifecycle import Lifecycles
-from .operations import Change, Check, Expectation, Operation, called, changed, expect, partially
+from .operations import Change, Check, Deletion, Expectation, Operation, called, changed, expect, partially
 from .protection.properties import Conversion, Protection
-from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification
+from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification, parent_of
 from .query import Query
 from .reading.cache import CachedAccess, KeyMemory, ReadCache
 from .reading.planner import carrying_plan, planned
 from .reading.reader import Page, Reader, is_selected
 from .reading.scan import Position
+from .references import Dependents, References, held_by, held_in
 from .writing.deletion import Eraser
 from .writing.model_writer import ModelWriter
 from .writing.tokens import Attempts
@@ -81,6 +83,8 @@ class Store:
         on_conflict: called with the id and the leaves of each document in conflict that is read in a group.
         cache: let `get` answer from memory until the changes feed says that a document has changed; `ReadCache`
             says how much is kept, and how old an answer can be.
+        elsewhere: the stores of the models that another database keeps, where documents of this one refer to theirs or
+            the other way round; None for a model that nobody keeps. Stores can share one dictionary, filled later.
         remembered_keys: of how many keys that only a view can find the store remembers the document, about 300 bytes
             for each.
 
@@ -90,6 +94,7 @@ class Store:
         writer: carries out writes, also of documents that do not belong to a model.
         reconciliation: merges conflicting leaves.
         files: stores the files that other programs attached to versions of documents.
+        references: looks for the documents that others refer to.
     """
 
     def __init__(
@@ -110,6 +115,7 @@ class Store:
         grouping: bool | GroupLimits = True,
         on_conflict: ConflictNoticed | None = None,
         cache: bool | ReadCache = False,
+        elsewhere: Mapping[type[Model], Store | None] | None = None,
         remembered_keys: int = 100_000,
     ) -> None:
         self.database = database
@@ -128,7 +134,7 @@ class Store:
         # tor-async-couchdb's documents are to stay exactly what that library would have written.
         tokens = write_tokens and (signer is None or Scheme(scheme) is not Scheme.CLASSIC)
         self.writer = Writer(database, self._access, self._guard, self.retry, sleep, tokens=tokens)
-        attachments = Attachments(database)
+        attachments = Attachments(database, self._guard.verified)
         self._models = ModelWriter(self._conversion, self._guard, self.writer, now, attachments)
         self.reconciliation = Reconciliation(
             database, self._conversion, self._guard, self.writer, now, self.retry, sleep, attachments=attachments
@@ -141,6 +147,8 @@ class Store:
         eraser = Eraser(self._access, self._guard, self.writer, self.retry)
         self._lifecycles = Lifecycles(database, reader, direct, self._models, eraser)
         self.files = self._lifecycles.files
+        self.references = References(self, {} if elsewhere is None else elsewhere)
+        self._dependents = Dependents(self.references)
 
     @property
     def signature_failures(self) -> Counter[str]:
@@ -166,7 +174,9 @@ class Store:
             DocumentExists: there is a document with that key, or that id, already. If the client chooses the
                 keys of a model that is not `unique`, two calls at the very same time can both succeed, since no
                 view can prevent it.
+            ValidationFailed: it refers to a document that is not there; see `Reference`.
         """
+        await self.references.check(model)
         created = await self._lifecycles.of(type(model)).create(model, check)
         await self.joined(type(model), created._id)
         return created
@@ -198,9 +208,11 @@ class Store:
             For each, in order: the model as it is now (for a deletion: as it was), or the exception that the
             single call would have raised, including those of its `change`, `check` and `confirm`.
         """
-        return await self._lifecycles.of(cls).bulk(cls, self).write(operations)
+        alone = referring(cls) and any(isinstance(each, Deletion) for each in operations)
+        writer = Singly(self, cls) if alone else self._lifecycles.of(cls).bulk(cls, self)
+        return await writer.write(operations)
 
-    async def get(self, cls: type[M], key: Any, *, deleted: bool | None = False) -> M:
+    async def get(self, cls: type[M], key: Any, *, deleted: bool | None = False, fresh: bool = False) -> M:
         """The model with this key.
 
         Args:
@@ -208,12 +220,13 @@ class Store:
             key: the key.
             deleted: False finds only models that are not deleted, True only those that are deleted and can be
                 restored, None both.
+            fresh: do not answer from the cache.
 
         Raises:
             DocumentNotFound: there is no such model.
             InvalidDocument: the stored document does not fit the model.
         """
-        return await self._lifecycles.of(cls).get(cls, key, deleted=deleted)
+        return await self._lifecycles.of(cls).get(cls, key, deleted=deleted, fresh=fresh)
 
     def check(self, cls: type[Model]) -> None:
         """Refuse a model that this store has no keys for. The other methods also do, but only when they need the keys.
@@ -268,9 +281,10 @@ class Store:
 
         Raises:
             Conflict: there is a document with that id already.
+            InvalidSignature: there was one, and somebody who does not hold the keys deleted it.
         """
         parents = await self._guard.tombstones([document["_id"]])
-        _, revision = await self._models.put(document, parents.get(document["_id"]), new=True)
+        _, revision = await self._models.put(document, parent_of(parents, document["_id"]), new=True)
         return revision
 
     def plan(self, cls: type[Model], query: Query) -> Query:
@@ -360,6 +374,7 @@ class Store:
             DocumentNotFound: there is no such model.
             RevisionMismatch: `expected` returned False, or another writer was faster.
             RetriesExhausted: every try met a conflict; nothing was written.
+            ValidationFailed: it now refers to a document that is not there.
         """
 
         attempts = Attempts()
@@ -368,7 +383,9 @@ class Store:
             current = await self._checked(cls, key, check, expected)
             if attempts.contained(current._stored):
                 return current  # CouchDB refused it, and stored it all the same
+            before = held_by(current)
             model = await changed(change, current)
+            await self.references.check(model, before)
             with attempts:
                 return await self._lifecycles.of(cls).write(model)
 
@@ -383,6 +400,7 @@ class Store:
         """
         if model._rev is None:
             raise DocumentNotFound("this model was not read from the store; create() it")
+        await self.references.check(model, held_in(type(model), model._stored))
         try:
             written = await self._lifecycles.of(type(model)).write(model)
             await self.joined(type(model), written._id)
@@ -419,6 +437,8 @@ class Store:
 
         Raises:
             DocumentNotFound, RevisionMismatch, RetriesExhausted: as `update` does.
+            DocumentReferenced: documents refer to it that have to stay; see `Reference`. Nothing was changed.
+            DependentsLeft: more documents depend on it than one call changes. Call it again to go on with the others.
         """
 
         attempts = Attempts()
@@ -426,6 +446,7 @@ class Store:
         async def attempt() -> M:
             current = await self._checked(cls, key, check, expected, conflicts=True)
             await called(confirm, current)
+            await self._dependents.settle(current)
             with attempts:
                 await self._lifecycles.of(cls).remove(current)
             return current
@@ -513,6 +534,7 @@ class Store:
             await called(check, current)
             expect(expected, current)
             model = await changed(change or _as_it_was, current)
+            await self.references.check(model)
             with attempts:
                 return await self._lifecycles.of(cls).restore(model)
 

@@ -23,6 +23,7 @@ __all__ = ["Answers"]
 
 _SETTLED_SECONDS = 60
 
+
 class Answers:
     """Writes the answers of a handler, with entity tags, content codings and the client's preferences.
 
@@ -47,6 +48,8 @@ class Answers:
         shown = handler.show(model)
         if handler.resource.hooks.has_after:
             await handler.resource.hooks.after(handler.event(action), model, shown)
+        if handler.include is not None:
+            await handler.include([shown])
         if handler.projection:
             shown = handler.projection.apply(shown)
         preferences = handler.preferences() if action != "retrieve" or status == 201 else Preferences()

@@ -6,7 +6,7 @@ import contextvars
 import logging
 import re
 import string
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -31,7 +31,8 @@ from .bodiless import Ignored, LimitedBody, NotFoundHandler, RefusingHandler
 from .http import ServerTiming, TimingObserver, content_length, too_large
 from .problems import Problem
 from .proxies import checked_base, checked_networks
-from .resources import Resource
+from .relations import check_relations
+from .resources import Resource, mounted_resources, rules
 from .unread import Unread
 
 __all__ = ["Application", "RequestWatch", "route_pattern"]
@@ -75,8 +76,8 @@ class Application(tornado.web.Application):
     credentials that no browser sends by itself: a bearer token, or a header field with an API key.
 
     Raises:
-        ValueError: a resource has no policy and `debug` is off, or its policy does not fit its model; a setting is
-            not of the form that it needs.
+        ValueError: a resource has no policy and `debug` is off, or its policy does not fit its model; its store does
+            not know where the documents are that it refers to; a setting is not of the form that it needs.
     """
 
     def __init__(self, handlers: list[Any] | None = None, *arguments: Any, **settings: Any) -> None:
@@ -105,6 +106,7 @@ class Application(tornado.web.Application):
         self.unread = Unread(settings.get("unread_seconds", 30.0), settings.get("max_unread", 128 * 1024 * 1024))
         self.room = Room(settings.get("max_prepared", 64 * 1024 * 1024), settings.get("prepare_seconds", 10.0))
         super().__init__(handlers, *arguments, **settings)
+        check_relations(mounted_resources(self.default_router))
         if settings.get("trailing_slash") or settings.get("method_override"):
             self.find_handler = self._find_leniently  # type: ignore[method-assign]  # others pay nothing for it
         if observers:
@@ -251,7 +253,7 @@ class RequestWatch:
     def _route(self, request: HTTPServerRequest, target: type[RequestHandler], kwargs: Any) -> str:
         if self._rules is None:
             self._rules = {}
-            for rule in _rules(self._routers):
+            for rule in rules(*self._routers):
                 self._rules.setdefault(_identity(rule.target, rule.target_kwargs), []).append(rule)
         candidates = self._rules.get(_identity(target, kwargs), [])
         if len(candidates) > 1:  # one class at several routes, with no arguments to tell them apart
@@ -305,15 +307,6 @@ class _Watched(HTTPMessageDelegate):
 def _identity(target: Any, kwargs: Any) -> tuple[Any, int]:
     # Tornado passes the route's own dictionary on, unless it is empty.
     return target, id(kwargs) if kwargs else 0
-
-
-def _rules(routers: tuple[RuleRouter, ...]) -> Iterator[Rule]:
-    for router in routers:
-        for rule in router.rules:
-            if isinstance(rule.target, RuleRouter):
-                yield from _rules((rule.target,))
-            else:
-                yield rule
 
 
 def route_pattern(rule: Rule) -> str:

@@ -7,9 +7,9 @@ import functools
 import inspect
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from contextlib import AsyncExitStack, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, Generic
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler, stream_request_body
@@ -18,7 +18,8 @@ from ..errors import ValidationFailed
 from ..models import Action as Write
 from ..models import Model, body_problems, deleted_on, representation
 from ..store import Room, Store
-from .access import Caller, Policy, Principal, opened
+from ..store.query import same
+from .access import Caller, Hidden, Policy, Principal, opened
 from .action_table import ACTIONS, JSON, Action
 from .admission import Admission
 from .answers import Answers
@@ -38,12 +39,15 @@ from .http import (
 from .problems import Problem, implemented_methods, log_problem, send_problem, write_problem
 from .proxies import public_prefix
 from .query import CursorCodec, Projection, decode_names
+from .relations import Related, is_under
 from .resources import Event, M, Resource
 
 if TYPE_CHECKING:
     from .openapi.operation import ApiOperation
 
 __all__ = ["ResourceHandler"]
+
+T = TypeVar("T")
 
 # RFC 3986 §2.1. Taken for itself, such a percent sign would give a document a second address.
 _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -69,6 +73,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
         resource: what is mounted.
         principal: who sends the request, once that is known; None if anonymous.
         projection: the properties that the client asks for; None for all.
+        include: embeds the documents that the client asks for in what it is shown; None if it asks for none.
         admission: finds out who sends the request.
         answers: writes the answer.
         body: the request's body.
@@ -84,6 +89,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
     resource: Resource[M]
     principal: Principal | None = None
     projection: Projection | None = None
+    include: Callable[[Sequence[dict[str, Any]]], Awaitable[None]] | None = None
     admission: Admission = None  # type: ignore[assignment]  # only until `initialize`
 
     _admitted = ""  # the action that the request was let through to
@@ -186,12 +192,15 @@ class ResourceHandler(RequestHandler, Generic[M]):
         if "%" in self.request.path and _MALFORMED_ESCAPE.search(self.request.path):
             raise Problem.of("malformed-path", "In a path, two hexadecimal digits must follow each `%`.")
         self.preferences()  # strict handling of an unknown one must not come after the work
+        related = self.related  # of the handler that is there until the request is over
         self.principal = await self.admission.admitted()
         await self.authorize(action.name)
         if self.request.query and not action.reads and not action.selects:
             self._check_parameters(action)
         if callable(self.resource.store):
             await self._open_store()
+        if self.resource.under:
+            await related.enter(self.resource)
         self._admitted = action.name
 
     async def _open_store(self) -> None:
@@ -200,13 +209,18 @@ class ResourceHandler(RequestHandler, Generic[M]):
         Raises:
             Problem: 401, 404, 429 or 503, as the function says that chooses the store.
         """
-        self._opened = AsyncExitStack()
         caller = Caller(self.principal, self.request)
         try:
-            store = await self._opened.enter_async_context(opened(self.resource.store, caller))
+            store = await self.enter(opened(self.resource.store, caller))
         except Problem as problem:
             raise self.policy.offering(problem) from None
         self.resource = self.resource.within(store)
+
+    async def enter(self, context: AbstractAsyncContextManager[T]) -> T:
+        """Enter a context until the request is over; return what it gives."""
+        if self._opened is None:
+            self._opened = AsyncExitStack()
+        return await self._opened.enter_async_context(context)
 
     async def _execute(self, *arguments: Any, **named: Any) -> None:
         try:
@@ -270,8 +284,10 @@ class ResourceHandler(RequestHandler, Generic[M]):
         """Ask the policy: before anything is read, then for the document.
 
         Raises:
-            Problem: 401, 403 or 404.
+            Problem: 401, 403 or 404; 404 also for a document of another collection than the address names.
         """
+        if document is not None and self.resource.under and not is_under(document, self.resource.under):
+            raise Hidden
         await self.policy.authorize(self.principal, action, self.resource.model, document)
 
     async def get_document(self, key: Any) -> M:
@@ -364,10 +380,29 @@ class ResourceHandler(RequestHandler, Generic[M]):
         Raises:
             ValidationFailed: with everything that the schema finds.
         """
+        if self.resource.under and isinstance(body, dict):
+            body = self._placed(body)
         problems = body_problems(self.resource.model, write, body)
         if problems:
             raise ValidationFailed(problems)
         return {name: value for name, value in body.items() if name not in ("_href", "_etag")}
+
+    def _placed(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return a body for a nested collection with the references that the address fixes.
+
+        Raises:
+            ValidationFailed: it has another one.
+        """
+        detail = "Must be what the address says, or be left out."
+        problems = [
+            {"pointer": f"/{name}", "keyword": "const", "detail": detail}
+            for name, value in self.resource.under.items()
+            if not same(body.get(name, value), value)
+        ]
+        if problems:
+            raise ValidationFailed(problems)
+        properties = self.resource.info.properties
+        return {**body, **{name: each for name, each in self.resource.under.items() if not properties[name].read_only}}
 
     async def valid(self, write: Write, body: Any) -> dict[str, Any]:
         """Do what `validated` does, for a large body in a thread."""
@@ -437,9 +472,14 @@ class ResourceHandler(RequestHandler, Generic[M]):
         return representation(model)
 
     @property
+    def related(self) -> Related:
+        """The documents that those of this request refer to."""
+        return Related.of(self)
+
+    @property
     def shows_more(self) -> bool:
-        """Whether `show` or a hook can make of one revision something else for each caller, or each time."""
-        return not self._shows_itself or self.resource.hooks.has_after
+        """Whether `show`, a hook or `include` can make of one revision something else for each caller, or each time."""
+        return not self._shows_itself or self.resource.hooks.has_after or self.include is not None
 
     async def item(self, model: M, action: str = "list") -> dict[str, Any]:
         """Return a model as an item of a collection."""

@@ -82,6 +82,10 @@ KINDS: dict[str, Kind] = {
     ),
     "database-timeout": Kind(504, "The service's database did not answer in time."),
     "database-unavailable": Kind(503, "The service's database cannot be used at the moment. Try again later."),
+    "dependents-left": Kind(
+        409,
+        "More documents refer to this one than one request changes. Some were changed; send it again to go on.",
+    ),
     "empty-bulk": Kind(400, "The request contains no operations."),
     "exists": Kind(409, "A document with that key exists already."),
     "filter-required": Kind(400, "A change of many documents needs a filter that says which."),
@@ -120,6 +124,19 @@ KINDS: dict[str, Kind] = {
     "patch-test-failed": Kind(409, "A `test` of the patch does not hold; GET the document again."),
     "quota-exceeded": Kind(
         429, "Too many requests.", {"violated-policies": {"type": "array", "items": _TEXT}}, ("violated-policies",)
+    ),
+    "referenced": Kind(
+        409,
+        "Other documents refer to this one, and it was not deleted.",
+        {
+            "references": {
+                "type": "array",
+                "items": {"type": "string", "format": "uri-reference"},
+                "description": "The first of those documents that the caller may see.",
+            },
+            "more": {"type": "boolean", "description": "Whether there are others."},
+        },
+        ("references", "more"),
     ),
     "refused-by-database": Kind(
         403,
@@ -228,6 +245,8 @@ _KINDS_OF_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.PatchTestFailed, "patch-test-failed", ""),
     (errors.Unmergeable, "unmergeable", ""),
     (errors.DocumentExists, "exists", ""),
+    (errors.DependentsLeft, "dependents-left", ""),
+    (errors.DocumentReferenced, "referenced", ""),
     (errors.RevisionMismatch, "revision-mismatch", ""),
     (errors.RetriesExhausted, "contended", ""),
     (errors.NoRoom, "overloaded", ""),
@@ -291,6 +310,8 @@ def _with_members(problem: Problem, error: BaseException) -> Problem:
         problem.members["errors"] = problems[:_MOST_ERRORS]
         if isinstance(error, errors.ValidationFailed) and len(problems) > _MOST_ERRORS:
             problem.members["more_errors"] = len(problems) - _MOST_ERRORS
+    if isinstance(error, errors.DocumentReferenced):
+        problem.members |= {"references": [], "more": True}
     if isinstance(error, _WITH_REASON):
         problem.members["reason"] = error.reason
     if isinstance(error, errors.RevisionMismatch) and error.current:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import copy
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Self
 
 from tornado.httputil import HTTPServerRequest
+from tornado.routing import Rule, RuleRouter
 from typing_extensions import TypeVar
 
 from ..couch.names import quote_segment
-from ..models import Model, ModelInfo, model_info
-from ..store import Store
+from ..errors import NoIndex
+from ..models import Model, ModelInfo, Relation, model_info
+from ..store import Query, Store, plan
 from .access import Principal
 from .action_table import is_read
 from .http import BodyLimits, Deprecation
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from .access.rate_limit import RateLimit
     from .http.cors import Cors
 
-__all__ = ["Event", "Hooks", "Resource"]
+__all__ = ["Event", "Hooks", "Resource", "mounted_resources", "rules"]
+
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ class Resource(Generic[M]):
 
     Attributes:
         path: the path of the collection, such as "/v1.0/fruits". Segments in braces stand for any text, as in
-          "/customers/{tenant}/orders"; the resource of a handler has the path of the request.
+          "/customers/{customer_id}/orders"; the resource of a handler has the path of the request. A segment that is
+          called like a reference of the model makes it a nested collection.
         model: the class of its documents.
         store: the store that keeps them, or `Tenants`, or another function that returns the store for a `Caller`. The
           resource of a handler has the store itself, once the request has been admitted.
@@ -133,6 +137,9 @@ class Resource(Generic[M]):
         deprecation: when the resource was deprecated, if it was; every answer then says so.
         collection: the handler class of the collection, whose steps a PUT that creates a document goes through as well.
         document: the handler class of a document, whose steps a change of many documents goes through as well.
+        given: within a request, the segments of its path that stand for those in braces, by their names.
+        under: for a nested collection, within a request, the references that the address fixes: the stored values, by
+          the properties' names in JSON.
         actions: the service's own actions, by their names.
         tenant: the name of the database, in a request to one of several; otherwise empty.
     """
@@ -157,6 +164,8 @@ class Resource(Generic[M]):
     deprecation: Deprecation | None = None
     collection: type[Any] | None = None
     document: type[Any] | None = None
+    given: Mapping[str, str] = field(default_factory=dict, init=False)
+    under: Mapping[str, Any] = field(default_factory=dict, init=False)
     actions: Mapping[str, Any] = field(default_factory=dict)
     tenant: str = field(default="", init=False)
 
@@ -176,6 +185,45 @@ class Resource(Generic[M]):
         if self.policy:
             self.policy.check(self.model)
         check_names(self.path, info.reductions, self.actions)
+        self._check_parents()
+
+    def _check_parents(self) -> None:
+        """Refuse a path with a parameter that means nothing, and a nested collection without an index to list it by.
+
+        Raises:
+            ValueError: saying what to declare.
+        """
+        known = [each.member for each in self.parents]
+        for name in self.parts if not callable(self.store) else ():  # what chooses the store may look at others
+            if name not in known:
+                raise ValueError(
+                    f"path {self.path!r}: `{name}` is no reference of {self.model.__name__}; declare"
+                    f" `{name}: Annotated[str, Reference(…), Indexed()]`"
+                )
+        try:
+            plan(self.model, Query({name: ["x"] for name in known}))
+        except NoIndex as error:
+            needed = f"; declare {error.declaration}" if error.declaration else ""
+            raise ValueError(f"{self.path}: {self.model.__name__} has no index to list it by{needed}") from None
+
+    @cached_property
+    def parents(self) -> tuple[Relation, ...]:
+        """The references to the documents that a nested collection is under, in the order of the path."""
+        found = {each.member: each for each in self.info.relations.values() if not each.outer and not each.several}
+        return tuple(found[name] for name in self.parts if name in found)
+
+    def bound_to(self, document: Model, given: Mapping[str, str]) -> Self:
+        """Return the collection that a document belongs to, with the path that it has for a request.
+
+        Args:
+            document: the document.
+            given: segments of the request's own path, by the names that its resource has for them.
+        """
+        if not self.parts:
+            return self
+        held = {each.member: getattr(document, each.declared.attribute, None) for each in self.parents}
+        texts = {name: str(self.info.stored_value(name, value)) for name, value in held.items()}
+        return self.at([texts.get(name) or given.get(name) or name for name in self.parts])
 
     @property
     def info(self) -> ModelInfo:
@@ -202,8 +250,18 @@ class Resource(Generic[M]):
         """Return this resource for a request, with these segments in the place of those in braces."""
         given = iter(segments)
         found = copy.copy(self)
-        vars(found).update(path=_PART.sub(lambda _: quote_segment(next(given)), self.path), parts=())
+        named = dict(zip(self.parts, segments, strict=True))
+        under = {each.member: self._value(each.member, named[each.member]) for each in self.parents}
+        path = _PART.sub(lambda _: quote_segment(next(given)), self.path)
+        vars(found).update(path=path, parts=(), parents=self.parents, given=named, under=under)
         return found
+
+    def _value(self, name: str, text: str) -> Any:
+        """The stored value of a property that a segment stands for; the text itself where there is none."""
+        try:
+            return self.info.stored_value(name, self.info.parse_value(name, text))
+        except ValueError:
+            return text
 
     def within(self, store: Store) -> Self:
         """Return this resource for a request to one tenant, whose store this is."""
@@ -232,3 +290,19 @@ class Resource(Generic[M]):
         if text in self.taken:  # a document from before the name was taken: `%5Fbulk` is no route of its own
             return f"{self.path}/%{ord(text[0]):02X}{quote_segment(text[1:])}"
         return f"{self.path}/{quote_segment(text)}"
+
+
+def mounted_resources(router: RuleRouter) -> list[Resource[Any]]:
+    """Return all resources that a router leads to, each once, in the order of their routes."""
+    found = {id(each): each for rule in rules(router) for each in [(rule.target_kwargs or {}).get("resource")]}
+    return [each for each in found.values() if isinstance(each, Resource)]
+
+
+def rules(*routers: RuleRouter) -> Iterator[Rule]:
+    """Yield the rules of routers, and of the routers that they lead to."""
+    for router in routers:
+        for rule in router.rules:
+            if isinstance(rule.target, RuleRouter):
+                yield from rules(rule.target)
+            else:
+                yield rule

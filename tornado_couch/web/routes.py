@@ -91,7 +91,9 @@ def resource(
         app = Application([*resource("/v1.0/fruits", Fruit, store)], policy=Authenticated(…))
 
     Args:
-        path: of the collection; segments in braces stand for any text, as in "/customers/{tenant}/orders".
+        path: of the collection; segments in braces stand for any text, as in "/customers/{tenant}/orders". One that is
+            called like a reference of the model, as in "/customers/{customer_id}/orders", makes it a nested collection:
+            the documents with that reference.
         model: what it holds.
         store: where it is kept; or, where each tenant has a database of its own, `Tenants`, or another function that
             returns the store for a `Caller`.
@@ -127,7 +129,9 @@ def resource(
     options |= {"collection": collection, "document": document, "actions": own}
     kept = cast("Store", store)  # the handler of a request puts the store in the place of the function
     mounted = {"resource": Resource(path, model, kept, **options)}
-    names = mounted["resource"].info.reductions
+    parents = [each.member for each in mounted["resource"].parents]
+    # Of a nested collection, those reduced views that are grouped by the document that it is under.
+    names = [name for name, each in mounted["resource"].info.reductions.items() if parents in ([], list(each.by[:1]))]
     if document is None:
         conflicts = conflicts or (ConflictsHandler if collection is None else None)
         versions = versions or VersionsHandler

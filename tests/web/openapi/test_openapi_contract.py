@@ -159,7 +159,7 @@ def test_each_kind_of_problem_is_an_answer_of_some_operation(described: Describe
                 if "application/problem+json" in answer.get("content", {}):
                     found |= types(described, answer)
     absent = {kind for kind in KINDS if f"urn:tornado-couch:problem:{kind}" not in found}
-    # Where there is a rate limit, with `xsrf_cookies`, with `many`, as the result of one of many, with `actions`, and
-    # where each tenant has a database.
+    # Where there is a rate limit, with `xsrf_cookies`, with `many`, as the result of one of many, with `actions`,
+    # where each tenant has a database, and where documents refer to each other.
     others = {"quota-exceeded", "cross-site-request", "filter-required", "not-selected", "action-refused"}
-    assert absent == others | {"no-such-tenant", "tenants-busy", "tenants-full"}
+    assert absent == others | {"no-such-tenant", "tenants-busy", "tenants-full", "referenced", "dependents-left"}

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from ...couch import BulkResult, Database
+from ...couch import Database
 from ...couch.bulk import failure
 from ...errors import (
     Conflict,
@@ -330,11 +330,7 @@ class Reconciliation(LeafReader):
         if any(document is each for each in found.documents):
             return document, upon
         signed = self._guard.signed(await self._carried(found, document))
-        (result,) = await self._put([signed])
-        if result.accepted:
-            # A minority of the copies has it. Were the others deleted now, a read could find nothing.
-            raise Conflict(409, "conflict", "too few copies have taken the merged document")
-        revision = result.rev or ""
+        (revision,) = await self._put([signed], by_quorum=True)
         self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
         return {**stubbed(signed, generation(revision)), "_rev": revision}, upon
 
@@ -425,8 +421,13 @@ class Reconciliation(LeafReader):
             if results or results.accepted:
                 raise Conflict(409, "conflict", "too few copies have the leaf that stays")
 
-    async def _put(self, documents: Sequence[Document]) -> list[BulkResult]:
-        """Write documents, each of which receives a revision.
+    async def _put(self, documents: Sequence[Document], *, by_quorum: bool = False) -> list[str]:
+        """Write documents and return their new revisions.
+
+        Args:
+            documents: what to write.
+            by_quorum: count what a minority of the copies took as not written. Were other leaves deleted for it, a
+                read could find nothing.
 
         Raises:
             Conflict: the revision that one of them names is not a leaf.
@@ -434,10 +435,16 @@ class Reconciliation(LeafReader):
         """
         async with self._writer.turn(sorted({each["_id"] for each in documents})):
             results = await self._database.bulk_docs(documents)
-        faults = [failure(each.error, each.reason) for each in results if each.rev is None]
+            written: list[str | Exception] = [
+                await self._writer.confirmed(document, each.rev) if each.rev else failure(each.error, each.reason)
+                for document, each in zip(documents, results, strict=True)
+            ]
+        faults = [each for each in written if isinstance(each, Exception)]
         if faults:
             raise next((each for each in faults if not isinstance(each, Conflict)), faults[0])
-        return list(results)
+        if by_quorum and any(each.accepted for each in results):
+            raise Conflict(409, "conflict", "too few copies have taken the document")
+        return [each for each in written if isinstance(each, str)]
 
 
 def _ending(document: Document) -> Document:

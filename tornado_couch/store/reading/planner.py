@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
+
+from pydantic import PydanticUserError
 
 from ...couch import UNSET
 from ...errors import NoIndex
@@ -24,6 +27,8 @@ __all__ = [
     "planned",
     "with_view_values",
 ]
+
+_DATES = ("date", "date-time")  # formats of text whose order needs no collation
 
 _DERIVING = {"prefix]": "prefix=True", "contains]": "members=True"}  # how a derived key is declared
 
@@ -124,6 +129,7 @@ class Planned(NamedTuple):
         query: the query with the values that the indexes hold.
         plan: how an index serves that query, or the first of its groups.
         union: how indexes serve its groups, if it has any.
+        sifting: the plan is for the limits of the query alone, so that each document has to be looked at.
     """
 
     conversion: Conversion
@@ -131,6 +137,7 @@ class Planned(NamedTuple):
     query: Query
     plan: Plan
     union: tuple[Plan, ...] = ()
+    sifting: bool = False
 
 
 def planned(conversion: Conversion, cls: type[Model], query: Query) -> Planned:
@@ -144,10 +151,45 @@ def planned(conversion: Conversion, cls: type[Model], query: Query) -> Planned:
     if carried is not None and carried.conversion is conversion and carried.cls is cls:
         return carried
     converted = conversion.to_query(cls, query)
-    if converted.either:
-        plans = _union(cls, converted)
-        return Planned(conversion, cls, converted, plans[0], plans)
-    return Planned(conversion, cls, converted, plan(cls, converted))
+    try:
+        if converted.either:
+            plans = _union(cls, converted)
+            return Planned(conversion, cls, converted, plans[0], plans)
+        return Planned(conversion, cls, converted, plan(cls, converted))
+    except NoIndex:
+        found = _of_limits(cls, converted)
+        if found is None:
+            raise
+        return Planned(conversion, cls, converted, found, sifting=True)
+
+
+def _of_limits(cls: type[Model], query: Query) -> Plan | None:
+    """The plan of what a query is limited to, in its order; None if it has no limits, or documents could not be judged.
+
+    This reads no documents but those that the caller is limited to, by one of the limits at least.
+    """
+    info = model_info(cls)
+    ranges = {name for each in (query, *query.either) for name, bounds in each.ranges.items() if bounds != Bounds()}
+    if not all(_is_judged(info, name) for name in ranges):
+        return None
+    for names in dict.fromkeys([tuple(query.limits), *((each,) for each in query.limits)]):
+        among = {name: query.among[name] for name in names}
+        with contextlib.suppress(NoIndex):
+            if among:
+                return plan(cls, replace(query, among=among, ranges={}, excluded={}, prefixes={}, either=()))
+    return None
+
+
+def _is_judged(info: ModelInfo, name: str) -> bool:
+    """Whether it is certain without CouchDB if a value is in a range, which it is not for every text."""
+    if name.endswith("[prefix]") or name in info.sort_keys:
+        return True
+    try:
+        schema = info.adapters[name].json_schema(mode="validation")
+    except PydanticUserError:  # a type that JSON Schema cannot describe
+        return False
+    kinds = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
+    return all(each.get("type") in ("integer", "number") or each.get("format") in _DATES for each in kinds)
 
 
 def carrying_plan(conversion: Conversion, cls: type[Model], query: Query) -> Query:

@@ -18,7 +18,7 @@ from ..protection.signatures import Guard
 from ..query import Bounds, Query, same
 from .bearing import bearing
 from .cache import KeyMemory
-from .planner import planned
+from .planner import Planned, planned
 from .room import share_of_request
 from .scan import Position, Walk, certain_order, count_rows, united_rows
 
@@ -26,6 +26,9 @@ __all__ = ["PAGE_BYTES", "Page", "Reader", "is_absent", "is_selected", "neighbou
 
 PAGE_BYTES = 8 * 1024 * 1024
 """Bytes of documents that are read for one page, which ends early where they have more."""
+
+_SIFTED = 100  # documents that are looked at together
+_MOST_SIFTED = 1000  # for one page
 
 _FEW = 8  # documents to begin again with, where all of them are too much
 
@@ -243,8 +246,8 @@ class Reader:
     async def _judgements(
         self, ids: Sequence[str], found: Sequence[list[Leaf]]
     ) -> list[Document | InvalidSignature | None]:
-        """What to serve of each document; those that have several leaves are read again with their histories."""
-        several = {place for place, leaves in enumerate(found) if self._guard.every and _lack_histories(leaves)}
+        """What to serve of each document; those whose leaves need it are read again with their histories."""
+        several = {place for place, leaves in enumerate(found) if self._guard.needs_histories(leaves)}
         read = (
             iter(await self._access.bulk_get([ids[place] for place in sorted(several)], revs=True)) if several else None
         )
@@ -279,13 +282,12 @@ class Reader:
             NoIndex: the model has no index for the query.
         """
         found = planned(self._conversion, cls, query)
-        if found.union:
-            if count:
-                raise NoIndex("groups cannot be counted: a document may be in several of them")
-            rows = await united_rows(self._database, found.union, start, backward, limit + 1)
+        if count and (found.union or found.sifting):
+            raise NoIndex("no index has exactly the documents of this query, so they cannot be counted")
+        if found.sifting:
+            more, rows, documents = await self._sifted(found, start, backward, limit)
         else:
-            rows = await Walk(self._database, found.plan, start, backward).rows(limit + 1)
-        more, rows, documents = await self.first_of(rows, limit)
+            more, rows, documents = await self.first_of(await self._rows(found, start, backward, limit + 1), limit)
         if backward:
             rows.reverse()
             documents.reverse()
@@ -293,6 +295,35 @@ class Reader:
         items, withheld = await self.models(cls, found.query, documents)
         total = await count_rows(self._database, found.plan) if count else None
         return Page(items, following, withheld, previous, total)
+
+    async def _rows(self, found: Planned, start: Position | None, backward: bool, limit: int) -> list[Position]:
+        if found.union:
+            return await united_rows(self._database, found.union, start, backward, limit)
+        return await Walk(self._database, found.plan, start, backward).rows(limit)
+
+    async def _sifted(
+        self, found: Planned, start: Position | None, backward: bool, limit: int
+    ) -> tuple[bool, list[Position], list[Document | InvalidSignature | None]]:
+        """Look at documents until so many are selected, or very many were looked at.
+
+        Returns:
+            Whether rows are left over, those that were looked at, and their documents: None for one that is not wanted.
+        """
+        looked_at: list[Position] = []
+        documents: list[Document | InvalidSignature | None] = []
+        more, chosen = True, 0
+        while more and chosen < limit and len(looked_at) < _MOST_SIFTED:
+            rows = await self._rows(found, looked_at[-1] if looked_at else start, backward, _SIFTED + 1)
+            more, rows, read = await self.first_of(rows, _SIFTED)
+            for row, document in zip(rows, read, strict=True):
+                if chosen == limit:
+                    more = True
+                    break
+                selected = not isinstance(document, dict) or is_selected(found.cls, found.query, document)
+                chosen += selected and document is not None
+                looked_at.append(row)
+                documents.append(document if selected else None)
+        return more, looked_at, documents
 
     async def first_of(
         self, rows: list[Position], limit: int
@@ -340,11 +371,6 @@ class Reader:
                 )
                 withheld += 1
         return items, withheld
-
-
-def _lack_histories(leaves: Sequence[Leaf]) -> bool:
-    documents = [each.document for each in leaves if each.document is not None]
-    return len(documents) > 1 and any("_revisions" not in each for each in documents)
 
 
 def neighbours(

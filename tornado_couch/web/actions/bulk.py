@@ -112,6 +112,7 @@ class BulkHandler(ResourceHandler):
             each.resource = self.resource  # that of the caller's tenant, which was not open when they were asked
         asked = await self._asked()
         gathering = Gathering(self.resource.store, self.resource.model)
+        await self.related.prepare(self.resource.model, [each.get("document") for each in asked])
         items, pace = [_Item(index, each) for index, each in enumerate(asked)], Pace()
         for item in items:
             try:
@@ -221,6 +222,7 @@ class BulkHandler(ResourceHandler):
         handler._gathering, handler._preconditions = gathering, Preconditions()
         if action == "create":
             model = await handler.admitted(handler.new_model(await handler.valid("create", asked["document"])))
+            await handler.referring(model)
             item.key, item.run = model._key, partial(handler.perform_create, model)
             return
         item.key, handler._preconditions = handler.parse_key(str(asked["key"])), _preconditions(asked)

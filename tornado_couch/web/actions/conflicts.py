@@ -24,8 +24,9 @@ from typing import Any
 
 from ... import _json
 from ...errors import Conflict, DecryptionFailed, InvalidDocument, RevisionMismatch, Unmergeable, ValidationFailed
-from ...models import Model, body_problems, is_deleted, is_of, replaced, representation
+from ...models import Model, is_deleted, is_of, replaced, representation
 from ...store import LeafSet, changed
+from ...store.references import held_by
 from ..handler import ResourceHandler
 from ..http import EntityTag, entity_tag
 from ..openapi.components import Schema
@@ -142,7 +143,7 @@ class ConflictsHandler(ResourceHandler):
 
     # ------------------------------------------------------------ deciding
 
-    def _checked_body(self, body: Any) -> dict[str, Any]:
+    def _checked_body(self, body: Any) -> Any:
         """Return the client's decision.
 
         Raises:
@@ -156,9 +157,11 @@ class ConflictsHandler(ResourceHandler):
         if "leaf" in body and not isinstance(body["leaf"], str):
             raise ValidationFailed([{"pointer": "/leaf", "keyword": "type", "detail": "Must be a text."}])
         if "document" in body:
-            problems = body_problems(self.resource.model, "replace", body["document"])
-            if problems:
-                raise ValidationFailed([{**each, "pointer": f"/document{each['pointer']}"} for each in problems])
+            try:
+                body = {"document": self.validated("replace", body["document"])}
+            except ValidationFailed as error:
+                problems = [{**each, "pointer": f"/document{each['pointer']}"} for each in error.problems]
+                raise ValidationFailed(problems) from None
         return body
 
     def _check_leaf_set(self, found: LeafSet) -> None:
@@ -197,11 +200,12 @@ class ConflictsHandler(ResourceHandler):
         else:
             chosen = await self._given(key, found, leaves, body["document"])
         new = await changed(lambda model: self.resource.hooks.before(self.event("resolve"), model, current), chosen)
+        await self.related.check(new, [held for leaf in leaves.values() for held in held_by(leaf)])
         return await self.resource.store.reconciliation.resolve(self.resource.model, found, new)
 
     async def _given(self, key: Any, found: LeafSet, leaves: dict[str, Model], document: dict[str, Any]) -> Model:
         """Return the model of a given document, with the read-only properties of the merge, or of the winning leaf."""
-        body = {name: value for name, value in document.items() if name not in ("_href", "_etag")}
+        body = dict(document)
         check_key_in_body(self, key, body)
         store, model = self.resource.store, self.resource.model
         base = next(iter(leaves.values()))

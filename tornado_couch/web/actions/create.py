@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any, ClassVar, cast
 
 from ...errors import DocumentExists, ValidationFailed
-from ...models import ModelInfo, validated
+from ...models import Model, ModelInfo, validated
 from ...store import Pace
+from ...store.references import Held
 from ..action_table import NDJSON
 from ..body import Body
 from ..handler import ResourceHandler
@@ -87,6 +88,7 @@ class CreateMixin(ResourceHandler[M]):
             await self.answers.results(await _results(self, body))
         elif key is None:
             model = await self.admitted(self.new_model(await self.valid("create", body)))
+            await self.referring(model)
             await self.answer_created(await self.perform_create(model))
         else:
             await self.answer_created(*await Once(self).create(key, body))
@@ -125,7 +127,9 @@ class CreateMixin(ResourceHandler[M]):
         Raises:
             ValidationFailed: the values do not fit, or the key cannot name a document.
         """
-        initial = {**self.get_initial(), **self.policy.initial(self.principal, self.resource.model)}
+        under = self.resource.under
+        own = self.policy.initial_under(self.principal, self.resource.model, under)
+        initial = {**under, **self.get_initial(), **own}
         model = validated(self.resource.model, {**body, **initial})
         check_key(self.resource, model._key)
         return model
@@ -136,6 +140,22 @@ class CreateMixin(ResourceHandler[M]):
         hooks = self.resource.hooks
         other = await hooks.before(self.event("create"), model) if hooks.has_before else None
         return cast("M", other) if other else model
+
+    async def referring(self, model: M, /) -> M:
+        """Return the new model, if the documents are there that it refers to.
+
+        Raises:
+            ValidationFailed: some are not, or the caller may not see them.
+        """
+        await self.related.check(model)
+        return model
+
+    async def referring_many(self, models: Sequence[M | Exception], /) -> list[M | Exception]:
+        """Do what `referring` does for many, with one group of reads; an exception takes the place of a model."""
+        self.related.forget()  # more lines of a stream come later
+        held: list[tuple[Model, Sequence[Held]]] = [(each, ()) for each in models if isinstance(each, Model)]
+        faults = iter(await self.related.faults(held))
+        return [each if isinstance(each, Exception) else next(faults) or each for each in models]
 
     async def perform_create(self, model: M, /) -> M:
         """Store the new model; what is returned is shown to the client."""
@@ -211,7 +231,7 @@ async def _results(handler: CreateMixin, bodies: list[Any]) -> list[dict[str, An
     results = Results(handler)
     results.check_count(len(bodies))
     models = await _valid(handler, bodies)
-    admitted = [await _tried(handler, model) for model in models]
+    admitted = await handler.referring_many([await _tried(handler, model) for model in models])
     _refuse_invalid(admitted)
     stored = iter(await handler.perform_create_many([each for each in admitted if not isinstance(each, Exception)]))
     outcomes = [each if isinstance(each, Exception) else next(stored) for each in admitted]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, cast
 
 from ...errors import DocumentExists, DocumentNotFound, InvalidDocument, RevisionMismatch, ValidationFailed
 from ...models import Model, json_patch, merge_patch, reading_partially, replaced, representation
 from ...store import Change, Check, Expectation
+from ...store.references import held_by
 from ..access import Hidden
 from ..action_table import JSON_PATCH, MERGE_PATCH
 from ..handler import ResourceHandler
@@ -27,6 +28,7 @@ from ..openapi.parameters import describe_fields
 from ..problems import Problem
 from ..resources import M, Resource
 from .create import CreateMixin, check_chosen_id, check_key
+from .relations import Consequences, describe_consequences, describe_include, include
 from .versions import Versions, describe_retrieval, parse_retrieval
 
 __all__ = ["DestroyMixin", "PatchMixin", "ReplaceMixin", "RetrieveMixin", "check_key_in_body"]
@@ -38,7 +40,7 @@ class RetrieveMixin(ResourceHandler[M]):
     async def retrieve(self, key: Any) -> None:
         """Answer with the document, or the `fields` of it, or 304; or with what it was: see `versions`."""
         wanted = parse_retrieval(self.resource, self.request.query_arguments)
-        self.projection = wanted.projection
+        self.projection = include(self, wanted, RetrieveMixin).projection
         self.preconditions()  # a malformed one is 400 whether or not the document is there
         if wanted.current:
             model = await self._found(key)
@@ -70,6 +72,7 @@ class RetrieveMixin(ResourceHandler[M]):
         schemas = operation.of_model()
         operation.says(f"Get {operation.one}")
         describe_fields(operation)
+        describe_include(operation, RetrieveMixin, schemas.shown(), schemas.part())
         both = {"anyOf": [schemas.shown(), schemas.part()]}
         describe_reading(operation, "The document; with `fields`, a part of it.", both)
         if operation.resource.modified:
@@ -133,8 +136,11 @@ class Writing:
 
         async def with_hook(current: Model) -> Model:
             large = handler.body.large or is_large(current._stored)
+            before = held_by(current) if action != "restore" else []  # what is restored is held to all of them
             new = await asyncio.to_thread(change, current) if large else change(current)
-            return await handler.resource.hooks.before(handler.event(action), new, current) or new
+            new = await handler.resource.hooks.before(handler.event(action), new, current) or new
+            await handler.related.check(new, before)
+            return new
 
         return with_hook
 
@@ -248,7 +254,7 @@ class ReplaceMixin(ResourceHandler[M]):
         if info.key is None:
             model._id = key
         check_key_in_body(self, key, {info.key.name: info.key_value(model._key)} if info.key else {})
-        model = await creator.admitted(model)
+        model = await creator.referring(await creator.admitted(model))
         try:
             return await creator.perform_create(model)
         except DocumentExists:
@@ -387,13 +393,20 @@ class DestroyMixin(ResourceHandler[M]):
             self.resource.model, key, check=Writing(self).checked("destroy"), expected=expected, confirm=self._confirmed
         )
 
-    def _confirmed(self, current: Model) -> Awaitable[Any]:
-        """Call the hook before a deletion."""
-        return self.resource.hooks.before(self.event("destroy"), None, current)
+    async def _confirmed(self, current: Model) -> None:
+        """Call the hook before a deletion, then deal with the documents that refer to this one."""
+        await self.resource.hooks.before(self.event("destroy"), None, current)
+        await self.consequences.settle(current)
+
+    @property
+    def consequences(self) -> Consequences:
+        """What a deletion does to the documents that refer to the deleted one."""
+        return Consequences(self, {"cascade": DestroyMixin, "set null": PatchMixin})
 
     @staticmethod
     def describe_destroy(operation: ApiOperation) -> None:
         """Describe DELETE of a document."""
         operation.says(f"Delete {operation.one}")
         operation.answers_with(204, "Deleted.")
+        describe_consequences(operation)
         describe_change(operation)

@@ -165,7 +165,7 @@ class Once:
 
     async def _create_marked(self, mark: Mark, valid: dict[str, Any]) -> Any:
         handler = self._handler
-        model = await handler.admitted(handler.new_model(valid))
+        model = await handler.referring(await handler.admitted(handler.new_model(valid)))
         if self._resource.info.unique or await self._is_deleted(model._key):
             await self._reserve(mark)
         else:

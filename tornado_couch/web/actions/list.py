@@ -29,7 +29,9 @@ from ..openapi.parameters import (
 from ..problems import Problem
 from ..query import Cursor, ListQuery, filterable, parse_list_query
 from ..resources import M
+from .documents import RetrieveMixin
 from .ndjson import LineWriter, lines_of
+from .relations import describe_include, include
 
 __all__ = ["ListMixin"]
 
@@ -54,7 +56,7 @@ class ListMixin(ResourceHandler[M]):
 
     async def list(self) -> None:
         """Answer with a page, or with lines."""
-        query = self.get_query()
+        query = include(self, self.get_query(), RetrieveMixin)
         if query.query.deleted:
             await self.authorize("deleted")
         if query.count and self.policy.judges:
@@ -107,11 +109,12 @@ class ListMixin(ResourceHandler[M]):
         items, pace, judges = [], Pace(), self.policy.judges
         for model in page.items:
             if not judges or await self._shows(model, query):
-                item = await self.item(model)
-                items.append(query.projection.apply_to_item(item) if query.projection else item)
+                items.append(await self.item(model))
             if pace.is_due():
                 await pace.breathe()
-        return items
+        if self.include is not None:
+            await self.include(items)
+        return [query.projection.apply_to_item(each) for each in items] if query.projection else items
 
     async def _shows(self, model: M, query: ListQuery) -> bool:
         """Ask the policy whether the caller may see an item."""
@@ -127,6 +130,7 @@ class ListMixin(ResourceHandler[M]):
         """Yield the lines of each page to the end, and how many documents were withheld from it."""
         query, share = replace(query, limit=self.EXPORT_PAGE), share_of_request()
         while True:
+            self.related.forget()  # an export can take long
             page = await self.perform_list(query)
             text, withheld, following = await lines_of(await self._items(page, query)), page.withheld, page.next
             del page
@@ -174,6 +178,8 @@ class ListMixin(ResourceHandler[M]):
         operation.query("count", {"type": "boolean"}, "Whether to count all matching documents, as `total`.")
         describe_filters(operation, filterable(operation.resource.model))
         describe_groups(operation)
+        schemas = operation.of_model()
+        describe_include(operation, RetrieveMixin, schemas.item(), schemas.item_part())
         describe_deleted(operation, "List the deleted documents that can be restored, instead of the others.")
         page = describe_reading(operation, "A page of the collection.", operation.of_model().page(), "Link")
         page.fields["ETag"] = False  # lines have none

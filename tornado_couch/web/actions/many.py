@@ -19,6 +19,7 @@ from typing import Any
 from ...errors import ValidationFailed
 from ...models import Model
 from ...store import Position
+from ...store.references import held_by
 from ..action_table import MERGE_PATCH
 from ..handler import ResourceHandler
 from ..http import Preconditions, entity_tag
@@ -37,7 +38,7 @@ from .results import Results, results_schema
 
 __all__ = ["DestroyManyMixin", "PatchManyMixin", "changing_many"]
 
-_FOREIGN = ("sort", "nulls", "fields", "count", "deleted")  # parameters of a list that mean nothing here
+_FOREIGN = ("sort", "nulls", "fields", "include", "count", "deleted")  # parameters of a list that mean nothing here
 # By what is done to each document: the mixin that does it to a single one, and its method.
 _RUN_BY: dict[str, tuple[type[ResourceHandler], str]] = {
     "patch": (PatchMixin, "patch_document"),
@@ -181,7 +182,8 @@ class PatchManyMixin(_ManyMixin[M]):
 
         async def rehearse(handler: Any, model: Any) -> Any:
             await handler.authorize("patch", model)
-            handler._merged(model, patch)
+            before = held_by(model)
+            await handler.related.check(handler._merged(model, patch), before)
 
         await self.change_many("patch", patch, run, rehearse, 200)
 
@@ -205,6 +207,7 @@ class DestroyManyMixin(_ManyMixin[M]):
 
         async def rehearse(handler: Any, model: Any) -> Any:
             await handler.authorize("destroy", model)
+            await handler.consequences.rehearse(model)
 
         await self.change_many("destroy", None, run, rehearse, 204)
 
@@ -267,6 +270,7 @@ def _describe(operation: ApiOperation) -> None:
     found.fields |= {"Preference-Applied": False, "Idempotent-Replayed": False}
     operation.problem("no-index", "filter-required", "validation", "malformed-idempotency-key")
     operation.problem("idempotency-key-reused", "idempotent-request-running")
+    operation.problem("tampered-document")  # where somebody deleted the note that a key was used
     operation.answers[409].fields["Retry-After"] = False
     describe_writing(operation)
 

@@ -265,8 +265,10 @@ class Lines(Body):
     async def _store(self) -> None:
         """Store the lines that have come together, and write their results."""
         group, self._group, self._group_bytes = self._group, [], 0
-        models = [each.result for each in group if not isinstance(each.result, Exception)]
         outage: Exception | None = None
+        checked = await self._handler.referring_many([each.result for each in group])
+        group = [_Received(each.number, result) for each, result in zip(group, checked, strict=True)]
+        models = [each.result for each in group if not isinstance(each.result, Exception)]
         try:
             stored = await self._handler.perform_create_many(models)
         except Exception as error:  # noqa: BLE001 - the answer has begun: only a line can tell

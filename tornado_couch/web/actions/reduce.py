@@ -99,6 +99,10 @@ class ReductionHandler(ResourceHandler):
         for name, values in found.among.items():
             if len(values) > 1:
                 raise Problem.of("bad-parameter", f"`{name}` can be given only once.", parameter=name)
+        for name, value in self.resource.under.items():  # the first that it is grouped by
+            if name in found.among or name in found.ranges:
+                raise Problem.of("bad-parameter", f"The address already says `{name}`.", parameter=name)
+            found = found.restricted(name, value)
         return found
 
     def _level(self, text: str | None) -> int:

@@ -68,7 +68,8 @@ class Retrieval:
 def retrieval_parameters(resource: Resource[Any]) -> list[str]:
     """Return the names of all parameters of a GET of one document."""
     info = resource.info
-    return ["fields", *(["version", "at"] if info.history else []), *(["deleted"] if info.restorable else [])]
+    states = [*(["version", "at"] if info.history else []), *(["deleted"] if info.restorable else [])]
+    return ["fields", *(["include"] if info.relations else []), *states]
 
 
 def parse_retrieval(resource: Resource[Any], arguments: Mapping[str, list[bytes]]) -> Retrieval:

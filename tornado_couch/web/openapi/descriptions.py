@@ -53,6 +53,8 @@ def describe_common(operation: ApiOperation) -> None:
         operation.problem("bad-parameter")
         if operation.settings.get("xsrf_cookies"):
             operation.problem("cross-site-request")
+    if operation.resource.parents:
+        operation.fails(404)
     operation.fails(500)
     operation.fails(400)  # of Tornado itself: a path that is not UTF-8, for example
     operation.problem("malformed-path", "bad-preference", "database-unavailable", "database-timeout")

@@ -16,12 +16,13 @@ from ..action_table import Action
 from ..handler import ResourceHandler
 from ..page import PageHandler
 from ..problems import ProblemHandler
-from ..resources import Hooks
+from ..resources import Hooks, mounted_resources
 from .components import Components
 from .descriptions import describe_common
 from .methods import describe_head, describe_options, describe_other_methods, link_operations
 from .operation import ApiOperation
 from .parameters import key_schema
+from .schemas import property_schema
 from .security import describe_access
 
 __all__ = ["ApiInfo", "Route", "name_operations", "openapi_document", "routes", "tag_of"]
@@ -92,6 +93,7 @@ class _Describer:
         self._application = application
         self._settings = application.settings
         self._components = components
+        self._mounted = mounted_resources(application.default_router)
 
     def operations(self) -> Iterator[ApiOperation]:
         """All operations, in the order of the routes."""
@@ -115,6 +117,7 @@ class _Describer:
             resource=route.target.get("resource"),
             settings=self._settings,
             target=route.target,
+            mounted=self._mounted,
         )
         operation.tag = tag_of(route)
         for name in route.names:
@@ -212,6 +215,8 @@ def _path_schema(operation: ApiOperation, name: str) -> dict[str, Any]:
     # OPTIONS answers the same for every key, also for keys that no document has.
     if name == "key" and operation.resource is not None and operation.method != "OPTIONS":
         return key_schema(operation.components, operation.resource)
+    if operation.resource is not None and name in (each.member for each in operation.resource.parents):
+        return {"minLength": 1, **property_schema(operation.components, operation.resource.model, name)}
     return {"type": "string", "minLength": 1}
 
 
@@ -251,9 +256,11 @@ def _of(router: RuleRouter) -> Iterator[Route]:
         if isinstance(rule.target, RuleRouter):
             yield from _of(rule.target)
         elif isinstance(rule.target, type) and issubclass(rule.target, RequestHandler):
-            found = _template(rule, getattr(rule.target, "URL_NAMES", ("key",)))
+            target = dict(rule.target_kwargs or {})
+            parents = tuple(each.member for each in getattr(target.get("resource"), "parents", ()))
+            found = _template(rule, (*parents, *getattr(rule.target, "URL_NAMES", ("key",))))
             if found is not None:
-                yield Route(*found, rule.target, dict(rule.target_kwargs or {}))
+                yield Route(*found, rule.target, target)
 
 
 def _template(rule: Rule, names: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | None:

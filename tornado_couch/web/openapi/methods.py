@@ -70,6 +70,7 @@ def link_operations(operations: Iterable[ApiOperation]) -> None:
             by_resource.setdefault(id(each.resource), {})[each.action] = each
     for found in by_resource.values():
         _link(found)
+        _link_references(found, by_resource.values())
 
 
 def _link(found: dict[str, ApiOperation]) -> None:
@@ -84,6 +85,24 @@ def _link(found: dict[str, ApiOperation]) -> None:
             # The 200 of a creation is for many documents, so that a link could not name one.
             if action is not None and answer is not None and (name, status) != ("create", 200):
                 answer.links |= _links(found, action, _token(key.name))
+
+
+def _link_references(found: dict[str, ApiOperation], resources: Iterable[dict[str, ApiOperation]]) -> None:
+    """Link answers that contain a document to the documents that it refers to."""
+    targets = {each["retrieve"].resource.model: each["retrieve"] for each in resources if "retrieve" in each}
+    for name, each in found.items():
+        for relation in each.resource.info.relations.values():
+            target = targets.get(relation.target)
+            simple = not relation.outer and not relation.several and not relation.declared.write_only
+            if target is None or target.resource.parents or not target.id or not simple or name not in _SHOWING:
+                continue
+            for answer in (each.answers[status] for status in (200, 201) if status in each.answers):
+                if (name, answer) != ("create", each.answers.get(200)):
+                    parameters = {"path.key": f"$response.body#/{_token(relation.member)}"}
+                    answer.links[relation.name] = {"operationId": target.id, "parameters": parameters}
+
+
+_SHOWING = ("retrieve", "create", "replace", "patch")  # the actions whose answers are one document
 
 
 def _token(name: str) -> str:
@@ -109,6 +128,7 @@ def _link_to(target: ApiOperation, key: str, *, tagged: bool) -> dict[str, dict[
     if not target.id:
         return {}
     parameters = {"path.key": key}
+    parameters |= {f"path.{each.member}": f"$request.path.{each.member}" for each in target.resource.parents}
     if tagged:
         parameters["header.If-Match"] = "$response.header.ETag"
     return {target.id: {"operationId": target.id, "parameters": parameters}}

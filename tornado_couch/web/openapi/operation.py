@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +50,7 @@ class ApiOperation:
         resource: the `Resource` that is mounted there; None for other handlers.
         schemas: the schemas of the resource's model; None for other handlers.
         settings: the settings of the application.
+        mounted: all resources of the application.
         components: the parts that operations share.
         id: the operation's id; None to derive it from the action and the address.
         summary: a few words.
@@ -74,6 +75,7 @@ class ApiOperation:
         resource: Any = None,
         settings: Mapping[str, Any] | None = None,
         target: Mapping[str, Any] | None = None,
+        mounted: Sequence[Any] = (),
         row: Action | None = None,
     ) -> None:
         self.method = method
@@ -82,9 +84,12 @@ class ApiOperation:
         self.row = row
         self.components = components
         self.resource = resource
-        self.schemas = ModelSchemas(components, resource.model) if resource is not None else None
+        self.schemas: ModelSchemas | None = None
+        if resource is not None:
+            self.schemas = ModelSchemas(components, resource.model, tuple(each.member for each in resource.parents))
         self.settings = settings or {}
         self.target = dict(target or {})
+        self.mounted = mounted
         self.id: str | None = None
         self.summary = ""
         self.description = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ...models import Action, Model, Property, body_schema, model_info
@@ -23,11 +23,13 @@ class ModelSchemas:
     Args:
         components: keeps the schemas.
         model: the model.
+        filled: the properties that a body can leave out, since the address has their values.
     """
 
-    def __init__(self, components: Components, model: type[Model]) -> None:
+    def __init__(self, components: Components, model: type[Model], filled: tuple[str, ...] = ()) -> None:
         self._components = components
         self._model = model
+        self._filled = filled
         self._info = model_info(model)
         self.name = components.name("schemas", model.__name__, model)
 
@@ -53,11 +55,11 @@ class ModelSchemas:
 
     def create(self) -> Schema:
         """The schema of the body that creates a document."""
-        return self._made("Create", lambda: self._body("create"))
+        return self._made("Create", lambda: self._body("create"), self._filled)
 
     def replace(self) -> Schema:
         """The schema of the body that replaces a document."""
-        return self._made("Replace", lambda: self._body("replace"))
+        return self._made("Replace", lambda: self._body("replace"), self._filled)
 
     def merge_patch(self) -> Schema:
         """The schema of a merge patch (RFC 7396) of a document."""
@@ -65,11 +67,17 @@ class ModelSchemas:
 
     def other(self, suffix: str, make: Callable[[], Schema]) -> Schema:
         """A schema that another function makes, under the model's name with a suffix."""
-        return self._made(suffix, make)
+        return self._made(suffix, make, self._filled)
 
-    def _made(self, suffix: str, make: Callable[[], Schema]) -> Schema:
+    def embed(self, members: Mapping[str, Schema], *schemas: Schema) -> None:
+        """Add optional members to schemas of documents that this object has made."""
+        for each in schemas:
+            found = self._components.get("schemas", each["$ref"].rpartition("/")[2])
+            found["properties"] = {**members, **found["properties"]}
+
+    def _made(self, suffix: str, make: Callable[[], Schema], filled: tuple[str, ...] = ()) -> Schema:
         # Two models with the same name are two owners, and so get two names.
-        owner = (self._model, suffix) if suffix else self._model
+        owner = (self._model, suffix, filled) if suffix else self._model
         name = self._components.name("schemas", f"{self.name}{suffix}", owner)
         if not self._components.has("schemas", name):
             self._components.put("schemas", name, make())
@@ -114,7 +122,8 @@ class ModelSchemas:
             found[self._info.key.name] = addressable(found[self._info.key.name])
         if action == "replace" and self._info.key:  # it may be sent back, but not changed
             found[self._info.key.name] = {**found[self._info.key.name], "readOnly": True}
-        return self._root({**schema, "properties": found}, "Input", closed=True)
+        needed = [name for name in schema.get("required", []) if name not in self._filled]
+        return self._root({**schema, "properties": found, "required": needed}, "Input", closed=True)
 
     def _merge_patch(self) -> Schema:
         schema = body_schema(self._model, "replace")

@@ -19,7 +19,7 @@ from .projection import Projection, parse_fields
 
 __all__ = ["ListQuery", "allowed_parameters", "own_parameters", "parse_list_query", "restricted"]
 
-_OWN = ("limit", "cursor", "sort", "nulls", "fields", "count", "or", "deleted")
+_OWN = ("limit", "cursor", "sort", "nulls", "fields", "count", "or")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def _derived_names(resource: Resource[Any]) -> list[str]:
 
 def own_parameters(resource: Resource[Any]) -> tuple[str, ...]:
     """The parameters that are not the names of properties."""
-    return _OWN if resource.info.restorable else _OWN[:-1]
+    info = resource.info
+    return (*_OWN, *(["deleted"] if info.restorable else []), *(["include"] if info.relations else []))
 
 
 def parse_list_query(
@@ -98,10 +99,12 @@ def parse_list_query(
     """
     given = decode_names(arguments)
     known = own_parameters(resource)
-    own = {name: decode_parameter(name, given[name]) for name in known if name in given and name != "or"}
+    single = [name for name in known if name in given and name not in ("or", "include")]
+    own = {name: decode_parameter(name, given[name]) for name in single}
     wanted = _query(resource, {name: values for name, values in given.items() if name not in known}, own)
     wanted = _with_groups(resource, wanted, given.get("or", []), len(given))
-    wanted = restricted(wanted, _as_asked(resource, wanted, restriction))
+    for limit in (*resource.under.items(), restriction):
+        wanted = restricted(wanted, _as_asked(resource, wanted, limit))
     wanted = replace(wanted, deleted=flag("deleted", own.get("deleted")))
     parameter = next((name for name in given if name not in known), "sort")
     query = ListQuery(
@@ -113,6 +116,8 @@ def parse_list_query(
     )
     if query.count and query.query.either:
         raise bad_parameter("count", "What `or` finds cannot be counted: a document may be in several groups.")
+    if query.count and query.query.is_sifted:
+        raise bad_parameter("count", "No index serves these filters within your documents, so they cannot be counted.")
     if query.count:
         _check_countable(resource, query.query)
     if "cursor" not in own:
