@@ -164,6 +164,12 @@ class ResourceHandler(RequestHandler, Generic[M]):
         """Take a part of the body."""
         return self.body.receive(chunk)
 
+    def _break_cycles(self) -> None:
+        # Tornado calls this once the answer is written. The handler and its parts know each other, so that a body would
+        # stay in memory until the garbage collector runs, which can be thousands of requests later.
+        super()._break_cycles()
+        self.body.drop()
+
     def on_connection_close(self) -> None:
         """Let the body know that nothing more will come."""
         super().on_connection_close()
@@ -538,6 +544,12 @@ def _of_service(method: Callable[..., Any]) -> Callable[..., Any]:
     reading the attribute raises an error.
     """
 
+    async def forgetting(self: ResourceHandler, result: Awaitable[Any]) -> Any:
+        try:
+            return await result
+        finally:
+            vars(self.request)["body"] = b""  # see `_break_cycles`
+
     async def admitted(self: ResourceHandler, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         await self.admit(self.QUESTION)
         keys = [self.parse_key(each) if isinstance(each, str) else each for each in arguments]
@@ -547,14 +559,17 @@ def _of_service(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def run(self: ResourceHandler, *arguments: Any, **named: Any) -> Any:
+        inner = "refusal" in vars(self.request) or bool(self.request.body)  # one such method calls another
         try:
             self.request.body = self.body.raw()
         except Exception as error:  # noqa: BLE001 - it is raised where the body is read
             vars(self.request)["refusal"] = error
             self.request.__class__ = _Unkept
         if self.QUESTION and not self._admitted:
-            return admitted(self, arguments, named)
-        return method(self, *arguments, **named)
+            result = admitted(self, arguments, named)
+        else:
+            result = method(self, *arguments, **named)
+        return result if result is None or inner else forgetting(self, result)
 
     return run
 

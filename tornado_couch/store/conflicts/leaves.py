@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from ...couch import Database
+from ...couch import Database, Leaf
 from ...errors import DocumentNotFound, InvalidSignature
 from ...models import Ancestry, MergedBy, Model, collection_view, merge_record, model_info
 from ..protection.signatures import Guard
 from ..reading.bearing import bearing
+from ..reading.room import read_in_room
 from ..writing.tokens import history, operation, redone
 
 __all__ = ["LeafReader", "LeafSet", "as_stored"]
@@ -111,7 +112,7 @@ class LeafReader:
 
     async def read(self, document_id: str) -> LeafSet:
         """Read the leaves of a document; the set is empty if the document is missing or deleted."""
-        (found,) = await self._database.bulk_get([document_id], revs=True)
+        found = await read_in_room(document_id, lambda: self._leaves(document_id))
         judged = self._guard.weighed([each.document for each in found if each.document is not None])
         live = [each for each in judged.documents if not each.get("_deleted")]
         unverified = {each["_rev"]: judged.faults[each["_rev"]] for each in live if each["_rev"] in judged.faults}
@@ -135,6 +136,10 @@ class LeafReader:
                 if revision == first["_rev"]:
                     result.outdone.add(revision)
         return result
+
+    async def _leaves(self, document_id: str) -> tuple[list[Leaf], int]:
+        (leaves,), size = await self._database.bulk_get_within([document_id], None, revs=True)
+        return leaves, size
 
     async def find(self, cls: type[Model], key: Any) -> LeafSet:
         """Read the leaves of the document with a key.
