@@ -95,7 +95,8 @@ class Tenants:
         create: whether a tenant's first use makes its database; or a function that says so of a caller and a tenant.
         prepare: makes a database with everything in it; by default, an `Installer` with the models does.
         most: how many stores are open at once.
-        most_databases: how many databases there may be, by their names; for a further one the answer is 503.
+        most_databases: how many databases there may be, by their names; for a further one the answer is 503. Several
+            processes may exceed it by the few that they make at the same time.
         feeds: how many of the stores may follow their changes feed at once, if they have a cache. The `content_bytes`
             of the cache are those of all of them together.
         opening: how many times each caller may ask for a store that is not open; what is beyond is answered with 429.
