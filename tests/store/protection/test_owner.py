@@ -134,6 +134,25 @@ async def test_nobody_takes_the_key_of_what_somebody_deleted(store: Store) -> No
     assert await faults(store) == ["deleted", "deleted"]
 
 
+async def test_nor_of_what_somebody_deletes_at_that_moment(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the writer has looked for a tombstone: what was written is deleted again, and says nothing."""
+
+    async def none(ids: Any) -> dict[str, Any]:
+        return {}
+
+    await purse(store, 1)
+    await remove(store, ID)
+    monkeypatch.setattr(store._guard, "tombstones", none)
+    with pytest.raises(InvalidSignature):
+        await store.create(Purse(name="a", coins=2))
+    (taken,) = await store.create_many(Purse, [Purse(name="a", coins=2)])
+    assert isinstance(taken, InvalidSignature)
+    with pytest.raises(InvalidSignature):
+        await store.get(Purse, "a")
+    assert (await store.find(Purse)).withheld == 0
+    assert await faults(store) == ["deleted"]
+
+
 async def test_an_old_tombstone_deletes_nothing_again(store: Store) -> None:
     """A signed deletion that was kept, planted upon the document that was created again."""
     await purse(store, 1)
