@@ -15,9 +15,9 @@ from tornado_couch import Couch, Database, Store, openapi_document
 from tornado_couch.web import create_account
 
 TEXT = (Path(__file__).parents[2] / "docs" / "shop.md").read_text()
-BLOCKS = re.findall(r"^```(python|http)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+BLOCKS = re.findall(r"^```(python|text)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
 CODE = [text for language, text in BLOCKS if language == "python" and "async def prepare" not in text]
-REQUESTS = [text for language, text in BLOCKS if language == "http"]
+REQUESTS = [text for language, text in BLOCKS if language == "text"]
 PASSWORDS = {"ann": "correct horse battery staple", "carl": "a clerk has a long password", "bob": "another customer's"}
 
 

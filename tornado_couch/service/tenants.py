@@ -219,7 +219,7 @@ class Tenants:
 
     @property
     def pattern(self) -> str:
-        """The pattern that all names of the databases match, such as "userdb-*", for `tornado-couch … --each`."""
+        """The pattern that all names of the databases match, such as `userdb-*`, for `tornado-couch … --each`."""
         return f"{self._before}*{self._after}"
 
     def check(self, model: type[Model]) -> None:
