@@ -351,6 +351,19 @@ async def test_an_action_of_a_collection_is_done_once_for_each_key(ask: Client, 
     assert (await ask("GET", f"{ORDERS}?count=true")).json["total"] == 5
 
 
+async def test_an_action_of_a_collection_that_was_cut_off_is_not_repeated(store: Store, serve: Serve) -> None:
+    """What it did is not known: 409, and the client looks at the documents."""
+    calls: list[int] = []
+
+    def crash() -> None:
+        calls.append(1)
+        raise RuntimeError("the power is gone")
+
+    ask = await serve(application(store, actions={"_crash": crash}))
+    statuses = [(await ask("POST", f"{ORDERS}/_crash", Idempotency_Key="k")).status for _ in range(3)]
+    assert (statuses, len(calls)) == ([500, 409, 409], 1)
+
+
 async def test_an_action_of_a_collection_answers_with_what_it_returns(ask: Client) -> None:
     """A value, a document with its address, or nothing."""
     assert (await ask("POST", f"{ORDERS}/_import", ["a"])).json == {"made": ["a"]}
