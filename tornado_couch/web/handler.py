@@ -119,10 +119,10 @@ class ResourceHandler(RequestHandler, Generic[M]):
             cls._actions[row.method] = row
             if getattr(cls, row.method.lower()) is RequestHandler._unimplemented_method:
                 setattr(cls, row.method.lower(), _method(row))
-        for name in _METHODS:
-            own = vars(cls).get(name)
-            if own not in (None, RequestHandler._unimplemented_method) and not hasattr(own, "runs"):
-                setattr(cls, name, _of_service(own))  # a method of the service's own
+        for name in (each.lower() for each in cls.SUPPORTED_METHODS if each != "OPTIONS"):
+            own = getattr(cls, name, RequestHandler._unimplemented_method)
+            if own is not RequestHandler._unimplemented_method and not hasattr(own, "runs"):
+                setattr(cls, name, _of_service(own))  # a method of the service's own, perhaps of a mixin
         if cls.get is not RequestHandler._unimplemented_method:
             cls.head = cls.get
             cls._actions["HEAD"] = cls._actions.get("GET", ACTIONS["retrieve"])
@@ -571,6 +571,7 @@ def _of_service(method: Callable[..., Any]) -> Callable[..., Any]:
             result = method(self, *arguments, **named)
         return result if result is None or inner else forgetting(self, result)
 
+    run.runs = ""  # type: ignore[attr-defined]  # no action; and not to be wrapped again in a subclass
     return run
 
 
