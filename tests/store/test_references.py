@@ -198,6 +198,34 @@ async def test_a_deletion_takes_references_out(store: Store) -> None:
     assert (await store.get(Letter, letter._id)).customer_id is None
 
 
+class Book(Model, type="book_v1.0", key="title", history=True):
+    title: str
+
+
+class Loan(Model, type="loan_v1.0", key="loan_id", history=True):
+    """Keeps its versions, as its book does."""
+
+    loan_id: Key = assigned()
+    book_id: Annotated[str | None, Reference(Book, on_delete="set null"), Indexed()] = None
+    by_shelf: Annotated[dict[str, str], Reference(Book, name="shelved")] = Field(default_factory=dict)
+
+
+async def test_documents_with_a_history_are_referred_to(store: Store) -> None:
+    """The latest version counts, on both sides; what is taken out of it stays in the earlier ones."""
+    await install(store.database.server, store.database.name, [Book, Loan])
+    await store.create(Book(title="a"))
+    loan = await store.create(Loan(book_id="a"))
+    other = await store.create(Loan(book_id="a"))
+    await store.update(Loan, other.loan_id, lambda current: setattr(current, "book_id", None))
+    await store.delete(Book, "a")
+    assert (await store.get(Loan, loan.loan_id)).book_id is None
+    assert (await store.version(Loan, loan.loan_id, 1)).book_id == "a"
+    assert len((await store.versions(Loan, other.loan_id)).items) == 2
+    assert await refused(store.create(Loan(book_id="a", by_shelf={"x/y": "b"}))) == ["/book_id", "/by_shelf/x~1y"]
+    await store.restore(Book, "a")
+    assert (await store.create(Loan(book_id="a"))).book_id == "a"
+
+
 async def test_a_refused_deletion_changes_nothing(store: Store) -> None:
     """Also where the document that has to stay is found behind a cascade: nothing before it is deleted."""
     customer = await store.create(Customer())

@@ -271,6 +271,31 @@ async def test_collections_nest_deeper(database: Database, serve: Serve) -> None
         assert (await ask("GET", wrong)).status == 404
 
 
+class Meter(Model, type="meter_v1.0", key="number", unique=True):
+    number: int
+
+
+class Reading(Model, type="reading_v1.0", key="reading_id"):
+    reading_id: Key = assigned()
+    meter_id: Annotated[int, Reference(Meter), Indexed()]
+
+
+async def test_a_key_has_one_spelling(database: Database, serve: Serve) -> None:
+    """An integer too: "007" is no other address of the collection under 7."""
+    await install(database.server, database.name, [Meter, Reading])
+    store = Store(database)
+    routes = [*resource("/meters", Meter, store), *resource("/meters/{meter_id}/readings", Reading, store)]
+    ask = await serve(Application(routes, policy=AllowAny()))
+    await ask("POST", "/meters", {"number": 7})
+    reply = await ask("POST", "/meters/7/readings", {})
+    assert (reply.status, reply.json["meter_id"]) == (201, 7)
+    assert (await ask("GET", "/meters/7/readings?include=meter")).json["items"][0]["meter"]["_href"] == "/meters/7"
+    for spelling in ("007", "7.0", "+7", "%207", "x", "8"):
+        assert (await ask("GET", f"/meters/{spelling}/readings")).status == 404
+    for other in ("7", True, 8, None):
+        assert (await ask("POST", "/meters/7/readings", {"meter_id": other})).status == 422
+
+
 def test_a_wrong_path_is_an_error_when_it_is_mounted(database_free_store: Store) -> None:
     """The error says what to declare."""
     store = database_free_store

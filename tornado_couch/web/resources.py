@@ -257,11 +257,12 @@ class Resource(Generic[M]):
         return found
 
     def _value(self, name: str, text: str) -> Any:
-        """The stored value of a property that a segment stands for; the text itself where there is none."""
+        """The stored value of a property that a segment stands for; the text itself where it stands for none."""
         try:
-            return self.info.stored_value(name, self.info.parse_value(name, text))
+            found = self.info.stored_value(name, self.info.parse_value(name, text))
         except ValueError:
             return text
+        return found if str(found) == text else text  # "007" must not be a second name of 7
 
     def within(self, store: Store) -> Self:
         """Return this resource for a request to one tenant, whose store this is."""
