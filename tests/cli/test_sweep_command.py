@@ -31,13 +31,13 @@ async def test_files_are_marked_and_then_deleted(
     keys = ("--keys", str(tmp_path / "keys.json")) if signed else ()
     await Store(database, signer=ring if signed else None).files.put(lone_file(b"orphan"))
     for arguments, expected in (
-        (("--dry-run",), "0 named, 1 marked, 0 waiting, 0 deleted"),
-        ((), "0 named, 1 marked, 0 waiting, 0 deleted"),
-        ((), "0 named, 0 marked, 1 waiting, 0 deleted"),
-        (("--days", "0", "--dry-run"), "0 named, 0 marked, 0 waiting, 1 deleted"),
+        (("--dry-run",), "0 named, 1 marked, 0 waiting, 0 deleted, 0 withheld"),
+        ((), "0 named, 1 marked, 0 waiting, 0 deleted, 0 withheld"),
+        ((), "0 named, 0 marked, 1 waiting, 0 deleted, 0 withheld"),
+        (("--days", "0", "--dry-run"), "0 named, 0 marked, 0 waiting, 1 deleted, 0 withheld"),
     ):
         done = await run(server_url, database, *keys, *arguments)
         assert (done.exit_code, done.output.strip()) == (0, expected)
     done = await run(server_url, database, *keys, "--days", "0", "--json")
-    assert json.loads(done.output) == {"named": 0, "marked": 0, "waiting": 0, "deleted": 1}
+    assert json.loads(done.output) == {"named": 0, "marked": 0, "waiting": 0, "deleted": 1, "withheld": 0}
     assert await Files(database, server_url).stored() == []

@@ -149,6 +149,22 @@ def test_settings(server: Client, db: Client) -> None:
     assert server.put("/_node/_local/_config/cors/origins", "*").status == 501
 
 
+def test_db_updates_tell_what_happened_to_databases(server: Client, db: Client) -> None:
+    """The latest of each kind since a sequence, where there is a `_global_changes`; local documents do not count."""
+    assert server.get("/_db_updates").status == 404
+    server.put("/_global_changes")
+    last = server.get("/_db_updates?since=now").json["last_seq"]
+    db.put("/_local/x", {})
+    assert server.get(f"/_db_updates?since={last}").json["results"] == []
+    db.save("a", {})
+    db.save("b", {})
+    told = server.get(f"/_db_updates?feed=longpoll&timeout=5000&since={last}").json["results"]
+    assert [(each["db_name"], each["type"]) for each in told] == [(db.base.strip("/"), "updated")]
+    assert server.get("/_db_updates?since=nonsense").status == 400
+    assert server.get("/_db_updates?feed=continuous").status == 501
+    server.delete("/_global_changes")
+
+
 def test_an_admin_can_be_made_and_removed(server: Client, db: Client) -> None:
     """An admin made through `_config` is one at once, until it is removed."""
     path = "/_node/_local/_config/admins/second"

@@ -92,6 +92,11 @@ async def test_each_customer_sees_what_is_theirs_and_clerks_see_everything(shop:
         assert [each["customer_id"] for each in seen] == owners
     assert (await shop("carl", "GET", "/customers?name[prefix]=bo")).json["items"][0]["customer_id"] == "bob"
     assert (await shop("ann", "GET", "/orders?customer_id=bob")).json["items"] == []
+    assert (await shop("ann", "GET", "/customers/bob/orders")).status == 404
+    made = await shop("carl", "POST", "/customers/bob/orders", tea)
+    assert (made.status, made.json["customer_id"]) == (201, "bob")
+    assert (await shop("carl", "POST", "/orders", tea)).json["errors"][0]["pointer"] == "/customer_id"
+    assert (await shop("ann", "POST", "/customers/bob/orders", tea)).status == 404
     assert (await shop("ann", "POST", "/orders/{order_id}/pay")).status == 404
     assert (await shop("bob", "POST", "/orders/{order_id}/pay", Idempotency_Key="p")).status == 200
     assert (await shop("carl", "POST", "/orders/{order_id}/send")).json["status"] == "sent"

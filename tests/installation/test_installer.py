@@ -504,7 +504,7 @@ async def test_a_server_that_computes_revisions_otherwise_is_refused_for_v3(
 
     assert await installed(signer=RING)
     assert await installed(signer=RING) == []
-    monkeypatch.setattr("tornado_couch.installation.installer.revision_of", lambda *_: "1-other")
+    monkeypatch.setattr("tornado_couch.store.protection.signatures.revision_of", lambda *_: "1-other")
     with pytest.raises(InstallError, match="--scheme v2"):
         await installed(signer=RING)
     assert await installed(signer=RING, scheme=Scheme.V2) == []

@@ -7,9 +7,9 @@ import base64
 import pytest
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
-from tests.web.conftest import Client, Serve, application
+from tests.web.conftest import MERGE, Client, Serve, application
 from tests.web.models import Place
-from tornado_couch import Store
+from tornado_couch import Store, resource
 from tornado_couch.errors import InvalidSignature
 from tornado_couch.maintain.audit import audit
 from tornado_couch.security import KeyRing
@@ -84,6 +84,32 @@ async def test_a_request_that_is_sent_again_is_no_way_around_the_signature(
     reply = await ask("POST", path, body, Idempotency_Key='"k1"')
     assert (reply.status, reply.json["type"]) == (502, "urn:tornado-couch:problem:tampered-document")
     assert b"666" not in reply.text
+
+
+async def test_what_was_done_once_is_not_done_again(signing: Store, serve: Serve) -> None:
+    """Without the note that a key was used, which somebody deleted, the request is refused and changes nothing."""
+    ask = await serve(application(signing, *resource("/many", Place, signing, many=["patch"])))
+    assert (await ask("PUT", "/places/a", {"name": "a", "size": 1})).status == 201
+    sent = {"Content_Type": MERGE, "Idempotency_Key": '"k1"'}
+    assert (await ask("PATCH", "/many?size=1", {"size": 2}, **sent)).status == 200
+    assert (await ask("PUT", "/places/a", {"name": "a", "size": 1})).status == 200
+    for row in (await signing.database.all_docs(include_docs=True)).rows:
+        if row.doc and row.doc.get("type") == "idempotency_v1.0":
+            await signing.database.delete(row.doc["_id"], row.doc["_rev"])
+    assert (await ask("PATCH", "/many?size=1", {"size": 2}, **sent)).status == 502
+    assert (await ask("GET", "/places/a")).json["size"] == 1
+
+
+async def test_a_key_that_somebody_set_free_is_not_taken(ask: Client, signing: Store) -> None:
+    """A client who registers the name of a document that was deleted behind the service's back gets 502."""
+    assert (await ask("PUT", "/places/a", {"name": "a", "size": 1})).status == 201
+    held = await signing.database.get(place_id("a"))
+    await signing.database.delete(held["_id"], held["_rev"])
+    for method, path in (("POST", "/places"), ("PUT", "/places/a")):
+        reply = await ask(method, path, {"name": "a", "size": 666})
+        assert (reply.status, reply.json["type"]) == (502, "urn:tornado-couch:problem:tampered-document")
+    done = await ask("POST", "/places", [{"name": "a"}, {"name": "b"}])
+    assert [each["status"] for each in done.json["items"]] == [502, 201]
 
 
 async def test_a_kept_body_does_not_come_back(ask: Client, signing: Store) -> None:

@@ -288,8 +288,9 @@ async def _put(database: Database, guard: Guard, wanted: Sequence[Document]) -> 
     parents = await guard.tombstones([each["_id"] for each in wanted])
     stored = 0
     for document in wanted:
+        gone = parents.get(document["_id"])  # whoever deleted it: the operator wants it back
         try:
-            await database.put(guard.signed(document, parents.get(document["_id"])))
+            await database.put(guard.signed(document, gone and gone.revision))
         except Conflict:
             continue  # another installer stored it first
         stored += 1

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ..couch import Couch, Database, Timeout
-from ..errors import AlreadyExists, BadRequest, InstallError, NotFound
-from ..models import CONFLICTS_VIEW, VALIDATION_DOCUMENT, Model, model_info
-from ..revision import revision_of
+from ..errors import AlreadyExists, BadRequest, InstallError, NotFound, SecurityError
+from ..models import VALIDATION_DOCUMENT, Model, model_info
 from ..security import Scheme
 from ..store import Store
-from ..store.protection.signatures import Guard, NoGuard, SignatureGuard
+from ..store.protection.signatures import Guard, NoGuard, SignatureGuard, check_revisions
 from .access import ApplicationUser, security_steps, user_steps
 from .design_documents import DesignDocuments, Report
 from .desired import Wanted, read_wanted, wanted_check
@@ -59,7 +58,6 @@ def _no_report(_done: int, _pending: int | None) -> None:
 
 
 _SEEDS = "seed documents"
-_PROBE = "_design/tornado_couch_probe"
 
 
 class Installer:
@@ -185,23 +183,10 @@ class Installer:
         """
         if self._scheme is not Scheme.V3 or isinstance(self._guard, NoGuard):
             return
-        # Design documents are not signed, so that nothing has to be written into the database for this.
-        documents = [await self._read(f"_design/{CONFLICTS_VIEW}")]
-        if not _is_computed(documents[0]):
-            await self._database.put({"_id": _PROBE, "language": "javascript", "values": [1, 1.0, -1, 2**64, "é", {}]})
-            documents = [await self._read(_PROBE)]
-            await self._database.delete(_PROBE, documents[0]["_rev"])
-        if not _is_computed(documents[0]):
-            raise InstallError(
-                f"{self._couch.url} computes revisions otherwise than CouchDB 3.5, so signatures cannot name them:"
-                " sign by scheme v2 there (`--scheme v2`, `Scheme.V2`); docs/protection.md says what falls with v3"
-            )
-
-    async def _read(self, document_id: str) -> dict[str, Any]:
         try:
-            return await self._database.get(document_id, revs=True)
-        except NotFound:
-            return {}
+            await check_revisions(self._database)
+        except SecurityError as error:
+            raise InstallError(f"{self._couch.url}: {error}") from None
 
     async def _info(self) -> dict[str, Any] | None:
         with self._named():
@@ -294,15 +279,6 @@ class Installer:
         if any(each.action in ("rebuild", "remove") for each in steps):
             steps.append(designs.cleaning())
         return steps, warnings
-
-
-def _is_computed(document: Mapping[str, Any]) -> bool:
-    """Whether a document's revision is the one that follows from its contents."""
-    if not document:
-        return False
-    path = [f"{document['_revisions']['start'] - age}-{each}" for age, each in enumerate(document["_revisions"]["ids"])]
-    body = {name: value for name, value in document.items() if not name.startswith("_")}
-    return bool(revision_of(path[1] if len(path) > 1 else None, False, body) == document["_rev"])
 
 
 def _is_partitioned(info: Mapping[str, Any]) -> bool:

@@ -9,9 +9,9 @@ from ..couch import Database
 from ..couch.bulk import failure
 from ..errors import InvalidSignature, NotFound
 from ..security import Keys, Scheme, sign_document
+from ..store.protection.signatures import check_revisions, replicated
 from ..store.protection.trees import CLEARED_PROPERTY
 from .audit import Auditor
-from .rotate import replicated
 
 __all__ = ["Clearing"]
 
@@ -49,6 +49,7 @@ class Clearing:
         Raises:
             NotFound: the document has no such leaf.
             Conflict: somebody else replaced it meanwhile.
+            SecurityError: the server computes revisions otherwise than CouchDB 3.5, and v3 was to sign.
         """
         leaf = await self._leaf(document_id, revision)
         return await self._written(self._signed({**leaf, "_rev": revision}), leaf)
@@ -57,7 +58,7 @@ class Clearing:
         """Put a signed tombstone upon a leaf, and return its revision.
 
         Raises:
-            NotFound, Conflict: as for `adopt`.
+            NotFound, Conflict, SecurityError: as for `adopt`.
         """
         leaf = await self._leaf(document_id, revision)
         kept: Document = {name: leaf[name] for name in ("_id", "_rev", "type") if name in leaf}
@@ -69,7 +70,7 @@ class Clearing:
         Raises:
             NotFound: the document has no such leaf, or CouchDB does not have the earlier body any more.
             InvalidSignature: the earlier revision does not verify.
-            Conflict: somebody else replaced the leaf meanwhile.
+            Conflict, SecurityError: as for `adopt`.
         """
         leaf = await self._leaf(document_id, revision)
         ((found,),) = await self._database.bulk_get([(document_id, earlier)], revs=True)
@@ -82,6 +83,8 @@ class Clearing:
         return await self._written(self._signed({**found.document, "_rev": revision}), leaf)
 
     async def _leaf(self, document_id: str, revision: str) -> Document:
+        if self._scheme is Scheme.V3:
+            await check_revisions(self._database)
         (leaves,) = await self._database.bulk_get([document_id], revs=True)
         for each in leaves:
             if each.document is not None and each.document["_rev"] == revision:

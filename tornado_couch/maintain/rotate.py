@@ -19,7 +19,6 @@ from ..errors import (
     TooLarge,
     Unavailable,
 )
-from ..revision import generation, revision_of
 from ..security import (
     RESERVED_PROPERTIES,
     Keys,
@@ -27,12 +26,12 @@ from ..security import (
     scheme_of,
     sign_document,
     signature_of,
-    signed_revision,
 )
+from ..store.protection.signatures import check_revisions, replicated
 from ..store.protection.trees import in_order, judge
 from .audit import Auditor, Finding, pages_of_trees
 
-__all__ = ["Rotation", "RotationPage", "replicated"]
+__all__ = ["Rotation", "RotationPage"]
 
 Document = dict[str, Any]
 Protect = Callable[[Document], Awaitable[Document]]
@@ -111,7 +110,12 @@ class Rotation:
         Args:
             since: a `RotationPage.since`; 0 for everything.
             page_size: how many documents to process at a time.
+
+        Raises:
+            SecurityError: the server computes revisions otherwise than CouchDB 3.5, and v3 was to sign.
         """
+        if self._keys is not None and self._scheme is Scheme.V3:
+            await check_revisions(self._database)
         pages = pages_of_trees(self._database, since=since, page_size=page_size, histories=True)
         async with aclosing(pages):
             async for page, trees in pages:
@@ -243,18 +247,3 @@ def _waves(writes: Sequence[_Write]) -> Iterator[list[_Write]]:
         wave[each.leaf["_id"]] = each
     return iter([list(wave.values()) for wave in waves])
 
-
-def replicated(document: Document, history: dict[str, Any]) -> Document:
-    """A document together with the revision that it should get: the one that CouchDB would compute.
-
-    Args:
-        document: what is written, signed if it is to be.
-        history: the `_revisions` of the revision that it follows.
-    """
-    if scheme_of(document) is Scheme.V3:
-        revision = signed_revision(document)
-    else:
-        body = {name: value for name, value in document.items() if not name.startswith("_")}
-        revision = revision_of(document["_rev"], bool(document.get("_deleted")), body)
-    ids = [revision.partition("-")[2], *history["ids"]]
-    return {**document, "_rev": revision, "_revisions": {"start": generation(revision), "ids": ids}}

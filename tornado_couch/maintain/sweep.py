@@ -33,12 +33,14 @@ class Swept:
         marked: how many were found for the first time to be named by none.
         waiting: how many were marked before, but not long enough ago.
         deleted: how many were deleted.
+        withheld: how many do not verify, and were left as they are.
     """
 
     named: int = 0
     marked: int = 0
     waiting: int = 0
     deleted: int = 0
+    withheld: int = 0
 
 
 async def sweep(
@@ -63,6 +65,9 @@ async def sweep(
     named = await _named(database, page_size) if files else set()
     limit, done = format_timestamp(moment - grace), Swept()
     for each in files:
+        if not store.files.verifies(each):
+            done.withheld += 1
+            continue
         mark = each.get(UNUSED_PROPERTY)
         with contextlib.suppress(Conflict):  # somebody names it just now
             if each["_id"] in named:

@@ -334,7 +334,7 @@ def _check_files(document: Mapping[str, Any], held: Any) -> None:
         same = list(held) == list(entries)
         for name, entry in entries.items():
             length, sha256, _ = held[name]
-            same = same and length == _length(entry) and _sha256(entry) in (None, sha256)
+            same = same and length == _length(entry) and (sha256 is None or _sha256(entry) in (None, sha256))
     except (KeyError, TypeError, ValueError):
         same = False
     if not same:
@@ -352,6 +352,7 @@ def _steady(value: Any) -> Any:
 
 # ------------------------------------------------------------ v2 and classic
 
+_UNKNOWN = SignatureFault.UNKNOWN_KEY
 
 def _verify_v2(
     document: Mapping[str, Any], database: str, verifier: Signer, revisions: Mapping[str, Any] | None
@@ -389,7 +390,8 @@ def _verify_classic(document: Mapping[str, Any], verifier: Signer) -> None:
     signature = document[CLASSIC_PROPERTY]
     signers = plain_signers(verifier)
     if not signers:
-        raise KeySetError("documents signed with the classic scheme need a Keyczar key set")
+        # Anybody can write that property; an error of the keys would stop a rotation.
+        raise InvalidSignature("the classic scheme needs a Keyczar key set, of which none is given", _UNKNOWN)
     if not isinstance(signature, str):
         raise InvalidSignature("the signature does not have the form that Keyczar writes")
     data = _classic_bytes(document)

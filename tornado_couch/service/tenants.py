@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
+import logging
 import re
 import time
 from collections import OrderedDict
@@ -23,6 +25,8 @@ from ..web.access import caller_identity
 from .tenant_watch import TenantWatch
 
 __all__ = ["Tenants"]
+
+logger = logging.getLogger("tornado_couch.service")
 
 _PLACE = re.compile(r"\{(hex|name)\}")
 _BEGINNING = re.compile(r"[a-z][a-z0-9_$()+/-]*")
@@ -299,6 +303,11 @@ class Tenants:
         if self._tenant is not None:
             found = self._tenant(caller)
             return await found if inspect.isawaitable(found) else found
+        if caller.authenticating:
+            raise RuntimeError(
+                "accounts cannot be in the databases of users who are not known yet: keep them in one store, or give"
+                " Tenants a function that says which tenant a request means, such as Tenants.by_path(…)"
+            )
         if caller.principal is None:
             raise Problem.of("authentication-required")
         return caller.principal.name
@@ -343,9 +352,16 @@ class Tenants:
         key = database, create
         task = self._looking.get(key)
         if task is None:
-            task = self._looking[key] = asyncio.create_task(self._find_or_make(database, create))
+            # It gets a context of its own, since it belongs to no single request.
+            made = contextvars.Context().run(asyncio.create_task, self._find_or_make(database, create))
+            task = self._looking[key] = made
             task.add_done_callback(lambda done: self._looked(key, done))
-        await asyncio.shield(task)  # others may wait for it when this caller goes away
+        try:
+            await asyncio.shield(task)  # others may wait for it when this caller goes away
+        except asyncio.CancelledError:
+            if self._closed and task.cancelled():
+                raise Problem.of("tenants-busy", headers={"Retry-After": "1"}) from None
+            raise
 
     def _looked(self, key: tuple[str, bool], task: asyncio.Task[None]) -> None:
         self._looking.pop(key, None)
@@ -359,6 +375,7 @@ class Tenants:
             if held is not None:
                 await self._forget(database, held)
             if not create:
+                logger.info("there is no database %s, and this request may not have it made (`create`)", database)
                 raise Problem.of("no-such-tenant")
             await self._make(database)
         elif create and not self._wanted <= there:

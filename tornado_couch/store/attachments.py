@@ -8,7 +8,7 @@ be sent once more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..couch import Database
@@ -24,10 +24,12 @@ class Attachments:
 
     Args:
         database: where the documents are.
+        verified: raises an error unless a document, read with the bytes of its files, is what was signed.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, verified: Callable[[Document], Document]) -> None:
         self._database = database
+        self._verified = verified
 
     async def carried(self, document: Document, source: Mapping[str, Any]) -> Document:
         """A document to write, with the bytes of its files if it does not follow the revision that has them.
@@ -57,10 +59,11 @@ class Attachments:
 
         Raises:
             NotFound: a revision is not there any more.
+            InvalidSignature: a file is not the one that was signed.
         """
         held = {}
         for place in {(document_id, revision) for document_id, revision, _ in wanted.values()}:
-            document = await self._database.get(place[0], rev=place[1], attachments=True)
+            document = self._verified(await self._database.get(place[0], rev=place[1], attachments=True))
             held[place] = document["_attachments"]
         return {name: _inline(held[place[:2]][place[2]]) for name, place in wanted.items()}
 
@@ -73,7 +76,7 @@ def stubbed(document: Document, generation: int) -> Document:
     """A document that is written, with stubs in place of the bytes, as a read would return it.
 
     Args:
-        document: the document as it was sent.
+        document: the document as it was sent, or read with the bytes.
         generation: that of the revision that it receives.
     """
     sent = document.get("_attachments", {})
@@ -91,5 +94,6 @@ def _stub(entry: Document, generation: int) -> Document:
     if not _is_sent(entry):
         return entry
     size = len(entry["data"]) * 3 // 4 - entry["data"].count("=")
-    kept = {"content_type": entry["content_type"], "revpos": generation, "digest": entry["digest"]}
+    revpos = entry.get("revpos", generation)
+    kept = {"content_type": entry["content_type"], "revpos": revpos, "digest": entry["digest"]}
     return {**kept, "length": size, "stub": True}

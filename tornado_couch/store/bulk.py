@@ -39,7 +39,7 @@ from .attachments import Attachments, stubbed
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, called, changed, partially
 from .pace import Pace
 from .protection.properties import Conversion, in_partition
-from .protection.signatures import Guard
+from .protection.signatures import Guard, parent_of
 from .reading.bearing import bearing
 from .reading.reader import Reader
 from .references import Held, References, held_by
@@ -216,8 +216,8 @@ class BulkWriter(Generic[M]):
             if self._by_view:
                 known.add(_text(self._info, key))  # a second one in this request is refused as well
             try:
-                outcomes.append(await self._ready(model, new=True, parent=parents.get(new_id)))
-            except (ValidationFailed, NotFound) as error:
+                outcomes.append(await self._ready(model, new=True, parent=parent_of(parents, new_id)))
+            except (InvalidSignature, ValidationFailed, NotFound) as error:
                 outcomes.append(error)
         return outcomes
 

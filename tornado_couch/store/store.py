@@ -20,7 +20,7 @@ from .conflicts.reconcile import Reconciliation
 from .lifecycle import Lifecycles
 from .operations import Change, Check, Deletion, Expectation, Operation, called, changed, expect, partially
 from .protection.properties import Conversion, Protection
-from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification
+from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification, parent_of
 from .query import Query
 from .reading.cache import CachedAccess, KeyMemory, ReadCache
 from .reading.planner import carrying_plan, planned
@@ -125,7 +125,7 @@ class Store:
         # tor-async-couchdb's documents are to stay exactly what that library would have written.
         tokens = write_tokens and (signer is None or Scheme(scheme) is not Scheme.CLASSIC)
         self.writer = Writer(database, self._access, self._guard, self.retry, sleep, tokens=tokens)
-        attachments = Attachments(database)
+        attachments = Attachments(database, self._guard.verified)
         self._models = ModelWriter(self._conversion, self._guard, self.writer, now, attachments)
         self.reconciliation = Reconciliation(
             database, self._conversion, self._guard, self.writer, now, self.retry, sleep, attachments=attachments
@@ -270,9 +270,10 @@ class Store:
 
         Raises:
             Conflict: there is a document with that id already.
+            InvalidSignature: there was one, and somebody who does not hold the keys deleted it.
         """
         parents = await self._guard.tombstones([document["_id"]])
-        _, revision = await self._models.put(document, parents.get(document["_id"]), new=True)
+        _, revision = await self._models.put(document, parent_of(parents, document["_id"]), new=True)
         return revision
 
     def plan(self, cls: type[Model], query: Query) -> Query:

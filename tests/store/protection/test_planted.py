@@ -305,6 +305,22 @@ async def test_a_generated_key_read_after_an_unsigned_deletion_is_an_error(scene
         await scene.store.get(Ticket, ticket.ticket_id)
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["live", "deleted"])
+@pytest.mark.parametrize("verify", ["content", "history"])
+async def test_nothing_of_v2_stands_upon_v3(database: Database, verify: Verification, gone: bool) -> None:
+    """A body or a deletion that v2 signed for that very generation, in another branch, is planted as the successor."""
+    await install(database.server, database.name, [Account])  # type: ignore[arg-type]
+    store = Store(database, signer=RING, verify=verify)
+    await store.create(Account(name="a", balance=1))
+    held = await database.get(ID)
+    body = {"_id": ID, "type": "account_v1.0", "name": "a", "balance": 666, **({"_deleted": True} if gone else {})}
+    elsewhere = "1-" + "e" * 32
+    signed = sign_document(body, database=database.name, parent=elsewhere, signer=RING, scheme=Scheme.V2)
+    await Scene(store, [held]).plant(signed, "2-" + "f" * 32, held["_rev"])
+    assert await read(store) == "rolled back"
+    assert await found_by_audit(store) == ["rolled back"]
+
+
 @pytest.mark.parametrize("verify", ["content", "history"])
 async def test_older_schemes_prove_nothing_beside_v3(database: Database, verify: Verification) -> None:
     """A body that v2 signed is read until v3 has written to its document, and never again beside that."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import Annotated, Any
 
@@ -28,7 +29,9 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(["create", "update", "update", "delete", "reconcile"]), st.none(), st.none()),
         st.tuples(
-            st.sampled_from(["put", "plant", "plant_true", "plant_digest", "strip", "delete_unsigned"]),
+            st.sampled_from(
+                ["put", "plant", "plant_alone", "plant_below", "plant_true", "plant_digest", "strip", "delete_unsigned"]
+            ),
             st.integers(0, 20),
             st.integers(0, 20),
         ),
@@ -97,6 +100,15 @@ class History:
         path = _path(upon)
         await self._write(body, f"{len(path) + 1}-{'f' * 32}", path)
 
+    async def _plant_alone(self, body: dict[str, Any], upon: dict[str, Any]) -> None:
+        """Without a history, in the generation of something else."""
+        await self._write(body, f"{_path(upon)[0].partition('-')[0]}-{'e' * 32}", [])
+
+    async def _plant_below(self, body: dict[str, Any], upon: dict[str, Any]) -> None:
+        """Beside something else, as the one that loses."""
+        path = _path(upon)[1:]
+        await self._write(body, f"{int(_path(upon)[0].partition('-')[0])}-{'0' * 32}", path)
+
     async def _plant_true(self, body: dict[str, Any], upon: dict[str, Any]) -> None:
         """The revision that it had, upon whatever path has the right length, or upon none."""
         generation = int(body["_rev"].partition("-")[0])
@@ -146,12 +158,18 @@ async def store(database: Database) -> Store:
     return Store(database, signer=RING)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS)
-async def test_what_is_read_is_what_the_service_wrote_last(store: Store, steps: list[Any]) -> None:
-    """Whatever was planted: never an older body, never a merge; and what is withheld is named by the audit."""
+async def lived(store: Store, steps: list[Any]) -> None:
+    """One history from its beginning to its end."""
     history = History(store, f"p{next(NAMES)}")
     await history.step("create", None, None)
     for kind, one, other in steps:
         await history.step(kind, one, other)
         await history.check()
+
+
+# Ten histories or more go on side by side, so that their requests are joined, and a hundred take as long as ten would.
+@settings(max_examples=9, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(histories=st.lists(STEPS, min_size=10, max_size=15))
+async def test_what_is_read_is_what_the_service_wrote_last(store: Store, histories: list[list[Any]]) -> None:
+    """Whatever was planted: never an older body, never a merge; and what is withheld is named by the audit."""
+    await asyncio.gather(*(lived(store, each) for each in histories))

@@ -286,15 +286,3 @@ async def test_documents_that_are_no_models_are_signed_and_verified_too(store: S
     await store.database.put({"_id": "another", "text": "z"})
     with pytest.raises(InvalidSignature):
         await store.stored("another")
-
-
-async def test_a_server_that_computes_revisions_otherwise_is_found_by_the_first_write(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The document is stored, but no read accepts it: the error says what to do."""
-    monkeypatch.setattr("tornado_couch.store.protection.signatures.signed_revision", lambda _: "1-other")
-    with pytest.raises(OutcomeUnknown, match=r"Scheme\.V2"):
-        await store.create(Place(name="a"))
-    older = Store(store.database, signer=RING, scheme=Scheme.V2)
-    await older.create(Place(name="b"))
-    assert (await older.get(Place, "b")).name == "b"

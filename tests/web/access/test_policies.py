@@ -412,3 +412,12 @@ async def test_on_the_wire_401_has_a_challenge_404_hides_and_405_has_allow(serve
     ask = await serve(diaries(policies.ReadOnly()))
     refused = await ask("DELETE", "/")
     assert (refused.status, refused.headers["Allow"]) == (405, "GET")
+
+
+def test_an_admin_creates_for_the_owner_that_the_address_names() -> None:
+    """In a nested collection; anybody else owns what they create, and so does an admin elsewhere."""
+    policy = Owner("ownedBy", Named(), admin_role="admin") & Authenticated(Named())
+    named = {"ownedBy": "bob"}
+    assert policy.initial_under(ADMIN, Diary, named) == {}
+    assert policy.initial_under(ALICE, Diary, named) == {"ownedBy": "alice"}
+    assert policy.initial_under(ADMIN, Diary, {"other": "x"}) == policy.initial(ADMIN, Diary) != {}

@@ -30,6 +30,7 @@ from tornado_couch import (
     Model,
     Problem,
     ReadOnly,
+    Reference,
     ResourceHandler,
     Store,
     UpdatedOn,
@@ -562,6 +563,16 @@ def test_the_api_document_describes_actions(database: Database) -> None:
     assert found["paths"][f"{ORDERS}/_import"]["post"]["operationId"] == "import_orders"
 
 
+def checked(order: Order, event: Unknown) -> Order:  # type: ignore[name-defined]  # noqa: F821
+    return order
+
+
+def test_only_the_annotations_of_body_and_result_are_needed(database: Database) -> None:
+    """What is imported for type checkers alone does not have to be there when the service runs."""
+    found = openapi_document(application(Store(database), actions={"checked": checked}))
+    assert f"{ORDERS}/{{key}}/checked" in found["paths"]
+
+
 class Loose(BaseModel):
     model_config = ConfigDict(extra="allow")
     name: str = ""
@@ -630,3 +641,35 @@ async def test_what_an_action_writes_is_protected(database: Database, serve: Ser
     assert len((await store.get(Card, "a")).parts) == 3000
     rows = await database.all_docs(include_docs=True)
     assert "hunter2" not in json.dumps([each.doc for each in rows.rows])
+
+
+class Part(Model, type="part_v1.0", key="name", unique=True):
+    name: str
+    order_id: Annotated[str, Reference(Order), Indexed()]
+    spare_id: Annotated[str | None, Reference(Order), Indexed()] = None
+
+
+def move(part: Part, body: str) -> None:
+    part.spare_id = body
+
+
+async def test_an_action_of_a_nested_collection_stays_in_it(database: Database, serve: Serve) -> None:
+    """The document must belong to the one in the address; what an action refers to must be there, and be visible."""
+    await install(database.server, database.name, [Order, Part])  # type: ignore[arg-type]
+    store = Store(database)
+    routes = [
+        *resource(ORDERS, Order, store, policy=Owner("owner", Named())),
+        *resource("/orders/{order_id}/parts", Part, store, actions={"move": move}, policy=AllowAny(Named())),
+    ]
+    ask = await serve(Application(routes))
+    for name, user in (("1", "ann"), ("2", "ann"), ("3", "bob")):
+        assert (await ask("POST", ORDERS, {"number": name}, User=user)).status == 201
+    assert (await ask("POST", "/orders/1/parts", {"name": "p"}, User="ann")).status == 201
+    moved = await ask("POST", "/orders/1/parts/p/move", "2", User="ann")
+    assert (moved.status, moved.headers["Content-Location"]) == (200, "/orders/1/parts/p")
+    for order, user in (("2", "ann"), ("1", "bob"), ("9", "ann")):
+        assert (await ask("POST", f"/orders/{order}/parts/p/move", "2", User=user)).status == 404
+    for gone in ("3", "9"):
+        refused = await ask("POST", "/orders/1/parts/p/move", gone, User="ann")
+        assert (refused.status, refused.json["errors"][0]["pointer"]) == (422, "/spare_id")
+    assert (await store.get(Part, "p")).spare_id == "2"

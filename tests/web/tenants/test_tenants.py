@@ -11,7 +11,7 @@ from tests.web.conftest import Serve
 from tests.web.models import Fruit, Person, Place
 from tests.web.tenants.conftest import MODELS, As, Make, application
 from tornado_couch import AllowAny, Couch, Problem, Store, Tenants, install
-from tornado_couch.web import Caller, Event, RateLimit
+from tornado_couch.web import Authenticated, BasicAccounts, Caller, Event, RateLimit
 
 
 async def test_each_user_has_a_database_called_as_couchdb_does(users: tuple[As, As], couch: Couch, prefix: str) -> None:
@@ -272,7 +272,34 @@ async def test_closed_tenants_open_no_store(make: Make) -> None:
     assert tenants.open_databases == []
 
 
+async def test_who_waits_for_a_database_when_all_is_closed_has_503(make: Make) -> None:
+    """And not an error that nobody expects."""
+    begun = asyncio.Event()
+
+    async def prepare(_: str) -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    tenants = make(prepare=prepare)
+    waiting = asyncio.create_task(_open(tenants, "a"))
+    await begun.wait()
+    await tenants.close()
+    with pytest.raises(Problem) as caught:
+        await waiting
+    assert caught.value.status_code == 503
+
+
 # ---------------------------------------------------------------- mistakes
+
+
+async def test_accounts_in_the_databases_of_users_are_a_mistake(
+    make: Make, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who a user is must be known before their database is."""
+    tenants = make()
+    ask = await serve(application(tenants, policy=Authenticated(BasicAccounts(tenants, rounds=4))))
+    assert (await ask("GET", "/notes", Authorization="Basic YTpi")).status == 500
+    assert "such as Tenants.by_path(…)" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,8 @@ async def read_alone(
             if document["_id"] != document_id:
                 raise InvalidReply("the answer is not the requested document")
             return [Leaf(document, expect(document.get("_rev"), str, "GET /{db}/{id}"))]
-    return (await database.bulk_get([document_id], revs=revs))[0]
+    # Whoever needs all leaves is likely to ask how they descend from each other.
+    return (await database.bulk_get([document_id], revs=revs or every))[0]
 
 
 async def apart(items: list[T], send: Callable[[list[T]], Awaitable[list[R | Exception]]]) -> list[R | Exception]:

@@ -399,10 +399,14 @@ class Reconciliation(LeafReader):
         """
         async with self._writer.turn(sorted({each["_id"] for each in documents})):
             results = await self._database.bulk_docs(documents)
-        faults = [failure(each.error, each.reason) for each in results if each.rev is None]
+            written: list[str | Exception] = [
+                await self._writer.confirmed(document, each.rev) if each.rev else failure(each.error, each.reason)
+                for document, each in zip(documents, results, strict=True)
+            ]
+        faults = [each for each in written if isinstance(each, Exception)]
         if faults:
             raise next((each for each in faults if not isinstance(each, Conflict)), faults[0])
-        return [each.rev or "" for each in results]
+        return [each for each in written if isinstance(each, str)]
 
 
 def _ending(document: Document) -> Document:

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...couch import Database
-from ...errors import Conflict, NotFound
+from ...errors import Conflict, InvalidSignature, NotFound
 from ..writing.model_writer import ModelWriter
 
 __all__ = ["FILES_PROPERTY", "FILE_PREFIX", "UNUSED_PROPERTY", "Files"]
@@ -101,14 +101,21 @@ class Files:
         try:
             found = await self._database.get(document_id)
         except NotFound:
-            parents = await self._models.guard.tombstones([document_id])
-            await self.put(new, parents.get(document_id))
+            gone = (await self._models.guard.tombstones([document_id])).get(document_id)
+            await self.put(new, gone and gone.revision)  # upon any deletion, since its id follows from its contents
             return
         held = found.get("_attachments", {}).get(_NAME, {})
-        if held.get("digest") != entry["digest"]:  # somebody else has changed it
+        # Where somebody else has changed it, nothing of it is kept.
+        if held.get("digest") != entry["digest"] or UNUSED_PROPERTY in found or not self.verifies(found):
             await self.put({**new, "_rev": found["_rev"]})
-        elif UNUSED_PROPERTY in found:
-            await self.put({name: value for name, value in found.items() if name != UNUSED_PROPERTY})
+
+    def verifies(self, document: Document) -> bool:
+        """Whether the document of a file is what was stored there."""
+        try:
+            self._models.guard.verified(document)
+        except InvalidSignature:
+            return False
+        return True
 
     async def put(self, document: Document, parent: str | None = None) -> None:
         """Sign and write the document of a file. It has no token, so that it is the same wherever it is made.

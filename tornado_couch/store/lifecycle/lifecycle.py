@@ -12,6 +12,7 @@ from ...models import Model, is_deleted, model_info
 from ..bulk import BulkWriter, Calls, Singly
 from ..operations import Check, partially
 from ..protection.properties import Conversion, in_partition
+from ..protection.signatures import parent_of
 from ..query import Query
 from ..reading.reader import Page, Reader
 from ..reading.scan import Position
@@ -235,11 +236,12 @@ class Plain(Lifecycle):
 
         Raises:
             DocumentExists: there is a document with that id already.
+            InvalidSignature: there was one, and somebody who does not hold the keys deleted it.
         """
         # Only a chosen id can have belonged to another document before, whose tombstone the new one follows.
         parents = await self._models.guard.tombstones([model._id] if chosen and model._id else [])
         try:
-            return await self._models.write(model, new=True, parent=parents.get(model._id or ""))
+            return await self._models.write(model, new=True, parent=parent_of(parents, model._id or ""))
         except Conflict:
             raise exists(type(model)) from None
 

@@ -9,29 +9,59 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from ...couch import Database, Leaf
-from ...errors import InvalidSignature
-from ...models import WRITE_PROPERTY
-from ...revision import generation, rank
+from ...errors import InvalidSignature, NotFound, SecurityError
+from ...models import CONFLICTS_VIEW, WRITE_PROPERTY
+from ...revision import generation, rank, revision_of
 from ...security import (
     SIGNATURE_PROPERTY,
     Scheme,
     as_keys,
+    scheme_of,
     sign_document,
     signed_revision,
     verify_document,
 )
 from ..attachments import stubbed
-from .trees import Judgement, in_order, judge
+from .trees import Judgement, in_order, judge, need_histories, path_of
 
-__all__ = ["Guard", "NoGuard", "SignatureGuard", "Verification", "winner", "winning_tombstone"]
+__all__ = [
+    "FOREIGN_REVISIONS",
+    "Guard",
+    "NoGuard",
+    "SignatureGuard",
+    "Verification",
+    "check_revisions",
+    "parent_of",
+    "replicated",
+    "winner",
+    "winning_tombstone",
+]
 
 logger = logging.getLogger("tornado_couch.store")
 
 Document = dict[str, Any]
 Verification = Literal["content", "history"]
+
+FOREIGN_REVISIONS = (
+    "the server computes revisions otherwise than CouchDB 3.5, so signatures of scheme v3 cannot name them:"
+    " sign by scheme v2 there (`Scheme.V2`, `--scheme v2`); docs/protection.md says what falls with v3"
+)
+_PROBE = "_design/tornado_couch_probe"
+
+
+class Tombstone(NamedTuple):
+    """The deletion that a new document with the same id follows.
+
+    Attributes:
+        revision: its revision.
+        fault: why it does not count, if somebody else deleted the document.
+    """
+
+    revision: str
+    fault: InvalidSignature | None = None
 
 
 class Guard(Protocol):
@@ -55,8 +85,23 @@ class Guard(Protocol):
         """What to write to delete a document; needs its `_id`, `_rev`, `type` and the token of the write."""
         ...
 
+    def follows(self, document: Mapping[str, Any], revision: str) -> bool:
+        """Whether the revision that a document received comes next after the one that it was signed to replace."""
+        ...
+
     def fits(self, document: Mapping[str, Any], revision: str) -> bool:
-        """Whether a document was signed for the revision that it received."""
+        """Whether a document was signed for the very revision that it received, as far as its scheme can say."""
+        ...
+
+    def put_back(self, document: Mapping[str, Any], earlier: Document | None) -> Document:
+        """What to write over a document to undo a write: what was there before it, or a tombstone.
+
+        It is signed by scheme v2, which any server's revisions fit.
+        """
+        ...
+
+    def needs_histories(self, leaves: Sequence[Leaf]) -> bool:
+        """Whether the leaves of a document have to be read again, with their `_revisions`, before they are judged."""
         ...
 
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
@@ -72,11 +117,19 @@ class Guard(Protocol):
         ...
 
     def weighed(self, documents: Sequence[Document]) -> Judgement:
-        """Judge all leaves of a document, which were read with their `_revisions`."""
+        """Judge all leaves of a document, which were read with their `_revisions` if they `need_histories`."""
         ...
 
-    async def tombstones(self, ids: Sequence[str]) -> dict[str, str]:
-        """The revisions, by id, of those documents that are deleted; a new document names its tombstone as parent."""
+    async def tombstones(self, ids: Sequence[str]) -> dict[str, Tombstone]:
+        """The tombstones, by id, of those documents that are deleted; a new document names its own as parent."""
+        ...
+
+    async def check_deletion(self, document_id: str, revision: str) -> None:
+        """Check the tombstone that a new document was written over; delete the document again if it does not verify.
+
+        Raises:
+            InvalidSignature: the document was not deleted by a holder of the keys.
+        """
         ...
 
 
@@ -97,13 +150,24 @@ class NoGuard:
         """A tombstone that contains only the token of the write."""
         return {**_kept(document, "_id", "_rev", WRITE_PROPERTY), "_deleted": True}
 
-    def fits(self, document: Mapping[str, Any], revision: str) -> bool:  # noqa: ARG002 - as the protocol has it
+    def follows(self, document: Mapping[str, Any], revision: str) -> bool:  # noqa: ARG002 - as the protocol has it
         """Always true, since nothing was signed."""
         return True
 
+    fits = follows
+
+    def put_back(self, document: Mapping[str, Any], earlier: Document | None) -> Document:
+        """What was there before, or a tombstone."""
+        return {**_served(earlier), "_rev": document["_rev"]} if earlier else self.tombstone(document)
+
+    def needs_histories(self, leaves: Sequence[Leaf]) -> bool:  # noqa: ARG002 - as the protocol has it
+        """Never, since nothing is judged."""
+        return False
+
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
         """The winning document."""
-        return winner(leaves)
+        found = winner(leaves)
+        return _served(found) if found and "_revisions" in found else found
 
     def verified(self, document: Document) -> Document:
         """The document itself."""
@@ -113,9 +177,12 @@ class NoGuard:
         """The leaves in CouchDB's order; nothing is wrong with any of them."""
         return Judgement(in_order(documents))
 
-    async def tombstones(self, ids: Sequence[str]) -> dict[str, str]:  # noqa: ARG002 - as the protocol has it
+    async def tombstones(self, ids: Sequence[str]) -> dict[str, Tombstone]:  # noqa: ARG002 - as above
         """Always empty: without signatures CouchDB alone has to know the parent of a new document."""
         return {}
+
+    async def check_deletion(self, document_id: str, revision: str) -> None:
+        """Nothing was signed."""
 
 
 class SignatureGuard:
@@ -170,14 +237,39 @@ class SignatureGuard:
         """A signed tombstone, with id, revision, type, the token of the write, and the signature."""
         return self.signed({**_kept(document, "_id", "_rev", "type", WRITE_PROPERTY), "_deleted": True})
 
-    def fits(self, document: Mapping[str, Any], revision: str) -> bool:
+    def follows(self, document: Mapping[str, Any], revision: str) -> bool:
         """Whether the revision comes next after the one that the document was signed to replace."""
-        if self.scheme is Scheme.CLASSIC:
+        if scheme_of(document) in (Scheme.CLASSIC, None):
             return True
-        if self.scheme is Scheme.V3:
-            return revision == signed_revision(document)
         parent = document[SIGNATURE_PROPERTY]["parent"]
         return generation(revision) == (generation(parent) if parent else 0) + 1
+
+    def fits(self, document: Mapping[str, Any], revision: str) -> bool:
+        """Whether the revision is the one that scheme v3 signed; with the others, whether it comes next."""
+        if scheme_of(document) is Scheme.V3:
+            return revision == signed_revision(document)
+        return self.follows(document, revision)
+
+    def put_back(self, document: Mapping[str, Any], earlier: Document | None) -> Document:
+        """What was there before, or a tombstone, signed by scheme v2."""
+        kept = _kept(document, "_id", "_rev", "type", WRITE_PROPERTY)
+        written = {**_served(earlier), "_rev": kept["_rev"]} if earlier else {**kept, "_deleted": True}
+        name, parent = self._database.name, kept["_rev"]
+        return sign_document(written, database=name, parent=parent, signer=self.keys, scheme=Scheme.V2)
+
+    def needs_histories(self, leaves: Sequence[Leaf]) -> bool:
+        """Whether only the histories of some leaves tell which of them may be served.
+
+        Where v3 and v2 are mixed, a leaf of v2 may stand upon one of v3, which its history shows. Once one was met,
+        histories are read at once, since others follow until all are rotated.
+        """
+        if not self.every:
+            return False
+        documents = [each.document for each in leaves if each.document is not None]
+        if Scheme.V3 in self.accept and any(scheme_of(each) is Scheme.V2 for each in documents):
+            self.history = True
+            return any("_revisions" not in each for each in documents)
+        return need_histories(documents)
 
     def judged(self, leaves: Sequence[Leaf]) -> Document | InvalidSignature | None:
         """The winning document, or the error if the document must not be served; a deletion must be signed as well."""
@@ -225,7 +317,8 @@ class SignatureGuard:
 
     def _verify(self, document: Document) -> None:
         verify_document(
-            document,
+            # The classic scheme signs stubs as they are read.
+            stubbed(document, 0) if scheme_of(document) is Scheme.CLASSIC else document,
             database=self._database.name,
             verifier=self.keys,
             revisions=document.get("_revisions"),
@@ -238,13 +331,31 @@ class SignatureGuard:
         # The id is not logged, since it can be made of a property; the audit names the documents.
         logger.error("a document of %s at revision %s is not served: %s", self._database.name, revision, error)
 
-    async def tombstones(self, ids: Sequence[str]) -> dict[str, str]:
-        """The revisions, by id, of those documents that are deleted."""
-        found = await self._database.bulk_get(list(ids)) if ids else []
-        deleted = {
-            id_: winning_tombstone(leaves) for id_, leaves in zip(ids, found, strict=True) if winner(leaves) is None
-        }
-        return {id_: document["_rev"] for id_, document in deleted.items() if document is not None}
+    async def tombstones(self, ids: Sequence[str]) -> dict[str, Tombstone]:
+        """The tombstones, by id, of those documents that are deleted."""
+        parents: dict[str, Tombstone] = {}
+        found = await self._database.bulk_get(list(ids), revs=True) if ids else []
+        for document_id, leaves in zip(ids, found, strict=True):
+            deleted = winning_tombstone(leaves) if winner(leaves) is None else None
+            if deleted is not None:
+                judged = self.judged(leaves)
+                fault = judged if isinstance(judged, InvalidSignature) else None
+                parents[document_id] = Tombstone(deleted["_rev"], fault)
+        return parents
+
+    async def check_deletion(self, document_id: str, revision: str) -> None:
+        """Check the tombstone that a new document was written over, as far as CouchDB still has it."""
+        ((made,),) = await self._database.bulk_get([(document_id, revision)], revs=True)
+        path = path_of(made.document) if made.document is not None else []
+        ((gone,),) = await self._database.bulk_get([(document_id, path[1])], revs=True) if len(path) > 1 else [[made]]
+        if gone.document is None or gone.document["_rev"] == revision:
+            return
+        try:
+            self.verified(gone.document)
+        except InvalidSignature:
+            # Without a signature, since it says nothing: the document is as it was found.
+            await self._database.delete(document_id, revision)
+            raise
 
 
 def accepted(scheme: Scheme, accept: Collection[Scheme] | None) -> frozenset[Scheme]:
@@ -253,6 +364,63 @@ def accepted(scheme: Scheme, accept: Collection[Scheme] | None) -> frozenset[Sch
         return frozenset(map(Scheme, accept))
     # Where nothing was ever signed by v2, accepting it opens nothing: nobody without keys can make such a signature.
     return frozenset({scheme, Scheme.V2} if scheme is Scheme.V3 else {scheme})
+
+
+def parent_of(tombstones: Mapping[str, Tombstone], document_id: str) -> str | None:
+    """The revision that a new document follows, of those that a guard found; None if there is none.
+
+    Raises:
+        InvalidSignature: the document was not deleted by a holder of the keys, so nobody may take its key.
+    """
+    found = tombstones.get(document_id)
+    if found is not None and found.fault is not None:
+        raise found.fault
+    return found and found.revision
+
+
+async def check_revisions(database: Database) -> None:
+    """Refuse scheme v3 where the server computes revisions otherwise than CouchDB 3.5.
+
+    Design documents show it, since they are not signed. If that of conflicts does not, one is written and deleted.
+
+    Raises:
+        SecurityError: the server computes them otherwise; the message says what to do.
+        CouchError: CouchDB refused something, or cannot be reached.
+    """
+    if not await _is_computed(database, f"_design/{CONFLICTS_VIEW}"):
+        made = {"_id": _PROBE, "language": "javascript", "values": [1, 1.0, -1, 2**64, "é", {}]}
+        written = await database.put(made)
+        computed = await _is_computed(database, _PROBE)
+        await database.delete(_PROBE, written.rev)
+        if not computed:
+            raise SecurityError(FOREIGN_REVISIONS)
+
+
+async def _is_computed(database: Database, document_id: str) -> bool:
+    """Whether a document's revision is the one that follows from its contents."""
+    try:
+        document = await database.get(document_id, revs=True)
+    except NotFound:
+        return False
+    path = path_of(document)
+    body = {name: value for name, value in document.items() if not name.startswith("_")}
+    return bool(revision_of(path[1] if len(path) > 1 else None, False, body) == document["_rev"])
+
+
+def replicated(document: Document, history: Mapping[str, Any]) -> Document:
+    """A document together with the revision that it should get: the one that CouchDB would compute.
+
+    Args:
+        document: what is written, signed if it is to be.
+        history: the `_revisions` of the revision that it follows.
+    """
+    if scheme_of(document) is Scheme.V3:
+        revision = signed_revision(document)
+    else:
+        body = {name: value for name, value in document.items() if not name.startswith("_")}
+        revision = revision_of(document["_rev"], bool(document.get("_deleted")), body)
+    ids = [revision.partition("-")[2], *history["ids"]]
+    return {**document, "_rev": revision, "_revisions": {"start": generation(revision), "ids": ids}}
 
 
 def _served(document: Mapping[str, Any]) -> Document:

@@ -6,7 +6,8 @@ but without keys can plant a proved revision a second time: upon another path, o
 counts as put back; and where a tree has a leaf of scheme v3, those of older schemes prove nothing.
 
 A document must not be served if its winning leaf is not proved, or if another leaf of a higher generation is not: that
-one may stand in the place of what the service wrote last.
+one may stand in the place of what the service wrote last. Nor does it count as deleted if any leaf is not what a
+service wrote there: whatever that one replaced would have won.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ...errors import InvalidSignature, SignatureFault
 from ...revision import generation, rank
 from ...security import Scheme, scheme_of
 
-__all__ = ["CLEARED_PROPERTY", "Judgement", "in_order", "judge", "path_of"]
+__all__ = ["CLEARED_PROPERTY", "Judgement", "in_order", "judge", "need_histories", "path_of"]
 
 Document = dict[str, Any]
 
@@ -46,7 +47,7 @@ def judge(leaves: Iterable[Document], verify: Callable[[Document], object]) -> J
     """Judge the leaves of a document.
 
     Args:
-        leaves: all of them, tombstones as well; with `_revisions` if there are several.
+        leaves: all of them, tombstones as well; with `_revisions` if they `need_histories`.
         verify: raises InvalidSignature unless a leaf, taken by itself, is what a holder of the keys wrote there.
     """
     documents: dict[str, Document] = {}
@@ -62,12 +63,31 @@ def judge(leaves: Iterable[Document], verify: Callable[[Document], object]) -> J
             if fault is not None:
                 faults[revision] = fault
         paths.setdefault(revision, []).append(path_of(each))
+    planted = set(faults)
     if len(documents) > 1:
         faults |= _older_schemes([each for each in documents.values() if each["_rev"] not in faults])
         cleared = {revision for revision, each in documents.items() if each.get(CLEARED_PROPERTY)}
-        faults |= _put_back({each: paths[each] for each in documents if each not in faults}, cleared)
+        if all("_revisions" in each for each in documents.values()):
+            faults |= _put_back({each: paths[each] for each in documents if each not in faults}, cleared)
     ordered = in_order(documents.values())
-    return Judgement(ordered, faults, _reason(ordered, faults))
+    return Judgement(ordered, faults, _reason(ordered, faults, planted))
+
+
+def need_histories(leaves: Sequence[Document]) -> bool:
+    """Whether only the `_revisions` of a document's leaves tell which of them may be served.
+
+    They do not if scheme v3 signed all of them, and if the winning leaf has the highest generation and none beside it
+    lives: each leaf proves its parent, no other one can have replaced the winning one, and a tombstone that was put
+    back hides nothing.
+    """
+    if len(leaves) < 2 or any("_revisions" in each for each in leaves):
+        return False
+    first, *others = in_order(leaves)
+    return (
+        len({each["_rev"] for each in leaves}) < len(leaves)
+        or any(scheme_of(each) is not Scheme.V3 for each in leaves)
+        or any(not each.get("_deleted") or generation(each["_rev"]) > generation(first["_rev"]) for each in others)
+    )
 
 
 def in_order(leaves: Iterable[Document]) -> list[Document]:
@@ -113,13 +133,17 @@ def _may_be_before(revision: str, paths: Sequence[Sequence[str]]) -> bool:
     return all(generation(path[-1]) > generation(revision) for path in paths)
 
 
-def _reason(ordered: Sequence[Document], faults: Mapping[str, InvalidSignature]) -> InvalidSignature | None:
+def _reason(
+    ordered: Sequence[Document], faults: Mapping[str, InvalidSignature], planted: Collection[str]
+) -> InvalidSignature | None:
     if not ordered:
         return None
     winner = ordered[0]["_rev"]
     if winner in faults:
         return faults[winner]
     higher = [each for each in faults if generation(each) > generation(winner)]
+    if ordered[0].get("_deleted"):
+        higher += planted  # tombstones: what they stand upon lived, or may have
     if higher:
         reason = faults[max(higher, key=rank)].reason
         return InvalidSignature("a revision that does not verify may stand in the place of the latest one", reason)

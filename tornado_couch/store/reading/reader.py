@@ -246,8 +246,8 @@ class Reader:
     async def _judgements(
         self, ids: Sequence[str], found: Sequence[list[Leaf]]
     ) -> list[Document | InvalidSignature | None]:
-        """What to serve of each document; those that have several leaves are read again with their histories."""
-        several = {place for place, leaves in enumerate(found) if self._guard.every and _lack_histories(leaves)}
+        """What to serve of each document; those whose leaves need it are read again with their histories."""
+        several = {place for place, leaves in enumerate(found) if self._guard.needs_histories(leaves)}
         read = (
             iter(await self._access.bulk_get([ids[place] for place in sorted(several)], revs=True)) if several else None
         )
@@ -371,11 +371,6 @@ class Reader:
                 )
                 withheld += 1
         return items, withheld
-
-
-def _lack_histories(leaves: Sequence[Leaf]) -> bool:
-    documents = [each.document for each in leaves if each.document is not None]
-    return len(documents) > 1 and any("_revisions" not in each for each in documents)
 
 
 def neighbours(

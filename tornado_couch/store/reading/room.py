@@ -39,7 +39,7 @@ class Room:
         """A half of this room, for all requests of one tenant: however many they are, there is room for others."""
         found = self._parts.get(name)
         if found is None:
-            found = self._parts[name] = Room(self.most // 2, self.seconds, self)
+            found = self._parts[name] = Room(max(1, self.most // 2), self.seconds, self)
         return found
 
     def take_at_once(self, size: int) -> bool:

@@ -71,7 +71,8 @@ class Versions:
         Raises:
             InvalidSignature: that version, or the one that follows it, does not verify.
         """
-        number = number or await self._last_number(prefix)
+        # Without any in the list somebody may have deleted all of them, which the first one shows.
+        number = number or await self._last_number(prefix) or 1
         while number:
             found, following = map(
                 _verified, await self._read_few([version_id(prefix, number), version_id(prefix, number + 1)])
@@ -107,17 +108,26 @@ class Versions:
             moment: the time, in the form of a stored time stamp.
 
         Raises:
-            InvalidSignature: the version does not verify.
+            InvalidSignature: the version, or the one that follows it, does not verify.
         """
         info, view = model_info(cls), collection_view(cls)
-        start = [info.view_key(key), version_prefix(info, key)]
+        prefix = version_prefix(info, key)
+        start = [info.view_key(key), prefix]
         rows = await self._database.view(
             view, view, startkey=[*start, moment], endkey=start, descending=True, limit=1, reduce=False
         )
-        if not rows.rows:
-            return None
-        (found,) = await self._read_few([rows.rows[0].id or ""])
-        return self._bearing(cls, key, _verified(found))
+        # The view is not signed, and lists nothing that somebody deleted; the versions themselves say when they began.
+        number = _number(prefix, rows.rows[0].id or "") if rows.rows else 1
+        while number:
+            read = await self._read_few([version_id(prefix, number), version_id(prefix, number + 1)])
+            found, following = (self._bearing(cls, key, _verified(each)) for each in read)
+            if following is not None and version_of(following).written_on <= moment:
+                number += 1
+            elif found is not None and version_of(found).written_on > moment:
+                number -= 1
+            else:
+                return found
+        return None
 
     async def ids(self, prefix: str, *, limit: int, start: Position | None, descending: bool) -> list[str]:
         """List the ids of a document's versions, in the order of their numbers.

@@ -19,18 +19,20 @@ __all__ = ["ModelWriter", "refitted"]
 
 
 async def refitted(writer: Writer, guard: Guard, document: Document, revision: str) -> tuple[Document, str]:
-    """Check that the signature of a document that was just written fits its revision, and write it again if not.
+    """Check that a document that was just written follows the one that it was signed for, or write it again.
 
-    It does not fit if others created and deleted the document after its tombstones were looked for.
+    It does not if others deleted the document after its tombstones were looked for, or if nobody looked for them.
 
     Returns:
         The document and its revision.
 
     Raises:
+        InvalidSignature: it follows a deletion by somebody who does not hold the keys; it was deleted again.
         OutcomeUnknown: it could not be written again, and no read accepts the document as it is.
     """
-    if guard.fits(document, revision):
+    if guard.follows(document, revision):
         return document, revision
+    await guard.check_deletion(document["_id"], revision)
     document = guard.signed(writer.marked({**document, "_rev": revision}))
     try:
         revision = await writer.put(document)
@@ -38,11 +40,6 @@ async def refitted(writer: Writer, guard: Guard, document: Document, revision: s
         raise
     except CouchError as error:
         raise OutcomeUnknown("the document was stored, but could not be signed again for its new parent") from error
-    if not guard.fits(document, revision):
-        raise OutcomeUnknown(
-            "the document was stored at another revision than it was signed for, and no read accepts it: the server"
-            " stores a file otherwise, or computes revisions otherwise than CouchDB 3.5: then sign by Scheme.V2"
-        )
     return document, revision
 
 

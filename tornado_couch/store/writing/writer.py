@@ -36,18 +36,21 @@ from ...errors import (
     CouchError,
     Forbidden,
     InvalidReply,
+    InvalidSignature,
     NotFound,
     OutcomeUnknown,
     Refused,
+    SecurityError,
+    TornadoCouchError,
     Unauthorized,
     Unavailable,
 )
 from ...models import WRITE_PROPERTY, DocumentType
 from ...revision import generation
-from ..protection.signatures import Guard
+from ..protection.signatures import FOREIGN_REVISIONS, Guard, replicated
 from .contests import Contests
 from .proof import Evidence, Standing, Verdict
-from .tokens import marked, unmarked
+from .tokens import history, marked, unmarked
 
 __all__ = ["Retry", "Writer"]
 
@@ -195,7 +198,7 @@ class Writer:
     Args:
         database: where the documents are.
         access: reads and writes them.
-        guard: signs and verifies what a contest is settled with.
+        guard: signs and verifies what a contest is settled with, and says which revision was signed.
         retry: how long, how often and how far apart to try.
         sleep: waits between tries.
         tokens: put a token into each document that is given to `marked`; without tokens, bodies are compared.
@@ -215,6 +218,7 @@ class Writer:
     ) -> None:
         self._database = database
         self._turns = database.server.turns
+        self._guard = guard
         self._contests = Contests(database, access, guard)
         self._access = access
         self._retry = retry
@@ -241,6 +245,7 @@ class Writer:
         Raises:
             Conflict: nothing was written: `_rev` is not the current revision, or the document exists already.
             OutcomeUnknown: the document may have been written.
+            SecurityError: nothing was written: the server computes revisions otherwise than they are signed.
             CouchError: any other error; the document was not written.
             ValueError: this cannot be a document.
         """
@@ -271,9 +276,43 @@ class Writer:
             for write in writes:
                 if isinstance(write.outcome, str):
                     self._turns.spend(self._key(write.document["_id"]), write.document.get("_rev"))
+                    write.outcome = await self.confirmed(write.document, write.outcome)
         finally:
             self._turns.give_back(keys)
         return [each.outcome for each in writes if each.outcome is not None]
+
+    async def confirmed(self, document: Mapping[str, Any], revision: str) -> str | TornadoCouchError:
+        """The revision that a document received; or, where it is not the one that was signed, an error.
+
+        No read would accept such a document, so what was there before is put back.
+        """
+        if self._guard.fits(document, revision) or not self._guard.follows(document, revision):
+            return revision
+        try:
+            await self._put_back({**document, "_rev": revision}, document.get("_rev"))
+        except (CouchError, InvalidSignature) as error:
+            unknown = OutcomeUnknown(f"a document was stored that no read accepts: {FOREIGN_REVISIONS}")
+            unknown.__cause__ = error
+            return unknown
+        return SecurityError(f"nothing was written: {FOREIGN_REVISIONS}")
+
+    async def _put_back(self, document: Document, base: str | None) -> None:
+        """Undo a write that the server stored at another revision than the signed one."""
+        earlier, path = None, [document["_rev"]]
+        if base is not None:
+            ((found,),) = await self._access.bulk_get([(document["_id"], base)], revs=True)
+            if found.document is None:
+                raise failure(found.error, found.reason)
+            earlier = self._guard.verified(found.document)
+            path += history(found.document)
+        again = self._guard.put_back(document, earlier)
+        if not document.get("_deleted"):
+            await self._access.put_alone(again)
+            return
+        # CouchDB takes a revision upon a tombstone only in the way in which replication brings it.
+        ids = [each.partition("-")[2] for each in path]
+        for refused in await self._database.bulk_docs([replicated(again, {"ids": ids})], new_edits=False):
+            raise failure(refused.error, refused.reason)
 
     @contextlib.asynccontextmanager
     async def turn(self, ids: Sequence[str]) -> AsyncIterator[None]:

@@ -138,6 +138,18 @@ class Policy:
         """Return values for a new document, by name in JSON; they replace those that the client sent."""
         return {}
 
+    def initial_under(
+        self, principal: Principal | None, model: type[Model], under: Mapping[str, Any]  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """Return what `initial` does, for a new document of a nested collection.
+
+        Args:
+            principal: who sends the request; None if anonymous.
+            model: the resource's model.
+            under: the values that the address gives to properties; what is returned replaces them.
+        """
+        return self.initial(principal, model)
+
     def offers(self, action: str) -> bool:  # noqa: ARG002
         """Whether anybody at all could do this; if not, the method is answered with 405 and missing from `Allow`."""
         return True
@@ -287,7 +299,8 @@ class Owner(Policy):
     Args:
         property_name: the property (its name in JSON) that holds the principal's name.
         authenticators: can be left out if the policy is combined with one that has them.
-        admin_role: users with this role see and change everything; they own what they create.
+        admin_role: users with this role see and change everything; they own what they create, except in a nested
+          collection whose address names the owner, such as `/customers/{customer_id}/orders`.
         public_read: whether everybody, anonymous users included, may read everything; only the owner may
           write then, and writing to another's document is answered with 403.
     """
@@ -339,6 +352,14 @@ class Owner(Policy):
         if principal is None:
             raise self._anonymous()
         return {self.property_name: self._name_in(model, principal)}
+
+    def initial_under(
+        self, principal: Principal | None, model: type[Model], under: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Make the caller the owner, or leave it to the address if an admin creates something for somebody else."""
+        if self.property_name in under and principal is not None and self._is_admin(principal):
+            return {}
+        return self.initial(principal, model)
 
     def check_model(self, model: type[Model]) -> None:
         """Refuse a model whose owner property is missing, settable by clients, not indexed, or not a text."""
@@ -416,6 +437,12 @@ class _Combined(Policy):
     def initial(self, principal: Principal | None, model: type[Model]) -> dict[str, Any]:
         """Return the initial values of all parts."""
         return reduce(lambda values, part: values | part.initial(principal, model), self.parts, {})
+
+    def initial_under(
+        self, principal: Principal | None, model: type[Model], under: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the initial values of all parts, for a nested collection."""
+        return reduce(lambda values, part: values | part.initial_under(principal, model, under), self.parts, {})
 
     def check_model(self, model: type[Model]) -> None:
         """Check the model against every part."""

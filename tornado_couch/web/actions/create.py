@@ -127,8 +127,9 @@ class CreateMixin(ResourceHandler[M]):
         Raises:
             ValidationFailed: the values do not fit, or the key cannot name a document.
         """
-        given = {**self.resource.under, **self.get_initial()}
-        initial = {**given, **self.policy.initial(self.principal, self.resource.model)}
+        under = self.resource.under
+        own = self.policy.initial_under(self.principal, self.resource.model, under)
+        initial = {**under, **self.get_initial(), **own}
         model = validated(self.resource.model, {**body, **initial})
         check_key(self.resource, model._key)
         return model

@@ -270,6 +270,7 @@ def _describe(operation: ApiOperation) -> None:
     found.fields |= {"Preference-Applied": False, "Idempotent-Replayed": False}
     operation.problem("no-index", "filter-required", "validation", "malformed-idempotency-key")
     operation.problem("idempotency-key-reused", "idempotent-request-running")
+    operation.problem("tampered-document")  # where somebody deleted the note that a key was used
     operation.answers[409].fields["Retry-After"] = False
     describe_writing(operation)
 

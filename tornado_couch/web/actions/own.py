@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from ... import _json
 from ...errors import ActionRefused, DocumentNotFound, ValidationFailed
 from ...models import Model, ValueSchema, faults, to_document
+from ...store.references import held_by
 from ..action_table import JSON, OF_ONE, Action
 from ..body import Body
 from ..handler import ResourceHandler
@@ -152,28 +154,56 @@ class OwnAction:
         if isinstance(function, type) or not callable(function):
             raise ValueError(f"the action {name!r} must be a function or a class of handlers, not {function!r}")
         try:
-            hints = get_type_hints(function, include_extras=True)
-            parameters = list(inspect.signature(function).parameters.values())[method:]
+            signature = inspect.signature(function, **_FORWARD)
+            parameters = list(signature.parameters.values())[method:]
+            hints = _resolved(signature, function, model)
         except (NameError, TypeError, ValueError) as error:
-            raise ValueError(f"the action {where}() cannot be read: {error}") from None
+            raise ValueError(f"the action {where}() cannot be read: {error}; import it at run time") from None
         of_one = not name.startswith("_")
         if of_one and not parameters:
             raise ValueError(f"the action {where}() must take the document as its first argument")
         named = {each.name: each for each in parameters[of_one:]}
         for each in named.keys() - {"body", "event"}:
             raise ValueError(f"the action {where}() takes {each!r}, but there are only `body` and `event` to give it")
-        returned = hints.get("return")
+        returned = hints["return"]
         shows = _is_document(returned, model) or (of_one and returned is type(None)) or (of_one and returned is None)
         return cls(
             name=name,
             function=function,
             method=method,
             takes_event="event" in named,
-            body=_body_schema(where, declared, hints.get("body", Any)) if "body" in named else None,
+            body=_body_schema(where, declared, hints["body"]) if "body" in named else None,
             needs_body="body" in named and named["body"].default is inspect.Parameter.empty,
             returns=None if shows or returned in (None, type(None)) else _adapter(where, returned),
             shows_document=shows,
         )
+
+
+# From Python 3.14 on, annotations are evaluated when somebody looks at them, and all of them at once.
+_FORWARD: dict[str, Any] = {}
+if sys.version_info >= (3, 14):
+    import annotationlib
+
+    _FORWARD["annotation_format"] = annotationlib.Format.FORWARDREF
+
+
+def _resolved(signature: inspect.Signature, function: Callable[..., Any], model: type[Model]) -> dict[str, Any]:
+    """Return the types of the body and of the result; the other annotations are for type checkers alone.
+
+    Raises:
+        NameError: one of them is not known at run time.
+    """
+
+    def holder() -> None: ...
+
+    body, returned = signature.parameters.get("body"), signature.return_annotation
+    found = {"body": body.annotation if body else Any, "return": returned}
+    found = {name: Any if each is inspect.Signature.empty else each for name, each in found.items()}
+    if returned is inspect.Signature.empty:
+        found["return"] = None
+    holder.__annotations__ = found
+    known = {model.__name__: model, **getattr(inspect.unwrap(function), "__globals__", {})}
+    return get_type_hints(holder, known, include_extras=True)
 
 
 def _is_document(returned: Any, model: type[Model]) -> bool:
@@ -357,7 +387,7 @@ class _Acting(ResourceHandler[M]):
         large, hooks, stored = self.body.large or is_large(current._stored), self.resource.hooks, current._stored
         fits = current._unfit is None  # otherwise what is stored has to be mended
         before = await _run(large, to_document, current) if fits else None
-        original = current.model_copy(deep=True) if hooks.has_before else current
+        original, held = (current.model_copy(deep=True) if hooks.has_before else current), held_by(current)
         try:
             threaded = large and not inspect.iscoroutinefunction(self._own.function)
             result = await _run(threaded, self._called, current, **named)
@@ -372,6 +402,7 @@ class _Acting(ResourceHandler[M]):
         self._returned = self._json_of(result)
         if hooks.has_before:
             new = await hooks.before(self.event(self._own.name), new, original) or new
+        await self.related.check(new, held)
         if mark is not None:
             kept = [self._returned] if self._own.returns is not None and self._keeps else []
             new._stored = _marked(new._stored or stored, mark, kept)
