@@ -271,6 +271,33 @@ async def test_collections_nest_deeper(database: Database, serve: Serve) -> None
         assert (await ask("GET", wrong)).status == 404
 
 
+class Memo(Model, type="memo_v1.0", key="memo_id"):
+    memo_id: Key = assigned()
+    customer_id: Annotated[str, Reference(Customer), Indexed()]
+    owner: Annotated[str | None, ReadOnly(), Indexed()] = None
+    color: Annotated[str, Indexed()] = "red"
+
+
+async def test_a_nested_collection_can_be_limited_to_its_owner(database: Database, serve: Serve) -> None:
+    """Both limits hold, without an index of both, and filters go with them."""
+    await install(database.server, database.name, [Customer, Memo])
+    store = Store(database)
+    routes = [
+        *resource("/customers", Customer, store),
+        *resource("/customers/{customer_id}/memos", Memo, store, policy=Owner("owner", ByHeader())),
+    ]
+    ask = await serve(Application(routes, policy=AllowAny(ByHeader())))
+    for name in ("x", "y"):
+        await ask("POST", "/customers", {"name": name})
+        for who in (ADA, BOB):
+            for color in ("red", "blue"):
+                await ask("POST", f"/customers/{name}/memos", {"color": color}, **who)
+    for query, colors in (("", ["blue", "red"]), ("?color=blue", ["blue"]), ("?color[ne]=blue", ["red"])):
+        items = (await ask("GET", f"/customers/x/memos{query}", **ADA)).json["items"]
+        assert sorted(each["color"] for each in items) == colors
+        assert {(each["customer_id"], each["owner"]) for each in items} == {("x", "ada")}
+
+
 class Meter(Model, type="meter_v1.0", key="number", unique=True):
     number: int
 

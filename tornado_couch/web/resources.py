@@ -16,7 +16,7 @@ from typing_extensions import TypeVar
 
 from ..couch.names import quote_segment
 from ..errors import NoIndex
-from ..models import Model, ModelInfo, Relation, model_info
+from ..models import Model, ModelInfo, Relation, model_info, referring
 from ..store import Query, Store, plan
 from .access import Principal
 from .action_table import is_read
@@ -205,6 +205,11 @@ class Resource(Generic[M]):
         except NoIndex as error:
             needed = f"; declare {error.declaration}" if error.declaration else ""
             raise ValueError(f"{self.path}: {self.model.__name__} has no index to list it by{needed}") from None
+
+    @cached_property
+    def has_relations(self) -> bool:
+        """Whether its documents refer to others, or others to them."""
+        return bool(self.info.relations or referring(self.model))
 
     @cached_property
     def parents(self) -> tuple[Relation, ...]:
