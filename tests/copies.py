@@ -206,6 +206,13 @@ class Node:
         """Read leaves, or revisions, from as many copies as the quorum."""
         return [[*await self._read(each)] for each in wanted]
 
+    async def bulk_get_within(
+        self, ids: Sequence[str], most: int | None, *, revs: bool = False
+    ) -> tuple[list[list[Leaf]], int]:
+        """Read leaves, which have no size here."""
+        assert most is None
+        return await self.bulk_get(ids, revs=revs), 0
+
     async def get(self, document_id: str, **_: Any) -> Document:
         """Read the winning revision with its conflicts."""
         found = [each.document for each in await self._read(document_id) if each.document]

@@ -172,3 +172,14 @@ def assert_known(line: str) -> None:
 def test_every_command_is_there(name: str, line: str) -> None:
     """Each command that a page shows exists, with each option that it is shown with."""
     assert_known(line)
+
+
+def test_the_tests_that_the_guarantees_name_exist() -> None:
+    """Each statement of that page names a test; a name that is mistyped or out of date is found here."""
+    paths = [path for path in Path(__file__).parent.glob("**/*.py") if path.name != Path(__file__).name]
+    named = re.findall(r"`(?:…|[\w/.]+)(?:::(?:\w+::)?(test_\w+))`", TEXTS["guarantees"])
+    files = re.findall(r"`((?:tests/)?[\w/]*test_\w+\.py)", TEXTS["guarantees"])
+    defined = {name for path in paths for name in re.findall(r"def (test_\w+)", path.read_text())}
+    assert len(named) > 70
+    assert [name for name in named if name not in defined] == []
+    assert [name for name in files if not any(path.as_posix().endswith("/" + name) for path in paths)] == []

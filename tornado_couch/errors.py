@@ -11,7 +11,7 @@ TornadoCouchError
 │   │       └── TotalTimeout
 │   ├── InvalidReply            the answer is not HTTP, not JSON, or not of the documented shape
 │   ├── LongReply               the answer has more bytes than the caller takes
-│   ├── NoRoom                  nothing was asked: the answers in preparation hold too many bytes already
+│   ├── NoRoom                  nothing was done: the requests in progress hold too many bytes already
 │   └── Refused                 CouchDB refused the request (4xx); has `status`, `error`, `reason`
 │       ├── BadRequest          400, and any 4xx that has no class of its own
 │       ├── Unauthorized        401
@@ -181,9 +181,9 @@ class LongReply(CouchError):
 
 
 class NoRoom(CouchError):
-    """The documents of all answers in preparation have too many bytes together, and none became free in time.
+    """The documents of all requests in progress have too many bytes together, and none became free in time.
 
-    CouchDB was not asked for the documents of this one; see the setting `max_prepared` of `Application`.
+    Those of this request were dropped, and nothing was written; see the setting `max_prepared` of `Application`.
     """
 
 

@@ -164,11 +164,14 @@ async def test_health_lists_documents_whose_keys_are_names(
     (tmp_path / f"{module}.py").write_text(APP.replace("DATABASE", database.name))
     monkeypatch.syspath_prepend(tmp_path)
     made = importlib.import_module(module)
+    line = ["health", "--url", server_url, "--app", f"{module}:make_app"]
+    (tmp_path / f"{module}_gone.py").write_text(APP.replace("DATABASE", f"{database.name}-gone"))
+    gone = await asyncio.to_thread(CliRunner().invoke, main, [*line[:-1], f"{module}_gone:make_app"])
+    assert (gone.exit_code, f"/notes: its database '{database.name}-gone' does not exist" in gone.output) == (2, True)
     await install(database.server, database.name, [made.Note])  # type: ignore[arg-type]
     store = Store(database)
     for name in ("_sort", "fold", "plain", "_changes"):
         await store.create(made.Note(name=name))
-    line = ["health", "--url", server_url, "--app", f"{module}:make_app"]
     done = await asyncio.to_thread(CliRunner().invoke, main, line)
     assert (done.exit_code, done.output.splitlines()[1:]) == (
         0,

@@ -185,6 +185,9 @@ async def _exists(resource: Resource[Any], name: str) -> bool:
         return False
     except (InvalidDocument, SecurityError):
         return True
+    except NotFound as error:
+        where = f"{resource.path}: its database {resource.store.database.name!r}"
+        raise TornadoCouchError(f"{where} does not exist, or nothing is installed in it ({error.reason})") from None
     return key is not None
 
 

@@ -75,7 +75,9 @@ def databases_options(command: F) -> F:
             help="With --each: how many databases to work on at the same time.",
         ),
         click.option(
-            "--each", metavar="PATTERN", help="Instead of --database: every database whose name matches, as userdb-*."
+            "--each",
+            metavar="PATTERN",
+            help="Instead of --database: every database whose name matches; a * in it stands for any characters.",
         ),
         click.option("--database", envvar="TORNADO_COUCH_DATABASE", show_envvar=True, help="The database's name."),
     ):  # fmt: skip

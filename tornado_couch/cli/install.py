@@ -148,7 +148,8 @@ def _work(models: list[type[Model]], arguments: dict[str, Any], dry_run: bool) -
     """What is done on each of many databases."""
 
     async def work(opened: Database, tally: Tally, _: Advance) -> None:
-        installer = Installer(cast("Couch", opened.server), database=opened.name, models=models, **arguments)
+        options = {**arguments, "create": False}  # one that was deleted meanwhile must not come back
+        installer = Installer(cast("Couch", opened.server), database=opened.name, models=models, **options)
         plan = await installer.plan()
         notes = [f"warning: {each}" for each in plan.warnings]
         if dry_run:

@@ -74,12 +74,14 @@ class Leaf(NamedTuple):
         rev: the revision; None if there is no document and none was requested.
         error: CouchDB's error, such as "not_found"; None if there is a document.
         reason: CouchDB's reason, such as "missing".
+        size: how many bytes a document has as JSON that `Access.leaves` read, if they are many; otherwise 0.
     """
 
     document: dict[str, Any] | None
     rev: str | None
     error: str | None = None
     reason: str | None = None
+    size: int = 0
 
 
 class Bulk(Endpoint):

@@ -5,7 +5,7 @@ CouchDB's pages: https://docs.couchdb.org/en/stable/api/document/common.html and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from .. import _json
@@ -208,6 +208,24 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         address = names.document(self.name, document_id)
         query = {"rev": rev, **self._quorum.writing}
         return _written(await self._exchange.call("DELETE", address, query, near=document_id))
+
+    async def purge(self, revisions: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Remove leaves from documents as if they had never been written; only a server admin may do that.
+
+        See https://docs.couchdb.org/en/stable/api/database/misc.html#db-purge. A revision of the list that is no leaf
+        of some copy is left there.
+
+        Args:
+            revisions: the revisions to remove, by document id.
+
+        Returns:
+            The revisions that were removed, by document id.
+
+        Raises:
+            Unauthorized, Forbidden: this client is not a server admin.
+        """
+        answer = await self._call("POST", "_purge", body={name: list(each) for name, each in revisions.items()})
+        return answer.member("purged", dict)
 
     async def _local_revision(self, document_id: str) -> str | None:
         try:

@@ -56,7 +56,7 @@ class GroupLimits:
 class _Slot(Generic[T, R]):
     """One place in a group, for one caller or for several that make the same call."""
 
-    __slots__ = ("group", "identity", "item", "waiters", "weight")
+    __slots__ = ("group", "identity", "item", "shared", "waiters", "weight")
 
     def __init__(self, identity: Hashable, item: T, weight: int) -> None:
         self.identity = identity
@@ -64,6 +64,7 @@ class _Slot(Generic[T, R]):
         self.weight = weight
         self.waiters: list[asyncio.Future[R]] = []
         self.group: _Group[T, R] | None = None  # the group that it left with
+        self.shared = False  # several callers get the result
 
 
 @dataclass(eq=False)
@@ -86,6 +87,7 @@ class Grouping(Generic[T, R]):
         sharing: whether calls with the same identity are the same call, and share a place until they leave. If not,
             two of them never leave in one group.
         duplicate: copies a result that several callers share.
+        is_large: whether a result costs its caller so much time that the next caller gets its own later.
     """
 
     def __init__(
@@ -96,12 +98,14 @@ class Grouping(Generic[T, R]):
         seconds: float | None = None,
         sharing: bool = False,
         duplicate: Callable[[R], R] = lambda result: result,
+        is_large: Callable[[R], bool] = lambda _: False,
     ) -> None:
         self._send = send
         self._limits = limits
         self._seconds = seconds
         self._sharing = sharing
         self._duplicate = duplicate
+        self._is_large = is_large
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reset()
 
@@ -110,8 +114,9 @@ class Grouping(Generic[T, R]):
         self._shared: dict[Hashable, _Slot[T, R]] = {}  # the slots in the queue, by identity
         self._groups: set[_Group[T, R]] = set()
         self._starting: _Group[T, R] | None = None  # its task has not run yet, so more calls can join it
-        # All calls have the same time limit, so they expire in the order in which they came: one timer is enough.
-        self._waiting: deque[tuple[float, _Slot[T, R], asyncio.Future[R]]] = deque()
+        # All calls have the same time limit, so they expire in the order in which they came: one timer is enough. A
+        # call leaves this when it ends, since its result may be large.
+        self._waiting: dict[asyncio.Future[R], tuple[float, _Slot[T, R]]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     async def ask(self, identity: Hashable, item: T, *, weight: int = 0) -> R:
@@ -136,12 +141,16 @@ class Grouping(Generic[T, R]):
         if self._seconds is not None:
             self._limit(loop, slot, waiter, self._seconds)
         try:
-            return await waiter
+            result = await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
                 waiter.exception()  # nobody waits for it any more
             self._leave(slot, waiter)
             raise
+        finally:
+            self._waiting.pop(waiter, None)
+        # Each caller copies in its own turn of the event loop.
+        return self._duplicate(result) if slot.shared else result
 
     def _slot(self, identity: Hashable, item: T, weight: int) -> _Slot[T, R]:
         if self._sharing and (shared := self._shared.get(identity)) is not None:
@@ -174,6 +183,7 @@ class Grouping(Generic[T, R]):
             if group.slots:
                 await self._carry_out(group)
         finally:
+            group.slots.clear()  # they know the group: what they hold would stay until the garbage collector runs
             self._end(group)
 
     def _end(self, group: _Group[T, R]) -> None:
@@ -213,51 +223,52 @@ class Grouping(Generic[T, R]):
 
     async def _carry_out(self, group: _Group[T, R]) -> None:
         try:
-            results = await self._send([slot.item for slot in group.slots])
-        except Exception as error:  # noqa: BLE001 - every error goes to the callers
-            results = [error] * len(group.slots)
+            try:
+                results = await self._send([slot.item for slot in group.slots])
+            except Exception as error:  # noqa: BLE001 - every error goes to the callers
+                results = [error] * len(group.slots)
+            await self._settle(group, results)
         except asyncio.CancelledError:
             # Either nobody waits any more and we cancelled it, or the event loop ends. No caller may be left waiting.
-            self._settle(group, [Unavailable("the request was cancelled")] * len(group.slots))
+            for waiter in (each for slot in group.slots for each in slot.waiters if not each.done()):
+                waiter.set_exception(Unavailable("the request was cancelled"))
             raise
-        self._settle(group, results)
 
-    def _settle(self, group: _Group[T, R], results: Sequence[R | Exception]) -> None:
+    async def _settle(self, group: _Group[T, R], results: Sequence[R | Exception]) -> None:
         given: set[int] = set()
         for slot, result in zip(group.slots, results, strict=True):
-            for waiter in slot.waiters:
-                if waiter.done():
-                    continue
+            slot.shared = len(slot.waiters) > 1
+            for waiter in [each for each in slot.waiters if not each.done()]:
                 if isinstance(result, Exception):
                     # Each caller raises a copy of its own, since a traceback and a context are added to it.
                     waiter.set_exception(copied(result) if id(result) in given else result)
-                else:
-                    waiter.set_result(self._duplicate(result) if id(result) in given else result)
-                given.add(id(result))
+                    given.add(id(result))
+                elif not waiter.done():  # also after the others have had their turns
+                    waiter.set_result(result)
+                    if self._is_large(result):
+                        await asyncio.sleep(0)
 
     # ------------------------------------------------------------ callers that go away
 
     def _limit(
         self, loop: asyncio.AbstractEventLoop, slot: _Slot[T, R], waiter: asyncio.Future[R], seconds: float
     ) -> None:
-        waiting = self._waiting
-        while waiting and waiting[0][2].done():
-            waiting.popleft()
-        waiting.append((loop.time() + seconds, slot, waiter))
+        until = loop.time() + seconds
+        self._waiting[waiter] = until, slot
         if self._timer is None:
-            self._timer = loop.call_at(waiting[0][0], self._expire, loop)
+            self._timer = loop.call_at(until, self._expire, loop)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         """Fail the calls whose time is up, and set the timer for the next."""
         self._timer = None
-        waiting = self._waiting
-        while waiting and (waiting[0][2].done() or waiting[0][0] <= loop.time()):
-            _, slot, waiter = waiting.popleft()
+        for waiter, (until, slot) in list(self._waiting.items()):
+            if until > loop.time():
+                self._timer = loop.call_at(until, self._expire, loop)
+                return
+            del self._waiting[waiter]
             if not waiter.done():
                 waiter.set_exception(TotalTimeout("the whole call took too long", sent=slot.group is not None))
                 self._leave(slot, waiter)
-        if waiting:
-            self._timer = loop.call_at(waiting[0][0], self._expire, loop)
 
     def _leave(self, slot: _Slot[T, R], waiter: asyncio.Future[R]) -> None:
         if waiter not in slot.waiters:

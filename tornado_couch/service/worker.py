@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import importlib
 import inspect
@@ -10,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -79,12 +81,27 @@ _YOUNG = 50_000
 _OLDER = 20
 
 
-def settle() -> None:
-    """Tune garbage collection; call it once, when a service is about to serve; `serve` does.
+# The number of this setting in glibc's <malloc.h>.
+_M_MMAP_THRESHOLD = -3
 
-    Existing objects (modules, models, routes) are no longer examined, and new ones less often. A service under
-    load needs about a twentieth less CPU time (3 to 5 %, measured side by side), and a few megabytes more memory.
+_LARGE_BLOCK = 256 * 1024  # bytes
+
+
+def settle() -> None:
+    """Tune the use of memory; call it once, when a service is about to serve; `serve` does.
+
+    Existing objects (modules, models, routes) are no longer examined by the garbage collector, and new ones less often.
+    A service under load needs about a twentieth less CPU time (3 to 5 %, measured side by side), and a few megabytes
+    more memory.
+
+    Blocks of memory of 256 KiB and more, such as the text of a page, go back to Linux as soon as they are free. By
+    itself glibc keeps blocks that are as large as those that were freed before, up to 32 MiB, in several heaps full of
+    holes, so that answers of some megabytes take about twice the memory that they need. The environment variable
+    `MALLOC_MMAP_THRESHOLD_` goes first.
     """
+    if sys.platform == "linux" and "MALLOC_MMAP_THRESHOLD_" not in os.environ:
+        with suppress(AttributeError, OSError):  # other libraries, such as musl, have no such setting
+            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, _OLDER, _OLDER)

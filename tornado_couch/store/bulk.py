@@ -75,6 +75,10 @@ class Singles(Protocol):
         """Delete one model, and try again after a conflict."""
         ...
 
+    async def joined(self, cls: type[Model], document_id: str | None) -> None:
+        """Merge the branches of a document that was just written, if its writer found several that others wrote on."""
+        ...
+
 
 class _Staged(NamedTuple):
     """A write that is ready to be sent: the document, and the model to return once the document is written."""
@@ -339,6 +343,7 @@ class BulkWriter(Generic[M]):
         elif result is not None:
             stored, revision = await refitted(self._writer, self._guard, staged.document, result)
             staged.model._stored, staged.model._rev = stubbed(stored, generation(revision)), revision
+            await self._singles.joined(self._cls, staged.model._id)
         model: M = staged.model
         return model
 
@@ -413,6 +418,10 @@ class Calls(Protocol):
         confirm: Check[M] | None = None,
     ) -> M:
         """Delete one model, and try again after a conflict."""
+        ...
+
+    async def joined(self, cls: type[Model], document_id: str | None) -> None:
+        """Merge the branches of a document that was just written; see `Singles`."""
         ...
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from weakref import WeakKeyDictionary
 
-__all__ = ["Pace"]
+__all__ = ["Pace", "take_turn"]
 
-_STRETCH = 0.01  # seconds
+_STRETCH = 0.005  # seconds; several loops of a request can follow each other without a pause between them
+
+_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
 class Pace:
@@ -26,5 +29,11 @@ class Pace:
     async def breathe(self) -> None:
         """Let others run if it is time to; call this after each document."""
         if self.is_due():
-            await asyncio.sleep(0)
+            await take_turn()
             self._since = time.monotonic()
+
+
+async def take_turn() -> None:
+    """Wait for a turn of the event loop in which no other caller goes on, so that what they do does not add up."""
+    async with _lines.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
@@ -11,7 +12,16 @@ from typing import Any, TypeVar
 from cachetools import LRUCache
 
 from ..couch import UNSET, Access, ConflictNoticed, Database, GroupLimits, access
-from ..errors import Conflict, DocumentExists, DocumentNotFound, RetriesExhausted, RevisionMismatch
+from ..errors import (
+    Conflict,
+    CouchError,
+    DocumentExists,
+    DocumentNotFound,
+    OutcomeUnknown,
+    RetriesExhausted,
+    RevisionMismatch,
+    Unavailable,
+)
 from ..models import Model, is_deleted, model_info, referring, utc_now
 from ..security import Scheme
 from .attachments import Attachments
@@ -35,7 +45,6 @@ from .writing.writer import Retry, Writer
 __all__ = ["Change", "Check", "Expectation", "Store"]
 
 M = TypeVar("M", bound=Model)
-T = TypeVar("T")
 
 _SETTLING = 4  # looks at a document in conflict before it is written over, about a tenth of a second
 
@@ -168,7 +177,9 @@ class Store:
             ValidationFailed: it refers to a document that is not there; see `Reference`.
         """
         await self.references.check(model)
-        return await self._lifecycles.of(type(model)).create(model, check)
+        created = await self._lifecycles.of(type(model)).create(model, check)
+        await self.joined(type(model), created._id)
+        return created
 
     async def create_many(self, cls: type[M], models: Sequence[M]) -> list[M | Exception]:
         """Store many new models with few requests; some may be stored while others are not.
@@ -391,7 +402,9 @@ class Store:
             raise DocumentNotFound("this model was not read from the store; create() it")
         await self.references.check(model, held_in(type(model), model._stored))
         try:
-            return await self._lifecycles.of(type(model)).write(model)
+            written = await self._lifecycles.of(type(model)).write(model)
+            await self.joined(type(model), written._id)
+            return written
         except Conflict:
             self.database.server.observer.conflict_met(model_info(type(model)).type.name)
             # The conflict does not say whether the document was changed or deleted.
@@ -528,20 +541,35 @@ class Store:
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
 
     async def _latest(self, cls: type[M], key: Any, *, conflicts: bool = False) -> M:
-        """The model to write over; if it is in conflict, after those who met there had the time to settle it."""
+        """The model to write over; if it is in conflict, after those who met there had the time to settle it.
+
+        What they leave is merged, where this cluster is known to write in conflict. Elsewhere conflicts come by
+        replication: they are for the reconciler.
+        """
         failures = 0
         while True:
             every = conflicts or self.database.server.contended
             current = await partially(self._lifecycles.of(cls).get(cls, key, fresh=True, conflicts=every))
             others = [each for each in current._stored.get("_conflicts", ()) if each not in self._lasting]
-            if not others:
+            if not others or failures > _SETTLING:
                 return current
-            if failures == _SETTLING:
+            failures += 1
+            if failures <= _SETTLING:
+                await self._sleep(min(0.005 * 2**failures, 0.05))
+            elif not self.database.server.contended:
                 self._lasting.update(dict.fromkeys(others))
                 await self.reconciliation.drop(current._id or "")
                 return current
-            failures += 1
-            await self._sleep(min(0.005 * 2**failures, 0.05))
+            elif not await self.reconciliation.settle(cls, current._id or ""):
+                self._lasting.update(dict.fromkeys(others))
+                return current
+
+    async def joined(self, cls: type[Model], document_id: str | None) -> None:
+        """Merge the branches of a document that was just written, if its writer found several that others wrote on."""
+        if document_id is not None and self.writer.forked(document_id):
+            with contextlib.suppress(CouchError, RetriesExhausted, TimeoutError):
+                async with asyncio.timeout(self.retry.patience):
+                    await self.reconciliation.reconcile(cls, document_id)
 
     async def _checked(
         self, cls: type[M], key: Any, check: Check[M] | None, expected: Expectation | None, *, conflicts: bool = False
@@ -552,12 +580,19 @@ class Store:
         return current
 
     async def _until_no_conflict(
-        self, attempt: Callable[[], Awaitable[T]], cls: type[Model], key: Any, guarded: bool
-    ) -> T:
+        self, attempt: Callable[[], Awaitable[M]], cls: type[Model], key: Any, guarded: bool
+    ) -> M:
         observer, kind = self.database.server.observer, model_info(cls).type.name
         for failures in range(1, self.retry.attempts + 1):
             try:
-                return await attempt()
+                done = await attempt()
+                await self.joined(cls, done._id)
+                return done
+            except Unavailable as error:
+                if failures > 1 and self.database.server.contended and not isinstance(error, OutcomeUnknown):
+                    # Some copy may have what CouchDB refused; nobody can look for it now.
+                    raise OutcomeUnknown("CouchDB refused a write, and could then not be asked what it has") from error
+                raise
             except Conflict:
                 observer.conflict_met(kind)
                 if guarded:

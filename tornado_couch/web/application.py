@@ -63,8 +63,8 @@ class Application(tornado.web.Application):
     by default, and a further second for each 32 KiB. Where such answers have more than `max_unread` bytes together,
     128 MiB by default, the oldest of them is given up at once.
 
-    The documents of all pages, exports, lists of versions and bulk requests that are prepared at the same time have at
-    most `max_prepared` bytes together, 64 MiB by default. A request waits until there is room for it; after
+    The documents of all requests that are in progress have at most `max_prepared` bytes together, 64 MiB by default;
+    single documents of less than 64 KiB are not counted. A request waits until there is room for it; after
     `prepare_seconds`, 10 by default, it is answered with 503 and `Retry-After`.
 
     Behind a proxy that strips a part of the path, `base_url` says which: all addresses in answers then begin with it.

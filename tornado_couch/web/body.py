@@ -59,6 +59,11 @@ class Body:
     def end(self) -> None:
         """Notice that the client has closed the connection."""
 
+    def drop(self) -> None:
+        """Forget what has come, and keep nothing that comes from now on."""
+        self._chunks.clear()
+        self._received = self._limits.size + 1
+
     def raw(self) -> bytes:
         """Return the body as it was sent.
 

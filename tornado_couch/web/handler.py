@@ -119,10 +119,10 @@ class ResourceHandler(RequestHandler, Generic[M]):
             cls._actions[row.method] = row
             if getattr(cls, row.method.lower()) is RequestHandler._unimplemented_method:
                 setattr(cls, row.method.lower(), _method(row))
-        for name in _METHODS:
-            own = vars(cls).get(name)
-            if own not in (None, RequestHandler._unimplemented_method) and not hasattr(own, "runs"):
-                setattr(cls, name, _of_service(own))  # a method of the service's own
+        for name in (each.lower() for each in cls.SUPPORTED_METHODS if each != "OPTIONS"):
+            own = getattr(cls, name, RequestHandler._unimplemented_method)
+            if own is not RequestHandler._unimplemented_method and not hasattr(own, "runs"):
+                setattr(cls, name, _of_service(own))  # a method of the service's own, perhaps of a mixin
         if cls.get is not RequestHandler._unimplemented_method:
             cls.head = cls.get
             cls._actions["HEAD"] = cls._actions.get("GET", ACTIONS["retrieve"])
@@ -163,6 +163,12 @@ class ResourceHandler(RequestHandler, Generic[M]):
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Take a part of the body."""
         return self.body.receive(chunk)
+
+    def _break_cycles(self) -> None:
+        # Tornado calls this once the answer is written. The handler and its parts know each other, so that a body would
+        # stay in memory until the garbage collector runs, which can be thousands of requests later.
+        super()._break_cycles()
+        self.body.drop()
 
     def on_connection_close(self) -> None:
         """Let the body know that nothing more will come."""
@@ -539,6 +545,12 @@ def _of_service(method: Callable[..., Any]) -> Callable[..., Any]:
     reading the attribute raises an error.
     """
 
+    async def forgetting(self: ResourceHandler, result: Awaitable[Any]) -> Any:
+        try:
+            return await result
+        finally:
+            vars(self.request)["body"] = b""  # see `_break_cycles`
+
     async def admitted(self: ResourceHandler, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         await self.admit(self.QUESTION)
         keys = [self.parse_key(each) if isinstance(each, str) else each for each in arguments]
@@ -548,15 +560,19 @@ def _of_service(method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def run(self: ResourceHandler, *arguments: Any, **named: Any) -> Any:
+        inner = "refusal" in vars(self.request) or bool(self.request.body)  # one such method calls another
         try:
             self.request.body = self.body.raw()
         except Exception as error:  # noqa: BLE001 - it is raised where the body is read
             vars(self.request)["refusal"] = error
             self.request.__class__ = _Unkept
         if self.QUESTION and not self._admitted:
-            return admitted(self, arguments, named)
-        return method(self, *arguments, **named)
+            result = admitted(self, arguments, named)
+        else:
+            result = method(self, *arguments, **named)
+        return result if result is None or inner else forgetting(self, result)
 
+    run.runs = ""  # type: ignore[attr-defined]  # no action; and not to be wrapped again in a subclass
     return run
 
 

@@ -120,7 +120,7 @@ KINDS: dict[str, Kind] = {
         "It is not known whether the change was stored: the database's answer was lost. Read before you send it again.",
     ),
     "no-such-tenant": Kind(404, "There is no such tenant."),
-    "overloaded": Kind(503, "The service prepares too many large answers at the moment. Try again later."),
+    "overloaded": Kind(503, "The service has too many large documents in hand at the moment. Try again later."),
     "patch-test-failed": Kind(409, "A `test` of the patch does not hold; GET the document again."),
     "quota-exceeded": Kind(
         429, "Too many requests.", {"violated-policies": {"type": "array", "items": _TEXT}}, ("violated-policies",)

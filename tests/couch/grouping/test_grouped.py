@@ -295,6 +295,30 @@ async def test_large_documents_make_small_groups() -> None:
     assert max(sizes[-7:]) <= 5
 
 
+async def test_small_documents_are_read_in_groups_again_after_large_ones(database: Database, groups: Groups) -> None:
+    """What is read alone counts as well: one large document would end the grouping for good."""
+    names = [f"d{number}" for number in range(8)]
+    await database.bulk_docs([{"_id": "large", "text": "x" * 3_000_000}, *({"_id": name} for name in names)])
+    grouped = Grouped(database)
+    await asyncio.gather(grouped.leaves("large"), grouped.leaves("d0"))
+    for _ in range(40):
+        await grouped.leaves("d0")
+    del groups.seen[:]
+    await asyncio.gather(*map(grouped.leaves, names))
+    assert groups.of("read") == [8]
+
+
+async def test_a_group_with_too_many_bytes_is_read_in_parts(database: Database, groups: Groups) -> None:
+    """Sixty-four documents of 8 MB took 500 MB, and that several times."""
+    texts = {f"d{number}": "x" * 700_000 for number in range(8)}
+    await database.bulk_docs([{"_id": name, "text": text} for name, text in texts.items()])
+    grouped = Grouped(database)
+    found = await asyncio.gather(*map(grouped.leaves, texts))
+    assert groups.of("read") == [8, 4, 4]
+    assert [leaf.document and leaf.document["text"] for (leaf,) in found] == list(texts.values())
+    assert all(leaf.size > 700_000 for (leaf,) in found)
+
+
 async def test_a_database_with_time_limits_of_its_own_keeps_them_in_groups(server_url: str) -> None:
     """The limit is each caller's, from the call on."""
     async with FaultServer(stall) as server, Couch(server.url) as couch:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +21,7 @@ class Line:
 
     def __init__(self, **options: Any) -> None:
         limits = GroupLimits(**{k: v for k, v in options.items() if k in ("in_flight", "documents", "content_bytes")})
-        rest = {k: v for k, v in options.items() if k in ("sharing", "duplicate", "seconds")}
+        rest = {k: v for k, v in options.items() if k in ("sharing", "duplicate", "seconds", "is_large")}
         self.sent: list[list[str]] = []
         self.cancelled: list[list[str]] = []
         self.grouping: Grouping[str, str] = Grouping(self.send, limits, **rest)
@@ -123,11 +125,57 @@ async def test_equal_reads_share_a_place_until_they_leave() -> None:
     await settle()
     assert line.sent == [["a"]]
     line.answer()
-    assert await asyncio.gather(*first) == ["A", "A!"]
+    assert await asyncio.gather(*first) == ["A!", "A!"]  # each copies in its own turn
     await settle()
     assert line.sent == [["a"], ["a"]]
     line.answer()
     assert await late == "A"
+
+
+class Document:
+    """A result that is noticed when it is gone."""
+
+
+async def test_nothing_keeps_a_result_when_its_caller_has_it() -> None:
+    """Results stayed in memory for as long as an earlier call took, and after that until the garbage collector ran."""
+    slow, gone = asyncio.Event(), []
+
+    async def send(items: list[str]) -> list[Document]:
+        if items == ["slow"]:
+            await slow.wait()
+        found = [Document() for _ in items]
+        gone.extend(map(weakref.ref, found))
+        return found
+
+    grouping = Grouping(send, GroupLimits(), seconds=30)
+    gc.disable()
+    try:
+        waiting = asyncio.create_task(grouping.ask("slow", "slow"))
+        await settle()
+        assert isinstance(await grouping.ask("a", "a"), Document)
+        await settle()
+        assert [each() for each in gone] == [None]
+    finally:
+        gc.enable()
+        slow.set()
+        await waiting
+
+
+async def test_callers_go_on_in_turns_where_their_result_is_large() -> None:
+    """What each does with it must not add up: others have their turns of the event loop in between."""
+    line, steps = Line(sharing=True, is_large=lambda _: True), []
+
+    async def caller() -> None:
+        steps.append(await line.grouping.ask("a", "a"))
+
+    callers = [asyncio.create_task(caller()) for _ in range(3)]
+    await settle()
+    line.answer()
+    while len(steps) < 3:
+        before = len(steps)
+        await asyncio.sleep(0)
+        assert len(steps) - before <= 1
+    await asyncio.gather(*callers)
 
 
 async def test_groups_keep_to_the_limit_of_documents() -> None:

@@ -17,7 +17,7 @@ from tests.security.attacks.victim import MIB, Bag
 from tests.web.conftest import Client, serve, store
 from tornado_couch import Database, install
 
-__all__ = ["MIB", "Probe", "Victim", "probe", "serve", "store", "victim"]
+__all__ = ["MIB", "Probe", "Victim", "attacked", "probe", "serve", "store", "victim"]
 
 
 BUSY = 0.1  # seconds of processor time that one request may take of the event loop at a stretch
@@ -97,19 +97,26 @@ class Victim:
         return int(line.split()[1]) * 1024
 
 
-@pytest.fixture
-async def victim(database: Database) -> AsyncIterator[Victim]:
-    """A service of its own, for attacks on its memory."""
+@asynccontextmanager
+async def attacked(url: str, name: str) -> AsyncIterator[Victim]:
+    """Run a service of its own on a database in which `Bag` is installed, for attacks on its memory."""
     if sys.platform != "linux":
         pytest.skip("the memory of another process is measured with Linux's /proc")
-    await install(database.server, database.name, [Bag])  # type: ignore[arg-type]
-    url = database.server.url  # type: ignore[union-attr]
-    script = [sys.executable, "-m", "tests.security.attacks.victim", str(url), database.name]
+    script = [sys.executable, "-m", "tests.security.attacks.victim", url, name]
     process = await asyncio.create_subprocess_exec(*script, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     try:
-        async with aiohttp.ClientSession(auto_decompress=True) as session:
+        limit = aiohttp.ClientTimeout(total=None)  # requests wait for each other, and the machine may be busy
+        async with aiohttp.ClientSession(auto_decompress=True, timeout=limit) as session:
             yield Victim(process.pid, int(await process.stdout.readline()), session)
     finally:
         process.kill()
         await process.wait()
+
+
+@pytest.fixture
+async def victim(database: Database) -> AsyncIterator[Victim]:
+    """A service with an empty database."""
+    await install(database.server, database.name, [Bag])  # type: ignore[arg-type]
+    async with attacked(str(database.server.url), database.name) as found:  # type: ignore[union-attr]
+        yield found

@@ -13,11 +13,17 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 
 from tornado_couch import AllowAny, Application, Couch, Key, Model, ProblemHandler, Store, assigned, resource
+from tornado_couch.service.worker import settle
 from tornado_couch.web import docs_routes, health_routes, openapi_routes
 
-__all__ = ["MIB", "Bag", "make_app"]
+__all__ = ["MIB", "MOST", "Bag", "make_app"]
 
 MIB = 1024 * 1024
+
+PREPARED, UNREAD = 20 * MIB, 32 * MIB  # the settings `max_prepared` and `max_unread`
+
+MOST = (5 * PREPARED + UNREAD) / MIB
+"""MiB that the service may take for large documents: five times what it has in hand, and what nobody reads."""
 
 
 class Bag(Model, type="bag_v1.0", key="bag_id", history=False):
@@ -48,12 +54,13 @@ def make_app(store: Store) -> Application:
         ("/form", Form),
         ("/upload", Upload),
     ]
-    unread = {"unread_seconds": 1, "max_unread": 32 * MIB}
-    return Application(routes, policy=AllowAny(), **unread, max_prepared=20 * MIB, prepare_seconds=2)
+    bounds = {"max_prepared": PREPARED, "prepare_seconds": 2, "max_unread": UNREAD, "unread_seconds": 1}
+    return Application(routes, policy=AllowAny(), **bounds)
 
 
 async def main(url: str, name: str) -> None:
     logging.disable(logging.CRITICAL)
+    settle()  # as `serve` does
     async with Couch(url) as couch:
         server = HTTPServer(make_app(Store(couch[name])))
         server.listen(0, "127.0.0.1")

@@ -134,6 +134,25 @@ async def test_nobody_takes_the_key_of_what_somebody_deleted(store: Store) -> No
     assert await faults(store) == ["deleted", "deleted"]
 
 
+async def test_nor_of_what_somebody_deletes_at_that_moment(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the writer has looked for a tombstone: what was written is deleted again, and says nothing."""
+
+    async def none(ids: Any) -> dict[str, Any]:
+        return {}
+
+    await purse(store, 1)
+    await remove(store, ID)
+    monkeypatch.setattr(store._guard, "tombstones", none)
+    with pytest.raises(InvalidSignature):
+        await store.create(Purse(name="a", coins=2))
+    (taken,) = await store.create_many(Purse, [Purse(name="a", coins=2)])
+    assert isinstance(taken, InvalidSignature)
+    with pytest.raises(InvalidSignature):
+        await store.get(Purse, "a")
+    assert (await store.find(Purse)).withheld == 0
+    assert await faults(store) == ["deleted"]
+
+
 async def test_an_old_tombstone_deletes_nothing_again(store: Store) -> None:
     """A signed deletion that was kept, planted upon the document that was created again."""
     await purse(store, 1)
@@ -359,6 +378,20 @@ async def test_a_soft_deletion_cannot_be_undone_or_made_by_others(store: Store) 
         await store.restore(Letter, letter.letter_id)
     page = await store.find(Letter, Query(deleted=True))
     assert page.items == []
+
+
+async def test_a_revision_writes_no_line_of_its_own_into_the_log(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """CouchDB takes any text for one: line breaks, codes of a terminal, a hundred thousand characters."""
+    seen = await purse(store, 1)
+    for text in ("a\nERROR forged\x1b[2J", "f" * 100_000):
+        await plant_raw(store, {**seen[0], "_rev": f"2-{text}"})
+        with pytest.raises(InvalidSignature):
+            await store.get(Purse, "a")
+    lines = [record.getMessage() for record in caplog.records if record.name == "tornado_couch.store"]
+    assert len(lines) >= 2
+    assert all(each.isprintable() and len(each) < 1000 for each in lines)
 
 
 @pytest.mark.parametrize(

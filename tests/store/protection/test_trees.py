@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tornado_couch.errors import InvalidSignature, SignatureFault
 from tornado_couch.security import SIGNATURE_PROPERTY
-from tornado_couch.store.protection.trees import CLEARED_PROPERTY, judge
+from tornado_couch.store.protection.trees import CLEARED_PROPERTY, judge, need_histories
 
 SIGNED = {SIGNATURE_PROPERTY: {"scheme": "v3"}}
 
@@ -63,6 +63,33 @@ def test_what_couchdb_has_forgotten_may_have_been_replaced() -> None:
     cleared = leaf("5-e", "4-d", deleted=True, **{CLEARED_PROPERTY: True})
     assert verdict(cleared, leaf("2-b", "1-a")) == ("2-b", [], None)
     assert verdict(leaf("5-e", "4-d", "3-c"), leaf("4-x", "3-c")) == ("5-e", [], None)
+
+
+def test_a_deletion_counts_only_if_no_leaf_is_planted() -> None:
+    """A tombstone that is not proved may stand upon what would have won; one of an older scheme was a service's own."""
+    gone = leaf("5-e", "4-d", "3-c", "2-b", "1-a", deleted=True)
+    planted = leaf("2-c", "1-a", deleted=True, proved=False)
+    assert verdict(gone, planted) == ("5-e", ["2-c"], "altered")
+    older = leaf("2-c", "1-a", deleted=True, **{SIGNATURE_PROPERTY: {"scheme": "v2"}})
+    assert verdict(gone, older) == ("5-e", ["2-c"], None)
+
+
+def test_histories_are_needed_only_where_they_decide() -> None:
+    """Not beside tombstones that are no younger than the winning leaf; otherwise without them nothing is faulted."""
+
+    def bare(revision: str, **more: Any) -> dict[str, Any]:
+        return {name: each for name, each in leaf(revision, **more).items() if name != "_revisions"}
+
+    settled = [bare("3-c"), bare("3-b", deleted=True), bare("2-b", deleted=True)]
+    assert not need_histories(settled)
+    assert verdict(*settled) == ("3-c", [], None)
+    assert not need_histories([bare("3-c")])
+    assert not need_histories([bare("3-c", deleted=True), bare("2-b", deleted=True)])
+    assert need_histories([bare("3-c"), bare("2-b")])
+    assert need_histories([bare("3-c"), bare("4-b", deleted=True)])
+    assert need_histories([bare("3-c"), bare("3-c")])
+    assert need_histories([bare("3-c"), bare("2-b", deleted=True, **{SIGNATURE_PROPERTY: {"scheme": "v2"}})])
+    assert not need_histories([leaf("3-c"), leaf("2-b")])
 
 
 def test_older_schemes_do_not_count_beside_a_newer_one() -> None:

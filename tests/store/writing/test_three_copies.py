@@ -31,6 +31,7 @@ class Run:
 
     Attributes:
         acknowledged: the changes of which the store said that they were made.
+        found: how often each change was in the winning revision before what was left was merged.
         open: those that were killed, or of which it did not know.
     """
 
@@ -39,6 +40,7 @@ class Run:
         tokens.secrets = SimpleNamespace(token_urlsafe=self._token)  # type: ignore[attr-defined]
         self.cluster = Cluster(self.chance, trouble=trouble)
         self.acknowledged: list[int] = []
+        self.found: list[int] = []
         self.open: set[int] = set()
 
     def _token(self, length: int) -> str:
@@ -95,6 +97,7 @@ class Run:
         await asyncio.gather(*tasks, *beside, return_exceptions=True)
         await self.cluster.quiet()
         left = self.cluster.copies[0].live()
+        self.found = self.times(left[0]) if left else []
         merging = asyncio.create_task(self.store().reconciliation.reconcile(Tally, "tally:a"))
         self.cluster.trouble = False
         await self.cluster.run([merging], [])
@@ -102,16 +105,16 @@ class Run:
         await self.cluster.quiet()
         return left
 
-    def times(self) -> list[int]:
-        """How often each change is in the winning revision."""
-        (winner,) = self.cluster.copies[0].live()
+    def times(self, winner: str) -> list[int]:
+        """How often each change is in a revision."""
         total = self.cluster.copies[0].bodies[winner]["total"]
         return [total // BASE**number % BASE for number in range(WRITERS * CHANGES)]
 
 
 def judge(run: Run) -> None:
     """Each acknowledged change is there once, and no other one but those of which nobody knew."""
-    for number, times in enumerate(run.times()):
+    (winner,) = run.cluster.copies[0].live()
+    for number, times in enumerate(run.times(winner)):
         if number in run.acknowledged:
             assert times == 1, f"change {number} was acknowledged and is there {times} times"
         else:
@@ -140,7 +143,10 @@ def test_what_is_acknowledged_is_there_once(trouble: bool, reconciler: bool, kil
     @given(seed=st.integers(0, 2**32))
     def law(seed: int) -> None:
         run = Run(seed, trouble=trouble)
-        asyncio.run(run.all(killed=killed, reconciler=reconciler))
+        left = asyncio.run(run.all(killed=killed, reconciler=reconciler))
         judge(run)
+        if not (trouble or killed or reconciler):
+            assert len(left) == 1, "the writers left branches for a reconciler"
+            assert run.found == [1] * WRITERS * CHANGES, "an acknowledged change was not in the winning revision"
 
     law()

@@ -185,7 +185,7 @@ async def test_the_name_of_a_reduction_is_no_key(ask: Client) -> None:
         reply = await ask("POST", "/languages", {"code": name, "scope": "I"})
         assert reply.status == 422
         (error,) = reply.json["errors"]
-        assert (error["pointer"], "reduced view" in error["detail"]) == ("/code", True)
+        assert (error["pointer"], "names below the collection" in error["detail"]) == ("/code", True)
     assert (await ask("POST", "/languages", {"code": "by_scope2", "scope": "I"})).status == 201
     assert (await ask("GET", "/languages/by_scope2")).status == 200
 

@@ -8,12 +8,11 @@ write sees it. CouchDB's page: https://docs.couchdb.org/en/stable/cluster/theory
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from ... import _json
-from ...errors import BadRequest, CouchError, InvalidReply, NotFound, TooLarge
+from ...errors import BadRequest, CouchError, InvalidReply, LongReply, NotFound, TooLarge
 from .. import names
 from ..bulk import Leaf, failure, live
 from ..database import Database, GetOptions
@@ -30,6 +29,9 @@ ConflictNoticed = Callable[[str, Sequence[Leaf]], None]
 
 _FIRST_GUESS = 1024  # bytes per document, used until a document has been read
 _LEARNING = 0.1
+
+_MOST_BYTES = 4 * 1024 * 1024  # of an answer with several documents; the group is read in parts where they have more
+_LARGE = 64 * 1024  # bytes of a document, whose callers then go on in different turns of the event loop
 
 
 class GroupedReads:
@@ -55,7 +57,9 @@ class GroupedReads:
                 return [await self._read_alone(ids[0], revs, every)]
             return await apart(ids, lambda some: self._read(some, revs))
 
-        return Grouping(read, self._limits, seconds=self._database.seconds, sharing=True, duplicate=_duplicate)
+        return Grouping(
+            read, self._limits, seconds=self._database.seconds, sharing=True, duplicate=_duplicate, is_large=_is_large
+        )
 
     async def leaves(self, document_id: str, *, revs: bool = False, every: bool = False) -> list[Leaf]:
         """Read the leaves of a document; there is at least one, which may say that there is no document.
@@ -107,6 +111,9 @@ class GroupedReads:
         """Read a lone document with a plain GET, which costs CouchDB less than a `_bulk_get` of one."""
         self._report("read", 1, len(document_id))
         found = await read_alone(self._database, document_id, revs=revs, conflicts=True, every=every)
+        sizes = [_size(leaf) for leaf in found]
+        self._learn(sum(sizes), 1)
+        found = [_measured(leaf, size) for leaf, size in zip(found, sizes, strict=True)]
         if self.on_conflict is not None:
             self._notice(self.on_conflict, [document_id], [found])
         return found
@@ -114,11 +121,21 @@ class GroupedReads:
     async def _read(self, ids: list[str], revs: bool) -> list[list[Leaf] | Exception]:
         content = b'{"docs":[' + b",".join([b'{"id":' + _json.dumps(each) + b"}" for each in ids]) + b"]}"
         self._report("read", len(ids), len(content))
-        found, size = await self._database.leaves_of(ids, content, revs=revs)
-        self._mean_bytes += (size / len(ids) - self._mean_bytes) * _LEARNING
+        try:
+            most = _MOST_BYTES if len(ids) > 1 else None
+            found, size = await self._database.leaves_of(ids, content, revs=revs, most=most)
+        except LongReply:
+            self._mean_bytes = max(self._mean_bytes, _MOST_BYTES / len(ids))
+            raise
+        self._learn(size, len(ids))
+        if size > _LARGE:
+            found = [[_measured(leaf, _size(leaf)) for leaf in leaves] for leaves in found]
         if self.on_conflict is not None:
             self._notice(self.on_conflict, ids, found)
         return [_judged(leaves) for leaves in found]
+
+    def _learn(self, size: int, count: int) -> None:
+        self._mean_bytes += (size / count - self._mean_bytes) * _LEARNING
 
     def _notice(self, on_conflict: ConflictNoticed, ids: list[str], found: list[list[Leaf]]) -> None:
         for document_id, leaves in zip(ids, found, strict=True):
@@ -179,14 +196,14 @@ async def read_alone(
 
 
 async def apart(items: list[T], send: Callable[[list[T]], Awaitable[list[R | Exception]]]) -> list[R | Exception]:
-    """Send a group, and send it again in smaller groups if CouchDB refuses all of it because of one item.
+    """Send a group, and send it again in smaller groups if CouchDB refuses all of it, or its answer is too long.
 
     Raises:
         CouchError: it is about the whole group: an outage, a lost answer, wrong credentials, no database.
     """
     try:
         return await send(items)
-    except (BadRequest, TooLarge) as error:
+    except (BadRequest, LongReply, TooLarge) as error:
         if len(items) == 1:
             return [error]
     half = len(items) // 2
@@ -207,8 +224,32 @@ def _judged(leaves: list[Leaf]) -> list[Leaf] | Exception:
     return leaves
 
 
+def _size(leaf: Leaf) -> int:
+    return 0 if leaf.document is None else len(_json.dumps(leaf.document))
+
+
+def _measured(leaf: Leaf, size: int) -> Leaf:
+    return leaf._replace(size=size) if size > _LARGE else leaf
+
+
+def _is_large(leaves: list[Leaf]) -> bool:
+    return any(leaf.size for leaf in leaves)
+
+
 def _duplicate(leaves: list[Leaf]) -> list[Leaf]:
-    return [each._replace(document=copy.deepcopy(each.document)) for each in leaves]
+    return [each._replace(document=_copied(each.document)) for each in leaves]
+
+
+def _copied(value: Any) -> Any:
+    """A copy of a JSON value, which takes a tenth of the time of `copy.deepcopy`."""
+    if type(value) is dict:
+        return {name: _copied(each) if type(each) in _CONTAINERS else each for name, each in value.items()}
+    if type(value) is list:
+        return [_copied(each) if type(each) in _CONTAINERS else each for each in value]
+    return value
+
+
+_CONTAINERS = (dict, list)
 
 
 def key_text(key: Any) -> bytes:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
-from ...couch import Database
+from ...couch import Database, Leaf
 from ...errors import DocumentNotFound, InvalidSignature
 from ...models import Ancestry, MergedBy, Model, collection_view, merge_record, model_info
 from ..protection.signatures import Guard
 from ..reading.bearing import bearing
-from ..writing.tokens import history, redone
+from ..reading.room import read_in_room
+from ..writing.tokens import history, operation, redone
 
 __all__ = ["LeafReader", "LeafSet", "as_stored"]
 
@@ -35,6 +36,7 @@ class LeafSet:
         ancestry: how all leaves that verify descend from each other.
         outdone: the leaves that are attempts at a change which a leaf that they win over contains. Its writer may
             withdraw that one because of them, so that they must be merged and not deleted for it.
+        withdrawn: attempts that were withdrawn after another leaf was merged of them, as they were before.
     """
 
     id: str
@@ -45,6 +47,7 @@ class LeafSet:
     histories: dict[str, Any] = field(default_factory=dict)
     ancestry: Ancestry = field(default_factory=Ancestry)
     outdone: set[str] = field(default_factory=set)
+    withdrawn: list[Document] = field(default_factory=list)
 
     @property
     def tag(self) -> str:
@@ -66,6 +69,34 @@ class LeafSet:
         """The leaf with this revision."""
         return next(each for each in self.documents if each["_rev"] == revision)
 
+    def learn(self, ancestor: Document) -> None:
+        """Take in what an older revision, with `_revisions`, says of its own ancestors."""
+        self.ancestry.learn(ancestor)
+        self._learn_withdrawn(ancestor)
+
+    def learn_withdrawn(self, live: Sequence[Document]) -> dict[str, set[str]]:
+        """Take in which leaves contain an attempt that was withdrawn after another leaf was merged of it.
+
+        Args:
+            live: the leaves that are not deleted and verify, with `_revisions`.
+
+        Returns:
+            The operations of these attempts, by the revisions of the leaves.
+        """
+        written = {revision for each in live for revision in history(each)}
+        merged = {revision for each in live for revision in self.ancestry.path(each["_rev"])} - written
+        self.withdrawn.extend(each for each in map(_before_deletion, self.deleted) if each["_rev"] in merged)
+        return {each["_rev"]: self._learn_withdrawn(each) for each in live}
+
+    def _learn_withdrawn(self, document: Document) -> set[str]:
+        found = set()
+        known = self.ancestry.path(document["_rev"])
+        for gone in self.withdrawn:
+            for revision in redone(gone, document) if gone["_rev"] not in known else ():
+                self.ancestry.contain(document["_rev"], revision)
+                found.add(operation(gone))
+        return found
+
 
 class LeafReader:
     """Reads leaves from one database.
@@ -81,7 +112,7 @@ class LeafReader:
 
     async def read(self, document_id: str) -> LeafSet:
         """Read the leaves of a document; the set is empty if the document is missing or deleted."""
-        (found,) = await self._database.bulk_get([document_id], revs=True)
+        found = await read_in_room(document_id, lambda: self._leaves(document_id))
         judged = self._guard.weighed([each.document for each in found if each.document is not None])
         live = [each for each in judged.documents if not each.get("_deleted")]
         unverified = {each["_rev"]: judged.faults[each["_rev"]] for each in live if each["_rev"] in judged.faults}
@@ -96,16 +127,19 @@ class LeafReader:
         trusted = [each for each in live if each["_rev"] not in unverified]
         for each in [*deleted, *trusted]:
             result.ancestry.learn(each)
-        if len(trusted) > 1:
-            _learn_withdrawn(result.ancestry, deleted, trusted)
+        settled = result.learn_withdrawn(trusted) if len(trusted) > 1 else {}
         for first, second in combinations(trusted, 2):
             # Where each has done again what the other one did, the winning one has the say.
-            there = redone(second, first)
-            for revision in there or redone(first, second):
+            there = redone(second, first, settled[second["_rev"]])
+            for revision in there or redone(first, second, settled[first["_rev"]]):
                 result.ancestry.contain((first if there else second)["_rev"], revision)
                 if revision == first["_rev"]:
                     result.outdone.add(revision)
         return result
+
+    async def _leaves(self, document_id: str) -> tuple[list[Leaf], int]:
+        (leaves,), size = await self._database.bulk_get_within([document_id], None, revs=True)
+        return leaves, size
 
     async def find(self, cls: type[Model], key: Any) -> LeafSet:
         """Read the leaves of the document with a key.
@@ -134,19 +168,6 @@ class LeafReader:
         # A generated key is the id, but for documents from elsewhere.
         first = [str(key)] if info.key and info.key.generated and not str(key).startswith("_") else []
         return [*first, *(row.id for row in rows if row.id and row.id not in first)]
-
-
-def _learn_withdrawn(ancestry: Ancestry, deleted: Sequence[Document], live: Sequence[Document]) -> None:
-    """Take in which leaves contain an attempt that was withdrawn after another leaf was merged of it."""
-    written = {revision for each in live for revision in history(each)}
-    paths = {each["_rev"]: ancestry.path(each["_rev"]) for each in live}
-    merged = {revision for path in paths.values() for revision in path} - written
-    for gone in map(_before_deletion, deleted):
-        if gone["_rev"] in merged:
-            for each in live:
-                if gone["_rev"] not in paths[each["_rev"]]:
-                    for revision in redone(gone, each):
-                        ancestry.contain(each["_rev"], revision)
 
 
 def _before_deletion(tombstone: Document) -> Document:

@@ -190,7 +190,7 @@ class Reconciliation(LeafReader):
             for document in (leaf.document for leaves in read for leaf in leaves if leaf.document is not None):
                 with contextlib.suppress(InvalidSignature, Unmergeable):
                     stored = as_stored(self._guard.verified(document))
-                    found.ancestry.learn(document)
+                    found.learn(document)
                     if document.get("_deleted"):
                         bodies[document["_rev"]] = {}
                     elif is_of(cls, stored):
@@ -282,6 +282,23 @@ class Reconciliation(LeafReader):
         self._database.server.observer.retries_exhausted(model_info(cls).type.name)
         raise RetriesExhausted("other clients changed a document at every try to merge it", self._retry.attempts)
 
+    async def settle(self, cls: type[Model], document_id: str) -> bool:
+        """Merge the leaves of a document once, as far as that can be done now.
+
+        Returns:
+            False if the rules cannot merge them; then at least what the winning leaf contains is deleted.
+        """
+        try:
+            found = await self.read(document_id)
+            if len(found.revisions) > 1:
+                await self.delete(found, (await self.merge(cls, found))[1])
+        except (Conflict, Unavailable):
+            return True  # somebody else is at it, or will be
+        except (Unmergeable, Forbidden, TooLarge):
+            await self.drop(document_id)
+            return False
+        return True
+
     async def preview(self, cls: type[Model], found: LeafSet) -> None:
         """Raise the error that `merge` would raise because of the leaves, without writing anything.
 
@@ -313,7 +330,7 @@ class Reconciliation(LeafReader):
         if any(document is each for each in found.documents):
             return document, upon
         signed = self._guard.signed(await self._carried(found, document))
-        (revision,) = await self._put([signed])
+        (revision,) = await self._put([signed], by_quorum=True)
         self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
         return {**stubbed(signed, generation(revision)), "_rev": revision}, upon
 
@@ -375,6 +392,7 @@ class Reconciliation(LeafReader):
             known = found.ancestry.ancestors(found.revisions[0]) if found.revisions else frozenset()
             ended = [_ending(each) for each in found.documents[1:] if each["_rev"] in known]
             if ended and found.revisions[0] not in found.unverified:
+                await self._secured(found, found.revisions[0])
                 await self._put([self._guard.signed(each) for each in ended])
 
     async def delete(self, found: LeafSet, kept: str) -> int:
@@ -387,11 +405,29 @@ class Reconciliation(LeafReader):
             Conflict: one of them was changed meanwhile.
         """
         tombstones = [_ending(each) for each in found.documents if each["_rev"] != kept]
+        await self._secured(found, kept)
         await self._put([self._guard.signed(each) for each in tombstones])
         return len(tombstones)
 
-    async def _put(self, documents: Sequence[Document]) -> list[str]:
+    async def _secured(self, found: LeafSet, kept: str) -> None:
+        """On a cluster, have enough copies know a leaf before others are deleted, or a read could find nothing.
+
+        Raises:
+            Conflict: too few copies can be reached.
+        """
+        if self._database.server.contended:
+            leaf = {**found.document(kept), "_revisions": found.histories[kept]}
+            results = await self._database.bulk_docs([leaf], new_edits=False)
+            if results or results.accepted:
+                raise Conflict(409, "conflict", "too few copies have the leaf that stays")
+
+    async def _put(self, documents: Sequence[Document], *, by_quorum: bool = False) -> list[str]:
         """Write documents and return their new revisions.
+
+        Args:
+            documents: what to write.
+            by_quorum: count what a minority of the copies took as not written. Were other leaves deleted for it, a
+                read could find nothing.
 
         Raises:
             Conflict: the revision that one of them names is not a leaf.
@@ -406,6 +442,8 @@ class Reconciliation(LeafReader):
         faults = [each for each in written if isinstance(each, Exception)]
         if faults:
             raise next((each for each in faults if not isinstance(each, Conflict)), faults[0])
+        if by_quorum and any(each.accepted for each in results):
+            raise Conflict(409, "conflict", "too few copies have taken the document")
         return [each for each in written if isinstance(each, str)]
 
 

@@ -199,7 +199,7 @@ class CachedAccess:
         if self._clock() - entry.read_at > self._limits.age:
             self.forget(document_id)
             return None
-        return [Leaf(_json.loads(entry.text), entry.rev)]
+        return [Leaf(_json.loads(entry.text), entry.rev, size=len(entry.text))]
 
     async def _read(self, document_id: str, every: bool) -> list[Leaf]:
         mark = self._reading.setdefault(document_id, object())

@@ -12,14 +12,14 @@ from typing import Any, Generic, TypeVar
 from ...couch import UNSET, Access, Database, Leaf, Single
 from ...errors import DecryptionFailed, InvalidDocument, InvalidSignature, LongReply, NoIndex, NotFound, SignatureFault
 from ...models import Model, ModelInfo, collection_view, deleted_view, is_deleted, is_of, model_info
-from ..pace import Pace
+from ..pace import Pace, take_turn
 from ..protection.properties import Conversion
 from ..protection.signatures import Guard
 from ..query import Bounds, Query, same
 from .bearing import bearing
 from .cache import KeyMemory
 from .planner import Planned, planned
-from .room import share_of_request
+from .room import read_in_room, share_of_request
 from .scan import Position, Walk, certain_order, count_rows, united_rows
 
 __all__ = ["PAGE_BYTES", "Page", "Reader", "is_absent", "is_selected", "neighbours"]
@@ -145,6 +145,8 @@ class Reader:
             read = await self._database.bulk_get_within(ids, None if most is None else allowed, revs=revs)
         share.use(read[1])
         self._mean += (read[1] / len(ids) - self._mean) * _LEARNING
+        if read[1] > _SLACK:
+            await take_turn()
         return read
 
     async def few(self, ids: Sequence[str]) -> list[Document | InvalidSignature | None]:
@@ -235,7 +237,13 @@ class Reader:
         return await self._judged(document_id, await self._leaves(document_id, every=conflicts))
 
     async def _leaves(self, document_id: str, *, every: bool = False) -> list[Leaf]:
-        return await self._access.leaves(document_id, revs=self._guard.history, every=every or self._guard.every)
+        async def read() -> tuple[list[Leaf], int]:
+            leaves = await self._access.leaves(
+                document_id, revs=self._guard.history, every=every or self._guard.every
+            )
+            return leaves, sum(leaf.size for leaf in leaves)
+
+        return await read_in_room(document_id, read)
 
     async def _judged(self, document_id: str, leaves: list[Leaf]) -> Document | None:
         (found,) = await self._judgements([document_id], [leaves])
@@ -304,18 +312,19 @@ class Reader:
     async def _sifted(
         self, found: Planned, start: Position | None, backward: bool, limit: int
     ) -> tuple[bool, list[Position], list[Document | InvalidSignature | None]]:
-        """Look at documents until so many are selected, or very many were looked at.
+        """Look at documents until so many are selected, or many were looked at, or as many bytes as a page holds.
 
         Returns:
             Whether rows are left over, those that were looked at, and their documents: None for one that is not wanted.
         """
         looked_at: list[Position] = []
         documents: list[Document | InvalidSignature | None] = []
-        more, chosen = True, 0
-        while more and chosen < limit and len(looked_at) < _MOST_SIFTED:
+        more, chosen, left = True, 0, PAGE_BYTES
+        while more and left and chosen < limit and len(looked_at) < _MOST_SIFTED:
             rows = await self._rows(found, looked_at[-1] if looked_at else start, backward, _SIFTED + 1)
-            more, rows, read = await self.first_of(rows, _SIFTED)
-            for row, document in zip(rows, read, strict=True):
+            read, left = await self.within([row.id for row in rows[:_SIFTED]], left)
+            more = len(rows) > len(read)
+            for row, document in zip(rows, read, strict=False):
                 if chosen == limit:
                     more = True
                     break

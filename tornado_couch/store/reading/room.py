@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from heapq import heappop, heappush
 from itertools import count
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from ...errors import NoRoom
+from ..pace import take_turn
 
-__all__ = ["Room", "Share", "share_of_request"]
+__all__ = ["Room", "Share", "read_in_room", "share_of_request"]
+
+T = TypeVar("T")
+
+_LARGE = 64 * 1024  # bytes of a document; smaller ones are not counted, so that they never wait for large ones
 
 
 class Room:
@@ -126,6 +132,7 @@ class Share:
         self._room = room
         self._held = 0
         self._used = 0
+        self._kept: dict[str, int] = {}  # what single documents use, by their ids
 
     async def widen(self, size: int) -> int:
         """Hold as many bytes more than are in use, or as many as there are; return how many.
@@ -147,13 +154,53 @@ class Share:
         """Note that so many of the bytes are in use now."""
         self._used += size
 
+    def keep(self, document_id: str, size: int) -> bool:
+        """Use bytes for a document that has been read already, in place of an earlier copy, unless others hold them.
+
+        Returns:
+            Whether they were free. If not, the caller drops the document, and reads it again after `widen`.
+        """
+        self._used -= self._kept.pop(document_id, 0)
+        size = min(size, self._room.most - self._used)
+        more = self._used + size - self._held
+        if more > 0 and not self._room.take_at_once(more):
+            return False
+        self._held += max(more, 0)
+        self._used += size
+        self._kept[document_id] = size
+        return True
+
     def release(self) -> None:
         """Give everything back."""
         held, self._held, self._used = self._held, 0, 0
+        self._kept.clear()
         self._room.give_back(held)
 
 
 _SHARE: ContextVar[Share | None] = ContextVar("share", default=None)
+
+
+async def read_in_room(document_id: str, read: Callable[[], Awaitable[tuple[T, int]]]) -> T:
+    """Read a document whose size is not known before; if there is no room for it, drop it and read it again later.
+
+    Args:
+        document_id: the document's id.
+        read: reads it, and returns it with its bytes.
+
+    Raises:
+        NoRoom: others held the room for too long.
+    """
+    share = share_of_request()
+    found, size = await read()
+    if size < _LARGE:
+        return found
+    if share is not None and not share.keep(document_id, size):
+        del found  # nobody waits with a document in hand
+        await share.widen(size)
+        found, size = await read()
+        share.keep(document_id, size)
+    await take_turn()
+    return found
 
 
 def share_of_request() -> Share | None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...couch import Access, Database
-from ...errors import CouchError, InvalidSignature
+from ...couch import Access, Database, Leaf
+from ...errors import CouchError, Forbidden, InvalidSignature, Unauthorized
 from ...models import WRITE_PROPERTY
 from ...revision import generation, rank
 from ..protection.signatures import Guard
 from .proof import Standing, Verdict
-from .tokens import Attempts, marked
+from .tokens import Attempts, history, marked
 
 __all__ = ["Contests"]
 
 Document = dict[str, Any]
+
+_DELETED_AT_MOST = 20  # leaves of a document; with more of them, those that lie far back are removed
+_FAR_BACK = 64  # revisions before the winning one; copies of a write that are still under way are not that old
 
 _PATIENCE = 3  # looks at two creations of one document, before the one that wins gives way to the other
 
@@ -33,6 +36,7 @@ class Contests:
         self._database = database
         self._access = access
         self._guard = guard
+        self._may_purge = True
 
     async def settle(self, document: Mapping[str, Any], contest: Verdict, looks: int) -> Standing:
         """Take the next step for a write that is contested, or was withdrawn.
@@ -48,10 +52,37 @@ class Contests:
         """
         try:
             if contest.standing is Standing.WITHDRAWN:
-                return Standing.WITHDRAWN if await self._spread(contest.others[0]) else contest.standing.CONTESTED
+                return Standing.WITHDRAWN if await self._spread(contest.others[0]) else Standing.CONTESTED
             return await self._contested(document, contest, looks)
         except CouchError:
             return Standing.CONTESTED
+
+    async def prune(self, document_id: str, leaves: Sequence[Leaf]) -> None:
+        """Remove deleted leaves that lie far back, where a document has many: CouchDB reads them all with each read.
+
+        Only a server admin can do that; for others they stay. They stay where documents are signed, too: what was
+        withdrawn could be put back unnoticed if its tombstone were gone.
+
+        Args:
+            document_id: the document's id.
+            leaves: all of its leaves, with `_revisions`.
+        """
+        found = [each.document for each in leaves if each.document is not None]
+        deleted = [each for each in found if each.get("_deleted")]
+        if len(deleted) <= _DELETED_AT_MOST or len(deleted) == len(found) or not self._may_purge or self._guard.every:
+            return
+        latest = max(generation(each["_rev"]) for each in found if not each.get("_deleted"))
+        old = [each for each in deleted if generation(each["_rev"]) + _FAR_BACK < latest]
+        # A copy that was away has what was deleted and not yet the tombstone.
+        revisions = [revision for each in old for revision in history(each)[:2]]
+        if not revisions:
+            return
+        try:
+            await self._database.purge({document_id: revisions})
+        except (Unauthorized, Forbidden):
+            self._may_purge = False
+        except CouchError:
+            pass  # the next one who meets somebody there tries it again
 
     async def _contested(self, document: Mapping[str, Any], contest: Verdict, looks: int) -> Standing:
         others = [each for each in contest.others if self._verifies(each)]
@@ -64,14 +95,14 @@ class Contests:
                 return Standing.CONTESTED
             if looks < _PATIENCE:
                 return Standing.CONTESTED  # the other may be withdrawn; neither has anything that would be lost
-        await self._known({**document, "_rev": contest.revision}, contest)
+        # Only copies that know our leaf can delete it; and were the other one known to few, a read could find nothing.
+        ids = [each.partition("-")[2] for each in contest.path]
+        ours = {**document, "_rev": contest.revision, "_revisions": {"start": generation(contest.revision), "ids": ids}}
+        await self._spread(ours)
+        if not await self._spread(others[0]):
+            return Standing.CONTESTED
         result = await self._access.put_alone(self._guard.tombstone({**document, "_rev": contest.revision}))
         return Standing.CONTESTED if result.accepted else Standing.WITHDRAWN
-
-    async def _known(self, leaf: Document, contest: Verdict) -> None:
-        """Have all copies know a leaf, since only those that do can delete it."""
-        ids = [each.partition("-")[2] for each in contest.path]
-        await self._spread({**leaf, "_revisions": {"start": generation(leaf["_rev"]), "ids": ids}})
 
     async def _spread(self, leaf: Document) -> bool:
         """Bring a leaf to all copies, as CouchDB itself does after a while; whether enough of them have it."""

@@ -52,8 +52,8 @@ class Verdict(NamedTuple):
     Attributes:
         standing: what became of it.
         revision: the revision that it created, if it was stored.
-        others: where it is contested, the leaves that stand beside it, the winning one first; where it was withdrawn,
-            the leaf that says so.
+        others: where it is contested, or somebody has written over it, the leaves that stand beside it, the winning one
+            first; where it was withdrawn, the leaf that says so.
         path: where it is contested, its revision and those before it.
     """
 
@@ -121,15 +121,16 @@ class Evidence:
     def _placed(self, revision: str) -> Verdict:
         """Decide what became of this write, which was stored, among the other leaves."""
         live = [(leaf, path) for leaf, path in zip(self._leaves, self._paths, strict=True) if not _is_deleted(leaf)]
-        if any(revision in path[1:] or revision in _merged_into(leaf) for leaf, path in live):
-            return Verdict(Standing.LANDED, revision)
         # Only what descends from the base as well keeps what was there before.
         rivals = [leaf for leaf, path in live if revision not in path and (self._base is None or self._base in path)]
+        rivals.sort(key=lambda leaf: rank(leaf["_rev"]), reverse=True)
+        if any(revision in path[1:] or revision in _merged_into(leaf) for leaf, path in live):
+            beside = tuple(each for each in rivals if revision not in _merged_into(each))
+            return Verdict(Standing.LANDED, revision, beside)
         if _is_deleted(self._document):
             return Verdict(Standing.BEATEN if rivals else Standing.LANDED, revision)
         own = next((path for _, path in live if path[0] == revision), None)
         if own is not None and rivals:
-            rivals.sort(key=lambda leaf: rank(leaf["_rev"]), reverse=True)
             return Verdict(Standing.CONTESTED, revision, tuple(rivals), tuple(own))
         for leaf, path in zip(self._leaves, self._paths, strict=True):
             if revision in path[1:2] and _is_deleted(leaf) and self._has_token(leaf):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from typing import Any
@@ -99,7 +99,7 @@ def operations(document: Mapping[str, Any]) -> list[str]:
     return [created[:_OPERATION_LENGTH], *since_creation(document)] if created else []
 
 
-def redone(leaf: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+def redone(leaf: Mapping[str, Any], other: Mapping[str, Any], settled: Collection[str] = ()) -> list[str]:
     """The revisions of a leaf that are earlier or later attempts at what another leaf contains, the oldest one first.
 
     They are those that follow the last revision which both leaves have, as far as each of them is such an attempt.
@@ -108,6 +108,7 @@ def redone(leaf: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     Args:
         leaf: a leaf, with `_revisions`.
         other: another leaf of the same document, with `_revisions`.
+        settled: operations that are not to be compared, since it is known of another attempt that both contain it.
     """
     path, others = history(leaf), history(other)
     fork = next((place for place, each in enumerate(path) if each in others), None)
@@ -122,7 +123,8 @@ def redone(leaf: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
             return []
     found = []
     for place in range(fork - 1, -1, -1):
-        if _at(own, place, path) not in theirs:
+        done = _at(own, place, path)
+        if done not in theirs or done in settled:
             break
         found.append(path[place])
     return found

@@ -29,6 +29,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from dataclasses import dataclass
 from typing import Any
 
+from cachetools import LRUCache
+
 from ...couch import Access, BulkResult, Database, Leaf, WriteResult
 from ...couch.bulk import failure
 from ...errors import (
@@ -226,6 +228,7 @@ class Writer:
         self._tokens = tokens
         self._clock = clock
         self._observer = database.server.observer
+        self._forked: LRUCache[str, None] = LRUCache(1000)
 
     def marked(self, document: Mapping[str, Any], *, new: bool = False) -> Document:
         """A copy of the document with a token; to be made before it is signed, once for each intended write.
@@ -280,6 +283,13 @@ class Writer:
         finally:
             self._turns.give_back(keys)
         return [each.outcome for each in writes if each.outcome is not None]
+
+    def forked(self, document_id: str) -> bool:
+        """Whether the last write of a document landed in one of several branches that others wrote on.
+
+        Nobody else may have noticed, so whoever made that write has to merge them. It is said once.
+        """
+        return self._forked.pop(document_id, self) is None
 
     async def confirmed(self, document: Mapping[str, Any], revision: str) -> str | TornadoCouchError:
         """The revision that a document received; or, where it is not the one that was signed, an error.
@@ -386,6 +396,8 @@ class Writer:
         ids = [str(each.document["_id"]) for each in writes]
         try:
             leaves = await self._leaves(ids)
+            for id_, each in zip(ids, leaves, strict=True):
+                await self._contests.prune(id_, each)
             proofs = [Evidence(each.document, found, each.stored) for each, found in zip(writes, leaves, strict=True)]
             unread = [(id_, each, revision) for id_, each in zip(ids, proofs, strict=True) for revision in each.unread]
             found = await self._access.bulk_get([(id_, revision) for id_, _, revision in unread]) if unread else []
@@ -395,10 +407,14 @@ class Writer:
             return error
         for (_, evidence, _), bodies in zip(unread, found, strict=True):
             evidence.learn(bodies)
-        for write, evidence in zip(writes, proofs, strict=True):
+        for id_, write, evidence in zip(ids, writes, proofs, strict=True):
             verdict = evidence.verdict()
             write.judged(verdict)
             landed = verdict.standing is Standing.LANDED
+            if verdict.others:
+                self._database.server.contended = True
+                if landed:
+                    self._forked[id_] = None
             if landed or (write.lost is not None and verdict.standing is not Standing.UNKNOWN):
                 self._observer.answer_proved(_kind(write.document), landed)
         return None

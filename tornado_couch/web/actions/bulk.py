@@ -239,8 +239,9 @@ class BulkHandler(ResourceHandler):
 
 async def _run_in_order(chain: list[_Item]) -> None:
     for item in chain:
-        if item.run is not None:
-            item.outcome = await attempted(item.run())
+        run, item.run = item.run, None  # what runs knows the item
+        if run is not None:
+            item.outcome = await attempted(run())
 
 
 def _runs(cls: type[ResourceHandler], method: str, mixin: type[ResourceHandler], action: str) -> bool:

@@ -18,6 +18,7 @@ that was made to one of them elsewhere in the meantime is merged later.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 from typing import Any
@@ -30,6 +31,7 @@ from ...store.references import held_by
 from ..handler import ResourceHandler
 from ..http import EntityTag, entity_tag
 from ..openapi.components import Schema
+from ..openapi.descriptions import describe_stored
 from ..openapi.operation import ApiOperation
 from ..problems import Problem
 from .documents import check_key_in_body
@@ -71,7 +73,9 @@ class ConflictsHandler(ResourceHandler):
 
     async def resolve(self, key: Any) -> None:
         """Write the client's decision, and answer with the document."""
-        body = self._checked_body(await self.read_json())
+        body = await self.read_json()
+        check = self._checked_body
+        body = await asyncio.to_thread(check, body) if self.body.large else check(body)
         found = await self._found(key)
         leaves = await self._leaves("resolve", found, every=True)
         self._check_leaf_set(found)
@@ -234,7 +238,7 @@ class ConflictsHandler(ResourceHandler):
         operation.fails(404)
         operation.problem("malformed-entity-tag", "revision-mismatch")
         operation.answers[412].fields["ETag"] = None
-        operation.problem("invalid-document", "unreadable-document", "unsupported-version", "tampered-document")
+        describe_stored(operation)
 
     @staticmethod
     def describe_resolve(operation: ApiOperation) -> None:
@@ -255,7 +259,7 @@ class ConflictsHandler(ResourceHandler):
         operation.problem("malformed-entity-tag", "revision-mismatch", "if-match-required", "validation")
         operation.problem("no-conflict", "unmergeable")
         operation.answers[412].fields["ETag"] = False
-        operation.problem("invalid-document", "unreadable-document", "unsupported-version", "tampered-document")
+        describe_stored(operation)
         operation.problem("contended", "outcome-unknown", "refused-by-database")
         operation.fails(404)
         operation.fails(413)

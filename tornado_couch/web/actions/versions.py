@@ -276,7 +276,6 @@ class VersionsHandler(ResourceHandler):
         schema = operation.of_model().other("Versions", lambda: _versions_schema(operation))
         describe_reading(operation, "A page of versions.", schema, "Link")
         operation.fails(404)
-        operation.problem("overloaded")
         describe_stored(operation)
 
     def _links(self, path: str, page: Page[Any], parameters: list[tuple[str, str]]) -> dict[str, str]:

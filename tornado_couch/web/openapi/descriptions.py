@@ -73,8 +73,9 @@ def describe_reading(operation: ApiOperation, description: str, schema: dict[str
 
 
 def describe_stored(operation: ApiOperation) -> None:
-    """Describe the problems of a stored document that cannot be read."""
+    """Describe the problems of a stored document that cannot be read, or not at the moment."""
     operation.problem("invalid-document", "unreadable-document", "unsupported-version", "tampered-document")
+    operation.problem("overloaded")
 
 
 def describe_body(operation: ApiOperation) -> None:

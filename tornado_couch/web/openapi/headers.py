@@ -37,7 +37,7 @@ REQUEST_FIELDS: dict[str, tuple[Schema, str]] = {
             "pattern": r"^[!#-+\--:<-\[\]-~]+$",
             "examples": ["8e03978e-40d5-43dd-9f0e-5c2d6a1f7b30"],
         },
-        "A random text that makes it safe to send the request again: it creates the document only once.",
+        "A random text that makes it safe to send the request again: it is carried out only once.",
     ),
 }
 
@@ -58,7 +58,7 @@ ANSWER_FIELDS: dict[str, tuple[Schema, str]] = {
         {**_TEXT, "pattern": r'^(W/)?"[!#-~]*"$', "examples": [ENTITY_TAG]},
         "The entity tag: the document's revision, for If-Match and If-None-Match.",
     ),
-    "Idempotent-Replayed": ({**_TEXT, "const": "true"}, "The same request created the document before."),
+    "Idempotent-Replayed": ({**_TEXT, "const": "true"}, "The same request was carried out before."),
     "Last-Modified": (_TEXT, "When the document was last changed, if that is at least a minute ago."),
     "Link": (
         _TEXT,
