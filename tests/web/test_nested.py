@@ -298,6 +298,27 @@ async def test_a_nested_collection_can_be_limited_to_its_owner(database: Databas
         assert {(each["customer_id"], each["owner"]) for each in items} == {("x", "ada")}
 
 
+class Entry(Model, type="entry_v1.0", key="entry_id"):
+    entry_id: Key = assigned()
+    customer_id: Annotated[str, ReadOnly(), Reference(Customer), Indexed()]
+    text: str = ""
+
+
+async def test_the_reference_can_be_read_only(database: Database, serve: Serve) -> None:
+    """Then clients cannot send it at all, but as it is, and it comes from the path alone."""
+    await install(database.server, database.name, [Customer, Entry])
+    store = Store(database)
+    routes = [*resource("/customers", Customer, store), *resource("/customers/{customer_id}/entries", Entry, store)]
+    ask = await serve(Application(routes, policy=AllowAny()))
+    await ask("POST", "/customers", {"name": "x"})
+    entry = await ask("POST", "/customers/x/entries", {"text": "a"})
+    assert (entry.status, entry.json["customer_id"]) == (201, "x")
+    assert (await ask("POST", "/customers/x/entries", {"customer_id": "y"})).status == 422
+    assert (await ask("PUT", path(entry), {**entry.json, "text": "b"})).status == 200
+    assert (await ask("PATCH", path(entry), {"text": "c"}, Content_Type=MERGE)).json["customer_id"] == "x"
+    assert (await ask("PATCH", path(entry), {"customer_id": "y"}, Content_Type=MERGE)).status == 422
+
+
 class Meter(Model, type="meter_v1.0", key="number", unique=True):
     number: int
 

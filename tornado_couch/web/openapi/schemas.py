@@ -122,7 +122,7 @@ class ModelSchemas:
             found[self._info.key.name] = addressable(found[self._info.key.name])
         if action == "replace" and self._info.key:  # it may be sent back, but not changed
             found[self._info.key.name] = {**found[self._info.key.name], "readOnly": True}
-        for name in self._filled:
+        for name in found.keys() & self._filled:
             found[name] = {**found[name], "readOnly": True, "description": "Taken from the address; may be left out."}
         needed = [name for name in schema.get("required", []) if name not in self._filled]
         return self._root({**schema, "properties": found, "required": needed}, "Input", closed=True)
@@ -133,7 +133,7 @@ class ModelSchemas:
         found = renamed(_as_patch({**schema, "required": [*schema.get("required", []), *self._unremovable()]}), names)
         for name in ("_href", "_etag"):
             found["properties"][name] = dict(_IGNORED)
-        for name in self._filled:
+        for name in found["properties"].keys() & self._filled:
             found["properties"][name] = {**found["properties"][name], "readOnly": True}
         return {**_top(found, self._model), "properties": {n: _stripped(n, s) for n, s in found["properties"].items()}}
 
