@@ -193,6 +193,8 @@ class References:
     async def faults(self, models: Iterable[tuple[Model, Collection[Held]]]) -> list[ValidationFailed | None]:
         """For each model, with the references that it had before, the error of `check`; read in one group."""
         wanted = [to_check(held_by(model), before, model) for model, before in models]
+        if not any(wanted):
+            return [None] * len(wanted)
         named = list(dict.fromkeys(each.named for held in wanted for each in held))
         found = await asyncio.gather(*(self._is_there(*each) for each in named))
         there = {each for each, is_there in zip(named, found, strict=True) if is_there}

@@ -133,7 +133,8 @@ class ListMixin(ResourceHandler[M]):
         """Yield the lines of each page to the end, and how many documents were withheld from it."""
         query, share = replace(query, limit=self.EXPORT_PAGE), share_of_request()
         while True:
-            self.related.forget()  # an export can take long
+            if self.include is not None:
+                self.related.forget()  # an export can take long
             page = await self.perform_list(query)
             text, withheld, following = await lines_of(await self._items(page, query)), page.withheld, page.next
             del page
