@@ -284,6 +284,21 @@ async def test_include_is_on_every_page_and_in_exports(ask: Client) -> None:
     assert [each["customer"]["name"] for each in (*found, *map(json.loads, lines))] == ["Ada"] * 6
 
 
+async def test_an_answer_embeds_only_so_many_documents(store: Store, serve: Serve) -> None:
+    """As many as a page can have items, each counted once; more are 400."""
+    routes = [*resource("/products", Product, store), *resource("/orders", Order, store, max_page_size=3)]
+    ask = await serve(Application([*routes, *resource("/customers", Customer, store)], policy=AllowAny()))
+    for code in "abcd":
+        await made(ask, "/products", {"code": code})
+    customer = (await made(ask, "/customers", {}))["customer_id"]
+    order = await made(ask, "/orders", {"customer_id": customer, "product_ids": ["a", "b", "c", "a"]})
+    assert len((await ask("GET", f"{order['_at']}?include=products")).json["products"]) == 4
+    for query in ("include=products,customer", "include=customer,products"):
+        for where in (order["_at"], "/orders"):
+            reply = await ask("GET", f"{where}?{query}")
+            assert (reply.status, reply.json["parameter"]) == (400, "include")
+
+
 async def test_include_goes_with_fields(ask: Client) -> None:
     """`fields` chooses among the document's own properties; what is embedded is there besides."""
     customer = await made(ask, "/customers", {"name": "Ada"}, **ADA)
