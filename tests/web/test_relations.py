@@ -31,6 +31,7 @@ from tornado_couch import (
 )
 from tornado_couch import ReadOnly as Unsettable
 from tornado_couch.security import KeyRing
+from tornado_couch.store import references
 from tornado_couch.web import Event, Owner
 
 NDJSON = "application/x-ndjson"
@@ -427,6 +428,20 @@ async def test_a_refused_cascade_deletes_nothing(ask: Client, orders: Noting) ->
     assert (await ask("DELETE", customer["_at"], **ADA)).status == 403
     assert (await ask("GET", customer["_at"], **ADA)).status == 200
     assert (await ask("GET", order["_at"])).status == 200
+
+
+async def test_a_deletion_of_very_many_is_continued(ask: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """409 says that some are left, and the same request goes on until 204; the customer is there so long."""
+    monkeypatch.setattr(references, "_MOST", 2)
+    customer = await made(ask, "/customers", {}, **ADA)
+    await ask("POST", "/orders", [{"customer_id": customer["customer_id"]}] * 5, **ADA)  # type: ignore[arg-type]
+    for left in (3, 1):
+        reply = await ask("DELETE", customer["_at"], **ADA)
+        assert (reply.status, reply.json["type"]) == (409, "urn:tornado-couch:problem:dependents-left")
+        assert len((await ask("GET", "/orders")).json["items"]) == left
+        assert (await ask("GET", customer["_at"], **ADA)).status == 200
+    assert (await ask("DELETE", customer["_at"], **ADA)).status == 204
+    assert (await ask("GET", "/orders")).json["items"] == []
 
 
 async def test_set_null_goes_through_hooks(ask: Client, orders: Noting) -> None:
