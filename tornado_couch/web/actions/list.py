@@ -35,6 +35,8 @@ from .relations import describe_include, include
 
 __all__ = ["ListMixin"]
 
+_LONGEST_LINK = 8000  # characters; many clients refuse an answer with a longer field
+
 _WITHHELD: dict[str, Any] = {
     "type": "object",
     "description": "The last line, where documents could not be verified.",
@@ -74,8 +76,9 @@ class ListMixin(ResourceHandler[M]):
         links = self._links(page, query)
         if links:
             body.update(links)
-            fields = [f'<{address}>; rel="{relation}"' for relation, address in links.items()]
-            self.set_header("Link", ", ".join(fields))  # RFC 8288
+            field = ", ".join(f'<{address}>; rel="{relation}"' for relation, address in links.items())
+            if len(field) <= _LONGEST_LINK:
+                self.set_header("Link", field)  # RFC 8288
         await self.answers.items(body)
 
     async def _export(self, query: ListQuery) -> None:
