@@ -113,7 +113,8 @@ class Contests:
         """A leaf to be written once more, over itself, as another attempt at its own change."""
         kept = ("_id", "_rev", "_attachments")
         with Attempts(leaf):
-            return self._guard.signed(marked({n: each for n, each in leaf.items() if n[:1] != "_" or n in kept}))
+            again = {n: each for n, each in leaf.items() if n[:1] != "_" or n in kept}
+            return self._guard.signed(marked(again, contended=True))
 
     def _verifies(self, leaf: Document) -> bool:
         try:

@@ -237,7 +237,8 @@ class Writer:
             document: the document to write or delete.
             new: whether the document is being created.
         """
-        return marked(document, new=new) if self._tokens else unmarked(document)
+        contended = self._database.server.contended
+        return marked(document, new=new, contended=contended) if self._tokens else unmarked(document)
 
     async def put(self, document: Mapping[str, Any]) -> str:
         """Write one document as it is, over the revision that it names.
