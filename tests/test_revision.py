@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.security.values import documents
 from tornado_couch import Database, _json
-from tornado_couch.revision import digest, generation, is_revision, rank, revision_of
+from tornado_couch.revision import digest, generation, is_revision, printable, rank, revision_of
 
 digests = st.text("0123456789abcdef", min_size=32, max_size=32)
 
@@ -94,6 +94,13 @@ def test_what_is_not_json_has_no_revision(value: object) -> None:
     """NaN, Infinity and lone surrogates are refused, and the message does not repeat the text."""
     with pytest.raises(ValueError, match=r"JSON|surrogate"):
         revision_of(None, False, {"x": value})
+
+
+def test_a_revision_is_shown_in_one_line() -> None:
+    """Of a log as well as of a terminal, whatever somebody put into it."""
+    assert printable("3-abc é") == "3-abc é"
+    assert printable("3-a\nERROR forged\x1b[2J") == r"3-a\nERROR forged\x1b[2J"
+    assert len(printable("f" * 100_000)) < 1000
 
 
 def test_other_values_have_no_revision() -> None:

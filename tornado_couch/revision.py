@@ -17,7 +17,17 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-__all__ = ["digest", "generation", "halves", "is_revision", "rank", "revision_of", "revision_of_term", "text_term"]
+__all__ = [
+    "digest",
+    "generation",
+    "halves",
+    "is_revision",
+    "printable",
+    "rank",
+    "revision_of",
+    "revision_of_term",
+    "text_term",
+]
 
 _HEX = frozenset("0123456789abcdef")
 _COUNT = struct.Struct(">I").pack
@@ -30,6 +40,7 @@ _HEADS = [b"m" + _COUNT(length) for length in range(256)]
 _ATOMS = {word: b"d" + struct.pack(">H", len(word)) + word.encode() for word in ("true", "false", "null")}
 _TRUE, _FALSE, _NULL = _ATOMS["true"], _ATOMS["false"], _ATOMS["null"]
 
+_MOST_SHOWN = 500  # characters; CouchDB's own revisions have at most 50, and most ids are not longer
 _MOST_DIGITS = 18  # more would be no generation that a document can reach, and slow to read
 
 
@@ -55,6 +66,15 @@ def rank(revision: str) -> tuple[int, str]:
     See "Replication and conflict model" in CouchDB's documentation.
     """
     return generation(revision), digest(revision)
+
+
+def printable(text: str) -> str:
+    """A revision or an id for a log or a terminal.
+
+    Somebody who writes as replication does can put line breaks and terminal codes into both, and make them long.
+    """
+    shown = text if text.isprintable() else ascii(text)[1:-1]
+    return shown if len(shown) <= _MOST_SHOWN else shown[:_MOST_SHOWN] + "…"
 
 
 Attachment = tuple[str, str, bytes]

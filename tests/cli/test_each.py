@@ -90,6 +90,7 @@ async def test_migrate_goes_through_every_database(run: Run, couch: Couch, prefi
     for letter in "abcd":
         documents = (await couch[prefix + letter].all_docs(include_docs=True)).rows
         assert {row.doc["type"] for row in documents if row.doc} == {"note_v2.0"}
+        assert {row.doc["owner"][:13] for row in documents if row.doc} == {"encrypted.v2:"}
 
 
 async def test_install_audit_and_rotate_do_so_too(run: Run, couch: Couch, prefix: str) -> None:

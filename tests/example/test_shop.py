@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -102,6 +103,17 @@ async def test_each_customer_sees_what_is_theirs_and_clerks_see_everything(shop:
     assert (await shop("carl", "POST", "/orders/{order_id}/send")).json["status"] == "sent"
     assert (await shop("bob", "POST", "/orders/{order_id}/cancel", {"reason": "x"})).status == 409
     assert (await shop("bob", "DELETE", "/orders/{order_id}")).status == 409
+
+
+async def test_of_sending_and_cancelling_at_once_one_is_refused(shop: Shop) -> None:
+    """Whichever comes second sees what the first has done."""
+    await shop("ann", "POST", "/customers", {"name": "Ann's"})
+    await shop("ann", "POST", "/orders", {"lines": [{"product": "tea", "price": 5}]})
+    await shop("ann", "POST", "/orders/{order_id}/pay")
+    sending = shop("carl", "POST", "/orders/{order_id}/send")
+    cancelling = shop("ann", "POST", "/orders/{order_id}/cancel", {"reason": "x"})
+    replies = await asyncio.gather(sending, cancelling)
+    assert sorted(each.status for each in replies) == [200, 409]
 
 
 async def test_the_example_is_short(couch: Couch) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, Field
+from typing_extensions import TypedDict
 
 from tests.store.test_bulk import requests_of
 from tornado_couch import (
@@ -22,6 +25,7 @@ from tornado_couch import (
     install,
 )
 from tornado_couch.errors import DependentsLeft, DocumentReferenced, ModelDefinitionError, ValidationFailed
+from tornado_couch.models import model_info
 from tornado_couch.security import KeyRing
 from tornado_couch.store import Creation, Deletion, Update, references
 
@@ -198,6 +202,34 @@ async def test_a_deletion_takes_references_out(store: Store) -> None:
     assert (await store.get(Letter, letter._id)).customer_id is None
 
 
+class Book(Model, type="book_v1.0", key="title", history=True):
+    title: str
+
+
+class Loan(Model, type="loan_v1.0", key="loan_id", history=True):
+    """Keeps its versions, as its book does."""
+
+    loan_id: Key = assigned()
+    book_id: Annotated[str | None, Reference(Book, on_delete="set null"), Indexed()] = None
+    by_shelf: Annotated[dict[str, str], Reference(Book, name="shelved")] = Field(default_factory=dict)
+
+
+async def test_documents_with_a_history_are_referred_to(store: Store) -> None:
+    """The latest version counts, on both sides; what is taken out of it stays in the earlier ones."""
+    await install(store.database.server, store.database.name, [Book, Loan])
+    await store.create(Book(title="a"))
+    loan = await store.create(Loan(book_id="a"))
+    other = await store.create(Loan(book_id="a"))
+    await store.update(Loan, other.loan_id, lambda current: setattr(current, "book_id", None))
+    await store.delete(Book, "a")
+    assert (await store.get(Loan, loan.loan_id)).book_id is None
+    assert (await store.version(Loan, loan.loan_id, 1)).book_id == "a"
+    assert len((await store.versions(Loan, other.loan_id)).items) == 2
+    assert await refused(store.create(Loan(book_id="a", by_shelf={"x/y": "b"}))) == ["/book_id", "/by_shelf/x~1y"]
+    await store.restore(Book, "a")
+    assert (await store.create(Loan(book_id="a"))).book_id == "a"
+
+
 async def test_a_refused_deletion_changes_nothing(store: Store) -> None:
     """Also where the document that has to stay is found behind a cascade: nothing before it is deleted."""
     customer = await store.create(Customer())
@@ -252,6 +284,26 @@ async def test_a_deletion_that_was_cut_off_is_finished_by_the_next(store: Store)
     assert (await store.find(Order)).items == []
 
 
+async def test_a_deletion_wins_against_other_writers(store: Store) -> None:
+    """A conflict on one of the documents is tried again, for a cascade and where references are taken out."""
+    customer = await store.create(Customer())
+    await store.create(Product(code="a"))
+    orders = [await store.create(Order(customer_id=customer.customer_id, gift="a")) for _ in range(3)]
+
+    async def write(key: str) -> None:
+        for number in range(10):
+            with contextlib.suppress(DocumentNotFound):
+                await store.update(Order, key, lambda current, text=f"{number}": setattr(current, "note", text))  # type: ignore[misc]
+
+    async def storm(deletion: Any) -> None:
+        await asyncio.gather(*(write(each.order_id) for each in orders), deletion)
+
+    await storm(store.delete(Product, "a"))
+    assert [each.gift for each in (await store.find(Order)).items] == [None] * 3
+    await storm(store.delete(Customer, customer.customer_id))
+    assert (await store.find(Order)).items == []
+
+
 async def test_a_document_that_cannot_be_read_keeps_what_it_refers_to(store: Store) -> None:
     """Nobody can take the reference out of it, so it is not left behind."""
     customer = await store.create(Customer())
@@ -279,6 +331,30 @@ async def test_documents_of_another_store_are_referred_to(couch: Any, store: Sto
             await orders.get(Order, order.order_id)
     finally:
         await couch.delete_database(name)
+
+
+@dataclasses.dataclass
+class Crate:
+    product_id: Annotated[str, Reference(Product)]
+
+
+class Slot(TypedDict):
+    product_id: Annotated[str, Reference(Product)]
+
+
+class Shelf(Model, type="shelf_v1.0"):
+    """Holds what is no model."""
+
+    crates: list[Crate] = Field(default_factory=list)
+    slots: dict[str, Slot] = Field(default_factory=dict)
+
+
+async def test_references_are_found_in_whatever_is_nested(store: Store) -> None:
+    """In data classes and typed dictionaries as in models, within lists and dictionaries."""
+    await store.create(Product(code="a"))
+    shelf = Shelf(crates=[Crate("a"), Crate("b")], slots={"left": {"product_id": "c"}, "right": {"product_id": "a"}})
+    assert await refused(store.create(shelf)) == ["/crates/1/product_id", "/slots/left/product_id"]
+    assert list(model_info(Shelf).relations) == ["crates.product", "slots.product"]
 
 
 @pytest.mark.parametrize(

@@ -271,6 +271,79 @@ async def test_collections_nest_deeper(database: Database, serve: Serve) -> None
         assert (await ask("GET", wrong)).status == 404
 
 
+class Memo(Model, type="memo_v1.0", key="memo_id"):
+    memo_id: Key = assigned()
+    customer_id: Annotated[str, Reference(Customer), Indexed()]
+    owner: Annotated[str | None, ReadOnly(), Indexed()] = None
+    color: Annotated[str, Indexed()] = "red"
+
+
+async def test_a_nested_collection_can_be_limited_to_its_owner(database: Database, serve: Serve) -> None:
+    """Both limits hold, without an index of both, and filters go with them."""
+    await install(database.server, database.name, [Customer, Memo])
+    store = Store(database)
+    routes = [
+        *resource("/customers", Customer, store),
+        *resource("/customers/{customer_id}/memos", Memo, store, policy=Owner("owner", ByHeader())),
+    ]
+    ask = await serve(Application(routes, policy=AllowAny(ByHeader())))
+    for name in ("x", "y"):
+        await ask("POST", "/customers", {"name": name})
+        for who in (ADA, BOB):
+            for color in ("red", "blue"):
+                await ask("POST", f"/customers/{name}/memos", {"color": color}, **who)
+    for query, colors in (("", ["blue", "red"]), ("?color=blue", ["blue"]), ("?color[ne]=blue", ["red"])):
+        items = (await ask("GET", f"/customers/x/memos{query}", **ADA)).json["items"]
+        assert sorted(each["color"] for each in items) == colors
+        assert {(each["customer_id"], each["owner"]) for each in items} == {("x", "ada")}
+
+
+class Entry(Model, type="entry_v1.0", key="entry_id"):
+    entry_id: Key = assigned()
+    customer_id: Annotated[str, ReadOnly(), Reference(Customer), Indexed()]
+    text: str = ""
+
+
+async def test_the_reference_can_be_read_only(database: Database, serve: Serve) -> None:
+    """Then clients cannot send it at all, but as it is, and it comes from the path alone."""
+    await install(database.server, database.name, [Customer, Entry])
+    store = Store(database)
+    routes = [*resource("/customers", Customer, store), *resource("/customers/{customer_id}/entries", Entry, store)]
+    ask = await serve(Application(routes, policy=AllowAny()))
+    await ask("POST", "/customers", {"name": "x"})
+    entry = await ask("POST", "/customers/x/entries", {"text": "a"})
+    assert (entry.status, entry.json["customer_id"]) == (201, "x")
+    assert (await ask("POST", "/customers/x/entries", {"customer_id": "y"})).status == 422
+    assert (await ask("PUT", path(entry), {**entry.json, "text": "b"})).status == 200
+    assert (await ask("PATCH", path(entry), {"text": "c"}, Content_Type=MERGE)).json["customer_id"] == "x"
+    assert (await ask("PATCH", path(entry), {"customer_id": "y"}, Content_Type=MERGE)).status == 422
+
+
+class Meter(Model, type="meter_v1.0", key="number", unique=True):
+    number: int
+
+
+class Reading(Model, type="reading_v1.0", key="reading_id"):
+    reading_id: Key = assigned()
+    meter_id: Annotated[int, Reference(Meter), Indexed()]
+
+
+async def test_a_key_has_one_spelling(database: Database, serve: Serve) -> None:
+    """An integer too: "007" is no other address of the collection under 7."""
+    await install(database.server, database.name, [Meter, Reading])
+    store = Store(database)
+    routes = [*resource("/meters", Meter, store), *resource("/meters/{meter_id}/readings", Reading, store)]
+    ask = await serve(Application(routes, policy=AllowAny()))
+    await ask("POST", "/meters", {"number": 7})
+    reply = await ask("POST", "/meters/7/readings", {})
+    assert (reply.status, reply.json["meter_id"]) == (201, 7)
+    assert (await ask("GET", "/meters/7/readings?include=meter")).json["items"][0]["meter"]["_href"] == "/meters/7"
+    for spelling in ("007", "7.0", "+7", "%207", "x", "8"):
+        assert (await ask("GET", f"/meters/{spelling}/readings")).status == 404
+    for other in ("7", True, 8, None):
+        assert (await ask("POST", "/meters/7/readings", {"meter_id": other})).status == 422
+
+
 def test_a_wrong_path_is_an_error_when_it_is_mounted(database_free_store: Store) -> None:
     """The error says what to declare."""
     store = database_free_store

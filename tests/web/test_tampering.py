@@ -129,6 +129,20 @@ async def test_a_kept_body_does_not_come_back(ask: Client, signing: Store) -> No
     assert (await ask("GET", "/places")).json["items"] == []
 
 
+async def test_the_page_of_conflicts_shows_nothing_that_was_planted(ask: Client, signing: Store) -> None:
+    """Nothing is decided upon it either, before an operator has cleared it."""
+    assert (await ask("PUT", "/places/a", {"name": "a", "size": 1})).status == 201
+    kept = await signing.database.get(place_id("a"))
+    assert (await ask("PUT", "/places/a", {"name": "a", "size": 2})).status == 200
+    await signing.database.bulk_docs([{**kept, "size": 666, "_rev": "1-" + "f" * 32}], new_edits=False)
+    shown = await ask("GET", "/places/a/conflicts")
+    assert ([each["document"]["size"] for each in shown.json["items"]], shown.json["withheld"]) == ([2], 1)
+    tag = shown.headers["ETag"]
+    for decision in ({"merge": True}, {"leaf": '"1-' + "f" * 32 + '"'}, {"document": {"name": "a", "size": 3}}):
+        assert (await ask("POST", "/places/a/conflicts", decision, If_Match=tag)).status == 502
+    assert (await ask("GET", "/places/a")).json["size"] == 2
+
+
 async def test_a_deleted_document_does_not_come_back(ask: Client, signing: Store) -> None:
     """What somebody kept of it is no document, and 502 rather than 404 says that somebody tried."""
     assert (await ask("PUT", "/places/a", {"name": "a", "size": 1})).status == 201

@@ -11,6 +11,7 @@ import click
 
 from .. import _json
 from ..maintain.audit import Finding
+from ..revision import printable
 from .options import FINDINGS
 
 __all__ = ["Advance", "Tally", "progress", "run_tallied"]
@@ -61,7 +62,7 @@ class Tally:
 
     def lines(self) -> list[str]:
         """A line for each finding."""
-        return [f"{each.reason:12}  {each.id}  {each.revision}" for each in self.findings]
+        return [f"{each.reason:12}  {printable(each.id)}  {printable(each.revision)}" for each in self.findings]
 
     def sums(self) -> str:
         """How many documents had each outcome."""

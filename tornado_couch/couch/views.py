@@ -117,7 +117,13 @@ class Views(Endpoint):
         return await self._read(names.database(self.name, "_all_docs"), query)
 
     async def view(
-        self, design: str, view: str, *, partition: str | None = None, **query: Unpack[ViewQuery]
+        self,
+        design: str,
+        view: str,
+        *,
+        partition: str | None = None,
+        most: int | None = None,
+        **query: Unpack[ViewQuery],
     ) -> ViewResult:
         """Read the rows of a view.
 
@@ -125,16 +131,18 @@ class Views(Endpoint):
             design: the design document's name, with or without `_design/`.
             view: the view's name.
             partition: read only the rows of this partition; the view must be a partitioned one.
+            most: the largest number of bytes that the answer may have; None for any number.
             query: the query parameters, by CouchDB's names.
 
         Raises:
+            LongReply: the answer has more bytes.
             NotFound: there is no such design document or view.
             BadRequest: CouchDB does not permit the parameters.
             Unavailable: a shard or the reduce function failed, though the answer is 200.
             TypeError: there is no such query parameter.
             ValueError: a key cannot be JSON, or a name cannot be CouchDB's.
         """
-        return await self._read(names.view(self.name, design, view, partition), query)
+        return await self._read(names.view(self.name, design, view, partition), query, most)
 
     async def design_info(self, design: str) -> dict[str, Any]:
         """CouchDB's information about a design document's index, of which `view_index` has the sizes.
@@ -191,17 +199,17 @@ class Views(Endpoint):
     async def _rows(self, address: names.Address, query: Mapping[str, Any]) -> list[Row]:
         return (await self._read(address, query)).rows
 
-    async def _read(self, address: names.Address, query: Mapping[str, Any]) -> ViewResult:
+    async def _read(self, address: names.Address, query: Mapping[str, Any], most: int | None = None) -> ViewResult:
         present = _present(query)
         keys = present.pop("keys", None)
         parameters = {name: _text(name, value) for name, value in present.items()}
         # There can be many, long keys, and servers limit the length of URLs, so they go into the content.
         if keys is not None:
-            answer = await self._exchange.call("POST", address, parameters, {"keys": list(keys)}, safe=True)
+            answer = await self._exchange.call("POST", address, parameters, {"keys": list(keys)}, safe=True, most=most)
         elif sum(map(len, parameters.values())) > names.LONG_TEXT:
-            answer = await self._exchange.call("POST", address, None, present, safe=True)
+            answer = await self._exchange.call("POST", address, None, present, safe=True, most=most)
         else:
-            answer = await self._exchange.call("GET", address, parameters)
+            answer = await self._exchange.call("GET", address, parameters, most=most)
         return _result(answer)
 
 

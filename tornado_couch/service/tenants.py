@@ -32,7 +32,7 @@ _PLACE = re.compile(r"\{(hex|name)\}")
 _BEGINNING = re.compile(r"[a-z][a-z0-9_$()+/-]*")
 _REST = re.compile(r"[a-z0-9_$()+/-]*")  # https://docs.couchdb.org/en/stable/api/database/common.html#put--db
 _LONGEST = 238  # characters of a database's name, in CouchDB 3.5
-_KEYS = 100_000  # keys whose documents all stores together remember
+_KEYS = 200_000  # keys whose documents all stores together remember
 
 TenantOf = Callable[[Caller], "str | Awaitable[str | None] | None"]
 MayUse = Callable[[Caller, str], "bool | Awaitable[bool]"]
@@ -94,7 +94,8 @@ class Tenants:
             a tenant that is not the user is open to the users whose accounts are in its database; see `BasicAccounts`.
         create: whether a tenant's first use makes its database; or a function that says so of a caller and a tenant.
         prepare: makes a database with everything in it; by default, an `Installer` with the models does.
-        most: how many stores are open at once.
+        most: how many stores are open at once. Each takes a few KiB, and what its cache keeps; a request keeps its
+            store from being closed, so there should be more than tenants who send requests at the same time.
         most_databases: how many databases there may be, by their names; for a further one the answer is 503. Several
             processes may exceed it by the few that they make at the same time.
         feeds: how many of the stores may follow their changes feed at once, if they have a cache. The `content_bytes`
@@ -123,7 +124,7 @@ class Tenants:
         allow: MayUse | None = None,
         create: bool | MayUse = False,
         prepare: Prepare | None = None,
-        most: int = 100,
+        most: int = 1000,
         most_databases: int = 10_000,
         feeds: int = 20,
         opening: RateLimit | None = None,

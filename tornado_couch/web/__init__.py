@@ -20,7 +20,7 @@ from .access import (
     create_account,
 )
 from .actions import CreateMixin, DestroyMixin, ListMixin, PatchMixin, ReductionHandler, ReplaceMixin, RetrieveMixin
-from .actions.own import action
+from .actions.own_action import action
 from .application import Application
 from .bodiless import NotFoundHandler
 from .handler import ResourceHandler

@@ -198,7 +198,8 @@ class ResourceHandler(RequestHandler, Generic[M]):
         if "%" in self.request.path and _MALFORMED_ESCAPE.search(self.request.path):
             raise Problem.of("malformed-path", "In a path, two hexadecimal digits must follow each `%`.")
         self.preferences()  # strict handling of an unknown one must not come after the work
-        related = self.related  # of the handler that is there until the request is over
+        if self.resource.has_relations:
+            Related.of(self)  # this handler is there until the request is over; others ask for it later
         self.principal = await self.admission.admitted()
         await self.authorize(action.name)
         if self.request.query and not action.reads and not action.selects:
@@ -206,7 +207,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
         if callable(self.resource.store):
             await self._open_store()
         if self.resource.under:
-            await related.enter(self.resource)
+            await self.related.enter(self.resource)
         self._admitted = action.name
 
     async def _open_store(self) -> None:

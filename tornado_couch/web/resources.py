@@ -16,7 +16,7 @@ from typing_extensions import TypeVar
 
 from ..couch.names import quote_segment
 from ..errors import NoIndex
-from ..models import Model, ModelInfo, Relation, model_info
+from ..models import Model, ModelInfo, Relation, model_info, referring
 from ..store import Query, Store, plan
 from .access import Principal
 from .action_table import is_read
@@ -207,6 +207,11 @@ class Resource(Generic[M]):
             raise ValueError(f"{self.path}: {self.model.__name__} has no index to list it by{needed}") from None
 
     @cached_property
+    def has_relations(self) -> bool:
+        """Whether its documents refer to others, or others to them."""
+        return bool(self.info.relations or referring(self.model))
+
+    @cached_property
     def parents(self) -> tuple[Relation, ...]:
         """The references to the documents that a nested collection is under, in the order of the path."""
         found = {each.member: each for each in self.info.relations.values() if not each.outer and not each.several}
@@ -257,11 +262,12 @@ class Resource(Generic[M]):
         return found
 
     def _value(self, name: str, text: str) -> Any:
-        """The stored value of a property that a segment stands for; the text itself where there is none."""
+        """The stored value of a property that a segment stands for; the text itself where it stands for none."""
         try:
-            return self.info.stored_value(name, self.info.parse_value(name, text))
+            found = self.info.stored_value(name, self.info.parse_value(name, text))
         except ValueError:
             return text
+        return found if str(found) == text else text  # "007" must not be a second name of 7
 
     def within(self, store: Store) -> Self:
         """Return this resource for a request to one tenant, whose store this is."""

@@ -25,8 +25,9 @@ from .actions import (
     RetrieveMixin,
     VersionsHandler,
 )
+from .actions.acting import acting
 from .actions.many import changing_many
-from .actions.own import OwnAction, acting, declared_actions
+from .actions.own_action import OwnAction, declared_actions
 from .handler import ResourceHandler
 from .resources import M, Resource
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Annotated
 
 import aiohttp
 import pytest
@@ -13,7 +14,20 @@ import pytest
 from tests.security.attacks.conftest import Victim, attacked
 from tests.security.attacks.victim import MOST, Bag
 from tests.web.conftest import Client, Reply, Serve, application
-from tornado_couch import Couch, Database, Store, install, resource
+from tornado_couch import (
+    AllowAny,
+    Application,
+    Couch,
+    Database,
+    Indexed,
+    Key,
+    Model,
+    Query,
+    Store,
+    assigned,
+    install,
+    resource,
+)
 
 LARGE, COUNT = 900_000, 48
 
@@ -122,6 +136,32 @@ async def unread(victim: Victim, requests: list[str]) -> list[asyncio.StreamWrit
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         opened.append(writer)
     return opened
+
+
+class Label(Model, type="label_v1.0", key="label_id"):
+    label_id: Key = assigned()
+    text: Annotated[str, Indexed()]
+
+
+async def test_rows_with_long_keys_are_read_in_bounded_numbers(database: Database, serve: Serve) -> None:
+    """A page read the keys of all its rows, however long; a `Link` of a megabyte is nothing that a client reads."""
+    await install(database.server, database.name, [Label])  # type: ignore[arg-type]
+    store, texts = Store(database), [f"{number:02}" + "x" * 400_000 for number in range(24)]
+    await store.create_many(Label, [Label(text=text) for text in texts])
+    found, page = [], await store.find(Label, Query(sort=["text"]), limit=1000)
+    while True:
+        found += [each.text for each in page.items]
+        assert len(page.items) < 24
+        if page.next is None:
+            break
+        page = await store.find(Label, Query(sort=["text"]), limit=1000, start=page.next)
+    assert found == texts
+    ask = await serve(Application(resource("/labels", Label, store), policy=AllowAny()))
+    reply = await ask("GET", "/labels?sort=text&limit=1000")
+    assert reply.status == 200
+    assert [each["text"] for each in reply.json["items"]] == texts[: len(reply.json["items"])]
+    assert "next" in reply.json
+    assert "Link" not in reply.headers
 
 
 UNREAD = {

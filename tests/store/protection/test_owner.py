@@ -380,6 +380,20 @@ async def test_a_soft_deletion_cannot_be_undone_or_made_by_others(store: Store) 
     assert page.items == []
 
 
+async def test_a_revision_writes_no_line_of_its_own_into_the_log(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """CouchDB takes any text for one: line breaks, codes of a terminal, a hundred thousand characters."""
+    seen = await purse(store, 1)
+    for text in ("a\nERROR forged\x1b[2J", "f" * 100_000):
+        await plant_raw(store, {**seen[0], "_rev": f"2-{text}"})
+        with pytest.raises(InvalidSignature):
+            await store.get(Purse, "a")
+    lines = [record.getMessage() for record in caplog.records if record.name == "tornado_couch.store"]
+    assert len(lines) >= 2
+    assert all(each.isprintable() and len(each) < 1000 for each in lines)
+
+
 @pytest.mark.parametrize(
     "members",
     [

@@ -379,3 +379,21 @@ async def test_logins_leave_the_event_loop_free(store: Store) -> None:
     # On the loop itself there would be eight turns. The bound is generous: the machine may be busy.
     assert turns > 50
     assert sorted(lags)[len(lags) // 2] < 0.05
+
+
+async def test_what_is_encrypted_for_one_database_stays_so(database: Database, ring: KeyRing) -> None:
+    """Another store, which was not told to bind what it encrypts, changes such a document and binds it as well."""
+    binding, other = Store(database, crypter=ring, bind_encryption=True), Store(database, crypter=ring)
+    safe = await binding.create(Safe(value={"a": 1}))
+    await other.update(Safe, safe._id, lambda latest: setattr(latest, "value", {"a": 2}))
+    assert (await database.get(safe._id or ""))["value"].startswith("encrypted.v2:")
+    assert (await binding.get(Safe, safe._id)).value == (await other.get(Safe, safe._id)).value == {"a": 2}
+
+
+async def test_a_store_that_binds_reads_and_renews_what_is_not_bound(database: Database, ring: KeyRing) -> None:
+    """So that a database can be brought over by writing each document anew."""
+    binding, other = Store(database, crypter=ring, bind_encryption=True), Store(database, crypter=ring)
+    safe = await other.create(Safe(value=[1]))
+    assert (await binding.get(Safe, safe._id)).value == [1]
+    await binding.update(Safe, safe._id, lambda _: None)
+    assert (await database.get(safe._id or ""))["value"].startswith("encrypted.v2:")

@@ -243,6 +243,29 @@ async def test_an_action_is_tried_again_after_a_conflict(ask: Client, store: Sto
     assert (await store.get(Order, "1")).amount == 9
 
 
+async def test_the_function_is_called_again_with_what_another_writer_made(
+    store: Store, serve: Serve, database: Database
+) -> None:
+    """Once for each try; not where If-Match names the revision: 412."""
+    seen: list[int] = []
+
+    async def contested(order: Order) -> None:
+        seen.append(order.amount)
+        if len(seen) == 1:
+            stored = await database.get("order:1")
+            await database.put({**stored, "amount": 10})
+        order.amount += 1
+
+    ask = await serve(application(store, actions={"contested": contested}))
+    await ask("POST", ORDERS, {"number": "1"})
+    assert (await ask("POST", f"{ORDERS}/1/contested")).json["amount"] == 11
+    assert seen == [1, 10]
+    seen.clear()
+    tag = (await ask("GET", f"{ORDERS}/1")).headers["ETag"]
+    assert (await ask("POST", f"{ORDERS}/1/contested", If_Match=tag)).status == 412
+    assert (seen, (await store.get(Order, "1")).amount) == ([11], 10)
+
+
 # ---------------------------------------------------------------- once for each key
 
 
@@ -287,6 +310,25 @@ async def test_equal_requests_at_once_are_done_once(store: Store, serve: Serve, 
     assert (await store.get(Order, "1")).amount == 2
 
 
+async def test_a_request_that_meets_its_own_twin_finds_out(store: Store, serve: Serve) -> None:
+    """The twin was faster, in another process: after the conflict the document says that it was done."""
+    calls: list[int] = []
+
+    async def once(order: Order) -> None:
+        calls.append(order.amount)
+        if len(calls) == 1:
+            twin = await other("POST", f"{ORDERS}/1/once", Idempotency_Key="k")
+            assert (twin.status, twin.json["amount"]) == (200, 2)
+        order.amount += 1
+
+    ask = await serve(application(store, actions={"once": once}))
+    other = await serve(application(Store(store.database), actions={"once": once}))
+    await ask("POST", ORDERS, {"number": "1"})
+    late = await ask("POST", f"{ORDERS}/1/once", Idempotency_Key="k")
+    assert (late.status, late.json["amount"], late.headers["Idempotent-Replayed"]) == (200, 2, "true")
+    assert calls == [1, 1]
+
+
 async def test_a_document_remembers_some_keys(ask: Client, store: Store) -> None:
     """The latest ones, and not all that there ever were."""
     for number in range(20):
@@ -307,6 +349,19 @@ async def test_an_action_of_a_collection_is_done_once_for_each_key(ask: Client, 
         assert (await ask("POST", f"{ORDERS}/_newest", Idempotency_Key="n")).json["number"] == "newest"
     assert (await ask("POST", f"{ORDERS}/_import", ["c"], Idempotency_Key="i")).status == 422
     assert (await ask("GET", f"{ORDERS}?count=true")).json["total"] == 5
+
+
+async def test_an_action_of_a_collection_that_was_cut_off_is_not_repeated(store: Store, serve: Serve) -> None:
+    """What it did is not known: 409, and the client looks at the documents."""
+    calls: list[int] = []
+
+    def crash() -> None:
+        calls.append(1)
+        raise RuntimeError("the power is gone")
+
+    ask = await serve(application(store, actions={"_crash": crash}))
+    statuses = [(await ask("POST", f"{ORDERS}/_crash", Idempotency_Key="k")).status for _ in range(3)]
+    assert (statuses, len(calls)) == ([500, 409, 409], 1)
 
 
 async def test_an_action_of_a_collection_answers_with_what_it_returns(ask: Client) -> None:

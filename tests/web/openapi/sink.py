@@ -14,8 +14,10 @@ from tornado_couch import (
     Couch,
     Count,
     Indexed,
+    Key,
     Model,
     ReadOnly,
+    Reference,
     Store,
     UpdatedOn,
     install,
@@ -41,6 +43,17 @@ class Stand(Model, type="stand_v1.0", key="name", unique=True, reductions={"by_s
     size: Annotated[int, Ge(0), Indexed()] = 0
     state: Annotated[Literal["open", "folded"], ReadOnly()] = "open"
     updated_on: UpdatedOn
+
+
+class Parcel(Model, type="parcel_v1.0", key="parcel_id"):
+    """Lies on a stand, and goes with it; another stand may hold its lid."""
+
+    parcel_id: Key
+    stand_id: Annotated[str, MinLen(1), MaxLen(20), Reference(Stand, on_delete="cascade"), Indexed()]
+    lid_id: Annotated[
+        str | None, MinLen(1), MaxLen(20), Reference(Stand, name="lid_stand", on_delete="refuse"), Indexed()
+    ] = None
+    grams: int = 0
 
 
 class Fold(BaseModel):
@@ -84,9 +97,10 @@ def make_app(couch: Couch, database: str) -> Application:
     store = Store(couch[database])
     actions: dict[str, Any] = {"fold": fold, "unfold": unfold, "weigh": weigh, "_fill": fill, "_tidy": tidy}
     routes = resource("/stands", Stand, store, create_by_put=True, many=["patch", "destroy"], actions=actions)
+    routes += resource("/stands/{stand_id}/parcels", Parcel, store, bulk=None)
     return Application([*routes, *openapi_routes()], policy=AllowAny(), cookie_secret="x" * 32)
 
 
 async def prepare(couch: Couch, database: str) -> None:
     """Install the database."""
-    await install(couch, database, [Stand])
+    await install(couch, database, [Stand, Parcel])

@@ -192,6 +192,23 @@ async def test_one_tenants_large_answers_leave_room_for_others() -> None:
     assert room._free == 30
 
 
+async def test_a_tenant_whose_answers_take_their_room_waits_alone(make: Make, serve: Serve) -> None:
+    """Others are answered meanwhile, and it is once the room is given back."""
+    tenants = make()
+    app = application(tenants, max_prepared=2**20, prepare_seconds=0.05)
+    ask = await serve(app)
+    users = {name: As(ask, name) for name in ("alice", "bob")}
+    for user in users.values():
+        assert (await user("POST", "/notes", {"text": "x" * 300_000})).status == 201
+    with app.room.part(tenants.database_name("alice") or "").share() as held:
+        await held.widen(2**20)
+        assert {name: (await user("GET", "/notes")).status for name, user in users.items()} == {
+            "alice": 503,
+            "bob": 200,
+        }
+    assert (await users["alice"]("GET", "/notes")).status == 200
+
+
 def test_callers_with_one_name_in_two_tenants_are_two() -> None:
     """Neither counts for the other, nor for a user without a tenant."""
     principals = [Principal("alice"), Principal("alice", tenant="a"), Principal("alice", tenant="b")]

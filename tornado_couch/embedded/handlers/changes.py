@@ -135,7 +135,7 @@ def _heartbeat(request: Request) -> float | None:
 def _line(database: Database, feed: Feed, stored: Stored) -> Line:
     """One change as text, without its sequence number."""
     revs = leaves(stored.tree) if feed.all_leaves else [stored.rev]
-    told = ",".join(f'{{"rev":"{rev}"}}' for rev in revs)
+    told = ",".join(f'{{"rev":{dumps(rev)}}}' for rev in revs)
     body = f'"id":{dumps(stored.id)},"changes":[{told}]'
     if stored.state:
         body += ',"deleted":true'

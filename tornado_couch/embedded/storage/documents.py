@@ -127,7 +127,7 @@ def document_text(
     doc_id: str, rev: str, body: str, *, deleted: bool = False, extra: dict[str, Any] | None = None
 ) -> str:
     """Write a document as JSON text: `_id` and `_rev`, the stored members as they are, then `extra`."""
-    head = f'{{"_id":{dumps(doc_id)},"_rev":"{rev}"'
+    head = f'{{"_id":{dumps(doc_id)},"_rev":{dumps(rev)}'
     if deleted:
         head += ',"_deleted":true'
     if body != "{}":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
 from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from typing_extensions import is_typeddict
 
 from ...errors import ModelDefinitionError
 from ..classification import Hashed
@@ -191,35 +193,41 @@ def _unfit_for_deletion(relation: Relation, field: FieldInfo) -> str:
     return ""
 
 
-def _markers(
-    annotation: Any, metadata: list[Any], path: tuple[str | None, ...], seen: tuple[Any, ...]
-) -> Iterator[tuple[tuple[str | None, ...], Reference]]:
+_Found = Iterator[tuple[tuple[str | None, ...], Reference]]
+
+
+def _markers(annotation: Any, metadata: Sequence[Any], path: tuple[str | None, ...], seen: tuple[Any, ...]) -> _Found:
     """The references within a type, each with the path that leads to it."""
     marker = next((each for each in metadata if isinstance(each, Reference)), None)
-    if get_origin(annotation) is Annotated:
+    origin = get_origin(annotation)
+    if origin is Annotated:
         yield from _markers(annotation.__origin__, [*metadata, *annotation.__metadata__], path, seen)
-        return
-    if get_origin(annotation) in (Union, types.UnionType):
-        found = dict.fromkeys(
-            each
-            for one in get_args(annotation)
-            for each in _markers(one, metadata, path, seen)
-            if one is not type(None)
-        )
-        yield from found
-        return
-    if len(path) > 2 * _DEEPEST:
-        return
-    if get_origin(annotation) in _CONTAINERS:
+    elif origin in (Union, types.UnionType):
+        branches = [each for each in get_args(annotation) if each is not type(None)]
+        yield from dict.fromkeys(each for one in branches for each in _markers(one, metadata, path, seen))
+    elif origin in _CONTAINERS:
         inner = [each for each in get_args(annotation) if each is not Ellipsis]
         # Of a dictionary, the last is the type of the values.
         yield from _markers(inner[-1], [marker] if marker else [], (*path, EACH), seen) if inner else ()
     elif marker is not None:
         yield path, marker
-    elif isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in seen:
+    elif annotation not in seen and len(path) <= 2 * _DEEPEST:
+        for name, inner, its in _members(annotation):
+            yield from _markers(inner, its, (*path, name), (*seen, annotation))
+
+
+def _members(annotation: Any) -> Iterator[tuple[str, Any, Sequence[Any]]]:
+    """The members of a nested model, data class or typed dictionary: name in JSON, type, and what is said of it."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         for attribute, field in annotation.model_fields.items():
-            place = (*path, field.alias or attribute)
-            yield from _markers(field.annotation, field.metadata, place, (*seen, annotation))
+            yield field.alias or attribute, field.annotation, field.metadata
+    elif dataclasses.is_dataclass(annotation) or is_typeddict(annotation):
+        try:
+            hints = get_type_hints(annotation, include_extras=True)
+        except NameError:  # of a local scope, which pydantic knows and nobody else
+            return
+        for name, inner in hints.items():
+            yield name, inner, ()
 
 
 # ---------------------------------------------------------------- who refers to a model

@@ -29,7 +29,7 @@ from ...models import (
     run_slow,
     to_document,
 )
-from ...security import as_keys, is_encrypted
+from ...security import as_keys, is_bound_to_database, is_encrypted
 from ..query import Query, as_stored
 
 __all__ = ["Conversion", "OpenedDocument", "Protection", "check_protected", "classified", "in_partition", "is_nothing"]
@@ -83,7 +83,8 @@ class Protection:
         crypter: the keys that encrypt, in any form that `as_keys` takes; None for models that need no keys.
         indexer: the keys that make blind indexes; if None, those of `crypter`.
         database: the database's name.
-        bound: whether what is encrypted is good for this database alone.
+        bound: whether what is encrypted is good for this database alone; in documents that have such values already, it
+            always is.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Protection:
             if declared.blind:
                 document.pop(declared.index_member, None)
             if declared.name in document:
-                place = self._place(info, declared.name, model._id or "")
+                place = self._place(info, declared.name, model._id or "", model._stored)
                 await self._protect(model, declared, found, place, document, plain)
         return document
 
@@ -182,7 +183,7 @@ class Protection:
                     value = _ENCRYPTED.reveal(document[name], self._place(info, name, str(source_id)))
                 except DecryptionFailed:
                     continue  # it could not be decrypted in its own place either
-                found[name] = _ENCRYPTED.protect(value, self._place(info, name, document["_id"]))
+                found[name] = _ENCRYPTED.protect(value, self._place(info, name, document["_id"], document))
         return found
 
     def lookup(self, cls: type[Model], query: Query) -> Query:
@@ -236,10 +237,9 @@ class Protection:
         same = _json.dumps(plain[place.name]) == _json.dumps(value)
         return same and found.is_current(before[place.name], place)
 
-    def _place(self, info: ModelInfo, name: str, document_id: str) -> Place:
-        return Place(
-            document_id, info.type.name, name, self._crypter, self._indexer, self._database, bound=self._bound
-        )
+    def _place(self, info: ModelInfo, name: str, document_id: str, before: Document | None = None) -> Place:
+        bound = self._bound or any(map(is_bound_to_database, (before or {}).values()))
+        return Place(document_id, info.type.name, name, self._crypter, self._indexer, self._database, bound)
 
 
 def _classes(cls: type[Model], document: Document) -> dict[str, Classification]:

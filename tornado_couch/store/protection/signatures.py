@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from ...couch import Database, Leaf
 from ...errors import InvalidSignature, NotFound, SecurityError
 from ...models import CONFLICTS_VIEW, WRITE_PROPERTY
-from ...revision import generation, rank, revision_of
+from ...revision import generation, printable, rank, revision_of
 from ...security import (
     SIGNATURE_PROPERTY,
     Scheme,
@@ -329,7 +329,8 @@ class SignatureGuard:
         self.failures[error.reason.value] += 1
         self._database.server.observer.signature_failed(error.reason.value)
         # The id is not logged, since it can be made of a property; the audit names the documents.
-        logger.error("a document of %s at revision %s is not served: %s", self._database.name, revision, error)
+        name, shown = self._database.name, printable(revision)
+        logger.error("a document of %s at revision %s is not served: %s", name, shown, error)
 
     async def tombstones(self, ids: Sequence[str]) -> dict[str, Tombstone]:
         """The tombstones, by id, of those documents that are deleted."""

@@ -295,7 +295,9 @@ class Reader:
         if found.sifting:
             more, rows, documents = await self._sifted(found, start, backward, limit)
         else:
-            more, rows, documents = await self.first_of(await self._rows(found, start, backward, limit + 1), limit)
+            rows, more = await self._rows(found, start, backward, limit)
+            left_over, rows, documents = await self.first_of(rows, limit)
+            more = more or left_over
         if backward:
             rows.reverse()
             documents.reverse()
@@ -304,10 +306,22 @@ class Reader:
         total = await count_rows(self._database, found.plan) if count else None
         return Page(items, following, withheld, previous, total)
 
-    async def _rows(self, found: Planned, start: Position | None, backward: bool, limit: int) -> list[Position]:
-        if found.union:
-            return await united_rows(self._database, found.union, start, backward, limit)
-        return await Walk(self._database, found.plan, start, backward).rows(limit)
+    async def _rows(
+        self, found: Planned, start: Position | None, backward: bool, limit: int
+    ) -> tuple[list[Position], bool]:
+        """The next rows, fewer than the limit where they have very long keys; and whether more rows follow."""
+        while True:
+            try:
+                if found.union:
+                    rows = await united_rows(self._database, found.union, start, backward, limit + 1)
+                else:
+                    rows = await Walk(self._database, found.plan, start, backward).rows(limit + 1)
+            except LongReply:
+                if limit == 1:
+                    raise
+                limit = max(1, limit // _FEW)
+            else:
+                return rows[:limit], len(rows) > limit
 
     async def _sifted(
         self, found: Planned, start: Position | None, backward: bool, limit: int
@@ -321,9 +335,9 @@ class Reader:
         documents: list[Document | InvalidSignature | None] = []
         more, chosen, left = True, 0, PAGE_BYTES
         while more and left and chosen < limit and len(looked_at) < _MOST_SIFTED:
-            rows = await self._rows(found, looked_at[-1] if looked_at else start, backward, _SIFTED + 1)
-            read, left = await self.within([row.id for row in rows[:_SIFTED]], left)
-            more = len(rows) > len(read)
+            rows, more = await self._rows(found, looked_at[-1] if looked_at else start, backward, _SIFTED)
+            read, left = await self.within([row.id for row in rows], left)
+            more = more or len(rows) > len(read)
             for row, document in zip(rows, read, strict=False):
                 if chosen == limit:
                     more = True

@@ -19,6 +19,7 @@ from ..query import Bounds, same
 from .planner import Edge, Interval, Plan
 
 __all__ = [
+    "ROWS_BYTES",
     "Collator",
     "Position",
     "Walk",
@@ -33,6 +34,9 @@ __all__ = [
 _SMALLEST_CHUNK = 20  # rows; when there are many parts, each gives few rows to a page
 
 _COUNTED_ONE_BY_ONE = 1000  # rows
+
+ROWS_BYTES = 8 * 1024 * 1024
+"""Bytes of the rows that are read together: clients can choose long values for the keys."""
 
 
 class Position(NamedTuple):
@@ -72,7 +76,11 @@ class Walk:
         self._heads: list[_Part] = []
 
     async def rows(self, limit: int) -> list[Position]:
-        """The next rows, at most `limit`; fewer only at the end."""
+        """The next rows, at most `limit`; fewer only at the end.
+
+        Raises:
+            LongReply: so many rows have too many bytes.
+        """
         parts = [part for each in self._plan.parts if (part := await self._part(*each, limit))]
         await asyncio.gather(*(part.fill() for part in parts))
         for part in parts:
@@ -174,6 +182,9 @@ async def united_rows(
         start: where to begin; its key is the list of the values of those properties.
         backward: read against the plans' own direction.
         limit: the largest number of rows.
+
+    Raises:
+        LongReply: so many rows have too many bytes.
     """
     walks = [Walk(database, plan, _placed(plan, start), backward, foreign=True).rows(limit) for plan in plans]
     merged: list[Position] = []
@@ -240,9 +251,15 @@ class _Part:
 
     async def _fetch(self) -> None:
         # One row more than needed, since the first may be the one after which the walk begins.
-        limit = self._chunk + 1
+        limit, most = self._chunk + 1, ROWS_BYTES // min(len(self._plan.parts), _SMALLEST_CHUNK)
         rows = await read_rows(
-            self._database, self._plan, self._interval, descending=self._descending, limit=limit, reduce=False
+            self._database,
+            self._plan,
+            self._interval,
+            descending=self._descending,
+            limit=limit,
+            reduce=False,
+            most=most if limit > 3 else None,
         )
         found = [Position(row.key, row.id or "") for row in rows]
         self._ended = len(rows) < limit

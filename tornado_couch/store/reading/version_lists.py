@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from ...couch import Database
-from ...errors import InvalidDocument, InvalidSignature, NoIndex
+from ...errors import InvalidDocument, InvalidSignature, LongReply, NoIndex
 from ...models import Model, is_of, model_info, version_id, version_of, version_prefix
 from ..protection.properties import Conversion
 from ..query import Query
 from .bearing import misplaced
 from .planner import Plan, Planned, planned
 from .reader import PAGE_BYTES, Page, Reader, neighbours
-from .scan import Position, Walk, read_rows
+from .scan import ROWS_BYTES, Position, Walk, read_rows
 from .versions import Found, Versions
 
 __all__ = ["HistoryPages", "HistoryReader", "Listed"]
@@ -30,6 +30,8 @@ Document = dict[str, Any]
 _MOST_ROWS = 2000  # to look at for one page, at least
 
 _ROWS_AN_ITEM = 10
+
+_FEWER = 8  # times, where that many rows have too many bytes
 
 _COUNTED_AT_ONCE = 2000
 
@@ -81,6 +83,14 @@ class HistoryPages:
             start: where to begin.
             backward: against the query's order.
         """
+        try:
+            return await self._read(planned, limit, start, backward)
+        except LongReply:  # the rows have very long keys
+            if limit == 1:
+                raise
+            return await self.read(planned, limit=max(1, limit // _FEWER), start=start, backward=backward)
+
+    async def _read(self, planned: Planned, limit: int, start: Position | None, backward: bool) -> Listed:
         cls, query, plan = planned.cls, planned.query, planned.plan
         grouped = _is_grouped(cls, query)
         found: list[_Current] = []
@@ -128,7 +138,14 @@ class HistoryPages:
             edge = plan.before(at.key) if ends else plan.after(at.key)
             interval = interval._replace(upper=edge) if descending else interval._replace(lower=edge)
         rows = await read_rows(
-            self._database, plan, interval, descending=descending, reduce=True, group_level=2, limit=limit
+            self._database,
+            plan,
+            interval,
+            descending=descending,
+            reduce=True,
+            group_level=2,
+            limit=limit,
+            most=ROWS_BYTES if limit > 3 else None,
         )
         positions = [Position(row.key, "") for row in rows]
         values = [int(row.value["max"]) for row in rows]

@@ -32,9 +32,9 @@ async def refitted(writer: Writer, guard: Guard, document: Document, revision: s
     """
     if guard.follows(document, revision):
         return document, revision
-    await guard.check_deletion(document["_id"], revision)
-    document = guard.signed(writer.marked({**document, "_rev": revision}))
     try:
+        await guard.check_deletion(document["_id"], revision)
+        document = guard.signed(writer.marked({**document, "_rev": revision}))
         revision = await writer.put(document)
     except OutcomeUnknown:
         raise

@@ -10,6 +10,9 @@ A handler asks a policy in this order, and the order is the contract of 401, 403
    single documents (`judges`) is also asked about each item of a list, and those that it refuses are left out.
 4. `authorize(principal, action, model, document)` once the document is known, before preconditions;
    for a write at *each* try, on the document as it was just read and before it is changed.
+5. `authorize(principal, "retrieve", model, document)` for each document that a write comes to refer to, that is
+   embedded, or that a nested collection is under, by the policies of its own resources; "patch" or "destroy" for each
+   that changes or goes when a document is deleted that it refers to.
 
 A model that keeps old versions or deleted documents has three more actions: "versions", to see earlier versions;
 "deleted", to see deleted documents, which is asked in addition to "list", "retrieve" or "versions"; and "restore",

@@ -147,11 +147,14 @@ class CreateMixin(ResourceHandler[M]):
         Raises:
             ValidationFailed: some are not, or the caller may not see them.
         """
-        await self.related.check(model)
+        if self.resource.has_relations:
+            await self.related.check(model)
         return model
 
     async def referring_many(self, models: Sequence[M | Exception], /) -> list[M | Exception]:
         """Do what `referring` does for many, with one group of reads; an exception takes the place of a model."""
+        if not self.resource.has_relations:
+            return list(models)
         self.related.forget()  # more lines of a stream come later
         held: list[tuple[Model, Sequence[Held]]] = [(each, ()) for each in models if isinstance(each, Model)]
         faults = iter(await self.related.faults(held))

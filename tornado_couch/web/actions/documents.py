@@ -139,7 +139,8 @@ class Writing:
             before = held_by(current) if action != "restore" else []  # what is restored is held to all of them
             new = await asyncio.to_thread(change, current) if large else change(current)
             new = await handler.resource.hooks.before(handler.event(action), new, current) or new
-            await handler.related.check(new, before)
+            if handler.resource.has_relations:
+                await handler.related.check(new, before)
             return new
 
         return with_hook

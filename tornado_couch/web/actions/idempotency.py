@@ -13,6 +13,7 @@ body, holds the fingerprint.
   come back.
 - Each caller has keys of its own: two principals can use equal keys. All anonymous callers
   share theirs, as they share everything.
+- An action on a document notes its key in the document itself, by the write that carries it out; see `marked`.
 - With `cookie_secret` (or the resource's `cursor_key`), nobody else can derive the id from a key, or find out from
   the database what the body was, which may hold a password. Without either, the secret is only as good as the keys
   are hard to guess: clients should send random ones, such as UUIDs. Changing the secret forgets the keys.
@@ -24,6 +25,7 @@ import hashlib
 import hmac
 import json
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,13 +39,16 @@ if TYPE_CHECKING:
     from ..handler import ResourceHandler
     from .create import CreateMixin
 
-__all__ = ["PROPERTY", "Mark", "Once", "OnceMany", "idempotency_key", "refuse_key", "refuse_other"]
+__all__ = ["PROPERTY", "Mark", "Once", "OnceMany", "idempotency_key", "marked", "noted", "refuse_key", "refuse_other"]
 
 PROPERTY = "tornado_couch:idempotency"
 """The member of a stored document that holds the fingerprint; it is not a property of a model, so it is never shown."""
 
 _RESERVATION = "idempotency_v1.0"
 _LONGEST = 255
+_REMEMBERED = 16  # keys of actions that a document remembers
+_REMEMBERED_SECONDS = 24 * 3600
+_MARKS = "tornado_couch:action:"  # how the members of a stored document begin that each remember one of them
 
 # RFC 8941 §3.3.3: a string of printable ASCII. Many clients send the key bare, without quotes.
 _KEY = re.compile(r'(?:"(?P<string>(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"|(?P<bare>[!#-+\--:<-\[\]-~]+))')
@@ -326,6 +331,42 @@ class OnceMany:
             detail = "The first request with this key is still running, or was cut off. Look at the documents."
             raise Problem.of("idempotent-request-running", detail, headers={"Retry-After": "1"}) from None
         return answer
+
+
+def noted(stored: Mapping[str, Any], mark: Mark) -> list[Any] | None:
+    """Return what an action with this mark has noted in a stored document; None if none has.
+
+    That is the time, the fingerprint and, if it was kept, the answer.
+    """
+    found = stored.get(_member(mark))
+    return None if _moment(found) is None else found
+
+
+def marked(stored: Mapping[str, Any], mark: Mark, kept: list[Any]) -> dict[str, Any]:
+    """Return what is stored of a document, with the mark of one more action, and without those that are old.
+
+    Each is a member of its own, so that those of two copies are merged like any properties that the model does not
+    know: all of them are kept.
+
+    Args:
+        stored: the document as it was stored.
+        mark: the mark of the action.
+        kept: the answer, if it is to be kept.
+    """
+    now = int(time.time())
+    marks = {name: each for name, each in stored.items() if name.startswith(_MARKS) and _moment(each) is not None}
+    recent = [name for name, each in marks.items() if (_moment(each) or 0) > now - _REMEMBERED_SECONDS]
+    newest = sorted(recent, key=lambda name: _moment(marks[name]) or 0)[1 - _REMEMBERED :]
+    others = {name: each for name, each in stored.items() if not name.startswith(_MARKS) or name in newest}
+    return {**others, _member(mark): [now, mark.fingerprint, *kept]}
+
+
+def _member(mark: Mark) -> str:
+    return f"{_MARKS}{mark.id[:16]}"
+
+
+def _moment(mark: Any) -> int | None:
+    return mark[0] if isinstance(mark, list) and len(mark) > 1 and isinstance(mark[0], int) else None
 
 
 def _gone() -> Problem:

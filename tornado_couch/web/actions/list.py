@@ -35,6 +35,8 @@ from .relations import describe_include, include
 
 __all__ = ["ListMixin"]
 
+_LONGEST_LINK = 8000  # characters; many clients refuse an answer with a longer field
+
 _WITHHELD: dict[str, Any] = {
     "type": "object",
     "description": "The last line, where documents could not be verified.",
@@ -74,8 +76,9 @@ class ListMixin(ResourceHandler[M]):
         links = self._links(page, query)
         if links:
             body.update(links)
-            fields = [f'<{address}>; rel="{relation}"' for relation, address in links.items()]
-            self.set_header("Link", ", ".join(fields))  # RFC 8288
+            field = ", ".join(f'<{address}>; rel="{relation}"' for relation, address in links.items())
+            if len(field) <= _LONGEST_LINK:
+                self.set_header("Link", field)  # RFC 8288
         await self.answers.items(body)
 
     async def _export(self, query: ListQuery) -> None:
@@ -128,9 +131,12 @@ class ListMixin(ResourceHandler[M]):
 
     async def _pages(self, query: ListQuery) -> AsyncGenerator[tuple[bytes, int], None]:
         """Yield the lines of each page to the end, and how many documents were withheld from it."""
-        query, share = replace(query, limit=self.EXPORT_PAGE), share_of_request()
+        # What is embedded comes on top of the items.
+        limit = self.EXPORT_PAGE if self.include is None else max(1, self.EXPORT_PAGE // 5)
+        query, share = replace(query, limit=limit), share_of_request()
         while True:
-            self.related.forget()  # an export can take long
+            if self.include is not None:
+                self.related.forget()  # an export can take long
             page = await self.perform_list(query)
             text, withheld, following = await lines_of(await self._items(page, query)), page.withheld, page.next
             del page

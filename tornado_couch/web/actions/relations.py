@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from tornado.web import HTTPError
+
 from ...errors import CouchError, TornadoCouchError
 from ...models import Model, ModelInfo, Relation, referring
 from ...store.references import Dependent, Dependents, Finding, unlinked
@@ -33,6 +35,8 @@ from ..resources import Resource
 __all__ = ["Consequences", "describe_consequences", "describe_include", "include"]
 
 Q = TypeVar("Q")
+
+_MOST_NAMED = 10  # documents that a refusal names
 
 
 def include(handler: ResourceHandler, query: Q, mixin: type[ResourceHandler]) -> Q:
@@ -126,10 +130,18 @@ class _Including:
         self._mixin = mixin
 
     async def embed(self, shown: Sequence[dict[str, Any]]) -> None:
-        """Embed the documents that are named in what a client is shown, and read them as one group."""
+        """Embed the documents that are named in what a client is shown, and read them as one group.
+
+        Raises:
+            Problem: 400, they are more than a page of the collection can have.
+        """
         held = [(each, holder.members) for each in self._relations for one in shown for holder in each.holders(one)]
         keys = [(each.target, str(key)) for each in self._relations for one in shown for _, key in each.keys(one)]
-        found = await self._found(dict.fromkeys(keys))
+        named, most = dict.fromkeys(keys), self._handler.resource.max_page_size
+        if len(named) > most:
+            detail = f"More than {most} documents would be embedded; include less, or ask for fewer items by `limit`."
+            raise Problem.of("bad-parameter", detail, parameter="include")
+        found = await self._found(named)
         for relation, members in held:
             members[relation.shown_as] = _embedded(relation, members.get(relation.member), found)
 
@@ -156,7 +168,7 @@ class _Including:
             await made.authorize("retrieve")
             if resource.hooks.has_before:
                 await resource.hooks.before(made.event("retrieve"))
-        except Problem:
+        except HTTPError:
             return []
         return await asyncio.gather(*(self._item(made, resource, text) for text in texts))
 
@@ -173,7 +185,7 @@ class _Including:
             item: dict[str, Any] = await handler.item(model, "retrieve")
         except CouchError:
             raise
-        except (Problem, TornadoCouchError):
+        except (HTTPError, TornadoCouchError):  # a `perform_retrieve` of the service may raise Tornado's own
             return None
         return item
 
@@ -262,7 +274,7 @@ class Consequences(Dependents):
             resource = next(iter(related.mounted(type(step.model))), None)
             if resource is not None and await related.shows(step.model):
                 shown.append(self._handler.prefix + related.bound(resource, step.model).href(step.model._key))
-        shown = list(dict.fromkeys(shown))
+        shown = list(dict.fromkeys(shown))[:_MOST_NAMED]
         more = finding.unreadable or len(shown) < len({each.place[:2] for each in finding.refused})
         count = f"{'More than ' if more else ''}{len(shown)} document{'s' * (len(shown) != 1)}" if shown else "Others"
         detail = f"{count} refer{'s' * (count.startswith('1 '))} to this one, and it was not deleted."

@@ -213,9 +213,11 @@ def _describes(handler: type[tornado.web.RequestHandler]) -> bool:
 
 def _path_schema(operation: ApiOperation, name: str) -> dict[str, Any]:
     # OPTIONS answers the same for every key, also for keys that no document has.
-    if name == "key" and operation.resource is not None and operation.method != "OPTIONS":
+    if operation.resource is None or operation.method == "OPTIONS":
+        return {"type": "string", "minLength": 1}
+    if name == "key":
         return key_schema(operation.components, operation.resource)
-    if operation.resource is not None and name in (each.member for each in operation.resource.parents):
+    if name in (each.member for each in operation.resource.parents):
         return {"minLength": 1, **property_schema(operation.components, operation.resource.model, name)}
     return {"type": "string", "minLength": 1}
 

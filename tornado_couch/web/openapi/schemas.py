@@ -63,7 +63,7 @@ class ModelSchemas:
 
     def merge_patch(self) -> Schema:
         """The schema of a merge patch (RFC 7396) of a document."""
-        return self._made("MergePatch", self._merge_patch)
+        return self._made("MergePatch", self._merge_patch, self._filled)
 
     def other(self, suffix: str, make: Callable[[], Schema]) -> Schema:
         """A schema that another function makes, under the model's name with a suffix."""
@@ -122,6 +122,8 @@ class ModelSchemas:
             found[self._info.key.name] = addressable(found[self._info.key.name])
         if action == "replace" and self._info.key:  # it may be sent back, but not changed
             found[self._info.key.name] = {**found[self._info.key.name], "readOnly": True}
+        for name in found.keys() & self._filled:
+            found[name] = {**found[name], "readOnly": True, "description": "Taken from the address; may be left out."}
         needed = [name for name in schema.get("required", []) if name not in self._filled]
         return self._root({**schema, "properties": found, "required": needed}, "Input", closed=True)
 
@@ -131,6 +133,8 @@ class ModelSchemas:
         found = renamed(_as_patch({**schema, "required": [*schema.get("required", []), *self._unremovable()]}), names)
         for name in ("_href", "_etag"):
             found["properties"][name] = dict(_IGNORED)
+        for name in found["properties"].keys() & self._filled:
+            found["properties"][name] = {**found["properties"][name], "readOnly": True}
         return {**_top(found, self._model), "properties": {n: _stripped(n, s) for n, s in found["properties"].items()}}
 
     def _unremovable(self) -> Iterable[str]:

@@ -99,8 +99,7 @@ def parse_list_query(
     """
     given = decode_names(arguments)
     known = own_parameters(resource)
-    single = [name for name in known if name in given and name not in ("or", "include")]
-    own = {name: decode_parameter(name, given[name]) for name in single}
+    own = {name: decode_parameter(name, given[name]) for name in known if name in given and name != "or"}
     wanted = _query(resource, {name: values for name, values in given.items() if name not in known}, own)
     wanted = _with_groups(resource, wanted, given.get("or", []), len(given))
     for limit in (*resource.under.items(), restriction):

@@ -230,6 +230,6 @@ def local_docs(request: Request, opened: OpenDatabase) -> Reply:
         if rev is None or body_text is None:
             lines.append(f'{{"key":{dumps(doc_id)},"error":"not_found"}}')
             continue
-        line = f'{{"id":{dumps(doc_id)},"key":{dumps(doc_id)},"value":{{"rev":"{rev}"}}'
+        line = f'{{"id":{dumps(doc_id)},"key":{dumps(doc_id)},"value":{{"rev":{dumps(rev)}}}'
         lines.append(line + (f',"doc":{document_text(doc_id, rev, body_text)}' if query.include_docs else "") + "}")
     return text_reply('{"total_rows":null,"offset":null,"rows":[' + ",\n".join(lines) + "]}")

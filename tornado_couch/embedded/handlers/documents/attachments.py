@@ -228,4 +228,4 @@ async def delete_attachment(couch: Couch, request: Request, opened: OpenDatabase
 
 
 def _written(doc_id: str, rev: str, status: int, headers: dict[str, str]) -> Reply:
-    return text_reply(f'{{"ok":true,"id":{dumps(doc_id)},"rev":"{rev}"}}', status, headers)
+    return text_reply(f'{{"ok":true,"id":{dumps(doc_id)},"rev":{dumps(rev)}}}', status, headers)

@@ -99,7 +99,7 @@ def written_reply(
     headers = {} if request.method == "POST" else {"ETag": f'"{rev}"'}
     if location:
         headers["Location"] = request.url(opened.database.name, doc_id)
-    return text_reply(f'{{"ok":true,"id":{dumps(doc_id)},"rev":"{rev}"}}', status, headers)
+    return text_reply(f'{{"ok":true,"id":{dumps(doc_id)},"rev":{dumps(rev)}}}', status, headers)
 
 
 _METHODS = ("DELETE", "GET", "HEAD", "POST", "PUT", "COPY")
