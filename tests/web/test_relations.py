@@ -31,6 +31,7 @@ from tornado_couch import (
 )
 from tornado_couch import ReadOnly as Unsettable
 from tornado_couch.security import KeyRing
+from tornado_couch.store import references
 from tornado_couch.web import Event, Owner
 
 NDJSON = "application/x-ndjson"
@@ -284,6 +285,21 @@ async def test_include_is_on_every_page_and_in_exports(ask: Client) -> None:
     assert [each["customer"]["name"] for each in (*found, *map(json.loads, lines))] == ["Ada"] * 6
 
 
+async def test_an_answer_embeds_only_so_many_documents(store: Store, serve: Serve) -> None:
+    """As many as a page can have items, each counted once; more are 400."""
+    routes = [*resource("/products", Product, store), *resource("/orders", Order, store, max_page_size=3)]
+    ask = await serve(Application([*routes, *resource("/customers", Customer, store)], policy=AllowAny()))
+    for code in "abcd":
+        await made(ask, "/products", {"code": code})
+    customer = (await made(ask, "/customers", {}))["customer_id"]
+    order = await made(ask, "/orders", {"customer_id": customer, "product_ids": ["a", "b", "c", "a"]})
+    assert len((await ask("GET", f"{order['_at']}?include=products")).json["products"]) == 4
+    for query in ("include=products,customer", "include=customer,products"):
+        for where in (order["_at"], "/orders"):
+            reply = await ask("GET", f"{where}?{query}")
+            assert (reply.status, reply.json["parameter"]) == (400, "include")
+
+
 async def test_include_goes_with_fields(ask: Client) -> None:
     """`fields` chooses among the document's own properties; what is embedded is there besides."""
     customer = await made(ask, "/customers", {"name": "Ada"}, **ADA)
@@ -412,6 +428,20 @@ async def test_a_refused_cascade_deletes_nothing(ask: Client, orders: Noting) ->
     assert (await ask("DELETE", customer["_at"], **ADA)).status == 403
     assert (await ask("GET", customer["_at"], **ADA)).status == 200
     assert (await ask("GET", order["_at"])).status == 200
+
+
+async def test_a_deletion_of_very_many_is_continued(ask: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """409 says that some are left, and the same request goes on until 204; the customer is there so long."""
+    monkeypatch.setattr(references, "_MOST", 2)
+    customer = await made(ask, "/customers", {}, **ADA)
+    await ask("POST", "/orders", [{"customer_id": customer["customer_id"]}] * 5, **ADA)  # type: ignore[arg-type]
+    for left in (3, 1):
+        reply = await ask("DELETE", customer["_at"], **ADA)
+        assert (reply.status, reply.json["type"]) == (409, "urn:tornado-couch:problem:dependents-left")
+        assert len((await ask("GET", "/orders")).json["items"]) == left
+        assert (await ask("GET", customer["_at"], **ADA)).status == 200
+    assert (await ask("DELETE", customer["_at"], **ADA)).status == 204
+    assert (await ask("GET", "/orders")).json["items"] == []
 
 
 async def test_set_null_goes_through_hooks(ask: Client, orders: Noting) -> None:

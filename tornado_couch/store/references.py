@@ -33,6 +33,7 @@ from ..models import Model, Relation, model_info, referring
 from .query import Query
 
 __all__ = [
+    "MOST_LOOKED_UP",
     "Dependent",
     "Dependents",
     "Finding",
@@ -48,6 +49,9 @@ __all__ = [
 ]
 
 M = TypeVar("M", bound=Model)
+
+MOST_LOOKED_UP = 500
+"""Documents that references lead to and that are in hand at the same time, to see whether they are there."""
 
 _AT_ONCE = 16  # documents that are changed at the same time
 _PAGE = 100
@@ -196,8 +200,11 @@ class References:
         if not any(wanted):
             return [None] * len(wanted)
         named = list(dict.fromkeys(each.named for held in wanted for each in held))
-        found = await asyncio.gather(*(self._is_there(*each) for each in named))
-        there = {each for each, is_there in zip(named, found, strict=True) if is_there}
+        there: set[tuple[type[Model], str]] = set()
+        for begin in range(0, len(named), MOST_LOOKED_UP):
+            some = named[begin : begin + MOST_LOOKED_UP]
+            found = await asyncio.gather(*(self._is_there(*each) for each in some))
+            there |= {each for each, is_there in zip(some, found, strict=True) if is_there}
         missing = [[each for each in held if each.named not in there] for held in wanted]
         return [failed(each) if each else None for each in missing]
 

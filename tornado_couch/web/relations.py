@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ValidationFailed
 from ..models import Model, model_info, reading_partially
 from ..store import Store
-from ..store.references import Held, failed, held_by, held_in, mark, read_for, to_check
+from ..store.references import MOST_LOOKED_UP, Held, failed, held_by, held_in, mark, read_for, to_check
 from .access import AllowAny, Caller, Hidden, Policy, Principal, opened
 from .problems import Problem
 from .resources import Resource, mounted_resources
@@ -117,8 +117,10 @@ class Related:
             depth: how many documents have led here, each under the next; some may lead back to themselves.
         """
         new = [each for each in dict.fromkeys(named) if each not in self._visible]
-        for each, found in zip(new, await asyncio.gather(*(self._is_seen(*each, depth) for each in new)), strict=True):
-            self._visible[each] = found
+        for begin in range(0, len(new), MOST_LOOKED_UP):
+            some = new[begin : begin + MOST_LOOKED_UP]
+            found = await asyncio.gather(*(self._is_seen(*each, depth) for each in some))
+            self._visible |= dict(zip(some, found, strict=True))
 
     async def _is_seen(self, model: type[Model], text: str, depth: int) -> bool:
         store = self._handler.resource.store.references.keeper(model)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from tests.faults import Call, Effect, Fault, FaultProxy, Forward, lose_request
+from tests.faults import Call, Effect, Fault, FaultProxy, Forward, answer, lose_request
 from tornado_couch import Couch, Database, Merge, Model, OutcomeUnknown, Retry, Store, install
 from tornado_couch.errors import Unauthorized
 from tornado_couch.security import KeyRing, Scheme
@@ -263,3 +263,28 @@ async def test_many_at_once_join_branches(store: Store, direct: Store, proxy: Fa
     (found,) = await asyncio.wait_for(store.write_many(Basket, [Update("a", pick(7))]), 30)
     assert isinstance(found, Basket)
     assert [sorted(each["picks"]) for each in await leaves(direct)] == [[1, 7, 8]]
+
+
+async def test_what_is_being_withdrawn_is_not_taken_to_have_landed(
+    store: Store, direct: Store, proxy: FaultProxy
+) -> None:
+    """A read that shows a write alone, once its deletion was sent, comes from a copy that has not heard of that."""
+    (base,) = await leaves(direct)
+
+    async def met(call: Call, forward: Forward) -> None:
+        said = await forward()
+        await graft(direct, base, HIGHEST, picks=[1])
+        await call.send(re.sub(rb" 20[01] ", b" 202 ", said, count=1))
+
+    async def forgetful(call: Call, _: Forward) -> None:
+        await answer(200, {"results": [{"id": ID, "docs": [{"ok": base}]}]})(call)
+
+    async def half(call: Call, forward: Forward) -> None:
+        proxy.faults.append(forgotten)
+        await call.send(re.sub(rb" 20[01] ", b" 202 ", await forward(), count=1))
+
+    forgotten = Fault(forgetful, path="_bulk_get")
+    proxy.faults += [Fault(half, method="PUT", body="_deleted"), Fault(met, method="PUT")]
+    await store.update(Basket, "a", pick(7))
+    assert forgotten.hits == 1
+    assert [sorted(each["picks"]) for each in await leaves(direct)] == [[1, 7]]

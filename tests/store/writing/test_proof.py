@@ -152,7 +152,7 @@ def test_a_token_is_found_under_later_writes() -> None:
     """While its revision can be read."""
     tree, made = grown("a", "a.b", "a.c", "a.d")
     ours = {"_id": "x", "_rev": made[0], WRITE_PROPERTY: "a.b"}
-    assert judged(tree, ours) == Verdict(Standing.LANDED, made[1])
+    assert judged(tree, ours) == Verdict(Standing.LANDED, made[1], continued=True)
     tree.compact()
     assert judged(tree, ours).standing is Standing.UNKNOWN
 

@@ -47,12 +47,12 @@ class Contests:
             looks: how often they were looked at before.
 
         Returns:
-            `LANDED` where it stays; `WITHDRAWN` where enough copies know that it is deleted; otherwise what it was.
-            Unless it has landed, the leaves have to be looked at again.
+            `LANDED` where it stays; `WITHDRAWN` where enough copies know that it is deleted, `WITHDRAWING` where some
+            may; otherwise `CONTESTED`. Unless it has landed, the leaves have to be looked at again.
         """
         try:
             if contest.standing is Standing.WITHDRAWN:
-                return Standing.WITHDRAWN if await self._spread(contest.others[0]) else Standing.CONTESTED
+                return Standing.WITHDRAWN if await self._spread(contest.others[0]) else Standing.WITHDRAWING
             return await self._contested(document, contest, looks)
         except CouchError:
             return Standing.CONTESTED
@@ -101,8 +101,11 @@ class Contests:
         await self._spread(ours)
         if not await self._spread(others[0]):
             return Standing.CONTESTED
-        result = await self._access.put_alone(self._guard.tombstone({**document, "_rev": contest.revision}))
-        return Standing.CONTESTED if result.accepted else Standing.WITHDRAWN
+        try:
+            result = await self._access.put_alone(self._guard.tombstone({**document, "_rev": contest.revision}))
+        except CouchError:
+            return Standing.WITHDRAWING  # a copy may have taken it, even where it was refused
+        return Standing.WITHDRAWING if result.accepted else Standing.WITHDRAWN
 
     async def _spread(self, leaf: Document) -> bool:
         """Bring a leaf to all copies, as CouchDB itself does after a while; whether enough of them have it."""
@@ -113,7 +116,8 @@ class Contests:
         """A leaf to be written once more, over itself, as another attempt at its own change."""
         kept = ("_id", "_rev", "_attachments")
         with Attempts(leaf):
-            return self._guard.signed(marked({n: each for n, each in leaf.items() if n[:1] != "_" or n in kept}))
+            again = {n: each for n, each in leaf.items() if n[:1] != "_" or n in kept}
+            return self._guard.signed(marked(again, contended=True))
 
     def _verifies(self, leaf: Document) -> bool:
         try:

@@ -42,6 +42,7 @@ class Standing(Enum):
     PENDING = "pending"  # not stored, or not yet: the revision that it follows is still a leaf
     BEATEN = "beaten"  # not stored, and it never will be: another write came first
     CONTESTED = "contested"  # stored, as a leaf beside others that follow the same revision
+    WITHDRAWING = "withdrawing"  # it was contested, and its writer has sent its deletion; some copies may have that
     WITHDRAWN = "withdrawn"  # it was contested, and its writer has deleted it
     UNKNOWN = "unknown"  # CouchDB has forgotten the revisions that would show it
 
@@ -55,12 +56,14 @@ class Verdict(NamedTuple):
         others: where it is contested, or somebody has written over it, the leaves that stand beside it, the winning one
             first; where it was withdrawn, the leaf that says so.
         path: where it is contested, its revision and those before it.
+        continued: somebody has written over it or merged it, so that its writer cannot withdraw it any more.
     """
 
     standing: Standing
     revision: str | None = None
     others: tuple[Document, ...] = ()
     path: tuple[str, ...] = ()
+    continued: bool = False
 
 
 class Evidence:
@@ -126,7 +129,7 @@ class Evidence:
         rivals.sort(key=lambda leaf: rank(leaf["_rev"]), reverse=True)
         if any(revision in path[1:] or revision in _merged_into(leaf) for leaf, path in live):
             beside = tuple(each for each in rivals if revision not in _merged_into(each))
-            return Verdict(Standing.LANDED, revision, beside)
+            return Verdict(Standing.LANDED, revision, beside, continued=True)
         if _is_deleted(self._document):
             return Verdict(Standing.BEATEN if rivals else Standing.LANDED, revision)
         own = next((path for _, path in live if path[0] == revision), None)

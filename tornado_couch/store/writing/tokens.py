@@ -44,15 +44,17 @@ _TOKEN_BYTES = 9  # random; 12 characters of base64
 _TOKEN_LENGTH = 12
 _OPERATION_LENGTH = 6  # characters of a token that name the operation
 _ELSEWHERE = "~" * _OPERATION_LENGTH  # those before it were merged in, from another branch of the history
-_OPERATIONS_AT_MOST = 16  # that a document keeps, besides those of the creation and of the latest write
+_OPERATIONS = 16  # that a document keeps, besides those of the creation and of the latest write
+_OPERATIONS_AT_MOST = 48  # that it keeps where writers of a cluster met; each takes six bytes
 
 
-def marked(document: Mapping[str, Any], *, new: bool = False) -> Document:
+def marked(document: Mapping[str, Any], *, new: bool = False, contended: bool = False) -> Document:
     """A copy of the document with the token of a new write.
 
     Args:
         document: the document to write; it may still contain the token of a document that it replaces or copies.
         new: whether the document is being created.
+        contended: whether others may write to it at once, so that more operations have to be kept.
     """
     token, attempt = secrets.token_urlsafe(_TOKEN_BYTES), _attempt.get()
     if attempt is not None:
@@ -61,7 +63,8 @@ def marked(document: Mapping[str, Any], *, new: bool = False) -> Document:
     if not created:
         return {**document, WRITE_PROPERTY: token}
     before, _, last = rest.rpartition(".")
-    kept = (before + last[:_OPERATION_LENGTH])[-_OPERATIONS_AT_MOST * _OPERATION_LENGTH :]
+    most = _OPERATIONS_AT_MOST if contended else _OPERATIONS
+    kept = (before + last[:_OPERATION_LENGTH])[-most * _OPERATION_LENGTH :]
     return {**document, WRITE_PROPERTY: f"{created[:_TOKEN_LENGTH]}.{kept}{'.' if kept else ''}{token}"}
 
 

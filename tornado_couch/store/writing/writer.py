@@ -112,6 +112,7 @@ class _Write:
         stored: the revision that CouchDB says it has, if that says nothing of the other copies (202).
         contest: where it stands as a leaf beside others.
         gone: it was withdrawn, and enough copies know it.
+        withdrawing: its deletion was sent, so that some copy may have it, even where a read does not show it.
     """
 
     document: Mapping[str, Any]
@@ -123,6 +124,7 @@ class _Write:
     stored: str | None = None
     contest: Verdict | None = None
     gone: bool = False
+    withdrawing: bool = False
 
     @property
     def doubtful(self) -> bool:
@@ -158,8 +160,10 @@ class _Write:
         """Record what the revisions prove."""
         standing = verdict.standing
         self.contest = None
-        if standing is Standing.LANDED:
+        if standing is Standing.LANDED and (verdict.continued or not self.withdrawing):
             self.outcome = verdict.revision
+        elif standing is Standing.LANDED:
+            pass  # it is looked for until its deletion, or what others wrote over it, is seen
         elif standing is Standing.CONTESTED or (standing is Standing.WITHDRAWN and not self.gone):
             self.contest = verdict
         elif standing is Standing.UNKNOWN and self.lost is not None:
@@ -237,7 +241,8 @@ class Writer:
             document: the document to write or delete.
             new: whether the document is being created.
         """
-        return marked(document, new=new) if self._tokens else unmarked(document)
+        contended = self._database.server.contended
+        return marked(document, new=new, contended=contended) if self._tokens else unmarked(document)
 
     async def put(self, document: Mapping[str, Any]) -> str:
         """Write one document as it is, over the revision that it names.
@@ -373,6 +378,7 @@ class Writer:
             if write.contest is not None:
                 standing = await self._contests.settle(write.document, write.contest, looks)
                 write.gone = standing is Standing.WITHDRAWN
+                write.withdrawing |= standing in (Standing.WITHDRAWING, Standing.WITHDRAWN)
                 if standing is Standing.LANDED:
                     write.outcome = write.contest.revision
 

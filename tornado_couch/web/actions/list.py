@@ -131,7 +131,9 @@ class ListMixin(ResourceHandler[M]):
 
     async def _pages(self, query: ListQuery) -> AsyncGenerator[tuple[bytes, int], None]:
         """Yield the lines of each page to the end, and how many documents were withheld from it."""
-        query, share = replace(query, limit=self.EXPORT_PAGE), share_of_request()
+        # What is embedded comes on top of the items.
+        limit = self.EXPORT_PAGE if self.include is None else max(1, self.EXPORT_PAGE // 5)
+        query, share = replace(query, limit=limit), share_of_request()
         while True:
             if self.include is not None:
                 self.related.forget()  # an export can take long

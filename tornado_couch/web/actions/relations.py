@@ -130,10 +130,18 @@ class _Including:
         self._mixin = mixin
 
     async def embed(self, shown: Sequence[dict[str, Any]]) -> None:
-        """Embed the documents that are named in what a client is shown, and read them as one group."""
+        """Embed the documents that are named in what a client is shown, and read them as one group.
+
+        Raises:
+            Problem: 400, they are more than a page of the collection can have.
+        """
         held = [(each, holder.members) for each in self._relations for one in shown for holder in each.holders(one)]
         keys = [(each.target, str(key)) for each in self._relations for one in shown for _, key in each.keys(one)]
-        found = await self._found(dict.fromkeys(keys))
+        named, most = dict.fromkeys(keys), self._handler.resource.max_page_size
+        if len(named) > most:
+            detail = f"More than {most} documents would be embedded; include less, or ask for fewer items by `limit`."
+            raise Problem.of("bad-parameter", detail, parameter="include")
+        found = await self._found(named)
         for relation, members in held:
             members[relation.shown_as] = _embedded(relation, members.get(relation.member), found)
 
