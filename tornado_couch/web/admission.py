@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from tornado.web import RequestHandler
@@ -22,7 +23,7 @@ class Admission:
             settings of those names, such as a `Resource`.
     """
 
-    __slots__ = ("_counted", "_handler", "_identity", "_own", "_policy")
+    __slots__ = ("_counted", "_handler", "_identity", "_own", "_policy", "_vary")
 
     def __init__(self, handler: RequestHandler, own: object) -> None:
         self._handler = handler
@@ -30,6 +31,7 @@ class Admission:
         self._identity = ""
         self._policy: Policy | None = None  # once it was asked for, which each request does several times
         self._counted: dict[str, str] | None = None  # the header fields of the rate limit
+        self._vary: dict[str, None] = {}  # the fields that say who the caller is to policies of other resources
 
     def option(self, name: str) -> Any:
         """Return an option: what was said at the route, else the application's setting; None if neither is there."""
@@ -60,7 +62,7 @@ class Admission:
         headers = self._handler._headers  # unlike `set_header`, without looking for line breaks
         headers["X-Content-Type-Options"] = "nosniff"
         policy: Policy | None = self.option("policy")
-        headers["Vary"] = ", ".join(["Accept", "Accept-Encoding", *(policy.vary if policy else ())])
+        headers["Vary"] = ", ".join(["Accept", "Accept-Encoding", *(policy.vary if policy else ()), *self._vary])
         cors = self.option("cors")
         if cors is not None:
             self.add_headers(cors.answer_headers(self._handler.request.headers.get("Origin")))
@@ -77,6 +79,11 @@ class Admission:
                 given = f"{self._handler._headers.get('Vary', '')}, {value}".strip(", ").split(", ")
                 value = ", ".join(dict.fromkeys(given))
             self._handler.set_header(name, value)
+
+    def vary(self, names: Iterable[str]) -> None:
+        """Say that the answer depends on these fields of the request as well, also if it becomes an error."""
+        self._vary.update(dict.fromkeys(names))
+        self.add_headers({"Vary": ", ".join(self._vary)})
 
     # ------------------------------------------------------------ the caller
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from ..errors import ValidationFailed
+from ..errors import InvalidDocument, ValidationFailed
 from ..models import Action as Write
-from ..models import Model, body_problems, deleted_on, representation
+from ..models import Model, body_problems, deleted_on, reading_partially, representation
 from ..store import Room, Store
 from ..store.query import same
 from .access import Caller, Hidden, Policy, Principal, opened
@@ -310,9 +310,28 @@ class ResourceHandler(RequestHandler, Generic[M]):
         """
         if not self._admitted:
             raise RuntimeError('call `await self.admit("…")` first, or mount the class with resource(…, actions=…)')
-        model: M = await self.store.get(self.resource.model, key)
+        model: M = await self.asking(self._admitted, self.store.get(self.resource.model, key))
         await self.authorize(self._admitted, model)
         return model
+
+    async def asking(self, action: str, read: Awaitable[T]) -> T:
+        """Return what is read of a document; ask the policy before anybody learns that it does not fit its model.
+
+        Args:
+            action: what the caller wants to do with the document.
+            read: reads it.
+
+        Raises:
+            InvalidDocument: it does not fit its model.
+            Problem: 401, 403 or 404: it does not, and the caller may not do this.
+        """
+        try:
+            return await read
+        except InvalidDocument as error:
+            if error.partial is not None:
+                with reading_partially(error.partial._unfit):
+                    await self.authorize(action, error.partial)
+            raise
 
     def restriction(self) -> tuple[str, Any] | None:
         """Return the property and its stored value that the caller's lists are limited to, if they are limited."""

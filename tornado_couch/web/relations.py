@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,8 @@ class Related:
 
     def __init__(self, handler: ResourceHandler) -> None:
         self._handler = handler
-        self._principals: dict[int, Principal | None] = {}
+        self._principals: dict[int, Principal | Problem | None] = {}
+        self._identified: set[type[Model]] = set()
         self._visible: dict[Named, bool] = {}
         self._stores: dict[int, Store] = {}
         self._mounted: list[Resource[Any]] | None = None
@@ -117,6 +119,8 @@ class Related:
             depth: how many documents have led here, each under the next; some may lead back to themselves.
         """
         new = [each for each in dict.fromkeys(named) if each not in self._visible]
+        for model in dict.fromkeys(model for model, _ in new):
+            await self._identify(model)
         for begin in range(0, len(new), MOST_LOOKED_UP):
             some = new[begin : begin + MOST_LOOKED_UP]
             found = await asyncio.gather(*(self._is_seen(*each, depth) for each in some))
@@ -127,6 +131,20 @@ class Related:
         key = model_info(model).parse_key(text)
         found = None if store is None or key is None else await read_for(store.get(model, key, fresh=True))
         return found is not None and await self.shows(found, depth + 1)
+
+    async def _identify(self, model: type[Model]) -> None:
+        """Find out who the caller is to all policies that documents of a model are shown by.
+
+        This comes before the documents are read: neither `Vary` nor the time of a password may tell which are there.
+        """
+        if model in self._identified:
+            return
+        self._identified.add(model)
+        for resource in self.mounted(model):
+            with contextlib.suppress(Problem):  # asked about a document, that policy refuses
+                await self.principal(self.policy(resource))
+            for parent in resource.parents:
+                await self._identify(parent.target)
 
     # ------------------------------------------------------------ what the caller may see
 
@@ -192,9 +210,15 @@ class Related:
             return self._handler.principal
         if id(policy) not in self._principals:
             if policy.vary:
-                self._handler.admission.add_headers({"Vary": ", ".join(policy.vary)})
-            self._principals[id(policy)] = await policy.authenticate(self._handler.request)
-        return self._principals[id(policy)]
+                self._handler.admission.vary(policy.vary)
+            try:
+                self._principals[id(policy)] = await policy.authenticate(self._handler.request)
+            except Problem as refusal:  # a wrong password is checked once, however many documents are named
+                self._principals[id(policy)] = refusal
+        found = self._principals[id(policy)]
+        if isinstance(found, Problem):
+            raise found
+        return found
 
 
 def is_under(document: Model, under: Mapping[str, Any]) -> bool:

@@ -22,12 +22,15 @@ from tornado_couch import (
     DocumentHandler,
     Hooks,
     Indexed,
+    Key,
     Model,
     Observer,
     Problem,
     ReadOnly,
+    Reference,
     Store,
     UpdatedOn,
+    assigned,
     install,
     metrics_routes,
     resource,
@@ -588,3 +591,72 @@ async def test_the_conflicts_of_another_are_those_of_nothing(store: Store, serve
         assert [(each.status, {**each.json, "instance": ""}) for each in replies] == [
             (404, {**replies[0].json, "instance": ""})
         ] * 2
+
+
+@pytest.mark.parametrize(
+    ("model", "below"),
+    [(Memo, ""), (Memo, "/conflicts"), (Page, "/versions"), (Page, "?version=1"), (Page, "?deleted=true")],
+)
+async def test_what_is_wrong_with_anothers_document_is_not_told(
+    store: Store, serve: Serve, model: type[Model], below: str
+) -> None:
+    """A document that does not fit its model was 502 to everybody, where one that does is 404 to all but its owner."""
+    ask = await serving(store, serve, model, Owner("owner", ByHeader()))
+    named = next(iter(model.model_fields))
+    assert (await ask("POST", "/it", {named: "k"}, X_Name="ann")).status == 201
+    if below == "?deleted=true":
+        assert (await ask("DELETE", "/it/k", X_Name="ann")).status == 204
+    async for row in store.database.iterate_all_docs(include_docs=True):
+        if row.doc is not None and row.doc.get(named) == "k":
+            await store.database.put({**row.doc, "text": ["no text"]})
+    replies = [await ask("GET", f"/it/{key}{below}", X_Name="bob") for key in ("k", "none")]
+    assert [(each.status, {**each.json, "instance": ""}) for each in replies] == [
+        (404, {**replies[1].json, "instance": ""})
+    ] * 2
+    assert (await ask("GET", f"/it/k{below}", X_Name="ann")).status == 502
+
+
+class Folder(Model, type="folder_v1.0", key="name", unique=True):
+    name: str
+    owner: Annotated[str | None, ReadOnly(), Indexed()] = None
+
+
+class Remark(Model, type="remark_v1.0", key="remark_id"):
+    remark_id: Key = assigned()
+    folder_id: Annotated[str, Reference(Folder), Indexed()]
+
+
+async def test_no_field_of_an_answer_tells_which_documents_are_there(store: Store, serve: Serve) -> None:
+    """`Vary` said who asks only where a document was there to be asked about, and never in an error."""
+
+    class Counting(ByHeader):
+        checks = 0
+
+        async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
+            Counting.checks += 1
+            return await super().authenticate(request)
+
+    await install(store.database.server, store.database.name, [Folder, Remark])
+    routes = [
+        *resource("/folders", Folder, store, policy=Owner("owner", Counting())),
+        *resource("/folders/{folder_id}/remarks", Remark, store, policy=AllowAny()),
+        *resource("/remarks", Remark, store, policy=AllowAny()),
+    ]
+    ask = await serve(Application(routes))
+    assert (await ask("POST", "/folders", {"name": "theirs"}, X_Name="ann")).status == 201
+    for who in ("bob", "liar"):
+        seen = []
+        for key in ("theirs", "none"):
+            Counting.checks = 0
+            operations = [{"action": "create", "document": {"folder_id": key}}] * 2
+            replies = [
+                await ask("POST", "/remarks", {"folder_id": key}, X_Name=who),
+                await ask("POST", "/remarks/_bulk", {"operations": operations}, X_Name=who),
+                await ask("GET", f"/folders/{key}/remarks", X_Name=who),
+            ]
+            assert Counting.checks == len(replies)
+            assert all("Authorization" in each.headers["Vary"] for each in replies)
+            texts = [each.text.replace(b"theirs", b"none") for each in replies]
+            seen.append([(each.status, each.headers["Vary"], text) for each, text in zip(replies, texts, strict=True)])
+        assert seen[0] == seen[1]
+        assert [each[0] for each in seen[0]] == [422, 200, 404]

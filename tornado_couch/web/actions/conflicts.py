@@ -113,20 +113,20 @@ class ConflictsHandler(ResourceHandler):
             InvalidDocument, DecryptionFailed, InvalidSignature: the winning leaf (with `every`, any) is unreadable.
         """
         models: dict[str, Model] = {}
-        if every and found.unverified:
-            raise next(iter(found.unverified.values()))
         for document in found.documents:
             needed = every or document is found.documents[0]
             try:
                 if not is_of(self.resource.model, document):
                     raise InvalidDocument("a leaf is of another type", found.id)
-                model = await self.resource.store.load(self.resource.model, document)
+                model = await self.asking(action, self.resource.store.load(self.resource.model, document))
                 await self.authorize(action, model)
             except (InvalidDocument, DecryptionFailed, Problem):
                 if needed:
                     raise
             else:
                 models[document["_rev"]] = model
+        if every and found.unverified:
+            raise next(iter(found.unverified.values()))
         return models
 
     async def _shown_leaf(self, model: Model) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from ...errors import DocumentExists, DocumentNotFound, InvalidDocument, RevisionMismatch, ValidationFailed
-from ...models import Model, json_patch, merge_patch, reading_partially, replaced, representation
+from ...errors import DocumentExists, DocumentNotFound, RevisionMismatch, ValidationFailed
+from ...models import Model, json_patch, merge_patch, replaced, representation
 from ...store import Change, Check, Expectation
 from ...store.references import held_by
 from ..access import Hidden
@@ -43,7 +43,7 @@ class RetrieveMixin(ResourceHandler[M]):
         self.projection = include(self, wanted, RetrieveMixin).projection
         self.preconditions()  # a malformed one is 400 whether or not the document is there
         if wanted.current:
-            model = await self._found(key)
+            model: Any = await self.asking("retrieve", self.perform_retrieve(key))
             await self.authorize("retrieve", model)
         else:
             model = await Versions(self).wanted(key, wanted)
@@ -52,15 +52,6 @@ class RetrieveMixin(ResourceHandler[M]):
         # Without hooks the revision decides, and a 304 costs no body.
         if self.shows_more or not self.answers.unchanged(model._rev):
             await self.answers.document(model, "retrieve")
-
-    async def _found(self, key: Any) -> Any:
-        try:
-            return await self.perform_retrieve(key)
-        except InvalidDocument as error:
-            if error.partial is not None:  # a caller who may not see the document must not learn what is wrong with it
-                with reading_partially(error.partial._unfit):
-                    await self.authorize("retrieve", error.partial)
-            raise
 
     async def perform_retrieve(self, key: Any, /) -> M:
         """Find the model."""

@@ -162,7 +162,7 @@ class Versions:
         """Return the document that is deleted."""
         handler = self._handler
         await handler.authorize("deleted")
-        model = await handler.resource.store.get(handler.resource.model, key, deleted=True)
+        model = await handler.asking("deleted", handler.resource.store.get(handler.resource.model, key, deleted=True))
         await handler.authorize("deleted", model)
         return model
 
@@ -201,7 +201,8 @@ class Versions:
         """
         handler = self._handler
         await handler.authorize("versions")
-        latest: Model = await handler.resource.store.get(handler.resource.model, key, deleted=None)
+        read = handler.resource.store.get(handler.resource.model, key, deleted=None)
+        latest: Model = await handler.asking("versions", read)
         await handler.authorize("versions", latest)
         if is_deleted(handler.resource.info, latest._stored):
             try:
