@@ -6,11 +6,12 @@ import os
 import socket
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.forks import Forks
 from tornado_couch.embedded.server import BackgroundCouch
 
 ROOT = Path(__file__).parents[2]
@@ -43,15 +44,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def error(folder: Path, *arguments: str, **environment: str) -> str:
+@pytest.fixture(scope="module")
+def forks(folder: Path) -> Iterator[Forks]:
+    """Runs commands in this folder."""
+    with Forks(folder) as running:
+        yield running
+
+
+def error(forks: Forks, *arguments: str, **environment: str) -> str:
     """What a command writes to standard error; it has to fail with one error and no traceback."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TORNADO_COUCH_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "tornado_couch", *arguments],
-        cwd=folder, env={**kept, "PYTHONPATH": str(ROOT), **environment},
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
-    assert done.returncode in (1, 2), arguments
+    done = forks.run(arguments, {**kept, "PYTHONPATH": str(ROOT), **environment})
+    assert done.status in (1, 2), arguments
     assert "Traceback" not in done.stderr, done.stderr
     assert "secret" not in done.stdout + done.stderr, done.stderr
     assert done.stdout == "", arguments
@@ -62,9 +66,8 @@ def error(folder: Path, *arguments: str, **environment: str) -> str:
     return found[0].removeprefix("Error: ")
 
 
-def errors(folder: Path, commands: list[tuple[str, ...]], **environment: str) -> list[str]:
-    with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda words: error(folder, *words, **environment), commands))
+def errors(forks: Forks, commands: list[tuple[str, ...]], **environment: str) -> list[str]:
+    return [error(forks, *words, **environment) for words in commands]
 
 
 @pytest.mark.parametrize(
@@ -74,20 +77,20 @@ def errors(folder: Path, commands: list[tuple[str, ...]], **environment: str) ->
         ("nowhere", "--url: the CouchDB URL must be of the form http://host:port or https://host:port"),
     ],
 )
-def test_an_address_that_cannot_be_used(folder: Path, url: str, says: str) -> None:
+def test_an_address_that_cannot_be_used(forks: Forks, url: str, says: str) -> None:
     """Nobody listens there, or it is not an address."""
     commands = [(*words, "--url", url) for words in MAINTAINING.values()] + [("cluster", "--url", url)]
-    assert set(errors(folder, commands)) == {says}
+    assert set(errors(forks, commands)) == {says}
 
 
-def test_a_user_that_is_missing_or_wrong(folder: Path) -> None:
+def test_a_user_that_is_missing_or_wrong(forks: Forks) -> None:
     """Given with no credentials, and with a wrong password from the environment."""
     with BackgroundCouch(admin="ann:secret") as url:
         bare = url.replace("ann:secret@", "")
         # Without a user even this server says that a database does not exist.
-        found = [error(folder, *MAINTAINING["install"], "--url", bare)]
+        found = [error(forks, *MAINTAINING["install"], "--url", bare)]
         commands = [(*words, "--url", bare, "--username", "ann") for words in MAINTAINING.values()]
-        found += errors(folder, commands, TORNADO_COUCH_PASSWORD="wrong")
+        found += errors(forks, commands, TORNADO_COUCH_PASSWORD="wrong")
     for each in found:
         assert each.startswith(f"CouchDB at {bare} refused this (")
         assert "; give the name and password of an admin with --username and TORNADO_COUCH_PASSWORD (" in each
@@ -95,10 +98,10 @@ def test_a_user_that_is_missing_or_wrong(folder: Path) -> None:
     assert all(each.endswith("(the user was ann)") for each in found[1:])
 
 
-def test_a_database_that_is_missing(folder: Path) -> None:
+def test_a_database_that_is_missing(forks: Forks) -> None:
     """All but `install`, which creates it."""
     with BackgroundCouch() as url:
-        found = errors(folder, [(*words, "--url", url) for name, words in MAINTAINING.items() if name != "install"])
+        found = errors(forks, [(*words, "--url", url) for name, words in MAINTAINING.items() if name != "install"])
     assert set(found) == {f"there is no database orchard at {url}; correct --database"}
 
 
@@ -113,29 +116,29 @@ def test_a_database_that_is_missing(folder: Path) -> None:
         ("json", "'json' names no models; use MODULE, MODULE:MODEL or MODULE:LIST_OF_MODELS"),
     ],
 )
-def test_a_reference_that_is_wrong(folder: Path, reference: str, says: str) -> None:
+def test_a_reference_that_is_wrong(forks: Forks, reference: str, says: str) -> None:
     """Of models, before anything is asked of CouchDB; of an application likewise."""
     commands: list[tuple[str, ...]] = [
         (name, *more, "--database", "orchard", "--url", DOWN)
         for name, more in (("install", (reference,)), ("migrate", ("--models", reference)))
     ]
     commands.append(("policy-report", reference))
-    assert errors(folder, commands) == [says] * 3
+    assert errors(forks, commands) == [says] * 3
     if "names no models" not in says:
-        assert errors(folder, [("openapi", reference), ("serve", reference, "--port", "0")]) == [says] * 2
+        assert errors(forks, [("openapi", reference), ("serve", reference, "--port", "0")]) == [says] * 2
 
 
 @pytest.mark.parametrize(
     ("reference", "kind"),
     [("json", "of type module"), ("example_app.models:Fruit", "the class Fruit"), ("json:__name__", "of type str")],
 )
-def test_a_reference_to_no_application(folder: Path, reference: str, kind: str) -> None:
+def test_a_reference_to_no_application(forks: Forks, reference: str, kind: str) -> None:
     """Before the service listens, and in the same words for each command that takes one."""
     says = (
         f"'{reference}' is {kind}, not an application; name an application, or a function that takes no arguments, a"
         " Couch, or a Configuration, as in orchard:make_app"
     )
-    assert errors(folder, [("openapi", reference), ("serve", reference, "--port", "0")]) == [says] * 2
+    assert errors(forks, [("openapi", reference), ("serve", reference, "--port", "0")]) == [says] * 2
 
 
 @pytest.mark.parametrize(
@@ -147,31 +150,31 @@ def test_a_reference_to_no_application(folder: Path, reference: str, kind: str) 
         (("--set", "colour=red"), "colour, from the command line: there is no such setting"),
     ],
 )
-def test_a_setting_that_is_wrong(folder: Path, arguments: tuple[str, ...], says: str) -> None:
+def test_a_setting_that_is_wrong(forks: Forks, arguments: tuple[str, ...], says: str) -> None:
     """The setting is named, with where it was given."""
-    assert says in error(folder, "serve", "example_app.app:service", *arguments)
+    assert says in error(forks, "serve", "example_app.app:service", *arguments)
 
 
 @pytest.mark.parametrize(
     ("path", "says"),
     [("none", "none is missing"), ("text", "text: the key file is not a JSON object"), ("empty", "empty/meta")],
 )
-def test_keys_that_cannot_be_read(folder: Path, path: str, says: str) -> None:
+def test_keys_that_cannot_be_read(forks: Forks, path: str, says: str) -> None:
     """A file that is missing or is no key ring, and a directory that is no key set."""
     commands = [
         ("audit", "--database", "orchard", "--keys", path, "--url", DOWN),
         ("rotate", "--database", "orchard", "--keys", path, "--url", DOWN),
     ]
-    assert all(says in each for each in errors(folder, commands))
+    assert all(says in each for each in errors(forks, commands))
     if path != "empty":
-        assert says in error(folder, "keys", "list", path)
-    assert "text is not text in UTF-8" in error(folder, "keys", "list", "ring", "--passphrase-file", "text")
+        assert says in error(forks, "keys", "list", path)
+    assert "text is not text in UTF-8" in error(forks, "keys", "list", "ring", "--passphrase-file", "text")
 
 
-def test_files_and_folders_that_cannot_be_used(folder: Path) -> None:
+def test_files_and_folders_that_cannot_be_used(forks: Forks) -> None:
     """Where a command writes, and where it reads its own settings."""
     found = errors(
-        folder,
+        forks,
         [
             ("new", "my-orchard", "--directory", "text/below"),
             ("new", "ring"),
@@ -187,7 +190,7 @@ def test_files_and_folders_that_cannot_be_used(folder: Path) -> None:
     assert [name in each for name, each in zip(names, found, strict=True)] == [True] * len(names), found
 
 
-def test_a_port_that_is_taken_or_cannot_be(folder: Path) -> None:
+def test_a_port_that_is_taken_or_cannot_be(forks: Forks) -> None:
     """With the option to change."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -198,10 +201,10 @@ def test_a_port_that_is_taken_or_cannot_be(folder: Path) -> None:
             for words in (("couchdb", "--memory"), ("serve", "example_app.app:make_app"))
             for port in ports
         ]
-        assert all("port" in each for each in errors(folder, commands))
+        assert all("port" in each for each in errors(forks, commands))
 
 
-def test_a_service_that_is_not_there(folder: Path) -> None:
+def test_a_service_that_is_not_there(forks: Forks) -> None:
     """For `load`, before it measures anything."""
-    found = error(folder, "load", "http://127.0.0.1:9/fruits", "--seconds", "1")
+    found = error(forks, "load", "http://127.0.0.1:9/fruits", "--seconds", "1")
     assert found == "the service cannot be reached at 127.0.0.1:9: Connection refused"

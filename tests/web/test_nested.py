@@ -319,6 +319,33 @@ async def test_the_reference_can_be_read_only(database: Database, serve: Serve) 
     assert (await ask("PATCH", path(entry), {"customer_id": "y"}, Content_Type=MERGE)).status == 422
 
 
+async def test_actions_of_the_service_stay_within_the_parent(database: Database, serve: Serve) -> None:
+    """On an order of another customer, or of one that is not there, they are 404; what they refer to is checked."""
+    await install(database.server, database.name, [Customer, Order, Line])
+    store = Store(database)
+
+    def paint(order: Order) -> None:
+        order.color = "green"
+
+    def move(order: Order) -> None:
+        order.customer_id = "nobody"
+
+    routes = [
+        *resource("/customers", Customer, store),
+        *resource("/customers/{customer_id}/orders", Order, store, actions={"paint": paint, "move": move}),
+    ]
+    ask = await serve(Application(routes, policy=AllowAny()))
+    for name in ("x", "y"):
+        await ask("POST", "/customers", {"name": name})
+    await ask("POST", "/customers/x/orders", {"number": "1"})
+    reply = await ask("POST", "/customers/x/orders/1/paint")
+    assert (reply.status, reply.json["color"]) == (200, "green")
+    for parent in ("y", "nobody"):
+        assert (await ask("POST", f"/customers/{parent}/orders/1/paint")).status == 404
+    reply = await ask("POST", "/customers/x/orders/1/move")
+    assert (reply.status, reply.json["errors"][0]["pointer"]) == (422, "/customer_id")
+
+
 class Meter(Model, type="meter_v1.0", key="number", unique=True):
     number: int
 

@@ -115,8 +115,8 @@ async def attacked(url: str, name: str) -> AsyncIterator[Victim]:
 
 
 @pytest.fixture
-async def victim(database: Database) -> AsyncIterator[Victim]:
+async def victim(server_url: str, database: Database) -> AsyncIterator[Victim]:
     """A service with an empty database."""
     await install(database.server, database.name, [Bag])  # type: ignore[arg-type]
-    async with attacked(str(database.server.url), database.name) as found:  # type: ignore[union-attr]
+    async with attacked(server_url, database.name) as found:
         yield found
