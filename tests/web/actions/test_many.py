@@ -6,18 +6,21 @@ from typing import Any
 
 import pytest
 
+from tests.faults import Fault, FaultProxy, answer_status
 from tests.web.callers import ByHeader
 from tests.web.conftest import MERGE, Client, Serve
 from tests.web.models import Fruit, Stand
 from tornado_couch import (
     AllowAny,
     Application,
+    Couch,
     Database,
     DestroyMixin,
     Hooks,
     PatchMixin,
     Problem,
     RetrieveMixin,
+    Retry,
     Store,
     install,
     resource,
@@ -210,8 +213,6 @@ async def test_a_request_with_a_key_is_carried_out_once(ask: Client, store: Stor
 
 async def test_a_request_with_a_key_that_was_cut_off_is_409(store: Store, serve: Serve) -> None:
     """What it did is not known, so it is not done again."""
-
-
     await store.create(Stand(name="a", size=1))
     ask = await serve(application(store))
     original = store.find
@@ -226,6 +227,21 @@ async def test_a_request_with_a_key_that_was_cut_off_is_409(store: Store, serve:
     assert (refused.status, refused.headers["Retry-After"]) == (409, "1")
     assert await sizes(store) == "1"
     assert (await patch(ask, "size=1", {"size": 5}, Idempotency_Key='"other"')).status == 200
+
+
+@pytest.mark.parametrize("status", [403, 413, 503])
+async def test_an_answer_that_cannot_be_kept_is_given(
+    store: Store, serve: Serve, proxy: FaultProxy, status: int
+) -> None:
+    """The changes are made, and an error would deny them; the same request again is told to look."""
+    await store.create(Stand(name="a", size=1))
+    proxy.faults.append(Fault(answer_status(status), method="PUT", body='"answer"', times=None))
+    async with Couch(proxy.url) as couch:
+        ask = await serve(application(Store(couch[store.database.name], retry=Retry(base=0.001, patience=0.1))))
+        done = await patch(ask, "size=1", {"size": 5}, Idempotency_Key='"k"')
+        assert (done.status, [each["status"] for each in done.json["items"]]) == (200, [200])
+        assert (await patch(ask, "size=1", {"size": 5}, Idempotency_Key='"k"')).status == 409
+    assert await sizes(store) == "5"
 
 
 @pytest.mark.parametrize("body", [[], "x", None, 1])
