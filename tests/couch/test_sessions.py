@@ -111,6 +111,21 @@ async def test_being_anonymous(database: Database, auth: CookieAuth, guarded: Fa
     assert log_ins(guarded) == 1
 
 
+@pytest.mark.parametrize("cookie", [UNKNOWN, "AuthSession=bad!"])
+async def test_an_answer_to_head_gives_no_reason(
+    database: Database, auth: CookieAuth, guarded: FaultProxy, cookie: str
+) -> None:
+    """Neither for 400 nor for 401: there is one new log-in."""
+    rev = (await database.put({"_id": "a"})).rev
+    nobody = {"names": ["nobody"], "roles": []}
+    await database.set_security({"members": nobody, "admins": nobody})
+    for call, expected in ((database.revision("a"), rev), (database.exists(), True), (database.revision("b"), None)):
+        forget(auth, cookie)
+        guarded.requests.clear()
+        assert await call == expected
+        assert log_ins(guarded) == 1
+
+
 async def test_a_user_who_is_known_does_not_log_in_again(
     database: Database, auth: CookieAuth, guarded: FaultProxy
 ) -> None:

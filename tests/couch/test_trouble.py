@@ -85,6 +85,7 @@ async def test_what_is_not_couchdb_is_said_to_be_so() -> None:
 
 
 def test_other_errors_are_not_about_the_address() -> None:
-    """They have a message of their own."""
-    for error in (NotFound(404, "not_found", "missing"), Forbidden(403, "forbidden", "fruit /color: minLength")):
+    """They have a message of their own; what a function `validate_doc_update` throws can be any value."""
+    texts = ("fruit /color: minLength", {"code": 7}, None)
+    for error in (NotFound(404, "not_found", "missing"), *(Forbidden(403, "forbidden", text) for text in texts)):
         assert advice(error, "http://x", address="--url", user="--username") is None

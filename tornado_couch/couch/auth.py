@@ -233,7 +233,8 @@ def as_anonymous(request: Request, reply: Reply) -> bool:
     no sense is 400.
     """
     if reply.status == HTTPStatus.BAD_REQUEST:
-        return b"AuthSession" in reply.body
+        # An answer to HEAD does not say why.
+        return request.method == "HEAD" or b"AuthSession" in reply.body
     if reply.status == HTTPStatus.NOT_FOUND:
         return request.target.startswith("/_users/")
     if request.template == "/_session":

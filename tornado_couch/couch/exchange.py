@@ -240,7 +240,7 @@ class Exchange:
             return True
         if "Cookie" not in proof or not as_anonymous(request, reply):
             return False
-        if reply.status == HTTPStatus.BAD_REQUEST or request.template == "/_session":
+        if (reply.status == HTTPStatus.BAD_REQUEST and reply.body) or request.template == "/_session":
             return True
         # A user who is known may be refused as well, and need not log in for that.
         question = self._request("GET", names.server("/_session"), None, None, safe=True)

@@ -6,6 +6,8 @@ from ..errors import ConnectTimeout, CouchError, Forbidden, InvalidReply, Unauth
 
 __all__ = ["advice"]
 
+_NOT_ADMIN = ("You are not", "Name or")
+
 
 def advice(error: CouchError, url: str, *, address: str, user: str) -> str | None:
     """Describe an error that is due to the address or the credentials, and say which setting to change.
@@ -21,11 +23,11 @@ def advice(error: CouchError, url: str, *, address: str, user: str) -> str | Non
     """
     match error:
         # A function in the database that refuses a write answers 403 as well, with a reason of its own.
-        case Unauthorized(reason=reason) | Forbidden(reason=reason) if reason.startswith(("You are not", "Name or")):
+        case Unauthorized(reason=str(reason)) | Forbidden(reason=str(reason)) if reason.startswith(_NOT_ADMIN):
             reason = reason.rstrip(".")
             return f"CouchDB at {url} refused this ({reason}); give the name and password of an admin with {user}"
         # CouchDB 3.4 and later lock an account for up to five minutes.
-        case Forbidden(reason=reason) if reason.startswith("Account is temporarily locked"):
+        case Forbidden(reason=str(reason)) if reason.startswith("Account is temporarily locked"):
             return f"CouchDB at {url} refused this ({reason.rstrip('.')}); wait five minutes, then correct {user}"
         case Unavailable(status=None):
             hint = ""

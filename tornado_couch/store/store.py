@@ -14,12 +14,12 @@ from cachetools import LRUCache
 from ..couch import UNSET, Access, ConflictNoticed, Database, GroupLimits, access
 from ..errors import (
     Conflict,
-    CouchError,
     DocumentExists,
     DocumentNotFound,
     OutcomeUnknown,
     RetriesExhausted,
     RevisionMismatch,
+    TornadoCouchError,
     Unavailable,
 )
 from ..models import Model, is_deleted, model_info, referring, utc_now
@@ -567,7 +567,7 @@ class Store:
     async def joined(self, cls: type[Model], document_id: str | None) -> None:
         """Merge the branches of a document that was just written, if its writer found several that others wrote on."""
         if document_id is not None and self.writer.forked(document_id):
-            with contextlib.suppress(CouchError, RetriesExhausted, TimeoutError):
+            with contextlib.suppress(TornadoCouchError, TimeoutError):  # the write itself is done
                 async with asyncio.timeout(self.retry.patience):
                     await self.reconciliation.reconcile(cls, document_id)
 

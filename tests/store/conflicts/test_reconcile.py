@@ -492,15 +492,28 @@ async def test_the_databases_own_check_takes_what_is_merged(database: Database) 
     assert (await store.get(Item, "a")).stock == 7
 
 
-async def test_a_merge_that_the_database_refuses_leaves_every_leaf(database: Database) -> None:
-    """It is told, and nothing was deleted."""
-    refuse = "function (doc) { if (doc.tornado_couch_merge) { throw({forbidden: 'no merges'}); } }"
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        ("throw({forbidden: {code: 7}})", "forbidden"),
+        ("throw({unauthorized: 'no merges'})", "unauthorized"),
+        ("doc.none.such()", "TypeError"),
+    ],
+)
+async def test_a_merge_that_the_database_refuses_leaves_every_leaf(
+    database: Database, refusal: str, error: str
+) -> None:
+    """It is told, nothing was deleted, and the winning leaf can be written to."""
+    refuse = f"function (doc) {{ if (doc.tornado_couch_merge) {{ {refusal}; }} }}"
     await database.put({"_id": "_design/refuse", "validate_doc_update": refuse})
     store = store_of(database)
     await conflicting(store, {"stock": 1}, {"stock": 2}, base={"stock": 0})
     result = await reconcile(store)
-    assert "refused the merged document: forbidden" in result.problems[0]["detail"]
+    assert f"refused the merged document: {error}" in result.problems[0]["detail"]
     assert len(await leaves(store)) == 2
+    store.database.server.contended = True
+    await store.update(Item, "a", lambda item: setattr(item, "stock", 9))
+    assert max(each["stock"] for each in await leaves(store)) == 9
 
 
 async def test_a_forged_tombstone_cannot_pass_off_a_leaf_as_merged(database: Database) -> None:

@@ -6,18 +6,21 @@ from typing import Any
 
 import pytest
 
+from tests.faults import Fault, FaultProxy, answer_status
 from tests.web.callers import ByHeader
 from tests.web.conftest import MERGE, Client, Serve
 from tests.web.models import Fruit, Stand
 from tornado_couch import (
     AllowAny,
     Application,
+    Couch,
     Database,
     DestroyMixin,
     Hooks,
     PatchMixin,
     Problem,
     RetrieveMixin,
+    Retry,
     Store,
     install,
     resource,
@@ -86,6 +89,34 @@ async def test_without_a_filter_nothing_is_changed(ask: Client, store: Store) ->
         for method, body, fields in (("DELETE", None, {}), ("PATCH", {"size": 5}, {"Content_Type": MERGE})):
             assert (await ask(method, f"{STANDS}?{query}", body, **fields)).status == 400
     assert await sizes(store) == "0101010101"
+
+
+@pytest.mark.parametrize("field", ["If-Match", "If-None-Match"])
+async def test_an_entity_tag_is_refused(ask: Client, store: Store, field: str) -> None:
+    """A client that sends one wants nothing changed that it has not seen; `If-Match: *` holds of what is found."""
+    (stand, *_) = (await ask("GET", STANDS)).json["items"]
+    fields = {field.replace("-", "_"): stand["_etag"]}
+    assert (await patch(ask, "size=0", {"size": 5}, **fields)).status == 412
+    assert (await ask("DELETE", f"{STANDS}?size=0", **fields)).status == 412
+    assert (await patch(ask, "size=0", {"size": 5}, **{field.replace("-", "_"): "x"})).status == 400
+    assert await sizes(store) == "0101010101"
+    assert (await patch(ask, "size=1&limit=1", {"size": 5}, If_Match="*")).status == 200
+
+
+async def test_each_document_is_held_to_if_unmodified_since(store: Store, serve: Serve) -> None:
+    """What was changed later is left alone, and its result is 412; a dry run says the same."""
+    routes = resource("/fruits", Fruit, store, many=["patch", "destroy"])
+    ask = await serve(Application(routes, policy=AllowAny(), cookie_secret="secret"))
+    fruit = await ask("POST", "/fruits", {"color": "red"})
+    for dry in ("&dry_run=true", ""):
+        change = {"Content_Type": MERGE, "If_Unmodified_Since": "Thu, 01 Jan 1970 00:00:00 GMT"}
+        reply = await ask("PATCH", f"/fruits?color=red{dry}", {"weight": 1}, **change)
+        assert [each["status"] for each in reply.json["items"]] == [412]
+    for date, status in (("Thu, 01 Jan 1970 00:00:00 GMT", 412), ("Tue, 01 Jan 2999 00:00:00 GMT", 204)):
+        for dry in ("&dry_run=true", ""):
+            reply = await ask("DELETE", f"/fruits?color=red{dry}", If_Unmodified_Since=date)
+            assert [each["status"] for each in reply.json["items"]] == [status]
+        assert (await ask("GET", fruit.headers["Location"])).status == (200 if status == 412 else 404)
 
 
 async def test_a_dry_run_says_what_would_be_done(store: Store, serve: Serve, ask: Client) -> None:
@@ -198,8 +229,6 @@ async def test_a_request_with_a_key_is_carried_out_once(ask: Client, store: Stor
 
 async def test_a_request_with_a_key_that_was_cut_off_is_409(store: Store, serve: Serve) -> None:
     """What it did is not known, so it is not done again."""
-
-
     await store.create(Stand(name="a", size=1))
     ask = await serve(application(store))
     original = store.find
@@ -214,6 +243,21 @@ async def test_a_request_with_a_key_that_was_cut_off_is_409(store: Store, serve:
     assert (refused.status, refused.headers["Retry-After"]) == (409, "1")
     assert await sizes(store) == "1"
     assert (await patch(ask, "size=1", {"size": 5}, Idempotency_Key='"other"')).status == 200
+
+
+@pytest.mark.parametrize("status", [403, 413, 503])
+async def test_an_answer_that_cannot_be_kept_is_given(
+    store: Store, serve: Serve, proxy: FaultProxy, status: int
+) -> None:
+    """The changes are made, and an error would deny them; the same request again is told to look."""
+    await store.create(Stand(name="a", size=1))
+    proxy.faults.append(Fault(answer_status(status), method="PUT", body='"answer"', times=None))
+    async with Couch(proxy.url) as couch:
+        ask = await serve(application(Store(couch[store.database.name], retry=Retry(base=0.001, patience=0.1))))
+        done = await patch(ask, "size=1", {"size": 5}, Idempotency_Key='"k"')
+        assert (done.status, [each["status"] for each in done.json["items"]]) == (200, [200])
+        assert (await patch(ask, "size=1", {"size": 5}, Idempotency_Key='"k"')).status == 409
+    assert await sizes(store) == "5"
 
 
 @pytest.mark.parametrize("body", [[], "x", None, 1])

@@ -190,9 +190,9 @@ class Authenticator:
             return None
         try:
             raw = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
-            # NAME:HEX-TIME:MARK; the mark consists of bytes that may include a colon, so it is cut off by its length.
-            session, made = raw[:-33].decode(), raw[:-33].rpartition(b":")[2]
-            name = session.rpartition(":")[0]
+            # NAME:HEX-TIME:MARK; the mark consists of bytes that may include a colon.
+            user, made, _ = raw.split(b":", 2)
+            name, session = user.decode(), b":".join((user, made)).decode()
             age = time.time() - int(made, 16)
         except (ValueError, binascii.Error):
             raise bad_request("Malformed AuthSession cookie. Please clear your cookies.") from None

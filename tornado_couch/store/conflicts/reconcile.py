@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from ...couch import Database
 from ...couch.bulk import failure
 from ...errors import (
+    CheckFailed,
     Conflict,
     DecryptionFailed,
     Forbidden,
@@ -32,6 +33,7 @@ from ...errors import (
     NotFound,
     RetriesExhausted,
     TooLarge,
+    UnauthorizedWrite,
     Unavailable,
     Unmergeable,
 )
@@ -62,6 +64,8 @@ M = TypeVar("M", bound=Model)
 Document = dict[str, Any]
 
 _ANCESTORS_AT_MOST = 200  # revisions to read for one merge
+# What CouchDB, or a function `validate_doc_update`, says to a document that it will not take next time either.
+_REFUSALS = (CheckFailed, Forbidden, TooLarge, UnauthorizedWrite)
 
 
 @dataclass(frozen=True)
@@ -273,7 +277,7 @@ class Reconciliation(LeafReader):
                 deleted += await self.delete(found, kept)
             except Unmergeable as refused:
                 return ReconcileResult(document_id, leaves, winner, merged, deleted, refused.problems)
-            except (Forbidden, TooLarge) as refused:
+            except _REFUSALS as refused:
                 problems = [{"pointer": "", "detail": f"The database refused the merged document: {refused.error}."}]
                 return ReconcileResult(document_id, leaves, winner, merged, deleted, problems)
             except Conflict:
@@ -294,7 +298,7 @@ class Reconciliation(LeafReader):
                 await self.delete(found, (await self.merge(cls, found))[1])
         except (Conflict, Unavailable):
             return True  # somebody else is at it, or will be
-        except (Unmergeable, Forbidden, TooLarge):
+        except (Unmergeable, *_REFUSALS):
             await self.drop(document_id)
             return False
         return True

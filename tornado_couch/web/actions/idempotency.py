@@ -24,6 +24,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -31,7 +32,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...errors import Conflict, DocumentExists, DocumentNotFound, InvalidDocument, NotFound
+from ...errors import Conflict, DocumentExists, DocumentNotFound, InvalidDocument, NotFound, TornadoCouchError
 from ...models import is_deleted
 from ..problems import Problem
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from .create import CreateMixin
 
 __all__ = ["PROPERTY", "Mark", "Once", "OnceMany", "idempotency_key", "marked", "noted", "refuse_key", "refuse_other"]
+
+logger = logging.getLogger("tornado_couch.web")
 
 PROPERTY = "tornado_couch:idempotency"
 """The member of a stored document that holds the fingerprint; it is not a property of a model, so it is never shown."""
@@ -276,7 +279,8 @@ class OnceMany:
     """Changes many documents once for each key, and keeps the answer.
 
     A small document says that the key is used before anything is changed, and another one holds the answer afterwards.
-    Where a request was cut off in between, what it did is not known: the key stays used, without an answer.
+    Where a request was cut off in between, what it did is not known: the key stays used, without an answer. So it does
+    where the answer cannot be kept, although the first request gets it.
 
     Args:
         handler: the handler of the request.
@@ -319,7 +323,11 @@ class OnceMany:
         bare = dict(found)
         if "items" in found:
             bare["items"] = [{name: each[name] for name in each if name != "document"} for each in found["items"]]
-        await self._store.store_new({"_id": kept.id, "type": _RESERVATION, "answer": bare})
+        try:
+            await self._store.store_new({"_id": kept.id, "type": _RESERVATION, "answer": bare})
+        except TornadoCouchError:
+            # The work is done, and an error would deny it. Whoever asks again is told to look.
+            logger.warning("the answer to a request with an Idempotency-Key could not be kept", exc_info=True)
         return found, False
 
     async def _kept(self, kept: Mark) -> dict[str, Any]:
@@ -385,7 +393,7 @@ def refuse_other(fingerprint: str, mark: Mark) -> None:
         Problem: 422.
     """
     if not hmac.compare_digest(fingerprint, mark.fingerprint):
-        detail = "This Idempotency-Key was used with another body. A new request needs a new key."
+        detail = "This Idempotency-Key was used for another request. A new request needs a new key."
         raise Problem.of("idempotency-key-reused", detail)
 
 

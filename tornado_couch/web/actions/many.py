@@ -31,7 +31,7 @@ from ..problems import Problem
 from ..query import Cursor, ListQuery, decode_parameter, filterable, parse_list_query
 from ..query.decoding import bad_parameter, flag
 from ..resources import M, Resource
-from .documents import DestroyMixin, PatchMixin
+from .documents import DestroyMixin, PatchMixin, Writing
 from .gathering import Gathering, attempted
 from .idempotency import OnceMany, idempotency_key
 from .results import Results, results_schema
@@ -74,11 +74,13 @@ class _ManyMixin(ResourceHandler[M]):
             status: the status of a success.
 
         Raises:
-            Problem: 400, the query string is not good; 409, 422: as `Idempotency-Key` has it.
+            Problem: 400, the query string is not good; 409, 422: as `Idempotency-Key` has it; 412, the request names
+                a revision.
         """
         key, arguments = idempotency_key(self.request.headers), dict(self.request.query_arguments)
         dry = flag("dry_run", decode_parameter("dry_run", arguments.pop("dry_run", [b"false"])))
         query = self._selection(arguments)
+        self._refuse_tags()
         if key is None or dry:
             answer, replayed = await self._changed(action, query, rehearse if dry else run, status, dry), False
         else:
@@ -87,6 +89,16 @@ class _ManyMixin(ResourceHandler[M]):
         if replayed:
             self.set_header("Idempotent-Replayed", "true")
         await self.answers.many(answer)
+
+    def _refuse_tags(self) -> None:
+        """Refuse entity tags: a client that sends them wants nothing changed that it has not seen.
+
+        Raises:
+            Problem: 412, or 400 where a list of tags is malformed.
+        """
+        given = self.preconditions()
+        if given.if_match not in (None, "*") or given.if_none_match is not None:
+            raise Problem.of("revision-mismatch", "An entity tag names one document: change it at its own address.")
 
     def _selection(self, arguments: Mapping[str, list[bytes]]) -> ListQuery:
         for name in _FOREIGN:
@@ -150,7 +162,8 @@ class _ManyMixin(ResourceHandler[M]):
             if current._rev != listed and not store.selects(query.query, current):
                 raise Problem.of("not-selected")
 
-        handler._gathering, handler._preconditions, handler._condition = gathering, Preconditions(), condition
+        given = Preconditions(unmodified_since=self.preconditions().unmodified_since)
+        handler._gathering, handler._preconditions, handler._condition = gathering, given, condition
         return handler
 
     async def _shows(self, model: Any) -> bool:
@@ -182,6 +195,7 @@ class PatchManyMixin(_ManyMixin[M]):
 
         async def rehearse(handler: Any, model: Any) -> Any:
             await handler.authorize("patch", model)
+            Writing(handler).check_date(model)
             before = held_by(model)
             await handler.related.check(handler._merged(model, patch), before)
 
@@ -207,6 +221,7 @@ class DestroyManyMixin(_ManyMixin[M]):
 
         async def rehearse(handler: Any, model: Any) -> Any:
             await handler.authorize("destroy", model)
+            Writing(handler).check_date(model)
             await handler.consequences.rehearse(model)
 
         await self.change_many("destroy", None, run, rehearse, 204)
@@ -258,7 +273,10 @@ def _one(operation: ApiOperation) -> str:
 
 def _describe(operation: ApiOperation) -> None:
     resource = operation.resource
-    operation.takes("Idempotency-Key", "Prefer")
+    operation.takes("Idempotency-Key", "If-Match", "If-None-Match", "Prefer")
+    operation.problem("malformed-entity-tag", "revision-mismatch")  # every tag: they name single documents
+    if resource.modified:
+        operation.takes("If-Unmodified-Since")
     limit = {"type": "integer", "minimum": 1, "default": resource.max_bulk}
     operation.query("limit", limit, f"The number of documents to change, at most {resource.max_bulk}.")
     operation.query("cursor", {"type": "string"}, "Where to go on; take it from `next`.")
