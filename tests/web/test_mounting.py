@@ -228,6 +228,9 @@ async def test_if_modified_since_alone_can_be_304(old: Client, ask: Client) -> N
     same, before = date(_long_ago()), date(_long_ago() - timedelta(seconds=1))
     unchanged = await ask("GET", path(fruit), If_Modified_Since=same)
     assert (unchanged.status, unchanged.headers["ETag"]) == (304, fruit.headers["ETag"])
+    part = f"{path(fruit)}?fields=color"
+    tags = [(await ask("GET", part, **fields)).headers["ETag"] for fields in ({}, {"If_Modified_Since": same})]
+    assert tags[0] == tags[1] != fruit.headers["ETag"]
     assert (await ask("HEAD", path(fruit), If_Modified_Since=date(_now()))).status == 304
     assert (await ask("GET", path(fruit), If_Modified_Since=before)).status == 200
     assert (await ask("GET", path(fruit), If_Modified_Since="yesterday")).status == 200

@@ -98,6 +98,13 @@ def test_two_things_with_one_name_below_a_document_are_refused(store: Store) -> 
         Application([*routes, *(URLSpec(*each) for each in nested)], policy=AllowAny())
 
 
+def test_two_routes_with_one_name_are_refused(store: Store) -> None:
+    """`reverse_url` would find the last one only."""
+    routes = [*resource("/fruits", Fruit, store, name="fruits"), *resource("/others", Fruit, store, name="fruits")]
+    with pytest.raises(ValueError, match=r"/others.*: another route is called 'fruits"):
+        Application(routes, policy=AllowAny())
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

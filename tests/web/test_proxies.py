@@ -76,6 +76,8 @@ async def test_the_prefix_of_a_trusted_proxy_goes_before_the_base_url(store: Sto
         ({"trusted_proxies": ["127.0.0.1"]}, "//evil.example"),
         ({"trusted_proxies": ["127.0.0.1"]}, "https://evil.example"),
         ({"trusted_proxies": ["127.0.0.1"]}, '/a"<script>'),
+        ({"trusted_proxies": ["127.0.0.1"]}, "/evil,/orchard"),
+        ({"trusted_proxies": ["127.0.0.1"]}, "/orchard/%2E./evil"),
     ],
 )
 async def test_a_prefix_of_anybody_else_or_that_is_no_path_is_ignored(
@@ -86,7 +88,7 @@ async def test_a_prefix_of_anybody_else_or_that_is_no_path_is_ignored(
     assert (await ask("GET", "/fruits/nothing", X_Forwarded_Prefix=given)).json["instance"] == "/fruits/nothing"
 
 
-@pytest.mark.parametrize("base", ["orchard", "/orchard/", "//orchard", "/a b", "ftp://fruits.example"])
+@pytest.mark.parametrize("base", ["orchard", "/orchard/", "//orchard", "/a b", "/a/..", "ftp://fruits.example"])
 def test_a_base_url_that_is_no_path_or_url_is_refused(base: str) -> None:
     """With a sentence that shows the forms."""
     with pytest.raises(ValueError, match="must be a path such as"):

@@ -12,7 +12,7 @@ from .. import _json
 from ..models import Model
 from ..store import Pace
 from .action_table import JSON
-from .http import EntityTag, Preferences, choose_coding, compressed, entity_tag
+from .http import Preferences, choose_coding, compressed, entity_tag
 from .problems import Problem
 from .query import of_variants
 
@@ -124,16 +124,16 @@ class Answers:
             Problem: 412 when If-Match does not hold.
         """
         handler = self._handler
-        variants = [handler.projection.variant] if handler.projection else []
-        preconditions = of_variants(handler.preconditions(), [*variants, *([digest] if digest else [])])
+        variants = list(filter(None, [handler.projection.variant if handler.projection else "", digest]))
+        preconditions = of_variants(handler.preconditions(), variants)
         status = preconditions.evaluate_read(revision, self._modified, settled=self._settled)
         if status == 412:
             raise Problem.of("revision-mismatch", headers={"ETag": entity_tag(revision)})
         if status == 304:
-            # The client's own tag says which of the revision's representations it has.
+            # The client's own tag, if it sent one, says which of the revision's representations it has.
             tags = preconditions.if_none_match
-            known = [each for each in tags if each.names(revision)] if isinstance(tags, tuple) else []
-            self.tag = f'"{next(iter(known), EntityTag(revision)).opaque}"'
+            known = [each.opaque for each in tags if each.names(revision)] if isinstance(tags, tuple) else []
+            self.tag = entity_tag(known[0] if known else ";".join([revision, *variants]))
             handler.set_status(304)
             handler.set_etag_header()
             self._cacheable()

@@ -86,7 +86,7 @@ class Application(tornado.web.Application):
         settings["trusted_proxies"] = checked_networks(settings.get("trusted_proxies", ()))
         observers = [*settings.get("observers", ()), *([TimingObserver()] if settings.get("server_timing") else ())]
         named: dict[int, tuple[Policy, set[str]]] = {}
-        addresses: set[str] = set()
+        addresses: dict[str, str] = {}
         for rule in handlers or []:
             options = getattr(rule, "kwargs", None) or {}
             mounted = options.get("resource")
@@ -181,12 +181,17 @@ class Application(tornado.web.Application):
             super().log_request(handler)
 
 
-def _check_address(rule: Any, addresses: set[str]) -> None:
-    """Refuse a second thing with one name below a document, such as an action and a nested collection."""
+def _check_address(rule: Any, addresses: dict[str, str]) -> None:
+    """Refuse a second thing with one name below a document, such as an action and a nested collection.
+
+    Likewise a second route with one name for `reverse_url`, which would find the last one only.
+    """
     pattern = rule.matcher.regex.pattern
     if pattern in addresses and "([^/]+)/" in pattern:
         raise ValueError(f"{route_pattern(rule)} is the address of two things; give one of them another name")
-    addresses.add(pattern)
+    addresses[pattern] = pattern
+    if addresses.setdefault(rule.name or pattern, pattern) != pattern:
+        raise ValueError(f"{route_pattern(rule)}: another route is called {rule.name!r} already; give another `name=`")
 
 
 def _observe(store: Any, observer: Observer) -> None:

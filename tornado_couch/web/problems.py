@@ -90,7 +90,7 @@ KINDS: dict[str, Kind] = {
     "exists": Kind(409, "A document with that key exists already."),
     "filter-required": Kind(400, "A change of many documents needs a filter that says which."),
     "idempotency-key-for-many": Kind(400, "An Idempotency-Key covers one document, and this request has several."),
-    "idempotency-key-reused": Kind(422, "This Idempotency-Key was used with another body."),
+    "idempotency-key-reused": Kind(422, "This Idempotency-Key was used for another request."),
     "idempotent-request-running": Kind(409, "The first request with this Idempotency-Key is still running."),
     "idempotent-result-gone": Kind(
         410, "The document that was created with this Idempotency-Key has been deleted since."

@@ -12,9 +12,11 @@ from tornado.httputil import HTTPServerRequest
 
 __all__ = ["checked_base", "checked_networks", "public_prefix", "public_url"]
 
-# RFC 3986 §3.3: segments that are not empty, so that no path begins with two slashes, which would name a host.
-_PATH = r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+"
-_PREFIX = re.compile(_PATH)
+# RFC 3986 §3.3: segments that are not empty, so that no path begins with two slashes, which would name a host. None is
+# `.` or `..`, which a client would take off together with the segment before it.
+_PATH = r"(?:/(?!(?:\.|%2[Ee]){1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)+"
+# A comma stands between the values of a field that was sent twice: by the proxy, and by the client before it.
+_PREFIX = re.compile(_PATH.replace("+,;", "+;"))
 _BASE = re.compile(rf"(?:https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{{1,5}})?)?(?:{_PATH})?")
 
 

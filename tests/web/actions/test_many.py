@@ -91,6 +91,18 @@ async def test_without_a_filter_nothing_is_changed(ask: Client, store: Store) ->
     assert await sizes(store) == "0101010101"
 
 
+@pytest.mark.parametrize("field", ["If-Match", "If-None-Match"])
+async def test_an_entity_tag_is_refused(ask: Client, store: Store, field: str) -> None:
+    """A client that sends one wants nothing changed that it has not seen; `If-Match: *` holds of what is found."""
+    (stand, *_) = (await ask("GET", STANDS)).json["items"]
+    fields = {field.replace("-", "_"): stand["_etag"]}
+    assert (await patch(ask, "size=0", {"size": 5}, **fields)).status == 412
+    assert (await ask("DELETE", f"{STANDS}?size=0", **fields)).status == 412
+    assert (await patch(ask, "size=0", {"size": 5}, **{field.replace("-", "_"): "x"})).status == 400
+    assert await sizes(store) == "0101010101"
+    assert (await patch(ask, "size=1&limit=1", {"size": 5}, If_Match="*")).status == 200
+
+
 async def test_a_dry_run_says_what_would_be_done(store: Store, serve: Serve, ask: Client) -> None:
     """The results with the tags as they are; nothing is written, no hook is called."""
 

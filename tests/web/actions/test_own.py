@@ -562,6 +562,7 @@ class Hidden(BaseModel):
 
 
 def of_nothing() -> None: ...
+def of_no_document(body: list[str], event: Event) -> None: ...
 def of_more(order: Order, color: str) -> None: ...
 def of_document(order: Order, body: list[Order]) -> None: ...
 def of_hidden(order: Order) -> dict[str, Hidden]: ...  # type: ignore[empty-body]
@@ -572,6 +573,7 @@ def of_unknown(order: Order, body: Missing) -> None: ...  # type: ignore[name-de
     ("function", "message"),
     [
         (of_nothing, "must take the document as its first argument"),
+        (of_no_document, "must take the document.* if it is one of the collection, call it '_go'"),
         (of_more, "takes 'color', but there are only `body` and `event`"),
         (of_document, "cannot take Order as a part of JSON"),
         (of_hidden, "cannot return Order as a part of JSON"),

@@ -663,6 +663,7 @@ async def test_what_is_no_group_of_filters_is_400(ask: Client, query: str) -> No
         (either("size[gt]=1"), None),
         (either("color=a", "size=1") + "&sort=color", None),
         (either("color=a") + "&color[ne]=b", None),
+        (either("size=1&price=2", "size[gt]=1"), None),
     ],
 )
 async def test_a_group_that_no_index_serves_says_which_would(

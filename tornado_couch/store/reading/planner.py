@@ -230,7 +230,15 @@ def _union(cls: type[Model], query: Query) -> tuple[Plan, ...]:
     info = model_info(cls)
     if query.deleted or info.history or query.nulls:
         raise NoIndex("groups are for documents that are not deleted, of a model without a history, and move no null")
-    return tuple(_of_group(cls, info, _joined(query, each)) for each in query.either)
+    plans, missing = [], []
+    for each in query.either:
+        try:
+            plans.append(_of_group(cls, info, _joined(query, each)))
+        except NoIndex as error:
+            missing.append(error)
+    if missing:  # to declare an index for one group is of no use where another one can have none
+        raise min(missing, key=lambda error: bool(error.declaration))
+    return tuple(plans)
 
 
 def _joined(query: Query, group: Query) -> Query:

@@ -393,7 +393,7 @@ def refuse_other(fingerprint: str, mark: Mark) -> None:
         Problem: 422.
     """
     if not hmac.compare_digest(fingerprint, mark.fingerprint):
-        detail = "This Idempotency-Key was used with another body. A new request needs a new key."
+        detail = "This Idempotency-Key was used for another request. A new request needs a new key."
         raise Problem.of("idempotency-key-reused", detail)
 
 

@@ -74,11 +74,13 @@ class _ManyMixin(ResourceHandler[M]):
             status: the status of a success.
 
         Raises:
-            Problem: 400, the query string is not good; 409, 422: as `Idempotency-Key` has it.
+            Problem: 400, the query string is not good; 409, 422: as `Idempotency-Key` has it; 412, the request names
+                a revision.
         """
         key, arguments = idempotency_key(self.request.headers), dict(self.request.query_arguments)
         dry = flag("dry_run", decode_parameter("dry_run", arguments.pop("dry_run", [b"false"])))
         query = self._selection(arguments)
+        self._refuse_tags()
         if key is None or dry:
             answer, replayed = await self._changed(action, query, rehearse if dry else run, status, dry), False
         else:
@@ -87,6 +89,16 @@ class _ManyMixin(ResourceHandler[M]):
         if replayed:
             self.set_header("Idempotent-Replayed", "true")
         await self.answers.many(answer)
+
+    def _refuse_tags(self) -> None:
+        """Refuse entity tags: a client that sends them wants nothing changed that it has not seen.
+
+        Raises:
+            Problem: 412, or 400 where a list of tags is malformed.
+        """
+        given = self.preconditions()
+        if given.if_match not in (None, "*") or given.if_none_match is not None:
+            raise Problem.of("revision-mismatch", "An entity tag names one document: change it at its own address.")
 
     def _selection(self, arguments: Mapping[str, list[bytes]]) -> ListQuery:
         for name in _FOREIGN:
@@ -258,7 +270,8 @@ def _one(operation: ApiOperation) -> str:
 
 def _describe(operation: ApiOperation) -> None:
     resource = operation.resource
-    operation.takes("Idempotency-Key", "Prefer")
+    operation.takes("Idempotency-Key", "If-Match", "If-None-Match", "Prefer")
+    operation.problem("malformed-entity-tag", "revision-mismatch")  # every tag: they name single documents
     limit = {"type": "integer", "minimum": 1, "default": resource.max_bulk}
     operation.query("limit", limit, f"The number of documents to change, at most {resource.max_bulk}.")
     operation.query("cursor", {"type": "string"}, "Where to go on; take it from `next`.")

@@ -143,8 +143,11 @@ class OwnAction:
         except (NameError, TypeError, ValueError) as error:
             raise ValueError(f"the action {where}() cannot be read: {error}; import it at run time") from None
         of_one = not name.startswith("_")
-        if of_one and not parameters:
-            raise ValueError(f"the action {where}() must take the document as its first argument")
+        if of_one and (not parameters or parameters[0].name in ("body", "event")):
+            raise ValueError(
+                f"the action {where}() must take the document as its first argument; if it is one of the collection,"
+                f" call it {'_' + name!r}"
+            )
         named = {each.name: each for each in parameters[of_one:]}
         for each in named.keys() - {"body", "event"}:
             raise ValueError(f"the action {where}() takes {each!r}, but there are only `body` and `event` to give it")

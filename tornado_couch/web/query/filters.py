@@ -308,6 +308,7 @@ def no_index(query: Query, error: NoIndex, parameter: str) -> Problem:
     detail += (
         " No index can serve it: a list can have one range or one `[ne]`, and must be sorted by that property first;"
         " and an index of several properties leaves out the documents that lack one of them. In each group of `or`, an"
-        " index must have exactly the properties with values, then those to sort by."
+        " index must have exactly the properties with values, then those to sort by; and models with a history have no"
+        " groups, nor do lists of deleted documents."
     )
     return Problem.of("no-index", detail, parameter=parameter)
