@@ -103,6 +103,22 @@ async def test_an_entity_tag_is_refused(ask: Client, store: Store, field: str) -
     assert (await patch(ask, "size=1&limit=1", {"size": 5}, If_Match="*")).status == 200
 
 
+async def test_each_document_is_held_to_if_unmodified_since(store: Store, serve: Serve) -> None:
+    """What was changed later is left alone, and its result is 412; a dry run says the same."""
+    routes = resource("/fruits", Fruit, store, many=["patch", "destroy"])
+    ask = await serve(Application(routes, policy=AllowAny(), cookie_secret="secret"))
+    fruit = await ask("POST", "/fruits", {"color": "red"})
+    for dry in ("&dry_run=true", ""):
+        change = {"Content_Type": MERGE, "If_Unmodified_Since": "Thu, 01 Jan 1970 00:00:00 GMT"}
+        reply = await ask("PATCH", f"/fruits?color=red{dry}", {"weight": 1}, **change)
+        assert [each["status"] for each in reply.json["items"]] == [412]
+    for date, status in (("Thu, 01 Jan 1970 00:00:00 GMT", 412), ("Tue, 01 Jan 2999 00:00:00 GMT", 204)):
+        for dry in ("&dry_run=true", ""):
+            reply = await ask("DELETE", f"/fruits?color=red{dry}", If_Unmodified_Since=date)
+            assert [each["status"] for each in reply.json["items"]] == [status]
+        assert (await ask("GET", fruit.headers["Location"])).status == (200 if status == 412 else 404)
+
+
 async def test_a_dry_run_says_what_would_be_done(store: Store, serve: Serve, ask: Client) -> None:
     """The results with the tags as they are; nothing is written, no hook is called."""
 

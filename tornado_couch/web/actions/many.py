@@ -31,7 +31,7 @@ from ..problems import Problem
 from ..query import Cursor, ListQuery, decode_parameter, filterable, parse_list_query
 from ..query.decoding import bad_parameter, flag
 from ..resources import M, Resource
-from .documents import DestroyMixin, PatchMixin
+from .documents import DestroyMixin, PatchMixin, Writing
 from .gathering import Gathering, attempted
 from .idempotency import OnceMany, idempotency_key
 from .results import Results, results_schema
@@ -162,7 +162,8 @@ class _ManyMixin(ResourceHandler[M]):
             if current._rev != listed and not store.selects(query.query, current):
                 raise Problem.of("not-selected")
 
-        handler._gathering, handler._preconditions, handler._condition = gathering, Preconditions(), condition
+        given = Preconditions(unmodified_since=self.preconditions().unmodified_since)
+        handler._gathering, handler._preconditions, handler._condition = gathering, given, condition
         return handler
 
     async def _shows(self, model: Any) -> bool:
@@ -194,6 +195,7 @@ class PatchManyMixin(_ManyMixin[M]):
 
         async def rehearse(handler: Any, model: Any) -> Any:
             await handler.authorize("patch", model)
+            Writing(handler).check_date(model)
             before = held_by(model)
             await handler.related.check(handler._merged(model, patch), before)
 
@@ -219,6 +221,7 @@ class DestroyManyMixin(_ManyMixin[M]):
 
         async def rehearse(handler: Any, model: Any) -> Any:
             await handler.authorize("destroy", model)
+            Writing(handler).check_date(model)
             await handler.consequences.rehearse(model)
 
         await self.change_many("destroy", None, run, rehearse, 204)
@@ -272,6 +275,8 @@ def _describe(operation: ApiOperation) -> None:
     resource = operation.resource
     operation.takes("Idempotency-Key", "If-Match", "If-None-Match", "Prefer")
     operation.problem("malformed-entity-tag", "revision-mismatch")  # every tag: they name single documents
+    if resource.modified:
+        operation.takes("If-Unmodified-Since")
     limit = {"type": "integer", "minimum": 1, "default": resource.max_bulk}
     operation.query("limit", limit, f"The number of documents to change, at most {resource.max_bulk}.")
     operation.query("cursor", {"type": "string"}, "Where to go on; take it from `next`.")
