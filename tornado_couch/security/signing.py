@@ -391,7 +391,7 @@ def _verify_classic(document: Mapping[str, Any], verifier: Signer) -> None:
     signers = plain_signers(verifier)
     if not signers:
         # Anybody can write that property; an error of the keys would stop a rotation.
-        raise InvalidSignature("the classic scheme needs a Keyczar key set, of which none is given", _UNKNOWN)
+        raise InvalidSignature("the classic scheme needs a Keyczar key set, and there is none", _UNKNOWN)
     if not isinstance(signature, str):
         raise InvalidSignature("the signature does not have the form that Keyczar writes")
     data = _classic_bytes(document)

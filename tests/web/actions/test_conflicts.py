@@ -285,6 +285,25 @@ class TestDeciding:
         assert (await ask("POST", path(item.item_id), {"merge": True})).status == 428
         assert await live(shelf, item.item_id) == [item._rev]
 
+    @pytest.mark.parametrize(
+        ("refusal", "status"),
+        [("throw({forbidden: {code: 7}})", 403), ("throw({unauthorized: {code: 7}})", 401), ("doc.none.such()", 403)],
+    )
+    @pytest.mark.parametrize("decision", ["merge", "leaf", "document"])
+    async def test_what_the_database_refuses_changes_nothing(
+        self, ask: Client, shelf: Store, decision: str, refusal: str, status: int
+    ) -> None:
+        """It is told as of any other write, with the reason."""
+        item_id = await leaves(shelf, {"color": "blue"}, {"stock": 3})
+        check = f"function (doc) {{ if (doc.tornado_couch_merge) {{ {refusal}; }} }}"
+        await shelf.database.put({"_id": "_design/check", "validate_doc_update": check})
+        revisions = await live(shelf, item_id)
+        body = {"merge": True, "leaf": revisions[1], "document": {"color": "green"}}[decision]
+        reply = await resolve(ask, item_id, {decision: body})
+        assert (reply.status, reply.json["type"]) == (status, "urn:tornado-couch:problem:refused-by-database")
+        assert "reason" in reply.json
+        assert await live(shelf, item_id) == revisions
+
     async def test_prefer_minimal_gives_no_document(self, ask: Client, shelf: Store) -> None:
         """204, with the entity tag."""
         item_id = await leaves(shelf, {"stock": 11}, {"stock": 13})

@@ -31,7 +31,7 @@ from ...store.references import held_by
 from ..handler import ResourceHandler
 from ..http import EntityTag, entity_tag
 from ..openapi.components import Schema
-from ..openapi.descriptions import describe_stored
+from ..openapi.descriptions import describe_stored, describe_writing
 from ..openapi.operation import ApiOperation
 from ..problems import Problem
 from .documents import check_key_in_body
@@ -260,7 +260,7 @@ class ConflictsHandler(ResourceHandler):
         operation.problem("no-conflict", "unmergeable")
         operation.answers[412].fields["ETag"] = False
         describe_stored(operation)
-        operation.problem("contended", "outcome-unknown", "refused-by-database")
+        describe_writing(operation)
         operation.fails(404)
         operation.fails(413)
         operation.fails(415, fields=["Accept-Post", "Accept-Encoding"])
