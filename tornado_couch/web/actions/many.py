@@ -114,7 +114,7 @@ class _ManyMixin(ResourceHandler[M]):
     async def _changed(self, action: str, query: ListQuery, run: Run, status: int, dry: bool) -> dict[str, Any]:
         store, model = self.resource.store, self.resource.model
         page = await store.find(model, query.query, limit=query.limit, start=query.start)
-        chosen = [each for each in page.items if await self._shows(each)]
+        chosen = [each for each in page.items if await self._lists(each)]
         gathering = Gathering(store, model)
         made = await self._made(action)
         handlers = [self._for(made, each, query, gathering) for each in chosen]
@@ -166,7 +166,7 @@ class _ManyMixin(ResourceHandler[M]):
         handler._gathering, handler._preconditions, handler._condition = gathering, given, condition
         return handler
 
-    async def _shows(self, model: Any) -> bool:
+    async def _lists(self, model: Any) -> bool:
         """Whether the caller may know that the document is there."""
         try:
             await self.authorize("list", model)
