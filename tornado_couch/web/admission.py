@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tornado.web import RequestHandler
@@ -93,10 +93,10 @@ class Admission:
         Raises:
             Problem: 401, the credentials are wrong; 429, the limit is reached.
         """
+        principal = await self.identified(self._say)
         limit: RateLimit | None = self.option("rate_limit")
         if limit is None:
-            return await self.policy.authenticate(self._handler.request)
-        principal = await self._authenticated(limit)
+            return principal
         self._identity = caller_identity(principal, self._handler.request.remote_ip)
         self._say(limit.decide(self._identity))
         return principal
@@ -111,7 +111,21 @@ class Admission:
         if limit is not None and not (decision := limit.decide(self._identity)).allowed:
             raise decision.problem()  # the header of the answer is that of the request as such
 
-    async def _authenticated(self, limit: RateLimit) -> Principal | None:
+    async def identified(self, say: Callable[[RateDecision], None] = lambda _: None) -> Principal | None:
+        """Return who sends the request, None if anonymous; wrong credentials count against the rate limit.
+
+        Args:
+            say: is given the decision about wrong credentials.
+
+        Raises:
+            Problem: 401, the credentials are wrong; 429, too many were.
+        """
+        limit: RateLimit | None = self.option("rate_limit")
+        if limit is None:
+            return await self.policy.authenticate(self._handler.request)
+        return await self._authenticated(limit, say)
+
+    async def _authenticated(self, limit: RateLimit, say: Callable[[RateDecision], None]) -> Principal | None:
         """Authenticate; wrong credentials count against the address, apart from requests without credentials.
 
         The guess is counted before it is checked, and taken back if it was none: of many that arrive at the same time
@@ -125,7 +139,7 @@ class Admission:
         try:
             principal = await self.policy.authenticate(request)
         except Problem:
-            self._say(decision)
+            say(decision)
             raise
         except BaseException:
             take_back()

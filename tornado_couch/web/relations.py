@@ -12,6 +12,7 @@ from ..models import Model, model_info, reading_partially
 from ..store import Store
 from ..store.references import MOST_LOOKED_UP, Held, failed, held_by, held_in, mark, read_for, to_check
 from .access import AllowAny, Caller, Hidden, Policy, Principal, opened
+from .admission import Admission
 from .problems import Problem
 from .resources import Resource, mounted_resources
 
@@ -70,7 +71,7 @@ class Related:
         if not callable(resource.store):
             return resource
         if id(resource.store) not in self._stores:
-            caller = Caller(await self.principal(self.policy(resource)), self._handler.request)
+            caller = Caller(await self.principal(resource), self._handler.request)
             self._stores[id(resource.store)] = await self._handler.enter(opened(resource.store, caller))
         return resource.within(self._stores[id(resource.store)])
 
@@ -142,7 +143,7 @@ class Related:
         self._identified.add(model)
         for resource in self.mounted(model):
             with contextlib.suppress(Problem):  # asked about a document, that policy refuses
-                await self.principal(self.policy(resource))
+                await self.principal(resource)
             for parent in resource.parents:
                 await self._identify(parent.target)
 
@@ -160,7 +161,7 @@ class Related:
         """Whether a resource's policy lets the caller do something with a document."""
         policy, model = self.policy(resource), resource.model
         try:
-            principal = await self.principal(policy)
+            principal = await self.principal(resource)
             with reading_partially(document._unfit):
                 await policy.authorize(principal, action, model)
                 await policy.authorize(principal, action, model, document)
@@ -200,19 +201,20 @@ class Related:
         policy: Policy = resource.policy or self._handler.settings.get("policy") or AllowAny()
         return policy
 
-    async def principal(self, policy: Policy) -> Principal | None:
-        """Return who the caller is to a policy, which may have authenticators of its own.
+    async def principal(self, resource: Resource[Any]) -> Principal | None:
+        """Return who the caller is to the policy of a resource, which may have authenticators of its own.
 
         Raises:
-            Problem: 401, to that policy the credentials are wrong.
+            Problem: 401, to that policy the credentials are wrong; 429, too many were, by the limit of the resource.
         """
+        policy = self.policy(resource)
         if policy.authenticators == self._handler.policy.authenticators:
             return self._handler.principal
         if id(policy) not in self._principals:
             if policy.vary:
                 self._handler.admission.vary(policy.vary)
             try:
-                self._principals[id(policy)] = await policy.authenticate(self._handler.request)
+                self._principals[id(policy)] = await Admission(self._handler, resource).identified()
             except Problem as refusal:  # a wrong password is checked once, however many documents are named
                 self._principals[id(policy)] = refusal
         found = self._principals[id(policy)]

@@ -13,7 +13,7 @@ from tornado.httputil import HTTPServerRequest
 
 from tests.clocks import Clock
 from tests.web.callers import ByHeader
-from tests.web.conftest import OTHER, Client, Serve, application
+from tests.web.conftest import OTHER, Client, Serve, application, path
 from tests.web.models import Note, Place
 from tornado_couch import (
     AllowAny,
@@ -660,3 +660,25 @@ async def test_no_field_of_an_answer_tells_which_documents_are_there(store: Stor
             seen.append([(each.status, each.headers["Vary"], text) for each, text in zip(replies, texts, strict=True)])
         assert seen[0] == seen[1]
         assert [each[0] for each in seen[0]] == [422, 200, 404]
+
+
+async def test_a_reference_is_no_way_around_the_limit_of_guesses(store: Store, serve: Serve) -> None:
+    """Credentials that are checked for another resource, to embed its documents, count against its limit."""
+
+    class Guessed(ByHeader):
+        checks = 0
+
+        async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
+            Guessed.checks += 1
+            return await super().authenticate(request)
+
+    await install(store.database.server, store.database.name, [Folder, Remark])
+    folders = resource("/folders", Folder, store, policy=Authenticated(Guessed()), rate_limit=RateLimit(3, 60))
+    ask = await serve(Application([*folders, *resource("/remarks", Remark, store, policy=AllowAny())]))
+    assert (await ask("POST", "/folders", {"name": "f"}, X_Name="ann")).status == 201
+    place = path(await ask("POST", "/remarks", {"folder_id": "f"}, X_Name="ann"))
+    Guessed.checks = 0
+    for _ in range(4):
+        assert (await ask("GET", f"{place}?include=folder", X_Name="liar")).json["folder"] is None
+        assert (await ask("POST", "/remarks", {"folder_id": "f"}, X_Name="liar")).status == 422
+    assert Guessed.checks == 3

@@ -107,7 +107,7 @@ async def _beside(handler: ResourceHandler, cls: type[Any], resource: Resource[A
         resource = resource.at(resource.parts)
     made = cls(handler.application, handler.request, resource=resource)
     handler.request.connection.set_close_callback(handler.on_connection_close)  # type: ignore[union-attr]
-    made.principal = await handler.related.principal(handler.related.policy(resource))
+    made.principal = await handler.related.principal(resource)
     prepared = made.prepare()
     if prepared is not None:
         await prepared
