@@ -13,7 +13,7 @@ from tornado_couch.couch import Leaf
 from tornado_couch.errors import ModelDefinitionError
 from tornado_couch.models import WRITE_PROPERTY, Model
 from tornado_couch.store.writing.proof import Evidence, Standing, Verdict
-from tornado_couch.store.writing.tokens import marked, unmarked
+from tornado_couch.store.writing.tokens import marked, merged_mark, operation, operations, unmarked
 
 
 @dataclass
@@ -231,3 +231,21 @@ def test_a_creation_is_known_by_its_token_however_often_others_wrote_since() -> 
     evidence = Evidence(ours, [Leaf(leaf, many[0])])
     evidence.learn([])
     assert evidence.verdict() == Verdict(Standing.LANDED, many[-1])
+
+
+@pytest.mark.parametrize("contended", [False, True])
+def test_what_was_merged_in_is_kept_for_a_while(contended: bool) -> None:
+    """The operations of another leaf are not the first that the next writes forget, however full the list is."""
+    one = marked({"_id": "a"}, new=True)
+    for _ in range(60):
+        one = marked(one, contended=contended)
+    other = marked(one, contended=contended)
+    leaves = [{**marked(one), "_rev": "63-a"}, {**other, "_rev": "63-b"}]
+    merged = {**one, WRITE_PROPERTY: merged_mark(leaves)}
+    for _ in range(5):
+        merged = marked(merged, contended=contended)
+        assert operation(other) in operations(merged)
+        assert len(merged[WRITE_PROPERTY]) <= 340
+    for _ in range(100):
+        merged = marked(merged, contended=contended)
+    assert len(operations(merged)) <= (50 if contended else 18)

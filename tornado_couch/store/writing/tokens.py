@@ -63,9 +63,23 @@ def marked(document: Mapping[str, Any], *, new: bool = False, contended: bool = 
     if not created:
         return {**document, WRITE_PROPERTY: token}
     before, _, last = rest.rpartition(".")
-    most = _OPERATIONS_AT_MOST if contended else _OPERATIONS
-    kept = (before + last[:_OPERATION_LENGTH])[-most * _OPERATION_LENGTH :]
+    kept = _shortened(before + last[:_OPERATION_LENGTH], _OPERATIONS_AT_MOST if contended else _OPERATIONS)
     return {**document, WRITE_PROPERTY: f"{created[:_TOKEN_LENGTH]}.{kept}{'.' if kept else ''}{token}"}
+
+
+def _shortened(kept: str, most: int) -> str:
+    """Leave out the oldest operations, so that no more than so many are left.
+
+    What was merged in stands at the front, but it came in no earlier than what was written just before. So what was
+    written goes first, as long as more than half of all is of that kind.
+    """
+    size = _OPERATION_LENGTH
+    over = len(kept) // size - most
+    if over <= 0 or _ELSEWHERE not in kept:
+        return kept[max(over, 0) * size :]
+    own = kept.rfind(_ELSEWHERE) + size
+    spare = max(0, min(over, (len(kept) - own) // size - most // 2))
+    return kept[(over - spare) * size : own] + kept[own + spare * size :]
 
 
 def unmarked(document: Mapping[str, Any]) -> Document:
