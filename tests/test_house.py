@@ -57,11 +57,11 @@ FLOORS: dict[str, list[str]] = {
         "design_document documents merger schema",
     ],
     "tornado_couch.store": [
-        "attachments operations pace query readiness",
+        "attachments operations pace query readiness scopes",
         "protection references",
         "reading writing",
         "bulk conflicts",
-        "lifecycle",
+        "lifecycle live",
         "store",
         "reconciler upgrade",
     ],

@@ -406,6 +406,10 @@ class TooMuchAtOnce(StoreError):
     """The documents that one call changes have too many bytes together; this one was neither read nor written."""
 
 
+class ChangesLost(StoreError):
+    """The changes after a place cannot be told: begin again with the documents as they are, and follow from there."""
+
+
 class NoIndex(StoreError, ValueError):
     """No index of the model serves a query, and nothing was read: the query would have read every document.
 

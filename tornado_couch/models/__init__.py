@@ -32,6 +32,7 @@ from .merging.rules import Merge, MergeRule
 from .model import DocumentType, Model, ModelInfo, model_info
 from .pointers import faults
 from .properties import (
+    LEFT_PROPERTY,
     WRITE_PROPERTY,
     Computed,
     CreatedOn,
@@ -41,6 +42,7 @@ from .properties import (
     Property,
     ReadOnly,
     Reference,
+    Scope,
     Timestamp,
     UpdatedOn,
     WriteOnly,
@@ -76,6 +78,7 @@ __all__ = [
     "CONFLICTS_VIEW",
     "DELETED_PROPERTY",
     "LAST_NUMBER",
+    "LEFT_PROPERTY",
     "MERGE_PROPERTY",
     "VALIDATION_DOCUMENT",
     "VERSION_PROPERTY",
@@ -110,6 +113,7 @@ __all__ = [
     "Reduction",
     "Reference",
     "Relation",
+    "Scope",
     "Stats",
     "StoredHash",
     "Sum",

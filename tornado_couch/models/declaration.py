@@ -22,7 +22,7 @@ from ..security import RESERVED_PROPERTIES
 from .classification import Classification, Hashed, Public, StoredHash
 from .forms import Held, asks_clock, authors_functions, own_validator, schema_nodes
 from .merging.rules import Merge, MergeRule
-from .properties import WRITE_PROPERTY, Property, WriteOnly
+from .properties import LEFT_PROPERTY, WRITE_PROPERTY, Property, WriteOnly
 
 __all__ = [
     "annotated",
@@ -188,6 +188,8 @@ def _taken(name: str, properties: Mapping[str, Property]) -> str:
         return "has a name that signatures are stored under; give it another name or alias"
     if name == WRITE_PROPERTY:
         return "has the name that a write's token is stored under; give it another name or alias"
+    if name == LEFT_PROPERTY:
+        return "has the name that the scopes which a document has left are stored under; give it another name or alias"
     if any(each.blind and each.index_member == name for each in properties.values()):
         return "has the name of another property's blind index; give it another name or alias"
     return ""

@@ -21,7 +21,7 @@ from .merging.ancestry import MERGE_PROPERTY, Plan
 from .merging.rules import ABSENT, KEPT, UNKNOWN, Gap, Merge, MergeRule, Parse, Side, ThreeWay, Undecided, weight_of
 from .model import Model, ModelInfo, model_info
 from .pointers import json_pointer
-from .properties import WRITE_PROPERTY, Property
+from .properties import LEFT_PROPERTY, WRITE_PROPERTY, Property
 
 __all__ = ["Merging", "merge_rule"]
 
@@ -29,7 +29,7 @@ Document = Mapping[str, Any]
 State = dict[str, Side]
 
 # What says something of the very revision that has it, and nothing of the document.
-_OF_ONE_REVISION = RESERVED_PROPERTIES | {MERGE_PROPERTY, WRITE_PROPERTY, "type"}
+_OF_ONE_REVISION = RESERVED_PROPERTIES | {MERGE_PROPERTY, WRITE_PROPERTY, LEFT_PROPERTY, "type"}
 
 
 def merge_rule(info: ModelInfo, declared: Property) -> MergeRule:

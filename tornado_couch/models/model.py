@@ -105,6 +105,11 @@ class ModelInfo:
         return frozenset(name for name in used if name in self.properties and not self.properties[name].protected)
 
     @cached_property
+    def scopes(self) -> frozenset[str]:
+        """The names in JSON of the properties that policies may limit lists by; looked at for each write."""
+        return frozenset(name for name, each in self.properties.items() if each.scope and each is not self.key)
+
+    @cached_property
     def _texts(self) -> frozenset[str]:
         """The properties that are text and are stored as they are, by the name in JSON."""
         schemas = {name: each.core_schema for name, each in self.adapters.items()}

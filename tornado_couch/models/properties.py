@@ -17,6 +17,7 @@ from .merging.rules import MergeRule
 from .timestamps import format_timestamp, in_utc
 
 __all__ = [
+    "LEFT_PROPERTY",
     "WRITE_PROPERTY",
     "Computed",
     "CreatedOn",
@@ -27,6 +28,7 @@ __all__ = [
     "Property",
     "ReadOnly",
     "Reference",
+    "Scope",
     "Stamp",
     "Timestamp",
     "UpdatedOn",
@@ -37,6 +39,9 @@ __all__ = [
 
 WRITE_PROPERTY = "tornado_couch_write"
 """The member of a stored document that holds the token of the write that made it; no model's property."""
+
+LEFT_PROPERTY = "tornado_couch_left"
+"""The member of a stored document that says which scopes it has left; no model's property."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,15 @@ class Computed:
 @dataclass(frozen=True)
 class ReadOnly:
     """Clients see the property and cannot set it; the service's own code can."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A policy may limit lists to one value of the property, such as the team that a document belongs to.
+
+    A document then notes which values it had, so that those who could see it learn from the changes of the collection
+    that they no longer can. A property that is `ReadOnly()` and `Indexed()` is one without saying so.
+    """
 
 
 @dataclass(frozen=True)
@@ -167,6 +181,7 @@ class Property:
         merge: what becomes of it where several leaves changed it; None where nobody said.
         computed: the model computes it from its other properties.
         stored: documents hold it, which only a computed property may not be.
+        scope: policies may limit lists to one of its values.
     """
 
     attribute: str
@@ -181,6 +196,7 @@ class Property:
     merge: MergeRule | None = None
     computed: bool = False
     stored: bool = True
+    scope: bool = False
 
     @property
     def blind(self) -> bool:
@@ -216,6 +232,7 @@ class Property:
         classification = next((each for each in metadata if isinstance(each, Classification)), None)
         stamp = kinds.get(Stamp)
         generated = Generated in kinds
+        plain = classification is None or isinstance(classification, Public)
         return cls(
             attribute=attribute,
             name=alias or attribute,
@@ -230,4 +247,7 @@ class Property:
             merge=next((each for each in metadata if isinstance(each, MergeRule)), None),
             computed=computed,
             stored=not computed or Computed in kinds,
+            scope=plain
+            and not (computed or generated or stamp)
+            and (Scope in kinds or (ReadOnly in kinds and Indexed in kinds and not kinds[Indexed].members)),
         )

@@ -43,7 +43,7 @@ from .protection.signatures import Guard, parent_of
 from .reading.bearing import bearing
 from .reading.reader import Reader
 from .references import Held, References, held_by
-from .writing.deletion import Eraser
+from .writing.deletion import Eraser, scopes_of_deleted
 from .writing.model_writer import refitted
 from .writing.tokens import handed_on
 from .writing.writer import Writer
@@ -191,7 +191,7 @@ class BulkWriter(Generic[M]):
             if isinstance(operation, Deletion):
                 await called(operation.confirm, current)
                 await self._eraser.check(document)
-                return _Staged(current, self._eraser.tombstone(document))
+                return _Staged(current, self._eraser.tombstone(self._info, document))
             before = held_by(current)
             return _Changed(await changed(operation.change, current), before)
         except Exception as error:  # noqa: BLE001 - whatever a hook raised is this item's outcome
@@ -205,7 +205,9 @@ class BulkWriter(Generic[M]):
         # Only an id that we choose ourselves can have belonged to another document before.
         chosen = [bool(self._info.unique or model._id) for model in models]
         ids = await self._new_ids(models)
-        parents = await self._guard.tombstones([each for each, own in zip(ids, chosen, strict=True) if own])
+        named = [each for each, own in zip(ids, chosen, strict=True) if own]
+        parents = await self._guard.tombstones(named)
+        buried = await scopes_of_deleted(self._database, self._info, named)
         for model, new_id, fault in zip(models, ids, faults, strict=True):
             key = model._key
             if fault is not None:
@@ -215,6 +217,8 @@ class BulkWriter(Generic[M]):
                 outcomes.append(self._exists())
                 continue
             model._id, model._rev = new_id, None
+            if new_id in buried:
+                model._stored = buried[new_id]
             if self._info.key and self._info.key.generated:
                 setattr(model, self._info.key.attribute, new_id)
             if self._by_view:
@@ -339,7 +343,7 @@ class BulkWriter(Generic[M]):
         if isinstance(result, Exception):
             raise result
         if isinstance(operation, Deletion):
-            await self._eraser.finish(staged.model._stored, result or "")
+            await self._eraser.finish(self._info, staged.model._stored, result or "")
         elif result is not None:
             stored, revision = await refitted(self._writer, self._guard, staged.document, result)
             staged.model._stored, staged.model._rev = stubbed(stored, generation(revision)), revision

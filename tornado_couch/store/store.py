@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from .attachments import Attachments
 from .bulk import Singly
 from .conflicts.reconcile import Reconciliation
 from .lifecycle import Lifecycles
+from .live import DocumentChange, Live, Observer
 from .operations import Change, Check, Deletion, Expectation, Operation, called, changed, expect, partially
 from .protection.properties import Conversion, Protection
 from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification, parent_of
@@ -95,6 +96,7 @@ class Store:
         reconciliation: merges conflicting leaves.
         files: stores the files that other programs attached to versions of documents.
         references: looks for the documents that others refer to.
+        live: follows the changes; `changes` is for those of one model.
     """
 
     def __init__(
@@ -147,6 +149,7 @@ class Store:
         eraser = Eraser(self._access, self._guard, self.writer, self.retry)
         self._lifecycles = Lifecycles(database, reader, direct, self._models, eraser)
         self.files = self._lifecycles.files
+        self.live = Live(database, self._conversion, Observer(database, direct, self._guard))
         self.references = References(self, {} if elsewhere is None else elsewhere)
         self._dependents = Dependents(self.references)
 
@@ -156,7 +159,8 @@ class Store:
         return self._guard.failures
 
     async def close(self) -> None:
-        """Stop following the changes feed. Only a store with a cache needs it; the client stays open."""
+        """Stop following the changes feed; the client stays open."""
+        await self.live.close()
         if self._cache:
             await self._cache.close()
 
@@ -347,6 +351,29 @@ class Store:
             query = Query(among, sort=(by,) if by else (), descending=descending)
         lifecycle = self._lifecycles.of(cls)
         return await lifecycle.page(cls, query, limit=limit, start=start, backward=backward, count=count)
+
+    def changes(self, cls: type[M], since: str | None = None) -> AsyncIterator[DocumentChange[M]]:
+        """Follow what changes in a model's documents, as it happens and without an end.
+
+            async with aclosing(store.changes(Order, since)) as changes:
+                async for change in changes:
+                    ...
+                    since = change.place
+
+        CouchDB's feed has each document once, after its latest change: two quick changes of a document are one. With
+        `history=True` each version is one. A change can come again, in particular after a node of a cluster has gone,
+        and never before an earlier one of the same document. The iterator connects again by itself.
+
+        Args:
+            cls: the model.
+            since: the `place` of the last change that was dealt with; by default, follow what happens from now on.
+                "beginning" stands for the first change.
+
+        Raises:
+            ChangesLost: the database was made anew, or does not know the place.
+            CouchError: CouchDB could not be reached for long.
+        """
+        return self.live.changes(cls, since)
 
     async def update(
         self,

@@ -53,6 +53,7 @@ from ...revision import generation
 from ..attachments import Attachments, stubbed
 from ..protection.properties import Conversion
 from ..protection.signatures import Guard
+from ..scopes import merged_scopes
 from ..writing.tokens import merged_mark
 from ..writing.writer import Retry, Writer
 from .files import File, files_of, merged_files
@@ -148,6 +149,7 @@ class Reconciliation(LeafReader):
         members = await asyncio.to_thread(Merging(cls, bodies).merged, plan)
         sure = isinstance(plan, str) or (plan.is_sure and plan.ancestors <= bodies.keys())
         document = self._assembled(found, heads, version, {**members, **files}, by="rules" if sure else "leaves")
+        document = merged_scopes(model_info(cls), document, [found.document(each) for each in heads])
         return {**document, **await self._computed(cls, document)}
 
     def _check(self, cls: type[Model], found: LeafSet) -> None:
@@ -373,6 +375,7 @@ class Reconciliation(LeafReader):
         with contextlib.suppress(Unmergeable):  # the files of all leaves are kept then
             ancestors = await self._ancestors(cls, found, self._version(cls, found))
         document |= self._files(cls, found, ancestors)
+        document = merged_scopes(model_info(cls), document, found.documents)
         document[MERGE_PROPERTY] = found.record(found.revisions, by="hand")
         document = self._guard.signed(self._writer.marked(await self._carried(found, document)))
         model._rev = await self._writer.put(document)

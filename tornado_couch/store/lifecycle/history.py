@@ -30,6 +30,7 @@ from ..query import Query
 from ..reading.reader import Page
 from ..reading.scan import Position
 from ..reading.version_lists import HistoryReader
+from ..scopes import with_scopes_left
 from ..writing.model_writer import ModelWriter
 from .files import Files
 from .lifecycle import Lifecycle, exists
@@ -143,6 +144,7 @@ class Versioned(Lifecycle):
             stamped(model, new=new, now=lambda: moment)
         prefix = place.prefix if place else version_prefix(model_info(type(model)), model._key)
         document = await self._document(model, version_id(prefix, place.number + 1 if place else 1), new=new)
+        document = with_scopes_left(model_info(type(model)), document, before or {}, moment)
         document = await self._files.named(document, before or model._stored)
         held: dict[str, Any] = {"written_on": format_timestamp(moment)}
         if before is not None and place is not None:

@@ -16,7 +16,7 @@ from ..protection.signatures import parent_of
 from ..query import Query
 from ..reading.reader import Page, Reader
 from ..reading.scan import Position
-from ..writing.deletion import Eraser
+from ..writing.deletion import Eraser, scopes_of_deleted
 from ..writing.model_writer import ModelWriter
 
 __all__ = ["Lifecycle", "Plain", "exists"]
@@ -239,7 +239,10 @@ class Plain(Lifecycle):
             InvalidSignature: there was one, and somebody who does not hold the keys deleted it.
         """
         # Only a chosen id can have belonged to another document before, whose tombstone the new one follows.
-        parents = await self._models.guard.tombstones([model._id] if chosen and model._id else [])
+        named = [model._id] if chosen and model._id else []
+        parents = await self._models.guard.tombstones(named)
+        if buried := await scopes_of_deleted(self._database, model_info(type(model)), named):
+            model._stored = buried[model._id or ""]
         try:
             return await self._models.write(model, new=True, parent=parent_of(parents, model._id or ""))
         except Conflict:
@@ -251,7 +254,8 @@ class Plain(Lifecycle):
 
     async def remove(self, current: Model) -> None:
         """Delete a document, and with it every leaf that it has in conflict."""
-        await self._eraser.erase({**current._stored, "_id": current._id, "_rev": current._rev})
+        document = {**current._stored, "_id": current._id, "_rev": current._rev}
+        await self._eraser.erase(model_info(type(current)), document)
 
     def bulk(self, cls: type[M], calls: Calls) -> BulkWriter[M] | Singly[M]:
         """What writes many models of a class; see `Lifecycle.bulk`."""

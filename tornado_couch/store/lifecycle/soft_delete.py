@@ -10,6 +10,7 @@ from ..operations import Check, called, partially
 from ..query import Query
 from ..reading.reader import Page, Reader
 from ..reading.scan import Position
+from ..scopes import scopes_in
 from ..writing.model_writer import ModelWriter
 from .lifecycle import Lifecycle, Plain, exists
 
@@ -73,6 +74,7 @@ class SoftDeleting(Lifecycle):
             return None
         await called(check, gone)
         model._id, model._rev = gone._id, gone._rev
+        model._stored = scopes_in(model_info(type(model)), gone._stored)
         try:
             return await self._models.write(model, new=True)
         except Conflict:

@@ -28,9 +28,11 @@ from ...models import (
     partition_problem,
     run_slow,
     to_document,
+    utc_now,
 )
 from ...security import as_keys, is_bound_to_database, is_encrypted
 from ..query import Query, as_stored
+from ..scopes import with_scopes_left
 
 __all__ = ["Conversion", "OpenedDocument", "Protection", "check_protected", "classified", "in_partition", "is_nothing"]
 
@@ -309,10 +311,11 @@ class Conversion:
             KeySetError: the model needs keys, and the store has none.
             ValidationFailed: the model does not belong to the partition that its id names.
         """
+        info = model_info(type(model))
         document = await self.protection.protected(model)
-        partition = model_info(type(model)).partition
-        if partition is not None:
-            partition_of(partition.name, document.get(partition.name), model._id)
+        if info.partition is not None:
+            partition_of(info.partition.name, document.get(info.partition.name), model._id)
+        document = with_scopes_left(info, document, model._stored, utc_now())
         return self.protection.moved(type(model), document, model._stored.get("_id"))
 
     async def from_store(self, cls: type[M], document: Document) -> M:

@@ -81,8 +81,13 @@ class Guard(Protocol):
         """The document to write, signed to replace its own revision or, if it is new, to follow this tombstone."""
         ...
 
-    def tombstone(self, document: Mapping[str, Any]) -> Document:
-        """What to write to delete a document; needs its `_id`, `_rev`, `type` and the token of the write."""
+    def tombstone(self, document: Mapping[str, Any], kept: Mapping[str, Any] | None = None) -> Document:
+        """What to write to delete a document; needs its `_id`, `_rev`, `type` and the token of the write.
+
+        Args:
+            document: the document.
+            kept: further members of the tombstone, for those who follow the changes.
+        """
         ...
 
     def follows(self, document: Mapping[str, Any], revision: str) -> bool:
@@ -146,9 +151,9 @@ class NoGuard:
         """The document itself."""
         return document
 
-    def tombstone(self, document: Mapping[str, Any]) -> Document:
-        """A tombstone that contains only the token of the write."""
-        return {**_kept(document, "_id", "_rev", WRITE_PROPERTY), "_deleted": True}
+    def tombstone(self, document: Mapping[str, Any], kept: Mapping[str, Any] | None = None) -> Document:
+        """A tombstone with the token of the write."""
+        return {**_kept(document, "_id", "_rev", WRITE_PROPERTY), **(kept or {}), "_deleted": True}
 
     def follows(self, document: Mapping[str, Any], revision: str) -> bool:  # noqa: ARG002 - as the protocol has it
         """Always true, since nothing was signed."""
@@ -233,9 +238,10 @@ class SignatureGuard:
         signed = sign_document(read, database=self._database.name, parent=base, signer=self.keys, scheme=self.scheme)
         return signed if read is document else {**signed, "_attachments": document["_attachments"]}
 
-    def tombstone(self, document: Mapping[str, Any]) -> Document:
+    def tombstone(self, document: Mapping[str, Any], kept: Mapping[str, Any] | None = None) -> Document:
         """A signed tombstone, with id, revision, type, the token of the write, and the signature."""
-        return self.signed({**_kept(document, "_id", "_rev", "type", WRITE_PROPERTY), "_deleted": True})
+        found = _kept(document, "_id", "_rev", "type", WRITE_PROPERTY)
+        return self.signed({**found, **(kept or {}), "_deleted": True})
 
     def follows(self, document: Mapping[str, Any], revision: str) -> bool:
         """Whether the revision comes next after the one that the document was signed to replace."""

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...couch import Access
+from ...couch import Access, Database
 from ...errors import Conflict, CouchError, InvalidSignature, OutcomeUnknown
-from ..protection.signatures import Guard
+from ...models import ModelInfo
+from ..protection.signatures import Guard, winner, winning_tombstone
+from ..scopes import kept_of_deleted, scopes_in
 from .tokens import history
 from .writer import Retry, Writer
 
-__all__ = ["Eraser"]
+__all__ = ["Eraser", "scopes_of_deleted"]
 
 Document = dict[str, Any]
 
@@ -37,8 +39,12 @@ class Eraser:
         self._writer = writer
         self._retry = retry
 
-    async def erase(self, document: Mapping[str, Any]) -> None:
+    async def erase(self, info: ModelInfo, document: Mapping[str, Any]) -> None:
         """Delete a document, which was read with its `_conflicts` if it has any.
+
+        Args:
+            info: the model's.
+            document: the document.
 
         Raises:
             Conflict: its revision is no longer the winning one; nothing was deleted.
@@ -46,11 +52,12 @@ class Eraser:
             OutcomeUnknown: the document may have been deleted, or was deleted, but not all of its leaves.
         """
         await self.check(document)
-        await self.finish(document, await self._writer.put(self.tombstone(document)))
+        await self.finish(info, document, await self._writer.put(self.tombstone(info, document)))
 
-    def tombstone(self, document: Mapping[str, Any]) -> Document:
-        """What to write to delete one revision."""
-        return self._guard.tombstone(self._writer.marked(document))
+    def tombstone(self, info: ModelInfo, document: Mapping[str, Any]) -> Document:
+        """What to write to delete one revision: it keeps what those need who follow the changes."""
+        kept = kept_of_deleted(info, document) if self._writer.leaves_tokens else {}
+        return self._guard.tombstone(self._writer.marked(document), kept)
 
     async def check(self, document: Mapping[str, Any]) -> None:
         """Refuse to delete a document if a losing leaf does not verify, since the deletion would remove the evidence.
@@ -61,7 +68,7 @@ class Eraser:
         if document.get("_conflicts"):
             await self._live(document["_id"], set())
 
-    async def finish(self, document: Mapping[str, Any], tombstone: str) -> None:
+    async def finish(self, info: ModelInfo, document: Mapping[str, Any], tombstone: str) -> None:
         """Delete the other leaves of a document whose winning revision has become a tombstone.
 
         Raises:
@@ -70,19 +77,19 @@ class Eraser:
         if not document.get("_conflicts"):
             return
         try:
-            finished = await self._finished(document["_id"], {tombstone})
+            finished = await self._finished(info, document["_id"], {tombstone})
         except (CouchError, InvalidSignature) as error:
             raise OutcomeUnknown("a document in conflict was deleted, but not all of its revisions") from error
         if not finished:
             raise OutcomeUnknown("a document in conflict was deleted, but new revisions of it kept appearing")
 
-    async def _finished(self, document_id: str, made: set[str]) -> bool:
+    async def _finished(self, info: ModelInfo, document_id: str, made: set[str]) -> bool:
         for _ in range(self._retry.attempts):
             # The leaves are read again each time: replication may add more to a document that is in conflict.
             live = await self._live(document_id, made)
             if not live:
                 return True
-            for outcome in await self._writer.put_many([self.tombstone(each) for each in live]):
+            for outcome in await self._writer.put_many([self.tombstone(info, each) for each in live]):
                 if isinstance(outcome, str):
                     made.add(outcome)
                 elif not isinstance(outcome, Conflict):
@@ -98,3 +105,24 @@ class Eraser:
             if each["_rev"] in judged.faults:
                 raise judged.faults[each["_rev"]]
         return live
+
+
+async def scopes_of_deleted(database: Database, info: ModelInfo, ids: Sequence[str]) -> dict[str, Document]:
+    """What new documents need of the deleted ones whose ids they take; see `scopes_in`.
+
+    Args:
+        database: where the documents are.
+        info: the model's.
+        ids: the ids of the new documents, as far as they may have been taken before.
+
+    Returns:
+        The members of those that need any, by the id.
+    """
+    if not info.scopes or not ids:
+        return {}
+    found = {}
+    for document_id, leaves in zip(ids, await database.bulk_get(ids), strict=True):
+        tombstone = winning_tombstone(leaves) if winner(leaves) is None else None
+        if tombstone and (kept := scopes_in(info, tombstone)):
+            found[document_id] = kept
+    return found

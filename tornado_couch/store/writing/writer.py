@@ -229,7 +229,7 @@ class Writer:
         self._access = access
         self._retry = retry
         self._sleep = sleep
-        self._tokens = tokens
+        self._tokens = self.leaves_tokens = tokens
         self._clock = clock
         self._observer = database.server.observer
         self._forked: LRUCache[str, None] = LRUCache(1000)
