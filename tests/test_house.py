@@ -74,7 +74,7 @@ FLOORS: dict[str, list[str]] = {
         "answers",
         "application handler page",
         "openapi",
-        "actions pages",
+        "actions live pages",
         "routes",
     ],
     "tornado_couch.embedded": [

@@ -23,6 +23,7 @@ import tornado.web
 
 from ..couch import Couch
 from ..store.readiness import STOPPING
+from ..web.live import end_streams
 from .server import SETTLE_SECONDS, Server, refuse_new
 
 __all__ = [
@@ -339,6 +340,7 @@ async def _end(
         refuse_new(sockets)
         await _unless(orders.at_once, asyncio.sleep(SETTLE_SECONDS))
     server.accept_rest()
+    end_streams(application)
     cut = await _unless(orders.at_once, server.drain(options.stop_seconds))
     return await server.drain(0) if cut is None else cut
 

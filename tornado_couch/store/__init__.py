@@ -6,6 +6,7 @@ from .conflicts.find import Conflicted, ConflictPage, conflicts_in_view, conflic
 from .conflicts.lease import Lease
 from .conflicts.leaves import LeafSet
 from .conflicts.reconcile import ReconcileResult, Reconciliation
+from .live import Batch, ChangePage, DocumentChange, Observed, Place, may_be_of
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, changed
 from .pace import Pace
 from .protection.renewal import Reprotection
@@ -18,26 +19,32 @@ from .reading.reductions import Group, Groups, reduced
 from .reading.room import Room, Share, share_of_request
 from .reading.scan import Position
 from .reconciler import Reconciler, ReconcilerStats, reconcile_all
+from .scopes import has_left
 from .store import Store
 from .upgrade import rewritten
 from .writing.writer import Retry
 
 __all__ = [
+    "Batch",
     "Bounds",
     "Change",
+    "ChangePage",
     "Check",
     "ConflictPage",
     "Conflicted",
     "Creation",
     "Deletion",
+    "DocumentChange",
     "Expectation",
     "Group",
     "Groups",
     "LeafSet",
     "Lease",
+    "Observed",
     "Operation",
     "Pace",
     "Page",
+    "Place",
     "Position",
     "Query",
     "ReadCache",
@@ -57,7 +64,9 @@ __all__ = [
     "changed",
     "conflicts_in_view",
     "conflicts_since",
+    "has_left",
     "indexed_properties",
+    "may_be_of",
     "plan",
     "reconcile_all",
     "reduced",

@@ -8,10 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ACTIONS", "JSON", "JSON_PATCH", "MERGE_PATCH", "NDJSON", "OF_ONE", "QUESTIONS", "Action", "is_read"]
+__all__ = [
+    "ACTIONS",
+    "EVENTS",
+    "JSON",
+    "JSON_PATCH",
+    "MERGE_PATCH",
+    "NDJSON",
+    "OF_ONE",
+    "QUESTIONS",
+    "Action",
+    "is_read",
+]
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+EVENTS = "text/event-stream"
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 
@@ -71,6 +83,8 @@ ACTIONS: dict[str, Action] = {
         Action("reduce", "GET", verb="get"),
         Action("versions", "GET", asks=("deleted",)),
         Action("conflicts", "GET", verb="list", follow=("resolve",)),
+        Action("changes", "GET", answers=(JSON, EVENTS), verb="list", follow=OF_ONE),
+        Action("ticket", "POST", verb="create", selects=True),
         Action("create", "POST", takes=(JSON, NDJSON), of_one=True, follow=OF_ONE),
         Action("resolve", "POST", takes=(JSON,)),
         Action("bulk", "POST", takes=(JSON,), asks=("create", "replace", "destroy"), verb="post"),
@@ -83,8 +97,13 @@ ACTIONS: dict[str, Action] = {
 }
 
 _FOR_MANY = {"bulk", "patch_many", "destroy_many"}
-QUESTIONS = frozenset({*ACTIONS, *(each for row in ACTIONS.values() for each in row.asks), "metrics"} - _FOR_MANY)
+_AS_LIST = {"changes", "ticket"}
+QUESTIONS = frozenset(
+    {*ACTIONS, *(each for row in ACTIONS.values() for each in row.asks), "metrics"} - _FOR_MANY - _AS_LIST
+)
 """Everything that a policy is asked: a request for many documents asks about what is done to each of them instead.
+
+Whoever may list a collection may follow its changes.
 
 "metrics" is asked by the routes of the metrics, which belong to no resource.
 """

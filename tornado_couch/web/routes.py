@@ -29,6 +29,7 @@ from .actions.acting import acting
 from .actions.many import changing_many
 from .actions.own_action import OwnAction, declared_actions
 from .handler import ResourceHandler
+from .live import ChangesHandler, TicketHandler
 from .resources import M, Resource
 
 __all__ = ["CollectionHandler", "DocumentHandler", "resource"]
@@ -81,6 +82,7 @@ def resource(
     versions: type[ResourceHandler] | None = None,
     conflicts: type[ResourceHandler] | None = None,
     many: Collection[str] = (),
+    live: bool | None = None,
     actions: Mapping[str, Callable[..., Any] | type[ResourceHandler]] | None = None,
     name: str | None = None,
     **options: Any,
@@ -110,6 +112,8 @@ def resource(
             neither `collection` nor `document` is given: it does not call their `perform_…` hooks.
         many: what clients can do to every document that a filter selects: "patch", with PATCH of the collection, and
             "destroy", with DELETE. Each document is changed by a handler of the class of a document.
+        live: whether clients can follow the changes of the collection, at `path/_changes`. By default they can where
+            `collection` is not given, and the policy says which documents each caller sees, as the package's own do.
         actions: the service's own actions by their names: a function, for `POST path/{key}/NAME` or, where the name
             begins with an underscore, `POST path/NAME`; see `action`. Methods of `collection` and `document` that are
             decorated with `@action` are added. A handler class in the place of a function answers the HTTP methods
@@ -144,6 +148,7 @@ def resource(
     found: list[tuple[str, type[ResourceHandler] | None, dict[str, Any]]] = [
         ("", first_class, mounted),
         *_bulk_routes(bulk, mounted, classes),
+        *_live_routes(live, mounted, collection),
         *((f"/{each}", reduction, {**mounted, "name": each}) for each in names),
         *((rest, handler, mounted) for rest, handler in _action_routes(own, model, classes)),
         ("/{key}/versions", versions, mounted),
@@ -185,6 +190,43 @@ def _action_routes(
         base = classes["collection" if of_collection else "document"]
         method = declared_actions(base).get(name) is each
         yield rest, acting(base, OwnAction.of(name, each, model, method=method))
+
+
+def _live_routes(
+    live: bool | None, mounted: dict[str, Resource[Any]], collection: type[ResourceHandler] | None
+) -> list[tuple[str, type[ResourceHandler] | None, dict[str, Any]]]:
+    """The routes of the changes.
+
+    Raises:
+        ValueError: they were asked for, and cannot be told.
+    """
+    fault = _unfollowable(mounted["resource"], collection)
+    if live and fault:
+        raise ValueError(f"{mounted['resource'].path}: its changes cannot be followed: {fault}")
+    if live is False or fault or (live is None and collection is not None):
+        return []
+    classes: list[type[ResourceHandler]] = [ChangesHandler, TicketHandler]
+    if collection is not None:  # what it shows, and whom it lets do so
+        classes = [type(each.__name__, (each, collection), {}, actions=each._actions.values()) for each in classes]
+    return [("/_changes", classes[0], mounted), ("/_changes/tickets", classes[1], mounted)]
+
+
+_LISTING = ("list", "perform_list", "get_query")
+
+
+def _unfollowable(mounted: Resource[Any], collection: type[ResourceHandler] | None) -> str:
+    """Why nobody could say who sees which change; empty if that is clear."""
+    policy, scopes = mounted.policy, mounted.info.scopes
+    if policy is not None and policy.judges:
+        return "its policy judges single documents; limit lists by `restriction` instead"
+    if policy is not None and not policy.limits(mounted.model) <= scopes:
+        return f"declare `Scope()` for {', '.join(sorted(policy.limits(mounted.model) - scopes))}"
+    if missing := {each.member for each in mounted.parents} - scopes:
+        return f"declare `Scope()` for {', '.join(sorted(missing))}, which its address fixes"
+    if collection is not None:
+        own = [name for name in _LISTING if getattr(collection, name, None) is not getattr(ListMixin, name)]
+        return f"{collection.__name__} has its own {', '.join(own)}" if own else ""
+    return ""
 
 
 def _bulk_routes(

@@ -157,7 +157,15 @@ def test_operation_ids_are_unique_names_of_functions(nowhere: Store) -> None:
         assert len(set(ids)) == len(ids)
         assert all(re.fullmatch("[a-z][a-z0-9_]*", each) for each in ids)
     ids = [operation["operationId"] for operation in operations(melons(nowhere).document)]
-    reads = {"melon", "melons", "melons_by_color", "melons_conflicts", "melons_spread", "melons_weights"}
+    reads = {
+        "melon",
+        "melons",
+        "melons_by_color",
+        "melons_changes",
+        "melons_conflicts",
+        "melons_spread",
+        "melons_weights",
+    }
     assert {name for name in ids if name.startswith("head_")} == {f"head_{name}" for name in reads}
     assert {name for name in ids if name.startswith("options_")} == {
         f"options_{name}" for name in {*reads, "melons_bulk"}

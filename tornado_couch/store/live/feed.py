@@ -36,12 +36,14 @@ class Batch:
         number: the number of the poll that brought them; a later poll has a greater one.
         position: the update sequence up to which everything has been told with this batch.
         observed: the documents.
+        read_at: when they began to be read, by `Feed.clock`.
         lost: whether the database is gone, or another one has its name, so that there are no changes any more.
     """
 
     number: int
     position: str | int
     observed: list[Observed] = field(default_factory=list)
+    read_at: float = 0.0
     lost: bool = False
 
 
@@ -55,12 +57,16 @@ class Feed:
         database: the database.
         observer: reads the documents.
         clock: returns seconds that never go back.
+
+    Attributes:
+        clock: as above.
+        polls: how many answers the feed has had.
     """
 
     def __init__(self, database: Database, observer: Observer, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._observer = observer
-        self._clock = clock
+        self.clock = clock
         self._listeners: dict[Listener, Callable[[str], bool]] = {}
         self._recent: deque[tuple[float, Change]] = deque(maxlen=_RECENT)
         self._task: asyncio.Task[None] | None = None
@@ -81,18 +87,13 @@ class Feed:
 
     async def listen(
         self, listener: Listener, wanted: Callable[[str], bool], since: str | int | None = None
-    ) -> tuple[int, list[Change]]:
+    ) -> None:
         """Call a listener with what changes from now on.
 
         Args:
             listener: called with each batch, in order; it must not wait.
             wanted: whether the listener wants a document with this id.
             since: where to begin if nobody listens yet; by default, with what changes from now on.
-
-        Returns:
-            The number of the latest poll, and the changes that the feed reported within the last minute. On a cluster
-            another request can be behind the feed, so whoever has read the changes up to now by such requests has to
-            look at these as well.
 
         Raises:
             Unavailable: the feed cannot be read at the moment.
@@ -112,14 +113,21 @@ class Feed:
         except TimeoutError:
             self.leave(listener)
             raise Unavailable(f"the changes of {self._database.name} cannot be read at the moment") from None
-        horizon = self._clock() - _RECENT_SECONDS
-        return self.polls, [change for at, change in self._recent if at >= horizon and wanted(change.id)]
+
+    def recent(self, wanted: Callable[[str], bool]) -> list[Change]:
+        """Return what the feed has reported within the last minute, also what the listeners have not been told yet.
+
+        On a cluster another request can be behind the feed. Whoever has read the changes up to now by such requests has
+        to look at these as well.
+        """
+        horizon = self.clock() - _RECENT_SECONDS
+        return [change for at, change in self._recent if at >= horizon and wanted(change.id)]
 
     def leave(self, listener: Listener) -> None:
         """Stop calling a listener."""
         self._listeners.pop(listener, None)
         if not self._listeners:
-            self._idle_since = self._clock()
+            self._idle_since = self.clock()
 
     async def close(self) -> None:
         """Stop following the changes."""
@@ -132,7 +140,7 @@ class Feed:
 
     async def _follow(self) -> None:
         failures = 0
-        while self._listeners or self._clock() - self._idle_since < _IDLE:
+        while self._listeners or self.clock() - self._idle_since < _IDLE:
             try:
                 await self._poll()
             except (NotFound, BadRequest) as error:
@@ -156,13 +164,15 @@ class Feed:
         self._begun.set()
         page = await self._database.changes(since=self._since, limit=_PAGE, style="all_docs", wait=_WAIT)
         self.polls += 1
-        number, now = self.polls, self._clock()
+        number, now = self.polls, self.clock()
         self._recent.extend((now, each) for each in page.results)
         wanted = list(self._listeners.values())
         changes = [each for each in page.results if any(is_wanted(each.id) for is_wanted in wanted)]
+        read_at = self.clock()
         async for observed in self._observer.observe(changes):
             self._since = observed[-1].seq  # if the next group fails, these are not told again
-            self._tell(Batch(number, self._since, observed))
+            self._tell(Batch(number, self._since, observed, read_at))
+            read_at = self.clock()
         self._since = page.last_seq
         self._tell(Batch(number, self._since))
 

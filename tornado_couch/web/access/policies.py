@@ -137,6 +137,10 @@ class Policy:
         """Return the indexed property (its name in JSON) and its value that limit a list; None for no limit."""
         return None
 
+    def limits(self, model: type[Model]) -> frozenset[str]:  # noqa: ARG002
+        """Return the properties that `restriction` may limit lists by, as far as that is known when it is mounted."""
+        return frozenset()
+
     def initial(self, principal: Principal | None, model: type[Model]) -> dict[str, Any]:  # noqa: ARG002
         """Return values for a new document, by name in JSON; they replace those that the client sent."""
         return {}
@@ -350,6 +354,10 @@ class Owner(Policy):
             raise self._anonymous()
         return self.property_name, self._name_in(model, principal)
 
+    def limits(self, model: type[Model]) -> frozenset[str]:  # noqa: ARG002
+        """Return the property of the owner."""
+        return frozenset([self.property_name]) if self.restricts else frozenset()
+
     def initial(self, principal: Principal | None, model: type[Model]) -> dict[str, Any]:
         """Make the caller the owner of the new document."""
         if principal is None:
@@ -436,6 +444,10 @@ class _Combined(Policy):
     def restriction(self, principal: Principal | None, model: type[Model]) -> tuple[str, Any] | None:
         """Return the limit of the one part that has one."""
         return next((each.restriction(principal, model) for each in self.parts if each.restricts), None)
+
+    def limits(self, model: type[Model]) -> frozenset[str]:
+        """Return those of all parts."""
+        return frozenset().union(*(part.limits(model) for part in self.parts))
 
     def initial(self, principal: Principal | None, model: type[Model]) -> dict[str, Any]:
         """Return the initial values of all parts."""

@@ -1,0 +1,381 @@
+"""`GET {path}/_changes`: what changed in a collection since a token, page by page or as server-sent events.
+
+    GET /v1.0/fruits/_changes                       {"items": [], "next": "TOKEN", "more": false}
+    GET /v1.0/fruits/_changes?since=TOKEN           {"items": [{"_href": …, "_etag": …, …}], "next": …}
+    GET /v1.0/fruits/_changes?since=beginning       the same, of everything that is there
+    GET … with Accept: text/event-stream            the same, as it happens
+
+Each document comes once, as it is now: after its latest change. A client that has applied all pages has what a list
+of everything would show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from tornado.web import Finish
+
+from ...errors import ChangesLost
+from ...models import Model, format_timestamp, utc_now
+from ...store import share_of_request
+from ..action_table import EVENTS, JSON, Action
+from ..answers import serialised
+from ..handler import ResourceHandler
+from ..http import accepts, weights
+from ..openapi.components import Schema
+from ..openapi.operation import ApiOperation
+from ..openapi.parameters import describe_fields, describe_filters
+from ..problems import Problem
+from ..query import decode_names, filterable, parse_limit, parse_list_query
+from ..query.decoding import decode_parameter
+from ..resources import M
+from .follower import Follower
+from .hub import present
+from .hubs import Hubs
+from .stream import Stream
+from .tickets import Ticket, Tickets
+from .tokens import ChangeToken, TokenCodec, UnusableToken
+from .view import View
+
+__all__ = ["ChangesHandler", "TicketHandler"]
+
+_OWN = ("since", "limit", "ticket")
+_OF_LISTS = ("sort", "nulls", "count", "cursor", "include", "deleted", "limit")
+_LIMIT = 100  # changes that are looked at for a page, by default
+_RETRY = 2000  # milliseconds after which a browser connects again
+
+
+class _Viewing(ResourceHandler[M]):
+    """What following and tickets have in common: both are for those who may list the collection."""
+
+    async def authorize(self, action: str, document: Model | None = None) -> None:
+        """Ask the policy what a list asks it."""
+        await super().authorize("list" if action in ("changes", "ticket") else action, document)
+
+    def allowed_methods(self) -> list[str]:
+        """Return the methods, if the policy lets anybody list the collection."""
+        methods = [name for name in ("GET", "HEAD", "POST") if name in self._actions]
+        policy = self.admission.option("policy")
+        return [*methods, "OPTIONS"] if policy is None or policy.offers("list") else ["OPTIONS"]
+
+    def view(self) -> View:
+        """Return what the caller sees of the changes.
+
+        Raises:
+            Problem: 400, a filter is not valid; 403, the policy does not tell which documents somebody sees.
+        """
+        resource, restriction = self.resource, self.restriction()
+        scopes = {**resource.under, **({} if restriction is None else dict([restriction]))}
+        if self.policy.judges or not scopes.keys() <= resource.info.scopes:
+            raise Problem(403, detail="Changes are told only where the policy says which documents a caller sees.")
+        query = parse_list_query(resource, self._filters(), self.cursors(), restriction)
+        self.projection = query.projection
+        names = decode_names(self.request.query_arguments).keys() - {*_OWN, "fields"}
+        return View(resource.store, query.query, scopes, bool(names))
+
+    def _filters(self) -> Mapping[str, list[bytes]]:
+        given = dict(self.request.query_arguments)
+        for name in _OWN:
+            given.pop(name, None)
+        for name in decode_names(given):
+            if name in _OF_LISTS:
+                raise Problem.of("bad-parameter", f"Changes take no `{name}`.", parameter=name)
+        return given
+
+    def codec(self, view: View) -> TokenCodec:
+        """Return the codec of the tokens for a view."""
+        names = "" if self.projection is None else self.projection.variant
+        filters = repr(sorted((name, values) for name, values in self._filters().items() if name != "fields"))
+        return TokenCodec(self.cursors(), self.resource.path, f"{view.name} {filters} {names}")
+
+
+class ChangesHandler(_Viewing[M]):
+    """GET of the changes of a collection."""
+
+    _ticket: Ticket | None = None
+
+    def prepare(self) -> Any:
+        """Take the credentials out of a ticket, and the ticket out of everything that is logged."""
+        begun = super().prepare()
+        texts = self.request.query_arguments.pop("ticket", None)
+        if texts:
+            request = self.request
+            self._ticket = Tickets(self.cursors(), self.resource.path).open(texts, request.query_arguments)
+            request.query = "&".join(each for each in request.query.split("&") if not each.startswith("ticket="))
+            request.uri = request.path + (f"?{request.query}" if request.query else "")
+            self._fields = None
+            for name, value in self._ticket.fields.items():
+                request.headers[name] = value
+        return begun
+
+    async def admit(self, action: Action | str) -> None:
+        """Let the request through; tell a browser whose account has ended not to come back."""
+        try:
+            if self._ticket is not None:
+                self._ticket.check(self._last_event())
+            await super().admit(action)
+        except Problem as problem:
+            if problem.status_code in (401, 403) and self._wants_events() and self._last_event() is not None:
+                # https://html.spec.whatwg.org/multipage/server-sent-events.html: only 204 ends it without an error.
+                self.set_status(204)
+                self.clear_header("Content-Type")
+                raise Finish from None
+            raise
+
+    async def changes(self) -> None:
+        """Answer with a page, or with events."""
+        view = self.view()
+        codec = self.codec(view)
+        if self._wants_events():
+            await self._stream(view, codec)
+        else:
+            await self._page(view, codec)
+
+    def _wants_events(self) -> bool:
+        field = self.fields.get("Accept", "")
+        if not accepts(field, JSON):
+            return True
+        given = weights(field)
+        return given.get(EVENTS, 0.0) > 0 and given[EVENTS] >= given.get(JSON, 0.0)
+
+    def _last_event(self) -> ChangeToken | None:
+        """Return the token of the last event that a browser has had, if it has any that was made here."""
+        text = self.fields.get("Last-Event-ID", "")
+        try:
+            return TokenCodec.peek(self.cursors(), self.resource.path, text) if text else None
+        except UnusableToken:
+            return None
+
+    # ------------------------------------------------------------ pages
+
+    async def _page(self, view: View, codec: TokenCodec) -> None:
+        given = decode_names(self.request.query_arguments)
+        limit = parse_limit(
+            decode_parameter("limit", given["limit"]) if "limit" in given else None, _LIMIT, self.resource.max_page_size
+        )
+        try:
+            token = await self._since(codec)
+            if token is None:
+                await self._answer([], codec.encode(await self.store.live.now()), more=False)
+                return
+            await self.store.live.check(token.place)
+            page = await self.store.live.page(self.model, token.place, limit=limit)
+        except (ChangesLost, UnusableToken) as error:
+            raise self._begin_again(error) from None
+        items: dict[str, dict[str, Any]] = {}
+        for change in page.changes:
+            shown = await present(self.store, self.model, change)
+            kind = view.seen(shown, token.issued_at)
+            if kind == "reset" and not token.initial:
+                raise self._begin_again(ChangesLost("another program deleted a document, and nobody knows which one"))
+            if kind in (None, "reset"):
+                continue
+            href = self.href(change.key)
+            items.pop(href, None)  # a version that came before
+            if kind == "change" and shown.model is not None:
+                item = await self.item(shown.model)
+                items[href] = self.projection.apply_to_item(item) if self.projection else item
+            else:
+                items[href] = {"_href": href, "_deleted" if kind == "delete" else "_gone": True}
+        following = codec.encode(page.next, initial=token.initial and page.more)
+        await self._answer(list(items.values()), following, more=page.more)
+
+    async def _answer(self, items: list[dict[str, Any]], following: str, *, more: bool) -> None:
+        self.set_header("Cache-Control", "no-store")
+        await self.answers.json(200, await serialised({"items": items, "next": following, "more": more}), None)
+
+    async def _since(self, codec: TokenCodec) -> ChangeToken | None:
+        given = decode_names(self.request.query_arguments)
+        if "since" not in given:
+            return None
+        text = decode_parameter("since", given["since"])
+        if text == "now":
+            return None
+        if text in ("beginning", "0"):
+            began = format_timestamp(utc_now() - timedelta(seconds=60))
+            return ChangeToken(await self.store.live.beginning(), began, initial=True)
+        return codec.decode(text)
+
+    def _begin_again(self, error: Exception) -> Problem:
+        """Return the problem of a token that is of no use any more, which says how to begin again."""
+        if isinstance(error, UnusableToken) and error.forged:
+            detail = "This `since` is not from this collection. Begin with `since=beginning`, or without it."
+            return Problem.of("bad-parameter", detail, parameter="since")
+        again = f"{self.prefix}{self.resource.path}/_changes?since=beginning"
+        reason = "you see other documents now" if isinstance(error, UnusableToken) else str(error).partition(";")[0]
+        detail = f"The changes since then cannot be told: {reason}. Begin again with `since=beginning`."
+        return Problem(410, detail=detail, headers={"Link": f'<{again}>; rel="start"'})
+
+    # ------------------------------------------------------------ events
+
+    async def _stream(self, view: View, codec: TokenCodec) -> None:
+        self.set_header("Content-Type", EVENTS)
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Accel-Buffering", "no")  # nginx would keep events until it has enough of them
+        if self.request.method == "HEAD":
+            self.finish()
+            return
+        token, lost = await self._place(codec)
+        if share := share_of_request():
+            share.release()  # a stream holds no documents while it waits
+        self._transforms = []  # a content coding would hold events back
+        stream = Stream(self)
+        self._stream_open = stream
+        stream.send(b"retry: %d\n\n" % _RETRY)
+        follower = self._follower(stream, view, codec, token)
+        hubs = Hubs.of(self.application)
+        if lost:
+            follower.lose(await self.store.live.now())
+        try:
+            await hubs.follow(self.store, self.model, follower, None if token is None else token.place)
+            await stream.ended
+        except ChangesLost:
+            follower.reset(await self.store.live.now())
+            await stream.ended
+        finally:
+            hubs.leave(self.store, self.model, follower)
+            stream.close()
+        if not self._finished:
+            self.finish()
+
+    async def _place(self, codec: TokenCodec) -> tuple[ChangeToken | None, bool]:
+        """Return where the stream begins; and whether the client has to read the collection anew."""
+        last = self.fields.get("Last-Event-ID", "")
+        try:
+            if last:
+                token: ChangeToken | None = codec.decode(last)
+            else:
+                token = await self._since(codec)
+            if token is not None:
+                await self.store.live.check(token.place)
+        except (UnusableToken, ChangesLost):
+            return None, True
+        return token, False
+
+    def _follower(self, stream: Stream, view: View, codec: TokenCodec, token: ChangeToken | None) -> Follower:
+        projection = self.projection
+
+        async def show(model: Model) -> dict[str, Any]:
+            item = await self.item(model)  # type: ignore[arg-type]
+            return projection.apply_to_item(item) if projection else item
+
+        async def ask() -> None:
+            await self.authorize("list")
+
+        async def identify() -> bool:
+            self.principal = await self.admission.identified()
+            return self.view().name == view.name
+
+        names = projection.names if projection else None
+        shape = object() if self.shows_more else (self.prefix, self.resource.path, names, repr(view.query))
+        return Follower(
+            stream,
+            view,
+            codec,
+            since=token.issued_at if token else format_timestamp(utc_now() - timedelta(seconds=60)),
+            collection=self.prefix + self.resource.path,
+            shape=shape,
+            show=show,
+            href=self.href,
+            ask=ask,
+            identify=identify,
+        )
+
+    def on_connection_close(self) -> None:
+        """Forget a client that is gone."""
+        super().on_connection_close()
+        if self._stream_open is not None:
+            self._stream_open.close()
+
+    _stream_open: Stream | None = None
+
+    @staticmethod
+    def describe_changes(operation: ApiOperation) -> None:
+        """Describe GET of the changes."""
+        operation.says(
+            f"Follow the changes of {operation.tag}",
+            "Each document that changed since the token, once, as it is now; with `Accept: text/event-stream`, as it"
+            " happens.",
+        )
+        token = {"type": "string"}
+        operation.query(
+            "since", token, "Where to begin: the `next` of the last page, or `beginning`; without it, now."
+        )
+        limit = {"type": "integer", "minimum": 1, "default": _LIMIT}
+        operation.query("limit", limit, "How many changes to look at for a page.")
+        operation.query("ticket", token, "What stands for credentials in a browser's EventSource.")
+        describe_fields(operation)
+        describe_filters(operation, filterable(operation.resource.model))
+        schemas = operation.of_model()
+        found = operation.answers_with(
+            200, "A page of changes.", schemas.other("Changes", lambda: _schema(operation)), "Cache-Control", "Vary"
+        )
+        found.content[EVENTS] = {"type": "string", "description": "Server-sent events: change, delete, gone, reset."}
+        operation.answers_with(204, "The caller of a stream may not come back.")
+        operation.fails(410, fields=("Link",))
+        operation.problem("bad-parameter", "no-index")
+
+
+def _schema(operation: ApiOperation) -> Schema:
+    gone = {
+        "type": "object",
+        "required": ["_href"],
+        "properties": {
+            "_href": {"type": "string", "format": "uri-reference"},
+            "_deleted": {"const": True, "description": "The document was deleted."},
+            "_gone": {"const": True, "description": "The document is not one of those that were asked for any more."},
+        },
+        "additionalProperties": False,
+    }
+    schemas = operation.of_model()
+    return {
+        "type": "object",
+        "required": ["items", "next", "more"],
+        "properties": {
+            "items": {"type": "array", "items": {"anyOf": [schemas.item(), schemas.item_part(), gone]}},
+            "next": {"type": "string", "description": "The `since` of the next page."},
+            "more": {"type": "boolean", "description": "Whether more changes follow at once."},
+        },
+    }
+
+
+class TicketHandler(_Viewing[M]):
+    """POST of a ticket, which stands for the caller's credentials in the address of a stream."""
+
+    async def ticket(self) -> None:
+        """Answer with an address for a browser's EventSource, which cannot send credentials."""
+        self.view()
+        names = [name for name in self.policy.vary if self.fields.get(name)]
+        kept = {name: self.fields[name] for name in names}
+        tickets = Tickets(self.cursors(), self.resource.path)
+        text, expires_on = tickets.make(kept, self.request.query_arguments)
+        query = "&".join(filter(None, [self.request.query, f"ticket={text}"]))
+        href = f"{self.prefix}{self.resource.path}/_changes?{query}"
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Location", href)
+        await self.answers.json(201, await serialised({"_href": href, "expires_on": expires_on}), None)
+
+    @staticmethod
+    def describe_ticket(operation: ApiOperation) -> None:
+        """Describe POST of a ticket."""
+        operation.says(
+            "Make an address for EventSource",
+            "A browser's EventSource sends no credentials; a ticket in the address, good for a minute and for coming"
+            " back, stands for them.",
+        )
+        describe_fields(operation)
+        describe_filters(operation, filterable(operation.resource.model))
+        operation.needs_body = False
+        schema = {
+            "type": "object",
+            "required": ["_href", "expires_on"],
+            "properties": {
+                "_href": {"type": "string", "format": "uri-reference"},
+                "expires_on": {"type": "string", "format": "date-time"},
+            },
+        }
+        operation.answers_with(201, "The address.", schema, "Location", "Cache-Control", "Vary")
+        operation.problem("bad-parameter", "no-index")
+

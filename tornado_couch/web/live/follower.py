@@ -1,0 +1,202 @@
+"""`Follower`: a client that follows the changes of a collection, and what it has been told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any
+
+from ... import _json
+from ...couch import Change
+from ...models import Model
+from ...store import DocumentChange, Observed, Place
+from ..problems import Problem
+from .stream import Stream, frame
+from .tokens import TokenCodec
+from .view import View
+
+__all__ = ["Follower"]
+
+RECHECK = 60.0
+"""Seconds after which a client's credentials are looked at again."""
+
+_TOLD = 4000  # documents whose revisions are remembered; those of the last minute count
+_ROUNDS = 8  # in which a client that joins has to catch up with what changes meanwhile
+
+
+class Follower:
+    """A client that follows a collection.
+
+    Args:
+        stream: its connection.
+        view: what it sees.
+        codec: makes its tokens.
+        since: since when it has followed, as time stamps are stored.
+        collection: the address of the collection.
+        shape: what is equal for all that are shown a model in the same way.
+        show: returns the item that stands for a model.
+        href: returns the address of the document with a key.
+        ask: asks the policy whether the client may still list the collection; raises a problem if not.
+        identify: finds out again who the client is, and raises a problem if it is nobody any more; returns whether it
+            still sees the same.
+
+    Attributes:
+        group: what is equal for all that see the same changes in the same way.
+        told: the revisions of the documents that it was told of while it joined, by their ids.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        view: View,
+        codec: TokenCodec,
+        *,
+        since: str,
+        collection: str,
+        shape: Hashable,
+        show: Callable[[Model], Awaitable[dict[str, Any]]],
+        href: Callable[[Any], str],
+        ask: Callable[[], Awaitable[None]],
+        identify: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self.stream, self.view, self.codec, self.since = stream, view, codec, since
+        self.group = (shape, view.name)
+        self.told: dict[str, str] = {}
+        self._read_at: dict[str, float] = {}
+        self._collection, self._shape, self._show, self._href = collection, shape, show, href
+        self._ask, self._identify = ask, identify
+        self._held: list[tuple[bytes, Observed, float]] | None = None
+        self._rounds = 0
+        self._checked_at = time.monotonic()
+
+    # ------------------------------------------------------------ what it is told
+
+    async def text(self, change: DocumentChange[Any], token: str, items: dict[Hashable, bytes]) -> bytes:
+        """Return the event that tells the client of a change; empty if it is none of its business.
+
+        Args:
+            change: the change.
+            token: the place after it.
+            items: what others were shown of the same change, by the shape.
+        """
+        kind = self.view.seen(change, self.since)
+        if kind is None:
+            return b""
+        if kind == "reset":
+            return self._reset(token)
+        if kind != "change" or change.model is None:
+            member = "_deleted" if kind == "delete" else "_gone"
+            return frame(kind, token, _json.dumps({"_href": self._href(change.key), member: True}))
+        if self._shape not in items:
+            items[self._shape] = _json.dumps(await self._show(change.model))
+        return frame("change", token, items[self._shape])
+
+    def deliver(self, text: bytes, observed: Observed, read_at: float) -> None:
+        """Tell the client of a change, or keep it until the client has joined."""
+        if self._held is not None:
+            self._held.append((text, observed, read_at))
+        elif text and not self.stream.send(text):
+            self.reset(None)
+
+    def reset(self, place: Place | None) -> None:
+        """Tell the client to read the collection anew, and end its stream: it reads too slowly, or there is no more.
+
+        Args:
+            place: from where on it can follow then; None for the time when it comes back.
+        """
+        token = "" if place is None else self.codec.encode(place)
+        self.stream.end(self._reset(token), drop=True)
+
+    def _reset(self, token: str) -> bytes:
+        return frame("reset", token, _json.dumps({"_href": self._collection}))
+
+    # ------------------------------------------------------------ while it joins
+
+    def lose(self, place: Place) -> None:
+        """Tell the client to read the collection anew; the stream goes on, with what changes after a place."""
+        self.stream.send(self._reset(self.codec.encode(place)))
+
+    def hold(self) -> None:
+        """Keep what is delivered until `release`."""
+        self._held = []
+
+    def note(self, observed: Observed, read_at: float) -> None:
+        """Note that the client was told of a document that was read at a time."""
+        if self._held is not None:
+            self._read_at[observed.id] = read_at
+        if observed.document is not None:
+            self.told.pop(observed.id, None)
+            self.told[observed.id] = observed.document["_rev"]
+        while len(self.told) > _TOLD:
+            del self.told[next(iter(self.told))]
+
+    def begin(self, place: Place) -> None:
+        """Tell the client where it is."""
+        self.stream.send(b"id: %b\n\n" % self.codec.encode(place).encode())
+
+    def release(self) -> list[Change]:
+        """Tell the client what was kept, as far as it is newer than what it knows.
+
+        Returns:
+            The changes of the documents that were read before the client was told of them by other ways, so that they
+            have to be read again. If there are none, nothing is kept any more.
+        """
+        held, self._held = self._held or [], []
+        again = []
+        for text, observed, read_at in held:
+            if read_at > self._read_at.get(observed.id, 0.0):
+                if text and not self.stream.send(text):
+                    self.reset(None)
+            else:
+                revision = observed.document["_rev"] if observed.document else ""
+                again.append(Change(observed.id, observed.seq, [revision] if revision else [], observed.deleted))
+        self._rounds += 1
+        if again and self._rounds > _ROUNDS:
+            self.reset(None)
+        if not again or not self.stream.is_open:
+            self._held, self._read_at, self.told = None, {}, {}
+            return []
+        return again
+
+    # ------------------------------------------------------------ while nothing changes
+
+    def heartbeat(self, place: Place) -> bytes:
+        """Return a comment, with the place up to which the client was told."""
+        return b":\nid: %b\n\n" % self.codec.encode(place).encode()
+
+    def beat(self, text: bytes) -> None:
+        """Send a comment, unless the client has not read what came before; end the stream if it has not for long."""
+        if self.stream.is_stalled(time.monotonic()):
+            self.stream.abort()
+        elif self._held is None and not self.stream.is_busy:
+            self.stream.send(text)
+
+    def is_due(self) -> bool:
+        """Whether the client's credentials have to be looked at again."""
+        return time.monotonic() - self._checked_at > RECHECK
+
+    async def recheck(self) -> None:
+        """End the stream if the client is not who it was, or does not see the same any more."""
+        self._checked_at = time.monotonic()
+        try:
+            same = await self._identify()
+        except Problem as problem:
+            if problem.status_code in (401, 403, 404):
+                self.expel()
+            return  # the accounts cannot be read at the moment, for example
+        if not same:
+            self.reset(None)
+        elif not await self.allowed():
+            self.expel()
+
+    async def allowed(self) -> bool:
+        """Whether the policy lets the client list the collection now."""
+        try:
+            await self._ask()
+        except Problem:
+            return False
+        return True
+
+    def expel(self) -> None:
+        """Tell the client that it may not follow any more, and end its stream."""
+        self.stream.end(frame("end", "", b'{"detail":"You may not follow this collection any more."}'), drop=True)

@@ -1,0 +1,241 @@
+"""`Hub`: tells all clients in this process that follow a collection what changes in it.
+
+A change is read once, and encoded once for all who see the same of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+from collections.abc import Hashable
+from dataclasses import replace
+from typing import Any
+
+from ...errors import DocumentNotFound, InvalidDocument, SecurityError
+from ...models import Model, is_deleted, model_info
+from ...store import Batch, DocumentChange, Pace, Place, Store, may_be_of
+from .follower import Follower
+
+__all__ = ["Hub", "present"]
+
+logger = logging.getLogger("tornado_couch.live")
+
+HEARTBEAT = 15.0
+"""Seconds between comments, which keep proxies from closing a quiet connection."""
+
+_TOGETHER = 200  # followers that are written to before other work has a turn
+
+
+async def present(store: Store, cls: type[Model], change: DocumentChange[Any]) -> DocumentChange[Any]:
+    """Return a change with the document as a GET shows it: of one that keeps its history, in the latest version."""
+    info = model_info(cls)
+    if not info.history or change.key is None:
+        return change
+    try:
+        model = await store.get(cls, change.key, deleted=None, fresh=True)
+    except DocumentNotFound:
+        return replace(change, kind="deleted", model=None)
+    except (InvalidDocument, SecurityError):
+        return replace(change, kind="withheld", model=None)
+    kind = "deleted" if is_deleted(info, model._stored) else "changed"
+    return replace(change, kind=kind, model=model, document=model._stored)  # type: ignore[arg-type]
+
+
+class Hub:
+    """Follows the changes of one model in one store, for all clients that follow a collection of it.
+
+    Args:
+        store: the store.
+        model: the model.
+    """
+
+    def __init__(self, store: Store, model: type[Model]) -> None:
+        self._store = store
+        self._model = model
+        self._groups: dict[object, set[Follower]] = {}
+        self._batches: asyncio.Queue[Batch] = asyncio.Queue()
+        self._place: Place | None = None  # up to which the followers were told
+        self._beginning = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._joining = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody follows, nor is about to."""
+        return not self._groups and self._joining == 0
+
+    @property
+    def followers(self) -> list[Follower]:
+        """The clients that follow."""
+        return [each for group in self._groups.values() for each in group]
+
+    # ------------------------------------------------------------ clients come and go
+
+    async def join(self, follower: Follower, since: Place | None) -> None:
+        """Tell a client what has changed since a place, and from then on what changes.
+
+        Args:
+            follower: the client.
+            since: the place; None for now.
+
+        Raises:
+            ChangesLost: the changes since the place cannot be told.
+            Unavailable: the feed cannot be read.
+        """
+        self._joining += 1
+        try:
+            await self._join(follower, since)
+        finally:
+            self._joining -= 1
+
+    async def _join(self, follower: Follower, since: Place | None) -> None:
+        if since is not None:
+            since = await self._caught_up(follower, since)
+        place = await self._begin(since)
+        # From here on the client is told what the hub hears; it is held back until the client has what came before.
+        follower.hold()
+        self._groups.setdefault(follower.group, set()).add(follower)
+        try:
+            if since is not None:
+                place = await self._caught_up(follower, since)
+                # On a cluster what was just read can be behind the feed.
+                recent, told = self._store.live.feed.recent(self._wants), follower.told
+                missing = [each for each in recent if told.get(each.id) not in each.revisions[:1]]
+                await self._tell_again(follower, missing, place)
+            follower.begin(place)
+            while again := follower.release():
+                await self._tell_again(follower, again, place)
+        except BaseException:
+            self.leave(follower)
+            raise
+
+    def leave(self, follower: Follower) -> None:
+        """Stop telling a client of changes."""
+        group = self._groups.get(follower.group, set())
+        group.discard(follower)
+        if not group:
+            self._groups.pop(follower.group, None)
+        if not self._groups:
+            self._stop()
+
+    async def _caught_up(self, follower: Follower, place: Place) -> Place:
+        """Tell a client what has changed since a place; return the place up to which it was told."""
+        live = self._store.live
+        await live.check(place)
+        while True:
+            rows, following, more = await live.rows(place, _TOGETHER)
+            await self._tell_again(follower, [each for each in rows if self._wants(each.id)], place)
+            place = following
+            if not more or not follower.stream.is_open:
+                return place
+
+    async def _tell_again(self, follower: Follower, changes: list[Any], place: Place) -> None:
+        """Read the documents of changes for one client alone, and tell it of them."""
+        clock = self._store.live.feed.clock
+        async for observed in self._store.live.observe(changes):
+            read_at = clock()
+            for change in await self._store.live.understood(self._model, observed, place.database):
+                shown = await present(self._store, self._model, change)
+                # The place before them: the changes may come in another order than in the feed.
+                text = await follower.text(shown, follower.codec.encode(place), {})
+                if text:
+                    await follower.stream.sent(text)
+            for each in observed:
+                follower.note(each, read_at)
+
+    # ------------------------------------------------------------ changes come
+
+    def _wants(self, document_id: str) -> bool:
+        return may_be_of(model_info(self._model), document_id)
+
+    async def _begin(self, since: Place | None) -> Place:
+        """Listen to the feed, if nobody followed so far; return the place up to which followers were told."""
+        async with self._beginning:
+            if self._place is None:
+                live = self._store.live
+                database = await live.identity() if since is None else since.database
+                await live.feed.listen(self._batches.put_nowait, self._wants, None if since is None else since.seq)
+                self._place = Place(database, live.feed.position or 0)
+                context = contextvars.Context()
+                loop = asyncio.get_running_loop()
+                self._tasks = [context.run(loop.create_task, each()) for each in (self._work, self._beat)]
+            return self._place
+
+    def _stop(self) -> None:
+        self._store.live.feed.leave(self._batches.put_nowait)
+        for task in self._tasks:
+            task.cancel()
+        self._tasks, self._place, self._batches = [], None, asyncio.Queue()
+
+    async def _work(self) -> None:
+        while True:
+            batch = await self._batches.get()
+            try:
+                await self._tell(batch)
+            except Exception:
+                logger.exception("changes could not be told to those who follow them")
+                for each in self.followers:
+                    each.reset(self._place)
+            if batch.lost:
+                for each in self.followers:
+                    each.reset(None)
+                return
+
+    async def _tell(self, batch: Batch) -> None:
+        assert self._place is not None
+        pace, database = Pace(), self._place.database
+        for observed in batch.observed:
+            for change in await self._store.live.understood(self._model, [observed], database):
+                await self._spread(await present(self._store, self._model, change), observed, batch.read_at)
+            self._place = Place(database, observed.seq)
+            await pace.breathe()
+        self._place = Place(database, batch.position)
+
+    async def _spread(self, change: DocumentChange[Any], observed: Any, read_at: float) -> None:
+        """Tell every follower of a change, each if it may see it."""
+        assert self._place is not None
+        place, pace = Place(self._place.database, observed.seq), Pace()
+        items: dict[Hashable, bytes] = {}
+        for group in list(self._groups.values()):
+            token = ""
+            for follower in list(group):
+                if follower.view.seen(change, follower.since) is None:
+                    continue
+                token = token or follower.codec.encode(place)
+                if not await follower.allowed():
+                    follower.expel()
+                    continue
+                text = await follower.text(change, token, items)
+                follower.deliver(text, observed, read_at)
+                if pace.is_due():
+                    await pace.breathe()
+
+    # ------------------------------------------------------------ nothing changes
+
+    async def _beat(self) -> None:
+        """Send comments, and look after clients that do not read, or are not who they were."""
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            written = 0
+            for group in list(self._groups.values()):
+                if not group or self._place is None:
+                    continue
+                text = next(iter(group)).heartbeat(self._place)
+                for follower in list(group):
+                    follower.beat(text)
+                    written += 1
+                    if written % _TOGETHER == 0:
+                        await asyncio.sleep(0)
+            for follower in self.followers:
+                if follower.is_due():
+                    with contextlib.suppress(Exception):
+                        await follower.recheck()
+
+    def end(self) -> None:
+        """End all streams; the clients come back, to another process."""
+        for each in self.followers:
+            each.stream.end()
+
+

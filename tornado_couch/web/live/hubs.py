@@ -1,0 +1,59 @@
+"""`Hubs`: those of an application, one for each model and store that somebody follows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado.web import Application
+
+from ...models import Model
+from ...store import Place, Store
+from .follower import Follower
+from .hub import Hub
+
+__all__ = ["Hubs", "end_streams"]
+
+_SETTING = "_tornado_couch_hubs"
+
+
+class Hubs:
+    """The hubs of an application."""
+
+    def __init__(self) -> None:
+        self._hubs: dict[tuple[Store, type[Model]], Hub] = {}
+
+    @classmethod
+    def of(cls, application: Any) -> Hubs:
+        """Return those of an application."""
+        found: Hubs = application.settings.setdefault(_SETTING, cls())
+        return found
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return sum(len(each.followers) for each in self._hubs.values())
+
+    async def follow(self, store: Store, model: type[Model], follower: Follower, since: Place | None) -> None:
+        """Let a client follow a model; see `Hub.join`."""
+        hub = self._hubs.setdefault((store, model), Hub(store, model))
+        await hub.join(follower, since)
+
+    def leave(self, store: Store, model: type[Model], follower: Follower) -> None:
+        """Stop telling a client of changes."""
+        hub = self._hubs.get((store, model))
+        if hub is not None:
+            hub.leave(follower)
+            if hub.is_idle:
+                del self._hubs[store, model]
+
+    def end(self) -> None:
+        """End all streams."""
+        for each in list(self._hubs.values()):
+            each.end()
+
+
+def end_streams(application: Application) -> None:
+    """End all streams of an application that stops; their clients come back, to another process."""
+    hubs = application.settings.get(_SETTING)
+    if isinstance(hubs, Hubs):
+        hubs.end()

@@ -1,0 +1,135 @@
+"""`Stream`: the connection of one client that receives server-sent events, and no more of them than it reads.
+
+The form is that of https://html.spec.whatwg.org/multipage/server-sent-events.html.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+
+from tornado.iostream import StreamClosedError
+from tornado.web import RequestHandler
+
+__all__ = ["Stream", "frame"]
+
+_MOST_WAITING = 256 * 1024  # bytes of events that a client has not read yet
+_STALLED = 60.0  # seconds that it may read nothing
+
+
+def frame(event: str, token: str, data: bytes) -> bytes:
+    """Return the text of an event, whose data has no line breaks."""
+    return b"event: %b\nid: %b\ndata: %b\n\n" % (event.encode(), token.encode(), data)
+
+
+class Stream:
+    """Sends events to one client.
+
+    Args:
+        handler: the handler of the request, which waits for `ended`.
+
+    Attributes:
+        ended: done once nothing more will be sent.
+    """
+
+    def __init__(self, handler: RequestHandler) -> None:
+        self._handler = handler
+        self._waiting: deque[bytes] = deque()
+        self._bytes = 0
+        self._writing: asyncio.Future[None] | None = None
+        self._writing_since = 0.0
+        self._last: bytes | None = None
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still takes events."""
+        return not self.ended.done() and self._last is None
+
+    def send(self, text: bytes) -> bool:
+        """Send an event, now or once the client has read the ones before it; return whether there was room for it."""
+        if not self.is_open:
+            return True
+        if self._writing is None:
+            self._write(text)
+            return True
+        if self._waiting and self._bytes + len(text) > _MOST_WAITING:
+            return False
+        self._waiting.append(text)
+        self._bytes += len(text)
+        return True
+
+    async def sent(self, text: bytes) -> None:
+        """Send an event once the client has read the ones before it."""
+        while self._writing is not None and self.is_open:
+            await asyncio.wait([self._writing], timeout=_STALLED)
+            if self.is_stalled(time.monotonic()):
+                self.abort()
+        self.send(text)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the client has not read everything yet."""
+        return self._writing is not None
+
+    def abort(self) -> None:
+        """Close the connection of a client that does not read."""
+        connection = self._handler.request.connection
+        if connection is not None:
+            connection.stream.close()  # type: ignore[attr-defined]  # Tornado's connections have one
+        self.close()
+
+    def end(self, last: bytes = b"", *, drop: bool = False) -> None:
+        """Send a last event, and end the stream.
+
+        Args:
+            last: the event; empty for none.
+            drop: leave out what still waits.
+        """
+        if not self.is_open:
+            return
+        if drop:
+            self._waiting.clear()
+        self._last = last
+        if self._writing is None:
+            self._finish()
+
+    def close(self) -> None:
+        """Forget the client, which is gone."""
+        self._waiting.clear()
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def is_stalled(self, now: float) -> bool:
+        """Whether the client has read nothing for long."""
+        return self._writing is not None and now - self._writing_since > _STALLED
+
+    def _write(self, text: bytes) -> None:
+        try:
+            self._handler.write(text)
+            self._writing = asyncio.ensure_future(self._handler.flush())
+        except (StreamClosedError, RuntimeError):
+            self.close()
+            return
+        self._writing_since = time.monotonic()
+        self._writing.add_done_callback(self._written)
+
+    def _written(self, done: asyncio.Future[None]) -> None:
+        self._writing = None
+        if done.cancelled() or done.exception() is not None or self.ended.done():
+            self.close()
+        elif self._waiting:
+            text = b"".join(self._waiting)
+            self._waiting.clear()
+            self._bytes = 0
+            self._write(text)
+        elif self._last is not None:
+            self._finish()
+
+    def _finish(self) -> None:
+        last, self._last = self._last, b""
+        if last:
+            self._write(last)
+        elif not self.ended.done():
+            self.ended.set_result(None)
