@@ -17,6 +17,7 @@ from typing import Any
 
 from tornado.web import Finish
 
+from ... import _json
 from ...errors import ChangesLost
 from ...models import Model, format_timestamp, utc_now
 from ...store import share_of_request
@@ -142,7 +143,7 @@ class ChangesHandler(_Viewing[M]):
 
     def _last_event(self) -> ChangeToken | None:
         """Return the token of the last event that a browser has had, if it has any that was made here."""
-        text = self.fields.get("Last-Event-ID", "")
+        text = self.fields.get("Last-Event-Id", "")
         try:
             return TokenCodec.peek(self.cursors(), self.resource.path, text) if text else None
         except UnusableToken:
@@ -242,7 +243,7 @@ class ChangesHandler(_Viewing[M]):
 
     async def _place(self, codec: TokenCodec) -> tuple[ChangeToken | None, bool]:
         """Return where the stream begins; and whether the client has to read the collection anew."""
-        last = self.fields.get("Last-Event-ID", "")
+        last = self.fields.get("Last-Event-Id", "")
         try:
             if last:
                 token: ChangeToken | None = codec.decode(last)
@@ -355,7 +356,7 @@ class TicketHandler(_Viewing[M]):
         href = f"{self.prefix}{self.resource.path}/_changes?{query}"
         self.set_header("Cache-Control", "no-store")
         self.set_header("Location", href)
-        await self.answers.json(201, await serialised({"_href": href, "expires_on": expires_on}), None)
+        await self.answers.json(201, _json.dumps({"_href": href, "expires_on": expires_on}), None)
 
     @staticmethod
     def describe_ticket(operation: ApiOperation) -> None:
