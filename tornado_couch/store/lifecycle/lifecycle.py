@@ -241,12 +241,19 @@ class Plain(Lifecycle):
         # Only a chosen id can have belonged to another document before, whose tombstone the new one follows.
         named = [model._id] if chosen and model._id else []
         parents = await self._models.guard.tombstones(named)
-        if buried := await scopes_of_deleted(self._database, model_info(type(model)), named):
-            model._stored = buried[model._id or ""]
+        found = await scopes_of_deleted(self._database, model_info(type(model)), named)
+        buried = found.get(model._id or "", {})
+        if buried is None:
+            raise exists(type(model))
+        if buried:
+            model._rev = buried.pop("_rev")
+            model._stored = buried
         try:
-            return await self._models.write(model, new=True, parent=parent_of(parents, model._id or ""))
+            parent = parent_of(parents, model._id or "")
+            model = await self._models.write(model, new=True, parent=parent and (model._rev or parent))
         except Conflict:
             raise exists(type(model)) from None
+        return model if buried or not named else await self._models.complete(self._database, model)
 
     async def write(self, model: M) -> M:
         """Write a model over the revision that it was read with; see `Lifecycle.write`."""
@@ -259,8 +266,4 @@ class Plain(Lifecycle):
 
     def bulk(self, cls: type[M], calls: Calls) -> BulkWriter[M] | Singly[M]:
         """What writes many models of a class; see `Lifecycle.bulk`."""
-        tools = self._models
-        return BulkWriter(
-            self._database, tools.conversion, cls, tools.now, calls, tools.guard, tools.writer, self._eraser,
-            tools.attachments,
-        )  # fmt: skip
+        return BulkWriter(self._database, self._models, cls, calls, self._eraser)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
-from ...errors import CouchError, OutcomeUnknown
-from ...models import Model, stamped
+from ...couch import Database
+from ...errors import Conflict, CouchError, OutcomeUnknown
+from ...models import Model, model_info, stamped
 from ...revision import generation
 from ..attachments import Attachments, stubbed
 from ..pace import Pace
 from ..protection.properties import Conversion
 from ..protection.signatures import Guard
+from ..scopes import with_scopes_left
+from .deletion import scopes_missed
 from .writer import Writer
 
 __all__ = ["ModelWriter", "refitted"]
@@ -92,6 +96,23 @@ class ModelWriter:
         document = await self.attachments.carried(await self.conversion.to_store(model, new=new), model._stored)
         await pace.breathe()  # signing takes as long again
         model._stored, model._rev = await self.put(document, parent, new=new)
+        return model
+
+    async def complete(self, database: Database, model: M) -> M:
+        """Note in a model that was just created which scopes it has left, if nothing was known of an earlier document.
+
+        Args:
+            database: where it is.
+            model: the model.
+        """
+        info = model_info(type(model))
+        stored = {**model._stored, "_id": model._id, "_rev": model._rev}
+        missed = await scopes_missed(database, info, stored)
+        if not missed:
+            return model
+        document = with_scopes_left(info, stored, missed, self.now())
+        with suppress(Conflict):  # another writer has changed it
+            model._stored, model._rev = await self.put(document)
         return model
 
     async def put(
