@@ -2,8 +2,8 @@
 """A closed loop of load over persistent HTTP/1.1 connections, in one process and one thread.
 
 It reads jobs as JSON from standard input, one in each line, and writes the measurements of each as JSON to standard
-output. Its connections are those of `tornado-couch load`. It does so little for each request that it is not what limits a
-server written in Python. Each connection has one request under way, without pipelining.
+output. Its connections are those of `tornado-couch load`. It does so little for each request that it is not what limits
+a server written in Python. Each connection has one request under way, without pipelining.
 
 usage: python -m benchmarks.generator < jobs.ndjson
 """
