@@ -18,7 +18,7 @@ from tornado.httputil import HTTPInputError, HTTPMessageDelegate, HTTPServerConn
 from tornado.iostream import StreamClosedError
 from tornado.log import app_log, gen_log
 
-from .exchange import Exchange, Limits, Peer, refusal_answer
+from .exchange import Exchange, Limits, Peer, Unpacked, refusal_answer
 from .messages import ChunkedBody, FixedBody, Head, HeadParser, Refusal
 from .stream import Stream
 
@@ -39,12 +39,12 @@ class Shared:
         parser: reads heads.
         limits: what clients are allowed.
         protocol: "http" or "https"; None for what the connection is.
+        unpacks: whether the server unpacks bodies in gzip.
         believes: whether to believe a proxy with this address.
         downstream: proxies that X-Forwarded-For may list behind the client.
         refused: called with method and status for a request that the application did not get to see.
         changed: called when a connection ends, and, while the server stops, when a request does.
         draining: whether connections end with the answer to their request.
-        sent: a future that is done.
         open: all connections, but for those that are detached.
     """
 
@@ -52,12 +52,12 @@ class Shared:
     parser: HeadParser
     limits: Limits
     protocol: str | None
+    unpacks: bool
     believes: Callable[[Any], bool] | None
     downstream: frozenset[str]
     refused: Callable[[str, int], None]
     changed: Callable[[], None]
     draining: bool
-    sent: asyncio.Future[None]
     open: set[Connection] = field(default_factory=set)
 
 
@@ -93,6 +93,9 @@ class Connection(asyncio.Protocol):
         self._delegate: HTTPMessageDelegate | None = None  # unless it has been told the end
         self._exchange: Exchange | None = None
         self._body: FixedBody | ChunkedBody | None = None
+        # Most writes are over at once, and this is what they return.
+        self._sent: asyncio.Future[None] = self._loop.create_future()
+        self._sent.set_result(None)
         self._writers: list[asyncio.Future[None]] = []
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -190,7 +193,7 @@ class Connection(asyncio.Protocol):
             return self.write_nothing()
         self._transport.write(data)
         if not self._stalled:
-            return self._shared.sent
+            return self._sent
         waiting: asyncio.Future[None] = self._loop.create_future()
         self._writers.append(waiting)
         return waiting
@@ -332,7 +335,10 @@ class Connection(asyncio.Protocol):
         if self._believes:
             self.peer.believe(head.headers, self._shared.downstream)
         exchange = self._exchange = Exchange(self, head, self._shared.limits)
-        delegate = self._delegate = self._shared.delegate.start_request(self, exchange)
+        delegate = self._shared.delegate.start_request(self, exchange)
+        if self._shared.unpacks and "Content-Encoding" in head.headers:
+            delegate = Unpacked(delegate, exchange, self._shared.limits.part_bytes)
+        self._delegate = delegate
         waiting = delegate.headers_received(head.start_line, head.headers)
         exchange.is_seen = True
         if waiting is None or self._is_over(waiting, self._read_after_head):
@@ -372,7 +378,7 @@ class Connection(asyncio.Protocol):
             self._end_reading(exchange)
             return
         if head.length > exchange.max_body_size:
-            raise Refusal(413, "the body is too long", head.start_line)
+            raise Refusal(413, "Content-Length too long", head.start_line)
         if head.expects and not exchange.is_begun:
             self._transport.write(_CONTINUE)
         self._body = FixedBody(head.length) if head.length > 0 else ChunkedBody()
@@ -387,7 +393,7 @@ class Connection(asyncio.Protocol):
         part, taken = body.take(self._rest, self._shared.limits.part_bytes)
         self._rest = self._rest[taken:]
         if body.total > exchange.max_body_size:
-            raise Refusal(413, "the body is too long", exchange.head.start_line)
+            raise Refusal(413, "chunked body too large", exchange.head.start_line)
         then = partial(self._read_on, taken)
         waiting = delegate.data_received(part) if part else None
         if waiting is None or self._is_over(waiting, then):

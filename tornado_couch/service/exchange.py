@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+import zlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from tornado.escape import native_str
-from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPOutputError, RequestStartLine, ResponseStartLine
+from tornado.http1connection import parse_int
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPInputError,
+    HTTPMessageDelegate,
+    HTTPOutputError,
+    RequestStartLine,
+    ResponseStartLine,
+)
 from tornado.netutil import is_valid_ip
+from tornado.util import GzipDecompressor
 
 from .. import _json
-from .messages import Head
+from .messages import Head, Refusal
 from .stream import Stream
 
 if TYPE_CHECKING:
     from .connection import Connection
 
-__all__ = ["Exchange", "Limits", "Peer", "refusal_answer"]
+__all__ = ["Exchange", "Limits", "Peer", "Unpacked", "refusal_answer"]
 
 _TITLES = {400: "Bad Request", 413: "Content Too Large", 431: "Request Header Fields Too Large"}
 _DETAILS = {
@@ -149,7 +160,7 @@ class Exchange(HTTPConnection):
         """Begin the answer.
 
         Raises:
-            ValueError: a field contains a line break.
+            ValueError: a field contains a line break, or `Content-Length` is not a number.
             HTTPOutputError: the chunk is longer than `Content-Length`.
         """
         _, code, reason = cast("ResponseStartLine", start_line)
@@ -172,7 +183,7 @@ class Exchange(HTTPConnection):
         is_new = start_line.version == "HTTP/1.1"
         is_head = start_line.method == "HEAD"
         if "Content-Length" in headers:
-            self._left = 0 if is_head or code == 304 else int(headers["Content-Length"])
+            self._left = 0 if is_head or code == 304 else parse_int(headers["Content-Length"])
         elif code == 204 or code == 304 or is_head or code < 200:
             self._left = 0
         elif is_new:
@@ -223,6 +234,66 @@ class Exchange(HTTPConnection):
         self.is_finished = True
         self._close_callback = None
         connection.answered(self)
+
+
+class Unpacked(HTTPMessageDelegate):
+    """Passes a request on whose body comes in gzip, as Tornado's server does with `decompress_request`.
+
+    Args:
+        inner: receives the body as it was before it was packed.
+        exchange: the request; its `max_body_size` counts for the unpacked body.
+        part_bytes: bytes of the parts of a body.
+    """
+
+    def __init__(self, inner: HTTPMessageDelegate, exchange: Exchange, part_bytes: int) -> None:
+        self._inner = inner
+        self._exchange = exchange
+        self._part_bytes = part_bytes
+        self._unpacker: GzipDecompressor | None = None
+        self._total = 0
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        """Pass the header on; `Content-Encoding` gets the name that Tornado gives it."""
+        if headers.get("Content-Encoding", "").lower() == "gzip":
+            self._unpacker = GzipDecompressor()
+            headers.add("X-Consumed-Content-Encoding", headers["Content-Encoding"])
+            del headers["Content-Encoding"]
+        return self._inner.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """Pass a part of the body on."""
+        return self._inner.data_received(chunk) if self._unpacker is None else self._unpack(self._unpacker, chunk)
+
+    async def _unpack(self, unpacker: GzipDecompressor, packed: bytes) -> None:
+        while packed:
+            try:
+                part = unpacker.decompress(packed, self._part_bytes)
+            except zlib.error as error:
+                raise HTTPInputError(f"invalid gzip data: {error}") from None
+            self._total += len(part)
+            if self._total > self._exchange.max_body_size:
+                raise Refusal(413, "decompressed body too large", self._exchange.head.start_line)
+            waiting = self._inner.data_received(part) if part else None
+            if waiting is not None:
+                await waiting
+            if not part and len(unpacker.unconsumed_tail) >= len(packed):
+                raise HTTPInputError("gzip data without end")
+            packed = unpacker.unconsumed_tail
+
+    def finish(self) -> None:
+        """Let the request be answered."""
+        if self._unpacker is not None:
+            try:
+                self._unpacker.flush()
+            except zlib.error as error:
+                raise HTTPInputError(f"invalid gzip data: {error}") from None
+        self._inner.finish()
+
+    def on_connection_close(self) -> None:
+        """Pass on that the client is gone."""
+        self._inner.on_connection_close()
 
 
 @lru_cache(256)

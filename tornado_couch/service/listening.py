@@ -11,10 +11,14 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
+
+from tornado.ioloop import IOLoop
+from tornado.netutil import bind_sockets
+from tornado.platform.asyncio import BaseAsyncIOLoop
 
 __all__ = ["SETTLE_SECONDS", "Link", "Listening", "accept_waiting", "bind", "is_within", "refuse_new", "urls"]
 
@@ -24,6 +28,11 @@ logger = logging.getLogger("tornado_couch.serving")
 _ACCEPT_AT_ONCE = 4
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _ACCEPT_PAUSE_SECONDS = 0.25
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop, which does not have to run yet: Tornado's test cases create servers before that."""
+    return cast("BaseAsyncIOLoop", IOLoop.current()).asyncio_loop
 
 
 class Link(Protocol):
@@ -69,17 +78,50 @@ class Listening:
 
     # ------------------------------------------------------------ connections come
 
+    def listen(self, port: int, address: str | None = None, **options: Any) -> None:
+        """Accept connections on a port, as `tornado.tcpserver.TCPServer.listen` does.
+
+        Args:
+            port: the port.
+            address: an address or the name of a host; all addresses by default.
+            **options: further arguments for `tornado.netutil.bind_sockets`.
+
+        Raises:
+            OSError: the port is taken, or there is no such address.
+        """
+        self.accept_from(bind_sockets(port, address=address, **options))
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept connections from listening sockets, as `tornado.tcpserver.TCPServer.add_sockets` does."""
+        self.accept_from(list(sockets))
+
+    def add_socket(self, listener: socket.socket) -> None:
+        """Accept connections from a listening socket."""
+        self.accept_from([listener])
+
+    def stop(self) -> None:
+        """Close the listening sockets; connections go on."""
+        for listener in self._listeners:
+            _loop().remove_reader(listener)
+            listener.close()
+        self._listeners.clear()
+
+    @property
+    def sockets(self) -> Sequence[socket.socket]:
+        """The listening sockets."""
+        return self._listeners
+
     def accept_from(self, listeners: Sequence[socket.socket]) -> None:
         """Accept connections from listening sockets, which the server then owns."""
         for listener in listeners:
             listener.setblocking(False)
             self._listeners.append(listener)
-            asyncio.get_running_loop().add_reader(listener, self._accept, listener, _ACCEPT_AT_ONCE)
+            _loop().add_reader(listener, self._accept, listener, _ACCEPT_AT_ONCE)
 
     def accept_rest(self) -> None:
         """Accept all waiting connections, and close the listening sockets; after `refuse_new` none is lost."""
         for listener in self._listeners:
-            asyncio.get_running_loop().remove_reader(listener)
+            _loop().remove_reader(listener)
             self._accept(listener, most=65536)
             listener.close()
         self._listeners.clear()

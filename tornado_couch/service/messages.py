@@ -104,7 +104,7 @@ class HeadParser:
         line_end = data.find(b"\r\n")
         found = _LINE.fullmatch(data, 0, line_end)
         if found is None:
-            raise Refusal(400, "malformed request line")
+            raise Refusal(400, "Malformed HTTP request line")
         method, target, minor = found.groups()
         version = "HTTP/1.1" if minor == b"1" else "HTTP/1.0"
         start_line = RequestStartLine(method.decode("latin-1"), target.decode("latin-1"), version)

@@ -21,7 +21,7 @@ from tornado.httputil import (
     parse_body_arguments,
 )
 from tornado.log import gen_log
-from tornado.netutil import bind_sockets, ssl_options_to_context
+from tornado.netutil import ssl_options_to_context
 
 from .connection import Connection, Shared
 from .exchange import Limits
@@ -65,7 +65,7 @@ class Server(Listening):
             Server(app).listen(8888)
             await asyncio.Event().wait()
 
-    Create it in a running event loop. Its arguments are those of `tornado.httpserver.HTTPServer`, and three more.
+    Its arguments are those of `tornado.httpserver.HTTPServer`, and three more.
 
     Args:
         request_callback: the application; or any `HTTPServerConnectionDelegate`, or a function that takes requests.
@@ -76,6 +76,7 @@ class Server(Listening):
         trusted_downstream: the addresses that X-Forwarded-For may list behind that of the client.
         ssl_options: the context for TLS, or a dictionary of arguments for it.
         protocol: the protocol that clients use, where it is another than that of the connection.
+        decompress_request: whether to unpack bodies whose Content-Encoding is gzip.
         max_header_size: bytes of a request's line and fields; 64 KiB by default.
         max_headers: how many fields a request may have.
         idle_connection_timeout: how many seconds a connection may be idle, and how long the head of a request may
@@ -87,6 +88,7 @@ class Server(Listening):
 
     Raises:
         ImportError: httptools is not installed.
+        KeyError: `ssl_options` is a dictionary without a certificate.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Server(Listening):
         trusted_downstream: Iterable[str] | None = None,
         ssl_options: dict[str, Any] | ssl.SSLContext | None = None,
         protocol: str | None = None,
+        decompress_request: bool = False,
         max_header_size: int | None = None,
         max_headers: int = 200,
         idle_connection_timeout: float | None = None,
@@ -110,11 +113,11 @@ class Server(Listening):
         if httptools is None:
             raise ImportError("Server needs httptools: pip install 'tornado-couch[fast]'")
         self._begin()
+        if isinstance(ssl_options, dict) and "certfile" not in ssl_options:
+            raise KeyError('missing key "certfile" in ssl_options')
         self._ssl = None if ssl_options is None else ssl_options_to_context(ssl_options, server_side=True)
         self._tasks: set[asyncio.Task[Any]] = set()
         buffer_bytes = max_buffer_size or _DEFAULT_BUFFER_BYTES
-        sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        sent.set_result(None)
         self._shared = Shared(
             delegate=_delegate_of(request_callback),
             parser=HeadParser(max_headers),
@@ -127,43 +130,13 @@ class Server(Listening):
                 stream_bytes=buffer_bytes,
             ),
             protocol=protocol,
+            unpacks=decompress_request,
             believes=partial(is_within, networks=tuple(proxies)) if xheaders else None,
             downstream=frozenset(trusted_downstream or ()),
             refused=getattr(request_callback, "request_refused", lambda *_: None),
             changed=self._changed.set,
             draining=no_keep_alive,
-            sent=sent,
         )
-
-    # ------------------------------------------------------------ sockets
-
-    def listen(self, port: int, address: str | None = None, **options: Any) -> None:
-        """Accept connections on a port, as `tornado.tcpserver.TCPServer.listen` does.
-
-        Args:
-            port: the port.
-            address: an address or the name of a host; all addresses by default.
-            **options: further arguments for `tornado.netutil.bind_sockets`.
-
-        Raises:
-            OSError: the port is taken, or there is no such address.
-        """
-        self.accept_from(bind_sockets(port, address=address, **options))
-
-    def add_sockets(self, sockets: Iterable[socket]) -> None:
-        """Accept connections from listening sockets, as `tornado.tcpserver.TCPServer.add_sockets` does."""
-        self.accept_from(list(sockets))
-
-    def add_socket(self, listener: socket) -> None:
-        """Accept connections from a listening socket."""
-        self.accept_from([listener])
-
-    def stop(self) -> None:
-        """Close the listening sockets; connections go on."""
-        for listener in self._listeners:
-            asyncio.get_running_loop().remove_reader(listener)
-            listener.close()
-        self._listeners.clear()
 
     def use_tls(self, context: ssl.SSLContext) -> None:
         """Use another context for TLS from now on; connections that are open go on with theirs."""

@@ -34,7 +34,7 @@ _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 1024 * 1024
 
 
-class TornadoServer(Listening, HTTPServer):
+class TornadoServer(Listening, HTTPServer):  # type: ignore[misc]  # `listen` takes its further arguments by name
     """An HTTP server for an application; further arguments are those of `tornado.httpserver.HTTPServer`.
 
     Args:
