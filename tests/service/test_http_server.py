@@ -19,7 +19,7 @@ import pytest
 import tornado.web
 
 from tests.faults import until
-from tests.servers import AnyServer
+from tests.servers import running, sent
 from tests.service.service import plain
 from tests.service.serving import exchange
 from tornado_couch.service import listening as http_listening
@@ -38,31 +38,11 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@asynccontextmanager
-async def listening_server(kind: str, application: Any = None, **options: Any) -> AsyncIterator[tuple[AnyServer, int]]:
+def listening_server(kind: str, application: Any = None, **options: Any) -> Any:
     if application is None:
         application = plain()
         application.settings["_tornado_couch_cursor_key"] = b""
-    server = server_class(kind)(application, **options)
-    sockets = bind("127.0.0.1", 0)
-    port = sockets[0].getsockname()[1]
-    server.accept_from(sockets)
-    yield server, port
-    server.accept_rest()
-    await server.drain(0)
-
-
-async def sent(port: int, *parts: bytes) -> bytes:
-    """All that is answered to bytes."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
-            await asyncio.sleep(0.01)
-        return await asyncio.wait_for(reader.read(), 10)
-    finally:
-        writer.close()
+    return running(kind, application, **options)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +84,7 @@ async def test_a_client_that_goes_on_sending_still_gets_the_refusal(kind: str) -
     """Closing with bytes unread would reset the connection, and the answer would be gone with it."""
     async with listening_server(kind) as (_, port):
         start = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
-        assert (await sent(port, start, *[b"x" * 1000] * 20)).startswith(REFUSED)
+        assert (await sent(port, start, *[b"x" * 1000] * 20, pause=0.01)).startswith(REFUSED)
 
 
 async def test_an_answer_that_has_begun_is_not_followed_by_a_refusal(kind: str) -> None:
