@@ -13,7 +13,7 @@ import pytest
 
 from tests.servers import AnyServer, listening, stopped
 from tests.web.models import Fruit, Note, Place
-from tests.web.openapi.described import Described
+from tests.web.openapi.described import DescribedRoutes
 from tornado_couch import (
     AllowAny,
     Application,
@@ -21,7 +21,6 @@ from tornado_couch import (
     ProblemHandler,
     Store,
     install,
-    openapi_document,
     resource,
 )
 
@@ -56,10 +55,10 @@ class Client:
     """Sends requests to the service, and checks what holds for every answer.
 
     Attributes:
-        described: the service's API document, to which answers are held.
+        described: the service's description of itself, to which answers are held.
     """
 
-    described: Described | None = None
+    described: DescribedRoutes | None = None
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self.url = url
@@ -109,7 +108,7 @@ async def serve() -> AsyncIterator[Serve]:
             servers.append(server)
             client = Client(f"http://127.0.0.1:{port}", session)
             # Whoever adds an answer tells of it in the handler's `describe`, or in tornado_couch/web/openapi.
-            client.described = Described(openapi_document(app))
+            client.described = DescribedRoutes(app)
             return client
 
         yield start
