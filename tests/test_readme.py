@@ -58,7 +58,8 @@ def test_every_link_works_on_the_package_index_too() -> None:
 
 def test_no_block_is_left_out() -> None:
     """Each kind of block has a test below."""
-    assert [language for language, _ in BLOCKS] == ["sh", "python", "sh", "sh", "console", "python", "python", "sh", "python"]
+    found = " ".join(language for language, _ in BLOCKS)
+    assert found == "sh python sh sh console python python sh python"
 
 
 def test_the_two_commands_are_targets_of_the_makefile() -> None:

@@ -86,17 +86,17 @@ def serve(
     settings = _read(sources, Configuration, strict=False)
     if settings.reload and settings.processes != 1:
         raise click.UsageError("--reload is for one process; leave out --processes.")
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
-    )
-    # Request URLs may contain private data.
-    logging.getLogger("tornado.access").setLevel(logging.NOTSET if settings.access_log else logging.ERROR)
     if settings.key is not None and settings.certificate is None:
         raise click.UsageError("--key is the key of a certificate; give --certificate, too.")
     try:
         tls_context(settings.serve_options())
     except OSError as error:
         raise click.UsageError(f"--certificate {settings.certificate} cannot be used: {error}") from None
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+    )
+    # Request URLs may contain private data.
+    logging.getLogger("tornado.access").setLevel(logging.NOTSET if settings.access_log else logging.ERROR)
     try:
         status = serve_application(_Late(app, sources), **asdict(settings.serve_options()))
     except OSError as error:
