@@ -264,4 +264,3 @@ TARGETS: dict[str, tuple[Target, list[bytes]]] = {
     "request_target": (request_target, [b"/db/%61%2Fb?rev=1-a&open_revs=[]&key=%22a%22"]),
     "revisions": (revisions, [b"3-917fa2381192822767f010b95b45325b"]),
 }
-
