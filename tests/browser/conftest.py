@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tornado.httpserver import HTTPServer
 
 from example_app import app
+from tests.servers import http_server, stopped
 from tornado_couch import Couch, Database, Store
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -53,15 +53,14 @@ async def url(couch: Couch, database: Database, monkeypatch: pytest.MonkeyPatch)
     await app.prepare(couch)
     store = Store(database)
     await store.create_many(app.Language, [app.Language(**each) for each in LANGUAGES])
-    server = HTTPServer(app.make_app(couch))
+    server = http_server(app.make_app(couch))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         listener.setblocking(False)
         server.add_socket(listener)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.stop()
-        await server.close_all_connections()
+        await stopped(server)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

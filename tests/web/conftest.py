@@ -10,8 +10,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tornado.httpserver import HTTPServer
 
+from tests.servers import AnyServer, listening, stopped
 from tests.web.models import Fruit, Note, Place
 from tests.web.openapi.described import DescribedRoutes
 from tornado_couch import (
@@ -100,14 +100,12 @@ Serve = Callable[[Application], Awaitable[Client]]
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
     """Serves applications on free ports."""
-    servers: list[HTTPServer] = []
+    servers: list[AnyServer] = []
     async with aiohttp.ClientSession(auto_decompress=True) as session:
 
         async def start(app: Application) -> Client:
-            server = HTTPServer(app)
-            server.listen(0, "127.0.0.1")
+            server, port = listening(app)
             servers.append(server)
-            port = next(iter(server._sockets.values())).getsockname()[1]
             client = Client(f"http://127.0.0.1:{port}", session)
             # Whoever adds an answer tells of it in the handler's `describe`, or in tornado_couch/web/openapi.
             client.described = DescribedRoutes(app)
@@ -115,8 +113,7 @@ async def serve() -> AsyncIterator[Serve]:
 
         yield start
     for server in servers:
-        server.stop()
-        await server.close_all_connections()
+        await stopped(server)
 
 
 @pytest.fixture
