@@ -1,6 +1,6 @@
 """A process that has imported the command line, and runs each command in a fork: to import it takes a second each time.
 
-`python -m tests.cli.forks` reads a command in each line, and writes the exit status of each.
+`python -m tests.cli.forks PROGRAM` reads a command in each line, and writes the exit status of each.
 """
 
 from __future__ import annotations
@@ -39,15 +39,18 @@ class Forks:
 
     Args:
         folder: the working directory of the commands, where their output is kept in two files beside it.
+        program: the package whose `__main__` runs.
+        function: its function that does.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: str = "tornado_couch", function: str = "run") -> None:
         self._folder = folder
+        self._words = [program, function]
         self._outputs = [folder.with_name(f"{folder.name}-{name}") for name in ("stdout", "stderr")]
 
     def __enter__(self) -> Forks:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.cli.forks"],
+            [sys.executable, "-m", "tests.cli.forks", *self._words],
             cwd=ROOT,
             text=True,
             stdin=subprocess.PIPE,
@@ -79,15 +82,18 @@ def _become(arguments: list[str], folder: str, environment: dict[str, str], outp
     os.environ.update(environment)
     os.chdir(folder)
     sys.path.insert(0, folder)
-    program = sys.modules["__main__"] = import_module("tornado_couch.__main__")
+    name, function = sys.argv[1:3]
+    program = sys.modules["__main__"] = import_module(f"{name}.__main__")
     sys.argv = [str(program.__file__), *arguments]
     signal.alarm(SECONDS)
-    program.run()
+    getattr(program, function)()
 
 
 def main() -> None:
     for name in _LATE:
         import_module(f"tornado_couch.{name}")
+    if sys.argv[1] != "tornado_couch":
+        import_module(f"{sys.argv[1]}.__main__")
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

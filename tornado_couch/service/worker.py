@@ -11,19 +11,23 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import tornado.web
 
 from ..couch import Couch
 from ..store.readiness import STOPPING
-from .server import SETTLE_SECONDS, Server, refuse_new
+from .listening import SETTLE_SECONDS, refuse_new
+from .server import HttpServer, Server, server_class
+from .tornado_server import TornadoServer
 
 __all__ = [
     "RETIRE",
@@ -36,6 +40,7 @@ __all__ = [
     "chosen_event_loop",
     "run",
     "settle",
+    "tls_context",
     "wants_couch",
     "work",
 ]
@@ -134,6 +139,9 @@ class ServeOptions:
         idle_seconds: how long a connection without a request stays open, and how long a request's header may take.
         body_seconds: how long a request's content may take.
         event_loop: the event loop, one of `EventLoop`.
+        http_server: the HTTP server, one of `HttpServer`.
+        certificate: a file with the certificate for TLS, and those that vouch for it, in PEM; None for no TLS.
+        key: the file with its private key; None if the certificate's file holds it.
         reload: replace the process whenever a file of its code changes; for development, with one process.
     """
 
@@ -148,6 +156,9 @@ class ServeOptions:
     idle_seconds: float = 75.0
     body_seconds: float = 300.0
     event_loop: EventLoop = "auto"
+    http_server: HttpServer = "auto"
+    certificate: Path | None = None
+    key: Path | None = None
     reload: bool = False
 
 
@@ -178,6 +189,7 @@ class _Orders:
         self.at_once = asyncio.Event()
         self.retire = False
         self.serving = False
+        self.reload: Callable[[], None] = lambda: None
         self._main = asyncio.current_task()
 
     def listen(self, parent: int | None) -> None:
@@ -186,6 +198,7 @@ class _Orders:
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         if parent is None:
             loop.add_signal_handler(signal.SIGINT, self._stop)
+            loop.add_signal_handler(signal.SIGHUP, lambda: self.reload())
             return
         # Ctrl-C goes to the whole process group: the parent receives it too, and tells us.
         for number in (signal.SIGINT, signal.SIGHUP):
@@ -306,13 +319,15 @@ async def _serve(
     orders: _Orders,
 ) -> int:
     """Serve until the process is told to stop; return how many requests were cut off then."""
-    server = Server(
+    server = server_class(options.http_server)(
         application,
         xheaders=options.xheaders,
         proxies=options.proxies,
         idle_connection_timeout=options.idle_seconds,
         body_timeout=options.body_seconds,
+        ssl_options=tls_context(options),
     )
+    orders.reload = lambda: _renew(server, options)
     settle()
     server.accept_from(sockets)
     orders.serving = True
@@ -325,8 +340,33 @@ async def _serve(
         orders.serving = False
 
 
+def tls_context(options: ServeOptions) -> ssl.SSLContext | None:
+    """Return the context for TLS with the certificate as it is in its file now; None without a certificate.
+
+    Raises:
+        OSError: a file cannot be read, or does not hold what it should (`ssl.SSLError`).
+    """
+    if options.certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(options.certificate, options.key)
+    return context
+
+
+def _renew(server: Server | TornadoServer, options: ServeOptions) -> None:
+    """Use the certificate as it is in its file now, for new connections."""
+    try:
+        context = tls_context(options)
+    except OSError as error:
+        logger.error("keeping the old certificate: the new one cannot be read: %s", error)
+        return
+    if context is not None:
+        server.use_tls(context)
+        logger.info("process %d uses the certificate as it is now", os.getpid())
+
+
 async def _end(
-    server: Server,
+    server: Server | TornadoServer,
     application: tornado.web.Application,
     sockets: Sequence[socket.socket],
     options: ServeOptions,
