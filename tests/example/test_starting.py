@@ -18,7 +18,7 @@ from tornado_couch.embedded import EmbeddedCouch
 @pytest.fixture(scope="module")
 def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
     """Runs the example."""
-    with Forks(tmp_path_factory.mktemp("example"), "example_app", "main") as running:
+    with Forks(tmp_path_factory.mktemp("example"), "example_app") as running:
         yield running
 
 

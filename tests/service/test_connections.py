@@ -7,6 +7,7 @@ import contextvars
 import re
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -328,6 +329,18 @@ async def test_a_client_that_does_not_read_stops_the_handler(port: int, journal:
     writer.close()
 
 
+async def test_an_answer_in_parts_lets_others_have_their_turn(ours: int, journal: Journal) -> None:
+    """However fast its client reads: each `flush` that is awaited takes at least one turn of the event loop."""
+    turns = 0
+    answering = asyncio.create_task(sent(ours, ask("/a?parts=300", "Connection: close")))
+    await until(lambda: journal.lines)
+    while "/a goes" not in journal.lines:
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns >= 100
+    assert (await answering).count(b"part") == 300
+
+
 async def test_a_handler_hears_that_its_client_is_gone(port: int, journal: Journal) -> None:
     """While it works, while it takes a body, and while it writes an answer."""
     for request, line in (
@@ -449,6 +462,23 @@ async def test_a_client_without_tls_disturbs_nobody(application: Application) ->
         assert b"[GET /last]" in await reader.read()
         for each in (plain, writer):
             each.close()
+
+
+async def test_a_client_without_tls_does_not_hold_up_the_end(application: Application) -> None:
+    """It is given up like any connection without a request, long before the deadline."""
+    async with running("httptools", application, ssl_options=contexts()[0]) as (server, port), asyncio.timeout(10):
+        _, silent = await asyncio.open_connection("127.0.0.1", port)
+        await until(lambda: server._coming)
+        assert await server.drain(8, idle_seconds=0.1) == 0
+        silent.close()
+
+
+async def test_line_breaks_between_requests_are_no_requests(port: int) -> None:
+    """RFC 9112 §2.2; however many there are, they are dealt with quickly."""
+    assert statuses(await sent(port, b"\r\n" + ask("/a") + b"\r\n" + LAST)) == [200, 200]
+    began = time.monotonic()
+    await sent(port, b"\r\n" * 30_000 + LAST)
+    assert time.monotonic() - began < 1
 
 
 async def test_a_unix_socket_serves(application: Application, tmp_path: Path) -> None:

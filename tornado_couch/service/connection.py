@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
@@ -25,6 +25,7 @@ from .stream import Stream
 __all__ = ["Connection", "Shared"]
 
 _AHEAD_BYTES = 64 * 1024  # read while a request is in progress
+_LINE_BREAKS = b"\r\n"
 _LINGER_SECONDS = 1.0
 _LINGER_BYTES = 1024 * 1024
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -61,6 +62,13 @@ class Shared:
     open: set[Connection] = field(default_factory=set)
 
 
+class _Sent(asyncio.Future[None]):
+    """A future that is done; whoever awaits it lets others have their turn, so that no answer holds up the rest."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield
+
+
 class Connection(asyncio.Protocol):
     """A connection.
 
@@ -94,7 +102,7 @@ class Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._body: FixedBody | ChunkedBody | None = None
         # Most writes are over at once, and this is what they return.
-        self._sent: asyncio.Future[None] = self._loop.create_future()
+        self._sent = _Sent(loop=self._loop)
         self._sent.set_result(None)
         self._writers: list[asyncio.Future[None]] = []
         self._deadline: float | None = None
@@ -303,6 +311,8 @@ class Connection(asyncio.Protocol):
     def _advance(self) -> None:
         if self._exchange is None:
             self._read_head()
+        elif self._exchange.is_finished:  # before its end, and the client has yet to read the answer
+            self._rest = b""
         else:
             self._read_body()
 
@@ -313,8 +323,8 @@ class Connection(asyncio.Protocol):
 
     def _read_head(self) -> None:
         data, limit = self._rest, self._shared.limits.head_bytes
-        while data.startswith(b"\r\n"):  # RFC 9112 §2.2
-            data = self._rest = data[2:]
+        if data[0] in _LINE_BREAKS:  # RFC 9112 §2.2; they are not a request
+            data = self._rest = data.lstrip(_LINE_BREAKS)
         end = data.find(b"\r\n\r\n", self._searched) + 4
         if end < 4:
             self._searched = max(0, len(data) - 3)

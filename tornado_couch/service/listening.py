@@ -72,6 +72,9 @@ class Listening:
         """Let each answer from now on say `Connection: close`."""
         raise NotImplementedError
 
+    def end_coming(self) -> None:
+        """Give up connections that were accepted, but are not open, such as those of clients that begin no TLS."""
+
     async def close_all_connections(self) -> None:
         """Close all connections, and wait until they are closed."""
         raise NotImplementedError
@@ -171,6 +174,8 @@ class Listening:
         self.end_keep_alive()
         began = time.monotonic()
         while (self.links() or self._coming > 0) and time.monotonic() < began + seconds:
+            if began + idle_seconds < time.monotonic():
+                self.end_coming()
             for link in list(self.links()):
                 if link.idle_since(began) + idle_seconds < time.monotonic():
                     link.cut_off()

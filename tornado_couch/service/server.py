@@ -172,8 +172,14 @@ class Server(Listening):
         """Let each answer from now on say `Connection: close`."""
         self._shared.draining = True
 
+    def end_coming(self) -> None:
+        """Give up connections that were accepted, but are not open, such as those of clients that begin no TLS."""
+        for task in self._tasks:
+            task.cancel()
+
     async def close_all_connections(self) -> None:
         """Close all connections but those that handlers have detached, and wait until they are closed."""
+        self.end_coming()
         for connection in list(self._shared.open):
             connection.close()
         while self._shared.open:  # the event loop reports it in its next turn

@@ -189,7 +189,6 @@ class _Orders:
         self.at_once = asyncio.Event()
         self.retire = False
         self.serving = False
-        self.reload: Callable[[], None] = lambda: None
         self._main = asyncio.current_task()
 
     def listen(self, parent: int | None) -> None:
@@ -198,7 +197,6 @@ class _Orders:
         loop.add_signal_handler(signal.SIGTERM, self._stop)
         if parent is None:
             loop.add_signal_handler(signal.SIGINT, self._stop)
-            loop.add_signal_handler(signal.SIGHUP, lambda: self.reload())
             return
         # Ctrl-C goes to the whole process group: the parent receives it too, and tells us.
         for number in (signal.SIGINT, signal.SIGHUP):
@@ -327,7 +325,8 @@ async def _serve(
         body_timeout=options.body_seconds,
         ssl_options=tls_context(options),
     )
-    orders.reload = lambda: _renew(server, options)
+    if options.certificate is not None and duty.parent is None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _renew, server, options)
     settle()
     server.accept_from(sockets)
     orders.serving = True

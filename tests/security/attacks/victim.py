@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.servers import listening
 from tornado_couch import AllowAny, Application, Couch, Key, Model, ProblemHandler, Store, assigned, resource
-from tornado_couch.service.worker import settle
+from tornado_couch.service.worker import run, settle
 from tornado_couch.web import docs_routes, health_routes, openapi_routes
 
 __all__ = ["MIB", "MOST", "Bag", "make_app"]
@@ -67,4 +67,4 @@ async def main(url: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    run(main(*sys.argv[1:]))  # in the event loop of `serve`
