@@ -18,8 +18,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tornado.httpserver import HTTPServer
 
+from tests.servers import listening as listening_server
+from tests.servers import stopped
 from tests.web.conftest import Client, Reply, application
 from tests.web.models import Fruit, Note, Place
 from tornado_couch import Database, Store, docs_routes, install, openapi_routes
@@ -118,9 +119,7 @@ async def ask(database: Database, tmp_path: Path) -> AsyncIterator[Client]:
     """A client that reaches the service by way of nginx."""
     await install(database.server, database.name, [Fruit, Place, Note])  # type: ignore[arg-type]
     app = application(Store(database), *openapi_routes(), *docs_routes(), trusted_proxies=["127.0.0.1"])
-    server = HTTPServer(app, xheaders=True)
-    server.listen(0, "127.0.0.1")
-    service = next(iter(server._sockets.values())).getsockname()[1]
+    server, service = listening_server(app, xheaders=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -137,8 +136,7 @@ async def ask(database: Database, tmp_path: Path) -> AsyncIterator[Client]:
     finally:
         process.terminate()
         await process.wait()
-        server.stop()
-        await server.close_all_connections()
+        await stopped(server)
 
 
 async def created(ask: Client, prefix: str = "/orchard") -> Reply:

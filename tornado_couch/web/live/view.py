@@ -50,6 +50,8 @@ class View:
         if outside:
             if change.kind == "unknown":
                 return None
+            if any(_within(each, self.scopes) for each in change.others):
+                return "gone"
             left = [has_left(change.document, scope, since) for scope in outside.items()]
             return None if False in left else "reset" if None in left else "gone"
         if change.kind in ("deleted", "unknown"):
@@ -59,3 +61,7 @@ class View:
         if self.filtered and not self.store.selects(self.query, change.model):
             return None if change.kind == "created" else "gone"
         return "change"
+
+
+def _within(document: Mapping[str, Any], scopes: Mapping[str, Any]) -> bool:
+    return all(same(document.get(name), each) for name, each in scopes.items())
