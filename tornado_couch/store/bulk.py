@@ -210,14 +210,13 @@ class BulkWriter(Generic[M]):
                 outcomes.append(self._exists())
                 continue
             if taken:
-                model._rev, model._stored = taken["_rev"], {name: taken[name] for name in taken if name != "_rev"}
+                model._stored = {name: value for name, value in taken.items() if name != "_rev"}
             if self._info.key and self._info.key.generated:
                 setattr(model, self._info.key.attribute, new_id)
             if self._by_view:
                 known.add(_text(self._info, key))  # a second one in this request is refused as well
             try:
-                parent = parent_of(parents, new_id)
-                outcomes.append(await self._ready(model, new=True, parent=parent and (model._rev or parent)))
+                outcomes.append(await self._ready(model, new=True, parent=parent_of(parents, new_id)))
             except (InvalidSignature, ValidationFailed, NotFound) as error:
                 outcomes.append(error)
         return outcomes
@@ -341,8 +340,9 @@ class BulkWriter(Generic[M]):
         elif result is not None:
             stored, revision = await refitted(self._writer, self._guard, staged.document, result)
             staged.model._stored, staged.model._rev = stubbed(stored, generation(revision)), revision
-            if isinstance(operation, Creation) and self._info.unique and not self._buried.get(staged.model._id):
-                await self._models.complete(self._database, staged.model)
+            if isinstance(operation, Creation) and self._info.unique:
+                buried = self._buried.get(staged.model._id) or {}
+                await self._models.complete(self._database, staged.model, buried)
             await self._singles.joined(self._cls, staged.model._id)
         model: M = staged.model
         return model

@@ -246,14 +246,12 @@ class Plain(Lifecycle):
         if buried is None:
             raise exists(type(model))
         if buried:
-            model._rev = buried.pop("_rev")
-            model._stored = buried
+            model._stored = {name: value for name, value in buried.items() if name != "_rev"}
         try:
-            parent = parent_of(parents, model._id or "")
-            model = await self._models.write(model, new=True, parent=parent and (model._rev or parent))
+            model = await self._models.write(model, new=True, parent=parent_of(parents, model._id or ""))
         except Conflict:
             raise exists(type(model)) from None
-        return model if buried or not named else await self._models.complete(self._database, model)
+        return await self._models.complete(self._database, model, buried) if named else model
 
     async def write(self, model: M) -> M:
         """Write a model over the revision that it was read with; see `Lifecycle.write`."""

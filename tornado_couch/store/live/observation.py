@@ -114,10 +114,8 @@ class Observer:
         """What is known of the leaves that lost, of those that were withdrawn before they were."""
         lost = [leaf.document for leaf in leaves if leaf.document and leaf.document["_rev"] != judged["_rev"]]
         lost.sort(key=lambda each: generation(each["_rev"]), reverse=True)
-        found = []
-        for each in lost[:_LEAVES]:
-            found.append((await self._before(each) or each) if each.get("_deleted") else each)
-        return tuple(found)
+        few = lost[:_LEAVES]
+        return tuple([(await self._before(each) or each) if each.get("_deleted") else each for each in few])
 
     async def _before(self, tombstone: Document) -> Document | None:
         """What a tombstone without a type has deleted, as far as CouchDB has not been compacted since."""

@@ -108,7 +108,9 @@ class Eraser:
         return live
 
 
-async def scopes_of_deleted(database: Database, info: ModelInfo, ids: Sequence[str]) -> dict[str, Document | None]:
+async def scopes_of_deleted(
+    database: Database, info: ModelInfo, ids: Sequence[str]
+) -> dict[str, Document | None]:
     """What new documents need of the deleted ones whose ids they take; see `scopes_in`.
 
     Args:
@@ -118,7 +120,7 @@ async def scopes_of_deleted(database: Database, info: ModelInfo, ids: Sequence[s
 
     Returns:
         By the id, the members that the new document has to be written with, and the `_rev` of the tombstone that it
-        has to be written over, and over no other; None for an id that is taken.
+        follows; None for an id that is taken.
     """
     if not info.scopes or not ids:
         return {}
@@ -132,22 +134,27 @@ async def scopes_of_deleted(database: Database, info: ModelInfo, ids: Sequence[s
     return found
 
 
-async def scopes_missed(database: Database, info: ModelInfo, document: Document) -> Document | None:
+async def scopes_missed(
+    database: Database, info: ModelInfo, document: Document, buried: Document
+) -> Document | None:
     """What a new document has missed, if another one was created and deleted there while it was being written.
 
     Args:
         database: where the document is.
         info: the model's.
         document: the new document, with its revision.
+        buried: what `scopes_of_deleted` found for it; empty if it found nothing.
 
     Returns:
-        The members of the tombstone that it was written over; None if there is none.
+        The members of the tombstone that it was written over; None if it has missed nothing.
     """
-    if not info.scopes or generation(document["_rev"]) == 1:
+    known = generation(buried["_rev"]) if buried else 0
+    if not info.scopes or generation(document["_rev"]) == known + 1:
         return None
     (leaves,) = await database.bulk_get([(document["_id"], document["_rev"])], revs=True)
     path = [each for leaf in leaves if leaf.document is not None for each in history(leaf.document)]
-    for leaf, *_ in await database.bulk_get([(document["_id"], each) for each in path[1:4]]):
+    earlier = [(document["_id"], each) for each in path[1:4] if generation(each) > known]
+    for leaf, *_ in await database.bulk_get(earlier):
         if leaf.document is not None and leaf.document.get("_deleted"):
             return scopes_in(info, leaf.document)
     return None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
 from ...couch import Database
-from ...errors import Conflict, CouchError, OutcomeUnknown
+from ...errors import Conflict, CouchError, NotFound, OutcomeUnknown
 from ...models import Model, model_info, stamped
 from ...revision import generation
 from ..attachments import Attachments, stubbed
@@ -48,6 +47,8 @@ async def refitted(writer: Writer, guard: Guard, document: Document, revision: s
 
 
 M = TypeVar("M", bound=Model)
+
+_NOTED = 8  # attempts
 
 Document = dict[str, Any]
 
@@ -98,21 +99,31 @@ class ModelWriter:
         model._stored, model._rev = await self.put(document, parent, new=new)
         return model
 
-    async def complete(self, database: Database, model: M) -> M:
-        """Note in a model that was just created which scopes it has left, if nothing was known of an earlier document.
+    async def complete(self, database: Database, model: M, buried: Document) -> M:
+        """Note in a model that was just created which scopes it has left, if its creation could not know of them.
+
+        CouchDB lets a new document take the place of whatever tombstone is there, and never of a certain one.
 
         Args:
             database: where it is.
             model: the model.
+            buried: what was known of the deleted document whose id it has taken; see `scopes_of_deleted`.
         """
         info = model_info(type(model))
         stored = {**model._stored, "_id": model._id, "_rev": model._rev}
-        missed = await scopes_missed(database, info, stored)
-        if not missed:
-            return model
-        document = with_scopes_left(info, stored, missed, self.now())
-        with suppress(Conflict):  # another writer has changed it
-            model._stored, model._rev = await self.put(document)
+        missed = await scopes_missed(database, info, stored, buried)
+        for _ in range(_NOTED if missed else 0):
+            try:
+                written = await self.put(with_scopes_left(info, stored, missed or {}, self.now()))
+            except Conflict:  # another writer has changed it meanwhile
+                try:
+                    stored = await database.get(model._id or "")
+                except NotFound:
+                    break
+            else:
+                if stored["_rev"] == model._rev:
+                    model._stored, model._rev = written
+                break
         return model
 
     async def put(
