@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.browser.conftest import CHROMIUM, HOW
 from tests.servers import listening as listening_server
 from tests.servers import stopped
 from tests.web.conftest import Client, Reply, application
@@ -191,3 +192,31 @@ async def test_compressed_bodies_go_through(ask: Client) -> None:
     body = gzip.compress(b'{"color": ') + gzip.compress(b'"red"}')
     coded = {"Content_Type": "application/json", "Content_Encoding": "gzip"}
     assert (await ask("POST", "/orchard/fruits", data=body, **coded)).status == 201
+
+
+async def test_events_pass_at_once(ask: Client) -> None:
+    """A stream of changes works in a browser behind nginx, which compresses and collects what it may."""
+    if CHROMIUM is None:
+        pytest.skip(HOW)
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = await (await browser.new_context(ignore_https_errors=True)).new_page()
+        await page.goto(f"{ask.url}/orchard/fruits")
+        await page.evaluate(
+            """() => new Promise((resolve) => {
+                window.told = [];
+                const events = new EventSource("/orchard/fruits/_changes");
+                for (const kind of ["change", "delete"])
+                    events.addEventListener(kind, (event) => told.push([kind, JSON.parse(event.data)._href]));
+                events.addEventListener("open", resolve);
+            })"""
+        )
+        path = (await created(ask)).headers["Location"]
+        await page.wait_for_function("told.length === 1")
+        assert (await ask("DELETE", path)).status == 204
+        await page.wait_for_function("told.length === 2")
+        assert await page.evaluate("told") == [["change", path], ["delete", path]]
+        await browser.close()
