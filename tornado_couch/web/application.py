@@ -27,7 +27,7 @@ from tornado.web import RequestHandler
 from ..couch import Observer, Observers
 from ..store import Room
 from .access import Policy
-from .bodiless import Ignored, LimitedBody, NotFoundHandler, RefusingHandler
+from .bodiless import AtOnce, Ignored, LimitedBody, NotFoundHandler, RefusingHandler
 from .http import ServerTiming, TimingObserver, content_length, too_large
 from .problems import Problem
 from .proxies import checked_base, checked_networks
@@ -160,7 +160,7 @@ class Application(tornado.web.Application):
             return super().get_handler_delegate(request, RefusingHandler, {"problem": problem, "at_once": True})
         inner = super().get_handler_delegate(request, target, *arguments, **named)
         if getattr(target, "_stream_request_body", False):  # it takes the body itself, part by part
-            return inner
+            return inner if coded or request.headers.get("Content-Length", "0") != "0" else AtOnce(inner)
         limit: int = getattr(target, "MAX_BODY", self.settings.get("max_body", MAX_BODY))
         fits = content_length(request.headers) <= limit
         if fits and not coded:
