@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +16,10 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from tests import oldest  # noqa: F401 - before any test
 from tests.faults import FaultProxy
 from tornado_couch import Couch, Database
+
+# Compiled code is kept whatever the environment says, since hundreds of programs start: each would compile all of it.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # How long an example takes is not what is tested; on a busy machine one in thousands takes far longer. Of a hundred, as
 # Hypothesis tries by default, the last sixty hardly show more, and they take minutes.

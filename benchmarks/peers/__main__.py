@@ -41,7 +41,7 @@ async def _aiocouch(stack: AsyncExitStack, url: str, database: str) -> Any:
 
 
 async def _tornado(stack: AsyncExitStack, name: str, url: str, database: str, keys: str) -> Any:
-    if name == "bare":
+    if name in ("bare", "bare-tornado"):
         from .bare import application
 
         return application()
@@ -76,9 +76,11 @@ async def _serve(name: str, url: str, database: str, keys: str, port: str) -> No
             serving = asyncio.create_task(uvicorn.Server(config).serve([listening]))
             stack.callback(serving.cancel)
         else:
-            from tornado.httpserver import HTTPServer
+            from tornado_couch.service.server import server_class
 
-            server = HTTPServer(await _tornado(stack, name, url, database, keys))
+            # What is ours is on the server of `serve`; the others are as people run them.
+            kind = "auto" if name == "bare" or name.startswith("ours") else "tornado"
+            server = server_class(kind)(await _tornado(stack, name, url, database, keys))
             server.add_sockets([listening])
             stack.callback(server.stop)
         print(listening.getsockname()[1], flush=True)
