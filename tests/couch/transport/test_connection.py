@@ -212,9 +212,9 @@ async def test_a_stream_that_is_read_slowly_is_not_kept_in_memory(transport: Mak
 
     async with FaultServer(flood) as server:
         one = transport(server.url)
-        async with one.stream(READ) as stream:
+        async with one.stream(Request("GET", "/db/_changes", "/{db}/_changes", timeout=Timeout(read=1))) as stream:
             await anext(stream.chunks)
-            await asyncio.sleep(0.6)  # twice as long as the limit
+            await asyncio.sleep(1.5)  # longer than the limit
             assert sent < 20_000_000
             for _ in range(100):
                 await anext(stream.chunks)
