@@ -42,8 +42,11 @@ async def _aiocouch(stack: AsyncExitStack, url: str, database: str) -> Any:
 
 async def _tornado(stack: AsyncExitStack, name: str, url: str, database: str, keys: str) -> Any:
     if name in ("bare", "bare-tornado"):
+        from tornado_couch.service.worker import settle
+
         from .bare import application
 
+        settle()  # on both servers, so that they are all that differs
         return application()
     if name == "tornado-by-hand":
         from .tornado_by_hand import application as by_hand
