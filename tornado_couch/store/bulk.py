@@ -210,7 +210,7 @@ class BulkWriter(Generic[M]):
                 outcomes.append(self._exists())
                 continue
             if taken:
-                model._stored = {name: value for name, value in taken.items() if name != "_rev"}
+                model._stored = {**model._stored, **{name: taken[name] for name in taken if name != "_rev"}}
             if self._info.key and self._info.key.generated:
                 setattr(model, self._info.key.attribute, new_id)
             if self._by_view:

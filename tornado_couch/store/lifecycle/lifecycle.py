@@ -246,7 +246,7 @@ class Plain(Lifecycle):
         if buried is None:
             raise exists(type(model))
         if buried:
-            model._stored = {name: value for name, value in buried.items() if name != "_rev"}
+            model._stored = {**model._stored, **{name: buried[name] for name in buried if name != "_rev"}}
         try:
             model = await self._models.write(model, new=True, parent=parent_of(parents, model._id or ""))
         except Conflict:
