@@ -24,7 +24,8 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.mark.timeout(600)
 def test_a_short_run_writes_table_json_and_plots(tmp_path: Path) -> None:
     """Of every operation, for each peer, against the embedded server."""
-    peers = ["bare", "couchdb", "ours", "ours-ungrouped", "ours-encrypted", "tornado-by-hand", "fastapi-by-hand"]
+    peers = ["bare", "bare-tornado", "couchdb", "ours", "ours-ungrouped", "ours-encrypted"]
+    peers += ["tornado-by-hand", "fastapi-by-hand"]
     environment = {name: value for name, value in os.environ.items() if name != "COUCHDB_URL"}
     command = [sys.executable, "-m", "benchmarks", "--quick", "--peers", ",".join(peers), "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)

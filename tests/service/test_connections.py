@@ -17,7 +17,13 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tornado.httpclient import HTTPRequest
-from tornado.httputil import HTTPHeaders, parse_request_start_line
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    parse_request_start_line,
+)
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, RequestHandler, stream_request_body
 from tornado.websocket import WebSocketClosedError, WebSocketHandler, websocket_connect
@@ -354,6 +360,25 @@ async def test_a_handler_hears_that_its_client_is_gone(port: int, journal: Journ
         await until(lambda line=line: line in journal.lines)  # type: ignore[misc]
         writer.transport.abort()
         await until(lambda: "closed" in journal.lines)
+
+
+async def test_a_delegate_hears_of_the_end_of_its_connections() -> None:
+    """Of each that has had a request, once; what it does then disturbs nobody."""
+    ended: list[object] = []
+
+    class Delegate(HTTPServerConnectionDelegate):
+        def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+            raise RuntimeError("a programming error")
+
+        def on_close(self, server_conn: object) -> None:
+            ended.append(server_conn)
+            raise RuntimeError("a programming error")
+
+    async with running("httptools", Delegate()) as (server, port):
+        for request in (ask("/a"), ask("/b"), b"nonsense\r\n\r\n"):
+            await sent(port, request)
+        await until(lambda: not server.links())
+        assert len(set(ended)) == len(ended) == 2
 
 
 async def test_an_early_answer_reaches_a_client_that_sends(ours: int) -> None:

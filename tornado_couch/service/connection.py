@@ -97,6 +97,7 @@ class Connection(asyncio.Protocol):
         self._closed = False
         self._lost = False
         self._detached = False
+        self._used = False  # the delegate has seen a request of it
         self._awaiting = False  # what the delegate waits for
         self._delegate: HTTPMessageDelegate | None = None  # unless it has been told the end
         self._exchange: Exchange | None = None
@@ -180,7 +181,8 @@ class Connection(asyncio.Protocol):
         if not self._awaiting:
             self._abandon()
         self.stream.lose(error)
-        self._shared.delegate.on_close(self)
+        if self._used:
+            self._call(partial(self._shared.delegate.on_close, self))
         self._shared.changed()
 
     # ------------------------------------------------------------ for streams
@@ -345,6 +347,7 @@ class Connection(asyncio.Protocol):
         if self._believes:
             self.peer.believe(head.headers, self._shared.downstream)
         exchange = self._exchange = Exchange(self, head, self._shared.limits)
+        self._used = True
         delegate = self._shared.delegate.start_request(self, exchange)
         if self._shared.unpacks and "Content-Encoding" in head.headers:
             delegate = Unpacked(delegate, exchange, self._shared.limits.part_bytes)
@@ -495,7 +498,7 @@ class Connection(asyncio.Protocol):
             exchange.refused = status
             exchange.is_last = exchange.is_finished = True
         if exchange is None or not exchange.is_seen:
-            self._shared.refused(start_line.method if start_line else "", status)
+            self._call(partial(self._shared.refused, start_line.method if start_line else "", status))
         self._body = None
         if begun:
             self._transport.abort()
