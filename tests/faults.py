@@ -59,7 +59,7 @@ __all__ = [
 ]
 
 
-async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Waits until a function, plain or async, gives something true, or fails."""
     end = time.monotonic() + seconds
     while True:

@@ -31,7 +31,7 @@ class Engine:
 @contextmanager
 def running() -> Iterator[Engine]:
     """An engine, and its end."""
-    scripts = Scripts(workers=1)
+    scripts = Scripts(workers=1, seconds=60)  # on a busy machine a call can take longer than CouchDB lets it
     try:
         yield Engine(scripts)
     finally:
