@@ -185,9 +185,9 @@ async def test_the_server_serves_any_application(
 
     monkeypatch.setattr("tornado_couch.service.Server", make)
     port = unused_tcp_port_factory()
-    names: dict[str, Any] = {"__name__": "readme", "tornado_app": tornado.web.Application()}
+    names: dict[str, Any] = {"__name__": "readme"}
     exec(compile(blocks("python")[-1].replace("8888", str(port)), "README.md", "exec", dont_inherit=True), names)
-    serving = asyncio.create_task(names["main"]())
+    serving = asyncio.create_task(names["main"](tornado.web.Application()))
     await asyncio.sleep(0)  # it listens before it waits
     assert (await sent(port, b"GET / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 404 Not Found")
     serving.cancel()

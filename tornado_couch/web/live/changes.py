@@ -325,8 +325,8 @@ def _schema(operation: ApiOperation) -> Schema:
         "required": ["_href"],
         "properties": {
             "_href": {"type": "string", "format": "uri-reference"},
-            "_deleted": {"const": True, "description": "The document was deleted."},
-            "_gone": {"const": True, "description": "The document is not one of those that were asked for any more."},
+            "_deleted": {"type": "boolean", "description": "True if the document was deleted."},
+            "_gone": {"type": "boolean", "description": "True if it is not one of those that were asked for any more."},
         },
         "additionalProperties": False,
     }
@@ -355,8 +355,7 @@ class TicketHandler(_Viewing[M]):
         query = "&".join(filter(None, [self.request.query, f"ticket={text}"]))
         href = f"{self.prefix}{self.resource.path}/_changes?{query}"
         self.set_header("Cache-Control", "no-store")
-        self.set_header("Location", href)
-        await self.answers.json(201, _json.dumps({"_href": href, "expires_on": expires_on}), None)
+        await self.answers.json(200, _json.dumps({"_href": href, "expires_on": expires_on}), None)
 
     @staticmethod
     def describe_ticket(operation: ApiOperation) -> None:
@@ -377,6 +376,6 @@ class TicketHandler(_Viewing[M]):
                 "expires_on": {"type": "string", "format": "date-time"},
             },
         }
-        operation.answers_with(201, "The address.", schema, "Location", "Cache-Control", "Vary")
+        operation.answers_with(200, "The address.", schema, "Cache-Control", "Vary")
         operation.problem("bad-parameter", "no-index")
 
