@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         upgrade,
     )
     from .service import Configuration, Tenants, serve
-    from .store import Bounds, Page, Query, ReadCache, Reconciler, Retry, Store
+    from .store import Bounds, Consumer, DocumentChange, Page, Query, ReadCache, Reconciler, Retry, Store
     from .web import (
         AllowAny,
         ApiInfo,
@@ -85,6 +85,7 @@ __all__ = [
     "CollectionHandler",
     "Computed",
     "Configuration",
+    "Consumer",
     "CookieAuth",
     "Couch",
     "CouchError",
@@ -93,6 +94,7 @@ __all__ = [
     "CreatedOn",
     "Database",
     "DestroyMixin",
+    "DocumentChange",
     "DocumentExists",
     "DocumentHandler",
     "DocumentNotFound",
@@ -165,7 +167,7 @@ _HOME = {
     ),
     "installation": "ApplicationUser Installer install",
     "service": "Configuration Tenants serve",
-    "store": "Bounds Page Query ReadCache Reconciler Retry Store",
+    "store": "Bounds Consumer DocumentChange Page Query ReadCache Reconciler Retry Store",
     "web": (
         "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"
         " PatchMixin Policy Problem ProblemHandler ReductionHandler ReplaceMixin"
