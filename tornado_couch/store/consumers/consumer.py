@@ -35,7 +35,7 @@ M = TypeVar("M", bound=Model)
 logger = logging.getLogger("tornado_couch.consumers")
 
 _CUT_OFF = 10.0  # seconds in which work that was cancelled has to end
-_OUTAGE = Retry(base=0.5, cap=15.0)  # the waits while CouchDB cannot be used
+_OUTAGE = Retry(base=0.5, cap=5.0)  # the waits while CouchDB cannot be used
 
 
 class Consumer(Generic[M]):
@@ -176,18 +176,19 @@ class Consumer(Generic[M]):
         await self._members.leave()
 
     async def once(self) -> bool:
-        """Handle what there is to handle now, except where another process does; return whether there was a free part.
+        """Handle what there is to handle now, except where another process does; return whether none did.
 
         Raises:
             ConsumerHeld: somebody has to decide how it goes on.
             CouchError: CouchDB cannot be used.
         """
-        led = False
+        everything = True
         for each in self._partitions:
-            if await each.lease.acquire() is not None:
+            if await each.lease.acquire() is None:
+                everything = False
+            else:
                 await each.lead(once=True)
-                led = True
-        return led
+        return everything
 
     # ------------------------------------------------------------ holding the leases
 

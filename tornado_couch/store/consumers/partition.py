@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from ...couch import Change
-from ...errors import ChangesLost, ConsumerHeld, CouchError
-from ...models import Model, ModelInfo, model_info
+from ...errors import ChangesLost, ConsumerHeld, CouchError, InvalidDocument
+from ...models import Model, ModelInfo, model_info, version_of
 from ..conflicts.lease import Lease
 from ..live import DocumentChange, Place, may_be_of
 from ..live.feed import Batch
@@ -100,7 +100,6 @@ class Partition(Generic[M]):
         self._live = job.store.live
         self._info: ModelInfo = model_info(job.model)
         self._woken = asyncio.Event()
-        self._identity: str | None = None
         self._token = ""
         self._place: Place | None = None
         self._kept: Place | None = None
@@ -151,15 +150,21 @@ class Partition(Generic[M]):
             await self._leave()
 
     async def _follow(self, place: Place, once: bool) -> None:
+        ended = True
+
         def listener(batch: Batch) -> None:
+            nonlocal ended
+            ended = batch.lost
             if batch.observed or batch.lost:
                 self._woken.set()
 
         feed = self._live.feed
-        await feed.listen(listener, self._concerns, place.seq)
         try:
             while not self.stopping.is_set():
                 self._woken.clear()
+                if ended:
+                    await feed.listen(listener, self._concerns, place.seq)
+                    ended = False
                 more = await self._page()
                 if not more and not self.stopping.is_set():
                     await self._replay()
@@ -191,12 +196,13 @@ class Partition(Generic[M]):
         except ChangesLost as error:
             await self._lose(error)
             return True
-        for change in page.changes:
+        for change in self._in_order(page.changes):
             if self.stopping.is_set():
                 return False
             if self._is_own(change.document["_id"], _text(change.key)) and not await self._deal(change):
                 return False
-            self._place = Place.parse(change.place)
+            if not self._info.history:  # their order here is not that of the feed
+                self._place = Place.parse(change.place)
         self._place = page.next
         job.stats.pending = page.pending
         if not page.more:
@@ -206,6 +212,10 @@ class Partition(Generic[M]):
             return page.more
         await self._begin()
         return True
+
+    def _in_order(self, changes: list[DocumentChange[M]]) -> list[DocumentChange[M]]:
+        """The changes of a page, with the versions of a document in order: they can come from several shards."""
+        return sorted(changes, key=lambda each: _version(each.document)) if self._info.history else changes
 
     async def _deal(self, change: DocumentChange[M]) -> bool:
         """Handle a change, or set it aside if each attempt fails; return False if the work is to end before that."""
@@ -319,7 +329,7 @@ class Partition(Generic[M]):
         else:
             place, self._kept = await self._live.place(beginning.since), None
         await self._live.check(place)
-        self._place, self._token, self._identity = place, beginning.token, place.database
+        self._place, self._token = place, beginning.token
 
     async def _beginning(self) -> Beginning | None:
         """Where the consumer began; None if the first partition has still to say so."""
@@ -333,7 +343,7 @@ class Partition(Generic[M]):
                     f" {partitions}: let it begin again with `tornado-couch consumers reset`, or under another name"
                 )
             return found
-        if self._identity not in (None, await self._live.identity()):
+        if self._token:  # CouchDB tells apart only databases that were made in different seconds
             raise ChangesLost("the database was made anew")
         if self.number:
             return None
@@ -349,7 +359,6 @@ class Partition(Generic[M]):
                 " `tornado-couch consumers reset`"
             ) from error
         logger.warning("the consumer %s begins again with the first change: %s", name, error)
-        self._identity = None
         await self._go_on(await self._records.begin("beginning", self._job.partitions))
 
     async def _keep(self) -> bool:
@@ -373,6 +382,13 @@ class Partition(Generic[M]):
 
 def _text(key: Any) -> str | None:
     return None if key is None else str(key)
+
+
+def _version(document: dict[str, Any]) -> int:
+    try:
+        return version_of(document).number
+    except InvalidDocument:
+        return 0
 
 
 def _number(place: Place) -> str:
