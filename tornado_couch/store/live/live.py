@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -188,7 +188,7 @@ class Live:
         async for observed in self._observer.observe(changes):
             yield observed
 
-    async def changes(self, cls: type[M], since: str | None = None) -> AsyncIterator[DocumentChange[M]]:
+    async def changes(self, cls: type[M], since: str | None = None) -> AsyncGenerator[DocumentChange[M], None]:
         """Yield what changes in a model's documents, without an end; see `Store.changes`."""
         place = await self.place(since)
         await self.check(place)
