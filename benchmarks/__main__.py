@@ -30,7 +30,7 @@ from .report import write
 from .rounds import Peer, measure
 
 BY_HAND = ["tornado-by-hand", "fastapi-by-hand"]
-PEERS = ["bare", "couchdb", *VARIANTS, *BY_HAND]
+PEERS = ["bare", "bare-tornado", "couchdb", *VARIANTS, *BY_HAND]
 
 
 def _options(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -1,11 +1,11 @@
 # ruff: noqa: T201  (its output is its result)
 """A closed loop of load over persistent HTTP/1.1 connections, in one process and one thread.
 
-It reads a job as JSON from standard input and writes its measurements as JSON to standard output. Its connections are
-those of `tornado-couch load`. It does so little for each request that it is not what limits a server written in Python.
-Each connection has one request under way, without pipelining.
+It reads jobs as JSON from standard input, one in each line, and writes the measurements of each as JSON to standard
+output. Its connections are those of `tornado-couch load`. It does so little for each request that it is not what limits
+a server written in Python. Each connection has one request under way, without pipelining.
 
-usage: python -m benchmarks.generator < job.json
+usage: python -m benchmarks.generator < jobs.ndjson
 """
 
 from __future__ import annotations
@@ -152,9 +152,10 @@ def run(job: Job) -> Seen:
 
 
 def main() -> None:
-    """Run the job that is read from standard input."""
-    job: dict[str, Any] = json.load(sys.stdin)
-    print(json.dumps(vars(run(Job(**job)))))
+    """Run the jobs that are read from standard input, one after the other."""
+    for line in sys.stdin:
+        job: dict[str, Any] = json.loads(line)
+        print(json.dumps(vars(run(Job(**job)))), flush=True)
 
 
 if __name__ == "__main__":

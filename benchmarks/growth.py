@@ -33,6 +33,7 @@ from .processes import Cores, Watched, embedded_server, generate, listening_proc
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 COUNTS = (1_000, 10_000, 100_000)
+COUNTS_TRIED = (100, 200)
 PROCESSES = (1, 2, 4)
 CONNECTIONS = 8
 CLUES = 500  # keys to look up, each once
@@ -55,6 +56,8 @@ class Growth:
         self.url = url
         self.errors = errors
         self.seconds = 0.1 if quick else 3.0
+        self.documents = 100 if quick else 1000
+        self.clues = 20 if quick else CLUES
         self.cores = Cores()
         self.report: dict[str, list[dict[str, Any]]] = {}
 
@@ -99,7 +102,7 @@ class Growth:
     def _beside(self, small: str, few: list[str], growing: str, codes: list[str]) -> dict[str, float]:
         """The times of requests to a collection in milliseconds, and their ratios to those of a small collection."""
         row: dict[str, float] = {}
-        some, chosen = random.sample(few, min(CLUES, len(few))), random.sample(codes, min(CLUES, len(codes)))
+        some, chosen = (random.sample(each, min(self.clues, len(each))) for each in (few, codes))
         with (
             peer("ours", self.url, small, "", self.cores.service, self.errors) as (there, _),
             peer("ours", self.url, growing, "", self.cores.service, self.errors) as (here, _),
@@ -141,7 +144,7 @@ class Growth:
         rows = self.report["processes"] = []
         cores = sorted({*self.cores.service, *self.cores.others})
         async with new_database(self.couch, "processes") as database:
-            data = await filled(self.couch, database, 1000)
+            data = await filled(self.couch, database, self.documents)
             for count in counts:
                 async with AsyncExitStack() as stack:
                     there = ""
@@ -246,11 +249,11 @@ async def _run(options: argparse.Namespace, errors: IO[str]) -> dict[str, list[d
             url, _ = stack.enter_context(embedded_server(cores.others, errors))
         couch = await stack.enter_async_context(Couch(url, timeout=None))
         growth = Growth(couch, url, errors, options.quick)
-        await growth.sizes(SIZES[:2] if options.quick else SIZES)
-        counts = COUNTS[:1] if options.quick else (*COUNTS, 1_000_000) if options.million else COUNTS
+        await growth.sizes(SIZES[:1] if options.quick else SIZES)
+        counts = COUNTS_TRIED if options.quick else (*COUNTS, 1_000_000) if options.million else COUNTS
         await growth.counts(counts)
         await growth.connections(100 if options.quick else options.connections)
-        await growth.processes(PROCESSES[:2] if options.quick else PROCESSES)
+        await growth.processes(PROCESSES[1:2] if options.quick else PROCESSES)
         return growth.report
 
 

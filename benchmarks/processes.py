@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -160,23 +161,33 @@ def _open_files(pid: int) -> set[str]:
 
 
 def generate(job: Job, cores: list[int]) -> Seen:
-    """Run a job in its own process, pinned to cores.
+    """Run a job in a process that is pinned to cores, and stays for further jobs.
 
     Raises:
         RuntimeError: a peer answered wrongly, or not at all.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.generator"],
-        input=json.dumps(asdict(job)),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent.parent,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
-    )
-    if done.returncode:
-        raise RuntimeError(f"the load generator failed: {done.stderr}")
-    seen = Seen(**json.loads(done.stdout))
+    process = _generator(tuple(cores))
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(asdict(job)) + "\n")
+    process.stdin.flush()
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"the load generator ended with {process.wait()}; see its output above")
+    seen = Seen(**json.loads(line))
     if seen.error:
         raise RuntimeError(seen.error)
     return seen
+
+
+@cache
+def _generator(cores: tuple[int, ...]) -> subprocess.Popen[str]:
+    """The load generator on these cores, which ends with this process: then its standard input does."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.generator"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+    )

@@ -39,7 +39,8 @@ TARGETS = [
     *(Goal(f"GET by {what}", "ours", "tornado-by-hand", count, 2.2) for what in ("id", "key") for count in (32, 128)),
     *(Goal("POST", "ours", "couchdb", count, 1.8) for count in (32, 128)),
     *(Goal("POST", "ours", "tornado-by-hand", count, 4.0) for count in (32, 128)),
-    *(Goal("GET, not changed (304)", "ours-cached", "bare", count, 0.7) for count in (32, 128)),
+    *(Goal("GET, not changed (304)", "ours-cached", "bare-tornado", count, 0.7) for count in (32, 128)),
+    *(Goal("GET by id", "bare", "bare-tornado", count, 1.7) for count in (32, 128)),
     Goal("GET by id", "ours", "ours-ungrouped", 1, 0.95),
     Goal("POST", "ours", "ours-ungrouped", 1, 0.95),
 ]

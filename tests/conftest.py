@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,9 +17,14 @@ from tests import oldest  # noqa: F401 - before any test
 from tests.faults import FaultProxy
 from tornado_couch import Couch, Database
 
-# How long an example takes is not what is tested; on a busy machine one in thousands takes far longer.
+# Compiled code is kept whatever the environment says, since hundreds of programs start: each would compile all of it.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# How long an example takes is not what is tested; on a busy machine one in thousands takes far longer. Of a hundred, as
+# Hypothesis tries by default, the last sixty hardly show more, and they take minutes.
 set_hypothesis_home_dir(Path(__file__).parent.parent / "build" / "cache" / "hypothesis")
-hypothesis.settings.register_profile("timeless", deadline=None)
+hypothesis.settings.register_profile("timeless", deadline=None, max_examples=40)
 hypothesis.settings.load_profile("timeless")
 
 REAL_COUCHDB = "needs a CouchDB: COUCHDB_URL=http://USER:PASSWORD@127.0.0.1:5984 make test"

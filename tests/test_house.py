@@ -29,6 +29,12 @@ FLOORS: dict[str, list[str]] = {
         "cli __init__",
         "__main__",
     ],
+    "tornado_couch.couch.transport": [
+        "base",
+        "failover pool",
+        "connection default",
+        "httptools",
+    ],
     "tornado_couch.couch": [
         "names observer sizes trouble",
         "scheduler transport",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import configparser
 import contextlib
 import json
@@ -18,10 +19,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import tornado.web
 
+from tests.servers import sent, stopped
 from tests.test_docs import assert_known, shape
 from tornado_couch import Couch, Database, Store, install
 from tornado_couch.embedded.server import BackgroundCouch
+from tornado_couch.service import Server
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -54,7 +58,8 @@ def test_every_link_works_on_the_package_index_too() -> None:
 
 def test_no_block_is_left_out() -> None:
     """Each kind of block has a test below."""
-    assert [language for language, _ in BLOCKS] == ["sh", "python", "sh", "sh", "console", "python", "python", "sh"]
+    found = " ".join(language for language, _ in BLOCKS)
+    assert found == "sh python sh sh console python python sh python"
 
 
 def test_the_two_commands_are_targets_of_the_makefile() -> None:
@@ -152,7 +157,7 @@ async def test_the_other_python_blocks_run(
 ) -> None:
     """The handler class can be mounted, and the functions do what their names say."""
     names: dict[str, Any] = {"__name__": "readme"}
-    first, handler, functions = blocks("python")
+    first, handler, functions, _ = blocks("python")
     for text in (first, handler, functions.replace('"orchard"', repr(database.name))):
         exec(compile(text, "README.md", "exec", dont_inherit=True), names)  # the README is ours
     fruit_class = names["Fruit"]
@@ -166,3 +171,24 @@ async def test_the_other_python_blocks_run(
     assert (await names["ripen"](store, fruit.fruit_id)).color == "red"
     await names["colors"](couch)
     assert capsys.readouterr().out == f"red {fruit.fruit_id}\n"
+
+
+async def test_the_server_serves_any_application(
+    unused_tcp_port_factory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the README's last block of Python starts it."""
+    made: list[Server] = []
+
+    def make(application: Any) -> Server:
+        made.append(Server(application))
+        return made[0]
+
+    monkeypatch.setattr("tornado_couch.service.Server", make)
+    port = unused_tcp_port_factory()
+    names: dict[str, Any] = {"__name__": "readme", "tornado_app": tornado.web.Application()}
+    exec(compile(blocks("python")[-1].replace("8888", str(port)), "README.md", "exec", dont_inherit=True), names)
+    serving = asyncio.create_task(names["main"]())
+    await asyncio.sleep(0)  # it listens before it waits
+    assert (await sent(port, b"GET / HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 404 Not Found")
+    serving.cancel()
+    await stopped(made[0])

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Public,
         ReadOnly,
         Reference,
+        Scope,
         Stats,
         Sum,
         Timestamp,
@@ -130,6 +131,7 @@ __all__ = [
     "RetrieveMixin",
     "Retry",
     "RevisionMismatch",
+    "Scope",
     "Stats",
     "Store",
     "Sum",
@@ -163,7 +165,7 @@ _HOME = {
     ),
     "models": (
         "Classification Computed Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Reference"
-        " Stats Sum Timestamp UpdatedOn WriteOnly assigned upgrade"
+        " Scope Stats Sum Timestamp UpdatedOn WriteOnly assigned upgrade"
     ),
     "installation": "ApplicationUser Installer install",
     "service": "Configuration Tenants serve",

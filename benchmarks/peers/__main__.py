@@ -41,9 +41,12 @@ async def _aiocouch(stack: AsyncExitStack, url: str, database: str) -> Any:
 
 
 async def _tornado(stack: AsyncExitStack, name: str, url: str, database: str, keys: str) -> Any:
-    if name == "bare":
+    if name in ("bare", "bare-tornado"):
+        from tornado_couch.service.worker import settle
+
         from .bare import application
 
+        settle()  # on both servers, so that they are all that differs
         return application()
     if name == "tornado-by-hand":
         from .tornado_by_hand import application as by_hand
@@ -76,9 +79,11 @@ async def _serve(name: str, url: str, database: str, keys: str, port: str) -> No
             serving = asyncio.create_task(uvicorn.Server(config).serve([listening]))
             stack.callback(serving.cancel)
         else:
-            from tornado.httpserver import HTTPServer
+            from tornado_couch.service.server import server_class
 
-            server = HTTPServer(await _tornado(stack, name, url, database, keys))
+            # What is ours is on the server of `serve`; the others are as people run them.
+            kind = "auto" if name == "bare" or name.startswith("ours") else "tornado"
+            server = server_class(kind)(await _tornado(stack, name, url, database, keys))
             server.add_sockets([listening])
             stack.callback(server.stop)
         print(listening.getsockname()[1], flush=True)

@@ -1,11 +1,20 @@
 // Starts the three parts of the page independently, so that a failure in one does not affect the others.
 
-import { start as startCharts } from "./charts.js";
-import { start as startFruits } from "./fruits.js";
-import { start as startLanguages } from "./languages.js";
+import { draw } from "./charts.js";
+import { refresh, start as startFruits } from "./fruits.js";
+import { changed as languagesChanged, start as startLanguages } from "./languages.js";
+import { follow } from "./live.js";
 
 for (const button of document.querySelectorAll("[data-close]")) {
   button.addEventListener("click", () => button.closest("dialog").close());
 }
-await Promise.allSettled([startFruits(), startLanguages(), startCharts()]);
+await Promise.allSettled([startFruits(), startLanguages(), draw()]);
+follow("v1.0/fruits", () => {
+  refresh();
+  draw();
+});
+follow("v1.0/languages", () => {
+  languagesChanged();
+  draw();
+});
 document.body.dataset.ready = "true";

@@ -2,7 +2,6 @@
 
 import { ask, make, tell } from "./api.js";
 
-const EVERY_MS = 5000;
 const SCOPES = { I: "individual", M: "macrolanguages", S: "special" };
 const status = document.getElementById("metrics-status");
 const history = [];
@@ -73,12 +72,11 @@ async function drawDatabase() {
   drawBars("sizes", all, `${words}, and ${all.length - 1} indexes.`);
 }
 
-export async function start() {
+export async function draw() {
   try {
     await Promise.all([drawDatabase(), drawScopes()]);
     tell(status, "");
   } catch (problem) {
     if (problem.status !== 0) tell(status, problem.message, true); // of an outage there is a notice
   }
-  window.setTimeout(() => (document.visibilityState === "visible" ? start() : document.addEventListener("visibilitychange", start, { once: true })), EVERY_MS);
 }

@@ -5,7 +5,6 @@ import { busy, clear, fill, read, show } from "./forms.js";
 import { GONE, attempt, merge } from "./merging.js";
 
 const PATH = "v1.0/fruits";
-const EVERY_MS = 2000;
 
 const rows = document.getElementById("fruit-rows");
 const count = document.getElementById("fruits-count");
@@ -16,7 +15,6 @@ const confirm = document.getElementById("confirm");
 
 const shown = new Map(); // the entity tag and the row, by address
 let pageTag = null;
-let timer = 0;
 let failed = false; // the status line tells of a failed refresh
 let editing = null; // the fruit as it was when the form was opened
 
@@ -72,7 +70,6 @@ function render(items) {
 }
 
 export async function refresh() {
-  window.clearTimeout(timer);
   try {
     const answer = await ask("GET", `${PATH}?sort=-created_on&limit=50`, { ifNoneMatch: pageTag });
     if (answer.status === 200) {
@@ -87,8 +84,6 @@ export async function refresh() {
     failed = problem.status !== 0; // of an outage there is a notice of its own
     if (failed) tell(status, problem.message, true);
   }
-  window.clearTimeout(timer);
-  if (document.visibilityState === "visible") timer = window.setTimeout(refresh, EVERY_MS);
 }
 
 function open(fruit) {
@@ -181,6 +176,5 @@ async function create(event) {
 export function start() {
   document.getElementById("new-fruit").addEventListener("submit", create);
   editForm.addEventListener("submit", save);
-  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && refresh());
   return refresh();
 }

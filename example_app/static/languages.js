@@ -67,7 +67,6 @@ async function load(path, mine) {
     next = body.next ?? null;
     total = body.total ?? total;
     tell(status, found());
-    if (total === 0 && !filtered()) again(restart, mine); // they may be on their way
   } catch (problem) {
     if (mine === round) tell(status, problem.status === 0 ? LOADING : problem.message, problem.status !== 0);
     again(() => load(path, mine), mine);
@@ -100,6 +99,11 @@ async function restart() {
 async function proceed() {
   if (next === null || more.disabled) return;
   await load(next, round);
+}
+
+/** Look again where there was nothing yet; what somebody reads is not taken from under their eyes. */
+export function changed() {
+  if (total === 0 && !filtered()) restart();
 }
 
 export function start() {

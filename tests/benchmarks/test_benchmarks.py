@@ -21,12 +21,14 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_short_run_writes_table_json_and_plots(tmp_path: Path) -> None:
     """Of every operation, for each peer, against the embedded server."""
-    peers = ["bare", "couchdb", "ours", "ours-ungrouped", "ours-encrypted", "tornado-by-hand", "fastapi-by-hand"]
+    peers = ["bare", "bare-tornado", "couchdb", "ours", "ours-ungrouped", "ours-encrypted"]
+    peers += ["tornado-by-hand", "fastapi-by-hand"]
     environment = {name: value for name, value in os.environ.items() if name != "COUCHDB_URL"}
     command = [sys.executable, "-m", "benchmarks", "--quick", "--peers", ",".join(peers), "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=110)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "report.json").read_text())
     measured = {(each["operation"], each["peer"]) for each in report["figures"]}
@@ -38,11 +40,12 @@ def test_a_short_run_writes_table_json_and_plots(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_short_run_of_growth_writes_a_table_of_each_kind(tmp_path: Path) -> None:
     """Document size, collection size, idle connections, processes."""
     environment = {name: value for name, value in os.environ.items() if name != "COUCHDB_URL"}
     command = [sys.executable, "-m", "benchmarks.growth", "--quick", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=110)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "growth.json").read_text())
     assert list(report) == ["document size", "collection size", "idle connections", "processes"]
@@ -52,7 +55,7 @@ def test_a_short_run_of_growth_writes_a_table_of_each_kind(tmp_path: Path) -> No
 def test_a_peer_that_does_not_exist_is_refused() -> None:
     """With the usage."""
     command = [sys.executable, "-m", "benchmarks", "--peers", "bare,nobody"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
     assert "'nobody' is unknown" in done.stderr
 

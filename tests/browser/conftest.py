@@ -6,14 +6,16 @@ import os
 import re
 import shutil
 import socket
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tornado.httpserver import HTTPServer
+import pytest_asyncio
 
 from example_app import app
+from tests.servers import http_server, stopped
 from tornado_couch import Couch, Database, Store
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -28,27 +30,42 @@ LANGUAGES = [
 ]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
+async def couch(server_url: str) -> AsyncIterator[Couch]:
+    """A client, on the event loop of the browser."""
+    async with Couch(server_url) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def database(couch: Couch) -> AsyncIterator[Database]:
+    """A database of its own for each test."""
+    name = f"test-{uuid.uuid4().hex}"
+    await couch.create_database(name)
+    yield couch[name]
+    await couch.delete_database(name)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def url(couch: Couch, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """The example's service, with 156 languages."""
     monkeypatch.setattr(app, "DATABASE", database.name)
     await app.prepare(couch)
-    store = Store(couch[database.name])
+    store = Store(database)
     await store.create_many(app.Language, [app.Language(**each) for each in LANGUAGES])
-    server = HTTPServer(app.make_app(couch))
+    server = http_server(app.make_app(couch))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         listener.setblocking(False)
         server.add_socket(listener)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.stop()
-        await server.close_all_connections()
+        await stopped(server)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Any]:
-    """A browser; each test has its own."""
+    """A browser, in which each test has contexts of its own: to start one takes seconds."""
     if CHROMIUM is None:
         pytest.skip(HOW)
     from playwright.async_api import async_playwright
@@ -61,13 +78,17 @@ async def browser() -> AsyncIterator[Any]:
         await launched.close()
 
 
+MARKS = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+"""What each test with a browser is marked with."""
+
 Open = Callable[..., Awaitable[Any]]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def open_page(browser: Any, url: str) -> AsyncIterator[Open]:
     """Opens the page in a context of its own; whatever a console complains of fails the test."""
     complaints: list[str] = []
+    contexts: list[Any] = []
 
     def heard(message: Any) -> None:
         # The browser itself notes every 4xx and every outage that a script met; what the page makes of it is tested.
@@ -80,6 +101,7 @@ async def open_page(browser: Any, url: str) -> AsyncIterator[Open]:
 
     async def opened(path: str = "/", *, before: Any = None, ready: str = "body[data-ready]", **options: Any) -> Any:
         context = await browser.new_context(**options)
+        contexts.append(context)
         page = await context.new_page()
         page.set_default_timeout(20_000)
         page.on("console", heard)
@@ -91,6 +113,8 @@ async def open_page(browser: Any, url: str) -> AsyncIterator[Open]:
         return page
 
     yield opened
+    for each in contexts:
+        await each.close()
     assert complaints == []
 
 

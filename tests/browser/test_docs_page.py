@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import SCREENSHOTS, Open
+from tests.browser.conftest import MARKS, SCREENSHOTS, Open
 
-pytestmark = pytest.mark.slow
+pytestmark = MARKS
 
 
 async def open_docs(open_page: Open, path: str = "/docs", **options: Any) -> Any:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Open, screenshot
+from tests.browser.conftest import MARKS, Open, screenshot
 from tests.browser.test_page import add, change, save
 
-pytestmark = pytest.mark.slow
+pytestmark = MARKS
 
 TELEPHONE = {"width": 360, "height": 740}
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Open, screenshot
+from tests.browser.conftest import MARKS, Open, screenshot
 
-pytestmark = pytest.mark.slow
+pytestmark = MARKS
 
 
 async def add(page: Any, name: str = "", color: str = "", weight: str = "") -> None:

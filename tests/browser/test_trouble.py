@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.conftest import Open, screenshot
+from tests.browser.conftest import MARKS, Open, screenshot
 from tests.browser.test_page import add, cells, change, save
 
-pytestmark = pytest.mark.slow
+pytestmark = MARKS
 
 
 async def test_an_outage_is_told_while_it_lasts(open_page: Open) -> None:

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
-from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
 from tests.classic.ported.async_actions import AsyncFruitUpdater
 from tests.classic.ported.service import make_app
+from tests.servers import http_server, stopped
 from tornado_couch import Database
 from tornado_couch.classic import async_model_actions
 from tornado_couch.security import keyczar
@@ -35,12 +35,11 @@ class Service:
 @pytest.fixture
 async def service(orchard: Database) -> AsyncIterator[Service]:
     socket, port = bind_unused_port()
-    server = HTTPServer(make_app(), xheaders=True)
+    server = http_server(make_app(), xheaders=True)
     server.add_socket(socket)
     async with aiohttp.ClientSession() as session:
         yield Service(port, session)
-    server.stop()
-    await server.close_all_connections()
+    await stopped(server)
 
 
 async def test_crud(service: Service) -> None:

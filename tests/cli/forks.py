@@ -1,10 +1,11 @@
 """A process that has imported the command line, and runs each command in a fork: to import it takes a second each time.
 
-`python -m tests.cli.forks` reads a command in each line, and writes the exit status of each.
+`python -m tests.cli.forks PROGRAM` reads a command in each line, and writes the exit status of each.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -12,7 +13,9 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_module
 from types import TracebackType
 from typing import NamedTuple
 
@@ -39,15 +42,17 @@ class Forks:
 
     Args:
         folder: the working directory of the commands, where their output is kept in two files beside it.
+        program: the package that runs, as `python -m` runs it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: str = "tornado_couch") -> None:
         self._folder = folder
+        self._program = program
         self._outputs = [folder.with_name(f"{folder.name}-{name}") for name in ("stdout", "stderr")]
 
     def __enter__(self) -> Forks:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.cli.forks"],
+            [sys.executable, "-m", "tests.cli.forks", self._program],
             cwd=ROOT,
             text=True,
             stdin=subprocess.PIPE,
@@ -59,9 +64,9 @@ class Forks:
         with self._process:
             self._process.kill()
 
-    def run(self, arguments: tuple[str, ...], environment: Mapping[str, str]) -> Done:
-        """Run a command with these variables, and wait until it ends."""
-        asked = [list(arguments), str(self._folder), dict(environment), [str(each) for each in self._outputs]]
+    def run(self, arguments: tuple[str, ...], environment: Mapping[str, str], folder: Path | None = None) -> Done:
+        """Run a command with these variables, in this folder if one is named, and wait until it ends."""
+        asked = [list(arguments), str(folder or self._folder), dict(environment), [str(each) for each in self._outputs]]
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(asked) + "\n")
@@ -79,15 +84,18 @@ def _become(arguments: list[str], folder: str, environment: dict[str, str], outp
     os.environ.update(environment)
     os.chdir(folder)
     sys.path.insert(0, folder)
-    program = sys.modules["__main__"] = import_module("tornado_couch.__main__")
-    sys.argv = [str(program.__file__), *arguments]
+    program, sys.argv[1:] = sys.argv[1], arguments
     signal.alarm(SECONDS)
-    program.run()
+    run_module(program, run_name="__main__", alter_sys=True)
 
 
 def main() -> None:
     for name in _LATE:
         import_module(f"tornado_couch.{name}")
+    if find_spec(sys.argv[1]):
+        import_module(f"{sys.argv[1]}.__main__")
+        del sys.modules[f"{sys.argv[1]}.__main__"]  # what it imports is what takes long
+    gc.freeze()  # so that no fork copies what all share, only to look through it
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -23,6 +24,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 import tornado_couch
+from tests.cli.forks import Forks
 from tests.faults import until
 from tests.service.serving import Service
 from tornado_couch.cli.main import main
@@ -36,6 +38,13 @@ BIN = Path(sys.executable).parent
 def make(*arguments: str) -> tuple[int, str]:
     done = CliRunner().invoke(main, ["new", *arguments])
     return done.exit_code, done.output
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Runs what was made."""
+    with Forks(tmp_path_factory.mktemp("forks"), "my_orchard") as running:
+        yield running
 
 
 @pytest.fixture
@@ -64,7 +73,7 @@ def environment(**more: str) -> dict[str, str]:
 def test_a_new_project_passes_its_own_tests(project: Path) -> None:
     """With pytest alone, warnings being errors."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:xdist"],
         cwd=project, env=environment(), capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -129,32 +138,28 @@ def test_a_new_project_serves_at_once(project: Path, number: signal.Signals) -> 
         ({"DATA": "foreign"}, "contains other files, such as thesis.txt"),
     ],
 )
-def test_what_a_new_project_cannot_use_is_one_line(project: Path, variables: dict[str, str], says: str) -> None:
+def test_what_a_new_project_cannot_use_is_one_line(
+    forks: Forks, project: Path, variables: dict[str, str], says: str
+) -> None:
     """It names the setting."""
     if "DATA" in variables:
         (project / ".couchdb").mkdir()
         (project / ".couchdb" / "thesis.txt").write_text("mine")
-    done = subprocess.run(
-        [sys.executable, "-m", "my_orchard"],
-        cwd=project, env=environment(**variables), capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
+    done = forks.run((), environment(**variables), project)
+    assert done.status == 1
     (line,) = done.stderr.splitlines()
     assert says in line
     assert "secret" not in line
 
 
-def test_a_port_that_is_taken_is_named(project: Path) -> None:
+def test_a_port_that_is_taken_is_named(forks: Forks, project: Path) -> None:
     """With the variable to change."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        done = subprocess.run(
-            [sys.executable, "-m", "my_orchard"],
-            cwd=project, env=environment(PORT=port), capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-    assert done.returncode == 1
+        done = forks.run((), environment(PORT=port), project)
+    assert done.status == 1
     assert done.stderr == f"Port {port} cannot be used (Address already in use); set PORT to another one.\n"
 
 

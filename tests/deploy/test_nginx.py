@@ -18,8 +18,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tornado.httpserver import HTTPServer
 
+from tests.browser.conftest import CHROMIUM, HOW
+from tests.servers import listening as listening_server
+from tests.servers import stopped
 from tests.web.conftest import Client, Reply, application
 from tests.web.models import Fruit, Note, Place
 from tornado_couch import Database, Store, docs_routes, install, openapi_routes
@@ -118,9 +120,7 @@ async def ask(database: Database, tmp_path: Path) -> AsyncIterator[Client]:
     """A client that reaches the service by way of nginx."""
     await install(database.server, database.name, [Fruit, Place, Note])  # type: ignore[arg-type]
     app = application(Store(database), *openapi_routes(), *docs_routes(), trusted_proxies=["127.0.0.1"])
-    server = HTTPServer(app, xheaders=True)
-    server.listen(0, "127.0.0.1")
-    service = next(iter(server._sockets.values())).getsockname()[1]
+    server, service = listening_server(app, xheaders=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -137,8 +137,7 @@ async def ask(database: Database, tmp_path: Path) -> AsyncIterator[Client]:
     finally:
         process.terminate()
         await process.wait()
-        server.stop()
-        await server.close_all_connections()
+        await stopped(server)
 
 
 async def created(ask: Client, prefix: str = "/orchard") -> Reply:
@@ -193,3 +192,31 @@ async def test_compressed_bodies_go_through(ask: Client) -> None:
     body = gzip.compress(b'{"color": ') + gzip.compress(b'"red"}')
     coded = {"Content_Type": "application/json", "Content_Encoding": "gzip"}
     assert (await ask("POST", "/orchard/fruits", data=body, **coded)).status == 201
+
+
+async def test_events_pass_at_once(ask: Client) -> None:
+    """A stream of changes works in a browser behind nginx, which compresses and collects what it may."""
+    if CHROMIUM is None:
+        pytest.skip(HOW)
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = await (await browser.new_context(ignore_https_errors=True)).new_page()
+        await page.goto(f"{ask.url}/orchard/fruits")
+        await page.evaluate(
+            """() => new Promise((resolve) => {
+                window.told = [];
+                const events = new EventSource("/orchard/fruits/_changes");
+                for (const kind of ["change", "delete"])
+                    events.addEventListener(kind, (event) => told.push([kind, JSON.parse(event.data)._href]));
+                events.addEventListener("open", resolve);
+            })"""
+        )
+        path = (await created(ask)).headers["Location"]
+        await page.wait_for_function("told.length === 1")
+        assert (await ask("DELETE", path)).status == 204
+        await page.wait_for_function("told.length === 2")
+        assert await page.evaluate("told") == [["change", path], ["delete", path]]
+        await browser.close()

@@ -12,6 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+# Without plugins of others that take seconds to import.
+SLOW = ["cacheprovider", "schemathesis", "hypothesispytest", "xdist"]
+PYTEST = [sys.executable, "-m", "pytest", "-q", *(word for name in SLOW for word in ("-p", f"no:{name}"))]
+
 
 def example(page: str) -> str:
     """The test file that a page shows."""
@@ -25,7 +29,7 @@ def example(page: str) -> str:
 def test_the_examples_of_the_documentation_pass(page: str, tests: int, tmp_path: Path) -> None:
     """A user's test file, as a page shows it, finds the fixtures by itself, and passes."""
     (tmp_path / "test_orchard.py").write_text(example(page), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", str(tmp_path)]
+    command = [*PYTEST, "-o", "asyncio_mode=auto", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{tests} passed" in done.stdout
@@ -43,7 +47,7 @@ def test_databases_are_fresh(couch_database: str, couch_url: str) -> None:
 def test_a_couchdb_that_cannot_be_used_is_one_sentence(url: str, says: str, tmp_path: Path) -> None:
     """It names the variable to correct, and no line of the plugin is shown."""
     (tmp_path / "test_it.py").write_text("def test_it(couch_database):\n    pass\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", str(tmp_path)]
+    command = [*PYTEST, "--tb=short", str(tmp_path)]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "COUCHDB_URL": url},
         timeout=100, check=False,

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.cli.forks import Forks
 from tests.faults import until
 
 __all__ = ["Running", "ended", "started"]
@@ -72,10 +73,11 @@ async def started(*arguments: str, options: tuple[str, ...] = (), **environment:
         await running.end()
 
 
-async def ended(*arguments: str, **environment: str) -> str:
+async def ended(forks: Forks, *arguments: str, **environment: str) -> str:
     """What the example writes to standard error before it ends; it has to fail with one line."""
-    async with started(*arguments, **environment) as running:
-        status = await running.end()
-    assert status not in (0, None)
-    assert len(running.err) == 1, running.err
-    return running.err[0]
+    kept = {name: value for name, value in os.environ.items() if name != "COUCHDB_URL"}
+    done = await asyncio.to_thread(forks.run, arguments, {**kept, **environment})
+    assert done.status != 0
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]

@@ -13,11 +13,11 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tornado.httpserver import HTTPServer
 
 from example_app import app
 from example_app.fruits import FRUITS, plant
 from example_app.languages import count, counts, entries, load
+from tests.servers import http_server, stopped
 from tornado_couch import Couch, Database, install
 
 ROOT = Path(__file__).parents[2]
@@ -38,15 +38,14 @@ async def url(couch: Couch, database: Database, monkeypatch: pytest.MonkeyPatch)
     """The example's service over a database of its own."""
     monkeypatch.setattr(app, "DATABASE", database.name)
     await app.prepare(couch)
-    server = HTTPServer(app.make_app(couch))
+    server = http_server(app.make_app(couch))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         listener.setblocking(False)
         server.add_socket(listener)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.stop()
-        await server.close_all_connections()
+        await stopped(server)
 
 
 @pytest.mark.slow

@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.forks import Forks
 from tests.example.starting import ended, started
 from tornado_couch.embedded import EmbeddedCouch
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Runs the example."""
+    with Forks(tmp_path_factory.mktemp("example"), "example_app") as running:
+        yield running
 
 
 @pytest.fixture
@@ -29,17 +37,17 @@ def data(tmp_path: Path) -> str:
     return str(tmp_path / "data")
 
 
-async def test_a_taken_port_is_named_with_its_option(taken_port: str, data: str) -> None:
+async def test_a_taken_port_is_named_with_its_option(forks: Forks, taken_port: str, data: str) -> None:
     """And so is what to do."""
-    assert await ended("--port", taken_port, "--data", data) == (
+    assert await ended(forks, "--port", taken_port, "--data", data) == (
         f"example_app: port {taken_port} cannot be used (Address already in use); choose another one with --port"
     )
 
 
 @pytest.mark.parametrize("port", ["70000", "-1", "web", ""])
-async def test_a_port_that_cannot_be_is_named_with_its_option(port: str, data: str) -> None:
+async def test_a_port_that_cannot_be_is_named_with_its_option(forks: Forks, port: str, data: str) -> None:
     """Out of range, or not a number."""
-    assert (await ended("--port", port, "--data", data)).startswith("example_app: Invalid value for '--port': ")
+    assert (await ended(forks, "--port", port, "--data", data)).startswith("example_app: Invalid value for '--port': ")
 
 
 @pytest.mark.parametrize(
@@ -53,9 +61,9 @@ async def test_a_port_that_cannot_be_is_named_with_its_option(port: str, data: s
         ("orchard", "COUCHDB_URL is not valid"),
     ],
 )
-async def test_an_address_without_a_couchdb_is_named_with_its_variable(url: str, says: str) -> None:
+async def test_an_address_without_a_couchdb_is_named_with_its_variable(forks: Forks, url: str, says: str) -> None:
     """Refused, unknown or malformed; never with the password."""
-    told = await ended("--port", "0", COUCHDB_URL=url)
+    told = await ended(forks, "--port", "0", COUCHDB_URL=url)
     assert told.startswith(f"example_app: {says}")
     assert re.search(r"; (start it, or correct COUCHDB_URL|set it to http://USER:PASSWORD@\S+)$", told), told
     assert not re.search("secret|sec/ret|ret@", told)
@@ -64,10 +72,10 @@ async def test_an_address_without_a_couchdb_is_named_with_its_variable(url: str,
 @pytest.mark.parametrize(
     ("old", "new"), [("ann:secret@", ""), ("secret", "wrong"), (":secret", ""), ("http:", "https:"), (r"$", "/orchard")]
 )
-async def test_a_couchdb_that_refuses_is_named_with_its_variable(old: str, new: str) -> None:
+async def test_a_couchdb_that_refuses_is_named_with_its_variable(forks: Forks, old: str, new: str) -> None:
     """The user or the password is missing or wrong, it has no TLS, or a database is in the URL."""
     async with EmbeddedCouch(admin="ann:secret") as url:
-        told = await ended("--port", "0", COUCHDB_URL=re.sub(old, new, url))
+        told = await ended(forks, "--port", "0", COUCHDB_URL=re.sub(old, new, url))
     assert "COUCHDB_URL" in told.partition(";")[2] or told.startswith("example_app: COUCHDB_URL cannot be used (")
     if "give the name" in told:
         assert told.rstrip().endswith(f"COUCHDB_URL=http://USER:PASSWORD@{url.rpartition('@')[2]}")
@@ -76,7 +84,7 @@ async def test_a_couchdb_that_refuses_is_named_with_its_variable(old: str, new: 
 
 
 @pytest.mark.parametrize("kind", ["file", "below a file", "other files", "another version"])
-async def test_a_folder_that_cannot_be_used_is_named_with_its_option(kind: str, tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_used_is_named_with_its_option(forks: Forks, kind: str, tmp_path: Path) -> None:
     """A file in its place, a folder that cannot be made, one with other things, and another version's."""
     folder = tmp_path / "data"
     if kind in ("file", "below a file"):
@@ -86,16 +94,16 @@ async def test_a_folder_that_cannot_be_used_is_named_with_its_option(kind: str, 
         name = "thesis.txt" if kind == "other files" else "server.json"
         (folder / name).write_text('{"uuid": "1f", "secret": "1f", "format": 2}')
     folder = folder / "data" if kind == "below a file" else folder
-    told = await ended("--port", "0", "--data", str(folder))
+    told = await ended(forks, "--port", "0", "--data", str(folder))
     assert told.startswith(f"example_app: {folder} ")
     assert told.endswith("; choose another folder with --data")
 
 
-async def test_a_second_example_on_the_same_data_is_told_so(data: str) -> None:
+async def test_a_second_example_on_the_same_data_is_told_so(forks: Forks, data: str) -> None:
     """The first one runs on."""
     async with started("--port", "0", "--data", data) as first:
         await first.until_said("The embedded CouchDB keeps its data in")
-        told = await ended("--port", "0", "--data", data)
+        told = await ended(forks, "--port", "0", "--data", data)
         assert told == f"example_app: {data} is in use by another server; choose another folder with --data"
         assert first.process.returncode is None
 
@@ -111,8 +119,10 @@ STAGES = [
 ]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    ("stage", "number"),
+    [*((each, signal.SIGINT) for each in STAGES), *((each, signal.SIGTERM) for each in STAGES[::3])],
+)
 async def test_a_signal_ends_it_quietly_at_any_moment(stage: str, number: signal.Signals, data: str) -> None:
     """While it imports, installs, runs the tour or loads: without a traceback, with the status of such an end."""
     importing = stage in STAGES[:2]

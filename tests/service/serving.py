@@ -33,7 +33,7 @@ class Service:
         assert self.process.stderr is not None
         async for line in self.process.stderr:
             self.lines.append(line.decode().rstrip())
-            found = re.search(r"listening on (http://127\.0\.0\.1:\d+)", self.lines[-1])
+            found = re.search(r"listening on (https?://127\.0\.0\.1:\d+)", self.lines[-1])
             self.url = found[1] if found else self.url
 
     @property

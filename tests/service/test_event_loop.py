@@ -1,16 +1,21 @@
-"""Which event loop a service runs in."""
+"""Which event loop a service runs in, and which HTTP server."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from tornado.web import Application
 
 from tornado_couch.cli.serve import serve as serve_command
+from tornado_couch.service import server as server_module
 from tornado_couch.service import worker
 from tornado_couch.service.processes import serve
+from tornado_couch.service.server import Server, server_class
+from tornado_couch.service.tornado_server import TornadoServer
 
 
 async def _module() -> str:
@@ -40,3 +45,41 @@ def test_an_unknown_event_loop_is_refused() -> None:
     """With the names that there are."""
     with pytest.raises(ValueError, match='must be "auto", "asyncio" or "uvloop"'):
         serve(lambda: None, event_loop="twisted")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("httptools", Server), ("tornado", TornadoServer), ("auto", Server)])
+def test_the_http_server_is_the_one_that_was_named(name: str, kind: type) -> None:
+    """httptools is installed here, so its server is what "auto" means."""
+    assert server_class(name) is kind
+
+
+def test_without_httptools_the_server_is_tornados(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And naming it, or making it, says what to install."""
+    monkeypatch.setattr(server_module, "httptools", None)
+    assert server_class("auto") is TornadoServer
+    with pytest.raises(ValueError, match=r"pip install 'tornado-couch\[fast\]'"):
+        serve(lambda: None, http_server="httptools")
+    with pytest.raises(ImportError, match=r"pip install 'tornado-couch\[fast\]'"):
+        Server(Application())
+    told = CliRunner().invoke(serve_command, ["tests.service.service:make_app", "--set", "http_server=httptools"])
+    assert told.exit_code == 2
+    assert "pip install 'tornado-couch[fast]'" in told.output
+
+
+def test_an_unknown_http_server_is_refused() -> None:
+    """By its name."""
+    with pytest.raises(ValueError, match='must be "auto", "httptools" or "tornado"'):
+        serve(lambda: None, http_server="apache")
+
+
+def test_a_certificate_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    """Before anything is bound; a key needs a certificate."""
+    missing = str(tmp_path / "missing.pem")
+    for option, message in (("--certificate", "cannot be used"), ("--key", "give --certificate")):
+        told = CliRunner().invoke(serve_command, ["tests.service.service:make_app", option, missing])
+        assert told.exit_code == 2
+        assert message in told.output
+    with pytest.raises(ValueError, match="key needs a certificate"):
+        serve(lambda: None, key=missing)
+    with pytest.raises(OSError, match="No such file"):
+        serve(lambda: None, certificate=missing)

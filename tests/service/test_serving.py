@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 import time
 from collections import Counter
 from pathlib import Path
 
 import aiohttp
 import pytest
+import trustme
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.faults import until
@@ -19,11 +21,17 @@ from tests.service.serving import Load, Service, exchange, served
 from tornado_couch import Database, Store, install
 
 
-@pytest.mark.parametrize(("processes", "event_loop"), [(1, "asyncio"), (2, "asyncio"), (1, "uvloop"), (2, "uvloop")])
-async def test_sigterm_under_load_loses_no_request(processes: int, event_loop: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("processes", "event_loop", "http_server"),
+    [(1, "asyncio", "httptools"), (2, "asyncio", "tornado"), (1, "uvloop", "tornado"), (2, "uvloop", "httptools")],
+)
+async def test_sigterm_under_load_loses_no_request(
+    processes: int, event_loop: str, http_server: str, tmp_path: Path
+) -> None:
     """Every request that the service took is answered; it ends with status 0, long before its deadline."""
     journal = tmp_path / "journal"
     settings = ["--set", f"journal={journal}", "--set", "stop_seconds=15", "--set", f"event_loop={event_loop}"]
+    settings += ["--set", f"http_server={http_server}"]
     async with served("make_app", *settings, processes=processes) as service:
         load = Load(service.port, clients=16)
         await until(lambda: load.counts["answered"] > 200)
@@ -260,6 +268,39 @@ async def test_every_write_that_was_acknowledged_is_stored_once(server_url: str,
     assert len(created) == len(set(created))
     assert set(created) <= stored
     assert len(stored) - len(created) <= lost["killed"]
+
+
+@pytest.mark.parametrize("http_server", ["httptools", "tornado"])
+async def test_a_certificate_is_read_again_at_sighup(http_server: str, tmp_path: Path) -> None:
+    """Connections that are open go on; a certificate that cannot be read changes nothing."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+
+    def issue() -> ssl.SSLContext:
+        authority, trusting = trustme.CA(), ssl.create_default_context()
+        made = authority.issue_cert("127.0.0.1")
+        made.cert_chain_pems[0].write_to_path(certificate)
+        made.private_key_pem.write_to_path(key)
+        authority.configure_trust(trusting)
+        return trusting
+
+    first = issue()
+    options = "--certificate", str(certificate), "--key", str(key), "--set", f"http_server={http_server}"
+    async with served("plain", *options) as service, asyncio.timeout(30):
+        assert service.url.startswith("https://")
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port, ssl=first)
+        second = issue()
+        service.signal(signal.SIGHUP)
+        await until(lambda: "uses the certificate as it is now" in service.log)
+        certificate.write_text("nonsense")
+        service.signal(signal.SIGHUP)
+        await until(lambda: "keeping the old certificate" in service.log)
+        other, other_writer = await asyncio.open_connection("127.0.0.1", service.port, ssl=second)
+        for streams in ((reader, writer), (other, other_writer)):
+            status, _, found = await exchange(*streams, "/echo")
+            assert (status, found["protocol"]) == (200, "https")
+            streams[1].close()
+        service.signal(signal.SIGTERM)
+        assert await service.ended() == 0
 
 
 async def test_consumers_start_and_stop_with_the_service(server_url: str, database: Database, tmp_path: Path) -> None:

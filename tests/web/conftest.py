@@ -10,10 +10,10 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tornado.httpserver import HTTPServer
 
+from tests.servers import AnyServer, listening, stopped
 from tests.web.models import Fruit, Note, Place
-from tests.web.openapi.described import Described
+from tests.web.openapi.described import DescribedRoutes
 from tornado_couch import (
     AllowAny,
     Application,
@@ -21,7 +21,6 @@ from tornado_couch import (
     ProblemHandler,
     Store,
     install,
-    openapi_document,
     resource,
 )
 
@@ -56,10 +55,10 @@ class Client:
     """Sends requests to the service, and checks what holds for every answer.
 
     Attributes:
-        described: the service's API document, to which answers are held.
+        described: the service's description of itself, to which answers are held.
     """
 
-    described: Described | None = None
+    described: DescribedRoutes | None = None
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
         self.url = url
@@ -101,23 +100,20 @@ Serve = Callable[[Application], Awaitable[Client]]
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
     """Serves applications on free ports."""
-    servers: list[HTTPServer] = []
+    servers: list[AnyServer] = []
     async with aiohttp.ClientSession(auto_decompress=True) as session:
 
         async def start(app: Application) -> Client:
-            server = HTTPServer(app)
-            server.listen(0, "127.0.0.1")
+            server, port = listening(app)
             servers.append(server)
-            port = next(iter(server._sockets.values())).getsockname()[1]
             client = Client(f"http://127.0.0.1:{port}", session)
             # Whoever adds an answer tells of it in the handler's `describe`, or in tornado_couch/web/openapi.
-            client.described = Described(openapi_document(app))
+            client.described = DescribedRoutes(app)
             return client
 
         yield start
     for server in servers:
-        server.stop()
-        await server.close_all_connections()
+        await stopped(server)
 
 
 @pytest.fixture

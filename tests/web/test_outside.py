@@ -87,7 +87,7 @@ def test_every_body_is_answered_as_the_schema_says(service: Service) -> None:  #
         return 201 if validator.is_valid(body) else 422
 
     @given(VALID | ANYTHING | st.lists(VALID, max_size=3))
-    @settings(max_examples=500, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     def check(body: Any) -> None:
         connection.request("POST", "/fruits", json.dumps(body), {"Content-Type": "application/json"})
         reply = connection.getresponse()

@@ -16,7 +16,7 @@ from tornado_couch import Database, Indexed, Model, Store, install, resource
 from tornado_couch.errors import ModelDefinitionError
 from tornado_couch.models import representation
 
-QUICKLY = settings(max_examples=30, database=None, phases=[Phase.generate])
+QUICKLY = settings(max_examples=12, database=None, phases=[Phase.generate])
 MERGE_PATCH = "application/merge-patch+json"
 KINDS = {"scalars": SCALARS, "containers": CONTAINERS, "unions": UNIONS}
 

@@ -19,7 +19,7 @@ from ..errors import CouchError
 from ..service.configuration import Configuration, ConfigurationError, Sources, configuration_class
 from ..service.processes import serve as serve_application
 from ..service.references import load_application
-from ..service.worker import ServeOptions, application_arguments, application_of, wants_couch
+from ..service.worker import ServeOptions, application_arguments, application_of, tls_context, wants_couch
 from .options import ServerUnusable, credentials_setting, told
 
 __all__ = ["serve"]
@@ -47,6 +47,8 @@ __all__ = ["serve"]
 )
 @click.option("--database", help="The database's name.")
 @click.option("--username", "user", help="CouchDB's user; the password is in TORNADO_COUCH_PASSWORD or a file.")
+@click.option("--certificate", help="A PEM file with the certificate for TLS; read again at SIGHUP.")
+@click.option("--key", help="The PEM file with the certificate's private key, if it is in a file of its own.")
 @click.option("--reload", is_flag=True, help="Replace the process whenever its code changes; for development.")
 @click.option("--processes", help=f"How many processes to run; 0 for one per CPU.  [default: {ServeOptions.processes}]")
 @click.option("--xheaders", is_flag=True, help="Trust the X-Forwarded-… headers of a proxy in front of the service.")
@@ -72,7 +74,7 @@ def serve(
     these that has a setting decides.
 
     SIGTERM and SIGINT stop the service once all requests under way are answered. SIGHUP replaces its processes, if
-    it has several, one after another.
+    it has several, one after another; a single process reads its certificate again.
     """
     if as_json and not print_config:
         raise click.UsageError("--json can only be used with --print-config.")
@@ -84,6 +86,12 @@ def serve(
     settings = _read(sources, Configuration, strict=False)
     if settings.reload and settings.processes != 1:
         raise click.UsageError("--reload is for one process; leave out --processes.")
+    if settings.key is not None and settings.certificate is None:
+        raise click.UsageError("--key is the key of a certificate; give --certificate, too.")
+    try:
+        tls_context(settings.serve_options())
+    except OSError as error:
+        raise click.UsageError(f"--certificate {settings.certificate} cannot be used: {error}") from None
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
     )

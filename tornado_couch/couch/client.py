@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -16,8 +17,8 @@ from .exchange import Exchange
 from .observer import Observer, Observers
 from .server import Server
 from .transport.base import DEFAULT_TIMEOUT, Timeout, Transport
-from .transport.default import AiohttpTransport
 from .transport.failover import FailoverTransport
+from .transport.pool import Pool
 
 __all__ = ["Couch"]
 
@@ -39,7 +40,9 @@ class Couch(Server):
         ca: a file of trusted certificates in PEM format, instead of the system's.
         verify: False to trust any certificate.
         max_connections: how many connections may be open at once.
-        transport: carries the requests instead of aiohttp; the URL then has no effect.
+        transport: carries the requests instead; the URL then has no effect.
+        library: which library carries the requests, "httptools" or "aiohttp"; "auto" is httptools where it is
+            installed, which computes less.
         writes: which node writes go to: "first", the one that all requests go to; or "by-document", one for each
             document, chosen by its id among the nodes that work. The latter spreads the writes over the nodes, but not
             those of one document, which would collide more often on several.
@@ -48,7 +51,8 @@ class Couch(Server):
 
     Raises:
         ValueError: the URL is not one of CouchDB, or contains a password although `auth` is given; or several URLs
-            have different passwords; or `writes` is neither of the two.
+            have different passwords; or `writes` or `library` is none of those.
+        ImportError: the `library` is not installed.
         OSError: `ca` cannot be read or contains no certificate.
     """
 
@@ -62,6 +66,7 @@ class Couch(Server):
         verify: bool = True,
         max_connections: int = 100,
         transport: Transport | None = None,
+        library: Literal["auto", "httptools", "aiohttp"] = "auto",
         writes: Literal["first", "by-document"] = "first",
         clock: Callable[[], float] = time.monotonic,
         observer: Observer | None = None,
@@ -74,8 +79,9 @@ class Couch(Server):
         auth = _auth({base.credentials for base in bases}, auth)
         observers = Observers(*([observer] if observer else []))
         if transport is None:
+            kind = _transport_class(library)
             nodes = [
-                AiohttpTransport(base.url, ca=ca, verify=verify, max_connections=max_connections, observer=observers)
+                kind(base.url, ca=ca, verify=verify, max_connections=max_connections, observer=observers)
                 for base in bases
             ]
             names_ = [base.url for base in bases] if writes == "by-document" else None
@@ -130,6 +136,21 @@ class Couch(Server):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _transport_class(library: str) -> type[Pool]:
+    """The class of the transports with which a library carries requests; the other library is not imported."""
+    if library == "auto":
+        library = "httptools" if find_spec("httptools") else "aiohttp"
+    if library == "httptools":
+        from .transport.httptools import HttptoolsTransport
+
+        return HttptoolsTransport
+    if library == "aiohttp":
+        from .transport.default import AiohttpTransport
+
+        return AiohttpTransport
+    raise ValueError('library must be "auto", "httptools" or "aiohttp"')
 
 
 def _auth(credentials: set[tuple[str, str] | None], auth: Auth | None) -> Auth | None:

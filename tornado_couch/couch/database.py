@@ -120,11 +120,16 @@ class Database(Bulk, Views, Mango, ChangesFeed):
             ValueError: a document cannot have this id.
             TypeError: an option is unknown.
         """
-        unknown = options.keys() - GetOptions.__annotations__.keys()
-        if unknown:
-            raise TypeError(f"CouchDB's documents do not have the query parameter {', '.join(sorted(unknown))}")
-        flags = {**options, "conflicts": conflicts, "revs": revs}
-        query = {**self._quorum.reading, **{name: "true" for name, value in flags.items() if value}}
+        query = self._quorum.reading
+        if options:
+            unknown = options.keys() - GetOptions.__annotations__.keys()
+            if unknown:
+                raise TypeError(f"CouchDB's documents do not have the query parameter {', '.join(sorted(unknown))}")
+            query |= {name: "true" for name, value in options.items() if value}
+        if conflicts:
+            query["conflicts"] = "true"
+        if revs:
+            query["revs"] = "true"
         if rev is not None:
             query["rev"] = rev
         answer = await self._exchange.call("GET", names.document(self.name, document_id), query)

@@ -20,7 +20,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -151,11 +151,9 @@ class Exchange:
             Refused: CouchDB refused the request; see the subclasses.
             ValueError: the body cannot be encoded as JSON.
         """
-        request = self._request(method, address, query, body, safe)
-        if _FRAGILE.search(address.path):
+        request = self._request(method, address, query, body, safe, most, near)
+        if "%" in address.path and _FRAGILE.search(address.path):
             await self.check_paths()
-        if most is not None or near is not None:
-            request = replace(request, most=most, near=near)
         reply = await self._bounded(request)
         return await _judged(request, reply, success)
 
@@ -200,17 +198,26 @@ class Exchange:
             self._checked.add(_PATHS)
 
     def _request(
-        self, method: str, address: names.Address, query: Mapping[str, str] | None, body: object, safe: bool
+        self,
+        method: str,
+        address: names.Address,
+        query: Mapping[str, str] | None,
+        body: object,
+        safe: bool,
+        most: int | None = None,
+        near: str | None = None,
     ) -> Request:
         content = body if body is None or isinstance(body, bytes) else _json.dumps(body)
         return Request(
             method,
-            address.path + names.query(query or {}),
+            address.path + names.query(query) if query else address.path,
             address.template,
             _JSON_ACCEPTED if content is None else _JSON_BOTH_WAYS,
             content,
             self.timeout,
             safe or method in ("GET", "HEAD"),
+            most,
+            near,
         )
 
     async def _bounded(self, request: Request) -> Reply:
@@ -223,7 +230,8 @@ class Exchange:
     async def _authenticated(self, request: Request) -> Reply:
         proof = await self._auth.headers(self._log_in)
         reply = await self._sent(request.with_headers(proof))
-        if await self._is_forgotten(request, reply, proof) and self._auth.renewable(proof):
+        doubtful = reply.status == HTTPStatus.UNAUTHORIZED or "Cookie" in proof
+        if doubtful and await self._is_forgotten(request, reply, proof) and self._auth.renewable(proof):
             # What was refused was not done, so it can be sent again.
             proof = await self._auth.headers(self._log_in)
             part = refused_part(request, reply)
@@ -238,7 +246,7 @@ class Exchange:
         """Whether an answer shows that CouchDB does not know a session any more."""
         if reply.status == HTTPStatus.UNAUTHORIZED:
             return True
-        if "Cookie" not in proof or not as_anonymous(request, reply):
+        if not as_anonymous(request, reply):
             return False
         if (reply.status == HTTPStatus.BAD_REQUEST and reply.body) or request.template == "/_session":
             return True

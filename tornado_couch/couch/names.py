@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
 __all__ = [
@@ -101,6 +102,7 @@ def server(path: str) -> Address:
     return Address(path, path)
 
 
+@lru_cache(maxsize=1024)
 def database(name: str, *rest: str) -> Address:
     """The address of a database, or of one of its endpoints.
 
@@ -140,14 +142,14 @@ def document(database_name: str, document_id: str) -> Address:
     """
     _check(document_id, "a document id")
     parent = database(database_name)
+    if not document_id.startswith("_"):
+        return Address(f"{parent.path}/{quote_segment(document_id)}", f"{parent.template}/{{id}}")
     # CouchDB routes `_design/` and `_local/` by that first segment, so only their slash stays a slash.
     for prefix, word in (("_design/", "ddoc"), ("_local/", "id")):
         if document_id.startswith(prefix) and len(document_id) > len(prefix):
             rest = quote_segment(document_id[len(prefix) :])
             return Address(f"{parent.path}/{prefix}{rest}", f"{parent.template}/{prefix}{{{word}}}")
-    if document_id.startswith("_"):
-        raise ValueError("a document id that begins with an underscore must be _design/NAME or _local/NAME")
-    return Address(f"{parent.path}/{quote_segment(document_id)}", f"{parent.template}/{{id}}")
+    raise ValueError("a document id that begins with an underscore must be _design/NAME or _local/NAME")
 
 
 def check_id(document_id: str) -> None:
@@ -212,7 +214,11 @@ def query(parameters: Mapping[str, str]) -> str:
     """A query string with its question mark, or an empty text if there are no parameters."""
     if not parameters:
         return ""
-    return "?" + "&".join(f"{quote(name, safe='')}={quote(text, safe='')}" for name, text in parameters.items())
+    return "?" + "&".join([f"{_quoted(name)}={_quoted(text)}" for name, text in parameters.items()])
+
+
+def _quoted(text: str) -> str:
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
 
 
 def _check(text: str, what: str) -> None:

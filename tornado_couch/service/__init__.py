@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .configuration import Configuration
 from .processes import ServeOptions, serve
+from .server import Server
 from .tenants import Tenants
 
-__all__ = ["Configuration", "ServeOptions", "Tenants", "serve"]
+__all__ = ["Configuration", "ServeOptions", "Server", "Tenants", "serve"]

@@ -34,6 +34,7 @@ from pydantic_settings import (
 
 from ..couch import BasicAuth, Couch, Observer
 from ..couch.names import base
+from .server import HttpServer, check_http_server
 from .worker import EventLoop, ServeOptions, check_event_loop
 
 __all__ = ["PREFIX", "Configuration", "ConfigurationError", "Sources", "configuration_class"]
@@ -77,7 +78,7 @@ class Configuration(BaseSettings):
         log_level: the lowest level of messages that are logged.
         access_log: log every request with its full address, and not only those that fail with 5xx.
         host, port, processes, xheaders, proxies, start_seconds, drain_seconds, stop_seconds, idle_seconds,
-            body_seconds, event_loop, reload: see `ServeOptions`.
+            body_seconds, event_loop, http_server, certificate, key, reload: see `ServeOptions`.
     """
 
     model_config = SettingsConfigDict(
@@ -108,6 +109,9 @@ class Configuration(BaseSettings):
     idle_seconds: _Seconds = ServeOptions.idle_seconds
     body_seconds: _Seconds = ServeOptions.body_seconds
     event_loop: Annotated[EventLoop, AfterValidator(check_event_loop)] = ServeOptions.event_loop
+    http_server: Annotated[HttpServer, AfterValidator(check_http_server)] = ServeOptions.http_server
+    certificate: Path | None = None
+    key: Path | None = None
     reload: bool = ServeOptions.reload
 
     @classmethod

@@ -15,11 +15,12 @@ from typing import Any
 
 import click
 
+from .listening import bind, urls
 from .references import load
 from .reloading import watch_files
-from .server import bind, urls
+from .server import check_http_server
 from .supervisor import Supervisor, Worker
-from .worker import Duty, ServeOptions, check_event_loop, run, work
+from .worker import Duty, ServeOptions, check_event_loop, run, tls_context, work
 
 __all__ = ["ServeOptions", "serve"]
 
@@ -52,7 +53,7 @@ def serve(target: Any, *arguments: Any, **options: Any) -> int:
         there is nothing to serve.
 
     Raises:
-        OSError: the address is not available.
+        OSError: the address is not available, or the certificate cannot be read.
         TypeError: an option does not exist.
         ValueError: a number is out of range.
     """
@@ -61,7 +62,7 @@ def serve(target: Any, *arguments: Any, **options: Any) -> int:
     sockets = bind(chosen.host, chosen.port)
     try:
         if chosen.processes == 1 and not chosen.reload:
-            duty = Duty(secrets.token_bytes(32), lambda: _announce(sockets))
+            duty = Duty(secrets.token_bytes(32), lambda: _announce(sockets, chosen))
             return run(work(_found(target), arguments, sockets, chosen, duty), chosen.event_loop)
         return _serve_by_several(target, arguments, sockets, chosen)
     finally:
@@ -69,9 +70,9 @@ def serve(target: Any, *arguments: Any, **options: Any) -> int:
             each.close()
 
 
-def _announce(sockets: Sequence[socket.socket]) -> None:
+def _announce(sockets: Sequence[socket.socket], options: ServeOptions) -> None:
     """Log the addresses, once there is something to serve."""
-    for url in urls(sockets):
+    for url in urls(sockets, secure=options.certificate is not None):
         logger.info("listening on %s", url)
 
 
@@ -88,6 +89,10 @@ def _check(options: ServeOptions) -> None:
     if options.reload and options.processes != 1:
         raise ValueError("reload needs one process")
     check_event_loop(options.event_loop)
+    check_http_server(options.http_server)
+    if options.key is not None and options.certificate is None:
+        raise ValueError("key needs a certificate")
+    tls_context(options)  # so that a file that cannot be used is an error now
 
 
 def _found(target: Any) -> Any:
@@ -127,7 +132,7 @@ def _serve_by_several(
         start_seconds=options.start_seconds,
         stop_seconds=options.drain_seconds + options.stop_seconds,
         ended=ended,
-        serving=lambda: _announce(sockets),
+        serving=lambda: _announce(sockets, options),
     )
     try:
         return supervisor.watch()

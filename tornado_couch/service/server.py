@@ -1,366 +1,238 @@
-"""`Server`: Tornado's HTTP server on sockets that already exist; it loses no request when it stops."""
+"""`Server`: an HTTP server for any Tornado application, on asyncio's transports and `httptools`."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
-import errno
-import logging
-import socket
-import struct
-import sys
-import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Any
+import ssl
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from functools import partial
+from ipaddress import IPv4Network, IPv6Network
+from socket import socket
+from typing import Any, Literal
 
-from tornado.httpserver import HTTPServer
 from tornado.httputil import (
     HTTPConnection,
     HTTPHeaders,
     HTTPMessageDelegate,
+    HTTPServerConnectionDelegate,
+    HTTPServerRequest,
     RequestStartLine,
     ResponseStartLine,
+    parse_body_arguments,
 )
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.log import gen_log
+from tornado.netutil import ssl_options_to_context
 
-from .. import _json
+from .connection import Connection, Shared
+from .exchange import Limits
+from .listening import Listening, is_within
+from .messages import HeadParser, httptools
+from .tornado_server import TornadoServer
 
-__all__ = ["SETTLE_SECONDS", "Server", "accept_waiting", "bind", "refuse_new", "urls"]
+__all__ = ["HttpServer", "Server", "check_http_server", "server_class"]
 
-logger = logging.getLogger("tornado_couch.serving")
+HttpServer = Literal["auto", "httptools", "tornado"]
+"""`Server`; Tornado's own HTTP server; or `Server` only if httptools is installed."""
 
-# A small number, so that the least busy of several processes that share a socket accept the most.
-_ACCEPT_AT_ONCE = 4
-_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_ACCEPT_PAUSE_SECONDS = 0.25
-
-# Tornado writes this itself if it cannot parse a request.
-_BARE_REFUSAL = b"HTTP/1.1 400 Bad Request\r\n\r\n"
-_CONTINUE = b"HTTP/1.1 100"
-_LINGER_SECONDS = 1.0
-_LINGER_BYTES = 1024 * 1024
+_DEFAULT_HEAD_BYTES = _DEFAULT_PART_BYTES = 64 * 1024
+_DEFAULT_BUFFER_BYTES = 100 * 1024 * 1024
+_DEFAULT_IDLE_SECONDS = 3600.0
+_CLOSING_SECONDS = 10.0
 
 
-class Server(HTTPServer):
-    """An HTTP server for an application; further arguments are those of `tornado.httpserver.HTTPServer`.
+def check_http_server(name: str) -> str:
+    """Return the name if there is such a server.
+
+    Raises:
+        ValueError: the server is unknown, or needs what is not installed.
+    """
+    if name not in ("auto", "httptools", "tornado"):
+        raise ValueError('http_server must be "auto", "httptools" or "tornado"')
+    if name == "httptools" and httptools is None:
+        raise ValueError("http_server is httptools, but it is not installed: pip install 'tornado-couch[fast]'")
+    return name
+
+
+def server_class(name: str) -> type[Server] | type[TornadoServer]:
+    """Return the server to use, depending on what is installed."""
+    return TornadoServer if name == "tornado" or (name == "auto" and httptools is None) else Server
+
+
+class Server(Listening):
+    """An HTTP server for any Tornado application, which needs about half the CPU time of Tornado's own.
+
+        async def main() -> None:
+            Server(app).listen(8888)
+            await asyncio.Event().wait()
+
+    Its arguments are those of `tornado.httpserver.HTTPServer`, and three more.
 
     Args:
-        request_callback: the application.
-        proxies: with `xheaders`, the proxies to trust for a client's address and protocol; if empty, all are trusted.
+        request_callback: the application; or any `HTTPServerConnectionDelegate`, or a function that takes requests.
+        no_keep_alive: close each connection after its first request.
+        xheaders: read a client's address and protocol from X-Real-Ip or X-Forwarded-For, and from X-Scheme or
+          X-Forwarded-Proto.
+        proxies: the networks of proxies that are trusted to set these; if empty, all are trusted.
+        trusted_downstream: the addresses that X-Forwarded-For may list behind that of the client.
+        ssl_options: the context for TLS, or a dictionary of arguments for it.
+        protocol: the protocol that clients use, where it is another than that of the connection.
+        decompress_request: whether to unpack bodies whose Content-Encoding is gzip.
+        max_header_size: bytes of a request's line and fields; 64 KiB by default.
+        max_headers: how many fields a request may have.
+        idle_connection_timeout: how many seconds a connection may be idle, and how long the head of a request may
+          take; an hour by default.
+        max_body_size: bytes of a body; `max_buffer_size` by default.
+        body_timeout: how many seconds a body may take.
+        chunk_size: bytes of the parts in which handlers with `stream_request_body` receive it; 64 KiB by default.
+        max_buffer_size: bytes that a detached connection may hold; 100 MiB by default.
+
+    Raises:
+        ImportError: httptools is not installed.
+        KeyError: `ssl_options` is a dictionary without a certificate.
     """
 
-    def initialize(  # type: ignore[override]  # Tornado passes the constructor's arguments this way
-        self, request_callback: Any, *, proxies: Iterable[IPv4Network | IPv6Network] = (), **options: Any
+    def __init__(
+        self,
+        request_callback: HTTPServerConnectionDelegate | Callable[[HTTPServerRequest], None],
+        *,
+        no_keep_alive: bool = False,
+        xheaders: bool = False,
+        proxies: Iterable[IPv4Network | IPv6Network] = (),
+        trusted_downstream: Iterable[str] | None = None,
+        ssl_options: dict[str, Any] | ssl.SSLContext | None = None,
+        protocol: str | None = None,
+        decompress_request: bool = False,
+        max_header_size: int | None = None,
+        max_headers: int = 200,
+        idle_connection_timeout: float | None = None,
+        max_body_size: int | None = None,
+        body_timeout: float | None = None,
+        chunk_size: int | None = None,
+        max_buffer_size: int | None = None,
     ) -> None:
-        """Store the arguments; see the class."""
-        super().initialize(request_callback, **options)
-        self._believes = self.xheaders
-        self._proxies = tuple(proxies)
-        self._listeners: list[socket.socket] = []
-        self._links: dict[object, _Link] = {}
-        self._coming = 0  # accepted, but not read yet: reading starts in the loop's next turn
-        self._changed = asyncio.Event()
+        if httptools is None:
+            raise ImportError("Server needs httptools: pip install 'tornado-couch[fast]'")
+        self._begin()
+        if isinstance(ssl_options, dict) and "certfile" not in ssl_options:
+            raise KeyError('missing key "certfile" in ssl_options')
+        self._ssl = None if ssl_options is None else ssl_options_to_context(ssl_options, server_side=True)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        buffer_bytes = max_buffer_size or _DEFAULT_BUFFER_BYTES
+        self._shared = Shared(
+            delegate=_delegate_of(request_callback),
+            parser=HeadParser(max_headers),
+            limits=Limits(
+                head_bytes=max_header_size or _DEFAULT_HEAD_BYTES,
+                body_bytes=buffer_bytes if max_body_size is None else max_body_size,
+                head_seconds=idle_connection_timeout or _DEFAULT_IDLE_SECONDS,
+                body_seconds=body_timeout,
+                part_bytes=chunk_size or _DEFAULT_PART_BYTES,
+                stream_bytes=buffer_bytes,
+            ),
+            protocol=protocol,
+            unpacks=decompress_request,
+            believes=partial(is_within, networks=tuple(proxies)) if xheaders else None,
+            downstream=frozenset(trusted_downstream or ()),
+            refused=getattr(request_callback, "request_refused", lambda *_: None),
+            changed=self._changed.set,
+            draining=no_keep_alive,
+        )
 
-    # ------------------------------------------------------------ connections come
+    def use_tls(self, context: ssl.SSLContext) -> None:
+        """Use another context for TLS from now on; connections that are open go on with theirs."""
+        self._ssl = context
 
-    def accept_from(self, listeners: Sequence[socket.socket]) -> None:
-        """Accept connections from listening sockets, which the server then owns."""
-        for listener in listeners:
-            listener.setblocking(False)
-            self._listeners.append(listener)
-            asyncio.get_running_loop().add_reader(listener, self._accept, listener, _ACCEPT_AT_ONCE)
+    # ------------------------------------------------------------ connections
 
-    def accept_rest(self) -> None:
-        """Accept all waiting connections, and close the listening sockets; after `refuse_new` none is lost."""
-        for listener in self._listeners:
-            asyncio.get_running_loop().remove_reader(listener)
-            self._accept(listener, most=65536)
-            listener.close()
-        self._listeners.clear()
-
-    def _accept(self, listener: socket.socket, most: int) -> None:
-        try:
-            for connection, address in accept_waiting(listener, most):
-                connection.setblocking(False)
-                stream = IOStream(
-                    connection, max_buffer_size=self.max_buffer_size, read_chunk_size=self.read_chunk_size
-                )
-                self.handle_stream(stream, address)
-        except OSError as error:
-            if error.errno not in _NO_DESCRIPTORS:
-                raise
-            self._pause(listener, error)
-
-    def handle_stream(self, stream: IOStream, address: Any) -> None:
-        """Serve a connection."""
+    def take(self, connection: socket, address: Any) -> None:
+        """Serve a connection that was accepted."""
         self._coming += 1
-        super().handle_stream(stream, address)
+        task = asyncio.create_task(self._connect(connection, address))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    def _pause(self, listener: socket.socket, error: OSError) -> None:
-        # The socket stays readable: without a pause, the loop would be busy failing again and again.
-        logger.error("cannot accept connections at the moment: %s", error.strerror)
+    async def _connect(self, connection: socket, address: Any) -> None:
         loop = asyncio.get_running_loop()
-        loop.remove_reader(listener)
-
-        def again() -> None:
-            if listener in self._listeners:
-                loop.add_reader(listener, self._accept, listener, _ACCEPT_AT_ONCE)
-
-        loop.call_later(_ACCEPT_PAUSE_SECONDS, again)
-
-    # ------------------------------------------------------------ requests come
-
-    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
-        """Return the delegate that receives the next request of a connection."""
-        link = self._links.get(server_conn)
-        if link is None:
-            self._coming -= 1
-            link = self._links[server_conn] = _Link(server_conn.stream)  # type: ignore[attr-defined]
-        link.wait()
-        self._changed.set()
-        self.xheaders = self._believes and self._trusted(request_conn.context.address)  # type: ignore[attr-defined]
-        return _Followed(super().start_request(server_conn, request_conn), link)
-
-    def on_close(self, server_conn: object) -> None:
-        """Forget a connection."""
-        super().on_close(server_conn)
-        link = self._links.pop(server_conn, None)
-        if link is not None:
-            link.end()
-        self._changed.set()
-
-    def _trusted(self, address: Any) -> bool:
-        if not self._proxies:
-            return True
         try:
-            peer = ip_address(address[0])
-        except (ValueError, TypeError, IndexError):
-            return False
-        return any(peer in network for network in self._proxies)
+            await loop.connect_accepted_socket(partial(Connection, self._shared, address), connection, ssl=self._ssl)
+        except (TimeoutError, OSError) as error:  # such as a client that speaks no TLS
+            gen_log.info("A connection from %s failed: %s", address, error)
+            connection.close()
+        finally:
+            self._coming -= 1
+            self._changed.set()
+
+    def links(self) -> Collection[Connection]:
+        """Return the open connections."""
+        return self._shared.open
 
     # ------------------------------------------------------------ the end
 
-    @property
-    def busy(self) -> int:
-        """How many requests are in progress."""
-        return sum(link.busy for link in self._links.values())
+    def end_keep_alive(self) -> None:
+        """Let each answer from now on say `Connection: close`."""
+        self._shared.draining = True
 
-    async def drain(self, seconds: float, idle_seconds: float = 1.0) -> int:
-        """Answer the requests that have arrived, and end all connections.
+    def end_coming(self) -> None:
+        """Give up connections that were accepted, but are not open, such as those of clients that begin no TLS."""
+        for task in self._tasks:
+            task.cancel()
 
-        From now on, each answer says `Connection: close`. A connection without a request is closed only after a
-        while, because its client may just be sending one.
-
-        Args:
-            seconds: the deadline, at which requests in progress are cut off.
-            idle_seconds: how long a connection without a request stays open.
-
-        Returns:
-            The number of requests that were cut off.
-        """
-        self.conn_params.no_keep_alive = True  # all connections share this, and check it at each header
-        began = time.monotonic()
-        while (self._links or self._coming > 0) and time.monotonic() < began + seconds:
-            closing = [
-                link for link in self._links.values() if link.idle_since(began) + idle_seconds < time.monotonic()
-            ]
-            for link in closing:
-                link.stream.close()
+    async def close_all_connections(self) -> None:
+        """Close all connections but those that handlers have detached, and wait until they are closed."""
+        self.end_coming()
+        for connection in list(self._shared.open):
+            connection.close()
+        while self._shared.open:  # the event loop reports it in its next turn
             self._changed.clear()
-            with suppress(asyncio.TimeoutError):
-                async with asyncio.timeout(min(0.1, seconds)):
-                    await self._changed.wait()
-        cut = self.busy
-        await self.close_all_connections()
-        return cut
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await self._changed.wait()
 
 
-class _Link:
-    """A connection: whether a request is in progress on it, and what Tornado writes if it cannot parse one."""
-
-    def __init__(self, stream: IOStream) -> None:
-        self.stream = stream
-        self.busy = False
-        self.method = self.path = ""
-        self._answering = False
-        self._waiting_since = 0.0
-        self._write: Callable[[Any], Awaitable[None]] = stream.write
-        # Tornado has no hook for this: it writes exactly these bytes to the stream, and nothing else does. Without
-        # the patch, bad HTTP gets a 400 with no body; it stays until another HTTP server takes Tornado's place.
-        stream.write = self._written  # type: ignore[method-assign, assignment]
-
-    def wait(self) -> None:
-        """Wait for the next request."""
-        self.busy = self._answering = False
-        self.method = self.path = ""
-        self._waiting_since = time.monotonic()
-
-    def begin(self, start_line: RequestStartLine) -> None:
-        """Note that a request's header has arrived."""
-        self.busy = True
-        self.method, self.path = start_line.method, start_line.path.partition("?")[0]
-
-    def end(self) -> None:
-        """Restore the stream when the connection is closed, leaving no reference cycles."""
-        vars(self.stream).pop("write", None)
-
-    def idle_since(self, earliest: float) -> float:
-        """Return since when it has been waiting, at least `earliest`; a time far in the future if it is not waiting."""
-        return float("inf") if self.busy else max(self._waiting_since, earliest)
-
-    def _written(self, data: Any) -> Awaitable[None]:
-        if data == _BARE_REFUSAL:
-            return self._refuse()
-        if bytes(data[: len(_CONTINUE)]) != _CONTINUE:
-            self._answering = True
-        return self._write(data)
-
-    async def _refuse(self) -> None:
-        """Answer with a problem, unless an answer has begun; the caller closes the connection."""
-        if self._answering:
-            return
-        problem = {
-            "type": "about:blank",
-            "title": "Bad Request",
-            "status": 400,
-            "detail": "The request is not valid HTTP.",
-            "instance": self.path if self.path.startswith("/") else "",
-        }
-        body = _json.dumps(problem)
-        fields = (
-            "HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\n"
-            f"X-Content-Type-Options: nosniff\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        await self._write(fields.encode() + (b"" if self.method == "HEAD" else body))
-        await self._linger()
-
-    async def _linger(self) -> None:
-        """Read the rest of what the client sends: closing with unread bytes would reset the connection."""
-        with suppress(OSError, StreamClosedError, asyncio.TimeoutError):
-            self.stream.socket.shutdown(socket.SHUT_WR)
-            async with asyncio.timeout(_LINGER_SECONDS):
-                await self._discard()
-
-    async def _discard(self) -> None:
-        total = 0
-        while total < _LINGER_BYTES:
-            total += len(await self.stream.read_bytes(65536, partial=True))
+def _delegate_of(callback: Any) -> HTTPServerConnectionDelegate:
+    return callback if isinstance(callback, HTTPServerConnectionDelegate) else _Called(callback)
 
 
-class _Followed(HTTPMessageDelegate):
-    """Passes a request on, and notes on its link that it began."""
+class _Called(HTTPServerConnectionDelegate):
+    """Lets a function receive requests."""
 
-    def __init__(self, inner: HTTPMessageDelegate, link: _Link) -> None:
-        self._inner = inner
-        self._link = link
+    def __init__(self, function: Callable[[HTTPServerRequest], None]) -> None:
+        self._function = function
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        return _Call(self._function, server_conn, request_conn)
+
+
+class _Call(HTTPMessageDelegate):
+    """Gathers a request for a function."""
+
+    def __init__(
+        self, function: Callable[[HTTPServerRequest], None], server: object, connection: HTTPConnection
+    ) -> None:
+        self._function = function
+        self._connections: Sequence[Any] = (server, connection)
+        self._parts: list[bytes] = []
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        if isinstance(start_line, RequestStartLine):
-            self._link.begin(start_line)
-        return self._inner.headers_received(start_line, headers)
+        server, connection = self._connections
+        line: Any = start_line
+        self._request = HTTPServerRequest(
+            connection=connection, server_connection=server, start_line=line, headers=headers
+        )
+        return None
 
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        return self._inner.data_received(chunk)
+    def data_received(self, chunk: bytes) -> None:
+        self._parts.append(chunk)
 
     def finish(self) -> None:
-        self._inner.finish()
+        self._request.body = b"".join(self._parts)
+        request = self._request
+        content_type = request.headers.get("Content-Type", "")
+        parse_body_arguments(content_type, request.body, request.body_arguments, request.files, request.headers)
+        for name, values in request.body_arguments.items():
+            request.arguments.setdefault(name, []).extend(values)
+        self._function(request)
 
     def on_connection_close(self) -> None:
-        self._inner.on_connection_close()
-
-
-SETTLE_SECONDS = 0.1
-"""How long connections may still reach the queue after `refuse_new`: the time of one way over the network."""
-
-_BACKLOG = 1024
-# The number on Linux; Python has no name for it.
-_SO_ATTACH_FILTER = 26
-
-# Neither closing a listening socket nor `listen(0)` keeps its queue, and no other call stops one from filling, so a
-# filter is the only way to lose no request on stop. It stays until another HTTP server takes Tornado's place.
-# Classic BPF, run on each TCP segment that reaches the socket: drop segments that open a new connection.
-# Byte 13 of the TCP header contains the flags (RFC 9293 §3.1); SYN without ACK opens a connection.
-_DROP_SYN = (
-    (0x30, 0, 0, 13),  # load byte 13
-    (0x54, 0, 0, 0x12),  # keep SYN and ACK
-    (0x15, 0, 1, 0x02),  # SYN alone?
-    (0x06, 0, 0, 0),  # if so, drop the segment
-    (0x06, 0, 0, 0xFFFFFFFF),  # otherwise accept all of it
-)
-
-
-def bind(host: str, port: int) -> list[socket.socket]:
-    """Return sockets that listen on a port of a host, one for each of its addresses; port 0 picks a free port.
-
-    Raises:
-        OSError: the port is taken, or the host has no such address.
-    """
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    with contextlib.ExitStack() as opened:
-        sockets: list[socket.socket] = []
-        # An address can occur twice, and IPv6 can occur on a kernel without it.
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            if family not in (socket.AF_INET, socket.AF_INET6):
-                continue
-            listener = opened.enter_context(socket.socket(family, kind, protocol))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # even if earlier connections linger
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            # All addresses share the same free port.
-            listener.bind((address[0], sockets[0].getsockname()[1] if sockets and not port else port, *address[2:]))
-            listener.setblocking(False)
-            listener.listen(_BACKLOG)
-            sockets.append(listener)
-        opened.pop_all()
-    return sockets
-
-
-def urls(sockets: Sequence[socket.socket]) -> list[str]:
-    """Return the URLs that sockets listen on."""
-    found = []
-    for each in sockets:
-        host, port = each.getsockname()[:2]
-        found.append(f"http://[{host}]:{port}" if each.family is socket.AF_INET6 else f"http://{host}:{port}")
-    return found
-
-
-def refuse_new(sockets: Sequence[socket.socket]) -> None:
-    """Let no new connections into the queue, in any process that shares the socket; on Linux only.
-
-    Closing a listening socket resets the connections in its queue, although their clients consider them open and
-    may have sent a request. So the queue is emptied first, and nothing may enter it after that. A client that connects
-    now gets no answer, tries again by itself after a second, and is then refused, so nothing is lost. On other systems,
-    a connection that arrives between emptying and closing is reset.
-    """
-    if sys.platform != "linux":
-        return
-    code = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN)
-    program = ctypes.create_string_buffer(code, len(code))
-    filters = struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
-    for each in sockets:
-        with contextlib.suppress(OSError):  # without kernel support we do the same as on other systems
-            each.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filters)
-
-
-def accept_waiting(listener: socket.socket, most: int) -> Iterator[tuple[socket.socket, tuple[object, ...]]]:
-    """Yield the connections that wait in a queue, with the addresses of their clients.
-
-    Args:
-        listener: the listening socket; it must not block.
-        most: how many connections to accept at most.
-
-    Raises:
-        OSError: no file descriptors are available.
-    """
-    for _ in range(most):
-        try:
-            yield listener.accept()
-        except (BlockingIOError, InterruptedError):
-            return
-        except ConnectionAbortedError:
-            continue  # the client closed it while it waited
+        self._parts.clear()

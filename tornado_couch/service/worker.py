@@ -11,12 +11,14 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import tornado.web
@@ -24,7 +26,9 @@ import tornado.web
 from ..couch import Couch
 from ..store.readiness import STOPPING
 from ..web.live import end_streams
-from .server import SETTLE_SECONDS, Server, refuse_new
+from .listening import SETTLE_SECONDS, refuse_new
+from .server import HttpServer, Server, server_class
+from .tornado_server import TornadoServer
 
 __all__ = [
     "RETIRE",
@@ -37,6 +41,7 @@ __all__ = [
     "chosen_event_loop",
     "run",
     "settle",
+    "tls_context",
     "wants_couch",
     "work",
 ]
@@ -135,6 +140,9 @@ class ServeOptions:
         idle_seconds: how long a connection without a request stays open, and how long a request's header may take.
         body_seconds: how long a request's content may take.
         event_loop: the event loop, one of `EventLoop`.
+        http_server: the HTTP server, one of `HttpServer`.
+        certificate: a file with the certificate for TLS, and those that vouch for it, in PEM; None for no TLS.
+        key: the file with its private key; None if the certificate's file holds it.
         reload: replace the process whenever a file of its code changes; for development, with one process.
     """
 
@@ -149,6 +157,9 @@ class ServeOptions:
     idle_seconds: float = 75.0
     body_seconds: float = 300.0
     event_loop: EventLoop = "auto"
+    http_server: HttpServer = "auto"
+    certificate: Path | None = None
+    key: Path | None = None
     reload: bool = False
 
 
@@ -307,13 +318,16 @@ async def _serve(
     orders: _Orders,
 ) -> int:
     """Serve until the process is told to stop; return how many requests were cut off then."""
-    server = Server(
+    server = server_class(options.http_server)(
         application,
         xheaders=options.xheaders,
         proxies=options.proxies,
         idle_connection_timeout=options.idle_seconds,
         body_timeout=options.body_seconds,
+        ssl_options=tls_context(options),
     )
+    if options.certificate is not None and duty.parent is None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _renew, server, options)
     settle()
     server.accept_from(sockets)
     orders.serving = True
@@ -332,8 +346,33 @@ async def _serve(
         orders.serving = False
 
 
+def tls_context(options: ServeOptions) -> ssl.SSLContext | None:
+    """Return the context for TLS with the certificate as it is in its file now; None without a certificate.
+
+    Raises:
+        OSError: a file cannot be read, or does not hold what it should (`ssl.SSLError`).
+    """
+    if options.certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(options.certificate, options.key)
+    return context
+
+
+def _renew(server: Server | TornadoServer, options: ServeOptions) -> None:
+    """Use the certificate as it is in its file now, for new connections."""
+    try:
+        context = tls_context(options)
+    except OSError as error:
+        logger.error("keeping the old certificate: the new one cannot be read: %s", error)
+        return
+    if context is not None:
+        server.use_tls(context)
+        logger.info("process %d uses the certificate as it is now", os.getpid())
+
+
 async def _end(
-    server: Server,
+    server: Server | TornadoServer,
     application: tornado.web.Application,
     sockets: Sequence[socket.socket],
     options: ServeOptions,

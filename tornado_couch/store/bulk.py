@@ -13,8 +13,7 @@ key makes the id, on CouchDB 3.5 (in brackets the processor time of this side), 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from .. import _json
@@ -35,18 +34,17 @@ from ..errors import (
 )
 from ..models import Model, ModelInfo, collection_view, model_info, stamped
 from ..revision import generation
-from .attachments import Attachments, stubbed
+from .attachments import stubbed
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, called, changed, partially
 from .pace import Pace
-from .protection.properties import Conversion, in_partition
-from .protection.signatures import Guard, parent_of
+from .protection.properties import in_partition
+from .protection.signatures import parent_of
 from .reading.bearing import bearing
 from .reading.reader import Reader
 from .references import Held, References, held_by
 from .writing.deletion import Eraser, scopes_of_deleted
-from .writing.model_writer import refitted
+from .writing.model_writer import ModelWriter, refitted
 from .writing.tokens import handed_on
-from .writing.writer import Writer
 
 __all__ = ["BulkWriter", "Calls", "Singles", "Singly"]
 
@@ -99,39 +97,29 @@ class BulkWriter(Generic[M]):
 
     Args:
         database: where the documents are.
-        conversion: turns models into documents and back.
+        models: writes single models; its parts write many.
         cls: the model.
-        now: the clock for the time stamps.
         singles: the calls that update and delete one model, and try again after a conflict.
-        guard: signs what is written, and verifies what is read.
-        writer: carries out the writes.
         eraser: deletes documents.
-        attachments: reads the files of documents.
     """
 
     def __init__(
         self,
         database: Database,
-        conversion: Conversion,
+        models: ModelWriter,
         cls: type[M],
-        now: Callable[[], datetime],
         singles: Singles,
-        guard: Guard,
-        writer: Writer,
         eraser: Eraser,
-        attachments: Attachments,
     ) -> None:
         self._database = database
-        self._conversion = conversion
-        self._guard = guard
-        self._writer = writer
+        self._models = models
+        self._conversion, self._guard, self._writer = models.conversion, models.guard, models.writer
         self._eraser = eraser
-        self._attachments = attachments
-        self._reader = Reader(database, conversion, guard)
+        self._reader = Reader(database, models.conversion, models.guard)
         self._cls = cls
         self._info: ModelInfo = model_info(cls)
-        self._now = now
         self._singles = singles
+        self._buried: dict[str, Document | None] = {}  # what new documents follow, by their ids
 
     async def create(self, models: Sequence[M]) -> list[M | Exception]:
         """Store new models; see `Store.create_many`."""
@@ -207,7 +195,7 @@ class BulkWriter(Generic[M]):
         ids = await self._new_ids(models)
         named = [each for each, own in zip(ids, chosen, strict=True) if own]
         parents = await self._guard.tombstones(named)
-        buried = await scopes_of_deleted(self._database, self._info, named)
+        self._buried = await scopes_of_deleted(self._database, self._info, named)
         for model, new_id, fault in zip(models, ids, faults, strict=True):
             key = model._key
             if fault is not None:
@@ -217,8 +205,12 @@ class BulkWriter(Generic[M]):
                 outcomes.append(self._exists())
                 continue
             model._id, model._rev = new_id, None
-            if new_id in buried:
-                model._stored = buried[new_id]
+            taken = self._buried.get(new_id, {})
+            if taken is None:
+                outcomes.append(self._exists())
+                continue
+            if taken:
+                model._stored = {**model._stored, **{name: taken[name] for name in taken if name != "_rev"}}
             if self._info.key and self._info.key.generated:
                 setattr(model, self._info.key.attribute, new_id)
             if self._by_view:
@@ -258,8 +250,9 @@ class BulkWriter(Generic[M]):
         ]
 
     async def _ready(self, model: M, *, new: bool, parent: str | None = None) -> _Staged:
-        stamped(model, new=new, now=self._now)
-        document = await self._attachments.carried(await self._conversion.to_store(model, new=new), model._stored)
+        stamped(model, new=new, now=self._models.now)
+        document = await self._conversion.to_store(model, new=new)
+        document = await self._models.attachments.carried(document, model._stored)
         return _Staged(model, self._guard.signed(self._writer.marked(document, new=new), parent))
 
     # ------------------------------------------------------------ reading
@@ -347,6 +340,9 @@ class BulkWriter(Generic[M]):
         elif result is not None:
             stored, revision = await refitted(self._writer, self._guard, staged.document, result)
             staged.model._stored, staged.model._rev = stubbed(stored, generation(revision)), revision
+            if isinstance(operation, Creation) and self._info.unique:
+                buried = self._buried.get(staged.model._id) or {}
+                await self._models.complete(self._database, staged.model, buried)
             await self._singles.joined(self._cls, staged.model._id)
         model: M = staged.model
         return model

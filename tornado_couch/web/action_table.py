@@ -45,6 +45,7 @@ class Action:
         parameters: what its query string can have, for an action that writes.
         follow: the actions that a client can go on to from the answer, as links in the API document.
         own: whether it is an action of the service, which has an address of its own.
+        safe: whether it changes nothing, although its method is not GET.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Action:
     selects: bool = False
     follow: tuple[str, ...] = ()
     own: bool = False
+    safe: bool = False
 
     @property
     def runs(self) -> str:
@@ -68,7 +70,7 @@ class Action:
     @property
     def reads(self) -> bool:
         """Whether it changes nothing (RFC 9110 §9.2.1)."""
-        return self.method == "GET"
+        return self.method == "GET" or self.safe
 
 
 OF_ONE = ("retrieve", "replace", "patch", "destroy", "conflicts")
@@ -83,8 +85,8 @@ ACTIONS: dict[str, Action] = {
         Action("reduce", "GET", verb="get"),
         Action("versions", "GET", asks=("deleted",)),
         Action("conflicts", "GET", verb="list", follow=("resolve",)),
-        Action("changes", "GET", answers=(JSON, EVENTS), verb="list", follow=OF_ONE),
-        Action("ticket", "POST", verb="create", selects=True),
+        Action("changes", "GET", answers=(JSON, EVENTS), verb="list"),
+        Action("ticket", "POST", verb="create", safe=True),
         Action("create", "POST", takes=(JSON, NDJSON), of_one=True, follow=OF_ONE),
         Action("resolve", "POST", takes=(JSON,)),
         Action("bulk", "POST", takes=(JSON,), asks=("create", "replace", "destroy"), verb="post"),

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from email.utils import formatdate
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .. import _json
 from ..models import Model
 from ..store import Pace
 from .action_table import JSON
-from .http import Preferences, choose_coding, compressed, entity_tag
+from .http import Preferences, choose_coding, compressed, entity_tag, http_date
 from .problems import Problem
 from .query import of_variants
 
@@ -106,7 +104,7 @@ class Answers:
         self._modified = int(moment.timestamp())
         self._settled = time.time() >= self._modified + _SETTLED_SECONDS
         if self._settled:
-            self._handler._headers["Last-Modified"] = _http_date(self._modified)
+            self._handler._headers["Last-Modified"] = http_date(self._modified)
 
     async def many(self, body: dict[str, Any]) -> None:
         """Answer a change of many documents."""
@@ -165,11 +163,6 @@ class Answers:
     def _cacheable(self) -> None:
         # A cache may keep the answer for its one client and must ask each time: that costs a 304.
         self._handler._headers["Cache-Control"] = "private, no-cache"
-
-
-@lru_cache(maxsize=1024)
-def _http_date(seconds: int) -> str:
-    return formatdate(seconds, usegmt=True)
 
 
 async def serialised(body: dict[str, Any]) -> bytes:

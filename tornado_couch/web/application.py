@@ -27,7 +27,7 @@ from tornado.web import RequestHandler
 from ..couch import Observer, Observers
 from ..store import Consumer, Room
 from .access import Policy
-from .bodiless import Ignored, LimitedBody, NotFoundHandler, RefusingHandler
+from .bodiless import AtOnce, Ignored, LimitedBody, NotFoundHandler, RefusingHandler
 from .http import ServerTiming, TimingObserver, content_length, too_large
 from .problems import Problem
 from .proxies import checked_base, checked_networks
@@ -126,6 +126,11 @@ class Application(tornado.web.Application):
             return Ignored()
         return super().start_request(server_conn, request_conn)
 
+    def request_refused(self, method: str, status: int) -> None:
+        """Notify the observers of a request that is not valid, which the server has answered itself."""
+        if self._watch:
+            self._watch.refused(method, status)
+
     def _find_leniently(self, request: HTTPServerRequest, **options: Any) -> Any:
         """Return what receives a request whose method or path may stand for others; see `find_handler`."""
         if self.settings.get("method_override") and request.method == "POST":
@@ -160,7 +165,7 @@ class Application(tornado.web.Application):
             return super().get_handler_delegate(request, RefusingHandler, {"problem": problem, "at_once": True})
         inner = super().get_handler_delegate(request, target, *arguments, **named)
         if getattr(target, "_stream_request_body", False):  # it takes the body itself, part by part
-            return inner
+            return inner if coded or request.headers.get("Content-Length", "0") != "0" else AtOnce(inner)
         limit: int = getattr(target, "MAX_BODY", self.settings.get("max_body", MAX_BODY))
         fits = content_length(request.headers) <= limit
         if fits and not coded:
@@ -263,6 +268,12 @@ class RequestWatch:
         setattr(request, _WATCHED, watched)
         return watched
 
+    def refused(self, method: str, status: int) -> None:
+        """Notify the observer of a request that the server has answered itself."""
+        context = contextvars.copy_context()
+        context.run(self._observer.request_began, "", method, HTTPHeaders())
+        context.run(self._observer.request_ended, "", method, status, 0.0)
+
     def answered(self, handler: RequestHandler) -> None:
         """Notify the observer that a request has been answered."""
         watched: _Watched | None = getattr(handler.request, _WATCHED, None)
@@ -312,7 +323,8 @@ class _Watched(HTTPMessageDelegate):
         try:
             self._inner.on_connection_close()
         finally:
-            self.end(None)
+            # Our own server says so where it has answered for the handler, such as a body that is not valid HTTP.
+            self.end(getattr(self._request.connection, "refused", None))
 
     def end(self, status: int | None) -> None:
         """Notify the observer, once, that the request is over."""

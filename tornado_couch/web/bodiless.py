@@ -10,7 +10,7 @@ from tornado.web import stream_request_body
 from .http import DRAINED, Cors, refuse_endless
 from .problems import Problem, ProblemHandler
 
-__all__ = ["BodilessHandler", "Ignored", "LimitedBody", "NotFoundHandler", "RefusingHandler"]
+__all__ = ["AtOnce", "BodilessHandler", "Ignored", "LimitedBody", "NotFoundHandler", "RefusingHandler"]
 
 
 @stream_request_body
@@ -113,6 +113,29 @@ class Ignored(HTTPMessageDelegate):
     RFC 9112 §9.6: what comes after an answer that closes the connection must not be processed. Tornado still has it in
     its buffer, and would carry it out although nobody gets the answer.
     """
+
+
+class AtOnce(HTTPMessageDelegate):
+    """Receives a request without a body for a handler that takes its body part by part.
+
+    Tornado would start the handler with the header, and then let the connection wait until it is ready for the body.
+    Here the handler starts when the whole request is there, which saves the waiting in between.
+
+    Args:
+        inner: receives the request.
+    """
+
+    def __init__(self, inner: HTTPMessageDelegate) -> None:
+        self._inner = inner
+
+    def headers_received(self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders) -> None:
+        """Keep the header until the request is complete."""
+        self._head = start_line, headers
+
+    def finish(self) -> None:
+        """Let the request be answered."""
+        self._inner.headers_received(*self._head)
+        self._inner.finish()
 
 
 class LimitedBody(HTTPMessageDelegate):

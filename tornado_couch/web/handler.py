@@ -7,11 +7,13 @@ import functools
 import inspect
 import re
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from tornado.httputil import HTTPServerRequest
+import tornado
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from ..errors import InvalidDocument, ValidationFailed
@@ -32,6 +34,7 @@ from .http import (
     accepts,
     decode,
     entity_tag,
+    http_date,
     is_large,
     parse_preferences,
     too_large,
@@ -48,6 +51,10 @@ if TYPE_CHECKING:
 __all__ = ["ResourceHandler"]
 
 T = TypeVar("T")
+
+_SERVER = f"TornadoServer/{tornado.version}"
+
+_RUNNING: set[asyncio.Task[None]] = set()
 
 # RFC 3986 §2.1. Taken for itself, such a percent sign would give a document a second address.
 _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -146,6 +153,16 @@ class ResourceHandler(RequestHandler, Generic[M]):
         self.body = self.BODIES.get(self.request.method or "", _plain_body)(self)
         self.admission.set_headers()
 
+    def clear(self) -> None:
+        """Reset the answer, as Tornado does: all header fields but those that every answer has, status and content."""
+        headers = self._headers = HTTPHeaders()
+        headers["Server"] = _SERVER
+        headers["Content-Type"] = "text/html; charset=UTF-8"
+        headers["Date"] = http_date(int(time.time()))  # Tornado formats it anew for each answer
+        self.set_default_headers()
+        self._write_buffer = []
+        self.set_status(200)
+
     def set_default_headers(self) -> None:
         """Set what every answer has, errors included."""
         if self.admission is not None:  # Tornado asks before there is a route; `initialize` asks again
@@ -229,7 +246,14 @@ class ResourceHandler(RequestHandler, Generic[M]):
             self._opened = AsyncExitStack()
         return await self._opened.enter_async_context(context)
 
-    async def _execute(self, *arguments: Any, **named: Any) -> None:
+    def _execute(self, *arguments: Any, **named: Any) -> asyncio.Task[None]:  # type: ignore[override]
+        # Tornado makes a task of the coroutine that it expects; looking up how to takes it longer than this.
+        task = asyncio.get_running_loop().create_task(self._executed(arguments, named))
+        _RUNNING.add(task)  # the event loop knows its tasks by weak references alone
+        task.add_done_callback(_RUNNING.discard)
+        return task
+
+    async def _executed(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         try:
             await super()._execute(*arguments, **named)
         finally:

@@ -12,6 +12,8 @@ from tests.faults import FaultServer, answer
 from tornado_couch.couch import Couch
 from tornado_couch.errors import Unavailable
 
+pytestmark = pytest.mark.usefixtures("library")
+
 UP = answer(200, {"status": "ok"})
 
 

@@ -25,7 +25,9 @@ from tests.faults import (
     until,
 )
 from tornado_couch import errors
-from tornado_couch.couch import AiohttpTransport, Couch, Request, Timeout
+from tornado_couch.couch import Couch, Request, Timeout, Transport
+
+pytestmark = pytest.mark.usefixtures("library")
 
 QUICK = Timeout(connect=5, read=0.2, total=5, pool=5)
 OK = answer(200, {"_id": "a", "_rev": "1-a"})
@@ -209,35 +211,37 @@ async def test_cancelled_calls_leave_no_connection_and_no_task() -> None:
     await until(lambda: asyncio.all_tasks() <= tasks_before)
 
 
-async def test_a_stream_gives_what_has_come_and_frees_its_connection_when_left() -> None:
+async def test_a_stream_gives_what_has_come_and_frees_its_connection_when_left(
+    transport: Callable[..., Transport],
+) -> None:
     """Chunks come before the answer ends; leaving early closes the connection and gives the turn back."""
     async with FaultServer(stall_midway, OK) as server:
-        transport = AiohttpTransport(server.url, max_connections=1)
+        one = transport(server.url, max_connections=1)
         request = Request("GET", "/db/_changes", "/{db}/_changes", timeout=QUICK)
-        async with transport.stream(request) as stream:
+        async with one.stream(request) as stream:
             assert stream.status == 200
             assert stream.headers["content-type"] == "application/json"
             assert await anext(stream.chunks) == b'{"half":'
             with pytest.raises(errors.ReadTimeout):
                 await anext(stream.chunks)
         await until(lambda: server.open == 0)
-        assert (await transport.send(request)).status == 200
-        await transport.close()
+        assert (await one.send(request)).status == 200
+        await one.close()
 
 
-async def test_a_stream_that_cannot_begin_or_breaks_off_is_an_outage() -> None:
+async def test_a_stream_that_cannot_begin_or_breaks_off_is_an_outage(transport: Callable[..., Transport]) -> None:
     """The same errors as of whole answers; nothing stays busy."""
     async with FaultServer(hang_up, hang_up, truncated, OK) as server:
-        transport = AiohttpTransport(server.url, max_connections=1)
+        one = transport(server.url, max_connections=1)
         request = Request("GET", "/db/_changes", "/{db}/_changes", timeout=QUICK, safe=True)
         with pytest.raises(errors.Unavailable):
-            async with transport.stream(request):
+            async with one.stream(request):
                 pass
-        async with transport.stream(request) as stream:
+        async with one.stream(request) as stream:
             with pytest.raises(errors.Unavailable):
                 assert [chunk async for chunk in stream.chunks]
-        assert (await transport.send(request)).status == 200
-        await transport.close()
+        assert (await one.send(request)).status == 200
+        await one.close()
 
 
 async def test_a_turn_that_comes_in_the_step_of_its_cancellation_passes_on() -> None:

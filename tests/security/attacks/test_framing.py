@@ -13,7 +13,8 @@ from tornado.httpserver import HTTPServer
 
 from tornado_couch import Application, Couch, ProblemHandler
 from tornado_couch.embedded import EmbeddedCouch
-from tornado_couch.service.server import Server, bind
+from tornado_couch.service.listening import Listening, bind
+from tornado_couch.service.server import server_class
 
 SECOND = b"PUT /second HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
 CHUNKED = b"Transfer-Encoding: chunked"
@@ -34,6 +35,9 @@ ATTACKS = {
     "a signed chunk": (b"HTTP/1.1", [CHUNKED], b"+0\r\n\r\n"),
     "a chunk with blanks": (b"HTTP/1.1", [CHUNKED], b" 0\r\n\r\n"),
 }  # fmt: skip
+
+
+SERVERS = {"service": "httptools", "service on tornado": "tornado"}
 
 
 class Counted(ProblemHandler):
@@ -57,11 +61,10 @@ async def listening(which: str) -> AsyncIterator[int]:
     came: list[str] = []
     (listener,) = bind("127.0.0.1", 0)
     application = Application([("/second", Counted)], came=came)
-    server = Server(application) if which == "service" else HTTPServer(application)
-    accept = server.accept_from if isinstance(server, Server) else server.add_sockets
-    accept([listener])
+    server = HTTPServer(application) if which == "tornado" else server_class(SERVERS[which])(application)
+    server.add_sockets([listener])
     yield listener.getsockname()[1]
-    if isinstance(server, Server):
+    if isinstance(server, Listening):
         server.accept_rest()
     server.stop()
     await server.close_all_connections()
@@ -78,7 +81,7 @@ async def answers(port: int, sent: bytes) -> bytes:
     return answer
 
 
-@pytest.mark.parametrize("which", ["tornado", "service", "embedded"])
+@pytest.mark.parametrize("which", ["tornado", *SERVERS, "embedded"])
 async def test_a_request_of_doubtful_length_is_the_last_of_its_connection(which: str) -> None:
     """It is refused, and what follows is neither answered nor carried out (RFC 9112 §6.1, §6.3, §9.6)."""
     async with listening(which) as port:
@@ -89,7 +92,7 @@ async def test_a_request_of_doubtful_length_is_the_last_of_its_connection(which:
             assert answer.startswith(b"HTTP/1.1 4"), (name, answer)
 
 
-@pytest.mark.parametrize("which", ["tornado", "service", "embedded"])
+@pytest.mark.parametrize("which", ["tornado", *SERVERS, "embedded"])
 async def test_nothing_is_done_after_the_last_request_of_a_connection(which: str) -> None:
     """A client that says `Connection: close` has no second request, and a proxy would not have checked one."""
     async with listening(which) as port:
@@ -97,7 +100,7 @@ async def test_nothing_is_done_after_the_last_request_of_a_connection(which: str
             assert (await answers(port, first + b"\r\n\r\n" + SECOND * 2)).count(b"HTTP/1.1 ") == 1
 
 
-@pytest.mark.parametrize("which", ["tornado", "service"])
+@pytest.mark.parametrize("which", ["tornado", *SERVERS])
 async def test_no_address_writes_control_characters_to_the_log(which: str, caplog: pytest.LogCaptureFixture) -> None:
     """A terminal that shows the log may obey them, and what reads it line by line may find a line that was forged."""
     caplog.set_level(logging.DEBUG)

@@ -10,10 +10,9 @@ import logging
 import sys
 from typing import Any
 
-from tornado.httpserver import HTTPServer
-
+from tests.servers import listening
 from tornado_couch import AllowAny, Application, Couch, Key, Model, ProblemHandler, Store, assigned, resource
-from tornado_couch.service.worker import settle
+from tornado_couch.service.worker import run, settle
 from tornado_couch.web import docs_routes, health_routes, openapi_routes
 
 __all__ = ["MIB", "MOST", "Bag", "make_app"]
@@ -62,11 +61,10 @@ async def main(url: str, name: str) -> None:
     logging.disable(logging.CRITICAL)
     settle()  # as `serve` does
     async with Couch(url) as couch:
-        server = HTTPServer(make_app(Store(couch[name])))
-        server.listen(0, "127.0.0.1")
-        print(next(iter(server._sockets.values())).getsockname()[1], flush=True)
+        _, port = listening(make_app(Store(couch[name])))
+        print(port, flush=True)
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    run(main(*sys.argv[1:]))  # in the event loop of `serve`

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from tornado.httputil import HTTPHeaders, parse_qs_bytes
+from tornado.httputil import HTTPHeaders, parse_qs_bytes, parse_request_start_line
 
 from tornado_couch import AllowAny, Couch, Indexed, Key, Model, Store, assigned, revision
 from tornado_couch.embedded.handlers.documents.multipart import parts_of
@@ -27,6 +27,7 @@ from tornado_couch.security.encoding import b64_decode, b64_encode, canonical
 from tornado_couch.security.key_file import unwrap
 from tornado_couch.security.key_ring import KeyRing
 from tornado_couch.security.keyczar.metadata import KeyMetadata
+from tornado_couch.service.messages import ChunkedBody, HeadParser, Refusal
 from tornado_couch.web import BasicAccounts, BodyLimits, Problem, Resource, parse_entity_tags
 from tornado_couch.web.http import (
     BrokenStream,
@@ -207,11 +208,44 @@ def request_target(data: bytes) -> None:
         Request("GET", data.decode("latin-1"), HTTPHeaders())
 
 
+def request_head(data: bytes) -> None:
+    """The line and fields of a request: what the server takes means the same to Tornado."""
+    end = data.find(b"\r\n\r\n") + 4
+    if end < 4:
+        return
+    with contextlib.suppress(Refusal):
+        head = HeadParser(100).parse(data, end)
+        line, _, fields = data[:end].decode("latin-1").partition("\r\n")
+        assert parse_request_start_line(line) == head.start_line
+        assert list(HTTPHeaders.parse(fields).get_all()) == list(head.headers.get_all())
+        assert head.length <= 0 or int(head.headers["Content-Length"]) == head.length
+
+
+def chunks(data: bytes) -> None:
+    """A body in chunks: in one piece and in two it is the same."""
+
+    def read(*pieces: bytes) -> tuple[bytes, bool] | None:
+        body, rest, content = ChunkedBody(), b"", b""
+        try:
+            for piece in pieces:
+                rest += piece
+                taken = 1
+                while taken and not body.done:
+                    part, taken = body.take(rest, 1000)
+                    rest, content = rest[taken:], content + part
+        except Refusal:
+            return None
+        return content, body.done
+
+    assert read(data) == read(data[: len(data) // 2], data[len(data) // 2 :])
+
+
 TARGETS: dict[str, tuple[Target, list[bytes]]] = {
     "accept": (accept, [b"application/json;q=0.5, */*;q=0", b"gzip;q=1.0, br, *;q=0"]),
     "authorization": (authorization, [b"YW5uOnNlY3JldA==", "zoë:p\u0301w".encode()]),
     "body": (body, [b'{"a": [1, 2.5e3, "\\ud83d\\ude00", null, true]}', b'{"a":1,"a":2}']),
     "canonical_json": (canonical_json, [b'{"b": 1e21, "a": [-0.0, 1E-7, "\\u20ac"]}', b"YWJj"]),
+    "chunks": (chunks, [b"3\r\nabc\r\n0A\r\n0123456789\r\n0\r\n\r\n"]),
     "cursor": (cursor, [_CODEC.encode(Cursor([1], "a", False, False), "another scope").encode()]),
     "entity_tags": (entity_tags, [b'"1-a", W/"2-b;gzip"', b"*"]),
     "key_files": (
@@ -226,7 +260,7 @@ TARGETS: dict[str, tuple[Target, list[bytes]]] = {
     "patch": (patch, [b'[{"op":"add","path":"/a/-","value":1},{"op":"move","from":"/c","path":"/~1~0"}]']),
     "prefer": (prefer, [b'return=minimal; a="b\\"c", handling=strict']),
     "query": (query, [b"name=a&number[gte]=3&sort=-number&fields=name,number&limit=10&count=true&cursor=abc"]),
+    "request_head": (request_head, [b"POST /a HTTP/1.1\r\nHost: a\r\nX:\r\nX: b\r\nContent-Length: 3\r\n\r\nabc"]),
     "request_target": (request_target, [b"/db/%61%2Fb?rev=1-a&open_revs=[]&key=%22a%22"]),
     "revisions": (revisions, [b"3-917fa2381192822767f010b95b45325b"]),
 }
-

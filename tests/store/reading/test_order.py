@@ -181,7 +181,7 @@ async def test_lists_ranges_and_groups_follow_the_values(database: Database, kin
     checker = _Checker(Store(database), cls)
     examples: list[list[Any]] = []
 
-    @settings(max_examples=12, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=6, database=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(values, min_size=2, max_size=6))
     def collect(some: list[Any]) -> None:
         examples.append(some)

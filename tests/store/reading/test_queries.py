@@ -364,7 +364,7 @@ async def test_every_query_that_an_index_serves_agrees_with_python(store: Store)
     """Filters, ranges, any-of, order and direction over random documents; both ways, and the count."""
     drawn: list[tuple[Query, int]] = []
 
-    @settings(max_examples=150, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(queries().filter(is_served), st.integers(1, 40))
     def draw(query: Query, limit: int) -> None:
         drawn.append((query, limit))

@@ -386,15 +386,14 @@ async def test_whose_lists_are_limited_exports_only_those(store: Store, serve: S
 
 SERVICE = """
 import asyncio, sys
+from tests.servers import listening
 from tests.web.conftest import Note, application
-from tornado.httpserver import HTTPServer
 from tornado_couch import Couch, Store
 
 async def main(url, name):
     async with Couch(url) as couch:
-        server = HTTPServer(application(Store(couch[name])))
-        server.listen(0, "127.0.0.1")
-        print(next(iter(server._sockets.values())).getsockname()[1], flush=True)
+        server, port = listening(application(Store(couch[name])))
+        print(port, flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 asyncio.run(main(*sys.argv[1:]))

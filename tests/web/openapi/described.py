@@ -8,7 +8,11 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-__all__ = ["UNTOLD", "Described"]
+from tornado_couch import Application
+from tornado_couch.web.openapi.components import Components
+from tornado_couch.web.openapi.document import Route, _Describer
+
+__all__ = ["UNTOLD", "Described", "DescribedRoutes"]
 
 UNTOLD = {
     # What frames a message and says how it is coded (OpenAPI 3.1 §4.8.16: Content-Type shall not be described).
@@ -19,15 +23,44 @@ UNTOLD = {
 """The header fields that an answer may have though its description does not name them; besides those of CORS."""
 
 
+class DescribedRoutes:
+    """The parts of an application's API document, each made when it is first asked: all of them take long to make.
+
+    Args:
+        application: the application.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._made: dict[str, Described] = {}
+        self._routes: list[tuple[re.Pattern[str], Route]] | None = None
+
+    def check(self, method: str, path: str, status: int, headers: Any, text: bytes) -> None:
+        """Assert that an answer is described, if there is a description of what is at the address."""
+        if self._routes is None:
+            found = _Describer(self._application, Components()).routes()
+            self._routes = [(_pattern(each.path), each) for each in found]
+        for route in (each for pattern, each in self._routes if pattern.fullmatch(path)):
+            if route.path not in self._made:
+                self._made[route.path] = Described(self._document(route))
+            if self._made[route.path].document["paths"]:
+                self._made[route.path].check(method, path, status, headers, text)
+                return
+
+    def _document(self, route: Route) -> dict[str, Any]:
+        components = Components()
+        found = {
+            each.method.lower(): each.as_dict() for each in list(_Describer(self._application, components).of(route))
+        }
+        return {"paths": {route.path: found} if found else {}, "components": components.as_dict()}
+
+
 class Described:
     """An API document, for asking it about requests and answers."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
-        self._paths = [
-            (re.compile(re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(path))), methods)
-            for path, methods in document["paths"].items()
-        ]
+        self._paths = [(_pattern(path), methods) for path, methods in document["paths"].items()]
 
     def operation(self, method: str, path: str) -> dict[str, Any] | None:
         """What is described at an address; None where nothing is."""
@@ -86,3 +119,8 @@ class Described:
                 schema = told[name]["schema"]
                 value = int(headers[name]) if schema.get("type") == "integer" else headers[name]
                 assert self.faults(schema, value) == [], f"{where}: {name}"
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """What the addresses match that a template of the document is of."""
+    return re.compile(re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(path)))

@@ -11,8 +11,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tornado.httpserver import HTTPServer
-
+from tests.servers import listening, stopped
 from tornado_couch import Application, Couch, openapi_document
 
 __all__ = ["Service", "schemathesis_report"]
@@ -55,14 +54,11 @@ class Service(threading.Thread):
             application = self._make_app(couch)
             application.settings["log_function"] = lambda _: None
             self.document = openapi_document(application)
-            server = HTTPServer(application)
-            server.listen(0, "127.0.0.1")
-            port = next(iter(server._sockets.values())).getsockname()[1]
+            server, port = listening(application)
             self.url = f"http://127.0.0.1:{port}"
             self._listening.set()
             await self._ended.wait()
-            server.stop()
-            await server.close_all_connections()
+            await stopped(server)
             await couch.delete_database(self._database)
 
     def __enter__(self) -> Service:

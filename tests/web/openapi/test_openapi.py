@@ -168,7 +168,7 @@ def test_operation_ids_are_unique_names_of_functions(nowhere: Store) -> None:
     }
     assert {name for name in ids if name.startswith("head_")} == {f"head_{name}" for name in reads}
     assert {name for name in ids if name.startswith("options_")} == {
-        f"options_{name}" for name in {*reads, "melons_bulk"}
+        f"options_{name}" for name in {*reads, "melons_bulk", "melons_changes_tickets"}
     }
     assert {name for name in ids if not name.startswith(("head_", "options_"))} == {
         "list_melons",
@@ -183,6 +183,8 @@ def test_operation_ids_are_unique_names_of_functions(nowhere: Store) -> None:
         "delete_melon",
         "list_melons_conflicts",
         "resolve_melons_conflicts",
+        "list_melons_changes",
+        "create_melons_changes_tickets",
     }
 
 
@@ -206,6 +208,8 @@ def test_summaries_are_english(nowhere: Store) -> None:
         "Change an old tree",
         "Delete an old tree",
         "List the versions of an old tree",
+        "Follow the changes of trees",
+        "Make an address for EventSource",
     }
 
 
@@ -244,6 +248,8 @@ def test_what_is_mounted_is_described_and_nothing_else(nowhere: Store) -> None:
         "/read": read,
         "/read/{key}": read,
         "/read/{key}/conflicts": read,
+        "/read/_changes": read,
+        "/read/_changes/tickets": {"post", "options"},
         **reduced,
     }
 

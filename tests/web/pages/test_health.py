@@ -10,7 +10,8 @@ import pytest
 from tests.faults import FaultServer, answer, stall, until
 from tests.web.conftest import Client, Reply, Serve
 from tests.web.models import Fruit, Place
-from tornado_couch import Application, Couch, Database, health_routes, install
+from tornado_couch import Application, Consumer, Couch, Database, DocumentChange, Store, health_routes, install
+from tornado_couch.store.consumers import Records
 from tornado_couch.store.readiness import STOPPING
 from tornado_couch.web.page import Recent
 

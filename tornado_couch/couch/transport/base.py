@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from multidict import CIMultiDict
@@ -68,7 +68,13 @@ class Request:
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """The same request with more header fields."""
-        return replace(self, headers={**self.headers, **headers}) if headers else self
+        if not headers:
+            return self
+        # `dataclasses.replace` takes twice as long, and every request comes this way.
+        return Request(
+            self.method, self.target, self.template, {**self.headers, **headers}, self.body, self.timeout, self.safe,
+            self.most, self.near,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,9 @@ import os
 import select
 import socket
 import ssl
-import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
@@ -27,16 +24,10 @@ from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from ... import errors
-from ..._version import __version__
-from ..observer import Observer, Observers
 from .base import Reply, Request, Stream
+from .pool import KEEP_IDLE_SECONDS, LONG_BODY_BYTES, USER_AGENT, Pool
 
 __all__ = ["AiohttpTransport"]
-
-# Shorter than the time for which servers and load balancers keep idle connections (CouchDB: 300 s), so that
-# a pooled connection is seldom already closed at the other end.
-_KEEP_IDLE_SECONDS = 15.0
-_LONG_BODY_BYTES = 256 * 1024
 
 
 class _ConnectionLost(aiohttp.ClientConnectionError):
@@ -97,58 +88,6 @@ def _detail(error: BaseException) -> str:
     return f": {os.strerror(cause.errno)}"  # asyncio puts the address in place of the reason
 
 
-class _Slots:
-    """Grants as many turns as there are connections; a caller that waits too long gets `PoolTimeout`.
-
-    Unlike with a semaphore inside of `wait_for`, a caller that is cancelled can never keep a turn.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._free = count
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    @property
-    def free(self) -> bool:
-        return self._free > 0
-
-    async def acquire(self, seconds: float | None) -> None:
-        if self._free > 0:
-            self._free -= 1
-            return
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(waiter)
-        timer = None if seconds is None else loop.call_later(seconds, _expire, waiter)
-        try:
-            await waiter
-        except BaseException:
-            self._give_up(waiter)
-            raise
-        finally:
-            if timer is not None:
-                timer.cancel()
-
-    def release(self) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)  # the turn passes on, and is never free in between
-                return
-        self._free += 1
-
-    def _give_up(self, waiter: asyncio.Future[None]) -> None:
-        with suppress(ValueError):
-            self._waiting.remove(waiter)
-        # It was cancelled in the very step in which its turn came: the turn must go to the next one.
-        if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-            self.release()
-
-
-def _expire(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_exception(errors.PoolTimeout("all connections were busy for too long", sent=False))
-
-
 async def _never_resend(
     request: aiohttp.ClientRequest, handler: Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
 ) -> aiohttp.ClientResponse:
@@ -196,7 +135,7 @@ def _out_of_step(protocol: ResponseHandler) -> bool:
     return bool(waiting.poll(0))
 
 
-class AiohttpTransport:
+class AiohttpTransport(Pool):
     """Carries requests with aiohttp; the session is created at first use, in the running event loop.
 
     A request that changes nothing (`Request.safe`) is sent once more if its connection is lost before the answer
@@ -204,36 +143,12 @@ class AiohttpTransport:
 
     Args:
         base_url: scheme, host, port and path prefix, without credentials.
-        ca: a file of trusted certificates in PEM format, instead of the system's.
-        verify: False to trust any certificate.
-        max_connections: how many connections may be open at once.
-        observer: receives how long each request waits for a connection.
-
-    Raises:
-        OSError: `ca` cannot be read or contains no certificate.
+        **options: see `Pool`.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        ca: str | Path | None = None,
-        verify: bool = True,
-        max_connections: int = 100,
-        observer: Observer | None = None,
-    ) -> None:
-        if max_connections < 1:
-            raise ValueError("max_connections must be at least 1")
-        self._base_url = base_url
-        # For aiohttp, False means to trust any certificate, and True those that the system trusts.
-        self._tls: ssl.SSLContext | bool = verify
-        if verify and ca is not None:
-            self._tls = ssl.create_default_context(cafile=str(ca))
-        self._max_connections = max_connections
-        self._slots = _Slots(max_connections)
-        self._observer = Observers() if observer is None else observer
+    def __init__(self, base_url: str, **options: Any) -> None:
+        super().__init__(base_url, **options)
         self._session: aiohttp.ClientSession | None = None
-        self._closed = False
 
     async def send(self, request: Request) -> Reply:
         """Send a request and return the complete answer; see `Transport.send`."""
@@ -269,14 +184,6 @@ class AiohttpTransport:
         if session is not None:
             await session.close()
 
-    async def _turn(self, request: Request) -> None:
-        """Wait for a connection; there are as many slots as aiohttp has, so that a caller does not wait twice."""
-        began = 0.0 if self._slots.free else time.monotonic()
-        try:
-            await self._slots.acquire(request.timeout.pool)
-        finally:
-            self._observer.pool_waited(time.monotonic() - began if began else 0.0)
-
     async def _open(self, request: Request) -> aiohttp.ClientResponse:
         try:
             return await self._start(request)
@@ -298,13 +205,12 @@ class AiohttpTransport:
         )
 
     def _live_session(self) -> aiohttp.ClientSession:
-        if self._closed:
-            raise RuntimeError("this CouchDB client is closed")
+        self._check_open()
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=_Connector(limit=self._max_connections, ssl=self._tls, keepalive_timeout=_KEEP_IDLE_SECONDS),
+                connector=_Connector(limit=self._max_connections, ssl=self._tls, keepalive_timeout=KEEP_IDLE_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": f"tornado_couch/{__version__}"},
+                headers={"User-Agent": USER_AGENT},
                 middlewares=[_never_resend],
             )
         return self._session
@@ -312,7 +218,7 @@ class AiohttpTransport:
 
 def _content(body: bytes | None) -> bytes | io.BytesIO | None:
     # aiohttp sends bytes in one piece, and warns if there are many; it sends a file piece by piece.
-    return io.BytesIO(body) if body is not None and len(body) > _LONG_BODY_BYTES else body
+    return io.BytesIO(body) if body is not None and len(body) > LONG_BODY_BYTES else body
 
 
 async def _at_most(request: Request, response: aiohttp.ClientResponse) -> bytes:

@@ -241,12 +241,17 @@ class Plain(Lifecycle):
         # Only a chosen id can have belonged to another document before, whose tombstone the new one follows.
         named = [model._id] if chosen and model._id else []
         parents = await self._models.guard.tombstones(named)
-        if buried := await scopes_of_deleted(self._database, model_info(type(model)), named):
-            model._stored = buried[model._id or ""]
+        found = await scopes_of_deleted(self._database, model_info(type(model)), named)
+        buried = found.get(model._id or "", {})
+        if buried is None:
+            raise exists(type(model))
+        if buried:
+            model._stored = {**model._stored, **{name: buried[name] for name in buried if name != "_rev"}}
         try:
-            return await self._models.write(model, new=True, parent=parent_of(parents, model._id or ""))
+            model = await self._models.write(model, new=True, parent=parent_of(parents, model._id or ""))
         except Conflict:
             raise exists(type(model)) from None
+        return await self._models.complete(self._database, model, buried) if named else model
 
     async def write(self, model: M) -> M:
         """Write a model over the revision that it was read with; see `Lifecycle.write`."""
@@ -259,8 +264,4 @@ class Plain(Lifecycle):
 
     def bulk(self, cls: type[M], calls: Calls) -> BulkWriter[M] | Singly[M]:
         """What writes many models of a class; see `Lifecycle.bulk`."""
-        tools = self._models
-        return BulkWriter(
-            self._database, tools.conversion, cls, tools.now, calls, tools.guard, tools.writer, self._eraser,
-            tools.attachments,
-        )  # fmt: skip
+        return BulkWriter(self._database, self._models, cls, calls, self._eraser)

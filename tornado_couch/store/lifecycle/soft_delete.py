@@ -74,7 +74,7 @@ class SoftDeleting(Lifecycle):
             return None
         await called(check, gone)
         model._id, model._rev = gone._id, gone._rev
-        model._stored = scopes_in(model_info(type(model)), gone._stored)
+        model._stored = {**model._stored, **scopes_in(model_info(type(model)), gone._stored)}
         try:
             return await self._models.write(model, new=True)
         except Conflict:

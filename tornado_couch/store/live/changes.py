@@ -30,6 +30,7 @@ class DocumentChange(Generic[M]):
         model: the document as it is now; of one that is deleted, but kept, as it was. None if it cannot be read.
         document: what is stored, or was; of a deleted one, what its tombstone keeps.
         place: where the changes after this one begin; see `Store.changes`.
+        others: what is known of other leaves, which somebody may have seen before this one won.
     """
 
     kind: Kind
@@ -37,6 +38,7 @@ class DocumentChange(Generic[M]):
     model: M | None
     document: dict[str, Any]
     place: str = ""
+    others: tuple[dict[str, Any], ...] = ()
 
 
 def may_be_of(info: ModelInfo, document_id: str) -> bool:
@@ -72,7 +74,7 @@ async def understood(conversion: Conversion, cls: type[M], found: Observed, plac
         kind: Kind = "deleted" if is_deleted(info, document) else "created" if _is_new(info, document) else "changed"
     except (InvalidDocument, DecryptionFailed):
         return DocumentChange("withheld", key, None, document, place)
-    return DocumentChange(kind, key, model, document, place)
+    return DocumentChange(kind, key, model, document, place, found.others)
 
 
 def _is_new(info: ModelInfo, document: dict[str, Any]) -> bool:

@@ -81,6 +81,8 @@ class Live:
 
     Attributes:
         feed: the feed that all who follow the changes share.
+        copies: how many nodes of a cluster have each document, as `identity` has found; where it is one, every request
+            sees what the feed has told.
     """
 
     def __init__(self, database: Database, conversion: Conversion, observer: Observer) -> None:
@@ -88,6 +90,7 @@ class Live:
         self._conversion = conversion
         self._observer = observer
         self._identity: str | None = None
+        self.copies = 1
         self.feed = Feed(database, observer)
 
     async def place(self, since: str | None) -> Place:
@@ -106,7 +109,9 @@ class Live:
 
     async def identity(self) -> str:
         """Return what distinguishes this database from an earlier one of the same name."""
-        made = str((await self._database.info()).get("instance_start_time", "0"))
+        info = await self._database.info()
+        made, cluster = str(info.get("instance_start_time", "0")), info.get("cluster")
+        self.copies = cluster.get("n", 1) if isinstance(cluster, dict) else 1
         if made != "0":
             return made
         if self._identity is None:

@@ -25,6 +25,7 @@ Document = dict[str, Any]
 _AT_ONCE = 100  # documents
 _LOOKS = 8  # at a document that seems to be older than its change
 _PAUSE = 0.05  # seconds before the second look; each further one waits twice as long
+_LEAVES = 8  # that lost, of which it is found out who could see them
 _ANCESTORS = 3  # of the tombstone of another program, to find out what it has deleted
 
 
@@ -39,6 +40,7 @@ class Observed:
             deleted, if CouchDB still has it; None if nothing can be read.
         deleted: whether the document is deleted.
         fault: the error if nobody may see it, since it does not verify.
+        others: what is known of its other leaves, which somebody may have seen before this one won.
     """
 
     id: str
@@ -46,6 +48,7 @@ class Observed:
     document: Document | None
     deleted: bool = False
     fault: InvalidSignature | None = None
+    others: tuple[Document, ...] = ()
 
 
 class Observer:
@@ -81,7 +84,7 @@ class Observer:
     async def _observed(self, change: Change, found: Document | InvalidSignature | None) -> Observed:
         if isinstance(found, InvalidSignature):
             return Observed(change.id, change.seq, None, fault=found)
-        if found is not None and _is_as_new(found, change):
+        if found is not None and len(change.revisions) == 1 and _is_as_new(found, change):
             return Observed(change.id, change.seq, found)
         return await self._looked_at(change)
 
@@ -101,11 +104,18 @@ class Observer:
         if isinstance(judged, InvalidSignature):
             return Observed(change.id, change.seq, None, fault=judged)
         if judged is not None:
-            return Observed(change.id, change.seq, judged)
+            return Observed(change.id, change.seq, judged, others=await self._others(judged, leaves))
         tombstone = winning_tombstone(leaves) if winner(leaves) is None else None
         if tombstone is not None and "type" not in tombstone:
             tombstone = await self._before(tombstone) or tombstone
         return Observed(change.id, change.seq, tombstone, deleted=True)
+
+    async def _others(self, judged: Document, leaves: list[Leaf]) -> tuple[Document, ...]:
+        """What is known of the leaves that lost, of those that were withdrawn before they were."""
+        lost = [leaf.document for leaf in leaves if leaf.document and leaf.document["_rev"] != judged["_rev"]]
+        lost.sort(key=lambda each: generation(each["_rev"]), reverse=True)
+        few = lost[:_LEAVES]
+        return tuple([(await self._before(each) or each) if each.get("_deleted") else each for each in few])
 
     async def _before(self, tombstone: Document) -> Document | None:
         """What a tombstone without a type has deleted, as far as CouchDB has not been compacted since."""

@@ -285,7 +285,7 @@ class KeyMemory:
 
     def recall(self, cls: type[Model], key: Any) -> str | None:
         """The id of the document that had this key."""
-        return self._ids.get(_place(cls, key))
+        return self._ids.get(_place(cls, key)) if self._ids else None
 
     def learn(self, cls: type[Model], key: Any, document_id: str) -> None:
         """Remember which document has this key."""
@@ -294,7 +294,8 @@ class KeyMemory:
 
     def forget(self, cls: type[Model], key: Any) -> None:
         """Forget the document of this key."""
-        self._ids.pop(_place(cls, key), None)
+        if self._ids:
+            self._ids.pop(_place(cls, key), None)
 
 
 def _place(cls: type[Model], key: Any) -> tuple[str, bytes]:

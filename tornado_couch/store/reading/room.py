@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from heapq import heappop, heappush
 from itertools import count
@@ -105,20 +104,13 @@ class Room:
                 self._free -= wanted
                 turn.set_result(None)
 
-    @contextmanager
-    def share(self) -> Iterator[Share]:
-        """Let what runs inside of it, and the tasks that it makes, take from this room; give all back at the end."""
-        share = Share(self)
-        token = _SHARE.set(share)
-        try:
-            yield share
-        finally:
-            _SHARE.reset(token)
-            share.release()
+    def share(self) -> Share:
+        """Let what runs inside of its block, and the tasks that it makes, take from this room."""
+        return Share(self)
 
 
 class Share:
-    """What one request has taken from a room.
+    """What one request has taken from a room; at the end of its block it gives all of it back.
 
     Args:
         room: the room.
@@ -133,6 +125,14 @@ class Share:
         self._held = 0
         self._used = 0
         self._kept: dict[str, int] = {}  # what single documents use, by their ids
+
+    def __enter__(self) -> Share:
+        self._token = _SHARE.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _SHARE.reset(self._token)
+        self.release()
 
     async def widen(self, size: int) -> int:
         """Hold as many bytes more than are in use, or as many as there are; return how many.
@@ -174,7 +174,8 @@ class Share:
         """Give everything back."""
         held, self._held, self._used = self._held, 0, 0
         self._kept.clear()
-        self._room.give_back(held)
+        if held:
+            self._room.give_back(held)
 
 
 _SHARE: ContextVar[Share | None] = ContextVar("share", default=None)

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from ...errors import CouchError, OutcomeUnknown
-from ...models import Model, stamped
+from ...couch import Database
+from ...errors import Conflict, CouchError, NotFound, OutcomeUnknown
+from ...models import Model, model_info, stamped
 from ...revision import generation
 from ..attachments import Attachments, stubbed
 from ..pace import Pace
 from ..protection.properties import Conversion
 from ..protection.signatures import Guard
+from ..scopes import with_scopes_left
+from .deletion import scopes_missed
 from .writer import Writer
 
 __all__ = ["ModelWriter", "refitted"]
@@ -44,6 +47,8 @@ async def refitted(writer: Writer, guard: Guard, document: Document, revision: s
 
 
 M = TypeVar("M", bound=Model)
+
+_NOTED = 8  # attempts
 
 Document = dict[str, Any]
 
@@ -92,6 +97,33 @@ class ModelWriter:
         document = await self.attachments.carried(await self.conversion.to_store(model, new=new), model._stored)
         await pace.breathe()  # signing takes as long again
         model._stored, model._rev = await self.put(document, parent, new=new)
+        return model
+
+    async def complete(self, database: Database, model: M, buried: Document) -> M:
+        """Note in a model that was just created which scopes it has left, if its creation could not know of them.
+
+        CouchDB lets a new document take the place of whatever tombstone is there, and never of a certain one.
+
+        Args:
+            database: where it is.
+            model: the model.
+            buried: what was known of the deleted document whose id it has taken; see `scopes_of_deleted`.
+        """
+        info = model_info(type(model))
+        stored = {**model._stored, "_id": model._id, "_rev": model._rev}
+        missed = await scopes_missed(database, info, stored, buried)
+        for _ in range(_NOTED if missed else 0):
+            try:
+                written = await self.put(with_scopes_left(info, stored, missed or {}, self.now()))
+            except Conflict:  # another writer has changed it meanwhile
+                try:
+                    stored = await database.get(model._id or "")
+                except NotFound:
+                    break
+            else:
+                if stored["_rev"] == model._rev:
+                    model._stored, model._rev = written
+                break
         return model
 
     async def put(

@@ -65,6 +65,9 @@ class Retrieval:
         return self.version is None and self.at is None and not self.deleted
 
 
+_CURRENT = Retrieval()
+
+
 def retrieval_parameters(resource: Resource[Any]) -> list[str]:
     """Return the names of all parameters of a GET of one document."""
     info = resource.info
@@ -78,6 +81,8 @@ def parse_retrieval(resource: Resource[Any], arguments: Mapping[str, list[bytes]
     Raises:
         Problem: 400, naming the parameter: it is unknown, its value is not valid, or another parameter excludes it.
     """
+    if not arguments:
+        return _CURRENT
     own = _own_parameters(arguments, retrieval_parameters(resource))
     states = [name for name in ("version", "at", "deleted") if name in own]
     if len(states) > 1:

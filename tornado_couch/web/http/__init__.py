@@ -18,7 +18,7 @@ from .cors import Cors
 from .deprecation import Deprecation
 from .lines import BrokenStream, Line, LineReader
 from .negotiation import accepts, choose_coding, compressed, weights
-from .preconditions import EntityTag, MalformedEntityTag, Preconditions, entity_tag, parse_entity_tags
+from .preconditions import EntityTag, MalformedEntityTag, Preconditions, entity_tag, http_date, parse_entity_tags
 from .prefer import SERVER_TIMING, Preferences, parse_preferences
 from .server_timing import ServerTiming, TimingObserver
 
@@ -44,6 +44,7 @@ __all__ = [
     "content_length",
     "decode",
     "entity_tag",
+    "http_date",
     "is_large",
     "media_type",
     "parse_entity_tags",

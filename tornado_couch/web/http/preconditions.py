@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 from typing import Literal
 
 from ..problems import Problem
 
-__all__ = ["EntityTag", "MalformedEntityTag", "Preconditions", "entity_tag", "parse_entity_tags"]
+__all__ = ["EntityTag", "MalformedEntityTag", "Preconditions", "entity_tag", "http_date", "parse_entity_tags"]
 
 # RFC 9110 §8.8.3: etagc is any visible character but the double quote, and obs-text.
 # Unlike `$`, `\Z` does not match before a line feed at the end, where the search would stay forever.
@@ -173,6 +174,12 @@ class Preconditions:
         if self.if_none_match is None:
             return True
         return self.if_none_match != "*" and not any(tag.names(revision) for tag in self.if_none_match)
+
+
+@lru_cache(maxsize=1024)
+def http_date(seconds: int) -> str:
+    """Return a time, in seconds since 1970, as header fields have it (RFC 9110 §5.6.7)."""
+    return formatdate(seconds, usegmt=True)
 
 
 def _seconds(field: str) -> int | None:

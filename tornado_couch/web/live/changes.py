@@ -11,12 +11,16 @@ of everything would show it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from typing import Any
 
+from tornado.iostream import StreamClosedError
 from tornado.web import Finish
 
+from ... import _json
 from ...errors import ChangesLost
 from ...models import Model, format_timestamp, utc_now
 from ...store import share_of_request
@@ -73,7 +77,7 @@ class _Viewing(ResourceHandler[M]):
         query = parse_list_query(resource, self._filters(), self.cursors(), restriction)
         self.projection = query.projection
         names = decode_names(self.request.query_arguments).keys() - {*_OWN, "fields"}
-        return View(resource.store, query.query, scopes, bool(names))
+        return View(resource.store, query.query if names else None, scopes)
 
     def _filters(self) -> Mapping[str, list[bytes]]:
         given = dict(self.request.query_arguments)
@@ -142,7 +146,7 @@ class ChangesHandler(_Viewing[M]):
 
     def _last_event(self) -> ChangeToken | None:
         """Return the token of the last event that a browser has had, if it has any that was made here."""
-        text = self.fields.get("Last-Event-ID", "")
+        text = self.fields.get("Last-Event-Id", "")
         try:
             return TokenCodec.peek(self.cursors(), self.resource.path, text) if text else None
         except UnusableToken:
@@ -175,8 +179,7 @@ class ChangesHandler(_Viewing[M]):
             href = self.href(change.key)
             items.pop(href, None)  # a version that came before
             if kind == "change" and shown.model is not None:
-                item = await self.item(shown.model)
-                items[href] = self.projection.apply_to_item(item) if self.projection else item
+                items[href] = await self.shown(shown.model)
             else:
                 items[href] = {"_href": href, "_deleted" if kind == "delete" else "_gone": True}
         following = codec.encode(page.next, initial=token.initial and page.more)
@@ -221,28 +224,38 @@ class ChangesHandler(_Viewing[M]):
         if share := share_of_request():
             share.release()  # a stream holds no documents while it waits
         self._transforms = []  # a content coding would hold events back
-        stream = Stream(self)
-        self._stream_open = stream
+        shape = object() if self.shows_more else (self.prefix, self.resource.path, codec.view)
+        self._stream_open = stream = Stream(self, self._ended)
+        since = token.issued_at if token else format_timestamp(utc_now() - timedelta(seconds=60))
+        self._follower = follower = Follower(stream, view, codec, self, since=since, shape=shape)
+        self._auto_finish = False  # what runs now need not wait: the stream calls `_ended`
+        opened, self._opened = self._opened, None
+        self._kept_open = opened
         stream.send(b"retry: %d\n\n" % _RETRY)
-        follower = self._follower(stream, view, codec, token)
-        hubs = Hubs.of(self.application)
-        if lost:
-            follower.lose(await self.store.live.now())
         try:
-            await hubs.follow(self.store, self.model, follower, None if token is None else token.place)
-            await stream.ended
+            if lost:
+                follower.lose(await self.store.live.now())
+            await Hubs.of(self.application).follow(self.store, self.model, follower, token and token.place)
         except ChangesLost:
             follower.reset(await self.store.live.now())
-            await stream.ended
-        finally:
-            hubs.leave(self.store, self.model, follower)
+        except BaseException:
             stream.close()
+            raise
+
+    def _ended(self) -> None:
+        """Finish the answer, and forget the client."""
+        if self._follower is not None:
+            Hubs.of(self.application).leave(self.store, self.model, self._follower)
+        self._follower = None
+        if self._kept_open is not None:
+            self._closing = asyncio.ensure_future(self._kept_open.aclose())
         if not self._finished:
-            self.finish()
+            with suppress(StreamClosedError, RuntimeError):
+                self.finish()
 
     async def _place(self, codec: TokenCodec) -> tuple[ChangeToken | None, bool]:
         """Return where the stream begins; and whether the client has to read the collection anew."""
-        last = self.fields.get("Last-Event-ID", "")
+        last = self.fields.get("Last-Event-Id", "")
         try:
             if last:
                 token: ChangeToken | None = codec.decode(last)
@@ -254,34 +267,20 @@ class ChangesHandler(_Viewing[M]):
             return None, True
         return token, False
 
-    def _follower(self, stream: Stream, view: View, codec: TokenCodec, token: ChangeToken | None) -> Follower:
-        projection = self.projection
+    @property
+    def collection(self) -> str:
+        """The address of the collection."""
+        return self.prefix + self.resource.path
 
-        async def show(model: Model) -> dict[str, Any]:
-            item = await self.item(model)  # type: ignore[arg-type]
-            return projection.apply_to_item(item) if projection else item
+    async def shown(self, model: M) -> dict[str, Any]:
+        """Return the item that stands for a model."""
+        item = await self.item(model)
+        return self.projection.apply_to_item(item) if self.projection else item
 
-        async def ask() -> None:
-            await self.authorize("list")
-
-        async def identify() -> bool:
-            self.principal = await self.admission.identified()
-            return self.view().name == view.name
-
-        names = projection.names if projection else None
-        shape = object() if self.shows_more else (self.prefix, self.resource.path, names, repr(view.query))
-        return Follower(
-            stream,
-            view,
-            codec,
-            since=token.issued_at if token else format_timestamp(utc_now() - timedelta(seconds=60)),
-            collection=self.prefix + self.resource.path,
-            shape=shape,
-            show=show,
-            href=self.href,
-            ask=ask,
-            identify=identify,
-        )
+    async def sees_the_same(self, view: View) -> bool:
+        """Find out again who the client is; return whether it still sees the same."""
+        self.principal = await self.admission.identified()
+        return self.view().name == view.name
 
     def on_connection_close(self) -> None:
         """Forget a client that is gone."""
@@ -290,6 +289,8 @@ class ChangesHandler(_Viewing[M]):
             self._stream_open.close()
 
     _stream_open: Stream | None = None
+    _follower: Follower | None = None
+    _kept_open: AsyncExitStack | None = None
 
     @staticmethod
     def describe_changes(operation: ApiOperation) -> None:
@@ -355,7 +356,7 @@ class TicketHandler(_Viewing[M]):
         href = f"{self.prefix}{self.resource.path}/_changes?{query}"
         self.set_header("Cache-Control", "no-store")
         self.set_header("Location", href)
-        await self.answers.json(201, await serialised({"_href": href, "expires_on": expires_on}), None)
+        await self.answers.json(201, _json.dumps({"_href": href, "expires_on": expires_on}), None)
 
     @staticmethod
     def describe_ticket(operation: ApiOperation) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Hashable
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, Protocol
 
 from ... import _json
 from ...couch import Change
-from ...models import Model
 from ...store import DocumentChange, Observed, Place
 from ..problems import Problem
 from .stream import Stream, frame
@@ -24,6 +23,37 @@ _TOLD = 4000  # documents whose revisions are remembered; those of the last minu
 _ROUNDS = 8  # in which a client that joins has to catch up with what changes meanwhile
 
 
+class Client(Protocol):
+    """What a follower needs of the handler of its request.
+
+    Attributes:
+        collection: the address of the collection.
+    """
+
+    @property
+    def collection(self) -> str: ...
+
+    def href(self, key: Any) -> str:
+        """Return the address of the document with a key."""
+        ...
+
+    async def shown(self, model: Any) -> dict[str, Any]:
+        """Return the item that stands for a model."""
+        ...
+
+    async def authorize(self, action: str) -> None:
+        """Ask the policy; raise a problem if the client may not do this any more."""
+        ...
+
+    async def sees_the_same(self, view: View) -> bool:
+        """Find out again who the client is; return whether it still sees the same.
+
+        Raises:
+            Problem: 401, it is nobody any more.
+        """
+        ...
+
+
 class Follower:
     """A client that follows a collection.
 
@@ -32,39 +62,27 @@ class Follower:
         view: what it sees.
         codec: makes its tokens.
         since: since when it has followed, as time stamps are stored.
-        collection: the address of the collection.
+        client: the handler of its request.
         shape: what is equal for all that are shown a model in the same way.
-        show: returns the item that stands for a model.
-        href: returns the address of the document with a key.
-        ask: asks the policy whether the client may still list the collection; raises a problem if not.
-        identify: finds out again who the client is, and raises a problem if it is nobody any more; returns whether it
-            still sees the same.
 
     Attributes:
         group: what is equal for all that see the same changes in the same way.
         told: the revisions of the documents that it was told of while it joined, by their ids.
     """
 
+    __slots__ = (
+        "_checked_at", "_client", "_held", "_read_at", "_rounds", "_shape", "codec", "group", "since", "stream", "told",
+        "view",
+    )  # fmt: skip
+
     def __init__(
-        self,
-        stream: Stream,
-        view: View,
-        codec: TokenCodec,
-        *,
-        since: str,
-        collection: str,
-        shape: Hashable,
-        show: Callable[[Model], Awaitable[dict[str, Any]]],
-        href: Callable[[Any], str],
-        ask: Callable[[], Awaitable[None]],
-        identify: Callable[[], Awaitable[bool]],
+        self, stream: Stream, view: View, codec: TokenCodec, client: Client, *, since: str, shape: Hashable
     ) -> None:
         self.stream, self.view, self.codec, self.since = stream, view, codec, since
         self.group = (shape, view.name)
         self.told: dict[str, str] = {}
+        self._client, self._shape = client, shape
         self._read_at: dict[str, float] = {}
-        self._collection, self._shape, self._show, self._href = collection, shape, show, href
-        self._ask, self._identify = ask, identify
         self._held: list[tuple[bytes, Observed, float]] | None = None
         self._rounds = 0
         self._checked_at = time.monotonic()
@@ -86,9 +104,9 @@ class Follower:
             return self._reset(token)
         if kind != "change" or change.model is None:
             member = "_deleted" if kind == "delete" else "_gone"
-            return frame(kind, token, _json.dumps({"_href": self._href(change.key), member: True}))
+            return frame(kind, token, _json.dumps({"_href": self._client.href(change.key), member: True}))
         if self._shape not in items:
-            items[self._shape] = _json.dumps(await self._show(change.model))
+            items[self._shape] = _json.dumps(await self._client.shown(change.model))
         return frame("change", token, items[self._shape])
 
     def deliver(self, text: bytes, observed: Observed, read_at: float) -> None:
@@ -108,7 +126,7 @@ class Follower:
         self.stream.end(self._reset(token), drop=True)
 
     def _reset(self, token: str) -> bytes:
-        return frame("reset", token, _json.dumps({"_href": self._collection}))
+        return frame("reset", token, _json.dumps({"_href": self._client.collection}))
 
     # ------------------------------------------------------------ while it joins
 
@@ -179,7 +197,7 @@ class Follower:
         """End the stream if the client is not who it was, or does not see the same any more."""
         self._checked_at = time.monotonic()
         try:
-            same = await self._identify()
+            same = await self._client.sees_the_same(self.view)
         except Problem as problem:
             if problem.status_code in (401, 403, 404):
                 self.expel()
@@ -192,7 +210,7 @@ class Follower:
     async def allowed(self) -> bool:
         """Whether the policy lets the client list the collection now."""
         try:
-            await self._ask()
+            await self._client.authorize("list")
         except Problem:
             return False
         return True

@@ -101,7 +101,8 @@ class Hub:
             if since is not None:
                 place = await self._caught_up(follower, since)
                 # On a cluster what was just read can be behind the feed.
-                recent, told = self._store.live.feed.recent(self._wants), follower.told
+                live, told = self._store.live, follower.told
+                recent = live.feed.recent(self._wants) if live.copies > 1 else []
                 missing = [each for each in recent if told.get(each.id) not in each.revisions[:1]]
                 await self._tell_again(follower, missing, place)
             follower.begin(place)
@@ -201,7 +202,7 @@ class Hub:
         for group in list(self._groups.values()):
             token = ""
             for follower in list(group):
-                if follower.view.seen(change, follower.since) is None:
+                if not follower.stream.is_open or follower.view.seen(change, follower.since) is None:
                     continue
                 token = token or follower.codec.encode(place)
                 if not await follower.allowed():

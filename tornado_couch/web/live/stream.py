@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections.abc import Callable
 
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
@@ -27,25 +27,30 @@ class Stream:
     """Sends events to one client.
 
     Args:
-        handler: the handler of the request, which waits for `ended`.
-
-    Attributes:
-        ended: done once nothing more will be sent.
+        handler: the handler of the request; it stays unfinished until `ended` is called.
+        ended: called once, when nothing more will be sent.
     """
 
-    def __init__(self, handler: RequestHandler) -> None:
+    __slots__ = ("_bytes", "_ended", "_handler", "_last", "_waiting", "_writing", "_writing_since")
+
+    def __init__(self, handler: RequestHandler, ended: Callable[[], None]) -> None:
         self._handler = handler
-        self._waiting: deque[bytes] = deque()
+        self._ended: Callable[[], None] | None = ended
+        self._waiting: list[bytes] = []
         self._bytes = 0
         self._writing: asyncio.Future[None] | None = None
         self._writing_since = 0.0
         self._last: bytes | None = None
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def is_open(self) -> bool:
         """Whether it still takes events."""
-        return not self.ended.done() and self._last is None
+        return self._ended is not None and self._last is None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will be sent."""
+        return self._ended is None
 
     def send(self, text: bytes) -> bool:
         """Send an event, now or once the client has read the ones before it; return whether there was room for it."""
@@ -98,8 +103,9 @@ class Stream:
     def close(self) -> None:
         """Forget the client, which is gone."""
         self._waiting.clear()
-        if not self.ended.done():
-            self.ended.set_result(None)
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended()
 
     def is_stalled(self, now: float) -> bool:
         """Whether the client has read nothing for long."""
@@ -113,11 +119,14 @@ class Stream:
             self.close()
             return
         self._writing_since = time.monotonic()
-        self._writing.add_done_callback(self._written)
+        if self._writing.done():  # what it was given fits into the socket's buffer
+            self._written(self._writing)
+        else:
+            self._writing.add_done_callback(self._written)
 
     def _written(self, done: asyncio.Future[None]) -> None:
         self._writing = None
-        if done.cancelled() or done.exception() is not None or self.ended.done():
+        if done.cancelled() or done.exception() is not None or self._ended is None:
             self.close()
         elif self._waiting:
             text = b"".join(self._waiting)
@@ -131,5 +140,5 @@ class Stream:
         last, self._last = self._last, b""
         if last:
             self._write(last)
-        elif not self.ended.done():
-            self.ended.set_result(None)
+        else:
+            self.close()

@@ -50,17 +50,22 @@ class TokenCodec:
         path: the path of the collection.
         view: what is seen of it: the filters, and the scopes of the caller. With another view a token cannot be used,
             since documents would be missing.
+
+    Attributes:
+        view: a digest of it.
     """
+
+    __slots__ = ("_cursors", "_scope", "view")
 
     def __init__(self, cursors: CursorCodec, path: str, view: str) -> None:
         self._cursors = cursors
         self._scope = _scope(path)
-        self._view = hashlib.sha256(view.encode()).hexdigest()[:16]
+        self.view = hashlib.sha256(view.encode()).hexdigest()[:16]
 
     def encode(self, place: Place, *, initial: bool = False) -> str:
         """Return the text of a token that is issued now."""
         at = format_timestamp(utc_now() - _SKEW)
-        return self._cursors.encode(Cursor([place.database, place.seq, self._view, at, initial], ""), self._scope)
+        return self._cursors.encode(Cursor([place.database, place.seq, self.view, at, initial], ""), self._scope)
 
     def decode(self, text: str) -> ChangeToken:
         """Return the token that a text stands for.
@@ -69,7 +74,7 @@ class TokenCodec:
             UnusableToken: it is not from here, or was made for another view.
         """
         token, view = _read(self._cursors, self._scope, text)
-        if view != self._view:
+        if view != self.view:
             raise UnusableToken(forged=False)
         return token
 

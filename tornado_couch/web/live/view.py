@@ -15,22 +15,20 @@ __all__ = ["Seen", "View"]
 Seen = Literal["change", "delete", "gone", "reset"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class View:
     """What somebody sees of the changes of a collection.
 
     Attributes:
         store: where the documents are.
-        query: the filters; with them the scopes of the caller.
+        query: the filters, and the scopes of the caller; None if there are no filters.
         scopes: the values that documents must have in some properties, as they are stored, for the caller to see them:
             by the policy, and by the address of a nested collection.
-        filtered: whether the query has filters besides.
     """
 
     store: Store
-    query: Query
+    query: Query | None
     scopes: Mapping[str, Any]
-    filtered: bool
 
     @property
     def name(self) -> str:
@@ -50,12 +48,18 @@ class View:
         if outside:
             if change.kind == "unknown":
                 return None
+            if any(_within(each, self.scopes) for each in change.others):
+                return "gone"
             left = [has_left(change.document, scope, since) for scope in outside.items()]
             return None if False in left else "reset" if None in left else "gone"
         if change.kind in ("deleted", "unknown"):
             return "delete"
         if change.model is None:
             return "gone"  # as a list leaves it out
-        if self.filtered and not self.store.selects(self.query, change.model):
+        if self.query is not None and not self.store.selects(self.query, change.model):
             return None if change.kind == "created" else "gone"
         return "change"
+
+
+def _within(document: Mapping[str, Any], scopes: Mapping[str, Any]) -> bool:
+    return all(same(document.get(name), each) for name, each in scopes.items())

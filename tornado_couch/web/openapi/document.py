@@ -97,15 +97,23 @@ class _Describer:
 
     def operations(self) -> Iterator[ApiOperation]:
         """All operations, in the order of the routes."""
+        for route in self.routes():
+            yield from self.of(route)
+
+    def routes(self) -> Iterator[Route]:
+        """The routes whose operations are described."""
         seen: set[str] = set()
         for route in routes(self._application):
-            if route.path in seen or not _describes(route.handler):  # the first of two such routes answers
-                continue
-            seen.add(route.path)
-            found = [each for method in _METHODS for each in self._operation(route, method)]
-            yield from found
-            if found and _has(route.handler, "OPTIONS"):
-                yield self._options(route, [each.method for each in found if each.row and each.row.takes])
+            if route.path not in seen and _describes(route.handler):  # the first of two such routes answers
+                seen.add(route.path)
+                yield route
+
+    def of(self, route: Route) -> Iterator[ApiOperation]:
+        """The operations of one route."""
+        found = [each for method in _METHODS for each in self._operation(route, method)]
+        yield from found
+        if found and _has(route.handler, "OPTIONS"):
+            yield self._options(route, [each.method for each in found if each.row and each.row.takes])
 
     def _started(self, route: Route, method: str) -> ApiOperation:
         operation = ApiOperation(

@@ -36,7 +36,8 @@ def key_schema(components: Components, resource: Resource[Any]) -> Schema:
         found: Schema = {"type": "string", "minLength": 1, "pattern": "^[^_]", "examples": [example]}
         return {**found, "not": {"enum": others}} if others else found
     schema = property_schema(components, resource.model, info.key.name)
-    return addressable(schema, sorted(resource.taken))
+    # What answers GET at such an address is described by itself; a tool that tries wrong keys would take it for a key.
+    return addressable(schema, sorted(resource.taken - {"_changes"}))
 
 
 def describe_page(operation: ApiOperation) -> None:

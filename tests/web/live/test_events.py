@@ -1,0 +1,312 @@
+"""The changes of a collection as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from tornado.httputil import HTTPServerRequest
+
+from tests.faults import Fault, FaultProxy, answer_status, hang_up, until
+from tests.web.callers import ByHeader
+from tests.web.live.service import Copy, Events, Service, serving
+from tests.web.models import Fruit, Place, Stand
+from tornado_couch import AllowAny, Couch, Database, Store, install, resource
+from tornado_couch.web import Authenticated, Owner, Principal, Problem
+from tornado_couch.web.live import Hubs, end_streams
+
+
+@pytest.fixture
+async def store(database: Database) -> AsyncIterator[Store]:
+    await install(database.server, database.name, [Fruit, Place, Stand])
+    made = Store(database)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def service(store: Store) -> AsyncIterator[Service]:
+    routes = [
+        *resource("/fruits", Fruit, store),
+        *resource("/places", Place, store),
+        *resource("/stands", Stand, store, policy=Owner("owner", ByHeader(), admin_role="admin")),
+    ]
+    async with serving(routes, policy=AllowAny()) as running:
+        yield running
+
+
+async def create(service: Service, path: str, body: dict[str, Any], **headers: str) -> str:
+    status, _, reply = await service.call(path, "POST", body, **headers)
+    assert status == 201
+    return str(reply.headers["Location"])
+
+
+async def test_a_change_comes_as_it_happens(service: Service) -> None:
+    """As an item of a list has it; a deletion names the document."""
+    async with service.events("/places/_changes") as events:
+        await events.until_joined()
+        here = await create(service, "/places", {"name": "here"})
+        event = await events.next()
+        assert (event.kind, event.data) == ("change", (await service.everything("/places"))[here])
+        await service.call(here, "DELETE")
+        event = await events.next()
+        assert (event.kind, event.data) == ("delete", {"_href": here, "_deleted": True})
+
+
+async def test_headers(service: Service) -> None:
+    """No cache and no proxy may hold the events back; HEAD has the same fields."""
+    async with service.events("/places/_changes") as events:
+        fields = events.reply.headers
+        assert (fields["Cache-Control"], fields["X-Accel-Buffering"]) == ("no-store", "no")
+        assert "Content-Encoding" not in fields
+    status, _, reply = await service.call("/places/_changes", "HEAD", Accept="text/event-stream")
+    assert (status, reply.headers["Content-Type"]) == (200, "text/event-stream")
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/event-stream", "text/event-stream"),
+        ("application/json", "application/json"),
+        ("*/*", "application/json"),
+        ("application/json, text/event-stream;q=0.5", "application/json"),
+    ],
+)
+async def test_accept_chooses(service: Service, accept: str, kind: str) -> None:
+    """Only who asks for events gets them."""
+    _, _, reply = await service.call("/places/_changes", "HEAD", Accept=accept)
+    assert reply.headers["Content-Type"] == kind
+
+
+@pytest.mark.parametrize("how", ["since", "Last-Event-ID"])
+async def test_a_stream_resumes_without_a_gap(service: Service, how: str) -> None:
+    """What changed while the client was away comes first, in the order of the changes."""
+    async with service.events("/places/_changes") as events:
+        await events.until_joined()
+        await create(service, "/places", {"name": "first"})
+        last = (await events.next()).id
+    for name in ("second", "third"):
+        await create(service, "/places", {"name": name})
+    path = "/places/_changes" + (f"?since={last}" if how == "since" else "")
+    headers = {"Last_Event_ID": last} if how != "since" else {}
+    async with service.events(path, **headers) as events:
+        assert [(await events.next()).data["name"] for _ in range(2)] == ["second", "third"]
+        await create(service, "/places", {"name": "fourth"})
+        assert (await events.next()).data["name"] == "fourth"
+
+
+async def test_the_last_event_goes_before_since(service: Service) -> None:
+    """A browser comes back with the address that it began with."""
+    since = (await service.get("/places/_changes"))["next"]
+    await create(service, "/places", {"name": "seen"})
+    last = (await service.get(f"/places/_changes?since={since}"))["next"]
+    await create(service, "/places", {"name": "new"})
+    async with service.events(f"/places/_changes?since={since}", Last_Event_ID=last) as events:
+        assert (await events.next()).data["name"] == "new"
+
+
+async def test_a_stream_from_the_beginning(service: Service) -> None:
+    """Everything that is there comes first."""
+    await create(service, "/places", {"name": "first"})
+    async with service.events("/places/_changes?since=beginning") as events:
+        assert (await events.next()).data["name"] == "first"
+
+
+async def test_an_unusable_token_is_a_reset(service: Service) -> None:
+    """EventSource would never come back after any other status than 200; the stream goes on from now."""
+    async with service.events("/places/_changes", Last_Event_ID="forged") as events:
+        event = await events.next()
+        assert (event.kind, event.data) == ("reset", {"_href": "/places"})
+        await events.until_joined()
+        await create(service, "/places", {"name": "new"})
+        assert (await events.next()).data["name"] == "new"
+
+
+async def test_filters_and_fields(service: Service) -> None:
+    """A stream takes those of a list."""
+    async with service.events("/fruits/_changes?color=red&fields=color") as events:
+        await events.until_joined()
+        await create(service, "/fruits", {"color": "green"})
+        red = await create(service, "/fruits", {"color": "red"})
+        event = await events.next()
+        assert (event.data["_href"], event.data.keys()) == (red, {"_href", "_etag", "color"})
+        await service.call(red, "PATCH", {"color": "blue"}, Content_Type="application/merge-patch+json")
+        event = await events.next()
+        assert (event.kind, event.data) == ("gone", {"_href": red, "_gone": True})
+
+
+async def test_each_is_told_what_they_see(service: Service, store: Store) -> None:
+    """Of three who follow, the old owner loses a document, the new one gains it, and an admin sees it change."""
+    async with AsyncExitStack() as stack:
+        streams: dict[str, Events] = {}
+        for name, role in (("alice", ""), ("bob", ""), ("root", "admin")):
+            headers = {"X_Name": name, "X_Role": role}
+            streams[name] = await stack.enter_async_context(service.events("/stands/_changes", **headers))
+            await streams[name].until_joined()
+        here = await create(service, "/stands", {"name": "one"}, X_Name="alice")
+        assert [(await streams[name].next()).kind for name in ("alice", "root")] == ["change", "change"]
+        await store.update(Stand, "one", lambda stand: setattr(stand, "owner", "bob"))
+        told = {name: await events.next() for name, events in streams.items()}
+        assert [event.kind for event in told.values()] == ["gone", "change", "change"]
+        await service.call(here, "DELETE", X_Name="bob")
+        assert {name: (await events.next()).kind for name, events in streams.items()} == {
+            "alice": "gone",
+            "bob": "delete",
+            "root": "delete",
+        }
+
+
+class Ending(ByHeader):
+    """An authenticator whose accounts end."""
+
+    def __init__(self) -> None:
+        self.ended: set[str] = set()
+
+    async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
+        found = await super().authenticate(request)
+        if found and found.name in self.ended:
+            raise Problem(401)
+        return found
+
+
+async def test_an_account_that_ends_ends_its_stream(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a bounded time there is an event; a browser that comes back is told 204, not to come again."""
+    monkeypatch.setattr("tornado_couch.web.live.hub.HEARTBEAT", 0.05)
+    monkeypatch.setattr("tornado_couch.web.live.follower.RECHECK", 0.05)
+    accounts = Ending()
+    async with serving(resource("/places", Place, store, policy=Authenticated(accounts))) as service:
+        async with service.events("/places/_changes", X_Name="bob") as events:
+            await events.until_joined()
+            last = events.last_id
+            accounts.ended.add("bob")
+            assert (await events.next()).kind == "end"
+            with pytest.raises(EOFError):
+                await events.next()
+        accept = "text/event-stream"
+        assert (await service.call("/places/_changes", X_Name="bob", Accept=accept, Last_Event_ID=last))[0] == 204
+        assert (await service.call("/places/_changes", X_Name="bob", Accept=accept))[0] == 401
+
+
+async def test_comments_keep_the_connection(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They carry the place that was reached, so that a client which comes back need not read much."""
+    monkeypatch.setattr("tornado_couch.web.live.hub.HEARTBEAT", 0.05)
+    async with service.events("/places/_changes") as events:
+        await events.until_joined()
+        first = events.last_id
+        await create(service, "/fruits", {"color": "red"})
+        async with asyncio.timeout(30):
+            while events.comments < 3 or events.last_id == first:
+                line = (await events.reply.content.readline()).decode()
+                events.comments += line.startswith(":")
+                events.last_id = line[4:].strip() if line.startswith("id: ") else events.last_id
+
+
+async def test_stopping_ends_streams_cleanly(service: Service) -> None:
+    """The answer ends as any answer does, so that the client comes back to another process."""
+    async with service.events("/places/_changes") as events:
+        await events.until_joined()
+        end_streams(service.application)
+        with pytest.raises(EOFError):
+            await events.next()
+
+
+async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
+    """With the last one the service stops following."""
+    async with service.events("/places/_changes") as events:
+        await events.until_joined()
+        assert Hubs.of(service.application).streams == 1
+        events.reply.close()
+    await until(lambda: Hubs.of(service.application).streams == 0)
+
+
+async def test_a_client_that_does_not_read_is_dropped(service: Service, store: Store) -> None:
+    """What it has not read is not kept for it: it is told to begin anew. Others get their events all the same."""
+    async with service.events("/fruits/_changes") as slow, service.events("/fruits/_changes") as quick:
+        await slow.until_joined()
+        await quick.until_joined()
+        text = "x" * 200_000
+        for number in range(100):
+            await store.create(Fruit(color=f"{number} {text}"))
+            assert (await quick.next()).data["color"].startswith(f"{number} ")
+        told = 0
+        while (event := await slow.next()).kind == "change":
+            told += 1
+        assert (event.kind, event.data) == ("reset", {"_href": "/fruits"})
+        assert told < 100
+        with pytest.raises(EOFError):
+            await slow.next()
+
+
+class TestTickets:
+    """A ticket stands for credentials where none can be sent."""
+
+    @pytest.fixture
+    async def service(self, store: Store) -> AsyncIterator[Service]:
+        class Bearing(ByHeader):
+            async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
+                name = request.headers.get("Authorization", "").removeprefix("Bearer ")
+                return Principal(name) if name else None
+
+        async with serving(resource("/places", Place, store, policy=Authenticated(Bearing()))) as running:
+            yield running
+
+    async def test_a_ticket_opens_a_stream(self, service: Service, caplog: pytest.LogCaptureFixture) -> None:
+        """The address of the answer is all that EventSource needs; the ticket is in no log."""
+        status, ticket, reply = await service.call(
+            "/places/_changes/tickets?fields=name", "POST", Authorization="Bearer bob"
+        )
+        assert (status, reply.headers["Location"]) == (201, ticket["_href"])
+        assert (await service.call("/places/_changes"))[0] == 401
+        with caplog.at_level("INFO"):
+            async with service.events(ticket["_href"]) as events:
+                await events.until_joined()
+                end_streams(service.application)
+            await until(lambda: "_changes?fields=name" in caplog.text)
+        assert ticket["_href"].partition("ticket=")[2] not in caplog.text
+
+    async def test_a_ticket_is_for_one_address(self, service: Service) -> None:
+        """With another query it is refused."""
+        _, ticket, _ = await service.call("/places/_changes/tickets?fields=name", "POST", Authorization="Bearer bob")
+        other = ticket["_href"].replace("fields=name", "fields=size")
+        assert (await service.call(other, Accept="text/event-stream"))[0] == 401
+
+    async def test_a_ticket_is_short_lived_but_good_for_coming_back(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After a minute only a client that has had an event can use it."""
+        from datetime import timedelta
+
+        _, ticket, _ = await service.call("/places/_changes/tickets", "POST", Authorization="Bearer bob")
+        async with service.events(ticket["_href"]) as events:
+            await events.until_joined()
+            last = events.last_id
+        monkeypatch.setattr("tornado_couch.web.live.tickets._GOOD_FOR", timedelta(seconds=-1))
+        assert (await service.call(ticket["_href"], Accept="text/event-stream"))[0] == 401
+        async with service.events(ticket["_href"], Last_Event_ID=last) as events:
+            await events.until_joined()
+
+    async def test_only_who_may_list_gets_one(self, service: Service) -> None:
+        """Without credentials there is nothing that a ticket could stand for."""
+        assert (await service.call("/places/_changes/tickets", "POST"))[0] == 401
+
+
+async def test_an_outage_of_the_database_is_no_gap(proxy: FaultProxy, database: Database) -> None:
+    """Connections that break and answers that fail are tried again from where the feed was."""
+    await install(database.server, database.name, [Place])
+    writer = Store(database)
+    async with Couch(proxy.url) as couch:
+        store = Store(couch[database.name])
+        routes, copy = resource("/places", Place, store), Copy()
+        async with serving(routes, policy=AllowAny()) as service, service.events("/places/_changes") as events:
+            await events.until_joined()
+            for round_ in range(6):
+                proxy.faults.append(Fault(hang_up if round_ % 2 else answer_status(503), path="_changes"))
+                for number in range(3):
+                    await writer.create(Place(name=f"p{round_}-{number}"))
+                while len(copy.items) < 3 * round_ + 3:
+                    copy.apply((await events.next()).data)
+            assert copy.items == await service.everything("/places")
+        await store.close()
