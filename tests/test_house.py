@@ -69,7 +69,7 @@ FLOORS: dict[str, list[str]] = {
         "bulk conflicts",
         "lifecycle live",
         "store",
-        "reconciler upgrade",
+        "consumers reconciler upgrade",
     ],
     "tornado_couch.web": [
         "action_table proxies unread",

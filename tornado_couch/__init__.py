@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         upgrade,
     )
     from .service import Configuration, Tenants, serve
-    from .store import Bounds, Page, Query, ReadCache, Reconciler, Retry, Store
+    from .store import Bounds, Consumer, DocumentChange, Page, Query, ReadCache, Reconciler, Retry, Store
     from .web import (
         AllowAny,
         ApiInfo,
@@ -86,6 +86,7 @@ __all__ = [
     "CollectionHandler",
     "Computed",
     "Configuration",
+    "Consumer",
     "CookieAuth",
     "Couch",
     "CouchError",
@@ -94,6 +95,7 @@ __all__ = [
     "CreatedOn",
     "Database",
     "DestroyMixin",
+    "DocumentChange",
     "DocumentExists",
     "DocumentHandler",
     "DocumentNotFound",
@@ -167,7 +169,7 @@ _HOME = {
     ),
     "installation": "ApplicationUser Installer install",
     "service": "Configuration Tenants serve",
-    "store": "Bounds Page Query ReadCache Reconciler Retry Store",
+    "store": "Bounds Consumer DocumentChange Page Query ReadCache Reconciler Retry Store",
     "web": (
         "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"
         " PatchMixin Policy Problem ProblemHandler ReductionHandler ReplaceMixin"

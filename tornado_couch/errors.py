@@ -41,6 +41,8 @@ TornadoCouchError
 │   ├── DocumentReferenced      documents refer to the one that was to be deleted; has `references`
 │   ├── DependentsLeft          too many documents refer to it for one call; some were changed, more are left
 │   ├── TooMuchAtOnce           the documents of one call have too many bytes together; it was left out
+│   ├── ChangesLost             the changes after a place cannot be told
+│   ├── ConsumerHeld            a consumer does not go on until somebody has decided
 │   └── NoIndex                 no index of the model serves a query; names one that would
 ├── InstallError                something to install is wrong, or clashes with what exists
 └── SecurityError               about keys, and about what they protect
@@ -61,9 +63,11 @@ __all__ = [
     "ActionRefused",
     "AlreadyExists",
     "BadRequest",
+    "ChangesLost",
     "CheckFailed",
     "Conflict",
     "ConnectTimeout",
+    "ConsumerHeld",
     "CouchError",
     "DecryptionFailed",
     "DependentsLeft",
@@ -408,6 +412,10 @@ class TooMuchAtOnce(StoreError):
 
 class ChangesLost(StoreError):
     """The changes after a place cannot be told: begin again with the documents as they are, and follow from there."""
+
+
+class ConsumerHeld(StoreError):
+    """A consumer does not go on until somebody has decided what it should do; the message says what there is to do."""
 
 
 class NoIndex(StoreError, ValueError):

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import tornado.web
@@ -15,7 +16,9 @@ from tornado.routing import URLSpec
 from tornado_couch import (
     AllowAny,
     Application,
+    Consumer,
     Couch,
+    DocumentChange,
     Key,
     Model,
     ProblemHandler,
@@ -37,6 +40,7 @@ class Settings(Configuration):
     api_key: SecretStr | None = None
     journal: Path | None = None
     start_pause: float = 0.0
+    consume: bool = False
 
 
 class Fruit(Model, type="fruit_v1.0", key="fruit_id"):
@@ -92,8 +96,18 @@ async def make_app(settings: Settings) -> AsyncIterator[Application]:
             *metrics_routes(store.database, METRICS),
         ]
         note(settings, "made")
-        yield Application(routes, policy=AllowAny(), greeting=settings.greeting, observers=[METRICS])
+        consumers = [
+            Consumer("fruits", Fruit, partial(eat, settings), store=store, lease_seconds=1.0, settle=0.1)
+        ] if settings.consume else []  # fmt: skip
+        yield Application(
+            routes, policy=AllowAny(), greeting=settings.greeting, observers=[METRICS], consumers=consumers
+        )
         note(settings, "closed")
+
+
+async def eat(settings: Settings, change: DocumentChange[Fruit]) -> None:
+    """Note a fruit."""
+    note(settings, f"eats {change.model.color if change.model else None}")
 
 
 def note(settings: Settings, what: str) -> None:

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.faults import until
 from tests.service.service import Fruit
 from tests.service.serving import Load, Service, exchange, served
-from tornado_couch import Database, install
+from tornado_couch import Database, Store, install
 
 
 @pytest.mark.parametrize(
@@ -301,3 +301,22 @@ async def test_a_certificate_is_read_again_at_sighup(http_server: str, tmp_path:
             streams[1].close()
         service.signal(signal.SIGTERM)
         assert await service.ended() == 0
+
+
+async def test_consumers_start_and_stop_with_the_service(server_url: str, database: Database, tmp_path: Path) -> None:
+    """One process works, and its end is clean: it comes before the application's own, and the lease is free."""
+    await install(database.server, database.name, [Fruit])  # type: ignore[arg-type]
+    journal, store = tmp_path / "journal", Store(database)
+    settings = [f"journal={journal}", "consume=true", f"url={server_url}", f"database={database.name}"]
+    await store.create(Fruit(color="red"))
+    async with served("make_app", *[part for each in settings for part in ("--set", each)], processes=2) as service:
+        await until(lambda: "eats red" in journal.read_text())
+        text = (await service.ask("/metrics"))[2].decode()
+        assert 'tornado_couch_consumer_lag_seconds{consumer="fruits"}' in text
+        service.signal(signal.SIGTERM)
+        assert await service.ended() == 0
+    lines = [each.split(maxsplit=1)[1] for each in journal.read_text().splitlines()]
+    assert lines.count("eats red") == 1
+    assert lines.count("closed") == 2
+    lease = await database.get("_local/tornado_couch_lease_consumer_fruits_0_of_1")
+    assert lease["owner"] is None

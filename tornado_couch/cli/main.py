@@ -12,9 +12,11 @@ __all__ = ["completion", "main"]
 # The module of each command. A command is imported only when it runs, so that every command starts fast.
 _COMMANDS = {
     "audit": "tornado_couch.cli.maintain:audit",
+    "changes": "tornado_couch.cli.changes:changes",
     "clear": "tornado_couch.cli.maintain:clear",
     "cluster": "tornado_couch.cli.cluster:cluster",
     "completion": "tornado_couch.cli.main:completion",
+    "consumers": "tornado_couch.cli.changes:consumers",
     "couchdb": "tornado_couch.cli.couchdb:couchdb",
     "health": "tornado_couch.cli.cluster:health",
     "install": "tornado_couch.cli.install:install",

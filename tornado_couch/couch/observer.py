@@ -107,6 +107,19 @@ class Observer:
     def misplaced(self, kind: str) -> None:
         """A document of another type or key was found under an id that only a document of this type can have."""
 
+    def consumed(self, consumer: str, outcome: str) -> None:
+        """A consumer dealt with a change; the outcome is "handled", "failed" (one attempt) or "set aside"."""
+
+    def consumer_lagged(self, consumer: str, seconds: float, pending: int) -> None:
+        """A consumer reports, every few seconds, how far it is behind.
+
+        Args:
+            consumer: the consumer's name.
+            seconds: since when there may be changes that it has not handled; 0 if there are none, or if another
+                process does the work.
+            pending: how many changes of any documents it had still to look at after its last page.
+        """
+
 
 class Observers(Observer):
     """Passes each report on to several observers; without any it does nothing and is falsy.
@@ -181,3 +194,9 @@ class Observers(Observer):
 
     def misplaced(self, kind: str) -> None:
         self._tell("misplaced", kind)
+
+    def consumed(self, consumer: str, outcome: str) -> None:
+        self._tell("consumed", consumer, outcome)
+
+    def consumer_lagged(self, consumer: str, seconds: float, pending: int) -> None:
+        self._tell("consumer_lagged", consumer, seconds, pending)

@@ -116,6 +116,10 @@ class Views(Endpoint):
         """
         return await self._read(names.database(self.name, "_all_docs"), query)
 
+    async def local_docs(self, **query: Unpack[ViewQuery]) -> ViewResult:
+        """List the `_local` documents by id, as `all_docs` does the others."""
+        return await self._read(names.database(self.name, "_local_docs"), query)
+
     async def view(
         self,
         design: str,

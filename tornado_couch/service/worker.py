@@ -333,10 +333,16 @@ async def _serve(
     orders.serving = True
     duty.ready()
     logger.info("process %d is serving", os.getpid())
+    consumers = list(application.settings.get("consumers", ()))
+    for each in consumers:
+        each.start()
     await orders.stop.wait()
+    # They stop at once, so that other processes go on with their work while this one still answers requests.
+    stopping = asyncio.gather(*(each.stop() for each in consumers))
     try:
         return await _end(server, application, sockets, options, orders)
     finally:
+        await _unless(orders.at_once, stopping)
         orders.serving = False
 
 

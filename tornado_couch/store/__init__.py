@@ -6,6 +6,7 @@ from .conflicts.find import Conflicted, ConflictPage, conflicts_in_view, conflic
 from .conflicts.lease import Lease
 from .conflicts.leaves import LeafSet
 from .conflicts.reconcile import ReconcileResult, Reconciliation
+from .consumers import Consumer, ConsumerStats, FailedChange
 from .live import Batch, ChangePage, DocumentChange, Observed, Place, may_be_of
 from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, changed
 from .pace import Pace
@@ -32,10 +33,13 @@ __all__ = [
     "Check",
     "ConflictPage",
     "Conflicted",
+    "Consumer",
+    "ConsumerStats",
     "Creation",
     "Deletion",
     "DocumentChange",
     "Expectation",
+    "FailedChange",
     "Group",
     "Groups",
     "LeafSet",

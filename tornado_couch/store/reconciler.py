@@ -31,7 +31,6 @@ logger = logging.getLogger("tornado_couch.store")
 
 _AT_ONCE = 8  # documents that are merged at the same time
 _NOTICED_AT_MOST = 10_000
-_LEAVING = 5.0  # seconds; a stopping reconciler gives its lease back within this time
 
 
 @dataclass
@@ -235,32 +234,10 @@ class Reconciler:
         """Work for as long as the lease is held, or until all is done."""
         self.stats.leading = True
         self.stats.since = state.get("since")
-        tasks = [asyncio.create_task(self._keep()), asyncio.create_task(work)]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done():
-                    task.result()
+            await self.lease.hold(work, self._state)
         finally:
             self.stats.leading = False
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            with contextlib.suppress(CouchError, asyncio.TimeoutError):
-                async with asyncio.timeout(_LEAVING):
-                    await self.lease.release(self._state())
-
-    async def _keep(self) -> None:
-        """Renew the lease until it is lost."""
-        pause = self.lease.seconds / 3
-        while self.lease.held:
-            await asyncio.sleep(pause)
-            try:
-                if not await self.lease.renew(self._state()):
-                    return
-                pause = self.lease.seconds / 3
-            except CouchError:
-                pause = self.lease.seconds / 10  # there is time for a few tries
 
     def _state(self) -> dict[str, Any]:
         """What the next holder of the lease continues from."""

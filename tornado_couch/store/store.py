@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -352,7 +352,7 @@ class Store:
         lifecycle = self._lifecycles.of(cls)
         return await lifecycle.page(cls, query, limit=limit, start=start, backward=backward, count=count)
 
-    def changes(self, cls: type[M], since: str | None = None) -> AsyncIterator[DocumentChange[M]]:
+    def changes(self, cls: type[M], since: str | None = None) -> AsyncGenerator[DocumentChange[M], None]:
         """Follow what changes in a model's documents, as it happens and without an end.
 
             async with aclosing(store.changes(Order, since)) as changes:

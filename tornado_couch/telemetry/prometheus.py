@@ -70,6 +70,9 @@ class _Instruments:
         self.merged_leaves = self._counter("reconciled_leaves", "Leaves that were merged", "type")
         self.signature_failures = self._counter("signature_failures", "Documents with an invalid signature", "reason")
         self.misplaced = self._counter("misplaced", "Documents in the place of others", "type")
+        self.consumed = self._counter("consumer_changes", "Changes that a consumer dealt with", "consumer", "outcome")
+        self.consumer_lag = self._latest("consumer_lag_seconds", "Since when a consumer is behind")
+        self.consumer_pending = self._latest("consumer_pending_changes", "Changes that a consumer has still to look at")
 
     def _times(self, name: str, text: str, labels: list[str], seconds: Sequence[float]) -> Histogram:
         return Histogram(f"{name}_seconds", f"{text}: how long they take", labels, buckets=seconds, **self._named)
@@ -77,6 +80,10 @@ class _Instruments:
     def _gauge(self, name: str, text: str) -> Gauge:
         # "live": numbers of processes that have ended do not count.
         return Gauge(name, text, multiprocess_mode="livesum", **self._named)
+
+    def _latest(self, name: str, text: str) -> Gauge:
+        # Of a consumer's processes, those that wait for the lease report 0.
+        return Gauge(name, text, ["consumer"], multiprocess_mode="livemax", **self._named)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, **self._named)
@@ -185,6 +192,15 @@ class Metrics(Observer):
     def misplaced(self, kind: str) -> None:
         """Count a document that is where one of another kind should be."""
         self._is.misplaced.labels(kind).inc()
+
+    def consumed(self, consumer: str, outcome: str) -> None:
+        """Count a change that a consumer dealt with."""
+        self._is.consumed.labels(consumer, outcome).inc()
+
+    def consumer_lagged(self, consumer: str, seconds: float, pending: int) -> None:
+        """Note how far a consumer is behind."""
+        self._is.consumer_lag.labels(consumer).set(seconds)
+        self._is.consumer_pending.labels(consumer).set(pending)
 
     # ------------------------------------------------------------ exporting
 

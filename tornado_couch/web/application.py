@@ -6,7 +6,7 @@ import contextvars
 import logging
 import re
 import string
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -25,7 +25,7 @@ from tornado.routing import PathMatches, Rule, RuleRouter, URLSpec
 from tornado.web import RequestHandler
 
 from ..couch import Observer, Observers
-from ..store import Room
+from ..store import Consumer, Room
 from .access import Policy
 from .bodiless import AtOnce, Ignored, LimitedBody, NotFoundHandler, RefusingHandler
 from .http import ServerTiming, TimingObserver, content_length, too_large
@@ -67,6 +67,10 @@ class Application(tornado.web.Application):
     single documents of less than 64 KiB are not counted. A request waits until there is room for it; after
     `prepare_seconds`, 10 by default, it is answered with 503 and `Retry-After`.
 
+    The setting `consumers` lists `Consumer`s, and other work with a `start()` and an async `stop()` such as a
+    `Reconciler`, that `serve` starts with each process and stops at its end. The readiness check reports those that
+    are too far behind.
+
     Behind a proxy that strips a part of the path, `base_url` says which: all addresses in answers then begin with it.
     Of the proxies whose networks `trusted_proxies` lists, `X-Forwarded-Prefix` says the same and goes first.
 
@@ -102,6 +106,7 @@ class Application(tornado.web.Application):
                 _check_said(rule, options.get("policy") or settings.get("policy"), settings)
         for policy, own in named.values():
             policy.check_named(own)
+        _check_consumers(settings.get("consumers", ()), observers)
         self._watch: RequestWatch | None = None
         self.unread = Unread(settings.get("unread_seconds", 30.0), settings.get("max_unread", 128 * 1024 * 1024))
         self.room = Room(settings.get("max_prepared", 64 * 1024 * 1024), settings.get("prepare_seconds", 10.0))
@@ -204,6 +209,15 @@ def _observe(store: Any, observer: Observer) -> None:
     server = getattr(store, "server", None) if callable(store) else store.database.server
     if server is not None:
         server.observe(observer)
+
+
+def _check_consumers(consumers: Iterable[Any], observers: Iterable[Observer]) -> None:
+    names = [each.name for each in consumers if isinstance(each, Consumer)]
+    if len(names) != len(set(names)):
+        raise ValueError("two consumers have one name; each needs its own, since its place is kept under it")
+    for each in consumers:
+        for observer in observers if isinstance(each, Consumer) else ():
+            _observe(each.store, observer)
 
 
 def _check_policy(mounted: Resource[Any], settings: dict[str, Any]) -> Policy | None:

@@ -10,7 +10,8 @@ import pytest
 from tests.faults import FaultServer, answer, stall, until
 from tests.web.conftest import Client, Reply, Serve
 from tests.web.models import Fruit, Place
-from tornado_couch import Application, Couch, Database, health_routes, install
+from tornado_couch import Application, Consumer, Couch, Database, DocumentChange, Store, health_routes, install
+from tornado_couch.store.consumers import Records
 from tornado_couch.store.readiness import STOPPING
 from tornado_couch.web.page import Recent
 
@@ -91,6 +92,38 @@ async def test_a_service_that_stops_lives_and_is_not_ready(database: Database, s
     app.settings[STOPPING] = True
     assert colored(await ask("GET", "/_ready")) == (503, "red")
     assert colored(await ask("GET", "/_live")) == (200, "green")
+
+
+async def test_a_consumer_that_waits_for_a_decision_is_a_reason(
+    database: Database, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The check is red and the log says why, as long as the consumer cannot go on."""
+
+    async def handle(_: DocumentChange[Fruit]) -> None: ...
+
+    store = Store(database)
+    consumer = Consumer("fruits", Fruit, handle, store=store, lease_seconds=1.0, settle=0.1)
+    await Records(store, "fruits").begin("beginning", 7)
+    ask = await serve(Application(health_routes(database, max_age=0), consumers=[consumer]))
+    assert colored(await ask("GET", "/_ready")) == (200, "green")
+    async with consumer:
+        await until(consumer.reasons)
+        assert colored(await ask("GET", "/_ready")) == (503, "red")
+        assert "has worked with partitions=7, and not 1" in caplog.text
+        await Records(store, "fruits").begin("beginning", None)
+        await until(lambda: not consumer.reasons())
+        assert colored(await ask("GET", "/_ready")) == (200, "green")
+    await store.close()
+
+
+def test_two_consumers_of_one_name_are_refused(database: Database) -> None:
+    """Their places would be one."""
+
+    async def handle(_: DocumentChange[Fruit]) -> None: ...
+
+    consumers = [Consumer("fruits", Fruit, handle, store=Store(database)) for _ in range(2)]
+    with pytest.raises(ValueError, match="one name"):
+        Application([], consumers=consumers)
 
 
 async def test_why_it_is_red_is_logged_once_and_not_told(

@@ -12,19 +12,21 @@ No clock of another machine is trusted. For an observer a lease has run out once
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from ...couch import Database
-from ...errors import NotFound
+from ...errors import CouchError, NotFound
 
 __all__ = ["Lease"]
 
 Document = dict[str, Any]
 
 _VALID = 0.9  # the part of its seconds that the holder relies on: other clocks may run a little faster
+_LEAVING = 5.0  # seconds in which a holder that stops gives its lease back
 
 
 class Lease:
@@ -70,7 +72,20 @@ class Lease:
     @property
     def held(self) -> bool:
         """Whether this process holds the lease, by its own clock."""
-        return self._valid_until is not None and self._clock() < self._valid_until
+        return self._remaining > 0
+
+    @property
+    def _remaining(self) -> float:
+        """For how many seconds this process still holds the lease."""
+        return 0.0 if self._valid_until is None else self._valid_until - self._clock()
+
+    async def is_free(self) -> bool:
+        """Whether the lease is free or has run out, as far as this process has watched it.
+
+        Raises:
+            CouchError: CouchDB cannot be used.
+        """
+        return self._is_free(await self._read())
 
     async def acquire(self) -> Document | None:
         """Take the lease if it is free or has run out.
@@ -129,6 +144,41 @@ class Lease:
         found = await self._read() if held else {}
         if found.get("owner") == self.owner:
             await self._write({**found, **state}, owner=None)
+
+    async def hold(self, work: Coroutine[Any, Any, None], state: Callable[[], Mapping[str, Any]] = dict) -> None:
+        """Work for as long as the lease is held, or until all is done; renew the lease meanwhile, then give it back.
+
+        Args:
+            work: what to do; it is cancelled in time before another process can take the lease.
+            state: returns the state for the next holder.
+        """
+        tasks = [asyncio.create_task(self._keep(state)), asyncio.create_task(work)]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with contextlib.suppress(CouchError, TimeoutError):
+                async with asyncio.timeout(_LEAVING):
+                    await self.release(state())
+
+    async def _keep(self, state: Callable[[], Mapping[str, Any]]) -> None:
+        """Renew the lease until it is lost, also if CouchDB leaves a renewal without an answer."""
+        pause = self.seconds / 3
+        with contextlib.suppress(TimeoutError):
+            while self.held:
+                async with asyncio.timeout(self._remaining):
+                    await asyncio.sleep(pause)
+                    try:
+                        if not await self.renew(state()):
+                            return
+                        pause = self.seconds / 3
+                    except CouchError:
+                        pause = self.seconds / 10  # there is time for a few tries
 
     def _is_free(self, found: Document) -> bool:
         if found.get("owner") in (None, self.owner):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ...couch import Change, Database
+from ...couch import Change, Changes, Database
 from ...errors import BadRequest, ChangesLost, NotFound
 from ...models import Model, model_info
 from ..protection.properties import Conversion
@@ -62,11 +62,13 @@ class ChangePage(Generic[M]):
         changes: the changes, in the order of the feed.
         next: where the next page begins.
         more: whether more changes follow at once.
+        pending: how many changes of any documents follow the page, as far as CouchDB says so.
     """
 
     changes: list[DocumentChange[M]]
     next: Place
     more: bool
+    pending: int = 0
 
 
 class Live:
@@ -141,32 +143,39 @@ class Live:
         Raises:
             ChangesLost: CouchDB does not know the place any more.
         """
-        try:
-            page = await self._database.changes(since=place.seq, limit=limit, style="all_docs")
-        except BadRequest as error:
-            raise ChangesLost("the database does not know this place in its changes any more; begin again") from error
+        page = await self._rows(place, limit)
         return page.results, Place(place.database, page.last_seq), len(page.results) >= limit
 
-    async def page(self, cls: type[M], place: Place, *, limit: int = _PAGE) -> ChangePage[M]:
+    async def _rows(self, place: Place, limit: int) -> Changes:
+        try:
+            return await self._database.changes(since=place.seq, limit=limit, style="all_docs")
+        except BadRequest as error:
+            raise ChangesLost("the database does not know this place in its changes any more; begin again") from error
+
+    async def page(
+        self, cls: type[M], place: Place, *, limit: int = _PAGE, wanted: Callable[[str], bool] | None = None
+    ) -> ChangePage[M]:
         """Read what changed in a model's documents after a place: each once, as it is now.
 
         Args:
             cls: the model.
             place: where to begin.
             limit: how many changes to look at; fewer are returned where others are of other models, or have many bytes.
+            wanted: whether to read a document with this id, if it can be of the model; by default, all are read.
 
         Raises:
             ChangesLost: CouchDB does not know the place any more.
         """
-        rows, following, more = await self.rows(place, limit)
+        page = await self._rows(place, limit)
         info = model_info(cls)
-        wanted = [each for each in rows if may_be_of(info, each.id)]
+        rows = [each for each in page.results if may_be_of(info, each.id) and (wanted is None or wanted(each.id))]
+        pending = page.pending or 0
         found: list[DocumentChange[M]] = []
-        async for observed in self._observer.observe(wanted):
+        async for observed in self._observer.observe(rows):
             found += await self.understood(cls, observed, place.database)
-            if len(observed) < len(wanted):  # they have the bytes of a page
-                return ChangePage(found, Place(place.database, observed[-1].seq), True)
-        return ChangePage(found, following, more)
+            if len(observed) < len(rows):  # they have the bytes of a page
+                return ChangePage(found, Place(place.database, observed[-1].seq), True, pending)
+        return ChangePage(found, Place(place.database, page.last_seq), len(page.results) >= limit, pending)
 
     async def understood(
         self, cls: type[M], observed: list[Observed], database: str
@@ -184,7 +193,7 @@ class Live:
         async for observed in self._observer.observe(changes):
             yield observed
 
-    async def changes(self, cls: type[M], since: str | None = None) -> AsyncIterator[DocumentChange[M]]:
+    async def changes(self, cls: type[M], since: str | None = None) -> AsyncGenerator[DocumentChange[M], None]:
         """Yield what changes in a model's documents, without an end; see `Store.changes`."""
         place = await self.place(since)
         await self.check(place)

@@ -15,6 +15,7 @@ from tornado.routing import URLSpec
 from ... import _json
 from ...couch import Database
 from ...models import Model
+from ...store import Consumer
 from ...store.readiness import STOPPING, Readiness, ReadinessCheck, ServerCheck
 from ..access import StoreOf, server_of
 from ..bodiless import BodilessHandler
@@ -98,9 +99,10 @@ class Checked:
         self._recent = Recent(check, max_age)
         self._last = Readiness()
 
-    async def ready(self) -> bool:
-        """Whether the service can do its work."""
+    async def ready(self, reasons: Iterable[str] = ()) -> bool:
+        """Whether the service can do its work; `reasons` are further ones why it cannot."""
         found = await self._recent()
+        found = Readiness((*found.reasons, *reasons))
         if found != self._last:
             for reason in found.reasons:
                 logger.warning("not ready: %s", reason)
@@ -158,7 +160,9 @@ class ReadyHandler(LiveHandler):
 
     async def get(self) -> None:
         """Run the check, and answer."""
-        self.say(not self.settings.get(STOPPING) and await self.check.ready())
+        consumers = [each for each in self.settings.get("consumers", ()) if isinstance(each, Consumer)]
+        reasons = [reason for each in consumers for reason in each.reasons()]
+        self.say(not self.settings.get(STOPPING) and await self.check.ready(reasons))
 
 
 class HealthHandler(ReadyHandler):
