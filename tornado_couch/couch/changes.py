@@ -5,6 +5,7 @@ CouchDB's page: https://docs.couchdb.org/en/stable/api/database/changes.html
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -68,7 +69,7 @@ class ChangesFeed(Endpoint):
             limit: return at most this many changes.
             style: "all_docs" for all leaves of each document, not only its winning revision.
             include_docs: also return each document.
-            wait: seconds to wait for a change if there are no changes yet; must be less than the client's `read` limit.
+            wait: seconds to wait for a change if there are no changes yet; the client's time limits come on top.
 
         Raises:
             BadRequest: `since` is not a sequence of this database.
@@ -81,7 +82,11 @@ class ChangesFeed(Endpoint):
             query["include_docs"] = "true"
         if wait is not None:
             query |= {"feed": "longpoll", "timeout": str(int(wait * 1000))}
-        answer = await self._call("GET", "_changes", query=query)
+        patient = self
+        if wait is not None:
+            patient = copy.copy(self)
+            patient._exchange = self._exchange.within(self._exchange.timeout.beyond(wait))
+        answer = await patient._call("GET", "_changes", query=query)
         rows = [_change(each, answer.request) for each in answer.member("results", list)]
         pending = answer.value.get("pending")
         return Changes(

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.faults import Fault, FaultProxy, answer_status, hang_up
+from tests.faults import Fault, FaultProxy, answer_status, hang_up, stall
 from tests.web.callers import ByHeader
 from tests.web.live.service import Copy, Service, serving
 from tests.web.models import Stand
-from tornado_couch import Couch, Database, Store, install, resource
+from tornado_couch import Couch, Database, Store, Timeout, install, resource
 from tornado_couch.errors import DocumentExists, DocumentNotFound
 from tornado_couch.web import Owner
 
@@ -65,6 +65,10 @@ class Reader:
         self.query = f"&{query}" if query else ""
         self.copy, self.since = Copy(), "beginning"
 
+    def promote(self, role: str) -> None:
+        """Become somebody who sees more, or less."""
+        self.headers = {**self.headers, "X_Role": role}
+
     async def read(self, limit: int) -> bool:
         """Read a page; return whether more follow."""
         address = f"{self.path}/_changes?since={self.since}&limit={limit}{self.query}"
@@ -84,12 +88,14 @@ class Reader:
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_copies_of_pages(store: Store, seed: int) -> None:
-    """Random writers, and readers that read some pages at random times, each with its own filters and rights."""
+    """Random writers, and readers with filters and rights of their own, which change, that read now and then."""
     chance = random.Random(seed)
     async with serving(routes(store)) as service:
         readers = [Reader(service, path, headers) for path, headers in VIEWS]
         for _ in range(60):
             await write(store, chance)
+            if chance.random() < 0.1:
+                chance.choice(readers).promote(chance.choice(["admin", ""]))
             if chance.random() < 0.3:
                 await chance.choice(readers).read(chance.randrange(1, 5))
         for reader in readers:
@@ -136,10 +142,13 @@ class Follower:
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_copies_of_events(proxy: FaultProxy, store: Store, seed: int) -> None:
-    """Many writers, clients that come and go, and a feed that breaks: none is missing, none is out of order."""
+async def test_copies_of_events(
+    proxy: FaultProxy, store: Store, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many writers, clients that come and go, and a feed that breaks or stalls: none is missing or out of order."""
+    monkeypatch.setattr("tornado_couch.store.live.feed._WAIT", 0.5)
     chance = random.Random(seed)
-    async with Couch(proxy.url) as couch:
+    async with Couch(proxy.url, timeout=Timeout(read=2.0)) as couch:
         followed = Store(couch[store.database.name])
         async with serving(routes(followed)) as service:
             followers = [Follower(service, path, headers, chance) for path, headers in VIEWS]
@@ -150,8 +159,9 @@ async def test_copies_of_events(proxy: FaultProxy, store: Store, seed: int) -> N
                 for _ in range(12):
                     await write(store, own)
                     if own.random() < 0.1:
-                        effect = own.choice([hang_up, answer_status(503)])
-                        proxy.faults.append(Fault(effect, path=own.choice(["_changes", "_bulk_get"])))
+                        effect = own.choice([hang_up, answer_status(503), stall])
+                        path = "_changes" if effect is stall else own.choice(["_changes", "_bulk_get"])
+                        proxy.faults.append(Fault(effect, path=path))
 
             await asyncio.gather(*(writer(number) for number in range(16)))
             proxy.faults.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from multidict import CIMultiDict
@@ -34,6 +34,12 @@ class Timeout:
         if isinstance(value, Timeout):
             return value
         return cls(None, None, None, None) if value is None else cls(total=float(value))
+
+
+    def beyond(self, seconds: float) -> Timeout:
+        """Return the limits for a call that CouchDB itself may hold up for so many seconds."""
+        read, total = (None if each is None else each + seconds for each in (self.read, self.total))
+        return replace(self, read=read, total=total)
 
 
 DEFAULT_TIMEOUT = Timeout()
