@@ -218,3 +218,17 @@ def test_callers_with_one_name_in_two_tenants_are_two() -> None:
 
 def basic_of(name: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+async def test_changes_are_those_of_one_tenant(users: tuple[As, As]) -> None:
+    """Each follows their own database; and a token of one is of no use to the other."""
+    alice, bob = users
+    since = {}
+    for name, ask in (("alice", alice), ("bob", bob)):
+        await ask("POST", "/fruits", {"color": "old"})
+        since[name] = (await ask("GET", "/fruits/_changes")).json["next"]
+    await alice("POST", "/fruits", {"color": "red"})
+    page = (await alice("GET", f"/fruits/_changes?since={since['alice']}")).json
+    assert [each["color"] for each in page["items"]] == ["red"]
+    assert (await bob("GET", f"/fruits/_changes?since={since['bob']}")).json["items"] == []
+    assert (await bob("GET", f"/fruits/_changes?since={since['alice']}")).status == 410

@@ -12,7 +12,7 @@ of everything would show it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from typing import Any
@@ -32,7 +32,7 @@ from ..openapi.components import Schema
 from ..openapi.operation import ApiOperation
 from ..openapi.parameters import describe_fields, describe_filters
 from ..problems import Problem
-from ..query import decode_names, filterable, parse_limit, parse_list_query
+from ..query import CursorCodec, decode_names, filterable, parse_limit, parse_list_query
 from ..query.decoding import decode_parameter
 from ..resources import M
 from .follower import Follower
@@ -53,6 +53,14 @@ _RETRY = 2000  # milliseconds after which a browser connects again
 
 class _Viewing(ResourceHandler[M]):
     """What following and tickets have in common: both are for those who may list the collection."""
+
+    _secrets: CursorCodec = None  # type: ignore[assignment]  # only until `prepare`
+
+    def prepare(self) -> Awaitable[None] | None:
+        """Note what encrypts tokens and tickets: they are read before it is known which tenant's they are."""
+        begun = super().prepare()
+        self._secrets = self.cursors()
+        return begun
 
     async def authorize(self, action: str, document: Model | None = None) -> None:
         """Ask the policy what a list asks it."""
@@ -92,7 +100,7 @@ class _Viewing(ResourceHandler[M]):
         """Return the codec of the tokens for a view."""
         names = "" if self.projection is None else self.projection.variant
         filters = repr(sorted((name, values) for name, values in self._filters().items() if name != "fields"))
-        return TokenCodec(self.cursors(), self.resource.path, f"{view.name} {filters} {names}")
+        return TokenCodec(self._secrets, self.resource.path, f"{self.resource.tenant} {view.name} {filters} {names}")
 
 
 class ChangesHandler(_Viewing[M]):
@@ -100,15 +108,14 @@ class ChangesHandler(_Viewing[M]):
 
     _ticket: Ticket | None = None
 
-    def prepare(self) -> Any:
+    def prepare(self) -> Awaitable[None] | None:
         """Take the credentials out of a ticket, and the ticket out of everything that is logged."""
-        begun = super().prepare()
-        texts = self.request.query_arguments.pop("ticket", None)
+        begun, request = super().prepare(), self.request
+        texts = request.query_arguments.pop("ticket", None)
         if texts:
-            request = self.request
-            self._ticket = Tickets(self.cursors(), self.resource.path).open(texts, request.query_arguments)
             request.query = "&".join(each for each in request.query.split("&") if not each.startswith("ticket="))
             request.uri = request.path + (f"?{request.query}" if request.query else "")
+            self._ticket = Tickets(self._secrets, self.resource.path).open(texts, request.query_arguments)
             self._fields = None
             for name, value in self._ticket.fields.items():
                 request.headers[name] = value
@@ -148,7 +155,7 @@ class ChangesHandler(_Viewing[M]):
         """Return the token of the last event that a browser has had, if it has any that was made here."""
         text = self.fields.get("Last-Event-Id", "")
         try:
-            return TokenCodec.peek(self.cursors(), self.resource.path, text) if text else None
+            return TokenCodec.peek(self._secrets, self.resource.path, text) if text else None
         except UnusableToken:
             return None
 
@@ -350,7 +357,10 @@ class TicketHandler(_Viewing[M]):
         self.view()
         names = [name for name in self.policy.vary if self.fields.get(name)]
         kept = {name: self.fields[name] for name in names}
-        tickets = Tickets(self.cursors(), self.resource.path)
+        if self.principal is not None and not kept:
+            detail = "A ticket holds the credentials of header fields that an authenticator names in `security_scheme`."
+            raise Problem(403, detail=detail)
+        tickets = Tickets(self._secrets, self.resource.path)
         text, expires_on = tickets.make(kept, self.request.query_arguments)
         query = "&".join(filter(None, [self.request.query, f"ticket={text}"]))
         href = f"{self.prefix}{self.resource.path}/_changes?{query}"
