@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import gzip
 import socket
 import zlib
@@ -286,3 +288,19 @@ def test_the_library_can_be_chosen() -> None:
     with pytest.raises(ValueError, match="library"):
         Couch("http://a", library="requests")  # type: ignore[arg-type]
     assert Couch("http://a", transport=FakeTransport([]), library="aiohttp")
+
+
+@pytest.mark.parametrize("refused", [answer(200, b"0" * 5_000_000), raw(HEAD + b"Content-Length: 9\r\n\r\n{}" * 2)])
+async def test_what_is_refused_leaves_the_memory_at_once(refused: Behaviour) -> None:
+    """It does not wait for the garbage collector, which is seldom in a service: pages that ended early took 100 MiB."""
+    async with FaultServer(refused) as server, Couch(server.url, library="httptools") as couch:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                with contextlib.suppress(errors.CouchError):
+                    await couch._exchange.transport.send(Request("GET", "/db/a", "/{db}/{id}", most=1_000_000))
+            await until(lambda: server.open == 0)
+            assert not [each for each in gc.get_objects() if isinstance(each, Exchange)]
+        finally:
+            gc.enable()

@@ -88,7 +88,7 @@ class Exchange:
         self._parts: list[bytes] = []
         self._left = request.most
         self._decoder: _Decoder | None = None
-        self._error: CouchError | None = None
+        self._failure: tuple[type[CouchError], str] | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     # ------------------------------------------------------------ for its sender
@@ -103,8 +103,8 @@ class Exchange:
         """
         while not self.done and (self.whole or not self.status):
             await self._woken()
-        if self._error is not None and (self.whole or not self.status):
-            raise self._error
+        if self.whole or not self.status:
+            self._raise()
 
     async def part(self) -> bytes:
         """Return the content that has come since the last call, at least one byte of it; at its end, nothing.
@@ -114,8 +114,8 @@ class Exchange:
         """
         while not self.kept and not self.done:
             await self._woken()
-        if not self.kept and self._error is not None:
-            raise self._error
+        if not self.kept:
+            self._raise()
         return self.taken()
 
     def taken(self) -> bytes:
@@ -124,6 +124,12 @@ class Exchange:
         self._parts.clear()
         self.kept = 0
         return found
+
+    def _raise(self) -> None:
+        if self._failure is not None:
+            # A new one: an error that is kept here would keep, with its traceback, what led to it, and that this. Only
+            # the garbage collector would free the content.
+            raise self.error(*self._failure)
 
     async def _woken(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
@@ -165,22 +171,19 @@ class Exchange:
         self.status, self.headers, self._decoder = 0, _NO_FIELDS, None
 
     def content(self, data: bytes) -> None:
-        """Take a part of the content.
-
-        Raises:
-            InvalidReply: it cannot be decompressed.
-            LongReply: the answer is longer than the request allows.
-        """
+        """Take a part of the content; the exchange fails if that cannot be decompressed, or is too long."""
         if self._decoder is not None:
             try:
                 # Not more than one byte too many: a kilobyte can stand for a megabyte.
                 data = self._decoder.decode(data, 0 if self._left is None else self._left + 1)
             except zlib.error:
-                raise self.error(InvalidReply, _UNDECODABLE) from None
+                self.fail(InvalidReply, _UNDECODABLE)
+                return
         if self._left is not None:
             self._left -= len(data)
             if self._left < 0:
-                raise self.error(LongReply, f"more than {self.request.most} bytes")
+                self.fail(LongReply, f"more than {self.request.most} bytes")
+                return
         self._parts.append(data)
         self.kept += len(data)
         if not self.whole:
@@ -189,14 +192,16 @@ class Exchange:
     def end(self, *, reusable: bool) -> None:
         """Take that the answer is complete."""
         if self._decoder is not None and self._decoder.is_cut_off:
-            self.fail(self.error(InvalidReply, _UNDECODABLE))
+            self.fail(InvalidReply, _UNDECODABLE)
         self.done, self.reusable = True, reusable
         self._wake()
 
-    def fail(self, error: CouchError) -> None:
+    def fail(self, kind: type[CouchError], words: str) -> None:
         """Take why the answer will not be complete."""
         if not self.done:
-            self.done, self._error = True, error
+            self.done, self._failure = True, (kind, words)
+            if self.whole:
+                self.taken()  # nobody will
             self._wake()
 
     def error(self, kind: type[E], words: str) -> E:
@@ -318,7 +323,7 @@ class Connection(asyncio.Protocol):
         if self._loop.time() < self._due:
             self._set_timer()
         else:
-            exchange.fail(exchange.error(ReadTimeout, "CouchDB sent nothing for too long"))
+            exchange.fail(ReadTimeout, "CouchDB sent nothing for too long")
             self.close()
 
     # ------------------------------------------------------------ for the event loop
@@ -343,15 +348,13 @@ class Connection(asyncio.Protocol):
             self._due = self._loop.time() + limit
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._out_of_step = True
-            cause = error.__context__
-            known = cause if isinstance(cause, CouchError) else exchange.error(InvalidReply, "the answer is not HTTP")
-            exchange.fail(known)
+            exchange.fail(InvalidReply, "the answer is not HTTP")
         if not exchange.status:
             self._header += len(data)
             if self._header > _LONGEST_HEADER:
-                exchange.fail(exchange.error(InvalidReply, "the header of the answer is too long"))
+                exchange.fail(InvalidReply, "the header of the answer is too long")
         if exchange.kept > _PIECE and not exchange.whole and not exchange.done:
             self._hold(True)
         if exchange.done and self._drained is not None:
@@ -372,7 +375,7 @@ class Connection(asyncio.Protocol):
             else:
                 exchange.lost = not exchange.status or exchange.is_interim
                 where = "before" if exchange.lost else "in the middle of"
-                exchange.fail(exchange.error(Unavailable, f"the connection was lost {where} the answer"))
+                exchange.fail(Unavailable, f"the connection was lost {where} the answer")
         self.resume_writing()
         if self._timer is not None:
             self._timer.cancel()
@@ -420,11 +423,7 @@ class Connection(asyncio.Protocol):
             self._parser = None
 
     def on_body(self, data: bytes) -> None:
-        """Take a part of the content.
-
-        Raises:
-            CouchError: it cannot be taken.
-        """
+        """Take a part of the content."""
         if self._exchange is None or self._exchange.done:
             self._out_of_step = True
         else:
