@@ -19,9 +19,12 @@ from .pool import LONG_BODY_BYTES
 __all__ = ["CODINGS", "Connection", "Exchange"]
 
 CODINGS = ("gzip", "deflate")
-"""The content codings that are understood."""
+"""The content codings that are understood, in an answer that is taken whole.
 
-_LONGEST_HEADER = 64 * 1024  # bytes
+A streamed one must be plain: a kilobyte can stand for a megabyte, so that what is decoded could not be kept short.
+"""
+
+_LONGEST_HEADER = 64 * 1024  # bytes; also of what follows a part of the content, such as a trailer
 _PIECE = 64 * 1024  # bytes of a long body that are sent at a time, or of a streamed answer that are kept
 
 E = TypeVar("E", bound=CouchError)
@@ -49,15 +52,15 @@ class _Decoder:
         """Return what a part stands for, up to so many bytes; with 0, all of it.
 
         Raises:
-            zlib.error: it is not of this coding, or the coding is one that nobody asked for.
+            zlib.error: it is not of this coding, or something follows its end.
         """
         if self._inner is None:
-            if self._coding not in CODINGS:
-                raise zlib.error(self._coding)
             # RFC 9110 §8.4.1.2: some send "deflate" without the header of zlib.
             plain = self._coding == "deflate" and data[0] & 0xF != zlib.DEFLATED
             self._inner = zlib.decompressobj(-zlib.MAX_WBITS if plain else 32 + zlib.MAX_WBITS)
         found: bytes = self._inner.decompress(data, most)
+        if self._inner.unused_data:
+            raise zlib.error
         return found
 
 
@@ -162,8 +165,12 @@ class Exchange:
         self.status, self.headers = status, CIMultiDict(self._fields)
         self._fields.clear()
         coding = self.headers.get("Content-Encoding", "").strip().lower()
-        self._decoder = _Decoder(coding) if coding in ("gzip", "deflate", "br", "zstd") else None
-        if not self.whole and not self.is_interim:
+        self._decoder = None if coding in ("", "identity") else _Decoder(coding)
+        if self.is_interim:
+            return
+        if self._decoder is not None and not (self.whole and coding in CODINGS):
+            self.fail(InvalidReply, _UNDECODABLE)
+        elif not self.whole:
             self._wake()
 
     def begin_again(self) -> None:
@@ -193,6 +200,7 @@ class Exchange:
         """Take that the answer is complete."""
         if self._decoder is not None and self._decoder.is_cut_off:
             self.fail(InvalidReply, _UNDECODABLE)
+            return
         self.done, self.reusable = True, reusable
         self._wake()
 
@@ -230,7 +238,7 @@ class Connection(asyncio.Protocol):
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._exchange: Exchange | None = None
         self._parser: Any = None
-        self._header = 0  # bytes that have come of a header
+        self._header = 0  # bytes that have come of a header, or since the last of the content
         self._out_of_step = False
         self._paused = False  # the other side does not take what is sent
         self._drained: asyncio.Future[None] | None = None
@@ -277,14 +285,19 @@ class Connection(asyncio.Protocol):
             self._hold(False)
         return await exchange.part()
 
+    def rest(self) -> None:
+        """Take that the exchange is over, and another one may come much later."""
+        self._exchange = None  # it holds what was sent
+        self.idle_since = self._loop.time()
+
     @property
     def is_in_step(self) -> bool:
-        """Whether it is open, and nothing has come that was not requested.
+        """Whether it is open, all was sent, and nothing has come that was not requested.
 
         Such bytes would be taken for the answer to the next request: if a proxy sends the answer to a write twice, the
         next writer would believe that its own write succeeded.
         """
-        return not (self._out_of_step or self._transport.is_closing())
+        return not (self._out_of_step or self._transport.is_closing() or self._transport.get_write_buffer_size())
 
     @property
     def is_usable(self) -> bool:
@@ -344,17 +357,16 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         limit = exchange.request.timeout.read
-        if limit is not None:
+        if limit is not None and self._due != inf:
             self._due = self._loop.time() + limit
+        self._header += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._out_of_step = True
             exchange.fail(InvalidReply, "the answer is not HTTP")
-        if not exchange.status:
-            self._header += len(data)
-            if self._header > _LONGEST_HEADER:
-                exchange.fail(InvalidReply, "the header of the answer is too long")
+        if self._header > _LONGEST_HEADER:
+            exchange.fail(InvalidReply, "the header or the trailer of the answer is too long")
         if exchange.kept > _PIECE and not exchange.whole and not exchange.done:
             self._hold(True)
         if exchange.done and self._drained is not None:
@@ -366,16 +378,20 @@ class Connection(asyncio.Protocol):
             self._holds = holds
             (self._transport.pause_reading if holds else self._transport.resume_reading)()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def eof_received(self) -> None:
+        """Take that nothing more will come; whoever sends no more does not read, either."""
+        exchange = self._exchange
+        if exchange is not None and not exchange.done and exchange.is_endless and not exchange.is_interim:
+            exchange.end(reusable=False)
+        self.close()
+
+    def connection_lost(self, _: Exception | None) -> None:
         """Take that it is closed."""
         exchange = self._exchange
         if exchange is not None and not exchange.done:
-            if error is None and exchange.is_endless and not exchange.is_interim:
-                exchange.end(reusable=False)
-            else:
-                exchange.lost = not exchange.status or exchange.is_interim
-                where = "before" if exchange.lost else "in the middle of"
-                exchange.fail(Unavailable, f"the connection was lost {where} the answer")
+            exchange.lost = not exchange.status or exchange.is_interim
+            where = "before" if exchange.lost else "in the middle of"
+            exchange.fail(Unavailable, f"the connection was lost {where} the answer")
         self.resume_writing()
         if self._timer is not None:
             self._timer.cancel()
@@ -417,6 +433,8 @@ class Connection(asyncio.Protocol):
         if exchange is None or exchange.done:
             return
         exchange.begin(self._parser.get_status_code())
+        if not exchange.is_interim:
+            self._header = 0
         if exchange.request.method == "HEAD" and not exchange.is_interim:
             # The parser waits for the content that the header announces, and has to be replaced.
             exchange.end(reusable=self._parser.should_keep_alive())
@@ -424,6 +442,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Take a part of the content."""
+        self._header = 0
         if self._exchange is None or self._exchange.done:
             self._out_of_step = True
         else:
