@@ -67,19 +67,18 @@ async def test_an_answer_can_be_cut_anywhere() -> None:
     """Byte by byte it is what it is in one piece, and so are both parts of each cut."""
     data = HEAD + b"Transfer-Encoding: chunked\r\nSet-Cookie: a=b\r\n\r\n18\r\n" + DOCUMENT + b"\r\n0\r\n\r\n"
     cuts = [[data[:place], data[place:]] for place in range(1, len(data))]
-    nowhere = socket.socket()
-    for parts in [*cuts, [data[place : place + 1] for place in range(len(data))]]:
-        connection, exchange = Connection(lambda _: None), Exchange(READ, whole=True)
-        connection.connection_made(_Nowhere(nowhere))
-        sending = asyncio.create_task(connection.send(exchange, b""))
-        await asyncio.sleep(0)
-        for part in parts:
-            connection.data_received(part)
-        await sending
-        assert (exchange.status, exchange.taken(), exchange.headers["set-cookie"]) == (200, DOCUMENT, "a=b")
-        assert connection.is_in_step
-        connection.connection_lost(None)
-    nowhere.close()
+    with socket.socket() as nowhere:
+        for parts in [*cuts, [data[place : place + 1] for place in range(len(data))]]:
+            connection, exchange = Connection(lambda _: None), Exchange(READ, whole=True)
+            connection.connection_made(_Nowhere(nowhere))
+            sending = asyncio.create_task(connection.send(exchange, b""))
+            await asyncio.sleep(0)
+            for part in parts:
+                connection.data_received(part)
+            await sending
+            assert (exchange.status, exchange.taken(), exchange.headers["set-cookie"]) == (200, DOCUMENT, "a=b")
+            assert connection.is_in_step
+            connection.connection_lost(None)
 
 
 class _Nowhere(asyncio.Transport):
