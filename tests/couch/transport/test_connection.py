@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import gzip
 import socket
 import zlib
@@ -65,19 +67,18 @@ async def test_an_answer_can_be_cut_anywhere() -> None:
     """Byte by byte it is what it is in one piece, and so are both parts of each cut."""
     data = HEAD + b"Transfer-Encoding: chunked\r\nSet-Cookie: a=b\r\n\r\n18\r\n" + DOCUMENT + b"\r\n0\r\n\r\n"
     cuts = [[data[:place], data[place:]] for place in range(1, len(data))]
-    nowhere = socket.socket()
-    for parts in [*cuts, [data[place : place + 1] for place in range(len(data))]]:
-        connection, exchange = Connection(lambda _: None), Exchange(READ, whole=True)
-        connection.connection_made(_Nowhere(nowhere))
-        sending = asyncio.create_task(connection.send(exchange, b""))
-        await asyncio.sleep(0)
-        for part in parts:
-            connection.data_received(part)
-        await sending
-        assert (exchange.status, exchange.taken(), exchange.headers["set-cookie"]) == (200, DOCUMENT, "a=b")
-        assert connection.is_in_step
-        connection.connection_lost(None)
-    nowhere.close()
+    with socket.socket() as nowhere:
+        for parts in [*cuts, [data[place : place + 1] for place in range(len(data))]]:
+            connection, exchange = Connection(lambda _: None), Exchange(READ, whole=True)
+            connection.connection_made(_Nowhere(nowhere))
+            sending = asyncio.create_task(connection.send(exchange, b""))
+            await asyncio.sleep(0)
+            for part in parts:
+                connection.data_received(part)
+            await sending
+            assert (exchange.status, exchange.taken(), exchange.headers["set-cookie"]) == (200, DOCUMENT, "a=b")
+            assert connection.is_in_step
+            connection.connection_lost(None)
 
 
 class _Nowhere(asyncio.Transport):
@@ -91,6 +92,9 @@ class _Nowhere(asyncio.Transport):
 
     def write(self, data: bytes) -> None:  # type: ignore[override]
         """Drop it."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def is_closing(self) -> bool:
         return False
@@ -159,6 +163,7 @@ async def test_a_long_body_is_sent_however_slowly_it_is_taken(transport: Make) -
         for length in (0, len(body)):
             await reader.readuntil(b"\r\n\r\n")
             if length:
+                writer.write(b"HTTP/1.1 102 Processing\r\n\r\n")
                 await asyncio.sleep(0.6)  # twice as long as the limit
             await reader.readexactly(length)
             writer.write(HEAD + b"Content-Length: 24\r\n\r\n" + DOCUMENT)
@@ -286,3 +291,19 @@ def test_the_library_can_be_chosen() -> None:
     with pytest.raises(ValueError, match="library"):
         Couch("http://a", library="requests")  # type: ignore[arg-type]
     assert Couch("http://a", transport=FakeTransport([]), library="aiohttp")
+
+
+@pytest.mark.parametrize("refused", [answer(200, b"0" * 5_000_000), raw(HEAD + b"Content-Length: 9\r\n\r\n{}" * 2)])
+async def test_what_is_refused_leaves_the_memory_at_once(refused: Behaviour) -> None:
+    """It does not wait for the garbage collector, which is seldom in a service: pages that ended early took 100 MiB."""
+    async with FaultServer(refused) as server, Couch(server.url, library="httptools") as couch:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                with contextlib.suppress(errors.CouchError):
+                    await couch._exchange.transport.send(Request("GET", "/db/a", "/{db}/{id}", most=1_000_000))
+            await until(lambda: server.open == 0)
+            assert not [each for each in gc.get_objects() if isinstance(each, Exchange)]
+        finally:
+            gc.enable()

@@ -127,15 +127,13 @@ async def test_a_bulk_request_changes_a_bounded_number_of_bytes(victim: Victim, 
     assert victim.grown() < MOST, f"{victim.grown():.0f} MiB"
 
 
-async def unread(victim: Victim, requests: list[str]) -> list[asyncio.StreamWriter]:
+async def unread(victim: Victim, requests: list[str], opened: list[asyncio.StreamWriter]) -> None:
     """Ask, and never read the answer."""
-    opened = []
     for each in requests:
         reader, writer = await asyncio.open_connection("127.0.0.1", victim.port, limit=1)
         writer.write(each.encode())
         reader._transport.pause_reading()  # type: ignore[attr-defined]
         opened.append(writer)
-    return opened
 
 
 class Label(Model, type="label_v1.0", key="label_id"):
@@ -175,14 +173,16 @@ UNREAD = {
 async def test_clients_that_do_not_read_take_a_bounded_memory(full: Victim, requests: list[str]) -> None:
     """Six took 183 MiB, and more took more, for as long as they liked; documents one by one were not counted."""
     full.begin()
-    writers = []
-    for place in range(0, len(requests), len(requests) // 12):
-        writers += await unread(full, requests[place : place + len(requests) // 12])
-        await asyncio.sleep(0.2)
-    assert (await full.ask("GET", "/_live")).status == 200
-    assert full.grown() < MOST, f"{full.grown():.0f} MiB"
-    for writer in writers:
-        writer.close()
+    writers: list[asyncio.StreamWriter] = []
+    try:
+        for place in range(0, len(requests), len(requests) // 12):
+            await unread(full, requests[place : place + len(requests) // 12], writers)
+            await asyncio.sleep(0.2)
+        assert (await full.ask("GET", "/_live")).status == 200
+        assert full.grown() < MOST, f"{full.grown():.0f} MiB"
+    finally:
+        for writer in writers:  # otherwise a failure would be one of later tests as well, which find them unclosed
+            writer.close()
 
 
 async def insisted(send: Callable[[], Awaitable[Reply]]) -> Reply:

@@ -19,9 +19,12 @@ from .pool import LONG_BODY_BYTES
 __all__ = ["CODINGS", "Connection", "Exchange"]
 
 CODINGS = ("gzip", "deflate")
-"""The content codings that are understood."""
+"""The content codings that are understood, in an answer that is taken whole.
 
-_LONGEST_HEADER = 64 * 1024  # bytes
+A streamed one must be plain: a kilobyte can stand for a megabyte, so that what is decoded could not be kept short.
+"""
+
+_LONGEST_HEADER = 64 * 1024  # bytes; also of what follows a part of the content, such as a trailer
 _PIECE = 64 * 1024  # bytes of a long body that are sent at a time, or of a streamed answer that are kept
 
 E = TypeVar("E", bound=CouchError)
@@ -49,15 +52,15 @@ class _Decoder:
         """Return what a part stands for, up to so many bytes; with 0, all of it.
 
         Raises:
-            zlib.error: it is not of this coding, or the coding is one that nobody asked for.
+            zlib.error: it is not of this coding, or something follows its end.
         """
         if self._inner is None:
-            if self._coding not in CODINGS:
-                raise zlib.error(self._coding)
             # RFC 9110 §8.4.1.2: some send "deflate" without the header of zlib.
             plain = self._coding == "deflate" and data[0] & 0xF != zlib.DEFLATED
             self._inner = zlib.decompressobj(-zlib.MAX_WBITS if plain else 32 + zlib.MAX_WBITS)
         found: bytes = self._inner.decompress(data, most)
+        if self._inner.unused_data:
+            raise zlib.error
         return found
 
 
@@ -88,7 +91,7 @@ class Exchange:
         self._parts: list[bytes] = []
         self._left = request.most
         self._decoder: _Decoder | None = None
-        self._error: CouchError | None = None
+        self._failure: tuple[type[CouchError], str] | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     # ------------------------------------------------------------ for its sender
@@ -103,8 +106,8 @@ class Exchange:
         """
         while not self.done and (self.whole or not self.status):
             await self._woken()
-        if self._error is not None and (self.whole or not self.status):
-            raise self._error
+        if self.whole or not self.status:
+            self._raise()
 
     async def part(self) -> bytes:
         """Return the content that has come since the last call, at least one byte of it; at its end, nothing.
@@ -114,8 +117,8 @@ class Exchange:
         """
         while not self.kept and not self.done:
             await self._woken()
-        if not self.kept and self._error is not None:
-            raise self._error
+        if not self.kept:
+            self._raise()
         return self.taken()
 
     def taken(self) -> bytes:
@@ -124,6 +127,12 @@ class Exchange:
         self._parts.clear()
         self.kept = 0
         return found
+
+    def _raise(self) -> None:
+        if self._failure is not None:
+            # A new one: an error that is kept here would keep, with its traceback, what led to it, and that this. Only
+            # the garbage collector would free the content.
+            raise self.error(*self._failure)
 
     async def _woken(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
@@ -156,8 +165,12 @@ class Exchange:
         self.status, self.headers = status, CIMultiDict(self._fields)
         self._fields.clear()
         coding = self.headers.get("Content-Encoding", "").strip().lower()
-        self._decoder = _Decoder(coding) if coding in ("gzip", "deflate", "br", "zstd") else None
-        if not self.whole and not self.is_interim:
+        self._decoder = None if coding in ("", "identity") else _Decoder(coding)
+        if self.is_interim:
+            return
+        if self._decoder is not None and not (self.whole and coding in CODINGS):
+            self.fail(InvalidReply, _UNDECODABLE)
+        elif not self.whole:
             self._wake()
 
     def begin_again(self) -> None:
@@ -165,22 +178,19 @@ class Exchange:
         self.status, self.headers, self._decoder = 0, _NO_FIELDS, None
 
     def content(self, data: bytes) -> None:
-        """Take a part of the content.
-
-        Raises:
-            InvalidReply: it cannot be decompressed.
-            LongReply: the answer is longer than the request allows.
-        """
+        """Take a part of the content; the exchange fails if that cannot be decompressed, or is too long."""
         if self._decoder is not None:
             try:
                 # Not more than one byte too many: a kilobyte can stand for a megabyte.
                 data = self._decoder.decode(data, 0 if self._left is None else self._left + 1)
             except zlib.error:
-                raise self.error(InvalidReply, _UNDECODABLE) from None
+                self.fail(InvalidReply, _UNDECODABLE)
+                return
         if self._left is not None:
             self._left -= len(data)
             if self._left < 0:
-                raise self.error(LongReply, f"more than {self.request.most} bytes")
+                self.fail(LongReply, f"more than {self.request.most} bytes")
+                return
         self._parts.append(data)
         self.kept += len(data)
         if not self.whole:
@@ -189,14 +199,17 @@ class Exchange:
     def end(self, *, reusable: bool) -> None:
         """Take that the answer is complete."""
         if self._decoder is not None and self._decoder.is_cut_off:
-            self.fail(self.error(InvalidReply, _UNDECODABLE))
+            self.fail(InvalidReply, _UNDECODABLE)
+            return
         self.done, self.reusable = True, reusable
         self._wake()
 
-    def fail(self, error: CouchError) -> None:
+    def fail(self, kind: type[CouchError], words: str) -> None:
         """Take why the answer will not be complete."""
         if not self.done:
-            self.done, self._error = True, error
+            self.done, self._failure = True, (kind, words)
+            if self.whole:
+                self.taken()  # nobody will
             self._wake()
 
     def error(self, kind: type[E], words: str) -> E:
@@ -225,7 +238,7 @@ class Connection(asyncio.Protocol):
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self._exchange: Exchange | None = None
         self._parser: Any = None
-        self._header = 0  # bytes that have come of a header
+        self._header = 0  # bytes that have come of a header, or since the last of the content
         self._out_of_step = False
         self._paused = False  # the other side does not take what is sent
         self._drained: asyncio.Future[None] | None = None
@@ -272,14 +285,19 @@ class Connection(asyncio.Protocol):
             self._hold(False)
         return await exchange.part()
 
+    def rest(self) -> None:
+        """Take that the exchange is over, and another one may come much later."""
+        self._exchange = None  # it holds what was sent
+        self.idle_since = self._loop.time()
+
     @property
     def is_in_step(self) -> bool:
-        """Whether it is open, and nothing has come that was not requested.
+        """Whether it is open, all was sent, and nothing has come that was not requested.
 
         Such bytes would be taken for the answer to the next request: if a proxy sends the answer to a write twice, the
         next writer would believe that its own write succeeded.
         """
-        return not (self._out_of_step or self._transport.is_closing())
+        return not (self._out_of_step or self._transport.is_closing() or self._transport.get_write_buffer_size())
 
     @property
     def is_usable(self) -> bool:
@@ -318,7 +336,7 @@ class Connection(asyncio.Protocol):
         if self._loop.time() < self._due:
             self._set_timer()
         else:
-            exchange.fail(exchange.error(ReadTimeout, "CouchDB sent nothing for too long"))
+            exchange.fail(ReadTimeout, "CouchDB sent nothing for too long")
             self.close()
 
     # ------------------------------------------------------------ for the event loop
@@ -339,19 +357,16 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         limit = exchange.request.timeout.read
-        if limit is not None:
+        if limit is not None and self._due != inf:
             self._due = self._loop.time() + limit
+        self._header += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._out_of_step = True
-            cause = error.__context__
-            known = cause if isinstance(cause, CouchError) else exchange.error(InvalidReply, "the answer is not HTTP")
-            exchange.fail(known)
-        if not exchange.status:
-            self._header += len(data)
-            if self._header > _LONGEST_HEADER:
-                exchange.fail(exchange.error(InvalidReply, "the header of the answer is too long"))
+            exchange.fail(InvalidReply, "the answer is not HTTP")
+        if self._header > _LONGEST_HEADER:
+            exchange.fail(InvalidReply, "the header or the trailer of the answer is too long")
         if exchange.kept > _PIECE and not exchange.whole and not exchange.done:
             self._hold(True)
         if exchange.done and self._drained is not None:
@@ -363,16 +378,20 @@ class Connection(asyncio.Protocol):
             self._holds = holds
             (self._transport.pause_reading if holds else self._transport.resume_reading)()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def eof_received(self) -> None:
+        """Take that nothing more will come; whoever sends no more does not read, either."""
+        exchange = self._exchange
+        if exchange is not None and not exchange.done and exchange.is_endless and not exchange.is_interim:
+            exchange.end(reusable=False)
+        self.close()
+
+    def connection_lost(self, _: Exception | None) -> None:
         """Take that it is closed."""
         exchange = self._exchange
         if exchange is not None and not exchange.done:
-            if error is None and exchange.is_endless and not exchange.is_interim:
-                exchange.end(reusable=False)
-            else:
-                exchange.lost = not exchange.status or exchange.is_interim
-                where = "before" if exchange.lost else "in the middle of"
-                exchange.fail(exchange.error(Unavailable, f"the connection was lost {where} the answer"))
+            exchange.lost = not exchange.status or exchange.is_interim
+            where = "before" if exchange.lost else "in the middle of"
+            exchange.fail(Unavailable, f"the connection was lost {where} the answer")
         self.resume_writing()
         if self._timer is not None:
             self._timer.cancel()
@@ -414,17 +433,16 @@ class Connection(asyncio.Protocol):
         if exchange is None or exchange.done:
             return
         exchange.begin(self._parser.get_status_code())
+        if not exchange.is_interim:
+            self._header = 0
         if exchange.request.method == "HEAD" and not exchange.is_interim:
             # The parser waits for the content that the header announces, and has to be replaced.
             exchange.end(reusable=self._parser.should_keep_alive())
             self._parser = None
 
     def on_body(self, data: bytes) -> None:
-        """Take a part of the content.
-
-        Raises:
-            CouchError: it cannot be taken.
-        """
+        """Take a part of the content."""
+        self._header = 0
         if self._exchange is None or self._exchange.done:
             self._out_of_step = True
         else:

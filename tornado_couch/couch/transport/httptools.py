@@ -44,7 +44,7 @@ class HttptoolsTransport(Pool):
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname or "", parts.port or (443 if self._secure else 80)
         self._path = parts.path.rstrip("/")
-        self._fields = f"Host: {parts.netloc}\r\nUser-Agent: {USER_AGENT}\r\nAccept-Encoding: {', '.join(CODINGS)}\r\n"
+        self._fields = f"Host: {parts.netloc}\r\nUser-Agent: {USER_AGENT}\r\nAccept-Encoding: "
         self._loop: asyncio.AbstractEventLoop | None = None
         self._open: set[Connection] = set()
         self._idle: deque[Connection] = deque()
@@ -89,14 +89,14 @@ class HttptoolsTransport(Pool):
 
     async def _exchanged(self, request: Request, *, whole: bool) -> tuple[Connection, Exchange]:
         """Send a request, and wait for its answer, or for the header of one that is streamed."""
-        head = self._head(request)
+        head = self._head(request, ", ".join(CODINGS) if whole else "identity")
         connection = self._kept() or await self._connected(request)
         exchange = Exchange(request, whole=whole)
         try:
             await connection.send(exchange, head)
         except CouchError:
             connection.close()
-            if not (exchange.lost and request.safe):
+            if not (exchange.lost and request.safe) or self._closed:
                 raise
         except BaseException:
             connection.close()
@@ -111,7 +111,7 @@ class HttptoolsTransport(Pool):
             raise
         return connection, exchange
 
-    def _head(self, request: Request) -> bytes:
+    def _head(self, request: Request, codings: str) -> bytes:
         """Return the first line and the header of a request.
 
         Raises:
@@ -122,7 +122,7 @@ class HttptoolsTransport(Pool):
         if request.body is not None or request.method not in _WITHOUT_BODY:
             fields += f"Content-Length: {len(request.body or b'')}\r\n"
             lines += 1
-        text = f"{request.method} {self._path}{request.target} HTTP/1.1\r\n{self._fields}{fields}\r\n"
+        text = f"{request.method} {self._path}{request.target} HTTP/1.1\r\n{self._fields}{codings}\r\n{fields}\r\n"
         if text.count("\n") != lines or text.count("\r") != lines:
             raise ValueError("a header field of a request to CouchDB holds a line break")
         return text.encode()
@@ -152,10 +152,10 @@ class HttptoolsTransport(Pool):
         if not exchange.reusable or self._closed or not connection.is_in_step:
             connection.close()
             return
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
+        connection.rest()
         self._idle.append(connection)
         if self._sweeper is None:
+            loop = asyncio.get_running_loop()
             self._sweeper = loop.call_later(KEEP_IDLE_SECONDS, self._sweep, loop)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
