@@ -44,11 +44,12 @@ def changes(
     url: str, database: str, model: str, since: str | None, from_beginning: bool, follow: bool, as_json: bool,
     **options: Any,
 ) -> None:  # fmt: skip
-    """Print what changes in a model's documents, a line for each change.
+    """Print what changes in a model's documents.
 
-    A line has what became of the document (created, changed or deleted; withheld if it cannot be read; unknown if
-    another program has deleted it), its id and its revision. With --json it also has the document as it is stored, and
-    the place after the change. CouchDB's feed has each document once, after its latest change.
+    Each change of a document in the DATABASE is a line. It has what became of the document (created, changed or
+    deleted; withheld if it cannot be read; unknown if another program has deleted it), its id and its revision. With
+    --json it also has the document as it is stored, and the place after the change. CouchDB's feed has each document
+    once, after its latest change.
 
     Ctrl-C ends the command, and the end of whatever reads its output. It then says where to go on, on the standard
     error.
@@ -185,7 +186,7 @@ def _records(store: Store, name: str) -> Records:
 @_JSON
 @told
 def list_(url: str, database: str, as_json: bool, **options: Any) -> None:
-    """List the consumers, with how far each of their partitions has come.
+    """List the consumers, and how far each has come.
 
     `pending` says how many changes of any documents follow the place, and `failed` how many changes are set aside.
     """
@@ -245,16 +246,18 @@ def failed(url: str, database: str, name: str, as_json: bool, **options: Any) ->
 @_KEYS
 @database_options
 @rotation_key_options
+@_JSON
 @told
 def replay(
-    url: str, database: str, name: str, document_ids: tuple[str, ...], everything: bool, **options: Any
+    url: str, database: str, name: str, document_ids: tuple[str, ...], everything: bool, as_json: bool, **options: Any
 ) -> None:
-    """Ask a consumer to handle changes again that it has set aside, as the documents are by then.
+    """Let a consumer handle again what it set aside.
 
-    The consumer does so as soon as it runs. With --keys, what is written is signed.
+    The consumer of this NAME does so as soon as it runs, with each document as it is by then: those of each DOCUMENT_ID
+    or, with --all, all. With --keys, what is written is signed.
     """
     count = _with_chosen(url, database, name, document_ids, everything, options, Records.replay)
-    click.echo(f"{count} to be replayed")
+    click.echo(_json.dumps({"name": name, "replayed": count}).decode() if as_json else f"{count} to be replayed")
 
 
 @consumers.command()
@@ -263,11 +266,18 @@ def replay(
 @_KEYS
 @database_options
 @rotation_key_options
+@_JSON
 @told
-def drop(url: str, database: str, name: str, document_ids: tuple[str, ...], everything: bool, **options: Any) -> None:
-    """Forget changes that a consumer has set aside. With --keys, what is written is signed."""
+def drop(
+    url: str, database: str, name: str, document_ids: tuple[str, ...], everything: bool, as_json: bool, **options: Any
+) -> None:
+    """Forget changes that a consumer has set aside.
+
+    These are those of each DOCUMENT_ID or, with --all, all that the consumer of this NAME has set aside. With --keys,
+    what is written is signed.
+    """
     count = _with_chosen(url, database, name, document_ids, everything, options, Records.drop)
-    click.echo(f"{count} dropped")
+    click.echo(_json.dumps({"name": name, "dropped": count}).decode() if as_json else f"{count} dropped")
 
 
 def _with_chosen(
@@ -291,22 +301,26 @@ def _with_chosen(
 @click.option("--from-now", is_flag=True, help="Begin with what happens from now on.")
 @database_options
 @rotation_key_options
+@_JSON
 @told
 def reset(
-    url: str, database: str, name: str, since: str | None, from_beginning: bool, from_now: bool, **options: Any
-) -> None:
-    """Let a consumer begin again at another place, within seconds if it runs.
+    url: str, database: str, name: str, since: str | None, from_beginning: bool, from_now: bool, as_json: bool,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Let a consumer begin again at another place.
 
-    It may then have another number of partitions; stop the service first to change that number. What is set aside
-    stays so.
+    The consumer of this NAME does so within seconds if it runs. It may then have another number of partitions; stop
+    the service first to change that number. What is set aside stays so.
     """
     if sum((since is not None, from_beginning, from_now)) != 1:
         raise click.UsageError("Give one of --since, --from-beginning and --from-now.")
 
-    async def run(store: Store) -> None:
+    async def run(store: Store) -> str:
         place = await store.live.place(None if from_now else since or "beginning")
         await store.live.check(place)
-        await _records(store, name).begin("beginning" if from_beginning else str(place), None)
+        begun = "beginning" if from_beginning else str(place)
+        await _records(store, name).begin(begun, None)
+        return begun
 
-    _on(url, database, options, run)
-    click.echo(f"{name} begins again")
+    begun = _on(url, database, options, run)
+    click.echo(_json.dumps({"name": name, "place": begun}).decode() if as_json else f"{name} begins again")

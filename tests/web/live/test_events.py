@@ -259,7 +259,7 @@ class TestTickets:
         status, ticket, _ = await service.call(address, "POST", Authorization="Bearer bob")
         assert status == 200
         assert (await service.call("/places/_changes"))[0] == 401
-        with caplog.at_level("INFO"):
+        with caplog.at_level("INFO", logger="tornado.access"):
             async with service.events(ticket["_href"]) as events:
                 await events.until_joined()
                 end_streams(service.application)
