@@ -15,7 +15,7 @@ from tests.web.callers import ByHeader
 from tests.web.live.service import Copy, Events, Service, serving
 from tests.web.models import Fruit, Place, Stand
 from tornado_couch import AllowAny, Couch, Database, Store, install, resource
-from tornado_couch.web import Authenticated, Owner, Principal, Problem
+from tornado_couch.web import Authenticated, Hooks, Owner, Principal, Problem
 from tornado_couch.web.live import Hubs, end_streams
 
 
@@ -309,3 +309,36 @@ async def test_an_outage_of_the_database_is_no_gap(proxy: FaultProxy, database: 
                     copy.apply((await events.next()).data)
             assert copy.items == await service.everything("/places")
         await store.close()
+
+
+async def test_what_cannot_be_shown_to_one_does_not_hold_up_the_others(store: Store) -> None:
+    """A hook that fails for one client's event ends that client's stream alone: it is told to read everything anew."""
+
+    class Failing(Hooks):
+        async def after(self, event: Any, model: Any, shown: dict[str, Any] | None) -> None:
+            if event.principal.name == "bob":
+                raise RuntimeError("no")
+
+    routes = resource("/places", Place, store, policy=Authenticated(ByHeader()), hooks=Failing())
+    async with (
+        serving(routes) as service,
+        service.events("/places/_changes", X_Name="bob") as bob,
+        service.events("/places/_changes", X_Name="alice") as alice,
+    ):
+        await bob.until_joined()
+        await alice.until_joined()
+        await store.create(Place(name="one"))
+        assert (await alice.next()).data["name"] == "one"
+        assert (await bob.next()).kind == "reset"
+        with pytest.raises(EOFError):
+            await bob.next()
+
+
+async def test_many_changes_at_once(service: Service, store: Store) -> None:
+    """However many there are, and however slowly they are told, each reaches those who follow."""
+    async with service.events("/places/_changes?fields=name") as events:
+        await events.until_joined()
+        for start in range(0, 3000, 1000):
+            await store.create_many(Place, [Place(name=f"p{start + number}") for number in range(1000)])
+        names = {(await events.next()).data["name"] for _ in range(3000)}
+        assert len(names) == 3000

@@ -8,7 +8,7 @@ import contextvars
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from ...couch import Change, Database
@@ -47,7 +47,7 @@ class Batch:
     lost: bool = False
 
 
-Listener = Callable[[Batch], None]
+Listener = Callable[[Batch], Awaitable[object] | None]
 
 
 class Feed:
@@ -91,7 +91,8 @@ class Feed:
         """Call a listener with what changes from now on.
 
         Args:
-            listener: called with each batch, in order; it must not wait.
+            listener: called with each batch, in order. What it returns is awaited before the next batch is read, so
+                that nobody has to keep more batches than there is room for.
             wanted: whether the listener wants a document with this id.
             since: where to begin if nobody listens yet; by default, with what changes from now on.
 
@@ -146,7 +147,7 @@ class Feed:
             except (NotFound, BadRequest) as error:
                 logger.warning("the changes of %s cannot be followed any more: %s", self._database.name, error)
                 self._begun.set()
-                self._tell(Batch(self.polls, self._since or 0, lost=True))
+                await self._tell(Batch(self.polls, self._since or 0, lost=True))
                 return
             except (CouchError, RuntimeError) as error:  # RuntimeError: the client was closed
                 if failures == 0:
@@ -171,14 +172,18 @@ class Feed:
         read_at = self.clock()
         async for observed in self._observer.observe(changes):
             self._since = observed[-1].seq  # if the next group fails, these are not told again
-            self._tell(Batch(number, self._since, observed, read_at))
+            await self._tell(Batch(number, self._since, observed, read_at))
             read_at = self.clock()
         self._since = page.last_seq
-        self._tell(Batch(number, self._since))
+        await self._tell(Batch(number, self._since))
 
-    def _tell(self, batch: Batch) -> None:
+    async def _tell(self, batch: Batch) -> None:
+        waiting = []
         for listener in list(self._listeners):
             try:
-                listener(batch)
+                waiting.append(listener(batch))
             except Exception:
                 logger.exception("what follows the changes of %s has failed", self._database.name)
+        for each in waiting:
+            if each is not None:
+                await each

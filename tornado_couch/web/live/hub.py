@@ -9,11 +9,11 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from collections.abc import Hashable
+from collections.abc import Awaitable, Hashable
 from dataclasses import replace
 from typing import Any
 
-from ...errors import DocumentNotFound, InvalidDocument, SecurityError
+from ...errors import CouchError, DocumentNotFound, InvalidDocument, SecurityError
 from ...models import Model, is_deleted, model_info
 from ...store import Batch, DocumentChange, Pace, Place, Store, may_be_of
 from .follower import Follower
@@ -25,6 +25,8 @@ logger = logging.getLogger("tornado_couch.live")
 HEARTBEAT = 15.0
 """Seconds between comments, which keep proxies from closing a quiet connection."""
 
+_BATCHES = 4  # that wait, of at most 200 documents each
+_PAUSE = 1.0  # seconds before the next attempt, while CouchDB cannot be used
 _TOGETHER = 200  # followers that are written to before other work has a turn
 
 
@@ -56,6 +58,7 @@ class Hub:
         self._model = model
         self._groups: dict[object, set[Follower]] = {}
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
+        self._room = asyncio.Event()  # for further batches
         self._place: Place | None = None  # up to which the followers were told
         self._beginning = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -157,7 +160,7 @@ class Hub:
             if self._place is None:
                 live = self._store.live
                 database = await live.identity() if since is None else since.database
-                await live.feed.listen(self._batches.put_nowait, self._wants, None if since is None else since.seq)
+                await live.feed.listen(self._hear, self._wants, None if since is None else since.seq)
                 self._place = Place(database, live.feed.position or 0)
                 context = contextvars.Context()
                 loop = asyncio.get_running_loop()
@@ -165,16 +168,26 @@ class Hub:
             return self._place
 
     def _stop(self) -> None:
-        self._store.live.feed.leave(self._batches.put_nowait)
+        self._store.live.feed.leave(self._hear)
+        self._room.set()
         for task in self._tasks:
             task.cancel()
         self._tasks, self._place, self._batches = [], None, asyncio.Queue()
 
+    def _hear(self, batch: Batch) -> Awaitable[object] | None:
+        self._batches.put_nowait(batch)
+        if self._batches.qsize() < _BATCHES:
+            return None
+        self._room.clear()
+        return self._room.wait()
+
     async def _work(self) -> None:
         while True:
             batch = await self._batches.get()
+            if self._batches.qsize() < _BATCHES:
+                self._room.set()
             try:
-                await self._tell(batch)
+                await self._tell_at_last(batch)
             except Exception:
                 logger.exception("changes could not be told to those who follow them")
                 for each in self.followers:
@@ -183,6 +196,15 @@ class Hub:
                 for each in self.followers:
                     each.reset(None)
                 return
+
+    async def _tell_at_last(self, batch: Batch) -> None:
+        """Tell of a batch, for which versions may have to be read, as soon as CouchDB can be used."""
+        while True:
+            try:
+                return await self._tell(batch)
+            except CouchError as error:
+                logger.warning("cannot read a document that those who follow it wait for; trying again: %s", error)
+            await asyncio.sleep(_PAUSE)
 
     async def _tell(self, batch: Batch) -> None:
         assert self._place is not None
@@ -208,7 +230,12 @@ class Hub:
                 if not await follower.allowed():
                     follower.expel()
                     continue
-                text = await follower.text(change, token, items)
+                try:
+                    text = await follower.text(change, token, items)
+                except Exception:  # a hook of the service's
+                    logger.exception("a change could not be shown to one who follows it")
+                    follower.reset(None)
+                    continue
                 follower.deliver(text, observed, read_at)
                 if pace.is_due():
                     await pace.breathe()
