@@ -8,13 +8,15 @@ import { follow } from "./live.js";
 for (const button of document.querySelectorAll("[data-close]")) {
   button.addEventListener("click", () => button.closest("dialog").close());
 }
+await Promise.all([
+  follow("v1.0/fruits", () => {
+    refresh();
+    draw();
+  }),
+  follow("v1.0/languages", () => {
+    languagesChanged();
+    draw();
+  }),
+]);
 await Promise.allSettled([startFruits(), startLanguages(), draw()]);
-follow("v1.0/fruits", () => {
-  refresh();
-  draw();
-});
-follow("v1.0/languages", () => {
-  languagesChanged();
-  draw();
-});
 document.body.dataset.ready = "true";
