@@ -63,7 +63,7 @@ FLOORS: dict[str, list[str]] = {
         "design_document documents merger schema",
     ],
     "tornado_couch.store": [
-        "attachments operations pace query readiness scopes",
+        "attachments files operations pace query readiness scopes",
         "protection references",
         "reading writing",
         "bulk conflicts",

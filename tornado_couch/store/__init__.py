@@ -7,8 +7,9 @@ from .conflicts.lease import Lease
 from .conflicts.leaves import LeafSet
 from .conflicts.reconcile import ReconcileResult, Reconciliation
 from .consumers import Consumer, ConsumerStats, FailedChange
+from .files import AttachmentReader, Source, Upload
 from .live import Batch, ChangePage, DocumentChange, Observed, Place, may_be_of
-from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, changed
+from .operations import Change, Check, Creation, Deletion, Expectation, FileExpectation, Operation, Update, changed
 from .pace import Pace
 from .protection.renewal import Reprotection
 from .query import Bounds, Query
@@ -26,6 +27,7 @@ from .upgrade import rewritten
 from .writing.writer import Retry
 
 __all__ = [
+    "AttachmentReader",
     "Batch",
     "Bounds",
     "Change",
@@ -40,6 +42,7 @@ __all__ = [
     "DocumentChange",
     "Expectation",
     "FailedChange",
+    "FileExpectation",
     "Group",
     "Groups",
     "LeafSet",
@@ -63,8 +66,10 @@ __all__ = [
     "Room",
     "Share",
     "SharedFeeds",
+    "Source",
     "Store",
     "Update",
+    "Upload",
     "changed",
     "conflicts_in_view",
     "conflicts_since",

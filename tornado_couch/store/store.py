@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -27,9 +28,21 @@ from ..security import Scheme
 from .attachments import Attachments
 from .bulk import Singly
 from .conflicts.reconcile import Reconciliation
+from .files import AttachmentReader, Source, Upload
 from .lifecycle import Lifecycles
 from .live import DocumentChange, Live, Observer
-from .operations import Change, Check, Deletion, Expectation, Operation, called, changed, expect, partially
+from .operations import (
+    Change,
+    Check,
+    Deletion,
+    Expectation,
+    FileExpectation,
+    Operation,
+    called,
+    changed,
+    expect,
+    partially,
+)
 from .protection.properties import Conversion, Protection
 from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification, parent_of
 from .query import Query
@@ -164,7 +177,9 @@ class Store:
         if self._cache:
             await self._cache.close()
 
-    async def create(self, model: M, *, check: Check[M] | None = None) -> M:
+    async def create(
+        self, model: M, *, check: Check[M] | None = None, files: Mapping[str, Upload] | None = None  # noqa: ARG002
+    ) -> M:
         """Store a new model and give it its id, revision, generated key and time stamps.
 
         The model has its id before it is written, so that a lost answer never leads to two documents.
@@ -173,8 +188,11 @@ class Store:
             model: the new model.
             check: for a model with `soft_delete=True`, called with the deleted model that has the key, if there is one,
                 before the new one takes its place.
+            files: what is stored with it in the same write, by names as in `attach`; it stays open.
 
         Raises:
+            MediaTypeRefused, AttachmentTooLarge, TooManyAttachments: a property does not take a file.
+            ValidationFailed: a file is missing that the model requires.
             DocumentExists: there is a document with that key, or that id, already. If the client chooses the
                 keys of a model that is not `unique`, two calls at the very same time can both succeed, since no
                 view can prevent it.
@@ -479,6 +497,87 @@ class Store:
             return current
 
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
+
+    async def attach(
+        self,
+        model: M,
+        name: str,
+        source: Source | Upload,
+        *,
+        content_type: str | None = None,
+        check: Check[M] | None = None,
+        expected: FileExpectation | None = None,
+        change: Change[M] | None = None,
+    ) -> M:
+        """Store a file beside the latest document of a model, in one write, trying again when another was faster.
+
+            order = await store.attach(order, "invoice", data, content_type="application/pdf")
+            order = await store.attach(order, "photos/front.png", file, content_type="image/png")
+
+        The source is read once, before anything is written. What is written besides the file stays as it is.
+
+        Args:
+            model: says which document, by its key; it is not changed.
+            name: the property's name in JSON and, where it has many files, a slash and the name of this one.
+            source: an `Upload`, which stays open; or bytes, a file, or an iterator over parts.
+            content_type: the media type, unless an `Upload` has it.
+            check: called with the latest model first, before `expected`.
+            expected: called with what the latest document has there, or None; says whether the caller expects that.
+                It is called again after a conflict, so that a change of another file does not matter.
+            change: called last with the latest model, which has the file already; may change its properties.
+
+        Returns:
+            The model as it was written, with its new revision.
+
+        Raises:
+            ValueError: the model has no such property, or a file cannot have this name.
+            MediaTypeRefused, AttachmentTooLarge, TooManyAttachments: the property does not take the file.
+            AttachmentMismatch: `expected` returned False.
+            DocumentNotFound, RetriesExhausted: as `update` does.
+        """
+        raise NotImplementedError
+
+    async def detach(
+        self,
+        model: M,
+        name: str,
+        *,
+        check: Check[M] | None = None,
+        expected: FileExpectation | None = None,
+        change: Change[M] | None = None,
+    ) -> M:
+        """Delete a file, and nothing else of the document; see `attach` for the arguments.
+
+        Raises:
+            ValueError: the model has no such property, or a file cannot have this name.
+            AttachmentNotFound: there is no such file.
+            AttachmentMismatch: `expected` returned False.
+            ValidationFailed: the document cannot be without it.
+            DocumentNotFound, RetriesExhausted: as `update` does.
+        """
+        raise NotImplementedError
+
+    def open_attachment(
+        self, model: Model, name: str, *, start: int = 0, stop: int | None = None
+    ) -> AbstractAsyncContextManager[AttachmentReader]:
+        """Open a file of a model that was read, or a range of its bytes.
+
+            async with store.open_attachment(order, "invoice") as file:
+                async for part in file:
+                    ...
+
+        Args:
+            model: the model as it was read or written.
+            name: as in `attach`.
+            start: the first byte.
+            stop: the byte after the last one; None for the end. It may lie beyond the end.
+
+        Raises:
+            ValueError: the model has no such property, or a file cannot have this name; or `start` is negative.
+            AttachmentNotFound: the model has no such file, or the document has another one by now.
+            InvalidSignature, DecryptionFailed, NotProtected: the file is not what was stored there.
+        """
+        raise NotImplementedError
 
     async def versions(
         self, cls: type[M], key: Any, *, limit: int = 50, start: Position | None = None, backward: bool = False
