@@ -30,15 +30,12 @@ from tornado_couch.security.keyczar.metadata import KeyMetadata
 from tornado_couch.service.messages import ChunkedBody, HeadParser, Refusal
 from tornado_couch.web import BasicAccounts, BodyLimits, Problem, Resource, parse_entity_tags
 from tornado_couch.web.http import (
-    HEAD_BYTES,
     BrokenStream,
     LineReader,
     MalformedEntityTag,
-    MultipartReader,
     Preconditions,
     accepts,
     choose_coding,
-    content_fits,
     entity_tag,
     parse_digest,
     parse_disposition,
@@ -47,6 +44,8 @@ from tornado_couch.web.http import (
     requested_spans,
     weights,
 )
+from tornado_couch.web.http.media import HEAD_BYTES, content_fits
+from tornado_couch.web.http.multipart import MultipartReader
 from tornado_couch.web.query import CursorCodec, parse_list_query
 from tornado_couch.web.query.cursors import Cursor
 

@@ -1,4 +1,8 @@
-"""HTTP semantics, after RFC 9110 and its companions."""
+"""HTTP semantics, after RFC 9110 and its companions.
+
+`media` and `multipart` are for uploads alone; they are imported from their modules, where they are needed, so that a
+service without files does not load their libraries.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,6 @@ from .deprecation import Deprecation
 from .digests import parse_digest, repr_digest
 from .disposition import bad_file_name, content_disposition, parse_disposition
 from .lines import BrokenStream, Line, LineReader
-from .media import HEAD_BYTES, content_fits, is_inline, is_media_type
-from .multipart import FORM_DATA, RELATED, MultipartReader, Part
 from .negotiation import accepts, choose_coding, compressed, weights
 from .preconditions import EntityTag, MalformedEntityTag, Preconditions, entity_tag, http_date, parse_entity_tags
 from .prefer import SERVER_TIMING, Preferences, parse_preferences
@@ -29,9 +31,6 @@ from .server_timing import ServerTiming, TimingObserver
 
 __all__ = [
     "DRAINED",
-    "FORM_DATA",
-    "HEAD_BYTES",
-    "RELATED",
     "SERVER_TIMING",
     "BodyLimits",
     "BrokenStream",
@@ -42,8 +41,6 @@ __all__ = [
     "Line",
     "LineReader",
     "MalformedEntityTag",
-    "MultipartReader",
-    "Part",
     "Preconditions",
     "Preferences",
     "ServerTiming",
@@ -55,15 +52,12 @@ __all__ = [
     "choose_coding",
     "compressed",
     "content_disposition",
-    "content_fits",
     "content_length",
     "decode",
     "entity_tag",
     "http_date",
     "if_range_holds",
-    "is_inline",
     "is_large",
-    "is_media_type",
     "media_type",
     "parse_digest",
     "parse_disposition",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import mimetypes
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import puremagic
+if TYPE_CHECKING:
+    import puremagic
 
 __all__ = ["HEAD_BYTES", "content_fits", "is_inline", "is_media_type"]
 
@@ -103,6 +105,8 @@ def _fits_text(media_type: str, head: bytes) -> bool:
 @lru_cache(maxsize=1)
 def _rows() -> tuple[puremagic.PureMagic, ...]:
     """What may stand at the beginning of files; what only stands at their end says nothing."""
+    import puremagic  # which reads its tables; a service without files does not need them
+
     return tuple(each for each in puremagic.magic_header_array if len(each.byte_match) > 1)
 
 
