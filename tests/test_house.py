@@ -31,7 +31,7 @@ FLOORS: dict[str, list[str]] = {
     ],
     "tornado_couch.couch.transport": [
         "base",
-        "failover pool",
+        "bodies failover pool",
         "connection default",
         "httptools",
     ],
@@ -63,7 +63,7 @@ FLOORS: dict[str, list[str]] = {
         "design_document documents merger schema",
     ],
     "tornado_couch.store": [
-        "attachments files operations pace query readiness scopes",
+        "attachments operations pace query readiness scopes uploads",
         "protection references",
         "reading writing",
         "bulk conflicts",
