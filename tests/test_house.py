@@ -47,7 +47,7 @@ FLOORS: dict[str, list[str]] = {
     ],
     "tornado_couch.security": [
         "encoding keyczar keys",
-        "encryption hashing key_file keyczar_keys tink_keys",
+        "encryption hashing key_file keyczar_keys streams tink_keys",
         "key_ring",
         "signing",
     ],

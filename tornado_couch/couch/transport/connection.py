@@ -284,11 +284,13 @@ class Connection(asyncio.Protocol):
     async def _send_piece(self, exchange: Exchange, piece: bytes) -> bool:
         """Send a part of a body; whether the next one is wanted."""
         if not exchange.done:
+            # Bytes that are at hand already have all the time of the whole call.
+            limit = None if isinstance(exchange.request.body, bytes) else exchange.request.timeout.read
             self._transport.write(piece)
             if self._paused:
                 self._drained = self._loop.create_future()
                 try:
-                    async with asyncio.timeout(exchange.request.timeout.read):
+                    async with asyncio.timeout(limit):
                         await self._drained
                 except TimeoutError:
                     exchange.fail(ReadTimeout, "CouchDB took nothing for too long")
