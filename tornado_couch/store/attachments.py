@@ -8,13 +8,21 @@ be sent once more.
 
 from __future__ import annotations
 
+import asyncio
+import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..couch import Database
 from ..couch.transport.bodies import Following
+from ..errors import InvalidSignature
+from ..models import record_of
+from ..security import b64_encode, signed_sha256
+from .uploads import Spooled, gzipped, is_compressible
 
 __all__ = ["Attachments", "stubbed"]
+
+_INLINE = 1024 * 1024  # bytes of all files of a document that are held in memory
 
 Document = dict[str, Any]
 Place = tuple[str, str]
@@ -64,9 +72,36 @@ class Attachments:
         """
         held = {}
         for place in {(document_id, revision) for document_id, revision, _ in wanted.values()}:
-            document = self._verified(await self._database.get(place[0], rev=place[1], attachments=True))
-            held[place] = document["_attachments"]
-        return {name: _inline(held[place[:2]][place[2]]) for name, place in wanted.items()}
+            document = self._verified(await self._database.get(place[0], rev=place[1]))
+            if sum(each["length"] for each in document["_attachments"].values()) <= _INLINE:
+                document = self._verified(await self._database.get(place[0], rev=place[1], attachments=True))
+            held[place] = document
+        return {name: await self._entry(held[place[:2]], place[2]) for name, place in wanted.items()}
+
+    async def _entry(self, document: Document, name: str) -> Document:
+        entry: Document = document["_attachments"][name]
+        return _inline(entry) if "data" in entry else await self._spooled(document, name)
+
+    async def _spooled(self, document: Document, name: str) -> Following:
+        """A file that is too large to be held in memory, to be sent after the document.
+
+        Raises:
+            InvalidSignature: it is not the one that was signed.
+        """
+        entry, spool = document["_attachments"][name], Spooled()
+        async with self._database.attachment(document["_id"], name, document["_rev"]) as opened:
+            async for part in opened.chunks:
+                await spool.append(part)
+        contents, coding = spool, {}
+        if is_compressible(entry["content_type"]) and spool.md5 != entry["digest"]:
+            contents = await asyncio.to_thread(gzipped, spool)
+            coding = {"encoding": "gzip", "encoded_length": contents.length}
+        known = signed_sha256(document, name) or record_of(document, name).get("sha256")
+        found = {base64.b64encode(spool.sha256).decode(), b64_encode(spool.sha256)}
+        if spool.length != entry["length"] or (known is not None and known not in found):
+            raise InvalidSignature("an attachment is not the one that was signed")
+        said = {"content_type": entry["content_type"], "length": spool.length, "digest": contents.md5, **coding}
+        return Following(said, contents, spool.sha256)
 
 
 def _inline(entry: Document) -> Document:

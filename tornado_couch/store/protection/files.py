@@ -20,6 +20,7 @@ from ...models import (
     Model,
     ModelInfo,
     attachment_place,
+    beside_file,
     entries_of,
     model_info,
     record_of,
@@ -38,6 +39,19 @@ _SEALED_TYPE = "application/octet-stream"  # what an encrypted file is to other 
 def file_owner(info: ModelInfo, document_id: str) -> str:
     """The id that the files of a document are bound to; all versions of a document with a history share it."""
     return _NUMBER.sub("", document_id) if info.history else document_id
+
+
+def sealed_name(document: Mapping[str, Any], name: str) -> str:
+    """The name that an encrypted file is bound to: its own, unless a merge has put it beside another one.
+
+    Raises:
+        DecryptionFailed: it was put elsewhere.
+    """
+    record = record_of(document, name)
+    bound = str(record.get("name", name))
+    if bound != name and beside_file(bound, str(record.get("digest"))) != name:
+        raise DecryptionFailed("an encrypted file was moved")
+    return bound
 
 
 class Sealed(NamedTuple):
@@ -99,14 +113,14 @@ class FileProtection:
             made: _SealedFile = await upload.prepared(key, lambda: self._sealed(info, key, upload))
             said = {"content_type": _SEALED_TYPE, "length": made.spool.length, "digest": made.spool.md5}
             kept = {"digest": made.spool.md5, "length": made.spool.length, "sha256": _base64(made.spool.sha256)}
-            return Following({**said, "follows": True}, made.spool), {**kept, "sealed": made.text}
+            return Following(said, made.spool, made.spool.sha256), {**kept, "sealed": made.text}
         said, contents = {"content_type": upload.content_type, "length": upload.length}, upload.spool
         if is_compressible(upload.content_type):
             # CouchDB would compress it, and nobody could say before which bytes it stores.
             contents = await upload.prepared("gzip", lambda: gzipped(upload.spool))
             said |= {"encoding": "gzip", "encoded_length": contents.length}
         kept = {"digest": contents.md5, "length": upload.length, "sha256": _base64(upload.sha256)}
-        return Following({**said, "digest": contents.md5, "follows": True}, contents), kept
+        return Following({**said, "digest": contents.md5}, contents, upload.sha256), kept
 
     def _sealed(self, info: ModelInfo, place: tuple[str, str, str], upload: Upload) -> _SealedFile:
         """Encrypt a file for its place; blocks."""
@@ -152,7 +166,7 @@ class FileProtection:
                     " or another program stored it; attach it again to have it encrypted"
                 )
             return None
-        owner = file_owner(info, str(document.get("_id", "")))
+        owner, name = file_owner(info, str(document.get("_id", ""))), sealed_name(document, name)
         value = decrypt_value(
             text,
             keys=self._needed(name),
