@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..couch import Database
 from ..couch.transport.bodies import Following
-from ..errors import InvalidSignature
+from ..errors import InvalidReply, InvalidSignature, Unavailable
 from ..models import record_of
 from ..security import b64_encode, signed_sha256
 from .uploads import Spooled, gzipped, is_compressible
@@ -96,12 +97,53 @@ class Attachments:
         if is_compressible(entry["content_type"]) and spool.md5 != entry["digest"]:
             contents = await asyncio.to_thread(gzipped, spool)
             coding = {"encoding": "gzip", "encoded_length": contents.length}
-        known = signed_sha256(document, name) or record_of(document, name).get("sha256")
-        found = {base64.b64encode(spool.sha256).decode(), b64_encode(spool.sha256)}
-        if spool.length != entry["length"] or (known is not None and known not in found):
+        if spool.length != entry["length"] or not _is_known(document, name, spool.sha256):
             raise InvalidSignature("an attachment is not the one that was signed")
         said = {"content_type": entry["content_type"], "length": spool.length, "digest": contents.md5, **coding}
         return Following(said, contents, spool.sha256)
+
+
+    async def is_intact(self, document: Document, name: str) -> bool:
+        """Whether a file still has the bytes that were stored, as far as the document and CouchDB know them.
+
+        Raises:
+            NotFound: the revision is not there any more.
+        """
+        try:
+            try:
+                sha256, md5, length = await self._hashed(document, name)
+            except (InvalidReply, Unavailable):
+                sha256, md5, length = await self._hashed(document, name)
+        except (InvalidReply, Unavailable) as error:
+            if isinstance(error, Unavailable) and not error.sent:
+                raise
+            return False  # CouchDB finds by itself that the MD5 is another one, and hangs up
+        entry = document["_attachments"][name]
+        return md5 in (None, entry["digest"]) and length == entry["length"] and _is_known(document, name, sha256)
+
+    async def _hashed(self, document: Document, name: str) -> tuple[bytes, str | None, int]:
+        """A file's SHA-256, its MD5 if CouchDB sends what it stores, and its length."""
+        sha256, md5, length = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+        async with self._database.attachment(document["_id"], name, document["_rev"]) as opened:
+            async for part in opened.chunks:
+                sha256.update(part)
+                md5.update(part)
+                length += len(part)
+            plain = opened.headers.get("Accept-Ranges") == "bytes"
+        digest = "md5-" + base64.b64encode(md5.digest()).decode()
+        return sha256.digest(), digest if plain else None, length
+
+
+def _is_known(document: Document, name: str, digest: bytes) -> bool:
+    """Whether a SHA-256 is the one that a document says a file has, if it says one."""
+    record = record_of(document, name)
+    signed, said = signed_sha256(document, name), record.get("sha256")
+    length = record.get("length", document["_attachments"][name]["length"])
+    return (
+        signed in (None, b64_encode(digest))
+        and said in (None, base64.b64encode(digest).decode())
+        and length == document["_attachments"][name]["length"]
+    )
 
 
 def _inline(entry: Document) -> Document:
