@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
@@ -611,6 +612,7 @@ class Store:
     ) -> M:
         observer, kind = self.database.server.observer, model_info(cls).type.name
         for failures in range(1, self.retry.attempts + 1):
+            begun = time.monotonic()
             try:
                 done = await attempt()
                 await self.joined(cls, done._id)
@@ -626,7 +628,7 @@ class Store:
                     current = await self._latest(cls, key)
                     raise RevisionMismatch("another writer was faster", current._rev) from None
                 if failures < self.retry.attempts:
-                    delay = self.retry.delay(failures)
+                    delay = self.retry.delay(failures, time.monotonic() - begun)
                     observer.retried(kind, delay)
                     await self._sleep(delay)
         observer.retries_exhausted(kind)

@@ -193,6 +193,32 @@ async def test_another_attempt_at_a_change_is_dropped(store: Store, direct: Stor
     assert [each["picks"] for each in await live(direct, fruit)] == [[7, 8] if merging else [7, 8, 9]]
 
 
+async def test_writes_that_meet_others_prefer_one_node(
+    server_url: str, proxy: FaultProxy, direct: Store, options: dict[str, Any]
+) -> None:
+    """That of the document, which is the same for every process, although all other requests go to the first."""
+    async with FaultProxy(server_url) as second:
+        nodes = [proxy.url, second.url]
+        async with Couch(nodes) as couch, Couch(nodes, writes="by-document") as by_document:
+            fruit = await direct.create(Fruit())
+            while by_document.place(fruit.fruit_id) != 2:
+                fruit = await direct.create(Fruit())
+            store = Store(couch[direct.database.name], retry=Retry(base=0.001), **options)
+            met: list[int] = []
+
+            async def meet(found: Fruit) -> None:
+                if not met:
+                    met.append(1)
+                    await direct.update(Fruit, fruit.fruit_id, pick(1))
+                found.picks.append(7)
+
+            await store.update(Fruit, fruit.fruit_id, meet)
+            await store.create(Fruit())
+    puts = [[each.method for each in node.requests].count("PUT") for node in (proxy, second)]
+    assert puts == [2, 1]
+    assert (await direct.get(Fruit, fruit.fruit_id)).picks == [1, 7]
+
+
 async def test_writes_of_one_process_take_turns(
     store: Store, direct: Store, proxy: FaultProxy, options: dict[str, Any]
 ) -> None:
