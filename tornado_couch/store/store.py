@@ -579,6 +579,8 @@ class Store:
             every = conflicts or self.database.server.contended
             current = await partially(self._lifecycles.of(cls).get(cls, key, fresh=True, conflicts=every))
             others = [each for each in current._stored.get("_conflicts", ()) if each not in self._lasting]
+            if others and failures > _SETTLING:
+                self.writer.fork(current._id or "")  # somebody was faster; what is left is merged after the write
             if not others or failures > _SETTLING:
                 return current
             failures += 1

@@ -51,7 +51,7 @@ from ...models import WRITE_PROPERTY, DocumentType
 from ...revision import generation
 from ..protection.signatures import FOREIGN_REVISIONS, Guard, replicated
 from .contests import Contests
-from .proof import Evidence, Standing, Verdict
+from .proof import Evidence, Standing, Verdict, is_beaten
 from .tokens import history, marked, unmarked
 
 __all__ = ["Retry", "Writer"]
@@ -135,6 +135,12 @@ class _Write:
     contest: Verdict | None = None
     gone: bool = False
     withdrawing: bool = False
+
+    @property
+    def merely_refused(self) -> bool:
+        """Whether CouchDB refused it as a conflict, and never said or did anything else about it."""
+        seen = self.stored, self.lost, self.contest
+        return isinstance(self.refused, Conflict) and seen == (None, None, None) and not self.withdrawing
 
     @property
     def doubtful(self) -> bool:
@@ -299,6 +305,10 @@ class Writer:
             self._turns.give_back(keys)
         return [each.outcome for each in writes if each.outcome is not None]
 
+    def fork(self, document_id: str) -> None:
+        """Take note that a document has several branches that others wrote on; see `forked`."""
+        self._forked[document_id] = None
+
     def forked(self, document_id: str) -> bool:
         """Whether the last write of a document landed in one of several branches that others wrote on.
 
@@ -399,17 +409,21 @@ class Writer:
         alone = [each for each in sending if each.alone]
         answers = await send([each.document for each in together]) if together else []
         answers += await self._sent_alone([each.document for each in alone])
+        accepted = []
         for write, answer in zip([*together, *alone], answers, strict=True):
             write.answered(answer)
+            if write.stored is not None:
+                accepted.append((write.document, write.stored))
             if write.stored is not None:
                 self._database.server.contended = True
             if write.stored is not None or isinstance(answer, Conflict):
                 self._database.server.contest(write.document["_id"])
+        await self._contests.spread(accepted)
         return any(each.alone for each in together)
 
     async def _prove(self, writes: Sequence[_Write]) -> CouchError | None:
         """Decide what the revisions prove, and return the error if they could not be read."""
-        if not writes:
+        if not writes or (len(writes) == 1 and await self._is_beaten(writes[0])):
             return None
         ids = [str(each.document["_id"]) for each in writes]
         try:
@@ -432,10 +446,20 @@ class Writer:
             if verdict.others:
                 self._database.server.contended = True
                 if landed:
-                    self._forked[id_] = None
+                    self.fork(id_)
             if landed or (write.lost is not None and verdict.standing is not Standing.UNKNOWN):
                 self._observer.answer_proved(_kind(write.document), landed)
         return None
+
+    async def _is_beaten(self, write: _Write) -> bool:
+        """Look at the leaves of a document that may have many, without the long list of revisions of each."""
+        if not self._database.server.contended or not write.merely_refused:
+            return False
+        with contextlib.suppress(CouchError):  # the next look meets it again
+            (leaves,) = await self._access.bulk_get([str(write.document["_id"])])
+            if is_beaten(write.document, leaves) and not self._contests.has_many(leaves):
+                write.judged(Verdict(Standing.BEATEN))
+        return not write.doubtful
 
     async def _leaves(self, ids: Sequence[str]) -> list[list[Leaf]]:
         if len(ids) == 1:
