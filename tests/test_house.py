@@ -81,6 +81,7 @@ FLOORS: dict[str, list[str]] = {
         "application handler page",
         "openapi",
         "actions live pages",
+        "attachments",
         "routes",
     ],
     "tornado_couch.embedded": [
