@@ -7,13 +7,13 @@ from .conflicts.lease import Lease
 from .conflicts.leaves import LeafSet
 from .conflicts.reconcile import ReconcileResult, Reconciliation
 from .consumers import Consumer, ConsumerStats, FailedChange
-from .files import AttachmentReader, Source, Upload
 from .live import Batch, ChangePage, DocumentChange, Observed, Place, may_be_of
 from .operations import Change, Check, Creation, Deletion, Expectation, FileExpectation, Operation, Update, changed
 from .pace import Pace
 from .protection.renewal import Reprotection
 from .query import Bounds, Query
 from .readiness import Readiness, ReadinessCheck
+from .reading.attachments import AttachmentReader
 from .reading.cache import ReadCache, SharedFeeds
 from .reading.planner import indexed_properties, plan
 from .reading.reader import Page
@@ -24,6 +24,7 @@ from .reconciler import Reconciler, ReconcilerStats, reconcile_all
 from .scopes import has_left
 from .store import Store
 from .upgrade import rewritten
+from .uploads import Source, Upload
 from .writing.writer import Retry
 
 __all__ = [

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -14,6 +14,8 @@ from cachetools import LRUCache
 
 from ..couch import UNSET, Access, ConflictNoticed, Database, GroupLimits, access
 from ..errors import (
+    AttachmentMismatch,
+    AttachmentNotFound,
     Conflict,
     DocumentExists,
     DocumentNotFound,
@@ -23,12 +25,11 @@ from ..errors import (
     TornadoCouchError,
     Unavailable,
 )
-from ..models import Model, is_deleted, model_info, referring, utc_now
+from ..models import AttachmentPlace, Model, attachment_place, is_deleted, model_info, referring, utc_now
 from ..security import Scheme
 from .attachments import Attachments
 from .bulk import Singly
 from .conflicts.reconcile import Reconciliation
-from .files import AttachmentReader, Source, Upload
 from .lifecycle import Lifecycles
 from .live import DocumentChange, Live, Observer
 from .operations import (
@@ -46,11 +47,13 @@ from .operations import (
 from .protection.properties import Conversion, Protection
 from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification, parent_of
 from .query import Query
+from .reading.attachments import AttachmentReader, FileReader
 from .reading.cache import CachedAccess, KeyMemory, ReadCache
 from .reading.planner import carrying_plan, planned
 from .reading.reader import Page, Reader, is_selected
 from .reading.scan import Position
 from .references import Dependents, References, held_by, held_in
+from .uploads import Source, Upload, check_required, drop_file, place_file
 from .writing.deletion import Eraser
 from .writing.model_writer import ModelWriter
 from .writing.tokens import Attempts
@@ -165,6 +168,7 @@ class Store:
         self.live = Live(database, self._conversion, Observer(database, direct, self._guard))
         self.references = References(self, {} if elsewhere is None else elsewhere)
         self._dependents = Dependents(self.references)
+        self._files = FileReader(database, self._conversion.protection.files)
 
     @property
     def signature_failures(self) -> Counter[str]:
@@ -178,7 +182,7 @@ class Store:
             await self._cache.close()
 
     async def create(
-        self, model: M, *, check: Check[M] | None = None, files: Mapping[str, Upload] | None = None  # noqa: ARG002
+        self, model: M, *, check: Check[M] | None = None, files: Mapping[str, Upload] | None = None
     ) -> M:
         """Store a new model and give it its id, revision, generated key and time stamps.
 
@@ -198,6 +202,9 @@ class Store:
                 view can prevent it.
             ValidationFailed: it refers to a document that is not there; see `Reference`.
         """
+        for name, upload in (files or {}).items():
+            place_file(model, attachment_place(type(model), name), upload)
+        check_required(model)
         await self.references.check(model)
         created = await self._lifecycles.of(type(model)).create(model, check)
         await self.joined(type(model), created._id)
@@ -535,7 +542,20 @@ class Store:
             AttachmentMismatch: `expected` returned False.
             DocumentNotFound, RetriesExhausted: as `update` does.
         """
-        raise NotImplementedError
+        place = attachment_place(type(model), name)
+        async with AsyncExitStack() as stack:
+            upload = source if isinstance(source, Upload) else None
+            if upload is None:
+                kind = "application/octet-stream" if content_type is None else content_type
+                place.declared.check(kind, 0)  # before anything is read
+                upload = await Upload.spooled(source, content_type=kind, most=place.declared.max_bytes)  # type: ignore[arg-type]
+                stack.callback(upload.close)
+            spooled = upload
+
+            def placing(current: M) -> None:
+                place_file(current, place, spooled)
+
+            return await self._filed(model, place, placing, check, expected, change)
 
     async def detach(
         self,
@@ -555,7 +575,34 @@ class Store:
             ValidationFailed: the document cannot be without it.
             DocumentNotFound, RetriesExhausted: as `update` does.
         """
-        raise NotImplementedError
+        place = attachment_place(type(model), name)
+
+        def dropping(current: M) -> None:
+            if place.of(current) is None:
+                raise AttachmentNotFound("there is no such file")
+            drop_file(current, place)
+
+        return await self._filed(model, place, dropping, check, expected, change)
+
+    async def _filed(
+        self,
+        model: M,
+        place: AttachmentPlace,
+        act: Callable[[M], None],
+        check: Check[M] | None,
+        expected: FileExpectation | None,
+        change: Change[M] | None,
+    ) -> M:
+        """Change a file of the latest document of a model."""
+
+        async def changing(current: M) -> M:
+            held = place.of(current)
+            if expected is not None and not expected(held):
+                raise AttachmentMismatch("the file was changed", held.etag if held else None)
+            act(current)
+            return current if change is None else await changed(change, current)
+
+        return await self.update(type(model), model._key, changing, check=check)
 
     def open_attachment(
         self, model: Model, name: str, *, start: int = 0, stop: int | None = None
@@ -577,7 +624,7 @@ class Store:
             AttachmentNotFound: the model has no such file, or the document has another one by now.
             InvalidSignature, DecryptionFailed, NotProtected: the file is not what was stored there.
         """
-        raise NotImplementedError
+        return self._files.open(model, name, start, stop)
 
     async def versions(
         self, cls: type[M], key: Any, *, limit: int = 50, start: Position | None = None, backward: bool = False

@@ -15,9 +15,19 @@ import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from typing import IO, Any, BinaryIO
 
-from ...errors import AttachmentTooLarge
+from ..errors import AttachmentTooLarge, ValidationFailed
+from ..models import Attachment, AttachmentPlace, Attachments, Model, missing_file, model_info
 
-__all__ = ["Source", "Spooled", "Upload", "is_compressible"]
+__all__ = [
+    "Source",
+    "Spooled",
+    "Upload",
+    "check_required",
+    "drop_file",
+    "gzipped",
+    "is_compressible",
+    "place_file",
+]
 
 Source = bytes | bytearray | memoryview | BinaryIO | AsyncIterable[bytes]
 """What a file can be stored from: bytes, a file that is open for reading, or parts as they arrive."""
@@ -209,3 +219,58 @@ async def _gathered(source: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
             held.clear()
     if held:
         yield bytes(held)
+
+
+def place_file(model: Model, place: AttachmentPlace, upload: Upload) -> None:
+    """Have the next write of a model store a file with it.
+
+    Args:
+        model: the model, which shows the file from now on.
+        place: where.
+        upload: the file.
+
+    Raises:
+        MediaTypeRefused, AttachmentTooLarge, TooManyAttachments: the property does not take it.
+    """
+    declared = place.declared
+    declared.check(upload.content_type, upload.length)
+    digest = "sha256-" + base64.b64encode(upload.sha256).decode()
+    file = Attachment(upload.content_type, upload.length, digest)
+    _set(model, place, file)
+    model._uploads = {**model._uploads, place.name: upload}
+
+
+def drop_file(model: Model, place: AttachmentPlace) -> None:
+    """Have the next write of a model delete a file.
+
+    Raises:
+        ValidationFailed: the document cannot be without it.
+    """
+    if place.declared.required:
+        raise ValidationFailed([missing_file(place.declared)])
+    _set(model, place, None)
+    model._uploads = {name: each for name, each in model._uploads.items() if name != place.name}
+
+
+def _set(model: Model, place: AttachmentPlace, file: Attachment | None) -> None:
+    value: Any = file
+    if place.item is not None:
+        held = model.__dict__.get(place.declared.attribute) or {}
+        value = Attachments({name: each for name, each in held.items() if name != place.item or file is not None})
+        if file is not None:
+            value[place.item] = file
+        if len(value) > len(held):
+            place.declared.check_count(len(value))
+    model.__dict__[place.declared.attribute] = value
+
+
+def check_required(model: Model) -> None:
+    """Refuse a new model without a file that it has to have.
+
+    Raises:
+        ValidationFailed: it names the properties.
+    """
+    declared = model_info(type(model)).attachments.values()
+    missing = [missing_file(each) for each in declared if each.required and model.__dict__.get(each.attribute) is None]
+    if missing:
+        raise ValidationFailed(missing)
