@@ -245,9 +245,9 @@ def test_two_things_never_have_one_address(store: Store) -> None:
     def label(document: Any) -> None:
         """Label it."""
 
-    with pytest.raises(ValueError, match="/named/{key}/versions is the address of the versions"):
+    with pytest.raises(ValueError, match=r"/named/\{key\}/versions is the address of the versions"):
         resource("/named", Named, store)
-    with pytest.raises(ValueError, match="/acting/{key}/label is the address of an action"):
+    with pytest.raises(ValueError, match=r"/acting/\{key\}/label is the address of an action"):
         resource("/acting", Acting, store, actions={"label": label})
 
 

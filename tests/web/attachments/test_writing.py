@@ -28,7 +28,8 @@ def form(*parts: tuple[str, str | None, str, bytes]) -> bytes:
     for name, filename, media_type, content in parts:
         file = "" if filename is None else f'; filename="{filename}"'
         kind = f"Content-Type: {media_type}\r\n" if media_type else ""
-        found += f'--XX\r\nContent-Disposition: form-data; name="{name}"{file}\r\n{kind}\r\n'.encode() + content + b"\r\n"
+        head = f'--XX\r\nContent-Disposition: form-data; name="{name}"{file}\r\n{kind}\r\n'
+        found += head.encode() + content + b"\r\n"
     return found + b"--XX--\r\n"
 
 
@@ -146,8 +147,8 @@ async def test_a_file_that_will_be_too_large_is_refused_before_it_comes(ask: Cli
     """413 as soon as Content-Length says so: the answer is there while the client has yet to send the file."""
     port, length = int(ask.url.rpartition(":")[2]), 60_000
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"PUT {order}/photos/a.png HTTP/1.1\r\nHost: a\r\nContent-Type: image/png\r\nContent-Length: {length}\r\n\r\n"
-    writer.write(head.encode())
+    fields = f"Host: a\r\nContent-Type: image/png\r\nContent-Length: {length}\r\n\r\n"
+    writer.write(f"PUT {order}/photos/a.png HTTP/1.1\r\n{fields}".encode())
     async with asyncio.timeout(10):
         answer = await reader.readuntil(b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 413 ")
@@ -248,9 +249,9 @@ async def test_a_post_stores_a_file_under_its_name(ask: Client, order: str) -> N
 
 async def test_a_post_without_a_name_is_given_one(ask: Client, order: str) -> None:
     """A random one, with the ending of its type."""
-    found = {(await ask("POST", f"{order}/photos", data=PNG, Content_Type="image/png")).headers["Location"] for _ in "ab"}
-    assert len(found) == 2
-    assert all(each.endswith(".png") for each in found)
+    replies = [await ask("POST", f"{order}/photos", data=PNG, Content_Type="image/png") for _ in "ab"]
+    assert len({each.headers["Location"] for each in replies}) == 2
+    assert all(each.headers["Location"].endswith(".png") for each in replies)
 
 
 async def test_a_form_stores_its_files(ask: Client, order: str) -> None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from tornado.iostream import StreamClosedError
 
 from ...models import AttachmentProperty
 from ...store import Upload
-from ...store.files.upload import Spooled
+from ...store.uploads import Spooled
 from ..body import Body
 from ..http import DRAINED, content_length
 from ..http.media import HEAD_BYTES, content_fits, is_media_type
@@ -197,16 +196,16 @@ class UploadBody(Body):
     async def receive(self, chunk: bytes) -> None:
         """Take a part of the body."""
         if self.refusal is None and self._receiver is not None:
-            await self._guarded(self._receiver.feed, chunk)
+            await self._feed(self._receiver, chunk)
             return
         self._received += len(chunk)
         if self._received > DRAINED:
             self._request.connection.stream.close()  # type: ignore[union-attr]
 
-    async def _guarded(self, step: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+    async def _feed(self, receiver: Receiver, chunk: bytes) -> None:
         try:
             async with self._feeding:
-                await step(*arguments)
+                await receiver.feed(chunk)
         except Exception as error:  # noqa: BLE001 - it is the answer, whatever it is
             self._refuse(error)
         if self._closed:  # the client is gone, or has its answer
@@ -219,10 +218,10 @@ class UploadBody(Body):
             Exception: the reason why it is refused.
         """
         self._complete = True
-        if self.refusal is None and self._receiver is not None:
-            await self._guarded(self._receiver.end)
         if self.refusal is not None:
             raise self.refusal
+        if self._receiver is not None:
+            await self._receiver.end()
 
     async def file(self) -> Upload:
         """Return the file, once all of it has come.
