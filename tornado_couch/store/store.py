@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -724,6 +725,8 @@ class Store:
             every = conflicts or self.database.server.contended
             current = await partially(self._lifecycles.of(cls).get(cls, key, fresh=True, conflicts=every))
             others = [each for each in current._stored.get("_conflicts", ()) if each not in self._lasting]
+            if others and failures > _SETTLING:
+                self.writer.fork(current._id or "")  # somebody was faster; what is left is merged after the write
             if not others or failures > _SETTLING:
                 return current
             failures += 1
@@ -757,6 +760,7 @@ class Store:
     ) -> M:
         observer, kind = self.database.server.observer, model_info(cls).type.name
         for failures in range(1, self.retry.attempts + 1):
+            begun = time.monotonic()
             try:
                 done = await attempt()
                 await self.joined(cls, done._id)
@@ -772,7 +776,7 @@ class Store:
                     current = await self._latest(cls, key)
                     raise RevisionMismatch("another writer was faster", current._rev) from None
                 if failures < self.retry.attempts:
-                    delay = self.retry.delay(failures)
+                    delay = self.retry.delay(failures, time.monotonic() - begun)
                     observer.retried(kind, delay)
                     await self._sleep(delay)
         observer.retries_exhausted(kind)

@@ -74,8 +74,8 @@ class Request:
         timeout: the time limits; the caller enforces `total`.
         safe: whether it can be sent twice without harm, since it changes nothing.
         most: the largest number of bytes that the answer may have; None for any number.
-        near: the id of the document that the request writes, if it writes one: with `Couch(writes="by-document")` the
-            writes of one document go to one node.
+        near: the id of the document that the request writes, if it writes one. The writes of one document go to one
+            node with `Couch(writes="by-document")`, or if they were seen to meet others.
     """
 
     method: str
