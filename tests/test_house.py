@@ -82,6 +82,7 @@ FLOORS: dict[str, list[str]] = {
         "application handler page",
         "openapi",
         "actions live pages",
+        "attachments",
         "routes",
     ],
     "tornado_couch.embedded": [
