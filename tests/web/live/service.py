@@ -36,15 +36,20 @@ class Events:
         self.last_id = ""
         self.comments = 0
 
-    async def next(self, seconds: float = 30.0) -> Event:
-        """The next event with data; raises EOFError at the end of the stream."""
+    async def next(self, seconds: float = 30.0, *, joined: bool = False) -> Event:
+        """The next event with data; raises EOFError at the end of the stream.
+
+        With `joined`, what tells the client where it is, without an event, is an event "joined".
+        """
         async with asyncio.timeout(seconds):
-            kind, data = "message", []
+            kind, data, before = "message", [], self.last_id
             while line := await self.reply.content.readline():
                 text = line.decode().removesuffix("\n")
                 if not text:
                     if data:
                         return Event(kind, json.loads("\n".join(data)), self.last_id)
+                    if joined and self.last_id != before:
+                        return Event("joined", None, self.last_id)
                     kind, data = "message", []
                     continue
                 name, _, value = text.partition(":")
