@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from tests.faults import Fault, FaultProxy, answer_status, hang_up, stall
 from tests.web.callers import ByHeader
 from tests.web.live.service import Copy, Service, serving
-from tornado_couch import Couch, Database, Indexed, Model, Scope, Store, Timeout, install, resource
+from tornado_couch import Couch, Indexed, Model, Scope, Store, Timeout, install, resource
 from tornado_couch.errors import DocumentExists, DocumentNotFound
 from tornado_couch.web import Members, Principal
 
@@ -27,13 +29,12 @@ class Task(Model, type="task_v1.0", key="name", unique=True):
 
 
 TEAMS = ["red", "green", "blue"]
-NAMES = ["t1", "t2", "t3", "t4"]
+NAMES = ["t1", "t2", "t3"]
 VIEWS = [
     ("/tasks", {"X_Name": "alice"}),
     ("/tasks", {"X_Name": "bob"}),
     ("/tasks?size=1", {"X_Name": "alice"}),
     ("/tasks?size[gte]=1&fields=name,size,team", {"X_Name": "bob"}),
-    ("/tasks", {"X_Name": "root", "X_Role": "admin"}),
     ("/tasks?size[gte]=2", {"X_Name": "root", "X_Role": "admin"}),
 ]
 
@@ -80,12 +81,17 @@ class Company:
             assert item["team"] in self.ever[name]
 
 
-@pytest.fixture
-async def store(database: Database) -> AsyncIterator[Store]:
-    await install(database.server, database.name, [Task])
-    made = Store(database)
-    yield made
-    await made.close()
+@asynccontextmanager
+async def a_store(couch: Couch) -> AsyncIterator[Store]:
+    """A store with a database of its own: what documents note of their past is not for other examples."""
+    name = f"test-{uuid.uuid4().hex}"
+    await install(couch, name, [Task])
+    made = Store(couch[name])
+    try:
+        yield made
+    finally:
+        await made.close()
+        await couch.delete_database(name)
 
 
 def routes(store: Store, company: Company) -> list[Any]:
@@ -101,16 +107,20 @@ class Reader:
         self.path, _, query = path.partition("?")
         self.query = f"&{query}" if query else ""
         self.copy, self.since = Copy(), "beginning"
-        self.saved = [(self.copy.items, self.since)]
+        self.saved: list[tuple[dict[str, Any], str]] = [({}, self.since)]
 
-    def save(self) -> None:
-        """Keep the copy as it is now, to go on from there later."""
-        self.saved.append((dict(self.copy.items), self.since))
-
-    def restore(self, number: int) -> None:
-        """Lose everything since one of the times when the copy was kept."""
-        items, self.since = self.saved[number % len(self.saved)]
-        self.copy = Copy(dict(items))
+    async def act(self, kind: str, number: int) -> None:
+        """Read a page or some events, keep the copy as it is now, or lose everything since a time when it was kept."""
+        match kind:
+            case "read":
+                await self.read(number)
+            case "follow":
+                await self.follow(number)
+            case "save":
+                self.saved.append((dict(self.copy.items), self.since))
+            case _:
+                items, self.since = self.saved[number % len(self.saved)]
+                self.copy = Copy(dict(items))
 
     def begin_again(self) -> None:
         self.copy, self.since = Copy(), "beginning"
@@ -128,6 +138,11 @@ class Reader:
             self.copy.apply(item)
         self.since = page["next"]
         return bool(page["more"])
+
+    async def read_all(self) -> None:
+        """Read pages until no more follow."""
+        while await self.read(50):
+            pass
 
     async def follow(self, most: int) -> None:
         """Read events until nothing more is known, but so many at most; then lose the connection."""
@@ -148,15 +163,16 @@ class Reader:
         return await self.service.everything(self.path + self.query.replace("&", "?", 1), **self.headers)
 
 
+WRITES = ["create", "create", "move", "move", "resize", "delete"]
 READERS = st.integers(0, len(VIEWS) - 1)
 STEPS = st.lists(
     st.one_of(
         st.tuples(
-            st.sampled_from(["create", "create", "move", "move", "resize", "delete"]),
+            st.sampled_from(WRITES),
             st.sampled_from(NAMES), st.sampled_from(TEAMS), st.integers(0, 2),
         ),
         st.tuples(st.just("assign"), st.sampled_from(["alice", "bob"]), st.sets(st.sampled_from(TEAMS))),
-        st.tuples(st.sampled_from(["read", "read", "follow"]), READERS, st.integers(1, 4)),
+        st.tuples(st.sampled_from(["read", "follow"]), READERS, st.sampled_from([1, 2, 50])),
         st.tuples(st.sampled_from(["save", "restore"]), READERS, st.integers(0, 3)),
     ),
     min_size=10, max_size=60,
@@ -165,33 +181,27 @@ STEPS = st.lists(
 
 @settings(max_examples=int(os.environ.get("EXAMPLES", "6")), suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
-async def test_copies_of_a_company_that_changes(store: Store, steps: list[Any]) -> None:
+async def test_copies_of_a_company_that_changes(couch: Couch, steps: list[Any]) -> None:
     """Random writes, teams that people join and leave, and readers of pages and events that lose what they have read.
 
     EXAMPLES=200 in the environment tries more of them.
     """
     company = Company()
-    for name in NAMES:
-        await company.write(store, "delete", name, "red", 0)
-    async with serving(routes(store, company)) as service:
+    async with a_store(couch) as store, serving(routes(store, company)) as service:
+        for name, team in zip(NAMES, TEAMS, strict=True):
+            await company.write(store, "create", name, team, 1)
         readers = [Reader(service, company, path, headers) for path, headers in VIEWS]
-        for kind, *rest in steps:
-            match kind:
-                case "assign":
-                    company.assign(*rest)
-                case "read":
-                    await readers[rest[0]].read(rest[1])
-                case "follow":
-                    await readers[rest[0]].follow(rest[1])
-                case "save":
-                    readers[rest[0]].save()
-                case "restore":
-                    readers[rest[0]].restore(rest[1])
-                case _:
-                    await company.write(store, kind, *rest)
         for reader in readers:
-            while await reader.read(50):
-                pass
+            await reader.read_all()
+        for kind, *rest in steps:
+            if kind == "assign":
+                company.assign(*rest)
+            elif kind in WRITES:
+                await company.write(store, kind, *rest)
+            else:
+                await readers[rest[0]].act(kind, *rest[1:])
+        for reader in readers:
+            await reader.read_all()
             assert reader.copy.items == await reader.everything()
 
 
@@ -233,7 +243,7 @@ class Follower(Reader):
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_copies_of_events(
-    proxy: FaultProxy, store: Store, seed: int, monkeypatch: pytest.MonkeyPatch
+    proxy: FaultProxy, couch: Couch, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many writers, clients that come and go, teams that change, and a feed that breaks or stalls.
 
@@ -243,8 +253,8 @@ async def test_copies_of_events(
     monkeypatch.setattr("tornado_couch.web.live.hub.HEARTBEAT", 0.2)
     monkeypatch.setattr("tornado_couch.web.live.follower.RECHECK", 0.1)
     chance, company = random.Random(seed), Company()
-    async with Couch(proxy.url, timeout=Timeout(read=2.0)) as couch:
-        followed = Store(couch[store.database.name])
+    async with a_store(couch) as store, Couch(proxy.url, timeout=Timeout(read=2.0)) as failing:
+        followed = Store(failing[store.database.name])
         async with serving(routes(followed, company)) as service:
             followers = [Follower(service, company, path, headers, chance=chance) for path, headers in VIEWS]
             tasks = [asyncio.create_task(each.run()) for each in followers]
