@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,14 @@ class Events:
                     self.last_id = value
         raise EOFError
 
+    async def rest(self) -> list[Event]:
+        """The events until the end of the stream."""
+        found = []
+        with suppress(EOFError):
+            while True:
+                found.append(await self.next())
+        return found
+
     async def until_joined(self) -> None:
         """Wait until the stream says where it is."""
         async with asyncio.timeout(30):
@@ -117,6 +125,12 @@ class Service:
         status, body, _ = await self.call(path, **headers)
         assert status == 200, body
         return body
+
+    async def create(self, path: str, body: dict[str, Any], **headers: str) -> str:
+        """Create a document; return its address."""
+        status, problem, reply = await self.call(path, "POST", body, **headers)
+        assert status == 201, problem
+        return reply.headers["Location"]
 
     async def everything(self, path: str, **headers: str) -> dict[str, Any]:
         """All items of a collection, by their addresses."""

@@ -8,7 +8,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,17 +16,11 @@ from hypothesis import strategies as st
 
 from tests.faults import Fault, FaultProxy, answer_status, hang_up, stall
 from tests.web.callers import ByHeader
+from tests.web.live.conftest import Task
 from tests.web.live.service import Copy, Service, serving
-from tornado_couch import Couch, Indexed, Model, Scope, Store, Timeout, install, resource
+from tornado_couch import Couch, Store, Timeout, install, resource
 from tornado_couch.errors import DocumentExists, DocumentNotFound
 from tornado_couch.web import Members, Principal
-
-
-class Task(Model, type="task_v1.0", key="name", unique=True):
-    name: str
-    team: Annotated[str, Indexed(), Scope()]
-    size: Annotated[int, Indexed()] = 0
-
 
 TEAMS = ["red", "green", "blue"]
 NAMES = ["t1", "t2", "t3"]
@@ -164,6 +158,7 @@ class Reader:
 
 
 WRITES = ["create", "create", "move", "move", "resize", "delete"]
+EXAMPLES = int(os.environ.get("EXAMPLES", "6"))
 READERS = st.integers(0, len(VIEWS) - 1)
 STEPS = st.lists(
     st.one_of(
@@ -179,7 +174,8 @@ STEPS = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=int(os.environ.get("EXAMPLES", "6")), suppress_health_check=list(HealthCheck))
+@pytest.mark.timeout(60 + 10 * EXAMPLES)
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
 async def test_copies_of_a_company_that_changes(couch: Couch, steps: list[Any]) -> None:
     """Random writes, teams that people join and leave, and readers of pages and events that lose what they have read.

@@ -113,10 +113,11 @@ class Hub:
             follower.begin(place)
             while again := follower.release():
                 await self._tell_again(follower, again, place)
-            if follower.view.lost and follower.stream.is_open:
-                self._remove(follower)
-                follower.settle()
-                self._groups.setdefault(follower.group, set()).add(follower)
+            self._remove(follower)
+            follower.settle()
+            self._groups.setdefault(follower.group, set()).add(follower)
+            if not follower.stream.is_open:
+                self.leave(follower)
         except BaseException:
             self.leave(follower)
             raise
@@ -226,6 +227,8 @@ class Hub:
         for observed in batch.observed:
             for change in await self._store.live.understood(self._model, [observed], database):
                 await self._spread(await present(self._store, self._model, change), observed, batch.read_at)
+            if self._place is None:
+                return  # the last one who followed has left
             self._place = Place(database, observed.seq)
             await pace.breathe()
         self._place = Place(database, batch.position)
