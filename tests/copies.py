@@ -169,8 +169,9 @@ class Node:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        known = {"turns": Turns(), "contended": False, "place": lambda _: 0, "recognize": self._recognize}
-        self.server = SimpleNamespace(observer=Observer(), **known)
+        known = {"turns": Turns(), "contended": False, "recognize": self._recognize}
+        one_node = {"place": lambda _: 0, "contest": lambda _: None}
+        self.server = SimpleNamespace(observer=Observer(), **known, **one_node)
 
     async def _recognize(self) -> None:
         """It is taken for CouchDB."""

@@ -31,7 +31,7 @@ FLOORS: dict[str, list[str]] = {
     ],
     "tornado_couch.couch.transport": [
         "base",
-        "failover pool",
+        "bodies failover pool",
         "connection default",
         "httptools",
     ],
@@ -47,7 +47,7 @@ FLOORS: dict[str, list[str]] = {
     ],
     "tornado_couch.security": [
         "encoding keyczar keys",
-        "encryption hashing key_file keyczar_keys tink_keys",
+        "encryption hashing key_file keyczar_keys streams tink_keys",
         "key_ring",
         "signing",
     ],
@@ -63,7 +63,7 @@ FLOORS: dict[str, list[str]] = {
         "design_document documents merger schema",
     ],
     "tornado_couch.store": [
-        "attachments operations pace query readiness scopes",
+        "attachments operations pace query readiness scopes uploads",
         "protection references",
         "reading writing",
         "bulk conflicts",

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from .couch import BasicAuth, BearerAuth, CookieAuth, Couch, Database, GroupLimits, Observer, ProxyAuth, Timeout
     from .errors import (
         ActionRefused,
+        AttachmentMismatch,
+        AttachmentNotFound,
+        AttachmentRefused,
         CouchError,
         DocumentExists,
         DocumentNotFound,
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     )
     from .installation import ApplicationUser, Installer, install
     from .models import (
+        Attachment,
+        Attachments,
         Classification,
         Computed,
         Count,
@@ -30,6 +35,9 @@ if TYPE_CHECKING:
         Hashed,
         Indexed,
         Key,
+        MaxBytes,
+        MaxItems,
+        MediaTypes,
         Merge,
         Model,
         Public,
@@ -45,7 +53,7 @@ if TYPE_CHECKING:
         upgrade,
     )
     from .service import Configuration, Tenants, serve
-    from .store import Bounds, Consumer, DocumentChange, Page, Query, ReadCache, Reconciler, Retry, Store
+    from .store import Bounds, Consumer, DocumentChange, Page, Query, ReadCache, Reconciler, Retry, Store, Upload
     from .web import (
         AllowAny,
         ApiInfo,
@@ -79,6 +87,11 @@ __all__ = [
     "ApiInfo",
     "Application",
     "ApplicationUser",
+    "Attachment",
+    "AttachmentMismatch",
+    "AttachmentNotFound",
+    "AttachmentRefused",
+    "Attachments",
     "BasicAuth",
     "BearerAuth",
     "Bounds",
@@ -107,6 +120,9 @@ __all__ = [
     "Installer",
     "Key",
     "ListMixin",
+    "MaxBytes",
+    "MaxItems",
+    "MediaTypes",
     "Merge",
     "Model",
     "NoIndex",
@@ -140,6 +156,7 @@ __all__ = [
     "Timestamp",
     "TornadoCouchError",
     "UpdatedOn",
+    "Upload",
     "WriteOnly",
     "__version__",
     "action",
@@ -160,16 +177,17 @@ __all__ = [
 _HOME = {
     "couch": "BasicAuth BearerAuth CookieAuth Couch Database GroupLimits Observer ProxyAuth Timeout",
     "errors": (
-        "ActionRefused CouchError DocumentExists DocumentNotFound NoIndex OutcomeUnknown RetriesExhausted"
-        " RevisionMismatch TornadoCouchError"
+        "ActionRefused AttachmentMismatch AttachmentNotFound AttachmentRefused CouchError DocumentExists"
+        " DocumentNotFound NoIndex OutcomeUnknown RetriesExhausted RevisionMismatch TornadoCouchError"
     ),
     "models": (
-        "Classification Computed Count CreatedOn Encrypted Hashed Indexed Key Merge Model Public ReadOnly Reference"
-        " Scope Stats Sum Timestamp UpdatedOn WriteOnly assigned upgrade"
+        "Attachment Attachments Classification Computed Count CreatedOn Encrypted Hashed Indexed Key MaxBytes MaxItems"
+        " MediaTypes Merge Model Public ReadOnly Reference Scope Stats Sum Timestamp UpdatedOn WriteOnly assigned"
+        " upgrade"
     ),
     "installation": "ApplicationUser Installer install",
     "service": "Configuration Tenants serve",
-    "store": "Bounds Consumer DocumentChange Page Query ReadCache Reconciler Retry Store",
+    "store": "Bounds Consumer DocumentChange Page Query ReadCache Reconciler Retry Store Upload",
     "web": (
         "AllowAny ApiInfo Application CollectionHandler CreateMixin DestroyMixin DocumentHandler Hooks ListMixin"
         " PatchMixin Policy Problem ProblemHandler ReductionHandler ReplaceMixin"

@@ -28,6 +28,10 @@ TornadoCouchError
 ├── ModelError                  about models and their documents
 │   ├── ModelDefinitionError    a model class is not valid: raised when it is defined
 │   ├── ValidationFailed        values given for a model are not valid; has `problems`
+│   ├── AttachmentRefused       a file is not one that its property takes
+│   │   ├── AttachmentTooLarge  it has too many bytes; has `limit`
+│   │   ├── MediaTypeRefused    it has another type; has `accepted`
+│   │   └── TooManyAttachments  the property has as many files as it may have; has `limit`
 │   ├── ActionRefused           an action of the service does not fit the state of the document
 │   ├── PatchTestFailed         a JSON Patch's `test` does not hold for the document
 │   ├── Unmergeable             a document's conflicting leaves cannot be merged by rules; has `problems`
@@ -35,7 +39,9 @@ TornadoCouchError
 │       └── UnsupportedVersion  its version is unknown to this application
 ├── StoreError                  about one document of the store
 │   ├── DocumentNotFound        no (undeleted) document of that model and key
+│   │   └── AttachmentNotFound  the document has no such file, or has another one by now
 │   ├── DocumentExists          a document of that key exists already
+│   ├── AttachmentMismatch      the caller's precondition about a file does not hold; has `current`
 │   ├── RevisionMismatch        the caller's precondition does not hold; has `current`
 │   ├── RetriesExhausted        every attempt met a conflict; nothing was written
 │   ├── DocumentReferenced      documents refer to the one that was to be deleted; has `references`
@@ -62,6 +68,10 @@ from typing import Any
 __all__ = [
     "ActionRefused",
     "AlreadyExists",
+    "AttachmentMismatch",
+    "AttachmentNotFound",
+    "AttachmentRefused",
+    "AttachmentTooLarge",
     "BadRequest",
     "ChangesLost",
     "CheckFailed",
@@ -82,6 +92,7 @@ __all__ = [
     "KeySetError",
     "LegacyAlgorithm",
     "LongReply",
+    "MediaTypeRefused",
     "MissingStub",
     "ModelDefinitionError",
     "ModelError",
@@ -102,6 +113,7 @@ __all__ = [
     "StoreError",
     "TimedOut",
     "TooLarge",
+    "TooManyAttachments",
     "TooManyRequests",
     "TooMuchAtOnce",
     "TornadoCouchError",
@@ -304,6 +316,46 @@ class ValidationFailed(ModelError):
         self.problems = problems
 
 
+class AttachmentRefused(ModelError):
+    """A file is not one that its property takes; nothing was written."""
+
+
+class AttachmentTooLarge(AttachmentRefused):
+    """A file has more bytes than its property takes.
+
+    Attributes:
+        limit: how many bytes it may have.
+    """
+
+    def __init__(self, message: str, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class MediaTypeRefused(AttachmentRefused):
+    """A file has a media type that its property does not take.
+
+    Attributes:
+        accepted: what it takes, such as "image/*".
+    """
+
+    def __init__(self, message: str, accepted: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.accepted = accepted
+
+
+class TooManyAttachments(AttachmentRefused):
+    """A property has as many files as it may have.
+
+    Attributes:
+        limit: how many.
+    """
+
+    def __init__(self, message: str, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
 class ActionRefused(ModelError):
     """The document's state does not allow what is asked, such as to cancel an order that has left already.
 
@@ -366,6 +418,22 @@ class DocumentNotFound(StoreError):
 
 class DocumentExists(StoreError):
     """A document with that key exists already."""
+
+
+class AttachmentNotFound(DocumentNotFound):
+    """The document has no such file, or has another one by now."""
+
+
+class AttachmentMismatch(StoreError):
+    """The caller's precondition does not hold for the file that is there now.
+
+    Attributes:
+        current: the file's entity tag, without quotation marks; None if there is no file.
+    """
+
+    def __init__(self, message: str, current: str | None) -> None:
+        super().__init__(message)
+        self.current = current
 
 
 class RevisionMismatch(StoreError):

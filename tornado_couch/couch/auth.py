@@ -256,10 +256,14 @@ def is_anonymous(reply: Reply) -> bool:
 def refused_part(request: Request, reply: Reply) -> Request:
     """What to send again: of a `_bulk_docs` that was answered 201, only the documents that were refused."""
     places = _refused_places(reply)
-    docs = _parsed(request.body or b"", dict).get("docs") if places else None
+    docs = _parsed(_bytes(request), dict).get("docs") if places else None
     if not isinstance(docs, list) or len(docs) != len(_parsed(reply.body, list)):
         return request  # with `new_edits: false`, all can be sent again
     return replace(request, body=_json.dumps({"docs": [docs[place] for place in places]}))
+
+
+def _bytes(request: Request) -> bytes:
+    return request.body if isinstance(request.body, bytes) else b""
 
 
 def completed(reply: Reply, part: Request, again: Reply) -> Reply:
@@ -273,7 +277,7 @@ def completed(reply: Reply, part: Request, again: Reply) -> Reply:
     places = _refused_places(reply)
     results: list[Any] = _parsed(reply.body, list)
     others: list[Any] = _parsed(again.body, list)
-    sent = _parsed(part.body or b"", dict).get("docs") if places else None
+    sent = _parsed(_bytes(part), dict).get("docs") if places else None
     if not isinstance(sent, list) or not len(sent) == len(places) == len(others):
         return again
     for place, other in zip(places, others, strict=True):

@@ -43,9 +43,10 @@ class Couch(Server):
         transport: carries the requests instead; the URL then has no effect.
         library: which library carries the requests, "httptools" or "aiohttp"; "auto" is httptools where it is
             installed, which computes less.
-        writes: which node writes go to: "first", the one that all requests go to; or "by-document", one for each
-            document, chosen by its id among the nodes that work. The latter spreads the writes over the nodes, but not
-            those of one document, which would collide more often on several.
+        writes: which node writes go to: "first", the one that all requests go to, except for documents whose writes
+            were seen to meet others; or "by-document", one for each document, chosen by its id among the nodes that
+            work. That spreads the writes over the nodes, but not those of one document, which would collide more often
+            on several.
         clock: a monotonic clock in seconds, for the log and the observer.
         observer: receives every exchange, and what the store does with this server; `observe` adds others.
 
@@ -84,9 +85,12 @@ class Couch(Server):
                 kind(base.url, ca=ca, verify=verify, max_connections=max_connections, observer=observers)
                 for base in bases
             ]
-            names_ = [base.url for base in bases] if writes == "by-document" else None
-            transport = nodes[0] if len(nodes) == 1 else FailoverTransport(nodes, clock, names=names_)
-        self._spread = transport if isinstance(transport, FailoverTransport) and writes == "by-document" else None
+            if len(nodes) == 1:
+                transport = nodes[0]
+            else:
+                urls = [base.url for base in bases]
+                transport = FailoverTransport(nodes, clock, names=urls, spread=writes == "by-document")
+        self._nodes = transport if isinstance(transport, FailoverTransport) else None
         super().__init__(Exchange(transport, auth or NoAuth(), Timeout.of(timeout), clock, observers))
         self._url = bases[0].url
 
@@ -97,7 +101,12 @@ class Couch(Server):
 
     def place(self, document_id: str) -> int:
         """The number of the node that the writes of a document prefer; only writes with one number share a request."""
-        return self._spread.preferred(document_id) if self._spread else 0
+        return self._nodes.preferred(document_id) if self._nodes else 0
+
+    def contest(self, document_id: str) -> None:
+        """Take note that several writers change a document, so that its writes go to one node if there are several."""
+        if self._nodes:
+            self._nodes.contest(document_id)
 
     def __repr__(self) -> str:
         return f"Couch({self._url!r})"

@@ -6,6 +6,7 @@ CouchDB's pages: https://docs.couchdb.org/en/stable/api/document/common.html and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from .. import _json
@@ -17,6 +18,8 @@ from .endpoint import DEFAULT_QUORUM, Quorum
 from .exchange import Answer, Exchange, expect
 from .mango import Mango
 from .server import Server
+from .transport.base import Stream
+from .transport.bodies import Related, is_related
 from .views import Views
 
 if TYPE_CHECKING:
@@ -160,7 +163,8 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         """Create a document, or replace the revision that it names.
 
         Args:
-            document: the document with its `_id`; with `_rev` it replaces that revision, without it is created.
+            document: the document with its `_id`; with `_rev` it replaces that revision, without it is created. Files
+                that are `Following` are written with it.
 
         Raises:
             Conflict: `_rev` is not the current revision, or is absent and the document is there.
@@ -172,6 +176,10 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         document_id = document.get("_id")
         if not isinstance(document_id, str):
             raise ValueError("the document has no _id")
+        if is_related(document):
+            address = names.document(self.name, document_id)
+            sent = Related(document)
+            return _written(await self._exchange.call("PUT", address, self._quorum.writing, sent, near=document_id))
         return await self.put_text(document_id, _json.dumps(document))
 
     async def put_text(self, document_id: str, text: bytes) -> WriteResult:
@@ -213,6 +221,29 @@ class Database(Bulk, Views, Mango, ChangesFeed):
         address = names.document(self.name, document_id)
         query = {"rev": rev, **self._quorum.writing}
         return _written(await self._exchange.call("DELETE", address, query, near=document_id))
+
+    def attachment(
+        self, document_id: str, name: str, rev: str | None = None, *, span: tuple[int, int] | None = None
+    ) -> AbstractAsyncContextManager[Stream]:
+        """Read a file of a document as it arrives.
+
+        The answer is 206 if it begins with the first byte that was asked for; CouchDB sends all of a file that it has
+        stored compressed.
+
+        Args:
+            document_id: the document's `_id`.
+            name: the file's.
+            rev: a revision of the document; by default the winning one.
+            span: the first byte and the one after the last; by default all.
+
+        Raises:
+            NotFound: there is no such file, or no such revision any more.
+            ValueError: a document cannot have this id, or a file this name.
+        """
+        query = {**self._quorum.reading, **({} if rev is None else {"rev": rev})}
+        # RFC 9110 §14.1.2: the last byte is included.
+        headers = {"Accept": "*/*"} | ({} if span is None else {"Range": f"bytes={span[0]}-{span[1] - 1}"})
+        return self._exchange.stream(names.attachment(self.name, document_id, name), query, headers)
 
     async def purge(self, revisions: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
         """Remove leaves from documents as if they had never been written; only a server admin may do that.

@@ -19,8 +19,8 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -28,7 +28,8 @@ from .. import _json, errors
 from . import names
 from .auth import Auth, as_anonymous, completed, is_anonymous, refused_part
 from .observer import Observers
-from .transport.base import Reply, Request, Timeout, Transport
+from .transport.base import Reply, Request, Stream, Timeout, Transport
+from .transport.bodies import Related
 
 __all__ = ["SUCCESS", "Answer", "Exchange", "expect", "is_exception"]
 
@@ -138,7 +139,7 @@ class Exchange:
             method: the HTTP method.
             address: the path.
             query: the query parameters, as texts.
-            body: JSON as bytes, or a value to encode; None for no content.
+            body: JSON as bytes, or a value to encode; None for no content; or a `Body`, which may take longer.
             safe: whether the request changes nothing, whatever its method; GET and HEAD never do.
             success: the statuses that count as success.
             most: the largest number of bytes that the answer may have; None for any number.
@@ -156,6 +157,35 @@ class Exchange:
             await self.check_paths()
         reply = await self._bounded(request)
         return await _judged(request, reply, success)
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, address: names.Address, query: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Stream]:
+        """Read what is there as it arrives; no time limit holds for the whole of it.
+
+        Args:
+            address: the path.
+            query: the query parameters, as texts.
+            headers: further header fields of the request.
+
+        Raises:
+            Unavailable, InvalidReply, Refused: as `call` does; also while it arrives.
+        """
+        request = self._request("GET", address, query, None, safe=True).with_headers(headers or {})
+        if "%" in address.path and _FRAGILE.search(address.path):
+            await self.check_paths()
+        async with contextlib.AsyncExitStack() as stack:
+            for again in (False, True):
+                proof = await self._auth.headers(self._log_in)
+                opened = await stack.enter_async_context(self.transport.stream(request.with_headers(proof)))
+                if opened.status in _CONTENTS:
+                    break
+                refused = Reply(opened.status, opened.headers, await _whole(opened))
+                await stack.aclose()
+                if again or opened.status != HTTPStatus.UNAUTHORIZED or not self._auth.renewable(proof):
+                    raise _failure(request, refused)
+            yield opened
 
     @property
     def recognized(self) -> bool:
@@ -207,10 +237,17 @@ class Exchange:
         most: int | None = None,
         near: str | None = None,
     ) -> Request:
+        if isinstance(body, Related):
+            kind = {"Accept": "application/json", "Content-Type": body.content_type}
+            total = self.timeout.total
+            timeout = replace(self.timeout, total=total and total + body.length / _SLOWEST)
+            return Request(
+                method, _target(address, query), address.template, kind, body, timeout, safe, most, near
+            )
         content = body if body is None or isinstance(body, bytes) else _json.dumps(body)
         return Request(
             method,
-            address.path + names.query(query) if query else address.path,
+            _target(address, query),
             address.template,
             _JSON_ACCEPTED if content is None else _JSON_BOTH_WAYS,
             content,
@@ -222,7 +259,7 @@ class Exchange:
 
     async def _bounded(self, request: Request) -> Reply:
         try:
-            async with asyncio.timeout(self.timeout.total):
+            async with asyncio.timeout(request.timeout.total):
                 return await self._authenticated(request)
         except TimeoutError:
             raise errors.TotalTimeout(f"{_named(request)}: the whole call took too long") from None
@@ -285,6 +322,9 @@ class Exchange:
         return reply
 
 
+_SLOWEST = 500_000  # bytes a second at which files are sent, on top of the limit for a whole call
+_CONTENTS = frozenset({HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT})
+_LONGEST_REFUSAL = 64 * 1024  # bytes
 _PATHS = "paths"
 _COUCHDB = "couchdb"
 # Characters that mean something else in a path once they are decoded: slash, question mark, hash and percent sign.
@@ -293,6 +333,20 @@ _FRAGILE = re.compile("%2[F35]|%3F")
 # Without Accept, CouchDB's content type for JSON is text/plain in old versions, and HEAD has nothing else to show.
 _JSON_ACCEPTED = {"Accept": "application/json"}
 _JSON_BOTH_WAYS = {"Accept": "application/json", "Content-Type": "application/json"}
+
+
+def _target(address: names.Address, query: Mapping[str, str] | None) -> str:
+    return address.path + names.query(query) if query else address.path
+
+
+async def _whole(stream: Stream) -> bytes:
+    """The content of an answer that says why there is none."""
+    found = b""
+    async for part in stream.chunks:
+        found += part
+        if len(found) > _LONGEST_REFUSAL:
+            break
+    return found
 
 
 async def _judged(request: Request, reply: Reply, success: frozenset[int]) -> Answer:

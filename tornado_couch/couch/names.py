@@ -16,6 +16,7 @@ __all__ = [
     "LONG_TEXT",
     "Address",
     "Base",
+    "attachment",
     "base",
     "check_id",
     "database",
@@ -150,6 +151,20 @@ def document(database_name: str, document_id: str) -> Address:
             rest = quote_segment(document_id[len(prefix) :])
             return Address(f"{parent.path}/{prefix}{rest}", f"{parent.template}/{prefix}{{{word}}}")
     raise ValueError("a document id that begins with an underscore must be _design/NAME or _local/NAME")
+
+
+def attachment(database_name: str, document_id: str, name: str) -> Address:
+    """The address of a file of a document.
+
+    Raises:
+        ValueError: a document cannot have this id, or a file this name.
+    """
+    _check(name, "the name of a file")
+    if name.startswith("_"):
+        raise ValueError("the name of a file must not begin with an underscore")
+    parent = document(database_name, document_id)
+    # CouchDB joins what follows the id again. A proxy could take a quoted slash for another one.
+    return Address(f"{parent.path}/{'/'.join(map(quote_segment, name.split('/')))}", f"{parent.template}/{{file}}")
 
 
 def check_id(document_id: str) -> None:

@@ -68,6 +68,9 @@ class Server:
         """The number of the node that the writes of a document prefer; only writes with one number share a request."""
         return 0
 
+    def contest(self, document_id: str) -> None:
+        """Take note that several writers change a document, so that its writes go to one node if there are several."""
+
     def observe(self, observer: Observer) -> None:
         """Add an observer, which receives every exchange and what the store does with this server."""
         self._exchange.observers.add(observer)

@@ -12,7 +12,16 @@ from pydantic_core import PydanticSerializationError
 
 from ..errors import InvalidDocument, UnsupportedVersion, ValidationFailed
 from .classification import Classification, StoredHash
-from .forms import Held, Unfit, partial_model
+from .forms import (
+    AttachmentPlace,
+    Held,
+    Unfit,
+    attachments_of,
+    files_kept,
+    files_shown,
+    partial_model,
+    with_files_dropped,
+)
 from .model import DocumentType, Model, ModelInfo, model_info
 from .pointers import faults, json_pointer, path_within
 from .properties import Property, blind_index_member
@@ -22,6 +31,8 @@ from .upgrades import Upgrade, apply_upgrades, classes_before, upgrades_between
 from .views.sort_keys import EXACT
 
 __all__ = [
+    "PLAIN_FILES",
+    "attachment_place",
     "classes_of",
     "computed_values",
     "from_document",
@@ -36,6 +47,9 @@ __all__ = [
 ]
 
 M = TypeVar("M", bound=Model)
+
+PLAIN_FILES = "_plain_files"
+"""The member of a document in the clear that says what its encrypted files are; never stored."""
 
 _JSON_SCALARS = frozenset((str, int, float, bool, type(None)))
 _HOLDERS = (dict, list)  # in JSON
@@ -72,8 +86,25 @@ def from_document(cls: type[M], document: Document) -> M:
 
 def _identified(model: M, document: Document) -> M:
     # Not by assignment, for which pydantic looks up what kind of attribute each is.
+    info = model_info(type(model))
+    if info.attachments:
+        files = attachments_of(document, document.get(PLAIN_FILES))
+        model.__dict__.update({each.attribute: each.value(files) for each in info.attachments.values()})
     model.__pydantic_private__.update(_id=document.get("_id"), _rev=document.get("_rev"), _stored=document)  # type: ignore[union-attr]
     return model
+
+
+def attachment_place(cls: type[Model], name: str) -> AttachmentPlace:
+    """The place of a file by its name: `invoice`, or `photos/NAME`.
+
+    Raises:
+        ValueError: the model has no such property of files, or a file cannot have this name.
+    """
+    stem, slash, item = name.partition("/")
+    declared = model_info(cls).attachments.get(stem)
+    if declared is None:
+        raise ValueError(f"{cls.__name__} has no property of files that is called {stem!r}")
+    return declared.place(item if slash else None)
 
 
 def _invalid(cls: type[Model], error: ValidationError, document: Document, current: Document) -> InvalidDocument:
@@ -176,6 +207,8 @@ def to_document(model: Model, stored: Document | None = None) -> Document:
     _check_exact(info, document)
     if model._unfit is None:  # otherwise the properties are as they are stored
         _carry_unknown(model, document, stored)
+    if info.attachments and model._unfit is None:
+        stored = with_files_dropped(stored, info.attachments, model.__dict__, model._uploads)
     for name, value in stored.items():
         # Of CouchDB's own members only the attachments are part of what is written.
         if name in info.properties or name in info.shown or name == "type":
@@ -351,7 +384,7 @@ def representation(model: Model) -> Document:
     info = model_info(type(model))
     if model._unfit is not None:
         return {name: value for name, value in model._unfit.values.items() if name in info.visible}
-    return _present(info.show(model), info.visible)
+    return {**_present(info.show(model), info.visible), **files_shown(info.attachments, model.__dict__)}
 
 
 def validated(cls: type[M], values: Document) -> M:
@@ -414,6 +447,8 @@ def replaced(current: M, body: Document) -> M:
             held = getattr(current, each.attribute, None)
             values[name] = held if isinstance(held, StoredHash) else now[name]
     unchanged = [name for name in values if name in now and same(values[name], now[name])]
+    files = files_kept(info.attachments, current.__dict__, body)
+    unchanged = [name for name in unchanged if all(current.__dict__.get(each) == files[each] for each in files)]
     if info.reading.judged_whole and unfit is None and len(unchanged) == len(values) == len(now.keys() & info.given):
         return current.model_copy(deep=True)
     # Validators judge what comes in, and this was judged when it came.
@@ -423,6 +458,7 @@ def replaced(current: M, body: Document) -> M:
             values[name] = Held(copy.deepcopy(current.__dict__[attribute]))
     new = validated(type(current), values)
     new._id, new._rev, new._stored = current._id, current._rev, current._stored
+    new.__dict__.update(files)
     return new
 
 

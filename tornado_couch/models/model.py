@@ -30,7 +30,18 @@ from .declaration import (
     with_stored_hashes,
     without_secrets,
 )
-from .forms import Fields, Write, computed_properties, fields_of, schema_nodes, shower, writer
+from .forms import (
+    AttachmentProperty,
+    Fields,
+    Write,
+    attachment_property,
+    computed_properties,
+    fields_of,
+    schema_nodes,
+    shower,
+    with_attachments_empty,
+    writer,
+)
 from .forms.references import Relation, find_relations, register
 from .loose import Loose, loose
 from .properties import Property, assigned
@@ -72,6 +83,7 @@ class ModelInfo:
         derived: what indexes have of properties that is not their whole value, by the name in queries.
         shown: computed properties that clients see and documents do not hold, by the name in JSON.
         relations: the references to documents of other models, by the names that `include` has for them.
+        attachments: the properties of files, by the name in JSON; they are not among `properties`.
         reading: makes a model of stored values.
         write: turns a model into the values that are stored, by the name in JSON.
         show: turns a model into the values that it has in Python, those that are computed included.
@@ -96,6 +108,7 @@ class ModelInfo:
     shown: dict[str, Property] = with_default(default_factory=dict)
     derived: dict[str, Derived] = with_default(default_factory=dict)
     relations: dict[str, Relation] = with_default(default_factory=dict)
+    attachments: dict[str, AttachmentProperty] = with_default(default_factory=dict)
 
     @cached_property
     def indexed(self) -> frozenset[str]:
@@ -294,6 +307,8 @@ class Model(BaseModel):
     _stored: dict[str, Any] = PrivateAttr(default_factory=dict)
     # Set while some of what is stored does not fit; see `forms.partial`.
     _unfit: Any = PrivateAttr(default=None)
+    # The files that the next write stores with the document, by the names that CouchDB has for them.
+    _uploads: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # Pydantic hands the class arguments to both hooks; only the later one sees the fields.
@@ -302,6 +317,7 @@ class Model(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        with_attachments_empty(cls.model_fields)
         # Every date and time of a model, not just `Timestamp`, must sort as a string.
         schema = with_sortable_datetimes(schema_of(cls, source, handler))
         return cast("CoreSchema", with_stored_hashes(schema, cls, hashed_attributes(cls.model_fields)))
@@ -373,7 +389,8 @@ def _begin(self: BaseModel, _context: Any, /) -> None:
     Pydantic does so twice for a class with a base of ours, which is a quarter of the time that reading a model takes.
     """
     if getattr(self, "__pydantic_private__", None) is None:
-        object.__setattr__(self, "__pydantic_private__", {"_id": None, "_rev": None, "_stored": {}, "_unfit": None})
+        private: dict[str, Any] = {"_id": None, "_rev": None, "_stored": {}, "_unfit": None, "_uploads": {}}
+        object.__setattr__(self, "__pydantic_private__", private)
 
 
 def _own_private(cls: type[Model]) -> bool:
@@ -389,7 +406,7 @@ def _private(name: str) -> property:
     return property(lambda model: model.__pydantic_private__[name])
 
 
-for _name in ("_id", "_rev", "_stored", "_unfit"):
+for _name in ("_id", "_rev", "_stored", "_unfit", "_uploads"):
     setattr(Model, _name, _private(_name))
 
 
@@ -424,7 +441,8 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
     document_type = _document_type(cls, type_text)
     complete(cls)
     fields, reductions = fields_of(cls), declared.reductions
-    properties, shown = _properties(cls, fields)
+    attachments = _attachments(cls)
+    properties, shown = _properties(cls, fields, attachments)
     named = _key_property(cls, properties, declared.key, declared.unique)
     _check_keeping(cls, declared)
     adapters = {name: TypeAdapter(annotated(fields[each.attribute])) for name, each in (properties | shown).items()}
@@ -463,7 +481,17 @@ def _describe(cls: type[Model], type_text: str, declared: _Declared) -> ModelInf
         shown,
         derived,
         find_relations(cls, properties, fields),
+        attachments,
     )
+
+
+def _attachments(cls: type[Model]) -> dict[str, AttachmentProperty]:
+    """The properties of files, by the name in JSON."""
+    found = (
+        attachment_property(cls.__name__, attribute, field, demanded=cls.__classified__)
+        for attribute, field in cls.model_fields.items()
+    )
+    return {each.name: each for each in found if each is not None}
 
 
 def _sort_keys(properties: Mapping[str, Property], adapters: Mapping[str, TypeAdapter[Any]]) -> dict[str, SortKey]:
@@ -569,11 +597,14 @@ def _defaults(
     }
 
 
-def _properties(cls: type[Model], fields: Mapping[str, FieldInfo]) -> tuple[dict[str, Property], dict[str, Property]]:
+def _properties(
+    cls: type[Model], fields: Mapping[str, FieldInfo], attachments: Mapping[str, AttachmentProperty]
+) -> tuple[dict[str, Property], dict[str, Property]]:
     """The properties that documents hold, and those that are only shown, by the name in JSON."""
     declared = [
         Property.declared(attribute, field.alias, field.metadata, field.default)
         for attribute, field in cls.model_fields.items()
+        if (field.alias or attribute) not in attachments
     ]
     stored: dict[str, Property] = {}
     shown: dict[str, Property] = {}

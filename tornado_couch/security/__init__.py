@@ -36,14 +36,17 @@ from .signing import (
     signed_revision,
     verify_document,
 )
+from .streams import CHUNK_BYTES, FileCipher, new_file_key
 from .tink_keys import TinkKeys
 
 __all__ = [
+    "CHUNK_BYTES",
     "RESERVED_PROPERTIES",
     "SIGNATURE_PROPERTY",
     "Algorithm",
     "BcryptHasher",
     "Crypter",
+    "FileCipher",
     "Indexer",
     "KeyChain",
     "KeyInfo",
@@ -67,6 +70,7 @@ __all__ = [
     "is_bound_to_database",
     "is_encrypted",
     "is_hash",
+    "new_file_key",
     "outer_key",
     "refuse_malleable",
     "scheme_of",

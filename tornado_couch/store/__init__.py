@@ -8,11 +8,12 @@ from .conflicts.leaves import LeafSet
 from .conflicts.reconcile import ReconcileResult, Reconciliation
 from .consumers import Consumer, ConsumerStats, FailedChange
 from .live import Batch, ChangePage, DocumentChange, Observed, Place, may_be_of
-from .operations import Change, Check, Creation, Deletion, Expectation, Operation, Update, changed
+from .operations import Change, Check, Creation, Deletion, Expectation, FileExpectation, Operation, Update, changed
 from .pace import Pace
 from .protection.renewal import Reprotection
 from .query import Bounds, Query
 from .readiness import Readiness, ReadinessCheck
+from .reading.attachments import AttachmentReader
 from .reading.cache import ReadCache, SharedFeeds
 from .reading.planner import indexed_properties, plan
 from .reading.reader import Page
@@ -23,9 +24,11 @@ from .reconciler import Reconciler, ReconcilerStats, reconcile_all
 from .scopes import has_left, is_scope
 from .store import Store
 from .upgrade import rewritten
+from .uploads import Source, Upload
 from .writing.writer import Retry
 
 __all__ = [
+    "AttachmentReader",
     "Batch",
     "Bounds",
     "Change",
@@ -40,6 +43,7 @@ __all__ = [
     "DocumentChange",
     "Expectation",
     "FailedChange",
+    "FileExpectation",
     "Group",
     "Groups",
     "LeafSet",
@@ -63,8 +67,10 @@ __all__ = [
     "Room",
     "Share",
     "SharedFeeds",
+    "Source",
     "Store",
     "Update",
+    "Upload",
     "changed",
     "conflicts_in_view",
     "conflicts_since",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..couch import Database
+from ..couch.transport.bodies import Following
 
 __all__ = ["Attachments", "stubbed"]
 
@@ -45,7 +46,7 @@ class Attachments:
         place = source.get("_id"), source.get("_rev")
         if not stubs or None in place or place == (document.get("_id"), document.get("_rev")):
             return document
-        wanted = {name: (*place, name) for name, each in stubs.items() if "data" not in each}
+        wanted = {name: (*place, name) for name, each in stubs.items() if not _is_sent(each)}
         return {**document, "_attachments": {**stubs, **await self.read(wanted)}}
 
     async def read(self, wanted: Mapping[str, tuple[Any, Any, str]]) -> dict[str, Document]:
@@ -86,11 +87,13 @@ def stubbed(document: Document, generation: int) -> Document:
 
 
 def _is_sent(entry: Document) -> bool:
-    """Whether bytes are sent whose digest is known: what `Attachments.read` returns."""
-    return "data" in entry and "digest" in entry
+    """Whether bytes are sent whose digest is known: a new file, or what `Attachments.read` returns."""
+    return isinstance(entry, Following) or ("data" in entry and "digest" in entry)
 
 
 def _stub(entry: Document, generation: int) -> Document:
+    if isinstance(entry, Following):
+        return entry.stub(generation)
     if not _is_sent(entry):
         return entry
     size = len(entry["data"]) * 3 // 4 - entry["data"].count("=")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..errors import InvalidDocument, RevisionMismatch
-from ..models import Model, check_repaired, reading_partially
+from ..models import Attachment, Model, check_repaired, reading_partially
 
 __all__ = [
     "Change",
@@ -16,6 +16,7 @@ __all__ = [
     "Creation",
     "Deletion",
     "Expectation",
+    "FileExpectation",
     "Operation",
     "Update",
     "called",
@@ -34,6 +35,10 @@ Check = Callable[[M], "Awaitable[Any] | None"]
 
 Expectation = Callable[[str], bool]
 """A function that says whether the current revision is one that the caller expects."""
+
+
+FileExpectation = Callable[[Attachment | None], bool]
+"""A function that says whether the file that there is now, or None, is what the caller expects."""
 
 
 @dataclass(frozen=True)

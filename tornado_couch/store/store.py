@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -13,6 +15,8 @@ from cachetools import LRUCache
 
 from ..couch import UNSET, Access, ConflictNoticed, Database, GroupLimits, access
 from ..errors import (
+    AttachmentMismatch,
+    AttachmentNotFound,
     Conflict,
     DocumentExists,
     DocumentNotFound,
@@ -22,22 +26,35 @@ from ..errors import (
     TornadoCouchError,
     Unavailable,
 )
-from ..models import Model, is_deleted, model_info, referring, utc_now
+from ..models import AttachmentPlace, Model, attachment_place, is_deleted, model_info, referring, utc_now
 from ..security import Scheme
 from .attachments import Attachments
 from .bulk import Singly
 from .conflicts.reconcile import Reconciliation
 from .lifecycle import Lifecycles
 from .live import DocumentChange, Live, Observer
-from .operations import Change, Check, Deletion, Expectation, Operation, called, changed, expect, partially
+from .operations import (
+    Change,
+    Check,
+    Deletion,
+    Expectation,
+    FileExpectation,
+    Operation,
+    called,
+    changed,
+    expect,
+    partially,
+)
 from .protection.properties import Conversion, Protection
 from .protection.signatures import Guard, NoGuard, SignatureGuard, Verification, parent_of
 from .query import Query
+from .reading.attachments import AttachmentReader, FileReader
 from .reading.cache import CachedAccess, KeyMemory, ReadCache
 from .reading.planner import carrying_plan, planned
 from .reading.reader import Page, Reader, is_selected
 from .reading.scan import Position
 from .references import Dependents, References, held_by, held_in
+from .uploads import Source, Upload, check_required, drop_file, place_file
 from .writing.deletion import Eraser
 from .writing.model_writer import ModelWriter
 from .writing.tokens import Attempts
@@ -152,6 +169,7 @@ class Store:
         self.live = Live(database, self._conversion, Observer(database, direct, self._guard))
         self.references = References(self, {} if elsewhere is None else elsewhere)
         self._dependents = Dependents(self.references)
+        self._files = FileReader(database, self._conversion.protection.files)
 
     @property
     def signature_failures(self) -> Counter[str]:
@@ -164,7 +182,9 @@ class Store:
         if self._cache:
             await self._cache.close()
 
-    async def create(self, model: M, *, check: Check[M] | None = None) -> M:
+    async def create(
+        self, model: M, *, check: Check[M] | None = None, files: Mapping[str, Upload] | None = None
+    ) -> M:
         """Store a new model and give it its id, revision, generated key and time stamps.
 
         The model has its id before it is written, so that a lost answer never leads to two documents.
@@ -173,13 +193,19 @@ class Store:
             model: the new model.
             check: for a model with `soft_delete=True`, called with the deleted model that has the key, if there is one,
                 before the new one takes its place.
+            files: what is stored with it in the same write, by names as in `attach`; it stays open.
 
         Raises:
+            MediaTypeRefused, AttachmentTooLarge, TooManyAttachments: a property does not take a file.
+            ValidationFailed: a file is missing that the model requires.
             DocumentExists: there is a document with that key, or that id, already. If the client chooses the
                 keys of a model that is not `unique`, two calls at the very same time can both succeed, since no
                 view can prevent it.
             ValidationFailed: it refers to a document that is not there; see `Reference`.
         """
+        for name, upload in (files or {}).items():
+            place_file(model, attachment_place(type(model), name), upload)
+        check_required(model)
         await self.references.check(model)
         created = await self._lifecycles.of(type(model)).create(model, check)
         await self.joined(type(model), created._id)
@@ -480,6 +506,127 @@ class Store:
 
         return await self._until_no_conflict(attempt, cls, key, expected is not None)
 
+    async def attach(
+        self,
+        model: M,
+        name: str,
+        source: Source | Upload,
+        *,
+        content_type: str | None = None,
+        check: Check[M] | None = None,
+        expected: FileExpectation | None = None,
+        change: Change[M] | None = None,
+    ) -> M:
+        """Store a file beside the latest document of a model, in one write, trying again when another was faster.
+
+            order = await store.attach(order, "invoice", data, content_type="application/pdf")
+            order = await store.attach(order, "photos/front.png", file, content_type="image/png")
+
+        The source is read once, before anything is written. What is written besides the file stays as it is.
+
+        Args:
+            model: says which document, by its key; it is not changed.
+            name: the property's name in JSON and, where it has many files, a slash and the name of this one.
+            source: an `Upload`, which stays open; or bytes, a file, or an iterator over parts.
+            content_type: the media type, unless an `Upload` has it.
+            check: called with the latest model first, before `expected`.
+            expected: called with what the latest document has there, or None; says whether the caller expects that.
+                It is called again after a conflict, so that a change of another file does not matter.
+            change: called last with the latest model, which has the file already; may change its properties.
+
+        Returns:
+            The model as it was written, with its new revision.
+
+        Raises:
+            ValueError: the model has no such property, or a file cannot have this name.
+            MediaTypeRefused, AttachmentTooLarge, TooManyAttachments: the property does not take the file.
+            AttachmentMismatch: `expected` returned False.
+            DocumentNotFound, RetriesExhausted: as `update` does.
+        """
+        place = attachment_place(type(model), name)
+        async with AsyncExitStack() as stack:
+            upload = source if isinstance(source, Upload) else None
+            if upload is None:
+                kind = "application/octet-stream" if content_type is None else content_type
+                place.declared.check(kind, 0)  # before anything is read
+                upload = await Upload.spooled(source, content_type=kind, most=place.declared.max_bytes)  # type: ignore[arg-type]
+                stack.callback(upload.close)
+            spooled = upload
+
+            def placing(current: M) -> None:
+                place_file(current, place, spooled)
+
+            return await self._filed(model, place, placing, check, expected, change)
+
+    async def detach(
+        self,
+        model: M,
+        name: str,
+        *,
+        check: Check[M] | None = None,
+        expected: FileExpectation | None = None,
+        change: Change[M] | None = None,
+    ) -> M:
+        """Delete a file, and nothing else of the document; see `attach` for the arguments.
+
+        Raises:
+            ValueError: the model has no such property, or a file cannot have this name.
+            AttachmentNotFound: there is no such file.
+            AttachmentMismatch: `expected` returned False.
+            ValidationFailed: the document cannot be without it.
+            DocumentNotFound, RetriesExhausted: as `update` does.
+        """
+        place = attachment_place(type(model), name)
+
+        def dropping(current: M) -> None:
+            if place.of(current) is None:
+                raise AttachmentNotFound("there is no such file")
+            drop_file(current, place)
+
+        return await self._filed(model, place, dropping, check, expected, change)
+
+    async def _filed(
+        self,
+        model: M,
+        place: AttachmentPlace,
+        act: Callable[[M], None],
+        check: Check[M] | None,
+        expected: FileExpectation | None,
+        change: Change[M] | None,
+    ) -> M:
+        """Change a file of the latest document of a model."""
+
+        async def changing(current: M) -> M:
+            held = place.of(current)
+            if expected is not None and not expected(held):
+                raise AttachmentMismatch("the file was changed", held.etag if held else None)
+            act(current)
+            return current if change is None else await changed(change, current)
+
+        return await self.update(type(model), model._key, changing, check=check)
+
+    def open_attachment(
+        self, model: Model, name: str, *, start: int = 0, stop: int | None = None
+    ) -> AbstractAsyncContextManager[AttachmentReader]:
+        """Open a file of a model that was read, or a range of its bytes.
+
+            async with store.open_attachment(order, "invoice") as file:
+                async for part in file:
+                    ...
+
+        Args:
+            model: the model as it was read or written.
+            name: as in `attach`.
+            start: the first byte.
+            stop: the byte after the last one; None for the end. It may lie beyond the end.
+
+        Raises:
+            ValueError: the model has no such property, or a file cannot have this name; or `start` is negative.
+            AttachmentNotFound: the model has no such file, or the document has another one by now.
+            InvalidSignature, DecryptionFailed, NotProtected: the file is not what was stored there.
+        """
+        return self._files.open(model, name, start, stop)
+
     async def versions(
         self, cls: type[M], key: Any, *, limit: int = 50, start: Position | None = None, backward: bool = False
     ) -> Page[M]:
@@ -578,6 +725,8 @@ class Store:
             every = conflicts or self.database.server.contended
             current = await partially(self._lifecycles.of(cls).get(cls, key, fresh=True, conflicts=every))
             others = [each for each in current._stored.get("_conflicts", ()) if each not in self._lasting]
+            if others and failures > _SETTLING:
+                self.writer.fork(current._id or "")  # somebody was faster; what is left is merged after the write
             if not others or failures > _SETTLING:
                 return current
             failures += 1
@@ -611,6 +760,7 @@ class Store:
     ) -> M:
         observer, kind = self.database.server.observer, model_info(cls).type.name
         for failures in range(1, self.retry.attempts + 1):
+            begun = time.monotonic()
             try:
                 done = await attempt()
                 await self.joined(cls, done._id)
@@ -626,7 +776,7 @@ class Store:
                     current = await self._latest(cls, key)
                     raise RevisionMismatch("another writer was faster", current._rev) from None
                 if failures < self.retry.attempts:
-                    delay = self.retry.delay(failures)
+                    delay = self.retry.delay(failures, time.monotonic() - begun)
                     observer.retried(kind, delay)
                     await self._sleep(delay)
         observer.retries_exhausted(kind)

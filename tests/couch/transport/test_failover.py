@@ -212,7 +212,7 @@ async def test_couchdb_takes_quorums(couch: Couch, database: object) -> None:
 
 def _named(*transports: FakeTransport, clock: Clock | None = None) -> FailoverTransport:
     names = [f"http://node{number}:5984" for number in range(len(transports))]
-    return FailoverTransport(transports, *([clock] if clock else []), names=names)
+    return FailoverTransport(transports, *([clock] if clock else []), names=names, spread=True)
 
 
 def _write(document_id: str) -> Request:
@@ -229,9 +229,44 @@ async def test_writes_of_one_document_go_to_one_node() -> None:
     counts = [len(each.requests) for each in nodes]
     assert sum(counts) == 120
     assert all(count % 2 == 0 and count >= 16 for count in counts)
-    turned = FailoverTransport([working(), working()], names=["http://b:5984", "http://a:5984"])
-    straight = FailoverTransport([working(), working()], names=["http://a:5984", "http://b:5984"])
+    turned = FailoverTransport([working(), working()], names=["http://b:5984", "http://a:5984"], spread=True)
+    straight = FailoverTransport([working(), working()], names=["http://a:5984", "http://b:5984"], spread=True)
     assert all(turned.preferred(f"d{n}") != straight.preferred(f"d{n}") for n in range(20))
+
+
+async def test_writes_that_meet_others_go_to_one_node() -> None:
+    """To the same one in every process, until no two have met there for some minutes; other writes go to the first."""
+    clock, nodes = Clock(), [working(), working(), working()]
+    names = [f"http://node{number}:5984" for number in range(3)]
+    transport, spread = FailoverTransport(nodes, clock, names=names), _named(working(), working(), working())
+    contested = next(f"d{n}" for n in range(60) if spread.preferred(f"d{n}") == 3)
+    await transport.send(_write(contested))
+    transport.contest(contested)
+    await transport.send(_write(contested))
+    await transport.send(_write("another"))
+    assert (transport.preferred(contested), transport.preferred("another")) == (3, 0)
+    assert [len(each.requests) for each in nodes] == [2, 0, 1]
+    clock.now += 601
+    assert transport.preferred(contested) == 0
+
+
+async def test_the_node_of_a_contested_document_is_tried_again() -> None:
+    """By the next request that reads: the first node, which all others prefer, would never show that it is back."""
+    clock, down = Clock(), [True]
+    nodes = [working(), node(lambda: Unavailable("away", sent=False) if down[0] else Reply(200, {}, b"{}"))]
+    transport = FailoverTransport(nodes, clock)
+    contested = next(f"d{n}" for n in range(60) if _second(transport, f"d{n}"))
+    await transport.send(_write(contested))
+    assert transport.preferred(contested) == 1
+    down[0] = False
+    clock.now += 2
+    await transport.send(READ)
+    assert transport.preferred(contested) == 2
+
+
+def _second(transport: FailoverTransport, document_id: str) -> bool:
+    transport.contest(document_id)
+    return transport.preferred(document_id) == 2
 
 
 async def test_only_the_documents_of_a_failed_node_move() -> None:

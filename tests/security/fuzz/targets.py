@@ -37,10 +37,15 @@ from tornado_couch.web.http import (
     accepts,
     choose_coding,
     entity_tag,
+    parse_digest,
+    parse_disposition,
     parse_json,
     parse_preferences,
+    requested_spans,
     weights,
 )
+from tornado_couch.web.http.media import HEAD_BYTES, content_fits
+from tornado_couch.web.http.multipart import MultipartReader
 from tornado_couch.web.query import CursorCodec, parse_list_query
 from tornado_couch.web.query.cursors import Cursor
 
@@ -87,6 +92,22 @@ def accept(data: bytes) -> None:
     assert all(0 <= each <= 1 for each in weights(field).values())
     assert accepts(field, "application/json") in (True, False)
     assert choose_coding(field) in ("", "gzip", "br")
+
+
+def uploads(data: bytes) -> None:
+    """What comes with a file: a form, `Content-Disposition`, `Repr-Digest`, `Range`, and the file itself."""
+    field = data.decode("latin-1")
+    with contextlib.suppress(Problem):
+        reader = MultipartReader("multipart/form-data; boundary=x", 8)
+        assert all(each != b"" for each in reader.feed(data))
+        reader.end()
+    with contextlib.suppress(Problem):
+        assert len(parse_digest("Repr-Digest", field) or bytes(32)) == 32
+    said = parse_disposition(field)
+    assert said is None or said.filename is None or "/" not in said.filename
+    assert all(0 <= each.first <= each.last < 1000 for each in requested_spans(field, 1000) or [])
+    for declared in ("image/png", "text/plain", "application/x-unknown"):
+        assert content_fits(declared, data[:HEAD_BYTES]) in (True, False)
 
 
 def authorization(data: bytes) -> None:
@@ -263,4 +284,5 @@ TARGETS: dict[str, tuple[Target, list[bytes]]] = {
     "request_head": (request_head, [b"POST /a HTTP/1.1\r\nHost: a\r\nX:\r\nX: b\r\nContent-Length: 3\r\n\r\nabc"]),
     "request_target": (request_target, [b"/db/%61%2Fb?rev=1-a&open_revs=[]&key=%22a%22"]),
     "revisions": (revisions, [b"3-917fa2381192822767f010b95b45325b"]),
+    "uploads": (uploads, [b'--x\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\nc\r\n--x--']),
 }

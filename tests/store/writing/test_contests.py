@@ -101,6 +101,16 @@ async def test_what_stands_alone_has_landed(store: Store, direct: Store, proxy: 
     assert [(each["_rev"], each["picks"]) for each in await live(direct, fruit)] == [(changed._rev, [7])]
 
 
+async def test_what_few_copies_took_is_brought_to_the_others(store: Store, direct: Store, proxy: FaultProxy) -> None:
+    """Before its caller hears of it: others would read, and write over, what was there before."""
+    fruit = await store.create(Fruit())
+    proxy.faults.append(Fault(beside(direct, None), method="PUT"))
+    changed = await store.update(Fruit, fruit.fruit_id, pick(7))
+    sent = [each.json() for each in proxy.requests if "_bulk_docs" in each.target]
+    (leaf,) = next(each["docs"] for each in sent if each.get("new_edits") is False)
+    assert (leaf["_rev"], leaf["picks"], len(leaf["_revisions"]["ids"])) == (changed._rev, [7], 2)
+
+
 @pytest.mark.parametrize("guarded", [False, True])
 @pytest.mark.parametrize("digest", [HIGHEST, LOWEST])
 async def test_what_stands_beside_another_is_withdrawn(
@@ -191,6 +201,49 @@ async def test_another_attempt_at_a_change_is_dropped(store: Store, direct: Stor
     else:
         await direct.update(Fruit, fruit.fruit_id, pick(9))
     assert [each["picks"] for each in await live(direct, fruit)] == [[7, 8] if merging else [7, 8, 9]]
+
+
+async def test_a_beaten_write_needs_no_list_of_revisions(store: Store, direct: Store, proxy: FaultProxy) -> None:
+    """Where many leaves are likely: the operations that the winning revision keeps show that this one is not there."""
+    fruit = await store.create(Fruit())
+    store.database.server.contended = True
+    met: list[int] = []
+
+    async def meet(found: Fruit) -> None:
+        if not met:
+            met.append(1)
+            await direct.update(Fruit, fruit.fruit_id, pick(1))
+        found.picks.append(7)
+
+    await store.update(Fruit, fruit.fruit_id, meet)
+    assert (await direct.get(Fruit, fruit.fruit_id)).picks == [1, 7]
+    assert not [each.target for each in proxy.requests if "revs=true" in each.target]
+
+
+async def test_writes_that_meet_others_prefer_one_node(
+    server_url: str, proxy: FaultProxy, direct: Store, options: dict[str, Any]
+) -> None:
+    """That of the document, which is the same for every process, although all other requests go to the first."""
+    async with FaultProxy(server_url) as second:
+        nodes = [proxy.url, second.url]
+        async with Couch(nodes) as couch, Couch(nodes, writes="by-document") as by_document:
+            fruit = await direct.create(Fruit())
+            while by_document.place(fruit.fruit_id) != 2:
+                fruit = await direct.create(Fruit())
+            store = Store(couch[direct.database.name], retry=Retry(base=0.001), **options)
+            met: list[int] = []
+
+            async def meet(found: Fruit) -> None:
+                if not met:
+                    met.append(1)
+                    await direct.update(Fruit, fruit.fruit_id, pick(1))
+                found.picks.append(7)
+
+            await store.update(Fruit, fruit.fruit_id, meet)
+            await store.create(Fruit())
+    puts = [[each.method for each in node.requests].count("PUT") for node in (proxy, second)]
+    assert puts == [2, 1]
+    assert (await direct.get(Fruit, fruit.fruit_id)).picks == [1, 7]
 
 
 async def test_writes_of_one_process_take_turns(

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from multidict import CIMultiDict
 
-__all__ = ["DEFAULT_TIMEOUT", "FakeTransport", "Reply", "Request", "Stream", "Timeout", "Transport"]
+__all__ = ["DEFAULT_TIMEOUT", "Body", "FakeTransport", "Reply", "Request", "Stream", "Timeout", "Transport"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,22 @@ class Timeout:
 DEFAULT_TIMEOUT = Timeout()
 
 
+class Body(Protocol):
+    """Content that is sent piece by piece, and that can be sent again.
+
+    Attributes:
+        content_type: its media type.
+        length: in bytes.
+    """
+
+    content_type: str
+    length: int
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The content in parts, from its beginning."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One HTTP request to CouchDB.
@@ -54,23 +70,28 @@ class Request:
         target: the quoted path and query, relative to the server's base URL.
         template: the path without ids and names, for logs and messages.
         headers: the header fields.
-        body: the content, or None.
+        body: the content, as bytes or to be sent piece by piece; or None.
         timeout: the time limits; the caller enforces `total`.
         safe: whether it can be sent twice without harm, since it changes nothing.
         most: the largest number of bytes that the answer may have; None for any number.
-        near: the id of the document that the request writes, if it writes one: with `Couch(writes="by-document")` the
-            writes of one document go to one node.
+        near: the id of the document that the request writes, if it writes one. The writes of one document go to one
+            node with `Couch(writes="by-document")`, or if they were seen to meet others.
     """
 
     method: str
     target: str
     template: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    body: bytes | Body | None = None
     timeout: Timeout = DEFAULT_TIMEOUT
     safe: bool = False
     most: int | None = None
     near: str | None = None
+
+    @property
+    def length(self) -> int:
+        """The length of the content in bytes."""
+        return len(self.body or b"") if self.body is None or isinstance(self.body, bytes) else self.body.length
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """The same request with more header fields."""

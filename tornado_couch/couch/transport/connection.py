@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import zlib
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import httptools
 from multidict import CIMultiDict
 
 from ...errors import CouchError, InvalidReply, LongReply, ReadTimeout, Unavailable
-from .base import Request
+from .base import Body, Request
 from .pool import LONG_BODY_BYTES
 
 __all__ = ["CODINGS", "Connection", "Exchange"]
@@ -260,23 +261,42 @@ class Connection(asyncio.Protocol):
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
         body = exchange.request.body
-        if body is None or len(body) <= LONG_BODY_BYTES:
+        if body is None or (isinstance(body, bytes) and len(body) <= LONG_BODY_BYTES):
             self._transport.write(head + body if body else head)
         else:
             await self._send_long(exchange, head, body)
         self._limit(exchange)
         await exchange.answered()
 
-    async def _send_long(self, exchange: Exchange, head: bytes, body: bytes) -> None:
+    async def _send_long(self, exchange: Exchange, head: bytes, body: bytes | Body) -> None:
         self._transport.write(head)
-        for start in range(0, len(body), _PIECE):
-            self._transport.write(body[start : start + _PIECE])
-            if self._paused and not exchange.done:
+        if isinstance(body, bytes):
+            for start in range(0, len(body), _PIECE):
+                if not await self._send_piece(exchange, body[start : start + _PIECE]):
+                    return
+            return
+        async with contextlib.aclosing(body.chunks()) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                for start in range(0, len(chunk), _PIECE):
+                    if not await self._send_piece(exchange, chunk[start : start + _PIECE]):
+                        return
+
+    async def _send_piece(self, exchange: Exchange, piece: bytes) -> bool:
+        """Send a part of a body; whether the next one is wanted."""
+        if not exchange.done:
+            # Bytes that are at hand already have all the time of the whole call.
+            limit = None if isinstance(exchange.request.body, bytes) else exchange.request.timeout.read
+            self._transport.write(piece)
+            if self._paused:
                 self._drained = self._loop.create_future()
-                await self._drained
-            if exchange.done:
-                self._out_of_step = True  # it was answered before all of it was sent
-                return
+                try:
+                    async with asyncio.timeout(limit):
+                        await self._drained
+                except TimeoutError:
+                    exchange.fail(ReadTimeout, "CouchDB took nothing for too long")
+        if exchange.done:
+            self._out_of_step = True  # it was answered before all of it was sent
+        return not exchange.done
 
     async def part(self, exchange: Exchange) -> bytes:
         """Return the next part of an answer's content; see `Exchange.part`."""

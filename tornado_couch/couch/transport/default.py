@@ -12,7 +12,7 @@ import os
 import select
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ from aiohttp.http_exceptions import ContentEncodingError
 from yarl import URL
 
 from ... import errors
-from .base import Reply, Request, Stream
+from .base import Body, Reply, Request, Stream
 from .pool import KEEP_IDLE_SECONDS, LONG_BODY_BYTES, USER_AGENT, Pool
 
 __all__ = ["AiohttpTransport"]
@@ -198,7 +198,7 @@ class AiohttpTransport(Pool):
             request.method,
             # It is quoted already: yarl would otherwise decode %2F and %2E.
             URL(self._base_url + request.target, encoded=True),
-            headers=request.headers,
+            headers=_headers(request),
             data=_content(request.body),
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=limits.connect, sock_read=limits.read),
@@ -216,9 +216,17 @@ class AiohttpTransport(Pool):
         return self._session
 
 
-def _content(body: bytes | None) -> bytes | io.BytesIO | None:
+def _content(body: bytes | Body | None) -> bytes | io.BytesIO | AsyncIterator[bytes] | None:
     # aiohttp sends bytes in one piece, and warns if there are many; it sends a file piece by piece.
+    if body is not None and not isinstance(body, bytes):
+        return body.chunks()
     return io.BytesIO(body) if body is not None and len(body) > LONG_BODY_BYTES else body
+
+
+def _headers(request: Request) -> Mapping[str, str]:
+    if request.body is None or isinstance(request.body, bytes):
+        return request.headers
+    return {**request.headers, "Content-Length": str(request.length)}  # or aiohttp would send it in chunks
 
 
 async def _at_most(request: Request, response: aiohttp.ClientResponse) -> bytes:

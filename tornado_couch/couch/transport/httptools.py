@@ -120,7 +120,7 @@ class HttptoolsTransport(Pool):
         fields = "".join([f"{name}: {value}\r\n" for name, value in request.headers.items()])
         lines = 5 + len(request.headers)
         if request.body is not None or request.method not in _WITHOUT_BODY:
-            fields += f"Content-Length: {len(request.body or b'')}\r\n"
+            fields += f"Content-Length: {request.length}\r\n"
             lines += 1
         text = f"{request.method} {self._path}{request.target} HTTP/1.1\r\n{self._fields}{codings}\r\n{fields}\r\n"
         if text.count("\n") != lines or text.count("\r") != lines:

@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from .attachments import (
+    ATTACHMENTS_PROPERTY,
+    FILES_PROPERTY,
+    Attachment,
+    AttachmentPlace,
+    AttachmentProperty,
+    Attachments,
+    MaxBytes,
+    MaxItems,
+    MediaTypes,
+    attachment_property,
+    with_attachments_empty,
+)
 from .computed import computed_properties, fields_of
 from .fields import (
     AROUND,
@@ -21,30 +34,57 @@ from .fields import (
     timeless,
     writer,
 )
+from .files import (
+    attachments_of,
+    entries_of,
+    files_kept,
+    files_shown,
+    missing_file,
+    record_of,
+    with_files_dropped,
+)
 from .partial import Held, Unfit, check_repaired, partial_model, reading_partially
 
 __all__ = [
     "AROUND",
+    "ATTACHMENTS_PROPERTY",
+    "FILES_PROPERTY",
+    "Attachment",
+    "AttachmentPlace",
+    "AttachmentProperty",
+    "Attachments",
     "Field",
     "Fields",
     "Held",
+    "MaxBytes",
+    "MaxItems",
+    "MediaTypes",
     "Schema",
     "Unfit",
     "Write",
     "asks_clock",
+    "attachment_property",
+    "attachments_of",
     "authors_functions",
     "changed_schema",
     "check_repaired",
     "computed_properties",
+    "entries_of",
     "fields_of",
+    "files_kept",
+    "files_shown",
     "has_own_serializer",
     "is_foreign",
     "looks_for_file",
+    "missing_file",
     "own_validator",
     "partial_model",
     "reading_partially",
+    "record_of",
     "schema_nodes",
     "shower",
     "timeless",
+    "with_attachments_empty",
+    "with_files_dropped",
     "writer",
 ]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -268,6 +269,7 @@ class Reconciliation(LeafReader):
         """
         leaves, merged, deleted = 0, 0, 0
         for failures in range(1, self._retry.attempts + 1):
+            begun = time.monotonic()
             found = await self.read(document_id)
             leaves = leaves or len(found.revisions)
             winner = found.revisions[0] if found.revisions else None
@@ -284,7 +286,7 @@ class Reconciliation(LeafReader):
                 return ReconcileResult(document_id, leaves, winner, merged, deleted, problems)
             except Conflict:
                 self._database.server.observer.conflict_met(model_info(cls).type.name)
-                await self._sleep(self._retry.delay(failures))
+                await self._sleep(self._retry.delay(failures, time.monotonic() - begun))
         self._database.server.observer.retries_exhausted(model_info(cls).type.name)
         raise RetriesExhausted("other clients changed a document at every try to merge it", self._retry.attempts)
 

@@ -21,15 +21,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...couch import Database
+from ...couch.transport.bodies import Following
 from ...errors import Conflict, InvalidSignature, NotFound
+from ...models import FILES_PROPERTY
 from ..writing.model_writer import ModelWriter
 
 __all__ = ["FILES_PROPERTY", "FILE_PREFIX", "UNUSED_PROPERTY", "Files"]
 
 Document = dict[str, Any]
-
-FILES_PROPERTY = "tornado_couch_files"
-"""The member of a version that names its files. It is not a property of a model, so it is never shown."""
 
 FILE_PREFIX = "tornado_couch_file:"
 """What the ids of documents with files begin with."""
@@ -64,15 +63,17 @@ class Files:
         Raises:
             Conflict: what was attached to the version before has changed since it was read.
         """
-        stubs = version.get("_attachments")
-        if not stubs:
+        entries = version.get("_attachments")
+        if not entries:
             return version
+        new = {name: each for name, each in entries.items() if isinstance(each, Following)}
+        stubs = {name: each for name, each in entries.items() if name not in new}
         place = before.get("_id"), before.get("_rev")
         try:
             read = await self._models.attachments.read({name: (*place, name) for name in stubs})
         except NotFound:
             raise Conflict(409, "conflict", "the version before was changed") from None
-        files = {name: await self._kept(entry) for name, entry in read.items()}
+        files = {name: await self._kept(entry) for name, entry in {**read, **new}.items()}
         kept = {name: value for name, value in version.items() if name != "_attachments"}
         return {**kept, FILES_PROPERTY: {**version.get(FILES_PROPERTY, {}), **files}}
 
@@ -82,7 +83,10 @@ class Files:
         Raises:
             Conflict: others changed its document at each try.
         """
-        reference = await asyncio.to_thread(_reference, entry)  # since a file can be large
+        if isinstance(entry, Following):
+            reference = await _reference_of_new(entry)
+        else:
+            reference = await asyncio.to_thread(_reference, entry)  # since a file can be large
         for _ in range(_ATTEMPTS):
             try:
                 await self._store(reference["document"], entry)
@@ -132,6 +136,15 @@ class Files:
             Conflict: another writer was faster.
         """
         await self._models.writer.put(self._models.guard.tombstone(document))
+
+
+async def _reference_of_new(entry: Following) -> Document:
+    """What names a file that is being stored; its id follows from the bytes as CouchDB stores them."""
+    found = hashlib.sha256(f"{entry['content_type']}\0{entry.get('encoding', '')}\0".encode())
+    async for part in entry.contents.chunks():
+        found.update(part)
+    kept = {name: entry[name] for name in ("content_type", "digest", "length")}
+    return {"document": FILE_PREFIX + found.hexdigest(), **kept}
 
 
 def _reference(entry: Document) -> Document:

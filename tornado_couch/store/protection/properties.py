@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from ... import _json
 from ...errors import DecryptionFailed, InvalidDocument, KeySetError, NotProtected
 from ...models import (
+    PLAIN_FILES,
     Classification,
     Encrypted,
     Model,
@@ -33,6 +34,7 @@ from ...models import (
 from ...security import as_keys, is_bound_to_database, is_encrypted
 from ..query import Query, as_stored
 from ..scopes import with_scopes_left
+from .files import FileProtection
 
 __all__ = ["Conversion", "OpenedDocument", "Protection", "check_protected", "classified", "in_partition", "is_nothing"]
 
@@ -100,6 +102,7 @@ class Protection:
         self._crypter = None if crypter is None else as_keys(crypter)
         self._indexer = self._crypter if indexer is None else as_keys(indexer)
         self._database, self._bound = database, bound
+        self.files = FileProtection(self._crypter, database)
 
     def check(self, cls: type[Model]) -> None:
         """Refuse a model that needs keys if there are none.
@@ -107,7 +110,9 @@ class Protection:
         Raises:
             KeySetError: it names the properties.
         """
-        needing = [each.name for each, found in classified(model_info(cls)) if found.needs_keys]
+        info = model_info(cls)
+        needing = [each.name for each, found in classified(info) if found.needs_keys]
+        needing += [each.name for each in info.attachments.values() if each.encrypted]
         if needing and self._crypter is None:
             raise KeySetError(f"{cls.__name__} has encrypted {needing}, so it needs keys: Store(database, crypter=...)")
 
@@ -123,7 +128,7 @@ class Protection:
             if declared.name in document:
                 place = self._place(info, declared.name, model._id or "", model._stored)
                 await self._protect(model, declared, found, place, document, plain)
-        return document
+        return await self.files.filed(model, document)
 
     async def _protect(
         self,
@@ -163,10 +168,12 @@ class Protection:
             NotProtected: a value is stored in the clear.
             KeySetError: the store has no keys.
         """
-        if _has_nothing_classified(cls):
-            return document
-        self.check(cls)
-        return self._revealed(cls, document, tolerant=False)
+        files = self.files.plain(cls, document)
+        revealed = document
+        if not _has_nothing_classified(cls):
+            self.check(cls)
+            revealed = self._revealed(cls, document, tolerant=False)
+        return {**revealed, PLAIN_FILES: files} if files else revealed
 
     def moved(self, cls: type[Model], document: Document, source_id: str | None) -> Document:
         """Encrypt the properties that a model does not know again, for the id of the document that they move to.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,30 @@ class Contests:
         except CouchError:
             return Standing.CONTESTED
 
+    def has_many(self, leaves: Sequence[Leaf]) -> bool:
+        """Whether a document has so many deleted leaves that some are to be removed, if this account may do so."""
+        deleted = sum(bool((each.document or {}).get("_deleted")) for each in leaves)
+        return deleted > _DELETED_AT_MOST and self._may_purge and not self._guard.every
+
+    async def spread(self, accepted: Sequence[tuple[Mapping[str, Any], str]]) -> None:
+        """Bring documents that only a minority of the copies took to the others, as far as those take them.
+
+        Until most have them, reads may show what was there before, and others may write over that.
+
+        Args:
+            accepted: the documents as they were sent, with the revisions that CouchDB gave them.
+        """
+        leaves = []
+        for document, revision in accepted:
+            base = document.get("_rev")
+            if base is None and generation(revision) > 1:
+                continue  # it follows a tombstone, of which only CouchDB knows
+            ids = [each.partition("-")[2] for each in (revision, base) if each]
+            leaves.append({**document, "_rev": revision, "_revisions": {"start": generation(revision), "ids": ids}})
+        if leaves:
+            with contextlib.suppress(CouchError):  # CouchDB itself does the same, later
+                await self._database.bulk_docs(leaves, new_edits=False)
+
     async def prune(self, document_id: str, leaves: Sequence[Leaf]) -> None:
         """Remove deleted leaves that lie far back, where a document has many: CouchDB reads them all with each read.
 
@@ -69,7 +94,7 @@ class Contests:
         """
         found = [each.document for each in leaves if each.document is not None]
         deleted = [each for each in found if each.get("_deleted")]
-        if len(deleted) <= _DELETED_AT_MOST or len(deleted) == len(found) or not self._may_purge or self._guard.every:
+        if len(deleted) == len(found) or not self.has_many(leaves):
             return
         latest = max(generation(each["_rev"]) for each in found if not each.get("_deleted"))
         old = [each for each in deleted if generation(each["_rev"]) + _FAR_BACK < latest]

@@ -97,6 +97,7 @@ class ModelWriter:
         document = await self.attachments.carried(await self.conversion.to_store(model, new=new), model._stored)
         await pace.breathe()  # signing takes as long again
         model._stored, model._rev = await self.put(document, parent, new=new)
+        model._uploads = {}
         return model
 
     async def complete(self, database: Database, model: M, buried: Document) -> M:

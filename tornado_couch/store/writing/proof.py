@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 from ...couch import Leaf
 from ...models.merging.ancestry import MERGE_PROPERTY
 from ...revision import generation, rank
-from .tokens import creation, history, latest, operation, operations, since_creation
+from .tokens import ELSEWHERE, creation, history, latest, operation, operations, since_creation
 
-__all__ = ["Evidence", "Standing", "Verdict"]
+__all__ = ["Evidence", "Standing", "Verdict", "is_beaten"]
 
 Document = dict[str, Any]
 
@@ -214,6 +214,29 @@ class Evidence:
     def _has_token(self, body: Document) -> bool:
         token = latest(self._document)
         return bool(token) and latest(body) == token
+
+
+def is_beaten(document: Mapping[str, Any], leaves: Sequence[Leaf]) -> bool:
+    """Whether leaves that were read without `_revisions` show that a write, which CouchDB refused, is not there.
+
+    They do where the only one that lives names the operations of all revisions since the one that the write follows.
+    If they do not, only `Evidence` can tell.
+
+    Args:
+        document: the document that was to be written.
+        leaves: all leaves of that document.
+    """
+    found = [each.document for each in leaves if each.document is not None]
+    living = [each for each in found if not _is_deleted(each)]
+    if len(living) != 1 or document.get("_rev") is None or any(latest(each) == latest(document) for each in found):
+        return False
+    (winner,) = living
+    kept = operations(winner)
+    # What was merged in is marked; then the operations do not say how many revisions there are.
+    if MERGE_PROPERTY in winner or ELSEWHERE in kept or creation(winner) != creation(document):
+        return False
+    behind = generation(winner["_rev"]) - generation(document["_rev"])
+    return 0 < behind < len(kept) and operation(document) not in kept
 
 
 def _successor(path: Sequence[str], base: str) -> str | None:

@@ -24,6 +24,7 @@ from ...models import WRITE_PROPERTY
 from ...revision import generation
 
 __all__ = [
+    "ELSEWHERE",
     "Attempts",
     "creation",
     "handed_on",
@@ -43,7 +44,8 @@ Document = dict[str, Any]
 _TOKEN_BYTES = 9  # random; 12 characters of base64
 _TOKEN_LENGTH = 12
 _OPERATION_LENGTH = 6  # characters of a token that name the operation
-_ELSEWHERE = "~" * _OPERATION_LENGTH  # those before it were merged in, from another branch of the history
+ELSEWHERE = "~" * _OPERATION_LENGTH
+"""Stands among the operations of a document after those that were merged in, from another branch of the history."""
 _OPERATIONS = 16  # that a document keeps, besides those of the creation and of the latest write
 _OPERATIONS_AT_MOST = 48  # that it keeps where writers of a cluster met; each takes six bytes
 
@@ -75,9 +77,9 @@ def _shortened(kept: str, most: int) -> str:
     """
     size = _OPERATION_LENGTH
     over = len(kept) // size - most
-    if over <= 0 or _ELSEWHERE not in kept:
+    if over <= 0 or ELSEWHERE not in kept:
         return kept[max(over, 0) * size :]
-    own = kept.rfind(_ELSEWHERE) + size
+    own = kept.rfind(ELSEWHERE) + size
     spare = max(0, min(over, (len(kept) - own) // size - most // 2))
     return kept[(over - spare) * size : own] + kept[own + spare * size :]
 
@@ -96,12 +98,12 @@ def merged_mark(leaves: Sequence[Mapping[str, Any]]) -> str:
     if not created:
         return ""
     own = since_creation(leaves[0])
-    known = {creation(leaves[0])[:_OPERATION_LENGTH], *own, _ELSEWHERE}
+    known = {creation(leaves[0])[:_OPERATION_LENGTH], *own, ELSEWHERE}
     new = dict.fromkeys(each for leaf in leaves[1:] for each in operations(leaf) if each not in known)
     others = list(new)[-_OPERATIONS_AT_MOST // 2 :]
     parents = " ".join(each["_rev"] for each in leaves)
     made = urlsafe_b64encode(hashlib.sha256(parents.encode()).digest()).decode()[:_OPERATION_LENGTH]
-    kept = [*others, _ELSEWHERE, *own[len(others) + 2 - _OPERATIONS_AT_MOST :], made]
+    kept = [*others, ELSEWHERE, *own[len(others) + 2 - _OPERATIONS_AT_MOST :], made]
     return f"{created}.{''.join(kept)}."
 
 
@@ -134,7 +136,7 @@ def redone(leaf: Mapping[str, Any], other: Mapping[str, Any], settled: Collectio
     own, theirs = operations(leaf)[::-1], operations(other)[::-1]
     there = others.index(path[fork])
     # Programs that keep the token of the document which they write over must not be taken for its writer.
-    if len(own) != generation(path[0]) or _ELSEWHERE in own:  # otherwise each revision's is there
+    if len(own) != generation(path[0]) or ELSEWHERE in own:  # otherwise each revision's is there
         common = _at(own, fork, path)
         if common is None or common != _at(theirs, there, others):
             return []
@@ -149,8 +151,8 @@ def redone(leaf: Mapping[str, Any], other: Mapping[str, Any], settled: Collectio
 
 def _at(kept: Sequence[str], place: int, path: Sequence[str]) -> str | None:
     """The operation of a revision of a path, of which the leaf keeps some, the latest one first."""
-    if _ELSEWHERE in kept:
-        kept = kept[: kept.index(_ELSEWHERE)]
+    if ELSEWHERE in kept:
+        kept = kept[: kept.index(ELSEWHERE)]
     elif len(kept) != generation(path[0]):
         kept = kept[:-1]  # the one of the creation, of which it is not known how far back it is
     return kept[place] if place < len(kept) else None

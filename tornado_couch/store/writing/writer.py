@@ -51,10 +51,13 @@ from ...models import WRITE_PROPERTY, DocumentType
 from ...revision import generation
 from ..protection.signatures import FOREIGN_REVISIONS, Guard, replicated
 from .contests import Contests
-from .proof import Evidence, Standing, Verdict
+from .proof import Evidence, Standing, Verdict, is_beaten
 from .tokens import history, marked, unmarked
 
 __all__ = ["Retry", "Writer"]
+
+
+_SPREAD = 8  # of 1, 4, 8 and 16 tried with 12 writers of one document, the least one with most writes a second
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ class Retry:
 
     Attributes:
         attempts: how often a write is tried in all; at least 1.
-        base: the bound of the first delay in seconds; it doubles with each further try.
+        base: the bound of the first delay in seconds, or eight times what a try takes, if that is longer; it doubles
+            with each further try.
         cap: the highest bound of a delay, in seconds.
         patience: seconds to spend, after an answer was lost, on finding out about the write before it fails with
             `OutcomeUnknown`. An exchange that has begun may finish, within the client's time limits.
@@ -82,10 +86,16 @@ class Retry:
         if self.attempts < 1 or min(self.base, self.cap, self.patience) < 0:
             raise ValueError("Retry: attempts must be at least 1; base, cap and patience must be at least 0")
 
-    def delay(self, failures: int) -> float:
-        """Seconds to wait after this many failures (at least 1)."""
+    def delay(self, failures: int, took: float = 0.0) -> float:
+        """Seconds to wait before the next try.
+
+        Args:
+            failures: how many tries have failed, at least 1.
+            took: seconds that the last of them took. Writers that met would meet again unless their delays are spread
+                over several times as long as a write takes.
+        """
         # The exponent is bounded because 2.0 ** 1024 overflows.
-        bound = min(self.cap, self.base * 2.0 ** min(failures - 1, 60))
+        bound = min(self.cap, max(self.base, _SPREAD * took) * 2.0 ** min(failures - 1, 60))
         return bound * self.random()
 
 
@@ -125,6 +135,12 @@ class _Write:
     contest: Verdict | None = None
     gone: bool = False
     withdrawing: bool = False
+
+    @property
+    def merely_refused(self) -> bool:
+        """Whether CouchDB refused it as a conflict, and never said or did anything else about it."""
+        seen = self.stored, self.lost, self.contest
+        return isinstance(self.refused, Conflict) and seen == (None, None, None) and not self.withdrawing
 
     @property
     def doubtful(self) -> bool:
@@ -289,6 +305,10 @@ class Writer:
             self._turns.give_back(keys)
         return [each.outcome for each in writes if each.outcome is not None]
 
+    def fork(self, document_id: str) -> None:
+        """Take note that a document has several branches that others wrote on; see `forked`."""
+        self._forked[document_id] = None
+
     def forked(self, document_id: str) -> bool:
         """Whether the last write of a document landed in one of several branches that others wrote on.
 
@@ -389,15 +409,21 @@ class Writer:
         alone = [each for each in sending if each.alone]
         answers = await send([each.document for each in together]) if together else []
         answers += await self._sent_alone([each.document for each in alone])
+        accepted = []
         for write, answer in zip([*together, *alone], answers, strict=True):
             write.answered(answer)
             if write.stored is not None:
+                accepted.append((write.document, write.stored))
+            if write.stored is not None:
                 self._database.server.contended = True
+            if write.stored is not None or isinstance(answer, Conflict):
+                self._database.server.contest(write.document["_id"])
+        await self._contests.spread(accepted)
         return any(each.alone for each in together)
 
     async def _prove(self, writes: Sequence[_Write]) -> CouchError | None:
         """Decide what the revisions prove, and return the error if they could not be read."""
-        if not writes:
+        if not writes or (len(writes) == 1 and await self._is_beaten(writes[0])):
             return None
         ids = [str(each.document["_id"]) for each in writes]
         try:
@@ -420,10 +446,20 @@ class Writer:
             if verdict.others:
                 self._database.server.contended = True
                 if landed:
-                    self._forked[id_] = None
+                    self.fork(id_)
             if landed or (write.lost is not None and verdict.standing is not Standing.UNKNOWN):
                 self._observer.answer_proved(_kind(write.document), landed)
         return None
+
+    async def _is_beaten(self, write: _Write) -> bool:
+        """Look at the leaves of a document that may have many, without the long list of revisions of each."""
+        if not self._database.server.contended or not write.merely_refused:
+            return False
+        with contextlib.suppress(CouchError):  # the next look meets it again
+            (leaves,) = await self._access.bulk_get([str(write.document["_id"])])
+            if is_beaten(write.document, leaves) and not self._contests.has_many(leaves):
+                write.judged(Verdict(Standing.BEATEN))
+        return not write.doubtful
 
     async def _leaves(self, ids: Sequence[str]) -> list[list[Leaf]]:
         if len(ids) == 1:

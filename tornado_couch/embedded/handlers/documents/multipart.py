@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tornado_couch.embedded.jsontext import dumps, loads
 from tornado_couch.embedded.messages import Reply, Request
-from tornado_couch.embedded.problems import bad_request, missing
+from tornado_couch.embedded.problems import Problem, bad_request, missing
 from tornado_couch.embedded.spool import Spool
 from tornado_couch.embedded.storage import attachments as att
 from tornado_couch.embedded.storage import revisions
@@ -96,7 +96,9 @@ def related_draft(request: Request, doc_id: str) -> Draft:
         Problem: 400, the parts and `_attachments` do not fit together.
     """
     first, *rest = parts_of(request)
-    draft = draft_of(loads(first.data), doc_id)
+    content = loads(first.data)
+    draft = draft_of(content, doc_id)
+    said = content.get("_attachments", {})
     by_name = {part.filename(): part for part in rest if part.filename()}
     nameless = [part for part in rest if not part.filename()]
     for place, item in enumerate(draft.attachments):
@@ -105,11 +107,25 @@ def related_draft(request: Request, doc_id: str) -> Draft:
         part = by_name.pop(item.name, None) or (nameless.pop(0) if nameless else None)
         if part is None:
             raise bad_request(f"The data of the attachment {item.name} does not follow")
-        encoding = "gzip" if part.headers.get("content-encoding") == "gzip" else "identity"
-        draft.attachments[place] = att.new_attachment(
-            item.name, item.content_type, Spool(part.data), revpos=item.revpos, encoding=encoding
-        )
+        draft.attachments[place] = _followed(item, part, said[item.name])
     return draft
+
+
+def _followed(item: att.NewAttachment, part: Part, said: dict[str, Any]) -> att.NewAttachment:
+    """An attachment with its data; `said` is its entry in the document.
+
+    Raises:
+        Problem: 400, there is less than was said, or 500, as CouchDB answers if the digest is another one.
+    """
+    coded = "gzip" in (part.headers.get("content-encoding"), said.get("encoding"))
+    sent = said.get("encoded_length" if coded else "length", len(part.data))
+    if isinstance(sent, int) and len(part.data) < sent:
+        raise bad_request("attachment shorter than expected")
+    encoding = "gzip" if coded else "identity"
+    new = att.new_attachment(item.name, item.content_type, Spool(part.data), revpos=item.revpos, encoding=encoding)
+    if item.digest not in ("", new.digest) and new.encoding == encoding:
+        raise Problem(500, "unknown_error", "function_clause")
+    return new._replace(length=said["length"]) if coded and isinstance(said.get("length"), int) else new
 
 
 def refuse_follows(draft: Draft) -> None:

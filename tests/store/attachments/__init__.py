@@ -1,0 +1,1 @@
+"""Files beside documents, as properties of models."""
