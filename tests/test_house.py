@@ -63,7 +63,8 @@ FLOORS: dict[str, list[str]] = {
         "design_document documents merger schema",
     ],
     "tornado_couch.store": [
-        "attachments operations pace query readiness scopes uploads",
+        "operations pace query readiness scopes uploads",
+        "attachments",
         "protection references",
         "reading writing",
         "bulk conflicts",
@@ -81,6 +82,7 @@ FLOORS: dict[str, list[str]] = {
         "application handler page",
         "openapi",
         "actions live pages",
+        "attachments",
         "routes",
     ],
     "tornado_couch.embedded": [

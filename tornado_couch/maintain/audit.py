@@ -10,7 +10,9 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from ..couch import Change, Changes, Database
+from ..errors import NotFound
 from ..security import Keys, Scheme, scheme_of, verify_document
+from ..store.attachments import Attachments
 from ..store.protection.trees import judge
 from ..store.writing.tokens import redone
 
@@ -19,6 +21,7 @@ __all__ = ["AuditPage", "Auditor", "Finding", "audit", "pages_of_trees"]
 Document = dict[str, Any]
 
 _AT_A_TIME = 50  # documents, which take about 2 ms
+_ALTERED_FILE = "altered file"
 _REPLAYED = "replayed or late"
 
 
@@ -30,6 +33,7 @@ class Finding(NamedTuple):
         revision: the leaf.
         reason: a value of `SignatureFault`: unsigned, altered, moved, rolled back, deleted, unknown key. Or
             "replayed or late": a holder of the keys wrote it as another attempt at a change that another leaf contains.
+            Or "altered file": it has a file whose bytes are not those that were signed, or cannot be read.
     """
 
     id: str
@@ -61,6 +65,7 @@ async def audit(
     accept: Collection[Scheme] = (Scheme.V3, Scheme.V2),
     since: str | int = 0,
     page_size: int = 500,
+    files: bool = True,
 ) -> AsyncGenerator[AuditPage, None]:
     """Verify every document that changed since a sequence: all of its leaves together, with their histories.
 
@@ -73,19 +78,39 @@ async def audit(
         accept: the schemes to accept.
         since: where to begin: an `AuditPage.since`, or 0 for everything.
         page_size: how many documents to read at a time.
+        files: also read the files of these documents, and compare them with what was signed of them.
 
     Raises:
         KeySetError: the keys are not for signatures.
     """
+    attachments = Attachments(database, lambda document: document)
     auditor = Auditor(database.name, keys, accept)
     async with aclosing(pages_of_trees(database, since=since, page_size=page_size)) as pages:
         async for page, trees in pages:
-            findings = []
+            findings: list[Finding] = []
             for number, leaves in enumerate(trees):
-                findings += auditor.judged(leaves)
+                found = auditor.judged(leaves)
+                findings += found
+                if files:
+                    wrong = {each.revision for each in found}
+                    for leaf in (each for each in leaves if each["_rev"] not in wrong):
+                        findings += await _file_findings(attachments, leaf)
                 if number % _AT_A_TIME == 0:
                     await asyncio.sleep(0)  # other tasks get a turn, such as the read of the next page
             yield AuditPage(findings, sum(map(len, trees)), page.last_seq, page.pending)
+
+
+async def _file_findings(attachments: Attachments, leaf: Document) -> list[Finding]:
+    """What is wrong with the bytes of a leaf's files."""
+    found = []
+    for name in leaf.get("_attachments", ()):
+        try:
+            altered = not await attachments.is_intact(leaf, name)
+        except NotFound:
+            break  # it was changed meanwhile, and comes again
+        if altered:
+            found.append(Finding(leaf["_id"], leaf["_rev"], _ALTERED_FILE))
+    return found
 
 
 class Auditor:

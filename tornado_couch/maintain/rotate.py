@@ -8,7 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..couch import Database
+from ..couch import BulkResults, Database
+from ..couch.transport.bodies import is_related
 from ..errors import (
     Conflict,
     DecryptionFailed,
@@ -19,6 +20,7 @@ from ..errors import (
     TooLarge,
     Unavailable,
 )
+from ..revision import generation
 from ..security import (
     RESERVED_PROPERTIES,
     Keys,
@@ -27,6 +29,8 @@ from ..security import (
     sign_document,
     signature_of,
 )
+from ..store.attachments import stubbed
+from ..store.protection.renewal import Reprotection
 from ..store.protection.signatures import check_revisions, replicated
 from ..store.protection.trees import in_order, judge
 from .audit import Auditor, Finding, pages_of_trees
@@ -170,7 +174,10 @@ class Rotation:
         if self._protect is None:
             return leaf
         try:
-            return await self._protect(leaf)
+            document = await self._protect(leaf)
+            if isinstance(self._protect, Reprotection):
+                document = await self._protect.files(document, self._database)
+            return document
         except NotProtected:
             done.findings.append(_finding(leaf, "in the clear"))
         except DecryptionFailed as error:
@@ -189,19 +196,24 @@ class Rotation:
         if self._keys is None:
             return document
         name, parent = self._database.name, document["_rev"]
-        return sign_document(document, database=name, parent=parent, signer=self._keys, scheme=self._scheme)
+        read = stubbed(document, generation(parent) + 1)
+        signed = sign_document(read, database=name, parent=parent, signer=self._keys, scheme=self._scheme)
+        return signed if read is document else {**signed, "_attachments": document["_attachments"]}
 
     # ------------------------------------------------------------ writing
 
     async def _write(self, writes: Sequence[_Write], done: RotationPage) -> None:
         for wave in _waves(writes):
+            # `_bulk_docs` takes files as text only.
+            related = [each for each in wave if is_related(each.document)]
+            together = [each for each in wave if each not in related]
             try:
-                results = await self._database.bulk_docs([each.document for each in wave])
+                results = await self._database.bulk_docs([each.document for each in together])
             except Refused:
                 # One of them spoiled it for all, and other shards may have stored theirs: those conflict now.
-                for each in wave:
-                    await self._write_one(each, done)
-                continue
+                results, related = BulkResults(), wave
+            for each in related:
+                await self._write_one(each, done)
             for result in results:
                 if result.rev is not None:
                     done.renewed += 1

@@ -393,6 +393,10 @@ def validated(cls: type[M], values: Document) -> M:
     Raises:
         ValidationFailed: with every fault that pydantic finds.
     """
+    info = model_info(cls)
+    if sent := values.keys() & info.attachments:
+        files_kept(info.attachments, {}, {name: values[name] for name in sent})
+        values = {name: value for name, value in values.items() if name not in sent}
     try:
         return cls.model_validate(values)
     except ValidationError as error:

@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import Unmergeable
 from ..revision import rank
 from ..security import RESERVED_PROPERTIES
+from .forms import ATTACHMENTS_PROPERTY
 from .merging.ancestry import MERGE_PROPERTY, Plan
 from .merging.rules import ABSENT, KEPT, UNKNOWN, Gap, Merge, MergeRule, Parse, Side, ThreeWay, Undecided, weight_of
 from .model import Model, ModelInfo, model_info
@@ -29,7 +30,7 @@ Document = Mapping[str, Any]
 State = dict[str, Side]
 
 # What says something of the very revision that has it, and nothing of the document.
-_OF_ONE_REVISION = RESERVED_PROPERTIES | {MERGE_PROPERTY, WRITE_PROPERTY, LEFT_PROPERTY, "type"}
+_OF_ONE_REVISION = RESERVED_PROPERTIES | {ATTACHMENTS_PROPERTY, MERGE_PROPERTY, WRITE_PROPERTY, LEFT_PROPERTY, "type"}
 
 
 def merge_rule(info: ModelInfo, declared: Property) -> MergeRule:

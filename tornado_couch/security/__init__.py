@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from .encoding import canonical
+from .encoding import b64_encode, canonical
 from .encryption import (
     blind_index,
     blind_indexes,
@@ -34,6 +34,7 @@ from .signing import (
     sign_tombstone,
     signature_of,
     signed_revision,
+    signed_sha256,
     verify_document,
 )
 from .streams import CHUNK_BYTES, FileCipher, new_file_key
@@ -61,6 +62,7 @@ __all__ = [
     "Signer",
     "TinkKeys",
     "as_keys",
+    "b64_encode",
     "blind_index",
     "blind_indexes",
     "canonical",
@@ -78,5 +80,6 @@ __all__ = [
     "sign_tombstone",
     "signature_of",
     "signed_revision",
+    "signed_sha256",
     "verify_document",
 ]

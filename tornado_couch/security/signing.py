@@ -60,6 +60,7 @@ __all__ = [
     "sign_tombstone",
     "signature_of",
     "signed_revision",
+    "signed_sha256",
     "verify_document",
 ]
 
@@ -318,6 +319,9 @@ def _files(document: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def _sha256(entry: Mapping[str, Any]) -> str | None:
+    sent = getattr(entry, "sha256", None)  # of a file that is being stored, as no read returns it
+    if sent is not None:
+        return b64_encode(sent)
     data = entry.get("data")
     return None if data is None else b64_encode(hashlib.sha256(base64.b64decode(data, validate=True)).digest())
 
@@ -325,6 +329,14 @@ def _sha256(entry: Mapping[str, Any]) -> str | None:
 def _known(held: Any, entry: Mapping[str, Any]) -> str | None:
     """The SHA-256 of an attachment that stayed as it was; CouchDB keeps no other digest than the MD5."""
     return held[1] if isinstance(held, list) and held[2:] == [entry["digest"]] else None
+
+
+def signed_sha256(document: Mapping[str, Any], name: str) -> str | None:
+    """The SHA-256 of an attachment, in base64url, that a document's signature says; None where it says nothing."""
+    held = document.get(SIGNATURE_PROPERTY)
+    known = held.get("attachments", {}) if isinstance(held, dict) else {}
+    entry = (document.get("_attachments") or {}).get(name)
+    return _known(known.get(name), entry) if entry is not None and isinstance(known, dict) else None
 
 
 def _check_files(document: Mapping[str, Any], held: Any) -> None:

@@ -9,7 +9,7 @@ has chunks of another place, another file or in another order, does not decrypt.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -49,11 +49,16 @@ class FileCipher:
         return length + _TAG_BYTES * _chunks(length)
 
     @staticmethod
-    def sealed_span(start: int, stop: int, length: int) -> tuple[int, int, int]:
-        """The number of the first chunk that a range needs, and the range of the encrypted bytes."""
+    def chunks_of(start: int, stop: int, length: int) -> tuple[int, int]:
+        """The number of the first chunk that a range needs, and of the one after the last."""
+        first = min(start // CHUNK_BYTES, _chunks(length) - 1)
+        return first, max(-(-stop // CHUNK_BYTES), first + 1)
+
+    @staticmethod
+    def sealed_span(first: int, until: int, length: int) -> tuple[int, int]:
+        """Where some chunks begin and end in the encrypted file."""
         sealed = CHUNK_BYTES + _TAG_BYTES
-        first, last = start // CHUNK_BYTES, max(stop - 1, start) // CHUNK_BYTES
-        return first, first * sealed, min((last + 1) * sealed, FileCipher.sealed_length(length))
+        return first * sealed, min(until * sealed, FileCipher.sealed_length(length))
 
     def encrypted(self, parts: Iterable[bytes]) -> Iterator[bytes]:
         """The encrypted chunks of a file that is given in parts of any length."""
@@ -82,6 +87,33 @@ class FileCipher:
             return self._aead.decrypt(_nonce(number, last=last), chunk, self._context)
         except (InvalidTag, OverflowError, ValueError):
             raise DecryptionFailed("a chunk of an encrypted file is not the one that was stored there") from None
+
+    async def stream(
+        self, parts: AsyncIterator[bytes], length: int, number: int = 0, until: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """The chunks of a file, decrypted, as they arrive.
+
+        Args:
+            parts: the encrypted bytes in parts of any length, from the beginning of a chunk on.
+            length: how many bytes the whole file has.
+            number: which chunk is the first.
+            until: the number of the chunk after the last one; by default all have to come.
+
+        Raises:
+            DecryptionFailed: one of them is not this chunk of this file, or is missing.
+        """
+        held, size = bytearray(), CHUNK_BYTES + _TAG_BYTES
+        async for part in parts:
+            held += part
+            while len(held) >= size:
+                yield self.decrypted(number, bytes(held[:size]), length)
+                del held[:size]
+                number += 1
+        if held:
+            yield self.decrypted(number, bytes(held), length)
+            number += 1
+        if number != (_chunks(length) if until is None else until):
+            raise DecryptionFailed("an encrypted file lacks its end")
 
 
 def _chunks(length: int) -> int:

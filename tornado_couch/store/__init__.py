@@ -21,7 +21,7 @@ from .reading.reductions import Group, Groups, reduced
 from .reading.room import Room, Share, share_of_request
 from .reading.scan import Position
 from .reconciler import Reconciler, ReconcilerStats, reconcile_all
-from .scopes import has_left
+from .scopes import has_left, is_scope
 from .store import Store
 from .upgrade import rewritten
 from .uploads import Source, Upload
@@ -76,6 +76,7 @@ __all__ = [
     "conflicts_since",
     "has_left",
     "indexed_properties",
+    "is_scope",
     "may_be_of",
     "plan",
     "reconcile_all",

@@ -8,13 +8,22 @@ be sent once more.
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..couch import Database
 from ..couch.transport.bodies import Following
+from ..errors import InvalidReply, InvalidSignature, Unavailable
+from ..models import record_of
+from ..security import b64_encode, signed_sha256
+from .uploads import Spooled, gzipped, is_compressible
 
 __all__ = ["Attachments", "stubbed"]
+
+_INLINE = 1024 * 1024  # bytes of all files of a document that are held in memory
 
 Document = dict[str, Any]
 Place = tuple[str, str]
@@ -64,9 +73,77 @@ class Attachments:
         """
         held = {}
         for place in {(document_id, revision) for document_id, revision, _ in wanted.values()}:
-            document = self._verified(await self._database.get(place[0], rev=place[1], attachments=True))
-            held[place] = document["_attachments"]
-        return {name: _inline(held[place[:2]][place[2]]) for name, place in wanted.items()}
+            document = self._verified(await self._database.get(place[0], rev=place[1]))
+            if sum(each["length"] for each in document["_attachments"].values()) <= _INLINE:
+                document = self._verified(await self._database.get(place[0], rev=place[1], attachments=True))
+            held[place] = document
+        return {name: await self._entry(held[place[:2]], place[2]) for name, place in wanted.items()}
+
+    async def _entry(self, document: Document, name: str) -> Document:
+        entry: Document = document["_attachments"][name]
+        return _inline(entry) if "data" in entry else await self._spooled(document, name)
+
+    async def _spooled(self, document: Document, name: str) -> Following:
+        """A file that is too large to be held in memory, to be sent after the document.
+
+        Raises:
+            InvalidSignature: it is not the one that was signed.
+        """
+        entry, spool = document["_attachments"][name], Spooled()
+        async with self._database.attachment(document["_id"], name, document["_rev"]) as opened:
+            async for part in opened.chunks:
+                await spool.append(part)
+        contents, coding = spool, {}
+        if is_compressible(entry["content_type"]) and spool.md5 != entry["digest"]:
+            contents = await asyncio.to_thread(gzipped, spool)
+            coding = {"encoding": "gzip", "encoded_length": contents.length}
+        if spool.length != entry["length"] or not _is_known(document, name, spool.sha256):
+            raise InvalidSignature("an attachment is not the one that was signed")
+        said = {"content_type": entry["content_type"], "length": spool.length, "digest": contents.md5, **coding}
+        return Following(said, contents, spool.sha256)
+
+
+    async def is_intact(self, document: Document, name: str) -> bool:
+        """Whether a file still has the bytes that were stored, as far as the document and CouchDB know them.
+
+        Raises:
+            NotFound: the revision is not there any more.
+        """
+        try:
+            try:
+                sha256, md5, length = await self._hashed(document, name)
+            except (InvalidReply, Unavailable):
+                sha256, md5, length = await self._hashed(document, name)
+        except (InvalidReply, Unavailable) as error:
+            if isinstance(error, Unavailable) and not error.sent:
+                raise
+            return False  # CouchDB finds by itself that the MD5 is another one, and hangs up
+        entry = document["_attachments"][name]
+        return md5 in (None, entry["digest"]) and length == entry["length"] and _is_known(document, name, sha256)
+
+    async def _hashed(self, document: Document, name: str) -> tuple[bytes, str | None, int]:
+        """A file's SHA-256, its MD5 if CouchDB sends what it stores, and its length."""
+        sha256, md5, length = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+        async with self._database.attachment(document["_id"], name, document["_rev"]) as opened:
+            async for part in opened.chunks:
+                sha256.update(part)
+                md5.update(part)
+                length += len(part)
+            plain = opened.headers.get("Accept-Ranges") == "bytes"
+        digest = "md5-" + base64.b64encode(md5.digest()).decode()
+        return sha256.digest(), digest if plain else None, length
+
+
+def _is_known(document: Document, name: str, digest: bytes) -> bool:
+    """Whether a SHA-256 is the one that a document says a file has, if it says one."""
+    record = record_of(document, name)
+    signed, said = signed_sha256(document, name), record.get("sha256")
+    length = record.get("length", document["_attachments"][name]["length"])
+    return (
+        signed in (None, b64_encode(digest))
+        and said in (None, base64.b64encode(digest).decode())
+        and length == document["_attachments"][name]["length"]
+    )
 
 
 def _inline(entry: Document) -> Document:

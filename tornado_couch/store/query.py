@@ -69,11 +69,11 @@ class Query:
     # What `Store.plan` made of it. Not a parameter, so that a copy with other values, as `replace` makes it, has none.
     _planned: Any = field(default=None, init=False, repr=False, compare=False)
 
-    def restricted(self, name: str, value: Any) -> Query:
-        """The same query, limited to documents whose property has this value."""
+    def restricted(self, name: str, *values: Any) -> Query:
+        """The same query, limited to documents whose property has one of these values."""
         given = self.among.get(name)
-        values = [value] if given is None or any(same(each, value) for each in given) else []
-        return replace(self, among={**self.among, name: values}, limits=(*self.limits, name))
+        found = [each for each in values if given is None or any(same(each, one) for one in given)]
+        return replace(self, among={**self.among, name: found}, limits=(*self.limits, name))
 
     @property
     def is_sifted(self) -> bool:

@@ -7,13 +7,13 @@ the note is signed as the rest of the document is, and a tombstone keeps it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from ..models import LEFT_PROPERTY, ModelInfo, format_timestamp, is_timestamp
 
-__all__ = ["has_left", "kept_of_deleted", "merged_scopes", "scopes_in", "with_scopes_left"]
+__all__ = ["has_left", "is_scope", "kept_of_deleted", "merged_scopes", "scopes_in", "with_scopes_left"]
 
 Document = Mapping[str, Any]
 Scope = tuple[str, str | int]
@@ -36,7 +36,7 @@ def with_scopes_left(info: ModelInfo, document: dict[str, Any], before: Document
     left = [
         (name, before[name])
         for name in sorted(info.scopes)
-        if _is_scope(before.get(name)) and before[name] != document.get(name)
+        if is_scope(before.get(name)) and before[name] != document.get(name)
     ]
     noted = before.get(LEFT_PROPERTY) if LEFT_PROPERTY not in document else document[LEFT_PROPERTY]
     if not left and noted is None:
@@ -60,7 +60,7 @@ def merged_scopes(info: ModelInfo, merged: dict[str, Any], heads: Sequence[Docum
     latest = max([cut, *entries.values()])
     for head in heads:
         for name in sorted(info.scopes):
-            if _is_scope(head.get(name)):
+            if is_scope(head.get(name)):
                 entries.setdefault((name, head[name]), latest)
     return _noted(info, merged, entries, cut)
 
@@ -76,21 +76,26 @@ def scopes_in(info: ModelInfo, document: Document) -> dict[str, Any]:
     return {name: document[name] for name in [*sorted(info.scopes), LEFT_PROPERTY] if info.scopes and name in document}
 
 
-def has_left(document: Document, scope: Scope, since: str) -> bool | None:
-    """Whether a document was in a scope that it is not in any more.
+def has_left(document: Document, scopes: Iterable[Scope], since: str) -> bool | None:
+    """Whether a document was in one of some scopes, in none of which it is now.
 
     Args:
         document: the document, or its tombstone.
-        scope: a property's name and its value.
+        scopes: for each, a property's name and its value.
         since: what is asked for: the time from which on it may have left, as time stamps are stored.
 
     Returns:
-        None if it may have left the scope after that time, but keeps no note of it any more.
+        None if it may have left one of them after that time, but keeps no note of it any more.
     """
     entries, cut = _read(document.get(LEFT_PROPERTY))
-    if scope in entries:
+    if any(each in entries for each in scopes):
         return True
     return None if cut >= since and cut else False
+
+
+def is_scope(value: object) -> bool:
+    """Whether a property's value can be a scope, of which a document notes that it has left it."""
+    return isinstance(value, str | int) and not isinstance(value, bool)
 
 
 def _noted(
@@ -121,14 +126,10 @@ def _read(noted: object) -> tuple[dict[Scope, str], str]:
     entries = {}
     scopes = noted.get("scopes")
     for each in scopes[: 2 * _MOST] if isinstance(scopes, list) else ():
-        if isinstance(each, list) and len(each) == 3 and isinstance(each[0], str) and _is_scope(each[1]):
+        if isinstance(each, list) and len(each) == 3 and isinstance(each[0], str) and is_scope(each[1]):
             entries[each[0], each[1]] = _time(each[2])
     return entries, _time(noted.get("cut"))
 
 
 def _time(text: object) -> str:
     return text if isinstance(text, str) and is_timestamp(text) else ""
-
-
-def _is_scope(value: object) -> bool:
-    return isinstance(value, str | int) and not isinstance(value, bool)

@@ -54,7 +54,7 @@ from .reading.planner import carrying_plan, planned
 from .reading.reader import Page, Reader, is_selected
 from .reading.scan import Position
 from .references import Dependents, References, held_by, held_in
-from .uploads import Source, Upload, check_required, drop_file, place_file
+from .uploads import Source, Upload, drop_file, place_file
 from .writing.deletion import Eraser
 from .writing.model_writer import ModelWriter
 from .writing.tokens import Attempts
@@ -205,7 +205,6 @@ class Store:
         """
         for name, upload in (files or {}).items():
             place_file(model, attachment_place(type(model), name), upload)
-        check_required(model)
         await self.references.check(model)
         created = await self._lifecycles.of(type(model)).create(model, check)
         await self.joined(type(model), created._id)

@@ -105,8 +105,10 @@ class Spooled:
         return await asyncio.to_thread(function, *arguments)
 
     def close(self) -> None:
-        """Give the memory, or the temporary file, back."""
+        """Give the memory, or the temporary file, back; otherwise the end of the object does."""
         self._file.close()
+
+    __del__ = close
 
 
 class Upload:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "ACTIONS",
+    "AS_OF_DOCUMENT",
     "EVENTS",
     "JSON",
     "JSON_PATCH",
@@ -95,17 +96,33 @@ ACTIONS: dict[str, Action] = {
         Action("destroy", "DELETE", answers=(), verb="delete", of_one=True),
         Action("patch_many", "PATCH", "patch_matching", takes=(MERGE_PATCH,), verb="patch", selects=True),
         Action("destroy_many", "DELETE", "destroy_matching", verb="delete", selects=True),
+        Action("retrieve_file", "GET", answers=(), verb="get", of_one=True),
+        Action("list_files", "GET", verb="list"),
+        Action("replace_file", "PUT", verb="put", of_one=True),
+        Action("add_file", "POST", verb="add", of_one=True),
+        Action("destroy_file", "DELETE", answers=(), verb="delete", of_one=True),
     )
 }
+
+AS_OF_DOCUMENT = {
+    "retrieve_file": "retrieve",
+    "list_files": "retrieve",
+    **dict.fromkeys(("replace_file", "add_file", "destroy_file"), "patch"),
+}
+"""What a policy is asked about a file: what it is asked about the document that has it."""
 
 _FOR_MANY = {"bulk", "patch_many", "destroy_many"}
 _AS_LIST = {"changes", "ticket"}
 QUESTIONS = frozenset(
-    {*ACTIONS, *(each for row in ACTIONS.values() for each in row.asks), "metrics"} - _FOR_MANY - _AS_LIST
+    {*ACTIONS, *(each for row in ACTIONS.values() for each in row.asks), "metrics"}
+    - _FOR_MANY
+    - _AS_LIST
+    - AS_OF_DOCUMENT.keys()
 )
 """Everything that a policy is asked: a request for many documents asks about what is done to each of them instead.
 
-Whoever may list a collection may follow its changes.
+Whoever may list a collection may follow its changes; whoever may retrieve or patch a document may read or write its
+files.
 
 "metrics" is asked by the routes of the metrics, which belong to no resource.
 """

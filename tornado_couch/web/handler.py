@@ -16,6 +16,7 @@ import tornado
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
+from ..couch.names import quote_segment
 from ..errors import InvalidDocument, ValidationFailed
 from ..models import Action as Write
 from ..models import Model, body_problems, deleted_on, reading_partially, representation
@@ -105,6 +106,7 @@ class ResourceHandler(RequestHandler, Generic[M]):
     _preconditions: Preconditions | None = None
     _prefix: str | None = None
     _opened: AsyncExitStack | None = None  # holds the tenant's store until the request is over
+    _state = ""  # the query string that asks for the state of the document that is shown
     _condition: Callable[[Model], None] | None = None  # looks at the stored document before each try of a write
 
     def __init_subclass__(cls, actions: Iterable[Action] | None = None, **kwargs: Any) -> None:
@@ -519,7 +521,29 @@ class ResourceHandler(RequestHandler, Generic[M]):
 
     def show(self, model: M, /) -> dict[str, Any]:
         """Return a model as a client sees it; override this to add what is computed."""
-        return representation(model)
+        shown = representation(model)
+        for name, declared in self.resource.info.attachments.items():
+            if name in shown and declared.many:
+                files = shown[name].items()
+                shown[name] = {item: self.located(each, model, f"{name}/{item}") for item, each in files}
+            elif name in shown:
+                shown[name] = self.located(shown[name], model, name)
+        return shown
+
+    def located(self, shown: dict[str, Any], model: M, name: str) -> dict[str, Any]:
+        """Return what is shown of a file with its address and its entity tag."""
+        return {**shown, "_href": self.file_href(model, name), "_etag": entity_tag(shown["digest"])}
+
+    def file_href(self, model: M, name: str) -> str:
+        """Return the address of a file of a document, as the client uses it.
+
+        Args:
+            model: the document.
+            name: that of the property and, after a slash, that of one of many.
+        """
+        origin = self.resource.files_origin
+        path = "/".join(map(quote_segment, name.split("/", 1)))
+        return f"{origin}{self.href(model._key)}/{path}{self._state}"
 
     @property
     def related(self) -> Related:

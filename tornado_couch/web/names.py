@@ -39,8 +39,16 @@ def taken_names(reductions: Collection[str], actions: Iterable[str]) -> frozense
     return frozenset({*OF_COLLECTION, *reductions, *(each for each in actions if each.startswith("_"))})
 
 
-def check_names(path: str, reductions: Collection[str], actions: Iterable[str]) -> None:
+def check_names(
+    path: str, reductions: Collection[str], actions: Collection[str], files: Iterable[str] = ()
+) -> None:
     """Refuse names of the service that are no names, or are those of something else.
+
+    Args:
+        path: the path of the collection.
+        reductions: the names of the model's reduced views.
+        actions: the names of the service's own actions.
+        files: the names of the model's properties of files.
 
     Raises:
         ValueError: two things would have one address; the message says which.
@@ -48,6 +56,10 @@ def check_names(path: str, reductions: Collection[str], actions: Iterable[str]) 
     for name in reductions:
         if name in OF_COLLECTION:
             raise _taken(f"{path}/{name}", OF_COLLECTION[name], "the reduced view")
+    for name in files:
+        if name in OF_DOCUMENT or name in actions:
+            where = f"{path}/{{key}}/{name}"
+            raise _taken(where, OF_DOCUMENT.get(name, "an action of the service"), "the property of files")
     for name in actions:
         below, known = ("", OF_COLLECTION) if name.startswith("_") else ("/{key}", OF_DOCUMENT)
         where = f"{path}{below}/{name}"

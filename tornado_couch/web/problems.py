@@ -88,6 +88,15 @@ KINDS: dict[str, Kind] = {
     ),
     "empty-bulk": Kind(400, "The request contains no operations."),
     "exists": Kind(409, "A document with that key exists already."),
+    "file-content": Kind(415, "The content of the file is not what its media type says."),
+    "file-mismatch": Kind(412, "The file has another entity tag; GET it again."),
+    "file-too-large": Kind(413, "The file has too many bytes.", {"limit": {"type": "integer"}}, ("limit",)),
+    "file-type": Kind(
+        415,
+        "The file must have another media type.",
+        {"accepted": {"type": "array", "items": _TEXT, "description": "The media types that files have here."}},
+        ("accepted",),
+    ),
     "filter-required": Kind(400, "A change of many documents needs a filter that says which."),
     "idempotency-key-for-many": Kind(400, "An Idempotency-Key covers one document, and this request has several."),
     "idempotency-key-reused": Kind(422, "This Idempotency-Key was used for another request."),
@@ -122,6 +131,7 @@ KINDS: dict[str, Kind] = {
     "no-such-tenant": Kind(404, "There is no such tenant."),
     "overloaded": Kind(503, "The service has too many large documents in hand at the moment. Try again later."),
     "patch-test-failed": Kind(409, "A `test` of the patch does not hold; GET the document again."),
+    "range-not-satisfiable": Kind(416, "The file has none of these bytes."),
     "quota-exceeded": Kind(
         429, "Too many requests.", {"violated-policies": {"type": "array", "items": _TEXT}}, ("violated-policies",)
     ),
@@ -147,6 +157,9 @@ KINDS: dict[str, Kind] = {
     "tampered-document": Kind(502, "The stored document is not what this service wrote."),
     "tenants-full": Kind(503, "No further tenant can be added. Ask the operator of the service."),
     "tenants-busy": Kind(503, "Too many tenants use the service at the moment. Try again later."),
+    "too-many-files": Kind(
+        409, "The document has as many files as it may have.", {"limit": {"type": "integer"}}, ("limit",)
+    ),
     "too-many-items": Kind(
         413, "More documents than one request may have.", {"limit": {"type": "integer"}}, ("limit",)
     ),
@@ -171,7 +184,7 @@ KINDS: dict[str, Kind] = {
 }
 
 # Python before 3.13 has the names of RFC 7231 for these.
-_TITLES = {**responses, 413: "Content Too Large", 422: "Unprocessable Content"}
+_TITLES = {**responses, 413: "Content Too Large", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
 
 
 def title(status: int) -> str:
@@ -244,6 +257,10 @@ _KINDS_OF_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.ValidationFailed, "validation", ""),
     (errors.PatchTestFailed, "patch-test-failed", ""),
     (errors.Unmergeable, "unmergeable", ""),
+    (errors.AttachmentTooLarge, "file-too-large", ""),
+    (errors.MediaTypeRefused, "file-type", ""),
+    (errors.TooManyAttachments, "too-many-files", ""),
+    (errors.AttachmentMismatch, "file-mismatch", ""),
     (errors.DocumentExists, "exists", ""),
     (errors.DependentsLeft, "dependents-left", ""),
     (errors.DocumentReferenced, "referenced", ""),
@@ -269,6 +286,7 @@ _KINDS_OF_ERRORS: tuple[tuple[type[Exception], str, str], ...] = (
 
 # Errors for which the status says it all.
 _STATUSES_OF_ERRORS: tuple[tuple[type[Exception], int, str], ...] = (
+    (errors.AttachmentNotFound, 404, "There is no such file."),
     (errors.DocumentNotFound, 404, "There is no such document."),
     (errors.TooLarge, 413, "The document is larger than the database accepts."),
     (errors.TooMuchAtOnce, 413, "The documents of this request have too many bytes together; send it in parts."),
@@ -314,7 +332,11 @@ def _with_members(problem: Problem, error: BaseException) -> Problem:
         problem.members |= {"references": [], "more": True}
     if isinstance(error, _WITH_REASON):
         problem.members["reason"] = error.reason
-    if isinstance(error, errors.RevisionMismatch) and error.current:
+    if isinstance(error, errors.AttachmentTooLarge | errors.TooManyAttachments):
+        problem.members["limit"] = error.limit
+    if isinstance(error, errors.MediaTypeRefused):
+        problem.members["accepted"] = list(error.accepted)
+    if isinstance(error, errors.RevisionMismatch | errors.AttachmentMismatch) and error.current:
         problem.headers["ETag"] = f'"{error.current}"'
     return problem
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hmac
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Self
@@ -17,7 +17,7 @@ from typing_extensions import TypeVar
 from ..couch.names import quote_segment
 from ..errors import NoIndex
 from ..models import Model, ModelInfo, Relation, model_info, referring
-from ..store import Query, Store, plan
+from ..store import Query, Store, Upload, plan
 from .access import Principal
 from .action_table import is_read
 from .http import BodyLimits, Deprecation
@@ -28,8 +28,36 @@ if TYPE_CHECKING:
     from .access.rate_limit import RateLimit
     from .http.cors import Cors
 
-__all__ = ["Event", "Hooks", "Resource", "mounted_resources", "rules"]
+__all__ = ["Event", "EventFile", "Hooks", "Resource", "mounted_resources", "rules"]
 
+
+@dataclass(frozen=True)
+class EventFile:
+    """The file that an action is about.
+
+    Attributes:
+        name: the name of its property, and after a slash its own where the property has many: "photos/front.png".
+        content_type: its media type, as the client declares it.
+        length: its length in bytes.
+        sha256: the SHA-256 of its bytes; None where another program has stored it.
+        upload: what has arrived, if the action stores it.
+    """
+
+    name: str
+    content_type: str
+    length: int
+    sha256: bytes | None
+    upload: Upload | None = None
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Return the bytes that have arrived, in parts; as often as they are asked for.
+
+        Raises:
+            ValueError: the action stores no file.
+        """
+        if self.upload is None:
+            raise ValueError(f"nothing has arrived for {self.name!r}: this action stores no file")
+        return self.upload.chunks()
 
 
 @dataclass(frozen=True)
@@ -38,12 +66,14 @@ class Event:
 
     Attributes:
         action: "list", "retrieve", "reduce", "versions", "conflicts", "create", "replace", "patch", "destroy" or
-          "resolve"; "restore" before a PUT that brings back a deleted document. In a bulk request, the action of one
-          item. An action of the service has its own name here.
+          "resolve"; "restore" before a PUT that brings back a deleted document; "retrieve_file", "list_files",
+          "replace_file", "add_file" or "destroy_file", of the files of a document. In a bulk request, the action of
+          one item. An action of the service has its own name here.
         model: the class of the documents.
         store: the store that keeps them.
         principal: who sends the request; None if anonymous.
         request: the HTTP request.
+        file: the file, for "replace_file", "add_file" and "destroy_file".
     """
 
     action: str
@@ -51,6 +81,7 @@ class Event:
     store: Store
     principal: Principal | None
     request: HTTPServerRequest
+    file: EventFile | None = None
 
     @property
     def writes(self) -> bool:
@@ -84,8 +115,8 @@ class Hooks:
         Args:
             event: the action that is about to happen.
             model: the document that is about to be written; None if nothing is written.
-            current: the stored document, for "replace", "patch" and "destroy"; the winning leaf, for "resolve"; the
-                deleted one, for "restore".
+            current: the stored document, for "replace", "patch", "destroy" and the writes of files; the winning leaf,
+                for "resolve"; the deleted one, for "restore".
         """
         return None
 
@@ -95,11 +126,13 @@ class Hooks:
         Args:
             event: the action that has happened.
             model: the document as it is now; for "destroy", as it was.
-            shown: what the client will see; add members or remove them. None if the answer has no document.
+            shown: what the client will see; add members or remove them. For a file, that is what describes it. None
+                if the answer has no document.
         """
 
 
 _PART = re.compile(r"\{(\w+)\}")
+_ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 
 M = TypeVar("M", bound=Model, default=Any)  # handlers whose model nobody names take any
 
@@ -135,6 +168,9 @@ class Resource(Generic[M]):
         rate_limit: how many requests each principal may send; by default the application's setting.
         cors: which other origins' scripts may use the resource; by default the application's setting.
         deprecation: when the resource was deprecated, if it was; every answer then says so.
+        files_origin: another origin that leads to this service, such as "https://files.example.net", for the addresses
+          of files: what a client has uploaded is then shown in a browser's window only there, where no script of it
+          could reach the pages and cookies of this one.
         collection: the handler class of the collection, whose steps a PUT that creates a document goes through as well.
         document: the handler class of a document, whose steps a change of many documents goes through as well.
         given: within a request, the segments of its path that stand for those in braces, by their names.
@@ -162,6 +198,7 @@ class Resource(Generic[M]):
     rate_limit: RateLimit | None = None
     cors: Cors | None = None
     deprecation: Deprecation | None = None
+    files_origin: str = ""
     collection: type[Any] | None = None
     document: type[Any] | None = None
     given: Mapping[str, str] = field(default_factory=dict, init=False)
@@ -184,7 +221,9 @@ class Resource(Generic[M]):
             raise ValueError("plain_ids: only for a model without a key, with create_by_put=True")
         if self.policy:
             self.policy.check(self.model)
-        check_names(self.path, info.reductions, self.actions)
+        if self.files_origin and _ORIGIN.fullmatch(self.files_origin) is None:
+            raise ValueError(f'files_origin {self.files_origin!r} must be such as "https://files.example.net"')
+        check_names(self.path, info.reductions, self.actions, info.attachments)
         self._check_parents()
 
     def _check_parents(self) -> None:

@@ -28,6 +28,7 @@ from .actions import (
 from .actions.acting import acting
 from .actions.many import changing_many
 from .actions.own_action import OwnAction, declared_actions
+from .attachments import creating_with_files, file_routes
 from .handler import ResourceHandler
 from .live import ChangesHandler, TicketHandler
 from .resources import M, Resource
@@ -141,6 +142,7 @@ def resource(
         conflicts = conflicts or (ConflictsHandler if collection is None else None)
         versions = versions or VersionsHandler
     first_class = changing_many(classes["collection"], many, mounted["resource"])
+    first_class = creating_with_files(first_class, mounted["resource"])
     if mounted["resource"].info.history:
         conflicts = None  # a version is never rewritten, so there is nothing to decide
     else:
@@ -151,6 +153,7 @@ def resource(
         *_live_routes(live, mounted, collection),
         *((f"/{each}", reduction, {**mounted, "name": each}) for each in names),
         *((rest, handler, mounted) for rest, handler in _action_routes(own, model, classes)),
+        *file_routes(mounted, classes["document"]),
         ("/{key}/versions", versions, mounted),
         ("/{key}", classes["document"], mounted),
         ("/{key}/conflicts", conflicts, mounted),

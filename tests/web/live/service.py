@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,15 +36,20 @@ class Events:
         self.last_id = ""
         self.comments = 0
 
-    async def next(self, seconds: float = 30.0) -> Event:
-        """The next event with data; raises EOFError at the end of the stream."""
+    async def next(self, seconds: float = 30.0, *, joined: bool = False) -> Event:
+        """The next event with data; raises EOFError at the end of the stream.
+
+        With `joined`, what tells the client where it is, without an event, is an event "joined".
+        """
         async with asyncio.timeout(seconds):
-            kind, data = "message", []
+            kind, data, before = "message", [], self.last_id
             while line := await self.reply.content.readline():
                 text = line.decode().removesuffix("\n")
                 if not text:
                     if data:
                         return Event(kind, json.loads("\n".join(data)), self.last_id)
+                    if joined and self.last_id != before:
+                        return Event("joined", None, self.last_id)
                     kind, data = "message", []
                     continue
                 name, _, value = text.partition(":")
@@ -58,6 +63,14 @@ class Events:
                 elif name == "id":
                     self.last_id = value
         raise EOFError
+
+    async def rest(self) -> list[Event]:
+        """The events until the end of the stream."""
+        found = []
+        with suppress(EOFError):
+            while True:
+                found.append(await self.next())
+        return found
 
     async def until_joined(self) -> None:
         """Wait until the stream says where it is."""
@@ -112,6 +125,12 @@ class Service:
         status, body, _ = await self.call(path, **headers)
         assert status == 200, body
         return body
+
+    async def create(self, path: str, body: dict[str, Any], **headers: str) -> str:
+        """Create a document; return its address."""
+        status, problem, reply = await self.call(path, "POST", body, **headers)
+        assert status == 201, problem
+        return reply.headers["Location"]
 
     async def everything(self, path: str, **headers: str) -> dict[str, Any]:
         """All items of a collection, by their addresses."""

@@ -15,40 +15,15 @@ from tests.web.callers import ByHeader
 from tests.web.live.service import Copy, Events, Service, serving
 from tests.web.models import Fruit, Place, Stand
 from tornado_couch import AllowAny, Couch, Database, Store, install, resource
-from tornado_couch.web import Authenticated, Hooks, Owner, Principal, Problem
+from tornado_couch.web import Authenticated, Hooks, Principal, Problem
 from tornado_couch.web.live import Hubs, end_streams
-
-
-@pytest.fixture
-async def store(database: Database) -> AsyncIterator[Store]:
-    await install(database.server, database.name, [Fruit, Place, Stand])
-    made = Store(database)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def service(store: Store) -> AsyncIterator[Service]:
-    routes = [
-        *resource("/fruits", Fruit, store),
-        *resource("/places", Place, store),
-        *resource("/stands", Stand, store, policy=Owner("owner", ByHeader(), admin_role="admin")),
-    ]
-    async with serving(routes, policy=AllowAny()) as running:
-        yield running
-
-
-async def create(service: Service, path: str, body: dict[str, Any], **headers: str) -> str:
-    status, _, reply = await service.call(path, "POST", body, **headers)
-    assert status == 201
-    return str(reply.headers["Location"])
 
 
 async def test_a_change_comes_as_it_happens(service: Service) -> None:
     """As an item of a list has it; a deletion names the document."""
     async with service.events("/places/_changes") as events:
         await events.until_joined()
-        here = await create(service, "/places", {"name": "here"})
+        here = await service.create("/places", {"name": "here"})
         event = await events.next()
         assert (event.kind, event.data) == ("change", (await service.everything("/places"))[here])
         await service.call(here, "DELETE")
@@ -86,31 +61,31 @@ async def test_a_stream_resumes_without_a_gap(service: Service, how: str) -> Non
     """What changed while the client was away comes first, in the order of the changes."""
     async with service.events("/places/_changes") as events:
         await events.until_joined()
-        await create(service, "/places", {"name": "first"})
+        await service.create("/places", {"name": "first"})
         last = (await events.next()).id
     for name in ("second", "third"):
-        await create(service, "/places", {"name": name})
+        await service.create("/places", {"name": name})
     path = "/places/_changes" + (f"?since={last}" if how == "since" else "")
     headers = {"Last_Event_ID": last} if how != "since" else {}
     async with service.events(path, **headers) as events:
         assert [(await events.next()).data["name"] for _ in range(2)] == ["second", "third"]
-        await create(service, "/places", {"name": "fourth"})
+        await service.create("/places", {"name": "fourth"})
         assert (await events.next()).data["name"] == "fourth"
 
 
 async def test_the_last_event_goes_before_since(service: Service) -> None:
     """A browser comes back with the address that it began with."""
     since = (await service.get("/places/_changes"))["next"]
-    await create(service, "/places", {"name": "seen"})
+    await service.create("/places", {"name": "seen"})
     last = (await service.get(f"/places/_changes?since={since}"))["next"]
-    await create(service, "/places", {"name": "new"})
+    await service.create("/places", {"name": "new"})
     async with service.events(f"/places/_changes?since={since}", Last_Event_ID=last) as events:
         assert (await events.next()).data["name"] == "new"
 
 
 async def test_a_stream_from_the_beginning(service: Service) -> None:
     """Everything that is there comes first."""
-    await create(service, "/places", {"name": "first"})
+    await service.create("/places", {"name": "first"})
     async with service.events("/places/_changes?since=beginning") as events:
         assert (await events.next()).data["name"] == "first"
 
@@ -121,7 +96,7 @@ async def test_an_unusable_token_is_a_reset(service: Service) -> None:
         event = await events.next()
         assert (event.kind, event.data) == ("reset", {"_href": "/places"})
         await events.until_joined()
-        await create(service, "/places", {"name": "new"})
+        await service.create("/places", {"name": "new"})
         assert (await events.next()).data["name"] == "new"
 
 
@@ -129,8 +104,8 @@ async def test_filters_and_fields(service: Service) -> None:
     """A stream takes those of a list."""
     async with service.events("/fruits/_changes?color=red&fields=color") as events:
         await events.until_joined()
-        await create(service, "/fruits", {"color": "green"})
-        red = await create(service, "/fruits", {"color": "red"})
+        await service.create("/fruits", {"color": "green"})
+        red = await service.create("/fruits", {"color": "red"})
         event = await events.next()
         assert (event.data["_href"], event.data.keys()) == (red, {"_href", "_etag", "color"})
         await service.call(red, "PATCH", {"color": "blue"}, Content_Type="application/merge-patch+json")
@@ -146,7 +121,7 @@ async def test_each_is_told_what_they_see(service: Service, store: Store) -> Non
             headers = {"X_Name": name, "X_Role": role}
             streams[name] = await stack.enter_async_context(service.events("/stands/_changes", **headers))
             await streams[name].until_joined()
-        here = await create(service, "/stands", {"name": "one"}, X_Name="alice")
+        here = await service.create("/stands", {"name": "one"}, X_Name="alice")
         assert [(await streams[name].next()).kind for name in ("alice", "root")] == ["change", "change"]
         await store.update(Stand, "one", lambda stand: setattr(stand, "owner", "bob"))
         told = {name: await events.next() for name, events in streams.items()}
@@ -196,7 +171,7 @@ async def test_comments_keep_the_connection(service: Service, monkeypatch: pytes
     async with service.events("/places/_changes") as events:
         await events.until_joined()
         first = events.last_id
-        await create(service, "/fruits", {"color": "red"})
+        await service.create("/fruits", {"color": "red"})
         async with asyncio.timeout(30):
             while events.comments < 3 or events.last_id == first:
                 line = (await events.reply.content.readline()).decode()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import pytest
 
 from tests.web.callers import ByHeader
 from tests.web.live.service import Copy, Service, serving
-from tests.web.models import Fruit, Place, Stand
+from tests.web.models import Place, Stand
 from tornado_couch import (
     AllowAny,
     Couch,
@@ -26,58 +25,18 @@ from tornado_couch.security import KeyRing
 from tornado_couch.web import Authenticated, Hooks, Owner, Policy, Principal, Problem
 
 
-class Kept(Model, type="kept_v1.0", key="name", unique=True, history=True):
-    name: str
-    size: int = 0
-
-
-class Marked(Model, type="marked_v1.0", key="name", unique=True, soft_delete=True):
-    name: str
-    size: int = 0
-
-
 class Secretive(Model, type="secretive_v1.0", key="name", unique=True):
     name: str
     word: Annotated[str, Encrypted()]
     pin: Annotated[str | None, WriteOnly()] = None
 
 
-MODELS = [Fruit, Place, Stand, Kept, Marked]
-
-
-@pytest.fixture
-async def store(database: Database) -> AsyncIterator[Store]:
-    await install(database.server, database.name, MODELS)
-    made = Store(database)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
-async def service(store: Store) -> AsyncIterator[Service]:
-    routes = [
-        *resource("/fruits", Fruit, store),
-        *resource("/places", Place, store),
-        *resource("/kept", Kept, store),
-        *resource("/marked", Marked, store),
-        *resource("/stands", Stand, store, policy=Owner("owner", ByHeader(), admin_role="admin")),
-    ]
-    async with serving(routes, policy=AllowAny()) as running:
-        yield running
-
-
-async def create(service: Service, path: str, body: dict[str, Any], **headers: str) -> str:
-    status, _, reply = await service.call(path, "POST", body, **headers)
-    assert status == 201
-    return str(reply.headers["Location"])
-
-
 async def test_a_client_follows_from_now_on(service: Service) -> None:
     """Without `since` the page is empty; its `next` brings what changes from then on, each document once."""
-    await create(service, "/places", {"name": "before"})
+    await service.create("/places", {"name": "before"})
     first = await service.get("/places/_changes")
     assert (first["items"], first["more"]) == ([], False)
-    here = await create(service, "/places", {"name": "here"})
+    here = await service.create("/places", {"name": "here"})
     await service.call(here, "PUT", {"name": "here", "size": 7})
     page = await service.get(f"/places/_changes?since={first['next']}")
     _, shown, reply = await service.call(here)
@@ -88,7 +47,7 @@ async def test_a_client_follows_from_now_on(service: Service) -> None:
 async def test_a_client_follows_from_the_beginning(service: Service) -> None:
     """Applied one after the other, the pages since the beginning give what a list of everything shows."""
     for number in range(7):
-        await create(service, "/places", {"name": f"p{number}"})
+        await service.create("/places", {"name": f"p{number}"})
     await service.call("/places/p3", "DELETE")
     copy, since, more = Copy(), "beginning", True
     while more:
@@ -102,7 +61,7 @@ async def test_a_client_follows_from_the_beginning(service: Service) -> None:
 @pytest.mark.parametrize("path", ["/places", "/kept", "/marked"])
 async def test_a_deletion_names_the_document(service: Service, path: str) -> None:
     """Whatever becomes of a deleted document, those who follow are told its address."""
-    here = await create(service, path, {"name": "here"})
+    here = await service.create(path, {"name": "here"})
     since = (await service.get(f"{path}/_changes"))["next"]
     await service.call(here, "DELETE")
     assert (await service.get(f"{path}/_changes?since={since}"))["items"] == [{"_href": here, "_deleted": True}]
@@ -110,7 +69,7 @@ async def test_a_deletion_names_the_document(service: Service, path: str) -> Non
 
 async def test_a_generated_key_is_known_after_a_deletion(service: Service) -> None:
     """A tombstone keeps the key."""
-    here = await create(service, "/fruits", {"color": "red"})
+    here = await service.create("/fruits", {"color": "red"})
     since = (await service.get("/fruits/_changes"))["next"]
     await service.call(here, "DELETE")
     assert (await service.get(f"/fruits/_changes?since={since}"))["items"] == [{"_href": here, "_deleted": True}]
@@ -119,7 +78,7 @@ async def test_a_generated_key_is_known_after_a_deletion(service: Service) -> No
 async def test_versions_come_as_one_document(service: Service) -> None:
     """With `history=True` a page has the latest version only."""
     since = (await service.get("/kept/_changes"))["next"]
-    here = await create(service, "/kept", {"name": "here"})
+    here = await service.create("/kept", {"name": "here"})
     for size in (1, 2):
         await service.call(here, "PUT", {"name": "here", "size": size})
     (item,) = (await service.get(f"/kept/_changes?since={since}"))["items"]
@@ -128,9 +87,9 @@ async def test_versions_come_as_one_document(service: Service) -> None:
 
 async def test_a_filter_follows_what_fits(service: Service) -> None:
     """What fits no more is gone; a new document that does not fit is no change."""
-    red = await create(service, "/fruits", {"color": "red"})
+    red = await service.create("/fruits", {"color": "red"})
     since = (await service.get("/fruits/_changes?color=red"))["next"]
-    await create(service, "/fruits", {"color": "green"})
+    await service.create("/fruits", {"color": "green"})
     await service.call(red, "PATCH", {"color": "blue"}, Content_Type="application/merge-patch+json")
     page = await service.get(f"/fruits/_changes?color=red&since={since}")
     assert page["items"] == [{"_href": red, "_gone": True}]
@@ -139,7 +98,7 @@ async def test_a_filter_follows_what_fits(service: Service) -> None:
 async def test_fields_choose_a_part(service: Service) -> None:
     """Items have the properties that were asked for, and the entity tag of that part."""
     since = (await service.get("/fruits/_changes?fields=color"))["next"]
-    await create(service, "/fruits", {"color": "red"})
+    await service.create("/fruits", {"color": "red"})
     (item,) = (await service.get(f"/fruits/_changes?fields=color&since={since}"))["items"]
     assert item.keys() == {"_href", "_etag", "color"}
     assert ";fields=" in item["_etag"]
@@ -190,13 +149,13 @@ class TestOwners:
     async def test_others_are_told_of_nothing(self, service: Service) -> None:
         """Neither of a document that was never theirs, nor of its deletion."""
         since = (await service.get("/stands/_changes", X_Name="bob"))["next"]
-        here = await create(service, "/stands", {"name": "hers"}, X_Name="alice")
+        here = await service.create("/stands", {"name": "hers"}, X_Name="alice")
         await service.call(here, "DELETE", X_Name="alice")
         assert (await service.get(f"/stands/_changes?since={since}", X_Name="bob"))["items"] == []
 
     async def test_a_new_owner_gains_what_the_old_one_loses(self, service: Service, store: Store) -> None:
         """The old owner is told that it is gone, and the new one gets it, though both know nothing of each other."""
-        here = await create(service, "/stands", {"name": "one"}, X_Name="alice")
+        here = await service.create("/stands", {"name": "one"}, X_Name="alice")
         since = {name: (await service.get("/stands/_changes", X_Name=name))["next"] for name in ("alice", "bob")}
         await store.update(Stand, "one", lambda stand: setattr(stand, "owner", "bob"))
         page = await service.get(f"/stands/_changes?since={since['alice']}", X_Name="alice")
@@ -206,10 +165,10 @@ class TestOwners:
 
     async def test_who_had_it_is_told_of_its_end(self, service: Service, store: Store) -> None:
         """Also when it was given away and deleted, or deleted and made anew by somebody else, in the meantime."""
-        here = await create(service, "/stands", {"name": "one"}, X_Name="alice")
+        here = await service.create("/stands", {"name": "one"}, X_Name="alice")
         since = (await service.get("/stands/_changes", X_Name="alice"))["next"]
         await service.call(here, "DELETE", X_Name="alice")
-        await create(service, "/stands", {"name": "one"}, X_Name="bob")
+        await service.create("/stands", {"name": "one"}, X_Name="bob")
         page = await service.get(f"/stands/_changes?since={since}", X_Name="alice")
         assert page["items"] == [{"_href": here, "_gone": True}]
         await service.call(here, "DELETE", X_Name="bob")
@@ -228,7 +187,7 @@ class TestOwners:
 
     async def test_more_owners_than_are_noted(self, service: Service, store: Store) -> None:
         """Where the note of the former owners is cut off, somebody who may have had it begins again."""
-        await create(service, "/stands", {"name": "one"}, X_Name="alice")
+        await service.create("/stands", {"name": "one"}, X_Name="alice")
         since = (await service.get("/stands/_changes", X_Name="alice"))["next"]
         for number in range(20):
             await store.update(Stand, "one", lambda stand, name=f"owner {number}": setattr(stand, "owner", name))
@@ -241,7 +200,7 @@ class TestOwners:
 
 async def test_what_another_program_deletes(service: Service, store: Store) -> None:
     """Its tombstone says nothing, but CouchDB still has what was deleted."""
-    here = await create(service, "/fruits", {"color": "red"})
+    here = await service.create("/fruits", {"color": "red"})
     since = (await service.get("/fruits/_changes"))["next"]
     document = await store.database.get(here.rpartition("/")[2])
     await store.database.delete(document["_id"], document["_rev"])
@@ -250,7 +209,7 @@ async def test_what_another_program_deletes(service: Service, store: Store) -> N
 
 async def test_what_a_list_leaves_out_is_gone(service: Service, store: Store) -> None:
     """A document that does not fit its model any more is in no list either."""
-    here = await create(service, "/places", {"name": "here"})
+    here = await service.create("/places", {"name": "here"})
     since = (await service.get("/places/_changes"))["next"]
     document = await store.database.get("place:here")
     await store.database.put({**document, "size": "large"})
@@ -263,7 +222,7 @@ async def test_protected_properties(database: Database) -> None:
     store = Store(database, crypter=KeyRing.create(), signer=KeyRing.create())
     async with serving(resource("/secretive", Secretive, store), policy=AllowAny()) as service:
         since = (await service.get("/secretive/_changes"))["next"]
-        await create(service, "/secretive", {"name": "one", "word": "hunter2", "pin": "1234"})
+        await service.create("/secretive", {"name": "one", "word": "hunter2", "pin": "1234"})
         (item,) = (await service.get(f"/secretive/_changes?since={since}"))["items"]
         assert {name: each for name, each in item.items() if name[0] != "_"} == {"name": "one", "word": "hunter2"}
         await service.call("/secretive/one", "DELETE")
@@ -282,7 +241,7 @@ async def test_a_hook_shows_what_a_list_shows(store: Store) -> None:
 
     async with serving(resource("/places", Place, store, hooks=Adding()), policy=AllowAny()) as service:
         since = (await service.get("/places/_changes"))["next"]
-        await create(service, "/places", {"name": "one"})
+        await service.create("/places", {"name": "one"})
         (item,) = (await service.get(f"/places/_changes?since={since}"))["items"]
         assert item == (await service.everything("/places"))["/places/one"]
 

@@ -11,15 +11,20 @@ from tornado_couch import (
     ActionRefused,
     AllowAny,
     Application,
+    Attachments,
     Couch,
     Count,
     Indexed,
     Key,
+    MaxBytes,
+    MaxItems,
+    MediaTypes,
     Model,
     ReadOnly,
     Reference,
     Store,
     UpdatedOn,
+    assigned,
     install,
     openapi_routes,
     resource,
@@ -54,6 +59,7 @@ class Parcel(Model, type="parcel_v1.0", key="parcel_id"):
         str | None, MinLen(1), MaxLen(20), Reference(Stand, name="lid_stand", on_delete="refuse"), Indexed()
     ] = None
     grams: int = 0
+    notes: Annotated[Attachments, MediaTypes("text/plain"), MaxBytes(10_000), MaxItems(3)] = assigned()
 
 
 class Fold(BaseModel):

@@ -160,6 +160,8 @@ def test_each_kind_of_problem_is_an_answer_of_some_operation(described: Describe
                     found |= types(described, answer)
     absent = {kind for kind in KINDS if f"urn:tornado-couch:problem:{kind}" not in found}
     # Where there is a rate limit, with `xsrf_cookies`, with `many`, as the result of one of many, with `actions`,
-    # where each tenant has a database, and where documents refer to each other.
+    # where each tenant has a database, where documents refer to each other, and where they have files.
     others = {"quota-exceeded", "cross-site-request", "filter-required", "not-selected", "action-refused"}
+    others |= {"file-content", "file-mismatch", "file-too-large", "file-type", "range-not-satisfiable"}
+    others |= {"too-many-files"}
     assert absent == others | {"no-such-tenant", "tenants-busy", "tenants-full", "referenced", "dependents-left"}

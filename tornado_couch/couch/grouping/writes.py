@@ -16,7 +16,6 @@ from .. import names
 from ..bulk import failure
 from ..database import Database, WriteResult
 from ..scheduler import Grouping, GroupLimits, told
-from ..transport.bodies import is_related
 
 __all__ = ["GroupedWrites"]
 
@@ -61,8 +60,6 @@ class GroupedWrites:
         if not isinstance(document_id, str):
             raise ValueError("the document has no _id")
         names.check_id(document_id)
-        if is_related(document):
-            return await self._database.put(document)  # `_bulk_docs` takes files as text only
         content = _json.dumps(document)
         text = _Text(document_id, content)
         asked = self._grouping(document_id).ask(document_id, text, weight=len(content))

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ... import _json
 
-__all__ = ["Contents", "Following", "Related", "is_related"]
+__all__ = ["Contents", "Following", "Related", "Stub", "is_related"]
 
 
 class Contents(Protocol):
@@ -35,16 +35,31 @@ class Following(dict[str, Any]):
     Args:
         entry: what the document says of the file; `digest` is that of the bytes as they are sent.
         contents: the bytes.
+        sha256: of the bytes as they are read, which are others where they are sent compressed.
     """
 
-    def __init__(self, entry: Mapping[str, Any], contents: Contents) -> None:
-        super().__init__(entry)
+    def __init__(self, entry: Mapping[str, Any], contents: Contents, sha256: bytes) -> None:
+        super().__init__({**entry, "follows": True})
         self.contents = contents
+        self.sha256 = sha256
 
-    def stub(self, generation: int) -> dict[str, Any]:
+    def stub(self, generation: int) -> Stub:
         """What a read returns once the document has been written at this generation."""
         kept = {name: self[name] for name in ("content_type", "digest", "length")}
-        return {"content_type": kept["content_type"], "revpos": generation, **kept, "stub": True}
+        revpos = self.get("revpos", generation)
+        found = Stub({"content_type": kept.pop("content_type"), "revpos": revpos, **kept, "stub": True})
+        found.sha256 = self.sha256
+        return found
+
+
+class Stub(dict[str, Any]):
+    """An entry of `_attachments` for bytes that were sent, which equals what a read returns.
+
+    Attributes:
+        sha256: of the bytes; no read returns it.
+    """
+
+    sha256: bytes
 
 
 def is_related(document: Mapping[str, Any]) -> bool:

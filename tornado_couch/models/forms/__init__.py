@@ -36,6 +36,7 @@ from .fields import (
 )
 from .files import (
     attachments_of,
+    beside_file,
     entries_of,
     files_kept,
     files_shown,
@@ -66,6 +67,7 @@ __all__ = [
     "attachment_property",
     "attachments_of",
     "authors_functions",
+    "beside_file",
     "changed_schema",
     "check_repaired",
     "computed_properties",

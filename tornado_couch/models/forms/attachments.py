@@ -228,7 +228,8 @@ class AttachmentProperty:
     def accepts(self, content_type: str) -> bool:
         """Whether a file may have this media type; parameters of it are ignored."""
         kind = content_type.partition(";")[0].strip().lower()
-        if not _TYPE.fullmatch(kind):
+        # It becomes a header field, here and where other programs read it.
+        if not _TYPE.fullmatch(kind) or not content_type.isascii() or not content_type.isprintable():
             return False
         return not self.media_types or any(
             kind == each or (each.endswith("/*") and kind.startswith(each[:-1])) or each == "*/*"
@@ -255,6 +256,20 @@ class AttachmentProperty:
         """
         if self.many and count > self.max_items:
             raise TooManyAttachments(f"{self.name!r} may have {self.max_items} files", self.max_items)
+
+    def body_schema(self, *, create: bool) -> dict[str, Any]:
+        """The JSON Schema of the property in a body, which can keep or drop what is there, and bring nothing.
+
+        Args:
+            create: the body creates the document, so that there is nothing yet.
+        """
+        nothing = {"type": "null"}
+        if create:
+            return {"anyOf": [{"type": "object", "maxProperties": 0}, nothing]} if self.many else nothing
+        shown = _json_schema()
+        if self.many:
+            shown = {"type": "object", "additionalProperties": {"anyOf": [shown, nothing]}}
+        return {"anyOf": [shown, nothing]} | ({"readOnly": True} if self.read_only else {})
 
     def value(self, files: Mapping[str, Attachment]) -> Attachment | Attachments | None:
         """The property's value in a model, of a document's files by the names that CouchDB has for them."""

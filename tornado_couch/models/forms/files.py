@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from .attachments import (
 
 __all__ = [
     "attachments_of",
+    "beside_file",
     "entries_of",
     "files_kept",
     "files_shown",
@@ -149,6 +151,16 @@ def _is_shown(sent: Any, held: Attachment | None) -> bool:
         return True
     shown = {} if held is None else held.shown()
     return bool(shown) and isinstance(sent, dict) and all(sent[name] == shown[name] for name in shown.keys() & sent)
+
+
+def beside_file(name: str, digest: str) -> str:
+    """Another name for a file that a merge keeps beside one of the same name; the same wherever it is made."""
+    try:
+        short = base64.b64decode(digest.partition("-")[2])[:4].hex()
+    except ValueError:
+        short = "0"
+    stem, dot, extension = name.rpartition(".")
+    return f"{stem}~{short}.{extension}" if dot else f"{name}~{short}"
 
 
 def missing_file(declared: AttachmentProperty) -> dict[str, str]:

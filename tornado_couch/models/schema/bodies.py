@@ -66,12 +66,14 @@ def body_schema(cls: type[Model], action: Action) -> dict[str, Any]:
             schema["properties"][name].pop("default", None)
         elif each.write_only:
             schema["properties"][name].update(writeOnly=True)
+    files = info.attachments.items()
+    schema["properties"] |= {name: declared.body_schema(create=action == "create") for name, declared in files}
     _limit_integers([schema["properties"][name] for name in info.indexed & schema["properties"].keys()])
     ignored = (*_IGNORED, *(_IGNORED_OF_KEPT if info.restorable else ()))
     schema["properties"] |= {name: {"readOnly": True} for name in ignored}
     if action == "replace":
         _ignore_computed(cls, schema)
-    optional = {each.name for each in info.properties.values() if each.read_only}
+    optional = {*info.attachments, *(each.name for each in info.properties.values() if each.read_only)}
     if action == "replace":  # the URL says the key, and write-only properties cannot have been seen
         optional |= {each.name for each in info.properties.values() if each == info.key or each.write_only}
     schema["required"] = [name for name in schema.get("required", []) if name not in optional]

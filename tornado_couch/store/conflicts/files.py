@@ -2,16 +2,15 @@
 
 A file is merged by its name, as a property that the model does not know: what one side alone has changed is taken from
 there. Where both have changed it, the later one keeps the name, and the other one gets a name beside it, since nobody
-could read it any more otherwise.
+could read it any more otherwise; unless the model says `Merge.latest()` of the property.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ...models import Merging, Model
+from ...models import Merging, Model, beside_file, model_info
 from ...models.merging.ancestry import Plan
 
 __all__ = ["File", "files_of", "merged_files"]
@@ -57,15 +56,12 @@ def merged_files(
         return {}
     named = {revision: {_PREFIX + name: file for name, file in files.items()} for revision, files in bodies.items()}
     merged: dict[str, File] = {name[1:]: file for name, file in Merging(cls, named).merged(plan).items()}
+    latest = [each for each in model_info(cls).attachments.values() if each.latest]
     for each in heads:
         for name, file in bodies[each["_rev"]].items():
-            if file not in merged.values() and (name, file) not in before:
-                merged[_beside(name, file) if name in merged else name] = file
+            if file in merged.values() or (name, file) in before:
+                continue
+            if name not in merged or not any(declared.holds(name) for declared in latest):
+                merged[beside_file(name, file.digest) if name in merged else name] = file
     return dict(sorted(merged.items()))
 
-
-def _beside(name: str, file: File) -> str:
-    """Another name for a file, the same wherever it is made."""
-    digest = base64.b64decode(file.digest.partition("-")[2])[:4].hex()
-    stem, dot, extension = name.rpartition(".")
-    return f"{stem}~{digest}.{extension}" if dot else f"{name}~{digest}"

@@ -17,13 +17,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from ...couch import Database
+from ...couch import BulkResult, BulkResults, Database
 from ...couch.bulk import failure
+from ...couch.transport.bodies import is_related
 from ...errors import (
     CheckFailed,
     Conflict,
@@ -39,6 +40,7 @@ from ...errors import (
     Unmergeable,
 )
 from ...models import (
+    ATTACHMENTS_PROPERTY,
     MERGE_PROPERTY,
     WRITE_PROPERTY,
     MergedBy,
@@ -48,6 +50,7 @@ from ...models import (
     computed_values,
     is_of,
     model_info,
+    record_of,
     stamped,
 )
 from ...revision import generation
@@ -209,6 +212,7 @@ class Reconciliation(LeafReader):
         """Build a document from its members, in a fixed order, on which CouchDB's revision depends."""
         more = {
             "_attachments": members.pop("_attachments", None),
+            ATTACHMENTS_PROPERTY: members.pop(ATTACHMENTS_PROPERTY, None),
             MERGE_PROPERTY: found.record(heads, by=by),
             WRITE_PROPERTY: merged_mark([found.document(each) for each in heads]),
         }
@@ -223,7 +227,10 @@ class Reconciliation(LeafReader):
         # A stub says in which revision the file was attached, so the winner's own are kept as they are.
         own, kept = files_of(heads[0]), heads[0].get("_attachments", {})
         entries = {name: kept[name] if own.get(name) == file else stubs[file] for name, file in files.items()}
-        return {"_attachments": entries} if entries else {}
+        if not entries:
+            return {}
+        record = _merged_record(files, heads)
+        return {"_attachments": entries, **({ATTACHMENTS_PROPERTY: record} if record else {})}
 
     async def _carried(self, found: LeafSet, document: Document) -> Document:
         """A document to write over one of the leaves, with the bytes of those files which that leaf does not have.
@@ -372,7 +379,8 @@ class Reconciliation(LeafReader):
         winner = found.documents[0]
         model._id, model._rev = found.id, winner["_rev"]
         document = await self._conversion.to_store(stamped(model, new=False, now=self._now), new=False)
-        document.pop("_attachments", None)
+        for name in ("_attachments", ATTACHMENTS_PROPERTY):
+            document.pop(name, None)
         ancestors: dict[str, Document] = {}
         with contextlib.suppress(Unmergeable):  # the files of all leaves are kept then
             ancestors = await self._ancestors(cls, found, self._version(cls, found))
@@ -430,6 +438,14 @@ class Reconciliation(LeafReader):
             if results or results.accepted:
                 raise Conflict(409, "conflict", "too few copies have the leaf that stays")
 
+    async def _sent(self, documents: Sequence[Document]) -> BulkResults:
+        if not any(map(is_related, documents)):
+            return await self._database.bulk_docs(documents)
+        # `_bulk_docs` takes files as text only.
+        written = [await self._database.put(each) for each in documents]
+        results = [BulkResult(each.id, each.rev) for each in written]
+        return BulkResults(results, accepted=any(each.accepted for each in written))
+
     async def _put(self, documents: Sequence[Document], *, by_quorum: bool = False) -> list[str]:
         """Write documents and return their new revisions.
 
@@ -443,7 +459,7 @@ class Reconciliation(LeafReader):
             Refused: CouchDB refused one of them.
         """
         async with self._writer.turn(sorted({each["_id"] for each in documents})):
-            results = await self._database.bulk_docs(documents)
+            results = await self._sent(documents)
             written: list[str | Exception] = [
                 await self._writer.confirmed(document, each.rev) if each.rev else failure(each.error, each.reason)
                 for document, each in zip(documents, results, strict=True)
@@ -454,6 +470,18 @@ class Reconciliation(LeafReader):
         if by_quorum and any(each.accepted for each in results):
             raise Conflict(409, "conflict", "too few copies have taken the document")
         return [each for each in written if isinstance(each, str)]
+
+
+def _merged_record(files: Mapping[str, File], heads: Sequence[Document]) -> Document:
+    """What a merged document says of its files, as the leaves say it; a file may have another name than there."""
+    held = {file: (name, record_of(each, name)) for each in reversed(heads) for name, file in files_of(each).items()}
+    found: Document = {}
+    for name, file in files.items():
+        before, record = held.get(file, (name, {}))
+        if record:
+            moved = "sealed" in record and name != before and "name" not in record
+            found[name] = {**record, **({"name": before} if moved else {})}
+    return found
 
 
 def _ending(document: Document) -> Document:

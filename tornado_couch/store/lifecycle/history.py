@@ -159,6 +159,7 @@ class Versioned(Lifecycle):
         stored, revision = await self._models.put({**document, VERSION_PROPERTY: held}, new=True)
         self._reader.versions.remember(prefix, place.number + 1 if place else 1)
         model._id, model._rev, model._stored = stored["_id"], revision, {**stored, "_rev": revision}
+        model._uploads = {}
         return model
 
     async def _document(self, model: Model, document_id: str, *, new: bool) -> Document:

@@ -10,9 +10,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from ...couch import Change, Database
 from ...errors import BadRequest, CouchError, NotFound, Unavailable
+from ...models import utc_now
 from .observation import Observed, Observer
 
 __all__ = ["Batch", "Feed", "Listener"]
@@ -37,6 +39,7 @@ class Batch:
         position: the update sequence up to which everything has been told with this batch.
         observed: the documents.
         read_at: when they began to be read, by `Feed.clock`.
+        as_of: a time before which nothing has changed that was not told of; None if that is as it was.
         lost: whether the database is gone, or another one has its name, so that there are no changes any more.
     """
 
@@ -44,6 +47,7 @@ class Batch:
     position: str | int
     observed: list[Observed] = field(default_factory=list)
     read_at: float = 0.0
+    as_of: datetime | None = None
     lost: bool = False
 
 
@@ -163,6 +167,7 @@ class Feed:
         if self._since is None:
             self._since = (await self._database.changes(since="now", limit=1)).last_seq
         self._begun.set()
+        asked_at = utc_now()
         page = await self._database.changes(since=self._since, limit=_PAGE, style="all_docs", wait=_WAIT)
         self.polls += 1
         number, now = self.polls, self.clock()
@@ -175,7 +180,7 @@ class Feed:
             await self._tell(Batch(number, self._since, observed, read_at))
             read_at = self.clock()
         self._since = page.last_seq
-        await self._tell(Batch(number, self._since))
+        await self._tell(Batch(number, self._since, as_of=asked_at if len(page.results) < _PAGE else None))
 
     async def _tell(self, batch: Batch) -> None:
         waiting = []

@@ -16,15 +16,17 @@ from ...errors import DecryptionFailed, KeySetError, NotProtected
 from ...models import (
     ATTACHMENTS_PROPERTY,
     FILES_PROPERTY,
+    VERSION_PROPERTY,
     AttachmentPlace,
     Model,
     ModelInfo,
     attachment_place,
+    beside_file,
     entries_of,
     model_info,
     record_of,
 )
-from ...security import Crypter, FileCipher, decrypt_value, encrypt_value, new_file_key
+from ...security import Crypter, FileCipher, ciphertext_of, decrypt_value, encrypt_value, new_file_key
 from ..uploads import Spooled, Upload, gzipped, is_compressible
 
 __all__ = ["FileProtection", "Sealed", "file_owner"]
@@ -35,9 +37,22 @@ _NUMBER = re.compile(r":[0-9]{10}(~[0-9a-f]+)?\Z")
 _SEALED_TYPE = "application/octet-stream"  # what an encrypted file is to other programs
 
 
-def file_owner(info: ModelInfo, document_id: str) -> str:
+def file_owner(document_id: str, *, version: bool) -> str:
     """The id that the files of a document are bound to; all versions of a document with a history share it."""
-    return _NUMBER.sub("", document_id) if info.history else document_id
+    return _NUMBER.sub("", document_id) if version else document_id
+
+
+def sealed_name(document: Mapping[str, Any], name: str) -> str:
+    """The name that an encrypted file is bound to: its own, unless a merge has put it beside another one.
+
+    Raises:
+        DecryptionFailed: it was put elsewhere.
+    """
+    record = record_of(document, name)
+    bound = str(record.get("name", name))
+    if bound != name and beside_file(bound, str(record.get("digest"))) != name:
+        raise DecryptionFailed("an encrypted file was moved")
+    return bound
 
 
 class Sealed(NamedTuple):
@@ -94,41 +109,50 @@ class FileProtection:
     ) -> tuple[Following, Document]:
         """The entry in `_attachments` for a new file, and its record."""
         if place.declared.encrypted:
-            owner = file_owner(info, document_id)
-            key = (self._database, owner, place.name)
-            made: _SealedFile = await upload.prepared(key, lambda: self._sealed(info, key, upload))
-            said = {"content_type": _SEALED_TYPE, "length": made.spool.length, "digest": made.spool.md5}
-            kept = {"digest": made.spool.md5, "length": made.spool.length, "sha256": _base64(made.spool.sha256)}
-            return Following({**said, "follows": True}, made.spool), {**kept, "sealed": made.text}
+            owner = file_owner(document_id, version=info.history)
+            return await self.sealed(info.type.name, owner, place.name, upload)
         said, contents = {"content_type": upload.content_type, "length": upload.length}, upload.spool
         if is_compressible(upload.content_type):
             # CouchDB would compress it, and nobody could say before which bytes it stores.
             contents = await upload.prepared("gzip", lambda: gzipped(upload.spool))
             said |= {"encoding": "gzip", "encoded_length": contents.length}
         kept = {"digest": contents.md5, "length": upload.length, "sha256": _base64(upload.sha256)}
-        return Following({**said, "digest": contents.md5, "follows": True}, contents), kept
+        return Following({**said, "digest": contents.md5}, contents, upload.sha256), kept
 
-    def _sealed(self, info: ModelInfo, place: tuple[str, str, str], upload: Upload) -> _SealedFile:
+    async def sealed(self, type_name: str, owner: str, name: str, upload: Upload) -> tuple[Following, Document]:
+        """The entry in `_attachments` for a file that is stored encrypted, and its record."""
+        place = (self._database, owner, name)
+        made: _SealedFile = await upload.prepared(place, lambda: self._encrypted(type_name, place, upload))
+        said = {"content_type": _SEALED_TYPE, "length": made.spool.length, "digest": made.spool.md5}
+        kept = {"digest": made.spool.md5, "length": made.spool.length, "sha256": _base64(made.spool.sha256)}
+        return Following(said, made.spool, made.spool.sha256), {**kept, "sealed": made.text}
+
+    def _encrypted(self, type_name: str, place: tuple[str, str, str], upload: Upload) -> _SealedFile:
         """Encrypt a file for its place; blocks."""
-        key, (database, owner, name) = new_file_key(), place
+        key = new_file_key()
         value = {
             "key": _base64(key),
             "content_type": upload.content_type,
             "length": upload.length,
             "sha256": _base64(upload.sha256),
         }
-        text = encrypt_value(
-            value,
-            keys=self._needed(name),
-            document_id=owner,
-            type_name=info.type.name,
-            property_name=name,
-            database=database,
-        )
+        text = self._wrapped(value, type_name, place)
         spool = Spooled()
         for part in FileCipher(key, place).encrypted(upload.spool.parts()):
             spool.write(part)
         return _SealedFile(spool, text)
+
+    def _wrapped(self, value: Document, type_name: str, place: tuple[str, str, str]) -> str:
+        """What the document has of an encrypted file: its key and what it is, encrypted by the store's keys."""
+        database, owner, name = place
+        return encrypt_value(
+            value,
+            keys=self._needed(name),
+            document_id=owner,
+            type_name=type_name,
+            property_name=name,
+            database=database,
+        )
 
     def _needed(self, name: str) -> Crypter:
         if self._crypter is None:
@@ -152,20 +176,49 @@ class FileProtection:
                     " or another program stored it; attach it again to have it encrypted"
                 )
             return None
-        owner = file_owner(info, str(document.get("_id", "")))
-        value = decrypt_value(
-            text,
-            keys=self._needed(name),
-            document_id=owner,
-            type_name=info.type.name,
-            property_name=name,
-            database=self._database,
-        )
+        return self.unsealed(info.type.name, document, name)
+
+    def unsealed(self, type_name: str, document: Mapping[str, Any], name: str) -> Sealed:
+        """What is needed to read an encrypted file.
+
+        Args:
+            type_name: the document's type, with or without its version.
+            document: the document.
+            name: the file's name.
+
+        Raises:
+            DecryptionFailed, KeySetError: as `opened` does.
+        """
+        place = self._place(document, name)
+        value = self._value(type_name, document, name)
         try:
-            cipher = FileCipher(base64.b64decode(value["key"]), (self._database, owner, name))
+            cipher = FileCipher(base64.b64decode(value["key"]), place)
             return Sealed(cipher, str(value["content_type"]), int(value["length"]), str(value["sha256"]))
         except (KeyError, TypeError, ValueError):
             raise DecryptionFailed("what is stored of an encrypted file does not describe one") from None
+
+    def _place(self, document: Mapping[str, Any], name: str) -> tuple[str, str, str]:
+        owner = file_owner(str(document.get("_id", "")), version=VERSION_PROPERTY in document)
+        return self._database, owner, sealed_name(document, name)
+
+    def _value(self, type_name: str, document: Mapping[str, Any], name: str) -> Any:
+        _, owner, bound = self._place(document, name)
+        return decrypt_value(
+            record_of(document, name)["sealed"],
+            keys=self._needed(name),
+            document_id=owner,
+            type_name=type_name,
+            property_name=bound,
+            database=self._database,
+        )
+
+    def rewrapped(self, type_name: str, document: Mapping[str, Any], name: str) -> str:
+        """What the document is to have of an encrypted file, by the primary key."""
+        return self._wrapped(self._value(type_name, document, name), type_name, self._place(document, name))
+
+    def is_current(self, document: Mapping[str, Any], name: str) -> bool:
+        """Whether the primary key encrypted what the document has of an encrypted file."""
+        return self._needed(name).is_current(ciphertext_of(record_of(document, name)["sealed"]))
 
     def plain(self, cls: type[Model], document: Mapping[str, Any]) -> dict[str, Document]:
         """What the encrypted files of a document are, by the names that CouchDB has for them.

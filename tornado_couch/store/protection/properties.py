@@ -34,6 +34,7 @@ from ...models import (
 from ...security import as_keys, is_bound_to_database, is_encrypted
 from ..query import Query, as_stored
 from ..scopes import with_scopes_left
+from ..uploads import check_required
 from .files import FileProtection
 
 __all__ = ["Conversion", "OpenedDocument", "Protection", "check_protected", "classified", "in_partition", "is_nothing"]
@@ -307,7 +308,7 @@ class Conversion:
     def __init__(self, protection: Protection | None = None) -> None:
         self.protection = protection or Protection()
 
-    async def to_store(self, model: Model, *, new: bool) -> Document:  # noqa: ARG002 - subclasses may need it
+    async def to_store(self, model: Model, *, new: bool) -> Document:
         """Build the document to write for a model that has its id and time stamps.
 
         Args:
@@ -316,9 +317,12 @@ class Conversion:
 
         Raises:
             KeySetError: the model needs keys, and the store has none.
-            ValidationFailed: the model does not belong to the partition that its id names.
+            ValidationFailed: the model does not belong to the partition that its id names, or lacks a file that a new
+                one has to have.
         """
         info = model_info(type(model))
+        if new:
+            check_required(model)
         document = await self.protection.protected(model)
         if info.partition is not None:
             partition_of(info.partition.name, document.get(info.partition.name), model._id)

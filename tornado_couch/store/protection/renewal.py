@@ -10,8 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ...couch import Database
+from ...couch.transport.bodies import Following
 from ...errors import DecryptionFailed, InvalidDocument, NotProtected
 from ...models import (
+    ATTACHMENTS_PROPERTY,
+    VERSION_PROPERTY,
     Classification,
     DocumentType,
     Encrypted,
@@ -22,9 +26,12 @@ from ...models import (
     bound_id,
     classes_of,
     model_info,
+    record_of,
     run_slow,
 )
 from ...security import as_keys, blind_indexes, is_bound_to_database, is_encrypted
+from ..uploads import Spooled, Upload
+from .files import FileProtection, file_owner
 from .properties import check_protected, is_nothing
 
 __all__ = ["Reprotection"]
@@ -79,6 +86,45 @@ class Reprotection:
             if is_encrypted(document[name]):
                 self._renew_by_form(name, renewed, plain=cls is not None and name in model_info(cls).properties)
         return document if renewed == document else renewed
+
+    async def files(self, document: Document, database: Database) -> Document:
+        """The document with the encrypted files that other keys than the primary one made; the same object without any.
+
+        What is attached to the document is encrypted anew under a new key of its own. Of what several versions share,
+        the file's own key is encrypted anew.
+
+        Args:
+            document: the document as it is stored.
+            database: where it is.
+
+        Raises:
+            DecryptionFailed: a file cannot be decrypted, or was changed.
+            KeySetError: the keys are not for encryption, or none of them is primary.
+        """
+        records, protection = document.get(ATTACHMENTS_PROPERTY, {}), FileProtection(self._crypter, database.name)
+        sealed = [name for name in records if "sealed" in record_of(document, name)]
+        old = [name for name in sealed if not protection.is_current(document, name)]
+        if not old:
+            return document
+        entries, family = dict(document.get("_attachments", {})), _family(document)
+        renewed = dict(records)
+        for name in old:
+            if name in entries:
+                entries[name], renewed[name] = await self._reencrypted(protection, document, name, database)
+            else:
+                renewed[name] = {**renewed[name], "sealed": protection.rewrapped(family, document, name)}
+        return {**document, **({"_attachments": entries} if entries else {}), ATTACHMENTS_PROPERTY: renewed}
+
+    async def _reencrypted(
+        self, protection: FileProtection, document: Document, name: str, database: Database
+    ) -> tuple[Following, Document]:
+        family, document_id = _family(document), str(document["_id"])
+        sealed, spool = protection.unsealed(family, document, name), Spooled()
+        async with database.attachment(document_id, name, document["_rev"]) as opened:
+            async for part in sealed.cipher.stream(opened.chunks, sealed.length):
+                await spool.append(part)
+        owner = file_owner(document_id, version=VERSION_PROPERTY in document)
+        return await protection.sealed(family, owner, name, Upload(sealed.content_type, spool))
 
     def _judged(self, document: Document) -> tuple[type[Model] | None, dict[str, Classification]]:
         """The model and the classifications for the document's own version; empty if the version is unknown."""

@@ -118,9 +118,10 @@ class FileReader:
             return _checked(await self._opened(stored, kept, span, stack), kept, start, stop)
         if kept.length != FileCipher.sealed_length(sealed.length):
             raise InvalidSignature("an encrypted file has another length than was stored")
-        number, first, last = FileCipher.sealed_span(start, stop, sealed.length)
+        numbers = FileCipher.chunks_of(start, stop, sealed.length)
+        first, last = FileCipher.sealed_span(*numbers, sealed.length)
         raw = _cut(await self._opened(stored, kept, (first, last), stack), first, last)
-        return _decrypted(raw, sealed, number, start, stop)
+        return _decrypted(raw, sealed, numbers, start, stop)
 
     async def _opened(
         self, stored: Document, kept: _Kept, span: tuple[int, int] | None, stack: AsyncExitStack
@@ -203,24 +204,15 @@ async def _checked(opened: Stream, kept: _Kept, start: int, stop: int) -> AsyncI
 
 
 async def _decrypted(
-    raw: AsyncIterator[bytes], sealed: Sealed, number: int, start: int, stop: int
+    raw: AsyncIterator[bytes], sealed: Sealed, numbers: tuple[int, int], start: int, stop: int
 ) -> AsyncIterator[bytes]:
     """The bytes of a range of an encrypted file, each chunk of which is verified before it is given."""
-    size = FileCipher.sealed_length(CHUNK_BYTES)
-    held, whole, seen = bytearray(), (start, stop) == (0, sealed.length), hashlib.sha256()
-    place = number * CHUNK_BYTES
-    async for part in raw:
-        held += part
-        while len(held) >= size:
-            plain = sealed.cipher.decrypted(number, bytes(held[:size]), sealed.length)
-            del held[:size]
-            number += 1
+    whole, seen, place = (start, stop) == (0, sealed.length), hashlib.sha256(), numbers[0] * CHUNK_BYTES
+    async for plain in sealed.cipher.stream(raw, sealed.length, *numbers):
+        if whole:
             seen.update(plain)
-            yield plain[max(start - place, 0) : max(stop - place, 0)]
-            place += len(plain)
-    if held:
-        plain = sealed.cipher.decrypted(number, bytes(held), sealed.length)
-        seen.update(plain)
-        yield plain[max(start - place, 0) : max(stop - place, 0)]
-    if whole and base64.b64encode(seen.digest()).decode() != sealed.sha256:
+        if part := plain[max(start - place, 0) : max(stop - place, 0)]:
+            yield part
+        place += len(plain)
+    if place < stop or (whole and base64.b64encode(seen.digest()).decode() != sealed.sha256):
         raise InvalidSignature("a file has other bytes than were stored")

@@ -33,6 +33,7 @@ from cachetools import LRUCache
 
 from ...couch import Access, BulkResult, Database, Leaf, WriteResult
 from ...couch.bulk import failure
+from ...couch.transport.bodies import is_related
 from ...errors import (
     Conflict,
     CouchError,
@@ -288,7 +289,8 @@ class Writer:
         send: _Send,
     ) -> list[str | Exception]:
         await self._database.server.recognize()
-        writes = [_Write(each) for each in documents]
+        # `_bulk_docs` takes files as text only.
+        writes = [_Write(each, alone=is_related(each)) for each in documents]
         keys = [self._key(each) for each in dict.fromkeys(each["_id"] for each in documents)]
         if await self._turns.take(keys if len(keys) == 1 else sorted(keys), self._database.seconds):
             for write in writes:

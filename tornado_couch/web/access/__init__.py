@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .basic import Account, BasicAccounts, change_password, create_account
 from .bearer import BearerJWT
-from .policies import AllowAny, Authenticated, Hidden, Owner, Policy, Principal, ReadOnly, Roles
+from .policies import AllowAny, Authenticated, Hidden, Members, Owner, Policy, Principal, ReadOnly, Roles
 from .principals import Authenticator
 from .rate_limit import RateLimit, caller_identity
 from .stores import Caller, StoreOf, opened, server_of
@@ -18,6 +18,7 @@ __all__ = [
     "BearerJWT",
     "Caller",
     "Hidden",
+    "Members",
     "Owner",
     "Policy",
     "Principal",

@@ -24,7 +24,8 @@ Policies combine: `a & b` allows what both allow, `a | b` what either allows.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from functools import reduce
 from typing import Any
 
@@ -44,6 +45,7 @@ __all__ = [
     "Authenticated",
     "Authenticator",
     "Hidden",
+    "Members",
     "Owner",
     "Policy",
     "Principal",
@@ -134,7 +136,11 @@ class Policy:
         """
 
     def restriction(self, principal: Principal | None, model: type[Model]) -> tuple[str, Any] | None:  # noqa: ARG002
-        """Return the indexed property (its name in JSON) and its value that limit a list; None for no limit."""
+        """Return the indexed property (its name in JSON) and its value that limit a list; None for no limit.
+
+        A set stands for several values: the list has the documents with one of them. Each is a part of the index that
+        a page reads, so there should be dozens at most.
+        """
         return None
 
     def limits(self, model: type[Model]) -> frozenset[str]:  # noqa: ARG002
@@ -295,7 +301,113 @@ class Roles(Policy):
             raise Problem(403, detail="None of your roles allows this.")
 
 
-class Owner(Policy):
+class _Limiting(Policy):
+    """What `Owner` and `Members` share: who sees a document follows from the value of one of its properties.
+
+    Args:
+        property_name: the property (its name in JSON).
+        authenticators: can be left out if the policy is combined with one that has them.
+        admin_role: users with this role see and change everything.
+    """
+
+    needs_principal = True
+
+    def __init__(self, property_name: str, *authenticators: Authenticator, admin_role: str | None = None) -> None:
+        super().__init__(*authenticators)
+        self.property_name = property_name
+        self.admin_role = admin_role
+
+    def limits(self, model: type[Model]) -> frozenset[str]:  # noqa: ARG002
+        """Return the property that decides."""
+        return frozenset([self.property_name]) if self.restricts else frozenset()
+
+    def _is_admin(self, principal: Principal) -> bool:
+        return self.admin_role in principal.roles
+
+    def _value_of(self, document: Model) -> Any:
+        info = model_info(type(document))
+        return info.stored_value(self.property_name, getattr(document, info.properties[self.property_name].attribute))
+
+    def _stored(self, model: type[Model], text: str) -> Any:
+        """Return a value as the property stores it, since its type may store another form.
+
+        Raises:
+            ValidationError: the property cannot hold it.
+        """
+        info = model_info(model)
+        return info.stored_value(self.property_name, info.adapters[self.property_name].validate_python(text))
+
+
+class Members(_Limiting):
+    """A document belongs to a group, such as a team; whoever is not in the group cannot tell that it exists.
+
+        team: Annotated[str, Indexed(), Scope()]
+
+        Members("team", accounts)                    the groups are the caller's roles
+        Members("team", accounts, groups=teams_of)   or what a function says
+
+    Whoever is in a group may create documents in it, and may hand a document over to any other group, unless the
+    property is `ReadOnly()`. Lists are limited through the property's index: each group of the caller is a part of it
+    that a page reads, so a caller should be in dozens of groups at most. Reduced views are refused, because they would
+    count the documents of others.
+
+    Args:
+        property_name: the property (its name in JSON) that holds the name of a group.
+        authenticators: can be left out if the policy is combined with one that has them.
+        groups: returns the groups of a principal; by default, these are its roles.
+        admin_role: users with this role see and change everything.
+    """
+
+    def __init__(
+        self,
+        property_name: str,
+        *authenticators: Authenticator,
+        groups: Callable[[Principal], Collection[str]] | None = None,
+        admin_role: str | None = None,
+    ) -> None:
+        super().__init__(property_name, *authenticators, admin_role=admin_role)
+        self._groups = groups or (lambda principal: principal.roles)
+
+    async def authorize(
+        self, principal: Principal | None, action: str, model: type[Model], document: Model | None = None
+    ) -> None:
+        """Let through who is in the document's group, and admins."""
+        if principal is None:
+            raise self._anonymous()
+        if self._is_admin(principal):
+            return
+        if action == "reduce":
+            raise Problem(403, detail="This would count documents of other groups.")
+        if document is not None and self._value_of(document) not in self._values(principal, model):
+            raise Problem(403, detail="You are not in this group.") if action == "create" else Hidden()
+
+    def restriction(self, principal: Principal | None, model: type[Model]) -> tuple[str, Any] | None:
+        """Return a limit to the documents of the caller's groups; none for admins."""
+        if principal is None:  # `authorize` has refused already; a handler that did not call it must not leak
+            raise self._anonymous()
+        return None if self._is_admin(principal) else (self.property_name, self._values(principal, model))
+
+    def check_model(self, model: type[Model]) -> None:
+        """Refuse a model whose property is missing, not indexed, or not a text."""
+        name, declared = self.property_name, model_info(model).properties.get(self.property_name)
+        wanted = f"{name}: Annotated[str, Indexed(), Scope()]"
+        if declared is None:
+            raise ValueError(f"Members: {model.__name__} has no property {name!r}; declare `{wanted}`")
+        if declared.generated or declared.stamp or not _holds_text(model, name):
+            raise ValueError(f"Members: {model.__name__}.{name} cannot hold a group's name; declare `{wanted}`")
+        if not declared.indexed:
+            raise ValueError(f"Members: {model.__name__}.{name} has no index to limit lists by; declare `{wanted}`")
+
+    def _values(self, principal: Principal, model: type[Model]) -> frozenset[Any]:
+        """Return the caller's groups as the property stores them, without those that it cannot hold."""
+        found = set()
+        for each in self._groups(principal):
+            with suppress(ValidationError):
+                found.add(self._stored(model, each))
+        return frozenset(found)
+
+
+class Owner(_Limiting):
     """A document belongs to the user who created it; others cannot tell that it exists.
 
         owner: Annotated[str | None, ReadOnly(), Indexed()] = None
@@ -312,8 +424,6 @@ class Owner(Policy):
           write then, and writing to another's document is answered with 403.
     """
 
-    needs_principal = True
-
     def __init__(
         self,
         property_name: str,
@@ -321,9 +431,7 @@ class Owner(Policy):
         admin_role: str | None = None,
         public_read: bool = False,
     ) -> None:
-        super().__init__(*authenticators)
-        self.property_name = property_name
-        self.admin_role = admin_role
+        super().__init__(property_name, *authenticators, admin_role=admin_role)
         self.public_read = public_read
 
     @property
@@ -343,7 +451,7 @@ class Owner(Policy):
             return
         if action == "reduce":
             raise Problem(403, detail="This would count documents of other users.")
-        if document is not None and self._owner_of(document) != self._name_in(model, principal):
+        if document is not None and self._value_of(document) != self._name_in(model, principal):
             raise Problem(403, detail="This document belongs to somebody else.") if self.public_read else Hidden()
 
     def restriction(self, principal: Principal | None, model: type[Model]) -> tuple[str, Any] | None:
@@ -353,10 +461,6 @@ class Owner(Policy):
         if principal is None:  # `authorize` has refused already; a handler that did not call it must not leak
             raise self._anonymous()
         return self.property_name, self._name_in(model, principal)
-
-    def limits(self, model: type[Model]) -> frozenset[str]:  # noqa: ARG002
-        """Return the property of the owner."""
-        return frozenset([self.property_name]) if self.restricts else frozenset()
 
     def initial(self, principal: Principal | None, model: type[Model]) -> dict[str, Any]:
         """Make the caller the owner of the new document."""
@@ -385,21 +489,11 @@ class Owner(Policy):
         if self.restricts and not declared.indexed:
             raise ValueError(f"Owner: {model.__name__}.{name} has no index to limit lists by; declare `{wanted}`")
 
-    def _is_admin(self, principal: Principal) -> bool:
-        return self.admin_role in principal.roles
-
-    def _owner_of(self, document: Model) -> Any:
-        info = model_info(type(document))
-        return info.stored_value(self.property_name, getattr(document, info.properties[self.property_name].attribute))
-
     def _name_in(self, model: type[Model], principal: Principal) -> Any:
-        """Return the name as the property stores it, since its type may store another form."""
-        info = model_info(model)
         try:
-            value = info.adapters[self.property_name].validate_python(principal.name)
+            return self._stored(model, principal.name)
         except ValidationError:
             raise Problem(403, detail="Your name cannot be stored as an owner's name here.") from None
-        return info.stored_value(self.property_name, value)
 
 
 def _holds_text(model: type[Model], name: str) -> bool:

@@ -320,7 +320,9 @@ class PatchMixin(ResourceHandler[M]):
         return await Writing(self).update("patch", key, change, expected)
 
     def _merged(self, current: M, patch: Any) -> M:
-        body = merge_patch(representation(current), patch)
+        before = representation(current)
+        body = merge_patch(before, patch)
+        self._drop_files(before, body)
         if isinstance(patch, dict) and isinstance(body, dict):
             # A write-only property is not in the representation, and null must remove it all the same. A
             # read-only property cannot be removed, and must not look as if it were.
@@ -332,7 +334,14 @@ class PatchMixin(ResourceHandler[M]):
         before = representation(current)
         after = json_patch(before, patch)
         check_grown(before, after, self.resource.limits)
+        self._drop_files(before, after)
         return self._result(current, after)
+
+    def _drop_files(self, before: dict[str, Any], body: Any) -> None:
+        """Say of files that the patch removes that they go; what a body leaves out would be kept."""
+        for name in self.resource.info.attachments if isinstance(body, dict) else ():
+            if name in before:
+                body.setdefault(name, None)
 
     def _result(self, current: M, body: Any) -> M:
         """Return the model that a patched representation makes of the current one, validated as a whole."""

@@ -122,12 +122,13 @@ class Once:
         self._handler = handler
         self._resource = handler.resource
 
-    async def create(self, key: str, body: Any) -> tuple[Any, bool]:
+    async def create(self, key: str, body: Any, files: Any = None) -> tuple[Any, bool]:
         """Create the document that a body describes, or find the one that it made before.
 
         Args:
             key: the client's.
             body: the JSON value of the request.
+            files: what tells the files of the request from others, if it has files.
 
         Returns:
             The model, and whether it was there already.
@@ -140,7 +141,8 @@ class Once:
         handler = self._handler
         valid = await handler.valid("create", body)
         name = handler.principal.name if handler.principal else None
-        mark = Mark.of(self._resource.secret(handler.settings), [name, self._resource.path], key, body)
+        said = body if files is None else [body, files]
+        mark = Mark.of(self._resource.secret(handler.settings), [name, self._resource.path], key, said)
         with self._claimed(mark):
             earlier = await self._earlier(mark, valid)
             if earlier is None:

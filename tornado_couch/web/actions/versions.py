@@ -161,6 +161,7 @@ class Versions:
         links = f'<{href}>; rel="latest-version", <{href}/versions>; rel="version-history"'
         self._handler.set_header("Link", links)
         self._handler.set_header("Content-Location", _address(href, found))
+        self._handler._state = _state(found)
         return found
 
     async def _deleted(self, key: Any) -> Any:
@@ -169,6 +170,7 @@ class Versions:
         await handler.authorize("deleted")
         model = await handler.asking("deleted", handler.resource.store.get(handler.resource.model, key, deleted=True))
         await handler.authorize("deleted", model)
+        handler._state = "?deleted=true"
         return model
 
     async def _check(self, latest: Model, version: Model) -> None:
@@ -268,6 +270,7 @@ class VersionsHandler(ResourceHandler):
         }
         if version.deleted:
             return {**item, "_deleted_on": deleted_on(self.resource.info, model._stored)}
+        self._state = _state(model)
         item.update(self.show(model))
         await self.resource.hooks.after(self.event("versions"), model, item)
         return item
@@ -297,7 +300,11 @@ class VersionsHandler(ResourceHandler):
 
 
 def _address(href: str, model: Model) -> str:
-    return f"{href}?version={version_of(model._stored).name}"
+    return href + _state(model)
+
+
+def _state(model: Model) -> str:
+    return f"?version={version_of(model._stored).name}"
 
 
 # ---------------------------------------------------------------- the API document

@@ -9,13 +9,14 @@ __all__ = ["Cors"]
 
 # Browsers would not send these fields, or not let a script read them, without permission (Fetch §2.2.2).
 _REQUEST_FIELDS = (
-    *("Accept", "Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key"),
-    *("If-Match", "If-Modified-Since", "If-None-Match", "If-Unmodified-Since"),
-    *("Prefer", "X-HTTP-Method-Override", "X-XSRFToken"),
+    *("Accept", "Authorization", "Content-Digest", "Content-Disposition", "Content-Encoding", "Content-Type"),
+    *("Idempotency-Key", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since"),
+    *("Prefer", "Range", "Repr-Digest", "X-HTTP-Method-Override", "X-XSRFToken"),
 )
 _EXPOSED_FIELDS = (
-    *("Accept-Encoding", "Accept-Patch", "Accept-Post", "Allow", "Content-Location", "Deprecation", "ETag"),
-    *("Idempotent-Replayed", "Link", "Location", "Preference-Applied", "RateLimit", "RateLimit-Policy"),
+    *("Accept-Encoding", "Accept-Patch", "Accept-Post", "Accept-Ranges", "Allow", "Content-Disposition"),
+    *("Content-Location", "Content-Range", "Deprecation", "ETag", "Idempotent-Replayed", "Link", "Location"),
+    *("Preference-Applied", "RateLimit", "RateLimit-Policy", "Repr-Digest"),
     *("Retry-After", "Server-Timing", "Sunset", "WWW-Authenticate", "X-Total-Count"),
 )
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import puremagic
 
-__all__ = ["HEAD_BYTES", "content_fits", "is_inline", "is_media_type"]
+__all__ = ["HEAD_BYTES", "content_fits", "extension_of", "is_inline", "is_media_type"]
 
 HEAD_BYTES = 8192
 """So many bytes at the beginning of a file say what it is."""
@@ -66,6 +66,11 @@ def is_media_type(text: str) -> bool:
 def is_inline(media_type: str) -> bool:
     """Whether a browser may show a file of this type in its window: raster pictures, audio, video and PDF."""
     return media_type in _INLINE
+
+
+def extension_of(media_type: str) -> str:
+    """Return how the names of files of a type end, such as ".png"; empty if that is not known."""
+    return _NAMES.guess_extension(media_type.partition(";")[0]) or ""
 
 
 def content_fits(media_type: str, head: bytes) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack, suppress
-from datetime import timedelta
+from dataclasses import replace
 from typing import Any
 
 from tornado.iostream import StreamClosedError
@@ -22,8 +22,8 @@ from tornado.web import Finish
 
 from ... import _json
 from ...errors import ChangesLost
-from ...models import Model, format_timestamp, utc_now
-from ...store import share_of_request
+from ...models import Model, utc_now
+from ...store import ChangePage, is_scope, share_of_request
 from ..action_table import EVENTS, JSON, Action
 from ..answers import serialised
 from ..handler import ResourceHandler
@@ -40,8 +40,8 @@ from .hub import present
 from .hubs import Hubs
 from .stream import Stream
 from .tickets import Ticket, Tickets
-from .tokens import ChangeToken, TokenCodec, UnusableToken
-from .view import View
+from .tokens import ChangeToken, TokenCodec, UnusableToken, earlier
+from .view import Known, Limit, TooManyScopes, View
 
 __all__ = ["ChangesHandler", "TicketHandler"]
 
@@ -78,14 +78,29 @@ class _Viewing(ResourceHandler[M]):
         Raises:
             Problem: 400, a filter is not valid; 403, the policy does not tell which documents somebody sees.
         """
-        resource, restriction = self.resource, self.restriction()
-        scopes = {**resource.under, **({} if restriction is None else dict([restriction]))}
-        if self.policy.judges or not scopes.keys() <= resource.info.scopes:
-            raise Problem(403, detail="Changes are told only where the policy says which documents a caller sees.")
-        query = parse_list_query(resource, self._filters(), self.cursors(), restriction)
+        resource, limit = self.resource, self.limit()
+        if self.policy.judges or not resource.under.keys() <= resource.info.scopes:
+            raise _unclear()
+        query = parse_list_query(resource, self._filters(), self.cursors(), self.restriction())
         self.projection = query.projection
         names = decode_names(self.request.query_arguments).keys() - {*_OWN, "fields"}
-        return View(resource.store, query.query if names else None, scopes)
+        return View(resource.store, query.query if names else None, resource.under, limit)
+
+    def limit(self) -> Limit | None:
+        """Return what the policy limits the caller to; None if it does not.
+
+        Raises:
+            Problem: 401 or 403, the caller may see nothing, or nobody can say what they see.
+        """
+        restriction, info = self.restriction(), self.resource.info
+        if restriction is None:
+            return None
+        name, value = restriction
+        given = value if isinstance(value, set | frozenset) else [value]
+        values = frozenset(info.stored_value(name, each) for each in given)
+        if name not in info.scopes or not all(map(is_scope, values)):
+            raise _unclear()
+        return Limit(name, values)
 
     def _filters(self) -> Mapping[str, list[bytes]]:
         given = dict(self.request.query_arguments)
@@ -100,7 +115,13 @@ class _Viewing(ResourceHandler[M]):
         """Return the codec of the tokens for a view."""
         names = "" if self.projection is None else self.projection.variant
         filters = repr(sorted((name, values) for name, values in self._filters().items() if name != "fields"))
-        return TokenCodec(self._secrets, self.resource.path, f"{self.resource.tenant} {view.name} {filters} {names}")
+        caller = f"{self.principal.tenant}:{self.principal.name}" if view.limit and self.principal else ""
+        described = f"{self.resource.tenant} {view.kind} {filters} {names}"
+        return TokenCodec(self._secrets, self.resource.path, described, caller)
+
+
+def _unclear() -> Problem:
+    return Problem(403, detail="Changes are told only where the policy says which documents a caller sees.")
 
 
 class ChangesHandler(_Viewing[M]):
@@ -167,18 +188,33 @@ class ChangesHandler(_Viewing[M]):
             decode_parameter("limit", given["limit"]) if "limit" in given else None, _LIMIT, self.resource.max_page_size
         )
         try:
-            token = await self._since(codec)
+            token = await self._since(codec, view)
             if token is None:
-                await self._answer([], codec.encode(await self.store.live.now()), more=False)
+                await self._answer([], codec.encode(await self.store.live.now(), view.settled), more=False)
                 return
             await self.store.live.check(token.place)
+            if token.known.is_changing:
+                moved, known = await self._moved(view, token.known, limit)
+                following = codec.encode(token.place, known, since=token.since, initial=token.initial)
+                await self._answer([item for _, item in moved], following, more=True)
+                return
             page = await self.store.live.page(self.model, token.place, limit=limit)
         except (ChangesLost, UnusableToken) as error:
             raise self._begin_again(error) from None
+        items = await self._items(replace(view, lost=token.known.lost), token, page)
+        await self._answer(items, self._following(view, codec, token, page), more=page.more)
+
+    def _following(self, view: View, codec: TokenCodec, token: ChangeToken, page: ChangePage[M]) -> str:
+        """Return the token after a page; while more pages follow, it says what the client knew before the first."""
+        if page.more:
+            return codec.encode(page.next, token.known, since=token.since, initial=token.initial)
+        return codec.encode(page.next, view.settled)
+
+    async def _items(self, view: View, token: ChangeToken, page: ChangePage[M]) -> list[dict[str, Any]]:
         items: dict[str, dict[str, Any]] = {}
         for change in page.changes:
             shown = await present(self.store, self.model, change)
-            kind = view.seen(shown, token.issued_at)
+            kind = view.seen(shown, token.since)
             if kind == "reset" and not token.initial:
                 raise self._begin_again(ChangesLost("another program deleted a document, and nobody knows which one"))
             if kind in (None, "reset"):
@@ -189,14 +225,31 @@ class ChangesHandler(_Viewing[M]):
                 items[href] = await self.shown(shown.model)
             else:
                 items[href] = {"_href": href, "_deleted" if kind == "delete" else "_gone": True}
-        following = codec.encode(page.next, initial=token.initial and page.more)
-        await self._answer(list(items.values()), following, more=page.more)
+        return list(items.values())
+
+    async def _moved(self, view: View, known: Known, limit: int) -> tuple[list[tuple[str, dict[str, Any]]], Known]:
+        """Read a page of the documents that the caller has come to see, or does not see any more.
+
+        Returns:
+            For each, the type of its event and its item; and what the client knows with them.
+        """
+        assert view.limit is not None
+        limited = (view.limit.name, known.gained | known.lost)
+        query = parse_list_query(self.resource, self._filters(), self.cursors(), limited)
+        page = await self.store.find(self.model, query.query, limit=limit, start=known.after)
+        found: list[tuple[str, dict[str, Any]]] = []
+        for model in page.items:
+            if model._stored.get(view.limit.name) in known.gained:
+                found.append(("change", await self.shown(model)))
+            else:
+                found.append(("gone", {"_href": self.href(model._key), "_gone": True}))
+        return found, known.told(page.next)
 
     async def _answer(self, items: list[dict[str, Any]], following: str, *, more: bool) -> None:
         self.set_header("Cache-Control", "no-store")
         await self.answers.json(200, await serialised({"items": items, "next": following, "more": more}), None)
 
-    async def _since(self, codec: TokenCodec) -> ChangeToken | None:
+    async def _since(self, codec: TokenCodec, view: View) -> ChangeToken | None:
         given = decode_names(self.request.query_arguments)
         if "since" not in given:
             return None
@@ -204,9 +257,17 @@ class ChangesHandler(_Viewing[M]):
         if text == "now":
             return None
         if text in ("beginning", "0"):
-            began = format_timestamp(utc_now() - timedelta(seconds=60))
-            return ChangeToken(await self.store.live.beginning(), began, initial=True)
-        return codec.decode(text)
+            now = earlier(utc_now())
+            return ChangeToken(await self.store.live.beginning(), now, now, initial=True, known=view.settled)
+        return self._decoded(codec, view, text)
+
+    def _decoded(self, codec: TokenCodec, view: View, text: str) -> ChangeToken:
+        """Return the token that a text stands for, with what the client has to be told of its scopes now."""
+        token = codec.decode(text)
+        try:
+            return token._replace(known=token.known.towards(view.limit.values if view.limit else frozenset()))
+        except TooManyScopes:
+            raise UnusableToken(forged=False) from None
 
     def _begin_again(self, error: Exception) -> Problem:
         """Return the problem of a token that is of no use any more, which says how to begin again."""
@@ -227,14 +288,15 @@ class ChangesHandler(_Viewing[M]):
         if self.request.method == "HEAD":
             self.finish()
             return
-        token, lost = await self._place(codec)
+        token, lost = await self._place(codec, view)
         if share := share_of_request():
             share.release()  # a stream holds no documents while it waits
         self._transforms = []  # a content coding would hold events back
-        shape = object() if self.shows_more else (self.prefix, self.resource.path, codec.view)
+        shape = object() if self.shows_more else (self.prefix, self.resource.path, codec.shape)
         self._stream_open = stream = Stream(self, self._ended)
-        since = token.issued_at if token else format_timestamp(utc_now() - timedelta(seconds=60))
-        self._follower = follower = Follower(stream, view, codec, self, since=since, shape=shape)
+        since, known = (token.since, token.known) if token else (earlier(utc_now()), view.settled)
+        seen = replace(view, lost=known.lost)
+        self._follower = follower = Follower(stream, seen, codec, self, known=known, since=since, shape=shape)
         self._auto_finish = False  # what runs now need not wait: the stream calls `_ended`
         opened, self._opened = self._opened, None
         self._kept_open = opened
@@ -242,6 +304,9 @@ class ChangesHandler(_Viewing[M]):
         try:
             if lost:
                 follower.lose(await self.store.live.now())
+            while token and known.is_changing and stream.is_open:
+                moved, known = await self._moved(view, known, _LIMIT)
+                await follower.move(moved, known, token.place)
             await Hubs.of(self.application).follow(self.store, self.model, follower, token and token.place)
         except ChangesLost:
             follower.reset(await self.store.live.now())
@@ -260,14 +325,14 @@ class ChangesHandler(_Viewing[M]):
             with suppress(StreamClosedError, RuntimeError):
                 self.finish()
 
-    async def _place(self, codec: TokenCodec) -> tuple[ChangeToken | None, bool]:
+    async def _place(self, codec: TokenCodec, view: View) -> tuple[ChangeToken | None, bool]:
         """Return where the stream begins; and whether the client has to read the collection anew."""
         last = self.fields.get("Last-Event-Id", "")
         try:
             if last:
-                token: ChangeToken | None = codec.decode(last)
+                token: ChangeToken | None = self._decoded(codec, view, last)
             else:
-                token = await self._since(codec)
+                token = await self._since(codec, view)
             if token is not None:
                 await self.store.live.check(token.place)
         except (UnusableToken, ChangesLost):
@@ -284,10 +349,9 @@ class ChangesHandler(_Viewing[M]):
         item = await self.item(model)
         return self.projection.apply_to_item(item) if self.projection else item
 
-    async def sees_the_same(self, view: View) -> bool:
-        """Find out again who the client is; return whether it still sees the same."""
+    async def identify(self) -> None:
+        """Find out again who the client is."""
         self.principal = await self.admission.identified()
-        return self.view().name == view.name
 
     def on_connection_close(self) -> None:
         """Forget a client that is gone."""

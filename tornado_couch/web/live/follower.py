@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any, Protocol
 
 from ... import _json
@@ -12,7 +13,7 @@ from ...store import DocumentChange, Observed, Place
 from ..problems import Problem
 from .stream import Stream, frame
 from .tokens import TokenCodec
-from .view import View
+from .view import Known, Limit, View
 
 __all__ = ["Follower"]
 
@@ -45,11 +46,19 @@ class Client(Protocol):
         """Ask the policy; raise a problem if the client may not do this any more."""
         ...
 
-    async def sees_the_same(self, view: View) -> bool:
-        """Find out again who the client is; return whether it still sees the same.
+    async def identify(self) -> None:
+        """Find out again who the client is.
 
         Raises:
             Problem: 401, it is nobody any more.
+        """
+        ...
+
+    def limit(self) -> Limit | None:
+        """Return what the policy limits the client to now.
+
+        Raises:
+            Problem: 401 or 403, it may see nothing.
         """
         ...
 
@@ -61,6 +70,7 @@ class Follower:
         stream: its connection.
         view: what it sees.
         codec: makes its tokens.
+        known: the scopes whose documents it has.
         since: since when it has followed, as time stamps are stored.
         client: the handler of its request.
         shape: what is equal for all that are shown a model in the same way.
@@ -71,15 +81,17 @@ class Follower:
     """
 
     __slots__ = (
-        "_checked_at", "_client", "_held", "_read_at", "_rounds", "_shape", "codec", "group", "since", "stream", "told",
-        "view",
+        "_checked_at", "_client", "_held", "_known", "_read_at", "_rounds", "_shape", "codec", "group", "since",
+        "stream", "told", "view",
     )  # fmt: skip
 
     def __init__(
-        self, stream: Stream, view: View, codec: TokenCodec, client: Client, *, since: str, shape: Hashable
-    ) -> None:
+        self, stream: Stream, view: View, codec: TokenCodec, client: Client, *,
+        known: Known, since: str, shape: Hashable,
+    ) -> None:  # fmt: skip
         self.stream, self.view, self.codec, self.since = stream, view, codec, since
-        self.group = (shape, view.name)
+        self._known = known
+        self.group = (shape, codec.view, view.name)
         self.told: dict[str, str] = {}
         self._client, self._shape = client, shape
         self._read_at: dict[str, float] = {}
@@ -88,6 +100,10 @@ class Follower:
         self._checked_at = time.monotonic()
 
     # ------------------------------------------------------------ what it is told
+
+    def token(self, place: Place) -> str:
+        """Return the token of a place before which the client was told of everything, while it still joins."""
+        return self.codec.encode(place, self._known, since=self.since)
 
     async def text(self, change: DocumentChange[Any], token: str, items: dict[Hashable, bytes]) -> bytes:
         """Return the event that tells the client of a change; empty if it is none of its business.
@@ -122,7 +138,7 @@ class Follower:
         Args:
             place: from where on it can follow then; None for the time when it comes back.
         """
-        token = "" if place is None else self.codec.encode(place)
+        token = "" if place is None else self.codec.encode(place, self.view.settled)
         self.stream.end(self._reset(token), drop=True)
 
     def _reset(self, token: str) -> bytes:
@@ -132,7 +148,21 @@ class Follower:
 
     def lose(self, place: Place) -> None:
         """Tell the client to read the collection anew; the stream goes on, with what changes after a place."""
-        self.stream.send(self._reset(self.codec.encode(place)))
+        self.stream.send(self._reset(self.codec.encode(place, self.view.settled)))
+
+    async def move(self, items: list[tuple[str, Any]], known: Known, place: Place) -> None:
+        """Tell the client of documents that it has come to see, or does not see any more, though they did not change.
+
+        Args:
+            items: for each, the type of the event and its data.
+            known: what the client knows then.
+            place: the place up to which it was told of the changes.
+        """
+        token = self.token(place)
+        for kind, item in items:
+            await self.stream.sent(frame(kind, token, _json.dumps(item)))
+        self._known = known
+        self.begin(place)
 
     def hold(self) -> None:
         """Keep what is delivered until `release`."""
@@ -150,7 +180,14 @@ class Follower:
 
     def begin(self, place: Place) -> None:
         """Tell the client where it is."""
-        self.stream.send(b"id: %b\n\n" % self.codec.encode(place).encode())
+        self.stream.send(b"id: %b\n\n" % self.token(place).encode())
+
+    def settle(self) -> None:
+        """Note that the client was told of everything that was there when it joined."""
+        self._known = self.view.settled
+        if self.view.lost:
+            self.view = replace(self.view, lost=frozenset())
+            self.group = (self._shape, self.codec.view, self.view.name)
 
     def release(self) -> list[Change]:
         """Tell the client what was kept, as far as it is newer than what it knows.
@@ -178,9 +215,14 @@ class Follower:
 
     # ------------------------------------------------------------ while nothing changes
 
-    def heartbeat(self, place: Place) -> bytes:
-        """Return a comment, with the place up to which the client was told."""
-        return b":\nid: %b\n\n" % self.codec.encode(place).encode()
+    def heartbeat(self, place: Place, since: str) -> bytes:
+        """Return a comment, with the place up to which the client was told.
+
+        Args:
+            place: the place.
+            since: a time before which nothing has changed that the client was not told of.
+        """
+        return b":\nid: %b\n\n" % self.codec.encode(place, self.view.settled, since=since).encode()
 
     def beat(self, text: bytes) -> None:
         """Send a comment, unless the client has not read what came before; end the stream if it has not for long."""
@@ -197,23 +239,27 @@ class Follower:
         """End the stream if the client is not who it was, or does not see the same any more."""
         self._checked_at = time.monotonic()
         try:
-            same = await self._client.sees_the_same(self.view)
+            await self._client.identify()
         except Problem as problem:
             if problem.status_code in (401, 403, 404):
                 self.expel()
             return  # the accounts cannot be read at the moment, for example
-        if not same:
-            self.reset(None)
-        elif not await self.allowed():
-            self.expel()
+        await self.stays()
 
-    async def allowed(self) -> bool:
-        """Whether the policy lets the client list the collection now."""
+    async def stays(self) -> bool:
+        """Ask the policy whether the client may still follow, and sees the same as it did; if not, end its stream.
+
+        Whoever sees more or less now comes back, and is then told of what they have gained and lost.
+        """
         try:
             await self._client.authorize("list")
+            limit = self._client.limit()
         except Problem:
+            self.expel()
             return False
-        return True
+        if limit != self.view.limit:
+            self.stream.end()
+        return self.stream.is_open
 
     def expel(self) -> None:
         """Tell the client that it may not follow any more, and end its stream."""

@@ -17,6 +17,7 @@ from ...errors import CouchError, DocumentNotFound, InvalidDocument, SecurityErr
 from ...models import Model, is_deleted, model_info
 from ...store import Batch, DocumentChange, Pace, Place, Store, may_be_of
 from .follower import Follower
+from .tokens import earlier
 
 __all__ = ["Hub", "present"]
 
@@ -60,6 +61,7 @@ class Hub:
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
         self._room = asyncio.Event()  # for further batches
         self._place: Place | None = None  # up to which the followers were told
+        self._as_of = ""  # a time before which nothing has changed that they were not told of
         self._beginning = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self._joining = 0
@@ -96,7 +98,7 @@ class Hub:
     async def _join(self, follower: Follower, since: Place | None) -> None:
         if since is not None:
             since = await self._caught_up(follower, since)
-        place = await self._begin(since)
+        place = await self._begin(since, follower.since)
         # From here on the client is told what the hub hears; it is held back until the client has what came before.
         follower.hold()
         self._groups.setdefault(follower.group, set()).add(follower)
@@ -111,18 +113,26 @@ class Hub:
             follower.begin(place)
             while again := follower.release():
                 await self._tell_again(follower, again, place)
+            self._remove(follower)
+            follower.settle()
+            self._groups.setdefault(follower.group, set()).add(follower)
+            if not follower.stream.is_open:
+                self.leave(follower)
         except BaseException:
             self.leave(follower)
             raise
 
     def leave(self, follower: Follower) -> None:
         """Stop telling a client of changes."""
+        self._remove(follower)
+        if not self._groups:
+            self._stop()
+
+    def _remove(self, follower: Follower) -> None:
         group = self._groups.get(follower.group, set())
         group.discard(follower)
         if not group:
             self._groups.pop(follower.group, None)
-        if not self._groups:
-            self._stop()
 
     async def _caught_up(self, follower: Follower, place: Place) -> Place:
         """Tell a client what has changed since a place; return the place up to which it was told."""
@@ -143,7 +153,7 @@ class Hub:
             for change in await self._store.live.understood(self._model, observed, place.database):
                 shown = await present(self._store, self._model, change)
                 # The place before them: the changes may come in another order than in the feed.
-                text = await follower.text(shown, follower.codec.encode(place), {})
+                text = await follower.text(shown, follower.token(place), {})
                 if text:
                     await follower.stream.sent(text)
             for each in observed:
@@ -154,14 +164,19 @@ class Hub:
     def _wants(self, document_id: str) -> bool:
         return may_be_of(model_info(self._model), document_id)
 
-    async def _begin(self, since: Place | None) -> Place:
-        """Listen to the feed, if nobody followed so far; return the place up to which followers were told."""
+    async def _begin(self, since: Place | None, as_of: str) -> Place:
+        """Listen to the feed, if nobody followed so far; return the place up to which followers were told.
+
+        Args:
+            since: the place up to which the first follower was told; None for now.
+            as_of: a time before which nothing has changed that it was not told of.
+        """
         async with self._beginning:
             if self._place is None:
                 live = self._store.live
                 database = await live.identity() if since is None else since.database
                 await live.feed.listen(self._hear, self._wants, None if since is None else since.seq)
-                self._place = Place(database, live.feed.position or 0)
+                self._place, self._as_of = Place(database, live.feed.position or 0), as_of
                 context = contextvars.Context()
                 loop = asyncio.get_running_loop()
                 self._tasks = [context.run(loop.create_task, each()) for each in (self._work, self._beat)]
@@ -212,9 +227,12 @@ class Hub:
         for observed in batch.observed:
             for change in await self._store.live.understood(self._model, [observed], database):
                 await self._spread(await present(self._store, self._model, change), observed, batch.read_at)
+            if self._place is None:
+                return  # the last one who followed has left
             self._place = Place(database, observed.seq)
             await pace.breathe()
         self._place = Place(database, batch.position)
+        self._as_of = (batch.as_of and earlier(batch.as_of)) or self._as_of
 
     async def _spread(self, change: DocumentChange[Any], observed: Any, read_at: float) -> None:
         """Tell every follower of a change, each if it may see it."""
@@ -226,9 +244,8 @@ class Hub:
             for follower in list(group):
                 if not follower.stream.is_open or follower.view.seen(change, follower.since) is None:
                     continue
-                token = token or follower.codec.encode(place)
-                if not await follower.allowed():
-                    follower.expel()
+                token = token or follower.codec.encode(place, follower.view.settled, since=self._as_of)
+                if not await follower.stays():
                     continue
                 try:
                     text = await follower.text(change, token, items)
@@ -250,7 +267,7 @@ class Hub:
             for group in list(self._groups.values()):
                 if not group or self._place is None:
                     continue
-                text = next(iter(group)).heartbeat(self._place)
+                text = next(iter(group)).heartbeat(self._place, self._as_of)
                 for follower in list(group):
                     follower.beat(text)
                     written += 1

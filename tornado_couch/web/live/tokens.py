@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from ...models import format_timestamp, utc_now
 from ...store import Place
 from ..problems import Problem
 from ..query import Cursor, CursorCodec
+from .view import Known
 
-__all__ = ["ChangeToken", "TokenCodec", "UnusableToken"]
+__all__ = ["ChangeToken", "TokenCodec", "UnusableToken", "earlier"]
 
 _SKEW = timedelta(seconds=60)  # by which the clocks of processes may differ
 
@@ -33,13 +34,17 @@ class ChangeToken(NamedTuple):
 
     Attributes:
         place: the place in the changes of the database.
-        issued_at: when the client got it, as time stamps are stored, less what clocks may differ.
+        since: a time before which nothing has changed that the client was not told of, as time stamps are stored.
+        issued_at: when the client got it, less what clocks may differ.
         initial: whether the client is still reading the collection for the first time.
+        known: the scopes whose documents it has.
     """
 
     place: Place
+    since: str
     issued_at: str
-    initial: bool = False
+    initial: bool
+    known: Known
 
 
 class TokenCodec:
@@ -48,24 +53,34 @@ class TokenCodec:
     Args:
         cursors: authenticates and encrypts.
         path: the path of the collection.
-        view: what is seen of it: the filters, and the scopes of the caller. With another view a token cannot be used,
-            since documents would be missing.
+        view: what is seen of it: the filters, and the property that limits the caller. With another view a token
+            cannot be used, since documents would be missing.
+        caller: whose tokens they are, if the policy limits what they see: what they lose nobody else may learn of.
 
     Attributes:
-        view: a digest of it.
+        shape: a digest of the view, which all have in common that are shown a document in the same way.
+        view: a digest of it and the caller.
     """
 
-    __slots__ = ("_cursors", "_scope", "view")
+    __slots__ = ("_cursors", "_scope", "shape", "view")
 
-    def __init__(self, cursors: CursorCodec, path: str, view: str) -> None:
+    def __init__(self, cursors: CursorCodec, path: str, view: str, caller: str = "") -> None:
         self._cursors = cursors
         self._scope = _scope(path)
-        self.view = hashlib.sha256(view.encode()).hexdigest()[:16]
+        self.shape = _digest(view)
+        self.view = _digest(f"{view} {caller}")
 
-    def encode(self, place: Place, *, initial: bool = False) -> str:
-        """Return the text of a token that is issued now."""
-        at = format_timestamp(utc_now() - _SKEW)
-        return self._cursors.encode(Cursor([place.database, place.seq, self.view, at, initial], ""), self._scope)
+    def encode(self, place: Place, known: Known, *, since: str | None = None, initial: bool = False) -> str:
+        """Return the text of a token that is issued now.
+
+        Args:
+            place: the place up to which the client was told of the changes.
+            known: the scopes whose documents it has.
+            since: see `ChangeToken`; None if that is now.
+            initial: see `ChangeToken`.
+        """
+        key = [place.database, place.seq, self.view, earlier(utc_now()), since, initial, known.packed()]
+        return self._cursors.encode(Cursor(key, ""), self._scope)
 
     def decode(self, text: str) -> ChangeToken:
         """Return the token that a text stands for.
@@ -88,13 +103,22 @@ class TokenCodec:
         return _read(cursors, _scope(path), text)[0]
 
 
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _scope(path: str) -> str:
     return f"changes of {path}"
 
 
 def _read(cursors: CursorCodec, scope: str, text: str) -> tuple[ChangeToken, str]:
     try:
-        database, seq, view, at, initial = cursors.decode(text, scope).key
-    except Problem:
+        database, seq, view, at, since, initial, known = cursors.decode(text, scope).key
+    except (Problem, ValueError):
         raise UnusableToken(forged=True) from None
-    return ChangeToken(Place(database, seq), at, initial), view
+    return ChangeToken(Place(database, seq), since or at, at, initial, Known.unpacked(known)), view
+
+
+def earlier(moment: datetime) -> str:
+    """Return a time as time stamps are stored, less what the clocks of processes may differ."""
+    return format_timestamp(moment - _SKEW)

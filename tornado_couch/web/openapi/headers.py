@@ -29,6 +29,19 @@ REQUEST_FIELDS: dict[str, tuple[Schema, str]] = {
         {**_TEXT, "examples": ["return=minimal"]},
         "`return=minimal`: answer without the document; `return=representation`: answer with it (RFC 7240).",
     ),
+    "Range": (
+        {**_TEXT, "pattern": r"^bytes *=[0-9, -]+$", "examples": ["bytes=0-1023"]},
+        "Only these bytes of the file (RFC 9110 §14.2).",
+    ),
+    "If-Range": (_TEXT, "Range counts only if this is the current entity tag; otherwise the whole file is sent."),
+    "Repr-Digest": (
+        {**_TEXT, "examples": ["sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:"]},
+        "The SHA-256 of the file, to be checked (RFC 9530).",
+    ),
+    "Content-Disposition": (
+        {**_TEXT, "examples": ['attachment; filename="front.png"']},
+        "The name of the file (RFC 6266).",
+    ),
     "Idempotency-Key": (
         {
             **_TEXT,
@@ -50,9 +63,13 @@ ANSWER_FIELDS: dict[str, tuple[Schema, str]] = {
     "Accept-Encoding": (_TEXT, "The content codings that a body may have."),
     "Accept-Patch": (_TEXT, "The media types of a PATCH's body (RFC 5789)."),
     "Accept-Post": (_TEXT, "The media types of a POST's body."),
+    "Accept-Ranges": (_TEXT, "The unit of ranges that can be asked for."),
     "Allow": (_TEXT, "The methods that this address has."),
     "Cache-Control": (_TEXT, "A cache may keep the answer for its own client, and must revalidate it each time."),
     "Content-Location": ({**_TEXT, "format": "uri-reference"}, "The permanent address of what this answer shows."),
+    "Content-Disposition": (_TEXT, "The name of the file, and whether a browser may show it in its window (RFC 6266)."),
+    "Content-Range": (_TEXT, "Which bytes of the file these are (RFC 9110 §14.4)."),
+    "Content-Security-Policy": (_TEXT, "What a file may do in a browser, which is nothing."),
     "Deprecation": (_TEXT, "Since when the resource is deprecated (RFC 9745)."),
     "ETag": (
         {**_TEXT, "pattern": r'^(W/)?"[!#-~]*"$', "examples": [ENTITY_TAG]},
@@ -68,6 +85,7 @@ ANSWER_FIELDS: dict[str, tuple[Schema, str]] = {
     "Preference-Applied": (_TEXT, "The preferences of Prefer that were followed."),
     "RateLimit": (_TEXT, "How many requests are left, and until when."),
     "RateLimit-Policy": (_TEXT, "How many requests are allowed, and in which time."),
+    "Repr-Digest": (_TEXT, "The SHA-256 of the whole file, where it is known (RFC 9530)."),
     "Retry-After": ({"type": "integer", "minimum": 0}, "Seconds until another try may help."),
     "Server-Timing": (_TEXT, "How the time was spent, for `Prefer: server-timing`."),
     "Sunset": (_TEXT, "When the resource will be gone (RFC 8594)."),

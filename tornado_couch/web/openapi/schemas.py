@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ...models import Action, Model, Property, body_schema, model_info
+from ...models import Action, AttachmentProperty, Model, Property, body_schema, model_info
 from .components import Components, Schema, nullable, renamed
 from .headers import ENTITY_TAG
 
@@ -15,6 +15,20 @@ _HREF: Schema = {"type": "string", "format": "uri-reference", "description": "Th
 _ETAG: Schema = {"type": "string", "description": "The document's entity tag, for If-Match.", "examples": [ENTITY_TAG]}
 _NO_CONTROL = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 _IGNORED: Schema = {"readOnly": True, "description": "Ignored, so that a document can be sent back as it was read."}
+
+
+_FILE: Schema = {
+    "type": "object",
+    "description": "A file. In the body of a request, it keeps the file that is there.",
+    "required": ["content_type", "length", "digest", "_href", "_etag"],
+    "properties": {
+        "content_type": {"type": "string", "description": "Its media type."},
+        "length": {"type": "integer", "minimum": 0, "description": "Its length in bytes."},
+        "digest": {"type": "string", "description": "Its SHA-256 in base64 after `sha256-`, where that is known."},
+        "_href": {"type": "string", "format": "uri-reference", "description": "The address of its bytes."},
+        "_etag": {"type": "string", "description": "Its entity tag, for If-Match."},
+    },
+}
 
 
 class ModelSchemas:
@@ -65,6 +79,10 @@ class ModelSchemas:
         """The schema of a merge patch (RFC 7396) of a document."""
         return self._made("MergePatch", self._merge_patch, self._filled)
 
+    def file(self) -> Schema:
+        """The schema of a file as a client sees it."""
+        return self._components.put("schemas", "StoredFile", _FILE)
+
     def other(self, suffix: str, make: Callable[[], Schema]) -> Schema:
         """A schema that another function makes, under the model's name with a suffix."""
         return self._made(suffix, make, self._filled)
@@ -93,8 +111,13 @@ class ModelSchemas:
             found[name] = _shown_property(each, schema["properties"][name], of)
         # None where that is the default is not stored, and so not shown; a key is what a document is named by.
         needed = [name for name, each in self._info.visible.items() if name == self._key_name() or not each.optional]
+        found |= {name: self._files(each) for name, each in self._info.attachments.items() if not each.write_only}
         # Properties may be added by a hook, or by a handler's `show`.
         return self._root({**schema, "properties": found, "required": needed}, "Output", closed=False)
+
+    def _files(self, declared: AttachmentProperty) -> Schema:
+        found = self.file()
+        return {"type": "object", "additionalProperties": found} if declared.many else found
 
     def _key_name(self) -> str | None:
         return self._info.key.name if self._info.key else None

@@ -91,7 +91,7 @@ def parse_list_query(
         resource: the collection.
         arguments: the query string's parameters.
         cursors: reads the cursor.
-        restriction: the property and its value that the caller is limited to.
+        restriction: the property and its value that the caller is limited to; or a set of values.
         most: the largest `limit`, and its default; without it, those of the resource's pages.
 
     Raises:
@@ -102,8 +102,8 @@ def parse_list_query(
     own = {name: decode_parameter(name, given[name]) for name in known if name in given and name != "or"}
     wanted = _query(resource, {name: values for name, values in given.items() if name not in known}, own)
     wanted = _with_groups(resource, wanted, given.get("or", []), len(given))
-    for limit in (*resource.under.items(), restriction):
-        wanted = restricted(wanted, _as_asked(resource, wanted, limit))
+    for limit in (*resource.under.items(), *([] if restriction is None else [restriction])):
+        wanted = restricted(wanted, limit[0], *_as_asked(resource, wanted, *limit))
     wanted = replace(wanted, deleted=flag("deleted", own.get("deleted")))
     parameter = next((name for name in given if name not in known), "sort")
     query = ListQuery(
@@ -173,30 +173,30 @@ def _check_countable(resource: Resource[Any], query: Query) -> None:
         raise Problem.of("no-index", detail, parameter="count")
 
 
-def _as_asked(resource: Resource[Any], query: Query, restriction: tuple[str, Any] | None) -> tuple[str, Any] | None:
-    """The restriction with its value as it is stored; of equal ones that which the client asks for."""
-    if restriction is None or restriction[0] not in resource.info.properties:
-        return restriction
-    info, (name, value) = resource.info, restriction
-    stored = info.stored_value(name, value)
-    seen = info.view_value(name, stored)
-    equal = (each for each in query.among.get(name, ()) if info.view_value(name, each) == seen)
-    return name, next(equal, stored)
+def _as_asked(resource: Resource[Any], query: Query, name: str, limit: Any) -> list[Any]:
+    """The values of a limit as they are stored, in a certain order; of equal ones those that the client asks for."""
+    values = list(limit) if isinstance(limit, set | frozenset) else [limit]
+    if name not in resource.info.properties:
+        return values
+    info, found = resource.info, {}
+    for value in values:
+        stored = info.stored_value(name, value)
+        seen = info.view_value(name, stored)
+        equal = (each for each in query.among.get(name, ()) if info.view_value(name, each) == seen)
+        found[_json.dumps(seen)] = next(equal, stored)
+    return [found[text] for text in sorted(found)]
 
 
-def restricted(query: Query, restriction: tuple[str, Any] | None) -> Query:
-    """The query, limited to the documents that the caller may see.
+def restricted(query: Query, name: str, *values: Any) -> Query:
+    """The query, limited to the documents that the caller may see: those with one of the values in a property.
 
     Raises:
         Problem: 400, it asks for a range of the property by which the caller is limited.
     """
-    if restriction is None:
-        return query
-    name, value = restriction
     if name in query.ranges or name in query.excluded:
-        detail = f"Your list is limited to one value of `{name}`, so it cannot be filtered by a range or by `[ne]`."
+        detail = f"Your list is limited to certain values of `{name}`, so it takes neither a range nor `[ne]` of it."
         raise Problem.of("bad-parameter", detail, parameter=name)
-    return query.restricted(name, value)
+    return query.restricted(name, *values)
 
 
 def _pairs(given: Mapping[str, list[bytes]]) -> list[tuple[str, str]]:
