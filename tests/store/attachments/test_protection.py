@@ -356,5 +356,5 @@ async def test_a_file_that_couchdb_recodes_is_told(
     store = Store(database, signer=signer)
     monkeypatch.setattr("tornado_couch.store.protection.files.is_compressible", lambda _: False)
     # The embedded server gives such a document another revision than was signed, and has it deleted again.
-    with pytest.raises((OutcomeUnknown, SecurityError), match="compressible_types|nothing was written"):
+    with pytest.raises((OutcomeUnknown, SecurityError), match=r"compressible_types|nothing was written"):
         await store.attach(await store.create(Order()), "invoice", TEXT, content_type="text/plain")
