@@ -92,15 +92,15 @@ class Spooled:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes in parts, read in a thread where they are on disk."""
         for start in range(0, self.length, _PART):
-            yield await self._threaded(self.read, start, _PART)
+            yield await self._threaded(0, self.read, start, _PART)
 
     async def append(self, data: bytes) -> None:
         """Append bytes, in a thread where there are many."""
-        await self._threaded(self.write, data)
+        await self._threaded(len(data), self.write, data)
 
-    async def _threaded(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _threaded(self, count: int, function: Callable[..., Any], *arguments: Any) -> Any:
         # On the way to a thread a small file would wait longer than it takes.
-        if isinstance(self._file, io.BytesIO) and self.length < _PART:
+        if isinstance(self._file, io.BytesIO) and self.length + count <= _PART:
             return function(*arguments)
         return await asyncio.to_thread(function, *arguments)
 
