@@ -165,6 +165,16 @@ async def test_an_empty_file_is_a_file(store: Store, cls: type[Any]) -> None:
     assert await loaded(store, await store.get(cls, model._key), "photos/a.png") == b""
 
 
+async def test_one_upload_is_stored_in_several_places_at_once(store: Store) -> None:
+    """From the temporary file that a large one is in, which each of the writers reads by itself."""
+    large = PICTURE * 40
+    orders = [await store.create(Letter()) for _ in range(4)]
+    async with await upload(large, "image/png") as file:
+        found = await asyncio.gather(*(store.attach(each, "invoice", file) for each in orders))
+    for each in found:
+        assert await loaded(store, each, "invoice") == large
+
+
 async def test_a_required_file_is_made_with_the_document(store: Store) -> None:
     """In one write; a document without it is not made, and does not lose it."""
     async with await upload(PICTURE, "image/png") as scan:
