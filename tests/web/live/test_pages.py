@@ -231,6 +231,25 @@ async def test_protected_properties(database: Database) -> None:
     await store.close()
 
 
+async def test_what_does_not_verify_is_gone_for_those_who_had_it(database: Database) -> None:
+    """A list leaves it out; whose it was follows from its last revision that verifies, not from what is there now."""
+    await install(database.server, database.name, [Stand])
+    store = Store(database, signer=KeyRing.create())
+    routes = resource("/stands", Stand, store, policy=Owner("owner", ByHeader(), admin_role="admin"))
+    async with serving(routes) as service:
+        here = await service.create("/stands", {"name": "one"}, X_Name="alice")
+        callers = {"alice": {}, "bob": {}, "root": {"X_Role": "admin"}}
+        since = {
+            name: (await service.get("/stands/_changes", X_Name=name, **role))["next"] for name, role in callers.items()
+        }
+        document = await database.get("stand:one")
+        await database.put({**document, "owner": "bob"})
+        for name, role in callers.items():
+            page = await service.get(f"/stands/_changes?since={since[name]}", X_Name=name, **role)
+            assert page["items"] == ([] if name == "bob" else [{"_href": here, "_gone": True}])
+    await store.close()
+
+
 async def test_a_hook_shows_what_a_list_shows(store: Store) -> None:
     """What hooks add to an item of a list they add to a change."""
 
