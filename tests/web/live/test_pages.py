@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import pytest
 
+from tests.faults import Call, Fault, FaultProxy
 from tests.web.callers import ByHeader
 from tests.web.live.service import Copy, Service, serving
 from tests.web.models import Place, Stand
@@ -191,6 +193,23 @@ class TestOwners:
         since = (await service.get("/stands/_changes", X_Name="alice"))["next"]
         for number in range(20):
             await store.update(Stand, "one", lambda stand, name=f"owner {number}": setattr(stand, "owner", name))
+        assert (await service.call(f"/stands/_changes?since={since}", X_Name="alice"))[0] == 410
+
+    async def test_a_document_that_another_one_was_before_it_unseen(
+        self, service: Service, store: Store, proxy: FaultProxy
+    ) -> None:
+        """One that was created and deleted while a new one was on its way: whoever may have had it begins again."""
+        since = (await service.get("/stands/_changes", X_Name="alice"))["next"]
+
+        async def overtaken(call: Call, forward: Callable[[], Awaitable[bytes]]) -> None:
+            await store.create(Stand(name="one", owner="alice"))
+            await store.delete(Stand, "one")
+            await call.send(await forward())
+
+        proxy.faults.append(Fault(overtaken, method="PUT"))
+        async with Couch(proxy.url) as couch:
+            await Store(couch[store.database.name]).create(Stand(name="one", owner="bob"))
+        assert proxy.faults[0].hits == 1
         assert (await service.call(f"/stands/_changes?since={since}", X_Name="alice"))[0] == 410
 
     async def test_anonymous_callers_are_refused(self, service: Service) -> None:
