@@ -52,6 +52,17 @@ def test_a_short_run_of_growth_writes_a_table_of_each_kind(tmp_path: Path) -> No
     assert report["idle connections"][0]["open connections"] == 100
 
 
+def test_files_are_measured_up_and_down() -> None:
+    """Plain, compressed and encrypted, with the memory and how late the event loop was."""
+    environment = {name: value for name, value in os.environ.items() if name != "COUCHDB_URL"}
+    command = [sys.executable, "-m", "benchmarks.files", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert [each.partition("  ")[0] for each in done.stdout.splitlines()[1:]] == [
+        f"{kind}, {way}" for kind in ("video/mp4", "encrypted", "text/plain") for way in ("up", "down")
+    ]
+
+
 def test_a_peer_that_does_not_exist_is_refused() -> None:
     """With the usage."""
     command = [sys.executable, "-m", "benchmarks", "--peers", "bare,nobody"]

@@ -25,8 +25,9 @@ from ..couch import Change, Database
 from ..errors import InvalidSignature, SecurityError
 from ..revision import generation, rank
 from ..security import Keys, Scheme, canonical
+from ..store.attachments import Attachments
 from ..store.protection.trees import path_of
-from .audit import Auditor, AuditPage, Finding, pages_of_trees
+from .audit import Auditor, AuditPage, Finding, altered_files, pages_of_trees
 
 __all__ = ["Anchor", "AnchoredAudit"]
 
@@ -182,6 +183,7 @@ class AnchoredAudit:
         path: the file of the state; a first audit makes it.
         root: the file of the signed root, if it is not beside the state.
         accept: the schemes to accept.
+        files: also compare the bytes of files with what was signed of them.
     """
 
     def __init__(
@@ -192,8 +194,11 @@ class AnchoredAudit:
         *,
         root: Path | None = None,
         accept: Collection[Scheme] = (Scheme.V3, Scheme.V2),
+        files: bool = True,
     ) -> None:
         self._database = database
+        self._attachments = Attachments(database, lambda document: document)
+        self._files = files
         self._keys = keys
         self._path = path
         self._root = root
@@ -261,7 +266,12 @@ class AnchoredAudit:
                     known.see(each.id for each in page.results)
                 designs = [each for each in page.results if each.id.startswith("_design/")]
                 known.learn((each.id, each.revisions, each.deleted) for each in designs)
-                findings = [finding for leaves in trees for finding in self._judged(known, leaves)]
+                findings = []
+                for leaves in trees:
+                    found = self._judged(known, leaves)
+                    findings += found
+                    if self._files:
+                        findings += await altered_files(self._attachments, leaves, found)
                 self._since = page.last_seq
                 yield AuditPage(findings, sum(map(len, trees)), page.last_seq, page.pending)
         unseen = known.unseen() if everything else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from ..store.attachments import Attachments
 from ..store.protection.trees import judge
 from ..store.writing.tokens import redone
 
-__all__ = ["AuditPage", "Auditor", "Finding", "audit", "pages_of_trees"]
+__all__ = ["AuditPage", "Auditor", "Finding", "altered_files", "audit", "pages_of_trees"]
 
 Document = dict[str, Any]
 
@@ -92,24 +93,28 @@ async def audit(
                 found = auditor.judged(leaves)
                 findings += found
                 if files:
-                    wrong = {each.revision for each in found}
-                    for leaf in (each for each in leaves if each["_rev"] not in wrong):
-                        findings += await _file_findings(attachments, leaf)
+                    findings += await altered_files(attachments, leaves, found)
                 if number % _AT_A_TIME == 0:
                     await asyncio.sleep(0)  # other tasks get a turn, such as the read of the next page
             yield AuditPage(findings, sum(map(len, trees)), page.last_seq, page.pending)
 
 
-async def _file_findings(attachments: Attachments, leaf: Document) -> list[Finding]:
-    """What is wrong with the bytes of a leaf's files."""
-    found = []
-    for name in leaf.get("_attachments", ()):
-        try:
-            altered = not await attachments.is_intact(leaf, name)
-        except NotFound:
-            break  # it was changed meanwhile, and comes again
-        if altered:
-            found.append(Finding(leaf["_id"], leaf["_rev"], _ALTERED_FILE))
+async def altered_files(
+    attachments: Attachments, leaves: Sequence[Document], known: Collection[Finding]
+) -> list[Finding]:
+    """What is wrong with the bytes of the files of a document's leaves.
+
+    Args:
+        attachments: reads them.
+        leaves: the leaves.
+        known: what was found of them; those leaves are left out.
+    """
+    found, wrong = [], {each.revision for each in known}
+    for leaf in leaves:
+        names = [] if leaf["_rev"] in wrong else leaf.get("_attachments", ())
+        with contextlib.suppress(NotFound):  # it was changed meanwhile, and comes again
+            if not all([await attachments.is_intact(leaf, name) for name in names]):
+                found.append(Finding(leaf["_id"], leaf["_rev"], _ALTERED_FILE))
     return found
 
 

@@ -339,7 +339,8 @@ class BulkWriter(Generic[M]):
             await self._eraser.finish(self._info, staged.model._stored, result or "")
         elif result is not None:
             stored, revision = await refitted(self._writer, self._guard, staged.document, result)
-            staged.model._stored, staged.model._rev = stubbed(stored, generation(revision)), revision
+            written = stubbed(stored, generation(revision))
+            staged.model._stored, staged.model._rev = {**written, "_rev": revision}, revision
             if isinstance(operation, Creation) and self._info.unique:
                 buried = self._buried.get(staged.model._id) or {}
                 await self._models.complete(self._database, staged.model, buried)

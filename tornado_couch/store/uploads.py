@@ -11,6 +11,7 @@ import base64
 import hashlib
 import io
 import tempfile
+import threading
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from typing import IO, Any, BinaryIO
@@ -55,6 +56,7 @@ class Spooled:
 
     def __init__(self) -> None:
         self._file: IO[bytes] = io.BytesIO()
+        self._turn = threading.Lock()  # several threads may read at once, and the file has one position
         self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         self.length = 0
 
@@ -81,8 +83,9 @@ class Spooled:
 
     def read(self, start: int, count: int) -> bytes:
         """Read bytes from a place on; blocks where they are on disk."""
-        self._file.seek(start)
-        return self._file.read(count)
+        with self._turn:
+            self._file.seek(start)
+            return self._file.read(count)
 
     def parts(self) -> Iterator[bytes]:
         """The bytes in parts; blocks where they are on disk."""
@@ -92,15 +95,15 @@ class Spooled:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The bytes in parts, read in a thread where they are on disk."""
         for start in range(0, self.length, _PART):
-            yield await self._threaded(self.read, start, _PART)
+            yield await self._threaded(0, self.read, start, _PART)
 
     async def append(self, data: bytes) -> None:
         """Append bytes, in a thread where there are many."""
-        await self._threaded(self.write, data)
+        await self._threaded(len(data), self.write, data)
 
-    async def _threaded(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _threaded(self, count: int, function: Callable[..., Any], *arguments: Any) -> Any:
         # On the way to a thread a small file would wait longer than it takes.
-        if isinstance(self._file, io.BytesIO) and self.length < _PART:
+        if isinstance(self._file, io.BytesIO) and self.length + count <= _PART:
             return function(*arguments)
         return await asyncio.to_thread(function, *arguments)
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.store.attachments.models import PDF, PICTURE, TEXT, Case, Diary, Order, loaded
-from tornado_couch import Database, Store, install
+from tornado_couch import Database, OutcomeUnknown, Store, install
 from tornado_couch.errors import DecryptionFailed, InvalidSignature, NotProtected, SecurityError
 from tornado_couch.maintain.audit import audit
 from tornado_couch.maintain.rotate import Rotation
@@ -323,3 +323,38 @@ async def test_a_whole_file_is_not_given_before_it_was_verified(signed: Store) -
 async def _collect(file: AttachmentReader, seen: list[bytes]) -> None:
     async for part in file:
         seen.append(part)  # noqa: PERF401 - what came before the error counts
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_rotation_protects_files_that_are_older_than_the_class(database: Database, trusted: bool) -> None:
+    """If it is told to trust them; otherwise it reports them, and leaves them as they are."""
+    await install(database.server, database.name, [Case])
+    store = Store(database, crypter=OLD)
+    model = await store.create(Case())
+    entry = {"content_type": "image/png", "data": base64.b64encode(PICTURE).decode()}
+    await database.put({**await database.get(model._id or ""), "_attachments": {"invoice": entry, "other": entry}})
+    protect = Reprotection(OLD, models=[Case], database=database.name, plaintext=trusted)
+    async with aclosing(Rotation(database, None, protect=protect).run()) as pages:
+        found = [each.reason async for page in pages for each in page.findings]
+    read = await store.get(Case, model._key)
+    if not trusted:
+        assert found == ["in the clear"]
+        return
+    assert found == []
+    assert await loaded(store, read, "invoice") == PICTURE
+    document = await database.get(model._id or "")
+    kinds = {name: each["content_type"] for name, each in document["_attachments"].items()}
+    assert kinds == {"invoice": "application/octet-stream", "other": "image/png"}
+
+
+@pytest.mark.parametrize("signer", [None, OLD], ids=["plain", "signed"])
+async def test_a_file_that_couchdb_recodes_is_told(
+    database: Database, monkeypatch: pytest.MonkeyPatch, signer: KeyRing | None
+) -> None:
+    """Somebody has added its type to those that CouchDB compresses: the caller learns what to do."""
+    await install(database.server, database.name, [Order])
+    store = Store(database, signer=signer)
+    monkeypatch.setattr("tornado_couch.store.protection.files.is_compressible", lambda _: False)
+    # The embedded server gives such a document another revision than was signed, and has it deleted again.
+    with pytest.raises((OutcomeUnknown, SecurityError), match=r"compressible_types|nothing was written"):
+        await store.attach(await store.create(Order()), "invoice", TEXT, content_type="text/plain")

@@ -17,7 +17,8 @@ import base64
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, get_args
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.fields import FieldInfo
@@ -360,7 +361,9 @@ def with_attachments_empty(fields: Mapping[str, FieldInfo]) -> None:
 
 
 def _types(annotation: Any) -> Iterator[Any]:
-    parts = get_args(annotation)
+    parts, origin = get_args(annotation), get_origin(annotation)
+    if origin not in (None, Annotated, Union, UnionType):
+        yield origin
     if isinstance(annotation, type) and not parts:
         yield annotation
     for each in parts:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ...couch.transport.bodies import Following
-from ...errors import DecryptionFailed, KeySetError, NotProtected
+from ...errors import DecryptionFailed, KeySetError, NotProtected, ValidationFailed
 from ...models import (
     ATTACHMENTS_PROPERTY,
     FILES_PROPERTY,
@@ -26,6 +26,7 @@ from ...models import (
     model_info,
     record_of,
 )
+from ...models.pointers import json_pointer
 from ...security import Crypter, FileCipher, ciphertext_of, decrypt_value, encrypt_value, new_file_key
 from ..uploads import Spooled, Upload, gzipped, is_compressible
 
@@ -88,6 +89,7 @@ class FileProtection:
 
         Raises:
             KeySetError: a file has to be encrypted, and the store has no keys.
+            ValidationFailed: the model was copied from another document, and has encrypted files.
         """
         info = model_info(type(model))
         if not info.attachments:
@@ -96,6 +98,12 @@ class FileProtection:
         known = {name: record_of(stored, name) for name in entries_of(document) if name not in model._uploads}
         record = {name: each for name, each in known.items() if each}
         entries = dict(document.get("_attachments", {}))
+        owner = file_owner(str(model._id), version=info.history)
+        before = file_owner(str(stored.get("_id", model._id)), version=info.history)
+        if owner != before and (bound := [name for name, each in record.items() if "sealed" in each]):
+            detail = "An encrypted file belongs to its own document; attach it to the new one."
+            pointer = json_pointer(bound[0].split("/"))
+            raise ValidationFailed([{"pointer": pointer, "keyword": "attachment", "detail": detail}])
         for name, upload in model._uploads.items():
             place = attachment_place(type(model), name)
             entries[name], record[name] = await self._prepared(info, place, model._id or "", upload)

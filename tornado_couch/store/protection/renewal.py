@@ -7,7 +7,7 @@ of your own, and for values that are stored in the clear. Hashes stay, since nob
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ...couch import Database
@@ -99,21 +99,53 @@ class Reprotection:
 
         Raises:
             DecryptionFailed: a file cannot be decrypted, or was changed.
+            NotProtected: a file is stored in the clear.
             KeySetError: the keys are not for encryption, or none of them is primary.
         """
         records, protection = document.get(ATTACHMENTS_PROPERTY, {}), FileProtection(self._crypter, database.name)
         sealed = [name for name in records if "sealed" in record_of(document, name)]
         old = [name for name in sealed if not protection.is_current(document, name)]
-        if not old:
+        clear = self._files_in_the_clear(document, sealed)
+        if not old and not clear:
             return document
         entries, family = dict(document.get("_attachments", {})), _family(document)
         renewed = dict(records)
+        for name in clear:
+            entries[name], renewed[name] = await self._encrypted(protection, document, name, database)
         for name in old:
             if name in entries:
                 entries[name], renewed[name] = await self._reencrypted(protection, document, name, database)
             else:
                 renewed[name] = {**renewed[name], "sealed": protection.rewrapped(family, document, name)}
         return {**document, **({"_attachments": entries} if entries else {}), ATTACHMENTS_PROPERTY: renewed}
+
+    def _files_in_the_clear(self, document: Document, sealed: Collection[str]) -> list[str]:
+        """The files that are older than the classification of their property.
+
+        Raises:
+            NotProtected: there are some, and they are not to be trusted.
+        """
+        cls = self._models.get(_family(document))
+        declared = [each for each in model_info(cls).attachments.values() if each.encrypted] if cls else []
+        found = [
+            name
+            for name in document.get("_attachments", {})
+            if name not in sealed and any(each.holds(name) for each in declared)
+        ]
+        if found and not self._plaintext:
+            raise NotProtected(f"the file {found[0]!r} is stored in the clear")
+        return found
+
+    async def _encrypted(
+        self, protection: FileProtection, document: Document, name: str, database: Database
+    ) -> tuple[Following, Document]:
+        spool, document_id = Spooled(), str(document["_id"])
+        async with database.attachment(document_id, name, document["_rev"]) as opened:
+            async for part in opened.chunks:
+                await spool.append(part)
+        owner = file_owner(document_id, version=VERSION_PROPERTY in document)
+        kind = str(document["_attachments"][name]["content_type"])
+        return await protection.sealed(_family(document), owner, name, Upload(kind, spool))
 
     async def _reencrypted(
         self, protection: FileProtection, document: Document, name: str, database: Database

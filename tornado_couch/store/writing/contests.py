@@ -18,7 +18,7 @@ __all__ = ["Contests"]
 
 Document = dict[str, Any]
 
-_DELETED_AT_MOST = 20  # leaves of a document; with more of them, those that lie far back are removed
+_DELETED_AT_MOST = 8  # leaves of a document; with more of them, those that lie far back are removed
 _FAR_BACK = 64  # revisions before the winning one; copies of a write that are still under way are not that old
 
 _PATIENCE = 3  # looks at two creations of one document, before the one that wins gives way to the other

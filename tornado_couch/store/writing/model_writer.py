@@ -95,8 +95,8 @@ class ModelWriter:
         stamped(model, new=new, now=self.now)
         document = await self.attachments.carried(await self.conversion.to_store(model, new=new), model._stored)
         await pace.breathe()  # signing takes as long again
-        model._stored, model._rev = await self.put(document, parent, new=new)
-        model._uploads = {}
+        stored, model._rev = await self.put(document, parent, new=new)
+        model._stored, model._uploads = {**stored, "_rev": model._rev}, {}
         return model
 
     async def complete(self, database: Database, model: M, buried: Document) -> M:

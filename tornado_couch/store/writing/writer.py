@@ -102,6 +102,11 @@ class Retry:
 
 Document = dict[str, Any]
 
+_RECODED = (
+    "a document was stored with a file that CouchDB has compressed by itself, so that no read accepts it: take its type"
+    " out of `attachments/compressible_types` in CouchDB's settings, and store the file again"
+)
+
 _AT_ONCE = 1000  # documents in one request to CouchDB
 
 _ALONE_AT_ONCE = 16  # documents that each have a request of their own
@@ -324,7 +329,7 @@ class Writer:
         No read would accept such a document, so what was there before is put back.
         """
         if self._guard.fits(document, revision) or not self._guard.follows(document, revision):
-            return revision
+            return await self._related(document, revision) if is_related(document) else revision
         try:
             await self._put_back({**document, "_rev": revision}, document.get("_rev"))
         except (CouchError, InvalidSignature) as error:
@@ -332,6 +337,16 @@ class Writer:
             unknown.__cause__ = error
             return unknown
         return SecurityError(f"nothing was written: {FOREIGN_REVISIONS}")
+
+    async def _related(self, document: Mapping[str, Any], revision: str) -> str | TornadoCouchError:
+        """The revision of a document with files, if CouchDB has stored these as they were sent."""
+        try:
+            found = await self._database.get(document["_id"], rev=revision)
+        except CouchError:
+            return revision  # others have written over it, or it cannot be looked at now
+        stored = {name: each.get("digest") for name, each in found.get("_attachments", {}).items()}
+        sent = {name: each.get("digest") for name, each in document["_attachments"].items()}
+        return revision if stored == sent else OutcomeUnknown(_RECODED)
 
     async def _put_back(self, document: Document, base: str | None) -> None:
         """Undo a write that the server stored at another revision than the signed one."""
