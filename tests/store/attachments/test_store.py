@@ -11,22 +11,35 @@ from typing import Any
 
 import pytest
 
+from tests.security.kinds import key_set
 from tests.store.attachments.models import PDF, PICTURE, TEXT, Case, Diary, Letter, Order, Passport, loaded, upload
-from tornado_couch import Attachment, AttachmentMismatch, AttachmentNotFound, Database, Retry, Store, install
+from tornado_couch import (
+    Attachment,
+    AttachmentMismatch,
+    AttachmentNotFound,
+    Database,
+    DocumentNotFound,
+    Installer,
+    Retry,
+    Store,
+    install,
+)
 from tornado_couch.errors import AttachmentTooLarge, MediaTypeRefused, TooManyAttachments, ValidationFailed
 from tornado_couch.models import entries_of, representation
-from tornado_couch.security import KeyRing
+from tornado_couch.security import KeyRing, Scheme, keyczar
 from tornado_couch.store import Update
 
 MODELS: list[type[Any]] = [Order, Letter, Diary, Case]
 RING = KeyRing.create()
 
 
-@pytest.fixture(params=["plain", "signed"])
+OPTIONS: dict[str, dict[str, Any]] = {"plain": {}, "signed": {"signer": RING}}
+
+
+@pytest.fixture(params=OPTIONS)
 async def store(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Store]:
     await install(database.server, database.name, [*MODELS, Passport])  # type: ignore[arg-type]
-    signer = RING if request.param == "signed" else None
-    store = Store(database, crypter=RING, signer=signer, retry=Retry(base=0.001))
+    store = Store(database, crypter=RING, retry=Retry(base=0.001), **OPTIONS[request.param])
     yield store
     await store.close()
 
@@ -44,6 +57,17 @@ async def test_what_is_attached_is_read_back(store: Store, cls: type[Any]) -> No
     assert await loaded(store, read, "invoice") == TEXT
     assert await loaded(store, read, "photos/front side.png") == PICTURE
     assert representation(read)["invoice"] == {"content_type": "text/plain", "length": len(TEXT), "digest": digest}
+
+
+@pytest.mark.parametrize("scheme", [Scheme.V2, Scheme.CLASSIC])
+async def test_older_schemes_sign_files_as_well(database: Database, scheme: Scheme) -> None:
+    """By what they sign of any attachment."""
+    await install(database.server, database.name, [Order])
+    keys = key_set(keyczar.Signer, "hmac") if scheme is Scheme.CLASSIC else RING
+    store = Store(database, signer=keys, scheme=scheme)
+    model = await store.attach(await store.create(Order()), "invoice", TEXT, content_type="text/plain")
+    model = await store.update(Order, model._key, painted)
+    assert await loaded(store, await store.get(Order, model._key), "invoice") == TEXT
 
 
 @pytest.mark.parametrize("cls", MODELS)
@@ -139,6 +163,16 @@ async def test_an_empty_file_is_a_file(store: Store, cls: type[Any]) -> None:
     model = await store.attach(await store.create(cls()), "photos/a.png", b"", content_type="image/png")
     assert model.photos["a.png"].length == 0
     assert await loaded(store, await store.get(cls, model._key), "photos/a.png") == b""
+
+
+async def test_one_upload_is_stored_in_several_places_at_once(store: Store) -> None:
+    """From the temporary file that a large one is in, which each of the writers reads by itself."""
+    large = PICTURE * 40
+    orders = [await store.create(Letter()) for _ in range(4)]
+    async with await upload(large, "image/png") as file:
+        found = await asyncio.gather(*(store.attach(each, "invoice", file) for each in orders))
+    for each in found:
+        assert await loaded(store, each, "invoice") == large
 
 
 async def test_a_required_file_is_made_with_the_document(store: Store) -> None:
@@ -245,3 +279,40 @@ async def test_versions_keep_their_files_and_store_each_once(store: Store) -> No
     assert len(rows.rows) == 2
     assert await loaded(store, await store.version(Diary, model._key, 4), "invoice") == PDF
     assert await loaded(store, model, "invoice") == TEXT
+
+
+@pytest.mark.parametrize("options", [{"cache": True}, {"grouping": False}, {"write_tokens": False}], ids=str)
+async def test_files_work_however_the_store_is_made(database: Database, options: dict[str, Any]) -> None:
+    """With a cache, without groups, and without tokens; and where the database checks documents itself."""
+    await Installer(database.server, database=database.name, models=[Order, Case], validate=True).install()
+    store = Store(database, crypter=RING, signer=RING, **options)
+    for cls in (Order, Case):
+        model: Any = await store.attach(await store.create(cls()), "invoice", TEXT, content_type="text/plain")
+        assert await loaded(store, await store.get(cls, model._key), "invoice") == TEXT
+        model = await store.attach(model, "invoice", PDF, content_type="application/pdf")
+        assert await loaded(store, await store.get(cls, model._key, fresh=True), "invoice") == PDF
+        (found,) = (await store.find(cls)).items
+        assert found.invoice == model.invoice
+    await store.close()
+
+
+async def test_change_and_check_see_the_latest_document(store: Store) -> None:
+    """A check that raises lets nothing be written; a change is written together with the file."""
+    model = await store.create(Order())
+    await store.update(Order, model._key, painted)
+
+    def refuse(order: Order) -> None:
+        assert order.color == "blue"
+        raise PermissionError
+
+    with pytest.raises(PermissionError):
+        await store.attach(model, "invoice", PDF, content_type="application/pdf", check=refuse)
+
+    def note(order: Order) -> None:
+        assert order.invoice is not None
+        order.color = str(order.invoice.length)
+
+    changed = await store.attach(model, "invoice", PDF, content_type="application/pdf", change=note)
+    assert (changed.color, (changed._rev or "")[:2]) == (str(len(PDF)), "3-")
+    with pytest.raises(DocumentNotFound):
+        await store.attach(Order(order_id="nobody"), "invoice", PDF, content_type="application/pdf")

@@ -14,7 +14,7 @@ from tests.faults import Fault, FaultProxy, answer_status, hang_up, until
 from tests.web.callers import ByHeader
 from tests.web.live.service import Copy, Events, Service, serving
 from tests.web.models import Fruit, Place, Stand
-from tornado_couch import AllowAny, Couch, Database, Store, install, resource
+from tornado_couch import AllowAny, Couch, Database, Observer, Store, install, resource
 from tornado_couch.web import Authenticated, Hooks, Principal, Problem
 from tornado_couch.web.live import Hubs, end_streams
 
@@ -195,6 +195,44 @@ async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
         assert Hubs.of(service.application).streams == 1
         events.reply.close()
     await until(lambda: Hubs.of(service.application).streams == 0)
+
+
+async def test_a_caller_has_a_limited_number_of_streams(store: Store) -> None:
+    """With the setting `max_streams`; another caller has as many, and one that is closed makes room."""
+    routes = resource("/places", Place, store, policy=Authenticated(ByHeader()))
+    async with serving(routes, max_streams=2) as service, AsyncExitStack() as stack:
+        accept = {"Accept": "text/event-stream"}
+        streams = [await stack.enter_async_context(service.events("/places/_changes", X_Name="bob")) for _ in range(2)]
+        for each in streams:
+            await each.until_joined()
+        status, problem, _ = await service.call("/places/_changes", X_Name="bob", **accept)
+        assert (status, problem["type"].rpartition(":")[2]) == (429, "too-many-streams")
+        await service.get("/places/_changes", X_Name="bob")
+        async with service.events("/places/_changes", X_Name="alice") as other:
+            await other.until_joined()
+        streams[0].reply.close()
+        await until(lambda: Hubs.of(service.application).streams == 1)
+        async with service.events("/places/_changes", X_Name="bob") as events:
+            await events.until_joined()
+
+
+async def test_observers_count_the_streams(store: Store) -> None:
+    """From when they begin until the client has left."""
+    open_now: list[str] = []
+
+    class Watching(Observer):
+        def stream_began(self, kind: str) -> None:
+            open_now.append(kind)
+
+        def stream_ended(self, kind: str) -> None:
+            open_now.remove(kind)
+
+    async with serving(resource("/places", Place, store), policy=AllowAny(), observers=[Watching()]) as service:
+        async with service.events("/places/_changes") as events:
+            await events.until_joined()
+            assert open_now == ["place"]
+            events.reply.close()
+        await until(lambda: not open_now)
 
 
 async def test_a_client_that_does_not_read_is_dropped(service: Service, store: Store) -> None:
