@@ -114,6 +114,28 @@ async def test_each_change_is_handled_from_the_first_one_on(store: Store, handle
     assert consumer.stats.handled == 3
 
 
+class Stopped(BaseException):
+    """What no `except Exception` catches."""
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, Stopped])
+async def test_a_function_that_is_cancelled_fails(
+    store: Store, handled: Handled, error: type[BaseException]
+) -> None:
+    """A task of its own that was cancelled, or an error of an unusual kind, ends an attempt and not the consumer."""
+    errors = [error]
+
+    async def handle(change: DocumentChange[Any]) -> None:
+        if errors:
+            raise errors.pop()
+        await handled(change)
+
+    await order(store, "a", "b")
+    async with Consumer("invoices", Order, handle, store=store, **FAST) as consumer:
+        await until(lambda: handled.sorted == ["a", "b"])
+        assert consumer.stats.failures == 1
+
+
 async def test_it_goes_on_where_it_was(store: Store, handled: Handled) -> None:
     """Another process, or the same one started anew, repeats nothing after a clean end."""
     await order(store, "a", "b")

@@ -73,6 +73,19 @@ async def test_a_stream_resumes_without_a_gap(service: Service, how: str) -> Non
         assert (await events.next()).data["name"] == "fourth"
 
 
+async def test_a_client_that_is_cut_off_again_and_again(service: Service, store: Store) -> None:
+    """It comes further each time, even if it gets no more than one event."""
+    names = [f"p{number}" for number in range(5)]
+    await store.create_many(Place, [Place(name=name) for name in names])
+    found, last = [], {}
+    for _ in names:
+        async with service.events("/places/_changes?since=beginning", **last) as events:
+            event = await events.next()
+            found.append(event.data["name"])
+            last = {"Last_Event_ID": event.id}
+    assert sorted(found) == names
+
+
 async def test_the_last_event_goes_before_since(service: Service) -> None:
     """A browser comes back with the address that it began with."""
     since = (await service.get("/places/_changes"))["next"]
@@ -261,6 +274,33 @@ class TestTickets:
         assert (await service.call(ticket["_href"], Accept="text/event-stream"))[0] == 401
         async with service.events(ticket["_href"], Last_Event_ID=last) as events:
             await events.until_joined()
+
+    async def test_an_old_ticket_needs_a_token_of_its_own_stream(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever finds it in the log of a proxy does not bring it to life with tokens of theirs."""
+        from datetime import timedelta
+
+        hrefs, tokens = {}, []
+        for name in ("bob", "eve"):
+            _, ticket, _ = await service.call("/places/_changes/tickets", "POST", Authorization=f"Bearer {name}")
+            hrefs[name] = ticket["_href"]
+        tokens.append((await service.get("/places/_changes", Authorization="Bearer eve"))["next"])
+        async with service.events(hrefs["eve"]) as events:
+            await events.until_joined()
+            tokens.append(events.last_id)
+        monkeypatch.setattr("tornado_couch.web.live.tickets._GOOD_FOR", timedelta(seconds=-1))
+        for token in tokens:
+            assert (await service.call(hrefs["bob"], Last_Event_ID=token))[0] == 401
+
+    async def test_a_ticket_is_in_no_log_however_it_is_spelt(
+        self, service: Service, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its name can have escapes, too."""
+        with caplog.at_level("INFO", logger="tornado.access"):
+            await service.call("/places/_changes?%74icket=secret-ticket")
+        assert "_changes" in caplog.text
+        assert "secret-ticket" not in caplog.text
 
     async def test_only_who_may_list_gets_one(self, service: Service) -> None:
         """Without credentials there is nothing that a ticket could stand for."""

@@ -104,7 +104,7 @@ class Partition(Generic[M]):
         self._place: Place | None = None
         self._kept: Place | None = None
         self._aside: set[str] = set()
-        self._logged: tuple[str, type[Exception]] | None = None
+        self._logged: tuple[str, type[BaseException]] | None = None
         self._behind_since: float | None = None
 
     @property
@@ -225,7 +225,10 @@ class Partition(Generic[M]):
             try:
                 async with asyncio.timeout(job.timeout):
                     await job.handle(change)
-            except Exception as error:  # noqa: BLE001 - whatever goes wrong in the service's own code
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt | SystemExit) or _is_cancelled():
+                    raise
+                # Whatever goes wrong in the service's own code; a CancelledError can come of a task of its own.
                 failures += 1
                 job.stats.failures += 1
                 observer.consumed(self._records.name, "failed")
@@ -247,7 +250,7 @@ class Partition(Generic[M]):
             await self._records.drop([document_id])
             self._aside.discard(document_id)
 
-    async def _set_aside(self, change: DocumentChange[M], attempts: int, error: Exception) -> None:
+    async def _set_aside(self, change: DocumentChange[M], attempts: int, error: BaseException) -> None:
         job, document_id = self._job, change.document["_id"]
         known = set(await self._records.failed(job.max_failed + 1))
         if document_id not in known and len(known) >= job.max_failed:
@@ -264,7 +267,7 @@ class Partition(Generic[M]):
             self._records.name, change.key, attempts,
         )  # fmt: skip
 
-    def _log(self, change: DocumentChange[M], error: Exception) -> None:
+    def _log(self, change: DocumentChange[M], error: BaseException) -> None:
         if (known := (change.place, type(error))) == self._logged:
             return
         self._logged = known
@@ -378,6 +381,12 @@ class Partition(Generic[M]):
             with contextlib.suppress(CouchError, TimeoutError):
                 async with asyncio.timeout(_LEAVING):
                     await self._keep()
+
+
+def _is_cancelled() -> bool:
+    """Whether the work itself is to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _text(key: Any) -> str | None:

@@ -91,7 +91,7 @@ class Follower:
     ) -> None:  # fmt: skip
         self.stream, self.view, self.codec, self.since = stream, view, codec, since
         self._known = known
-        self.group = (shape, codec.view, view.name)
+        self.group = (shape, codec.view, codec.bearer, view.name)
         self.told: dict[str, str] = {}
         self._client, self._shape = client, shape
         self._read_at: dict[str, float] = {}
@@ -187,7 +187,7 @@ class Follower:
         self._known = self.view.settled
         if self.view.lost:
             self.view = replace(self.view, lost=frozenset())
-            self.group = (self._shape, self.codec.view, self.view.name)
+            self.group = (self._shape, self.codec.view, self.codec.bearer, self.view.name)
 
     def release(self) -> list[Change]:
         """Tell the client what was kept, as far as it is newer than what it knows.

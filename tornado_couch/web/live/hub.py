@@ -140,23 +140,33 @@ class Hub:
         await live.check(place)
         while True:
             rows, following, more = await live.rows(place, _TOGETHER)
-            await self._tell_again(follower, [each for each in rows if self._wants(each.id)], place)
+            await self._tell_again(follower, [each for each in rows if self._wants(each.id)], place, in_order=True)
             place = following
             if not more or not follower.stream.is_open:
                 return place
 
-    async def _tell_again(self, follower: Follower, changes: list[Any], place: Place) -> None:
-        """Read the documents of changes for one client alone, and tell it of them."""
+    async def _tell_again(
+        self, follower: Follower, changes: list[Any], place: Place, *, in_order: bool = False
+    ) -> None:
+        """Read the documents of changes for one client alone, and tell it of them.
+
+        Args:
+            follower: the client.
+            changes: the changes.
+            place: a place up to which the client was told of everything.
+            in_order: whether these are all changes after that place, in the order of the feed. The token of an event is
+                then the place after it, so that a client which is cut off again and again comes further each time.
+        """
         clock = self._store.live.feed.clock
         async for observed in self._store.live.observe(changes):
             read_at = clock()
-            for change in await self._store.live.understood(self._model, observed, place.database):
-                shown = await present(self._store, self._model, change)
-                # The place before them: the changes may come in another order than in the feed.
-                text = await follower.text(shown, follower.token(place), {})
-                if text:
-                    await follower.stream.sent(text)
             for each in observed:
+                place = Place(place.database, each.seq) if in_order else place
+                for change in await self._store.live.understood(self._model, [each], place.database):
+                    shown = await present(self._store, self._model, change)
+                    text = await follower.text(shown, follower.token(place), {})
+                    if text:
+                        await follower.stream.sent(text)
                 follower.note(each, read_at)
 
     # ------------------------------------------------------------ changes come
