@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from .generator import Job, Seen
 
-__all__ = ["Cores", "Watched", "embedded_server", "generate", "listening_process", "peer"]
+__all__ = ["Cores", "Watched", "embedded_server", "generate", "listening_process", "peer", "service"]
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -122,6 +122,13 @@ def peer(
     """Start a peer, and return its URL and process; several can share a port."""
     command = ["-m", "benchmarks.peers", name, url, database, keys, str(port), event_loop]
     with _started(command, cores, errors) as (process, at):
+        yield f"http://127.0.0.1:{at}", Watched(process.pid)
+
+
+@contextmanager
+def service(arguments: list[str], cores: list[int], errors: IO[str]) -> Iterator[tuple[str, Watched]]:
+    """Start a service of a benchmark's own, which prints its port, and return its URL and process."""
+    with _started(arguments, cores, errors) as (process, at):
         yield f"http://127.0.0.1:{at}", Watched(process.pid)
 
 

@@ -7,7 +7,20 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import Field
 
-from tornado_couch import Count, CreatedOn, Indexed, Key, Model, UpdatedOn, assigned
+from tornado_couch import (
+    Attachment,
+    Attachments,
+    Count,
+    CreatedOn,
+    Indexed,
+    Key,
+    MaxBytes,
+    MaxItems,
+    MediaTypes,
+    Model,
+    UpdatedOn,
+    assigned,
+)
 
 __all__ = ["Fruit", "Language"]
 
@@ -19,6 +32,8 @@ class Fruit(Model, type="fruit_v1.0", key="fruit_id", indexes=[("color", "create
     name: Annotated[str, MaxLen(80)] = ""
     color: Annotated[str, MinLen(1), Indexed(), Field(examples=["green"])]
     weight: Annotated[int | None, Ge(0), Le(100_000)] = None  # grams
+    photos: Annotated[Attachments, MediaTypes("image/*"), MaxBytes(5_000_000), MaxItems(10)] = assigned()
+    clip: Annotated[Attachment | None, MediaTypes("audio/*", "video/*"), MaxBytes(50_000_000)] = None
     created_on: Annotated[CreatedOn, Indexed()] = assigned()
     updated_on: UpdatedOn = assigned()
 

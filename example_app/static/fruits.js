@@ -1,6 +1,7 @@
 // The table of fruits: it shows changes as they happen, and loses no update.
 
 import { ask, make, tell } from "./api.js";
+import { openFiles, start as startFiles } from "./files.js";
 import { busy, clear, fill, read, show } from "./forms.js";
 import { GONE, attempt, merge } from "./merging.js";
 
@@ -35,6 +36,7 @@ function cells(fruit) {
       "td",
       { class: "actions" },
       make("button", { type: "button", class: "quiet", "aria-label": `Change ${named(fruit)}`, onclick: () => open(fruit) }, "Change"),
+      make("button", { type: "button", class: "quiet", "aria-label": `Files of ${named(fruit)}`, onclick: () => openFiles(fruit, named(fruit)) }, "Files"),
       make("button", { type: "button", class: "quiet", "aria-label": `Delete ${named(fruit)}`, onclick: () => remove(fruit) }, "Delete"),
     ),
   ];
@@ -176,5 +178,6 @@ async function create(event) {
 export function start() {
   document.getElementById("new-fruit").addEventListener("submit", create);
   editForm.addEventListener("submit", save);
+  startFiles();
   return refresh();
 }

@@ -181,6 +181,7 @@ _CLASSIC = click.option("--classic", is_flag=True, help="Also accept the signatu
 @click.option("--anchor", type=_FILE, help="The file, outside of the database, that remembers what was there.")
 @click.option("--root", type=_FILE, help="The anchor's signed root, if it is kept elsewhere.  [default: FILE.root]")
 @click.option("--full", is_flag=True, help="With --anchor, read all documents, not only those that changed.")
+@click.option("--no-files", is_flag=True, help="Leave the bytes of attached files unread.")
 @_JSON
 @told
 def audit(
@@ -191,6 +192,7 @@ def audit(
     anchor: Path | None,
     root: Path | None,
     full: bool,
+    no_files: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -213,9 +215,9 @@ def audit(
 
     async def work(opened: Database, tally: Tally, advance: Advance) -> None:
         if anchor is None:
-            pages = audit_database(opened, keys, accept=accept, since=tally.since)
+            pages = audit_database(opened, keys, accept=accept, since=tally.since, files=not no_files)
         else:
-            pages = AnchoredAudit(opened, keys, anchor, root=root, accept=accept).run(full=full)
+            pages = AnchoredAudit(opened, keys, anchor, root=root, accept=accept, files=not no_files).run(full=full)
         async for page in pages:
             tally.add(page.since, page.findings, checked=page.checked)
             advance(page.checked, page.pending)

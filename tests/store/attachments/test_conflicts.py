@@ -92,6 +92,21 @@ async def test_a_merge_keeps_both_files_or_the_latest(stores: list[Store], sites
         assert {each: await loaded(store, changed, f"photos/{each}") for each in names}
 
 
+@pytest.mark.parametrize("cls", [Order, Case])
+async def test_a_decision_by_hand_keeps_the_files_of_all_leaves(
+    stores: list[Store], sites: Sites, cls: type[Any]
+) -> None:
+    """Whoever decides about the properties could not see them; the model shows them afterwards."""
+    model = await forked(stores, sites, cls)
+    found = await stores[0].reconciliation.read(model._id)
+    decided = await stores[0].reconciliation.resolve(cls, found, await stores[0].get(cls, model._key))
+    read = await stores[0].get(cls, model._key)
+    assert (decided.invoice, decided.photos) == (read.invoice, read.photos)
+    assert len(read.photos) == 3
+    for name in read.photos:
+        assert await loaded(stores[0], decided, f"photos/{name}")
+
+
 async def test_versions_that_two_sites_wrote_keep_their_files(stores: list[Store], sites: Sites) -> None:
     """The one that lost stands beside the other, and has its own file."""
     model = await stores[0].create(Diary())

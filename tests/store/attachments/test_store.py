@@ -11,22 +11,25 @@ from typing import Any
 
 import pytest
 
+from tests.security.kinds import key_set
 from tests.store.attachments.models import PDF, PICTURE, TEXT, Case, Diary, Letter, Order, Passport, loaded, upload
 from tornado_couch import Attachment, AttachmentMismatch, AttachmentNotFound, Database, Retry, Store, install
 from tornado_couch.errors import AttachmentTooLarge, MediaTypeRefused, TooManyAttachments, ValidationFailed
 from tornado_couch.models import entries_of, representation
-from tornado_couch.security import KeyRing
+from tornado_couch.security import KeyRing, Scheme, keyczar
 from tornado_couch.store import Update
 
 MODELS: list[type[Any]] = [Order, Letter, Diary, Case]
 RING = KeyRing.create()
 
 
-@pytest.fixture(params=["plain", "signed"])
+OPTIONS: dict[str, dict[str, Any]] = {"plain": {}, "signed": {"signer": RING}}
+
+
+@pytest.fixture(params=OPTIONS)
 async def store(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Store]:
     await install(database.server, database.name, [*MODELS, Passport])  # type: ignore[arg-type]
-    signer = RING if request.param == "signed" else None
-    store = Store(database, crypter=RING, signer=signer, retry=Retry(base=0.001))
+    store = Store(database, crypter=RING, retry=Retry(base=0.001), **OPTIONS[request.param])
     yield store
     await store.close()
 
@@ -44,6 +47,17 @@ async def test_what_is_attached_is_read_back(store: Store, cls: type[Any]) -> No
     assert await loaded(store, read, "invoice") == TEXT
     assert await loaded(store, read, "photos/front side.png") == PICTURE
     assert representation(read)["invoice"] == {"content_type": "text/plain", "length": len(TEXT), "digest": digest}
+
+
+@pytest.mark.parametrize("scheme", [Scheme.V2, Scheme.CLASSIC])
+async def test_older_schemes_sign_files_as_well(database: Database, scheme: Scheme) -> None:
+    """By what they sign of any attachment."""
+    await install(database.server, database.name, [Order])
+    keys = key_set(keyczar.Signer, "hmac") if scheme is Scheme.CLASSIC else RING
+    store = Store(database, signer=keys, scheme=scheme)
+    model = await store.attach(await store.create(Order()), "invoice", TEXT, content_type="text/plain")
+    model = await store.update(Order, model._key, painted)
+    assert await loaded(store, await store.get(Order, model._key), "invoice") == TEXT
 
 
 @pytest.mark.parametrize("cls", MODELS)

@@ -389,7 +389,8 @@ class Reconciliation(LeafReader):
         document[MERGE_PROPERTY] = found.record(found.revisions, by="hand")
         document = self._guard.signed(self._writer.marked(await self._carried(found, document)))
         model._rev = await self._writer.put(document)
-        model._stored = stubbed(document, generation(model._rev))
+        model._stored = {**stubbed(document, generation(model._rev)), "_rev": model._rev}
+        self._conversion.refresh_files(model)
         self._database.server.observer.reconciled(model_info(cls).type.name, len(found.revisions))
         await self.tidy(found, winner["_rev"])
         return model

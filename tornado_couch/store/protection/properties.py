@@ -21,6 +21,7 @@ from ...models import (
     Place,
     Property,
     StoredHash,
+    attachments_of,
     bound_id,
     classes_of,
     from_document,
@@ -346,6 +347,18 @@ class Conversion:
             raise
         model._stored = stored
         return model
+
+    def refresh_files(self, model: Model) -> None:
+        """Have a model show the files of the document that was just written for it, whoever brought them.
+
+        Raises:
+            DecryptionFailed, KeySetError: as `from_store` does.
+        """
+        declared = model_info(type(model)).attachments
+        if declared:
+            stored = {**model._stored, "_id": model._id}
+            files = attachments_of(stored, self.protection.files.plain(type(model), stored))
+            model.__dict__.update({each.attribute: each.value(files) for each in declared.values()})
 
     def to_query(self, cls: type[Model], query: Query) -> Query:
         """A query with its values as they are stored, and protected ones as the indexes know them."""
