@@ -72,6 +72,33 @@ async def test_what_is_no_http_is_refused_as_a_problem(kind: str, request_bytes:
         assert problem["instance"] == ("" if kind == "tornado" and b"bad header" in request_bytes else instance)
 
 
+@pytest.mark.parametrize(
+    ("line", "status", "seen"),
+    [
+        ("GET http://a.example/echo?a=1", 200, "a.example /echo?a=1"),
+        ("GET HTTPS://a.example:81/echo", 200, "a.example:81 /echo"),
+        ("GET http://a.example?a=1", 404, ""),
+        ("GET http://user@a.example/echo", 404, ""),
+        ("GET http:///echo", 404, ""),
+        ("GET a.example/echo", 404, ""),
+        ("OPTIONS *", 404, ""),
+    ],
+)
+async def test_a_target_in_absolute_form_is_a_path_on_its_host(line: str, status: int, seen: str) -> None:
+    """RFC 9112 §3.2.2: the host of the target counts, whatever the field says; what is no such target is not found."""
+
+    class Seen(tornado.web.RequestHandler):
+        def get(self) -> None:
+            self.write(f"{self.request.host} {self.request.uri}")
+
+    async with listening_server("httptools", tornado.web.Application([("/echo", Seen)])) as (_, port):
+        answer = await sent(port, f"{line} HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n".encode())
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+        assert status == 404 or answer.endswith(f"\r\n\r\n{seen}".encode())
+        lacking = await sent(port, f"{line} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+        assert lacking.startswith(REFUSED)  # RFC 9112 §3.2: a request without `Host`
+
+
 async def test_a_refused_head_has_no_content(kind: str) -> None:
     """RFC 9110 §9.3.2."""
     async with listening_server(kind) as (_, port):

@@ -345,6 +345,7 @@ def test_delays_grow_with_what_a_write_takes() -> None:
     retry = Retry(base=0.01, cap=2.0, random=lambda: 0.5)
     assert [retry.delay(failures, took=0.1) for failures in (1, 2, 3)] == [0.4, 0.8, 1.0]
     assert retry.delay(1, took=0.001) == 0.005
+    assert Retry(base=0).delay(1, took=0.1) == 0
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))

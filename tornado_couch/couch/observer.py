@@ -48,6 +48,12 @@ class Observer:
             seconds: the time since the request's header arrived.
         """
 
+    def stream_began(self, kind: str) -> None:
+        """A client began to follow the changes of a collection."""
+
+    def stream_ended(self, kind: str) -> None:
+        """A client does not follow a collection any more."""
+
     # ------------------------------------------------------------ the client
 
     def exchange_began(self, method: str, template: str) -> None:
@@ -155,6 +161,12 @@ class Observers(Observer):
 
     def request_ended(self, route: str, method: str, status: int | None, seconds: float) -> None:
         self._tell("request_ended", route, method, status, seconds)
+
+    def stream_began(self, kind: str) -> None:
+        self._tell("stream_began", kind)
+
+    def stream_ended(self, kind: str) -> None:
+        self._tell("stream_ended", kind)
 
     def exchange_began(self, method: str, template: str) -> None:
         self._tell("exchange_began", method, template)

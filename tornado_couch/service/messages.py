@@ -23,6 +23,8 @@ Buffer = bytes | bytearray
 
 # RFC 9112 §3, as strictly as Tornado reads it: one space between the parts, no control characters.
 _LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])")
+# RFC 9112 §3.2.2: a target in absolute form; it has no part for a user (RFC 9110 §4.2.4).
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#@]+)(.*)")
 # The parser gets this in place of the request's own line, so that every method and every target is possible.
 _ANY_LINE = b"GET / HTTP/1.1\r\n"
 # After one of these, llhttp expects something else than the next request.
@@ -107,8 +109,14 @@ class HeadParser:
             raise Refusal(400, "Malformed HTTP request line")
         method, target, minor = found.groups()
         version = "HTTP/1.1" if minor == b"1" else "HTTP/1.0"
+        host = b""
+        if target[:1] != b"/" and (absolute := _ABSOLUTE.fullmatch(target)) is not None:
+            host, target = absolute.groups()
+            target = target if target[:1] == b"/" else b"/" + target
         start_line = RequestStartLine(method.decode("latin-1"), target.decode("latin-1"), version)
         fields = self._parse_fields(data[line_end + 2 : end], start_line)
+        if host and ("Host" in fields or version == "HTTP/1.0"):
+            fields["Host"] = host.decode("latin-1")  # what the target says counts, and not what the field says
         headers = HTTPHeaders(fields)
         for name, value in self._repeated:
             headers.add(name, value)

@@ -13,7 +13,15 @@ from typing import Any
 
 from ..models import LEFT_PROPERTY, ModelInfo, format_timestamp, is_timestamp
 
-__all__ = ["has_left", "is_scope", "kept_of_deleted", "merged_scopes", "scopes_in", "with_scopes_left"]
+__all__ = [
+    "has_left",
+    "is_scope",
+    "kept_of_deleted",
+    "merged_scopes",
+    "scopes_in",
+    "with_scopes_cut",
+    "with_scopes_left",
+]
 
 Document = Mapping[str, Any]
 Scope = tuple[str, str | int]
@@ -44,6 +52,11 @@ def with_scopes_left(info: ModelInfo, document: dict[str, Any], before: Document
     entries, cut = _read(noted)
     when = format_timestamp(moment)
     return _noted(info, document, {**entries, **dict.fromkeys(left, when)}, cut)
+
+
+def with_scopes_cut(info: ModelInfo, document: dict[str, Any], moment: datetime) -> dict[str, Any]:
+    """Return a document with a note that nobody knows any more which scopes it has left up to a moment."""
+    return _noted(info, document, _read(document.get(LEFT_PROPERTY))[0], format_timestamp(moment))
 
 
 def merged_scopes(info: ModelInfo, merged: dict[str, Any], heads: Sequence[Document]) -> dict[str, Any]:

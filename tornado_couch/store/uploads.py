@@ -11,6 +11,7 @@ import base64
 import hashlib
 import io
 import tempfile
+import threading
 import zlib
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from typing import IO, Any, BinaryIO
@@ -55,6 +56,7 @@ class Spooled:
 
     def __init__(self) -> None:
         self._file: IO[bytes] = io.BytesIO()
+        self._turn = threading.Lock()  # several threads may read at once, and the file has one position
         self._sha256, self._md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
         self.length = 0
 
@@ -81,8 +83,9 @@ class Spooled:
 
     def read(self, start: int, count: int) -> bytes:
         """Read bytes from a place on; blocks where they are on disk."""
-        self._file.seek(start)
-        return self._file.read(count)
+        with self._turn:
+            self._file.seek(start)
+            return self._file.read(count)
 
     def parts(self) -> Iterator[bytes]:
         """The bytes in parts; blocks where they are on disk."""

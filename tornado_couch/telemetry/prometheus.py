@@ -50,6 +50,7 @@ class _Instruments:
         self._named: dict[str, Any] = {"namespace": prefix, "registry": self.registry}
         self.requests = self._times("request", "Requests from clients", ["resource", "method", "status"], seconds)
         self.requests_in_flight = self._gauge("requests_in_flight", "Requests from clients in progress")
+        self.streams = self._gauge("streams", "Clients that follow the changes of a collection", ["kind"])
         self.exchanges = self._times("couchdb_exchange", "Requests to CouchDB", ["method", "path", "outcome"], seconds)
         self.exchanges_in_flight = self._gauge("couchdb_exchanges_in_flight", "Requests to CouchDB in progress")
         self.pool_wait = self._times("couchdb_pool_wait", "Waits for a connection to CouchDB", [], seconds)
@@ -77,9 +78,9 @@ class _Instruments:
     def _times(self, name: str, text: str, labels: list[str], seconds: Sequence[float]) -> Histogram:
         return Histogram(f"{name}_seconds", f"{text}: how long they take", labels, buckets=seconds, **self._named)
 
-    def _gauge(self, name: str, text: str) -> Gauge:
+    def _gauge(self, name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
         # "live": numbers of processes that have ended do not count.
-        return Gauge(name, text, multiprocess_mode="livesum", **self._named)
+        return Gauge(name, text, labels, multiprocess_mode="livesum", **self._named)
 
     def _latest(self, name: str, text: str) -> Gauge:
         # Of a consumer's processes, those that wait for the lease report 0.
@@ -136,6 +137,14 @@ class Metrics(Observer):
         self._is.requests_in_flight.dec()
         labels = route or "unmatched", method if method in _METHODS else "other", str(status or "none")
         self._is.requests.labels(*labels).observe(seconds)
+
+    def stream_began(self, kind: str) -> None:
+        """Count a stream of changes as open."""
+        self._is.streams.labels(kind).inc()
+
+    def stream_ended(self, kind: str) -> None:
+        """Count a stream of changes as over."""
+        self._is.streams.labels(kind).dec()
 
     def exchange_began(self, method: str, template: str) -> None:  # noqa: ARG002
         """Count an exchange as in progress."""

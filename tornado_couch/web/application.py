@@ -71,6 +71,9 @@ class Application(tornado.web.Application):
     `Reconciler`, that `serve` starts with each process and stops at its end. The readiness check reports those that
     are too far behind.
 
+    A caller may have `max_streams` streams of changes open in each process; by default, any number. Callers without a
+    name are counted by their addresses.
+
     Behind a proxy that strips a part of the path, `base_url` says which: all addresses in answers then begin with it.
     Of the proxies whose networks `trusted_proxies` lists, `X-Forwarded-Prefix` says the same and goes first.
 

@@ -163,6 +163,7 @@ KINDS: dict[str, Kind] = {
     "too-many-items": Kind(
         413, "More documents than one request may have.", {"limit": {"type": "integer"}}, ("limit",)
     ),
+    "too-many-streams": Kind(429, "Too many streams of this caller are open. Close one of them."),
     "too-many-members": Kind(413, "The body has too many members."),
     "unmergeable": Kind(
         409,

@@ -13,7 +13,17 @@ import pytest
 
 from tests.security.kinds import key_set
 from tests.store.attachments.models import PDF, PICTURE, TEXT, Case, Diary, Letter, Order, Passport, loaded, upload
-from tornado_couch import Attachment, AttachmentMismatch, AttachmentNotFound, Database, Retry, Store, install
+from tornado_couch import (
+    Attachment,
+    AttachmentMismatch,
+    AttachmentNotFound,
+    Database,
+    DocumentNotFound,
+    Installer,
+    Retry,
+    Store,
+    install,
+)
 from tornado_couch.errors import AttachmentTooLarge, MediaTypeRefused, TooManyAttachments, ValidationFailed
 from tornado_couch.models import entries_of, representation
 from tornado_couch.security import KeyRing, Scheme, keyczar
@@ -155,6 +165,16 @@ async def test_an_empty_file_is_a_file(store: Store, cls: type[Any]) -> None:
     assert await loaded(store, await store.get(cls, model._key), "photos/a.png") == b""
 
 
+async def test_one_upload_is_stored_in_several_places_at_once(store: Store) -> None:
+    """From the temporary file that a large one is in, which each of the writers reads by itself."""
+    large = PICTURE * 40
+    orders = [await store.create(Letter()) for _ in range(4)]
+    async with await upload(large, "image/png") as file:
+        found = await asyncio.gather(*(store.attach(each, "invoice", file) for each in orders))
+    for each in found:
+        assert await loaded(store, each, "invoice") == large
+
+
 async def test_a_required_file_is_made_with_the_document(store: Store) -> None:
     """In one write; a document without it is not made, and does not lose it."""
     async with await upload(PICTURE, "image/png") as scan:
@@ -259,3 +279,40 @@ async def test_versions_keep_their_files_and_store_each_once(store: Store) -> No
     assert len(rows.rows) == 2
     assert await loaded(store, await store.version(Diary, model._key, 4), "invoice") == PDF
     assert await loaded(store, model, "invoice") == TEXT
+
+
+@pytest.mark.parametrize("options", [{"cache": True}, {"grouping": False}, {"write_tokens": False}], ids=str)
+async def test_files_work_however_the_store_is_made(database: Database, options: dict[str, Any]) -> None:
+    """With a cache, without groups, and without tokens; and where the database checks documents itself."""
+    await Installer(database.server, database=database.name, models=[Order, Case], validate=True).install()
+    store = Store(database, crypter=RING, signer=RING, **options)
+    for cls in (Order, Case):
+        model: Any = await store.attach(await store.create(cls()), "invoice", TEXT, content_type="text/plain")
+        assert await loaded(store, await store.get(cls, model._key), "invoice") == TEXT
+        model = await store.attach(model, "invoice", PDF, content_type="application/pdf")
+        assert await loaded(store, await store.get(cls, model._key, fresh=True), "invoice") == PDF
+        (found,) = (await store.find(cls)).items
+        assert found.invoice == model.invoice
+    await store.close()
+
+
+async def test_change_and_check_see_the_latest_document(store: Store) -> None:
+    """A check that raises lets nothing be written; a change is written together with the file."""
+    model = await store.create(Order())
+    await store.update(Order, model._key, painted)
+
+    def refuse(order: Order) -> None:
+        assert order.color == "blue"
+        raise PermissionError
+
+    with pytest.raises(PermissionError):
+        await store.attach(model, "invoice", PDF, content_type="application/pdf", check=refuse)
+
+    def note(order: Order) -> None:
+        assert order.invoice is not None
+        order.color = str(order.invoice.length)
+
+    changed = await store.attach(model, "invoice", PDF, content_type="application/pdf", change=note)
+    assert (changed.color, (changed._rev or "")[:2]) == (str(len(PDF)), "3-")
+    with pytest.raises(DocumentNotFound):
+        await store.attach(Order(order_id="nobody"), "invoice", PDF, content_type="application/pdf")

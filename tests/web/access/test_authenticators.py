@@ -550,6 +550,36 @@ async def test_a_right_password_is_remembered_for_a_time_and_then_checked_again(
     assert isinstance(await outcome(accepted, basic("alice", "newer")), Problem)
 
 
+async def test_a_password_is_hashed_again_only_for_another_hash(
+    people: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account is read, so that a role or a new password counts; the slow part is left out for an hour."""
+    await create_account(people, "alice", "right", rounds=4)
+    hashed: list[str] = []
+
+    def counting(password: str, known: str) -> bool:
+        hashed.append(password)
+        return matches(password, known)
+
+    monkeypatch.setattr("tornado_couch.web.access.basic.matches", counting)
+    now = [0.0]
+    accepted = logins(people, cache_seconds=10, clock=lambda: now[0])
+    for now[0] in (0.0, 60.0, 120.0):
+        assert isinstance(await outcome(accepted, basic("alice", "right")), Principal)
+    assert hashed == ["right"]
+    await people.update(Account, "alice", lambda account: setattr(account, "disabled", True))
+    now[0] = 180.0
+    assert isinstance(await outcome(accepted, basic("alice", "right")), Problem)
+    await people.update(Account, "alice", lambda account: setattr(account, "disabled", False))
+    await change_password(people, "alice", "new", rounds=4)
+    assert isinstance(await outcome(accepted, basic("alice", "right")), Problem)
+    assert isinstance(await outcome(accepted, basic("alice", "new")), Principal)
+    assert hashed == ["right", "right", "right", "new"]
+    now[0] = 4000.0
+    assert isinstance(await outcome(accepted, basic("alice", "new")), Principal)
+    assert hashed == ["right", "right", "right", "new", "new"]
+
+
 @pytest.mark.parametrize("off", [{"cache_seconds": 0}, {"cache_size": 0}], ids=str)
 async def test_wrong_passwords_are_never_remembered_and_the_cache_can_be_off(
     people: Store, off: dict[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +15,12 @@ from tests.faults import Fault, FaultProxy, answer_status, hang_up, until
 from tests.web.callers import ByHeader
 from tests.web.live.service import Copy, Events, Service, serving
 from tests.web.models import Fruit, Place, Stand
-from tornado_couch import AllowAny, Couch, Database, Store, install, resource
+from tornado_couch import AllowAny, Couch, Database, Observer, Store, install, resource
+from tornado_couch.store import Observed
 from tornado_couch.web import Authenticated, Hooks, Principal, Problem
 from tornado_couch.web.live import Hubs, end_streams
+from tornado_couch.web.live.follower import Follower
+from tornado_couch.web.live.view import Known
 
 
 async def test_a_change_comes_as_it_happens(service: Service) -> None:
@@ -201,6 +205,68 @@ async def test_stopping_ends_streams_cleanly(service: Service) -> None:
             await events.next()
 
 
+async def test_stopping_ends_streams_that_have_not_joined(
+    service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one that is still being told what it missed, nor one that comes later, holds up the end."""
+    joining = asyncio.Event()
+    rows = store.live.rows
+
+    async def slow(*arguments: Any) -> Any:
+        joining.set()
+        await asyncio.sleep(0.05)
+        found, place, _ = await rows(*arguments)
+        return found, place, True  # as if changes came faster than they can be told
+
+    monkeypatch.setattr(store.live, "rows", slow)
+    async with service.events("/places/_changes?since=beginning") as early:
+        await joining.wait()
+        end_streams(service.application)
+        async with service.events("/places/_changes?since=beginning") as late:
+            assert await early.rest() == await late.rest() == []
+
+
+async def test_an_authenticator_that_hangs_holds_up_nobody_else(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others get their comments, and their events."""
+    monkeypatch.setattr("tornado_couch.web.live.hub.HEARTBEAT", 0.05)
+    monkeypatch.setattr("tornado_couch.web.live.follower.RECHECK", 0.05)
+    asked = asyncio.Event()
+
+    class Hanging(ByHeader):
+        async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
+            if Hubs.of(service.application).streams:
+                asked.set()
+                await asyncio.Event().wait()
+            return await super().authenticate(request)
+
+    routes = resource("/places", Place, store, policy=Authenticated(Hanging()))
+    async with serving(routes) as service, service.events("/places/_changes", X_Name="bob") as events:
+        await events.until_joined()
+        await asked.wait()
+        async with asyncio.timeout(30):
+            while events.comments < 3:
+                events.comments += (await events.reply.content.readline()).startswith(b":")
+        await store.create(Place(name="one"))
+        assert (await events.next()).data["name"] == "one"
+
+
+def test_what_comes_while_a_client_joins_takes_little_memory() -> None:
+    """Of a client that does not read what it missed, no more is kept than of any other; the rest is read again."""
+    sent: list[bytes] = []
+    stream: Any = SimpleNamespace(is_open=True, send=lambda text: sent.append(text) or True)
+    part: Any = SimpleNamespace(view="", bearer="", name="")
+    follower = Follower(stream, part, part, part, known=Known(), since="", shape="")
+    follower.hold()
+    for number in range(1000):
+        observed = Observed(f"place:{number}", number, {"_id": f"place:{number}", "_rev": "1-a"})
+        follower.deliver(b"x" * 10_000, observed, 1.0)
+    again = follower.release()
+    assert sum(map(len, sent)) <= 256 * 1024
+    assert [each.id for each in again] == [f"place:{number}" for number in range(len(sent), 1000)]
+
+
 async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
     """With the last one the service stops following."""
     async with service.events("/places/_changes") as events:
@@ -208,6 +274,44 @@ async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
         assert Hubs.of(service.application).streams == 1
         events.reply.close()
     await until(lambda: Hubs.of(service.application).streams == 0)
+
+
+async def test_a_caller_has_a_limited_number_of_streams(store: Store) -> None:
+    """With the setting `max_streams`; another caller has as many, and one that is closed makes room."""
+    routes = resource("/places", Place, store, policy=Authenticated(ByHeader()))
+    async with serving(routes, max_streams=2) as service, AsyncExitStack() as stack:
+        accept = {"Accept": "text/event-stream"}
+        streams = [await stack.enter_async_context(service.events("/places/_changes", X_Name="bob")) for _ in range(2)]
+        for each in streams:
+            await each.until_joined()
+        status, problem, _ = await service.call("/places/_changes", X_Name="bob", **accept)
+        assert (status, problem["type"].rpartition(":")[2]) == (429, "too-many-streams")
+        await service.get("/places/_changes", X_Name="bob")
+        async with service.events("/places/_changes", X_Name="alice") as other:
+            await other.until_joined()
+        streams[0].reply.close()
+        await until(lambda: Hubs.of(service.application).streams == 1)
+        async with service.events("/places/_changes", X_Name="bob") as events:
+            await events.until_joined()
+
+
+async def test_observers_count_the_streams(store: Store) -> None:
+    """From when they begin until the client has left."""
+    open_now: list[str] = []
+
+    class Watching(Observer):
+        def stream_began(self, kind: str) -> None:
+            open_now.append(kind)
+
+        def stream_ended(self, kind: str) -> None:
+            open_now.remove(kind)
+
+    async with serving(resource("/places", Place, store), policy=AllowAny(), observers=[Watching()]) as service:
+        async with service.events("/places/_changes") as events:
+            await events.until_joined()
+            assert open_now == ["place"]
+            events.reply.close()
+        await until(lambda: not open_now)
 
 
 async def test_a_client_that_does_not_read_is_dropped(service: Service, store: Store) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import pytest
 
+from tests.faults import Call, Fault, FaultProxy
 from tests.web.callers import ByHeader
 from tests.web.live.service import Copy, Service, serving
 from tests.web.models import Place, Stand
@@ -216,6 +218,23 @@ class TestOwners:
             names |= {item["name"] for item in page["items"]}
         assert len(names) == 30
 
+    async def test_a_document_that_another_one_was_before_it_unseen(
+        self, service: Service, store: Store, proxy: FaultProxy
+    ) -> None:
+        """One that was created and deleted while a new one was on its way: whoever may have had it begins again."""
+        since = (await service.get("/stands/_changes", X_Name="alice"))["next"]
+
+        async def overtaken(call: Call, forward: Callable[[], Awaitable[bytes]]) -> None:
+            await store.create(Stand(name="one", owner="alice"))
+            await store.delete(Stand, "one")
+            await call.send(await forward())
+
+        proxy.faults.append(Fault(overtaken, method="PUT"))
+        async with Couch(proxy.url) as couch:
+            await Store(couch[store.database.name]).create(Stand(name="one", owner="bob"))
+        assert proxy.faults[0].hits == 1
+        assert (await service.call(f"/stands/_changes?since={since}", X_Name="alice"))[0] == 410
+
     async def test_anonymous_callers_are_refused(self, service: Service) -> None:
         """As a list refuses them."""
         assert (await service.call("/stands/_changes"))[0] == 401
@@ -266,6 +285,25 @@ async def test_protected_properties(database: Database) -> None:
         await service.call("/secretive/one", "DELETE")
         page = await service.get(f"/secretive/_changes?since={since}")
         assert page["items"] == [{"_href": "/secretive/one", "_deleted": True}]
+    await store.close()
+
+
+async def test_what_does_not_verify_is_gone_for_those_who_had_it(database: Database) -> None:
+    """A list leaves it out; whose it was follows from its last revision that verifies, not from what is there now."""
+    await install(database.server, database.name, [Stand])
+    store = Store(database, signer=KeyRing.create())
+    routes = resource("/stands", Stand, store, policy=Owner("owner", ByHeader(), admin_role="admin"))
+    async with serving(routes) as service:
+        here = await service.create("/stands", {"name": "one"}, X_Name="alice")
+        callers = {"alice": {}, "bob": {}, "root": {"X_Role": "admin"}}
+        since = {
+            name: (await service.get("/stands/_changes", X_Name=name, **role))["next"] for name, role in callers.items()
+        }
+        document = await database.get("stand:one")
+        await database.put({**document, "owner": "bob"})
+        for name, role in callers.items():
+            page = await service.get(f"/stands/_changes?since={since[name]}", X_Name=name, **role)
+            assert page["items"] == ([] if name == "bob" else [{"_href": here, "_gone": True}])
     await store.close()
 
 

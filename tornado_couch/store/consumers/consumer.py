@@ -92,7 +92,7 @@ class Consumer(Generic[M]):
         max_failed: int = 1000,
         max_lag: float | None = None,
         page_size: int = 100,
-        lease_seconds: float = 8.0,
+        lease_seconds: float = 5.0,
         settle: float = 1.0,
         stop_seconds: float = 10.0,
     ) -> None:

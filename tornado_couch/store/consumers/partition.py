@@ -104,6 +104,7 @@ class Partition(Generic[M]):
         self._place: Place | None = None
         self._kept: Place | None = None
         self._aside: set[str] = set()
+        self._seen: dict[str, str] = {}  # the revisions of what is set aside, as it was looked at
         self._logged: tuple[str, type[BaseException]] | None = None
         self._behind_since: float | None = None
 
@@ -143,7 +144,7 @@ class Partition(Generic[M]):
         self._behind_since = time.monotonic()
         try:
             await self._begin()
-            self._aside = set(await self._records.failed())
+            self._aside, self._seen = set(await self._records.failed()), {}
             if self._place is not None:
                 await self._follow(self._place, once)
         finally:
@@ -280,18 +281,23 @@ class Partition(Generic[M]):
 
     async def _replay(self) -> None:
         """Handle what was set aside, as it is now, where somebody has asked for that."""
-        self._aside = set(await self._records.failed())
-        if not self._aside:
-            return
-        for each in await self._records.failures():
+        revisions = await self._records.revisions()
+        self._aside = set(revisions)
+        changed = [each for each, revision in revisions.items() if self._seen.get(each) != revision]
+        for each in await self._records.failures(changed):
             place = self._place
             if place is None or self.stopping.is_set():
                 return
             if not each.replay or not self._is_own(each.document_id, each.key):
                 continue
+            changes: list[DocumentChange[M]] = []
             async for observed in self._live.observe([Change(each.document_id, place.seq, [])]):
-                for change in await self._live.understood(self._job.model, observed, place.database):
-                    await self._deal(change)
+                changes += await self._live.understood(self._job.model, observed, place.database)
+            for change in changes:
+                await self._deal(change)
+            if not changes:  # nothing is left of the document that could be handled
+                await self._settled(each.document_id)
+        self._seen = revisions
 
     # ------------------------------------------------------------ partitions
 

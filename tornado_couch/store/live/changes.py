@@ -56,8 +56,9 @@ async def understood(conversion: Conversion, cls: type[M], found: Observed, plac
     if not may_be_of(info, found.id) or (_is_named_by_id(info) and _key_in_id(info, found.id) is None):
         return None
     if found.fault is not None:
-        key = _key_in_id(info, found.id)
-        return None if key is None else DocumentChange("withheld", key, None, {"_id": found.id}, place)
+        keys = [_key_in_id(info, found.id), *(_key_of(info, each) for each in found.others if is_of(cls, each))]
+        key = next((each for each in keys if each is not None), None)
+        return None if key is None else DocumentChange("withheld", key, None, {"_id": found.id}, place, found.others)
     if document is None or (found.deleted and "type" not in document):
         return _of_unknown(info, found, place)
     if not is_of(cls, document):

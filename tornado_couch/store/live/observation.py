@@ -40,7 +40,8 @@ class Observed:
             deleted, if CouchDB still has it; None if nothing can be read.
         deleted: whether the document is deleted.
         fault: the error if nobody may see it, since it does not verify.
-        others: what is known of its other leaves, which somebody may have seen before this one won.
+        others: what is known of its other leaves, which somebody may have seen before this one won; where it does not
+            verify, the latest of its revisions that do.
     """
 
     id: str
@@ -83,7 +84,7 @@ class Observer:
 
     async def _observed(self, change: Change, found: Document | InvalidSignature | None) -> Observed:
         if isinstance(found, InvalidSignature):
-            return Observed(change.id, change.seq, None, fault=found)
+            return await self._withheld(change, found)
         if found is not None and len(change.revisions) == 1 and _is_as_new(found, change):
             return Observed(change.id, change.seq, found)
         return await self._looked_at(change)
@@ -99,10 +100,23 @@ class Observer:
                 return await self._judged(change, leaves)
         raise Unavailable(f"no copy of a document has the change that the feed announced for {_LOOKS} looks")
 
+    async def _withheld(self, change: Change, fault: InvalidSignature) -> Observed:
+        """What is known of a document that does not verify: who could see it before, as far as CouchDB has that."""
+        (leaves,) = await self._database.bulk_get([change.id], revs=True)
+        known = []
+        for leaf in [each.document for each in leaves if each.document is not None][:_LEAVES]:
+            path = [(change.id, each) for each in history(leaf)[: 1 + _ANCESTORS]]
+            for found in await self._database.bulk_get(path, revs=True):
+                judged = self._guard.judged(found)
+                if judged is not None and not isinstance(judged, InvalidSignature):
+                    known.append(judged)
+                    break
+        return Observed(change.id, change.seq, None, fault=fault, others=tuple(known))
+
     async def _judged(self, change: Change, leaves: list[Leaf]) -> Observed:
         judged = self._guard.judged(leaves)
         if isinstance(judged, InvalidSignature):
-            return Observed(change.id, change.seq, None, fault=judged)
+            return await self._withheld(change, judged)
         if judged is not None:
             return Observed(change.id, change.seq, judged, others=await self._others(judged, leaves))
         tombstone = winning_tombstone(leaves) if winner(leaves) is None else None

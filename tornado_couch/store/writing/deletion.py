@@ -13,13 +13,12 @@ from typing import Any
 from ...couch import Access, Database
 from ...errors import Conflict, CouchError, InvalidSignature, OutcomeUnknown
 from ...models import ModelInfo
-from ...revision import generation
 from ..protection.signatures import Guard, winner, winning_tombstone
 from ..scopes import kept_of_deleted, scopes_in
 from .tokens import history
 from .writer import Retry, Writer
 
-__all__ = ["Eraser", "scopes_missed", "scopes_of_deleted"]
+__all__ = ["Eraser", "scopes_of_deleted"]
 
 Document = dict[str, Any]
 
@@ -132,29 +131,3 @@ async def scopes_of_deleted(
         elif tombstone is not None:
             found[document_id] = {**scopes_in(info, tombstone), "_rev": tombstone["_rev"]}
     return found
-
-
-async def scopes_missed(
-    database: Database, info: ModelInfo, document: Document, buried: Document
-) -> Document | None:
-    """What a new document has missed, if another one was created and deleted there while it was being written.
-
-    Args:
-        database: where the document is.
-        info: the model's.
-        document: the new document, with its revision.
-        buried: what `scopes_of_deleted` found for it; empty if it found nothing.
-
-    Returns:
-        The members of the tombstone that it was written over; None if it has missed nothing.
-    """
-    known = generation(buried["_rev"]) if buried else 0
-    if not info.scopes or generation(document["_rev"]) == known + 1:
-        return None
-    (leaves,) = await database.bulk_get([(document["_id"], document["_rev"])], revs=True)
-    path = [each for leaf in leaves if leaf.document is not None for each in history(leaf.document)]
-    earlier = [(document["_id"], each) for each in path[1:4] if generation(each) > known]
-    for leaf, *_ in await database.bulk_get(earlier):
-        if leaf.document is not None and leaf.document.get("_deleted"):
-            return scopes_in(info, leaf.document)
-    return None

@@ -14,8 +14,7 @@ from ..attachments import Attachments, stubbed
 from ..pace import Pace
 from ..protection.properties import Conversion
 from ..protection.signatures import Guard
-from ..scopes import with_scopes_left
-from .deletion import scopes_missed
+from ..scopes import with_scopes_cut
 from .writer import Writer
 
 __all__ = ["ModelWriter", "refitted"]
@@ -101,21 +100,22 @@ class ModelWriter:
         return model
 
     async def complete(self, database: Database, model: M, buried: Document) -> M:
-        """Note in a model that was just created which scopes it has left, if its creation could not know of them.
+        """Note in a model that was just created that it may have left scopes, if its creation could not know of them.
 
-        CouchDB lets a new document take the place of whatever tombstone is there, and never of a certain one.
+        CouchDB lets a new document take the place of whatever tombstone is there, and never of a certain one: another
+        document may have been created and deleted there meanwhile.
 
         Args:
             database: where it is.
             model: the model.
             buried: what was known of the deleted document whose id it has taken; see `scopes_of_deleted`.
         """
-        info = model_info(type(model))
+        info, known = model_info(type(model)), generation(buried["_rev"]) if buried else 0
         stored = {**model._stored, "_id": model._id, "_rev": model._rev}
-        missed = await scopes_missed(database, info, stored, buried)
+        missed = info.scopes and generation(model._rev or "") != known + 1
         for _ in range(_NOTED if missed else 0):
             try:
-                written = await self.put(with_scopes_left(info, stored, missed or {}, self.now()))
+                written = await self.put(with_scopes_cut(info, stored, self.now()))
             except Conflict:  # another writer has changed it meanwhile
                 try:
                     stored = await database.get(model._id or "")

@@ -70,7 +70,7 @@ class Retry:
     Attributes:
         attempts: how often a write is tried in all; at least 1.
         base: the bound of the first delay in seconds, or eight times what a try takes, if that is longer; it doubles
-            with each further try.
+            with each further try. 0 never waits.
         cap: the highest bound of a delay, in seconds.
         patience: seconds to spend, after an answer was lost, on finding out about the write before it fails with
             `OutcomeUnknown`. An exchange that has begun may finish, within the client's time limits.
@@ -96,7 +96,7 @@ class Retry:
                 over several times as long as a write takes.
         """
         # The exponent is bounded because 2.0 ** 1024 overflows.
-        bound = min(self.cap, max(self.base, _SPREAD * took) * 2.0 ** min(failures - 1, 60))
+        bound = min(self.cap, max(self.base, _SPREAD * took) * 2.0 ** min(failures - 1, 60)) if self.base else 0.0
         return bound * self.random()
 
 

@@ -16,7 +16,7 @@ import time
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar
 
 from annotated_types import MaxLen, MinLen
 from cachetools import TTLCache
@@ -47,6 +47,10 @@ __all__ = [
 
 logger = logging.getLogger("tornado_couch.web")
 
+T = TypeVar("T")
+
+_PROVED = 3600.0  # seconds for which a password need not be checked again against the same hash
+
 
 class BasicAccounts:
     """HTTP Basic (RFC 7617, in UTF-8) against `Account` documents.
@@ -67,8 +71,9 @@ class BasicAccounts:
         queue: how many requests may wait for a check; further ones are answered with 503.
         cache_seconds: for how many seconds a correct password is not checked again, nor the account read
           again. For as long, a changed password, a lost role or a disabled account still works, in
-          each process; 0 checks every request. The cache holds no passwords: its keys are HMACs
-          under a random key of this instance.
+          each process; 0 checks every request. After that the account is read again, and within an hour the
+          password is only checked again if the stored hash is another one. The cache holds no passwords: its keys
+          are HMACs under a random key of this instance.
         cache_size: how many credentials are remembered.
         clock: returns seconds, for the cache.
 
@@ -96,7 +101,8 @@ class BasicAccounts:
         self._turns = asyncio.Semaphore(concurrency)
         self._waiting = 0
         self._queue = queue + concurrency
-        self._cache = _Cache(cache_seconds, cache_size, clock)
+        self._cache: _Cache[Principal] = _Cache(cache_seconds, cache_size, clock)
+        self._proved: _Cache[str] = _Cache(_PROVED if cache_seconds else 0, cache_size, clock)  # the stored hashes
 
     async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
         """Return whose name and password these are; None without Basic credentials.
@@ -116,6 +122,7 @@ class BasicAccounts:
     def forget(self) -> None:
         """Empty the cache of this process, so that a change to an account takes effect at once."""
         self._cache.clear()
+        self._proved.clear()
 
     def _parse(self, text: str) -> tuple[str, str]:
         if len(text) > _LONGEST_CREDENTIALS:  # normalising a long text takes a time that grows with its square
@@ -156,9 +163,13 @@ class BasicAccounts:
 
     async def _check(self, store: Store | None, tenant: str, name: str, password: str) -> Principal:
         account = await self._find(store, name)
-        right = await self._matches(password, account)
-        if not right or account is None or account.disabled:
+        usable = account is not None and not account.disabled
+        proved = account is not None and usable and self._proved.get(tenant, name, password) == account.password_hash
+        right = proved or await self._matches(password, account)
+        if not right or account is None or not usable:
             raise self._refusal("The user name or the password is wrong.")
+        if not proved:
+            self._proved.put(tenant, name, password, account.password_hash)
         principal = Principal(account.name, frozenset(account.roles), tenant=tenant)
         self._cache.put(tenant, name, password, principal)
         return principal
@@ -186,19 +197,19 @@ class BasicAccounts:
         return unauthenticated(detail, [self.challenge], "invalid-credentials")
 
 
-class _Cache:
-    """Principals by credentials, for a short time; holds neither passwords nor anything that reveals them."""
+class _Cache(Generic[T]):
+    """What is known of credentials, for some time; it holds neither passwords nor anything that reveals them."""
 
     def __init__(self, seconds: float, size: int, clock: Callable[[], float]) -> None:
         self._secret = secrets.token_bytes(32)
-        self._found: TTLCache[bytes, Principal] = TTLCache(size, seconds, clock)
+        self._found: TTLCache[bytes, T] = TTLCache(size, seconds, clock)
 
-    def get(self, tenant: str, name: str, password: str) -> Principal | None:
+    def get(self, tenant: str, name: str, password: str) -> T | None:
         return self._found.get(self._key(tenant, name, password))
 
-    def put(self, tenant: str, name: str, password: str, principal: Principal) -> None:
+    def put(self, tenant: str, name: str, password: str, known: T) -> None:
         if self._found.maxsize:
-            self._found[self._key(tenant, name, password)] = principal
+            self._found[self._key(tenant, name, password)] = known
 
     def clear(self) -> None:
         self._found.clear()

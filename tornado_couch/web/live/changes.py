@@ -25,6 +25,7 @@ from ... import _json
 from ...errors import ChangesLost
 from ...models import Model, utc_now
 from ...store import ChangePage, Place, is_scope, share_of_request
+from ..access import caller_identity
 from ..action_table import EVENTS, JSON, Action
 from ..answers import serialised
 from ..handler import ResourceHandler
@@ -320,6 +321,7 @@ class ChangesHandler(_Viewing[M]):
             share.release()  # a stream holds no documents while it waits
         self._transforms = []  # a content coding would hold events back
         shape = object() if self.shows_more else (self.prefix, self.resource.path, codec.shape)
+        self._count()
         self._stream_open = stream = Stream(self, self._ended)
         since, known = (token.since, token.known) if token else (earlier(utc_now()), view.settled)
         seen = replace(view, lost=known.lost)
@@ -329,20 +331,34 @@ class ChangesHandler(_Viewing[M]):
         self._kept_open = opened
         stream.send(b"retry: %d\n\n" % _RETRY)
         try:
+            place = token and token.place
             if lost:
-                follower.lose(await self.store.live.now())
+                place = await self.store.live.now()
+                follower.lose(place)
             while token and known.is_changing and stream.is_open:
                 moved, known = await self._moved(view, known, _LIMIT)
                 await follower.move(moved, known, token.place)
-            await Hubs.of(self.application).follow(self.store, self.model, follower, token and token.place)
+            await Hubs.of(self.application).follow(self.store, self.model, follower, place)
         except ChangesLost:
             follower.reset(await self.store.live.now())
         except BaseException:
             stream.close()
             raise
 
+    def _count(self) -> None:
+        """Count the stream until it ends.
+
+        Raises:
+            Problem: 429, the caller has too many.
+        """
+        self._caller = caller_identity(self.principal, self.request.remote_ip)
+        Hubs.of(self.application).count(self._caller, self.settings.get("max_streams"))
+        self.store.database.server.observer.stream_began(self.resource.info.type.name)
+
     def _ended(self) -> None:
         """Finish the answer, and forget the client."""
+        Hubs.of(self.application).uncount(self._caller)
+        self.store.database.server.observer.stream_ended(self.resource.info.type.name)
         if self._follower is not None:
             Hubs.of(self.application).leave(self.store, self.model, self._follower)
         self._follower = None
@@ -386,6 +402,7 @@ class ChangesHandler(_Viewing[M]):
         if self._stream_open is not None:
             self._stream_open.close()
 
+    _caller = ""
     _stream_open: Stream | None = None
     _follower: Follower | None = None
     _kept_open: AsyncExitStack | None = None
@@ -414,7 +431,7 @@ class ChangesHandler(_Viewing[M]):
         found.content[EVENTS] = {"type": "string", "description": "Server-sent events: change, delete, gone, reset."}
         operation.answers_with(204, "The caller of a stream may not come back.")
         operation.fails(410, fields=("Link",))
-        operation.problem("bad-parameter", "no-index")
+        operation.problem("bad-parameter", "no-index", "too-many-streams")
 
 
 def _schema(operation: ApiOperation) -> Schema:

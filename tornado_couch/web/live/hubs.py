@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from tornado.web import Application
 
 from ...models import Model
 from ...store import Place, Store
+from ..problems import Problem
 from .follower import Follower
 from .hub import Hub
 
@@ -20,7 +22,9 @@ class Hubs:
     """The hubs of an application."""
 
     def __init__(self) -> None:
+        self._have_ended = False
         self._hubs: dict[tuple[Store, type[Model]], Hub] = {}
+        self._callers: Counter[str] = Counter()
 
     @classmethod
     def of(cls, application: Any) -> Hubs:
@@ -33,8 +37,31 @@ class Hubs:
         """How many streams are open."""
         return sum(len(each.followers) for each in self._hubs.values())
 
+    def count(self, caller: str, most: int | None) -> None:
+        """Count a stream of a caller's, until `uncount`.
+
+        Args:
+            caller: the caller; see `caller_identity`.
+            most: how many streams a caller may have in this process; None for any number.
+
+        Raises:
+            Problem: 429, there are so many already.
+        """
+        if most is not None and self._callers[caller] >= most:
+            raise Problem.of("too-many-streams", f"You have {most} streams open here, which is the most that you may.")
+        self._callers[caller] += 1
+
+    def uncount(self, caller: str) -> None:
+        """Count a stream no more."""
+        self._callers[caller] -= 1
+        if not self._callers[caller]:
+            del self._callers[caller]
+
     async def follow(self, store: Store, model: type[Model], follower: Follower, since: Place | None) -> None:
         """Let a client follow a model; see `Hub.join`."""
+        if self._have_ended:
+            follower.stream.end()
+            return
         hub = self._hubs.setdefault((store, model), Hub(store, model))
         await hub.join(follower, since)
 
@@ -47,13 +74,12 @@ class Hubs:
                 del self._hubs[store, model]
 
     def end(self) -> None:
-        """End all streams."""
+        """End all streams, and those that are still to come."""
+        self._have_ended = True
         for each in list(self._hubs.values()):
             each.end()
 
 
 def end_streams(application: Application) -> None:
     """End all streams of an application that stops; their clients come back, to another process."""
-    hubs = application.settings.get(_SETTING)
-    if isinstance(hubs, Hubs):
-        hubs.end()
+    Hubs.of(application).end()
