@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from .. import _json
-from ..models import Model, Property, Public, model_info
+from ..models import AttachmentProperty, Model, Property, Public, model_info
 
 __all__ = ["UNCLASSIFIED", "PolicyRow", "policy_json", "policy_report", "policy_table"]
 
@@ -49,7 +49,8 @@ def policy_report(models: Iterable[type[Model]]) -> list[PolicyRow]:
     """
     found = []
     for info in map(model_info, models):
-        found += [_row(str(info.type), each) for each in info.properties.values()]
+        declared: list[Property | AttachmentProperty] = [*info.properties.values(), *info.attachments.values()]
+        found += [_row(str(info.type), each) for each in declared]
     return found
 
 
@@ -68,14 +69,15 @@ def policy_json(rows: Sequence[PolicyRow]) -> bytes:
     return _json.dumps([asdict(each) for each in rows])
 
 
-def _row(type_text: str, declared: Property) -> PolicyRow:
+def _row(type_text: str, declared: Property | AttachmentProperty) -> PolicyRow:
     found = declared.classification or Public()
-    unsaid = _GENERATED if declared.stamp or declared.generated else UNCLASSIFIED
+    made = isinstance(declared, Property) and (declared.stamp or declared.generated)
+    unsaid = _GENERATED if made else UNCLASSIFIED
     name = type(found).__name__ if declared.classification else unsaid
     return PolicyRow(type_text, declared.name, name, found.algorithm, found.key_set, _clients(declared))
 
 
-def _clients(declared: Property) -> str:
+def _clients(declared: Property | AttachmentProperty) -> str:
     if declared.write_only:
         return "nothing" if declared.read_only else "write"
     return "read" if declared.read_only else "read and write"

@@ -7,14 +7,25 @@ import base64
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.store.attachments.models import PDF, PICTURE, TEXT, Case, Diary, Order, loaded
-from tornado_couch import Database, OutcomeUnknown, Store, install
+from tornado_couch import (
+    Attachment,
+    Attachments,
+    Database,
+    Encrypted,
+    Key,
+    Model,
+    OutcomeUnknown,
+    Store,
+    assigned,
+    install,
+)
 from tornado_couch.errors import DecryptionFailed, InvalidSignature, NotProtected, SecurityError
 from tornado_couch.maintain.audit import audit
 from tornado_couch.maintain.rotate import Rotation
@@ -358,3 +369,42 @@ async def test_a_file_that_couchdb_recodes_is_told(
     # The embedded server gives such a document another revision than was signed, and has it deleted again.
     with pytest.raises((OutcomeUnknown, SecurityError), match=r"compressible_types|nothing was written"):
         await store.attach(await store.create(Order()), "invoice", TEXT, content_type="text/plain")
+
+
+class Vault(Model, type="vault_v1.0", key="vault_id", history=True):
+    """All versions of a document share its encrypted files."""
+
+    vault_id: Key = assigned()
+    color: str = "red"
+    invoice: Annotated[Attachment | None, Encrypted()] = None
+    photos: Annotated[Attachments, Encrypted()] = assigned()
+
+
+@pytest.mark.parametrize("signs", [True, False])
+async def test_encrypted_files_of_versions_are_stored_once(database: Database, signs: bool) -> None:
+    """Each version reads them, also after a rotation, which encrypts their keys anew and leaves the bytes."""
+    await install(database.server, database.name, [Vault])
+    signer = OLD if signs else None
+    store = Store(database, crypter=OLD, signer=signer)
+    model = await written(store, Vault)
+    for color in ("blue", "green"):
+        model.color = color
+        model = await store.replace(model)
+    assert (await files_stored(database), model.invoice.content_type) == (2, "text/plain")
+    both = KeyChain(NEW, OLD)
+    rotation = Rotation(database, both if signs else None, protect=Reprotection(both, database=database.name))
+    async with aclosing(rotation.run()) as pages:
+        assert [finding async for page in pages for finding in page.findings] == []
+    after = Store(database, crypter=NEW, signer=NEW if signs else None)
+    assert await files_stored(database) == 2
+    for number in (3, 4, 5):
+        version = await after.version(Vault, model._key, number)
+        assert await loaded(after, version, "invoice") == TEXT
+        assert await loaded(after, version, "photos/a.png") == PICTURE
+    async with after.open_attachment(version, "photos/a.png", start=65_000, stop=66_000) as file:
+        assert await file.read() == PICTURE[65_000:66_000]
+
+
+async def files_stored(database: Database) -> int:
+    """How many documents with files of versions there are."""
+    return len((await database.all_docs(startkey="tornado_couch_file:", endkey="tornado_couch_file:~")).rows)

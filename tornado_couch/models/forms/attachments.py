@@ -181,10 +181,10 @@ class AttachmentProperty:
         media_types: what a file may be, in lower case; "image/*" stands for all pictures. Empty for anything.
         max_bytes: the greatest length of a file.
         max_items: how many files it may have.
-        encrypted: the files are stored encrypted.
         read_only: clients cannot change it.
         write_only: clients never see it.
         latest: where two leaves of a document changed a file, only the later one stays; otherwise both do.
+        classification: `Public()` or `Encrypted()`; None where nobody said.
     """
 
     attribute: str
@@ -194,11 +194,15 @@ class AttachmentProperty:
     media_types: tuple[str, ...]
     max_bytes: int
     max_items: int
-    encrypted: bool
     read_only: bool
     write_only: bool
     latest: bool = False
-    classified: bool = False
+    classification: Classification | None = None
+
+    @property
+    def encrypted(self) -> bool:
+        """The files are stored encrypted."""
+        return isinstance(self.classification, Encrypted)
 
     def place(self, item: str | None = None) -> AttachmentPlace:
         """The place of one file.
@@ -345,11 +349,10 @@ def attachment_property(
         media_types=markers[MediaTypes].patterns if MediaTypes in markers else (),
         max_bytes=markers[MaxBytes].number if MaxBytes in markers else _MOST_BYTES,
         max_items=markers[MaxItems].number if MaxItems in markers else _MOST_ITEMS,
-        encrypted=any(isinstance(each, Encrypted) for each in classes),
         read_only=ReadOnly in markers,
         write_only=WriteOnly in markers,
         latest=rule is not None,
-        classified=bool(classes),
+        classification=classes[0] if classes else None,
     )
 
 
