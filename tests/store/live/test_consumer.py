@@ -20,7 +20,7 @@ from tornado_couch import Consumer, Couch, Database, DocumentChange, Encrypted, 
 from tornado_couch.errors import AlreadyExists, ConsumerHeld, KeySetError
 from tornado_couch.security import KeyRing
 from tornado_couch.store import Lease
-from tornado_couch.store.consumers import Records, consumers_of
+from tornado_couch.store.consumers import FailedChange, Records, consumers_of
 from tornado_couch.store.consumers.partition import partition_of
 
 FAST: dict[str, Any] = {
@@ -112,6 +112,66 @@ async def test_each_change_is_handled_from_the_first_one_on(store: Store, handle
     first, _, last = handled.changes
     assert (first.kind, first.model and first.model.total, last.kind) == ("created", 5, "deleted")
     assert consumer.stats.handled == 3
+
+
+class Stopped(BaseException):
+    """What no `except Exception` catches."""
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, Stopped])
+async def test_a_function_that_is_cancelled_fails(
+    store: Store, handled: Handled, error: type[BaseException]
+) -> None:
+    """A task of its own that was cancelled, or an error of an unusual kind, ends an attempt and not the consumer."""
+    errors = [error]
+
+    async def handle(change: DocumentChange[Any]) -> None:
+        if errors:
+            raise errors.pop()
+        await handled(change)
+
+    await order(store, "a", "b")
+    async with Consumer("invoices", Order, handle, store=store, **FAST) as consumer:
+        await until(lambda: handled.sorted == ["a", "b"])
+        assert consumer.stats.failures == 1
+
+
+async def test_what_is_set_aside_is_looked_at_once(
+    store: Store, handled: Handled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are, they are not read again for each further change."""
+    handled.failing = {f"bad {number}" for number in range(10)}
+    await order(store, *handled.failing)
+    read: list[str] = []
+    get = Store.get
+
+    async def noted(self: Store, cls: Any, key: Any, **options: Any) -> Any:
+        if cls is FailedChange:
+            read.append(key)
+        return await get(self, cls, key, **options)
+
+    monkeypatch.setattr(Store, "get", noted)
+    async with Consumer("invoices", Order, handled, store=store, **FAST) as consumer:
+        await until(lambda: consumer.stats.set_aside == 10)
+        for number in range(5):
+            await order(store, f"good {number}")
+            await until(lambda key=f"good {number}": key in handled.keys)
+    assert len(read) <= 20
+
+
+async def test_a_replay_of_what_is_gone_settles_it(database: Database, handled: Handled) -> None:
+    """Nothing is left to handle once another program has deleted each version."""
+    store = Store(database)
+    handled.failing = {"a"}
+    await store.create(Contract(number="a"))
+    await once(store, handled, model=Contract)
+    records = Records(store, "invoices")
+    (version,) = await records.failed()
+    await store.database.delete(version, (await store.database.get(version))["_rev"])
+    await records.replay([version])
+    await once(store, handled, model=Contract)
+    assert await records.failed() == []
+    await store.close()
 
 
 async def test_it_goes_on_where_it_was(store: Store, handled: Handled) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,9 +16,12 @@ from tests.web.callers import ByHeader
 from tests.web.live.service import Copy, Events, Service, serving
 from tests.web.models import Fruit, Place, Stand
 from tornado_couch import AllowAny, Couch, Database, Store, install, resource
+from tornado_couch.store import Observed
 from tornado_couch.telemetry.prometheus import Metrics
 from tornado_couch.web import Authenticated, Hooks, Principal, Problem
 from tornado_couch.web.live import Hubs, end_streams
+from tornado_couch.web.live.follower import Follower
+from tornado_couch.web.live.view import Known
 
 
 async def test_a_change_comes_as_it_happens(service: Service) -> None:
@@ -72,6 +76,19 @@ async def test_a_stream_resumes_without_a_gap(service: Service, how: str) -> Non
         assert [(await events.next()).data["name"] for _ in range(2)] == ["second", "third"]
         await service.create("/places", {"name": "fourth"})
         assert (await events.next()).data["name"] == "fourth"
+
+
+async def test_a_client_that_is_cut_off_again_and_again(service: Service, store: Store) -> None:
+    """It comes further each time, even if it gets no more than one event."""
+    names = [f"p{number}" for number in range(5)]
+    await store.create_many(Place, [Place(name=name) for name in names])
+    found, last = [], {}
+    for _ in names:
+        async with service.events("/places/_changes?since=beginning", **last) as events:
+            event = await events.next()
+            found.append(event.data["name"])
+            last = {"Last_Event_ID": event.id}
+    assert sorted(found) == names
 
 
 async def test_the_last_event_goes_before_since(service: Service) -> None:
@@ -189,6 +206,68 @@ async def test_stopping_ends_streams_cleanly(service: Service) -> None:
             await events.next()
 
 
+async def test_stopping_ends_streams_that_have_not_joined(
+    service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither one that is still being told what it missed, nor one that comes later, holds up the end."""
+    joining = asyncio.Event()
+    rows = store.live.rows
+
+    async def slow(*arguments: Any) -> Any:
+        joining.set()
+        await asyncio.sleep(0.05)
+        found, place, _ = await rows(*arguments)
+        return found, place, True  # as if changes came faster than they can be told
+
+    monkeypatch.setattr(store.live, "rows", slow)
+    async with service.events("/places/_changes?since=beginning") as early:
+        await joining.wait()
+        end_streams(service.application)
+        async with service.events("/places/_changes?since=beginning") as late:
+            assert await early.rest() == await late.rest() == []
+
+
+async def test_an_authenticator_that_hangs_holds_up_nobody_else(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others get their comments, and their events."""
+    monkeypatch.setattr("tornado_couch.web.live.hub.HEARTBEAT", 0.05)
+    monkeypatch.setattr("tornado_couch.web.live.follower.RECHECK", 0.05)
+    asked = asyncio.Event()
+
+    class Hanging(ByHeader):
+        async def authenticate(self, request: HTTPServerRequest) -> Principal | None:
+            if Hubs.of(service.application).streams:
+                asked.set()
+                await asyncio.Event().wait()
+            return await super().authenticate(request)
+
+    routes = resource("/places", Place, store, policy=Authenticated(Hanging()))
+    async with serving(routes) as service, service.events("/places/_changes", X_Name="bob") as events:
+        await events.until_joined()
+        await asked.wait()
+        async with asyncio.timeout(30):
+            while events.comments < 3:
+                events.comments += (await events.reply.content.readline()).startswith(b":")
+        await store.create(Place(name="one"))
+        assert (await events.next()).data["name"] == "one"
+
+
+def test_what_comes_while_a_client_joins_takes_little_memory() -> None:
+    """Of a client that does not read what it missed, no more is kept than of any other; the rest is read again."""
+    sent: list[bytes] = []
+    stream: Any = SimpleNamespace(is_open=True, send=lambda text: sent.append(text) or True)
+    part: Any = SimpleNamespace(view="", bearer="", name="")
+    follower = Follower(stream, part, part, part, known=Known(), since="", shape="")
+    follower.hold()
+    for number in range(1000):
+        observed = Observed(f"place:{number}", number, {"_id": f"place:{number}", "_rev": "1-a"})
+        follower.deliver(b"x" * 10_000, observed, 1.0)
+    again = follower.release()
+    assert sum(map(len, sent)) <= 256 * 1024
+    assert [each.id for each in again] == [f"place:{number}" for number in range(len(sent), 1000)]
+
+
 async def test_a_client_that_leaves_is_forgotten(service: Service) -> None:
     """With the last one the service stops following."""
     async with service.events("/places/_changes") as events:
@@ -297,6 +376,33 @@ class TestTickets:
         assert (await service.call(ticket["_href"], Accept="text/event-stream"))[0] == 401
         async with service.events(ticket["_href"], Last_Event_ID=last) as events:
             await events.until_joined()
+
+    async def test_an_old_ticket_needs_a_token_of_its_own_stream(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whoever finds it in the log of a proxy does not bring it to life with tokens of theirs."""
+        from datetime import timedelta
+
+        hrefs, tokens = {}, []
+        for name in ("bob", "eve"):
+            _, ticket, _ = await service.call("/places/_changes/tickets", "POST", Authorization=f"Bearer {name}")
+            hrefs[name] = ticket["_href"]
+        tokens.append((await service.get("/places/_changes", Authorization="Bearer eve"))["next"])
+        async with service.events(hrefs["eve"]) as events:
+            await events.until_joined()
+            tokens.append(events.last_id)
+        monkeypatch.setattr("tornado_couch.web.live.tickets._GOOD_FOR", timedelta(seconds=-1))
+        for token in tokens:
+            assert (await service.call(hrefs["bob"], Last_Event_ID=token))[0] == 401
+
+    async def test_a_ticket_is_in_no_log_however_it_is_spelt(
+        self, service: Service, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its name can have escapes, too."""
+        with caplog.at_level("INFO", logger="tornado.access"):
+            await service.call("/places/_changes?%74icket=secret-ticket")
+        assert "_changes" in caplog.text
+        assert "secret-ticket" not in caplog.text
 
     async def test_only_who_may_list_gets_one(self, service: Service) -> None:
         """Without credentials there is nothing that a ticket could stand for."""

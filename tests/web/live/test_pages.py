@@ -33,6 +33,10 @@ class Secretive(Model, type="secretive_v1.0", key="name", unique=True):
     pin: Annotated[str | None, WriteOnly()] = None
 
 
+class Numbered(Model, type="numbered_v1.0", key="number", unique=True):
+    number: int
+
+
 async def test_a_client_follows_from_now_on(service: Service) -> None:
     """Without `since` the page is empty; its `next` brings what changes from then on, each document once."""
     await service.create("/places", {"name": "before"})
@@ -195,6 +199,25 @@ class TestOwners:
             await store.update(Stand, "one", lambda stand, name=f"owner {number}": setattr(stand, "owner", name))
         assert (await service.call(f"/stands/_changes?since={since}", X_Name="alice"))[0] == 410
 
+    async def test_pages_do_not_count_what_others_have(self, service: Service, store: Store) -> None:
+        """A caller has as many pages, and the same of each, whether or not others write between."""
+        since = {name: (await service.get("/stands/_changes", X_Name=name))["next"] for name in ("alice", "bob")}
+        for number in range(30):
+            await store.create(Stand(name=f"b{number}", owner="bob"))
+            await store.create(Place(name=f"p{number}"))
+        await store.create(Stand(name="a", owner="alice"))
+        page = await service.get(f"/stands/_changes?since={since['alice']}&limit=1", X_Name="alice")
+        assert [item["name"] for item in page["items"]] == ["a"]
+        page = await service.get(f"/stands/_changes?since={page['next']}&limit=1", X_Name="alice")
+        assert (page["items"], page["more"]) == ([], False)
+        names: set[str] = set()
+        page = {"next": since["bob"], "more": True}
+        while page["more"]:
+            page = await service.get(f"/stands/_changes?since={page['next']}&limit=7", X_Name="bob")
+            assert len(page["items"]) == 7 or not page["more"]
+            names |= {item["name"] for item in page["items"]}
+        assert len(names) == 30
+
     async def test_a_document_that_another_one_was_before_it_unseen(
         self, service: Service, store: Store, proxy: FaultProxy
     ) -> None:
@@ -233,6 +256,21 @@ async def test_what_a_list_leaves_out_is_gone(service: Service, store: Store) ->
     document = await store.database.get("place:here")
     await store.database.put({**document, "size": "large"})
     assert (await service.get(f"/places/_changes?since={since}"))["items"] == [{"_href": here, "_gone": True}]
+
+
+async def test_what_never_had_an_address(database: Database) -> None:
+    """A document of another program, whose id contains no key of the model, is nobody's reason to begin again."""
+    await install(database.server, database.name, [Numbered])
+    store = Store(database)
+    async with serving(resource("/numbered", Numbered, store), policy=AllowAny()) as service:
+        await store.create(Numbered(number=7))
+        since = (await service.get("/numbered/_changes"))["next"]
+        await database.put({"_id": "numbered:seven", "type": "numbered_v1.0", "number": "seven"})
+        await database.put({"_id": "numbered:eight", "_deleted": True})
+        await database.put({**await database.get("numbered:7"), "number": []})
+        page = await service.get(f"/numbered/_changes?since={since}")
+        assert page["items"] == [{"_href": "/numbered/7", "_gone": True}]
+    await store.close()
 
 
 async def test_protected_properties(database: Database) -> None:

@@ -104,7 +104,8 @@ class Partition(Generic[M]):
         self._place: Place | None = None
         self._kept: Place | None = None
         self._aside: set[str] = set()
-        self._logged: tuple[str, type[Exception]] | None = None
+        self._seen: dict[str, str] = {}  # the revisions of what is set aside, as it was looked at
+        self._logged: tuple[str, type[BaseException]] | None = None
         self._behind_since: float | None = None
 
     @property
@@ -143,7 +144,7 @@ class Partition(Generic[M]):
         self._behind_since = time.monotonic()
         try:
             await self._begin()
-            self._aside = set(await self._records.failed())
+            self._aside, self._seen = set(await self._records.failed()), {}
             if self._place is not None:
                 await self._follow(self._place, once)
         finally:
@@ -225,7 +226,10 @@ class Partition(Generic[M]):
             try:
                 async with asyncio.timeout(job.timeout):
                     await job.handle(change)
-            except Exception as error:  # noqa: BLE001 - whatever goes wrong in the service's own code
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt | SystemExit) or _is_cancelled():
+                    raise
+                # Whatever goes wrong in the service's own code; a CancelledError can come of a task of its own.
                 failures += 1
                 job.stats.failures += 1
                 observer.consumed(self._records.name, "failed")
@@ -247,7 +251,7 @@ class Partition(Generic[M]):
             await self._records.drop([document_id])
             self._aside.discard(document_id)
 
-    async def _set_aside(self, change: DocumentChange[M], attempts: int, error: Exception) -> None:
+    async def _set_aside(self, change: DocumentChange[M], attempts: int, error: BaseException) -> None:
         job, document_id = self._job, change.document["_id"]
         known = set(await self._records.failed(job.max_failed + 1))
         if document_id not in known and len(known) >= job.max_failed:
@@ -264,7 +268,7 @@ class Partition(Generic[M]):
             self._records.name, change.key, attempts,
         )  # fmt: skip
 
-    def _log(self, change: DocumentChange[M], error: Exception) -> None:
+    def _log(self, change: DocumentChange[M], error: BaseException) -> None:
         if (known := (change.place, type(error))) == self._logged:
             return
         self._logged = known
@@ -277,18 +281,23 @@ class Partition(Generic[M]):
 
     async def _replay(self) -> None:
         """Handle what was set aside, as it is now, where somebody has asked for that."""
-        self._aside = set(await self._records.failed())
-        if not self._aside:
-            return
-        for each in await self._records.failures():
+        revisions = await self._records.revisions()
+        self._aside = set(revisions)
+        changed = [each for each, revision in revisions.items() if self._seen.get(each) != revision]
+        for each in await self._records.failures(changed):
             place = self._place
             if place is None or self.stopping.is_set():
                 return
             if not each.replay or not self._is_own(each.document_id, each.key):
                 continue
+            changes: list[DocumentChange[M]] = []
             async for observed in self._live.observe([Change(each.document_id, place.seq, [])]):
-                for change in await self._live.understood(self._job.model, observed, place.database):
-                    await self._deal(change)
+                changes += await self._live.understood(self._job.model, observed, place.database)
+            for change in changes:
+                await self._deal(change)
+            if not changes:  # nothing is left of the document that could be handled
+                await self._settled(each.document_id)
+        self._seen = revisions
 
     # ------------------------------------------------------------ partitions
 
@@ -378,6 +387,12 @@ class Partition(Generic[M]):
             with contextlib.suppress(CouchError, TimeoutError):
                 async with asyncio.timeout(_LEAVING):
                     await self._keep()
+
+
+def _is_cancelled() -> bool:
+    """Whether the work itself is to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _text(key: Any) -> str | None:

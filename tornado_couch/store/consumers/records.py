@@ -132,13 +132,17 @@ class Records:
 
     async def failed(self, limit: int = 100_000) -> list[str]:
         """Return the ids of the documents whose changes are set aside."""
-        found = await self._database.all_docs(startkey=self.prefix, endkey=self.prefix + _LAST, limit=limit)
-        return [str(each.id).removeprefix(self.prefix) for each in found.rows]
+        return list(await self.revisions(limit))
 
-    async def failures(self) -> list[FailedChange]:
-        """Return the changes that are set aside."""
+    async def revisions(self, limit: int = 100_000) -> dict[str, str]:
+        """Return the same, each with the revision of what is kept of it."""
+        found = await self._database.all_docs(startkey=self.prefix, endkey=self.prefix + _LAST, limit=limit)
+        return {str(each.id).removeprefix(self.prefix): str(each.value["rev"]) for each in found.rows}
+
+    async def failures(self, document_ids: Iterable[str] | None = None) -> list[FailedChange]:
+        """Return the changes that are set aside: those of some documents, or all."""
         found = []
-        for each in await self.failed():
+        for each in await self.failed() if document_ids is None else document_ids:
             try:
                 found.append(await self._store.get(FailedChange, self._key(each), fresh=True))
             except DocumentNotFound:

@@ -53,7 +53,7 @@ def may_be_of(info: ModelInfo, document_id: str) -> bool:
 async def understood(conversion: Conversion, cls: type[M], found: Observed, place: str) -> DocumentChange[M] | None:
     """Return what a change means for a model; None if the document is not, and was not, of the model."""
     info, document = model_info(cls), found.document
-    if not may_be_of(info, found.id):
+    if not may_be_of(info, found.id) or (_is_named_by_id(info) and _key_in_id(info, found.id) is None):
         return None
     if found.fault is not None:
         keys = [_key_in_id(info, found.id), *(_key_of(info, each) for each in found.others if is_of(cls, each))]
@@ -101,7 +101,8 @@ def _key_of(info: ModelInfo, document: dict[str, Any]) -> Any:
     stored = document.get(info.key.name)
     if stored is None and info.key.generated:
         return document["_id"]
-    return info.parse_key(str(stored)) if stored is not None else _key_in_id(info, document["_id"])
+    key = None if stored is None else info.parse_key(str(stored))
+    return _key_in_id(info, document["_id"]) if key is None else key
 
 
 def _key_in_id(info: ModelInfo, document_id: str) -> Any:
@@ -109,6 +110,9 @@ def _key_in_id(info: ModelInfo, document_id: str) -> Any:
     if info.key is None or info.key.generated:
         return document_id
     text = document_id.removeprefix(f"{info.type.name}:")
-    if info.history or not info.unique:
-        return None
-    return info.parse_key(text)
+    return info.parse_key(text) if _is_named_by_id(info) else None
+
+
+def _is_named_by_id(info: ModelInfo) -> bool:
+    """Whether the id of a document contains its key: an id that contains none is of nothing that has an address."""
+    return bool(info.unique and info.key) and not info.history

@@ -134,6 +134,11 @@ class Share:
         _SHARE.reset(self._token)
         self.release()
 
+    @property
+    def used(self) -> int:
+        """How many bytes are in use."""
+        return self._used
+
     async def widen(self, size: int) -> int:
         """Hold as many bytes more than are in use, or as many as there are; return how many.
 

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote_plus
 
 from tornado.iostream import StreamClosedError
 from tornado.web import Finish
@@ -23,7 +24,7 @@ from tornado.web import Finish
 from ... import _json
 from ...errors import ChangesLost
 from ...models import Model, utc_now
-from ...store import ChangePage, is_scope, share_of_request
+from ...store import ChangePage, Place, is_scope, share_of_request
 from ..access import caller_identity
 from ..action_table import EVENTS, JSON, Action
 from ..answers import serialised
@@ -48,13 +49,16 @@ __all__ = ["ChangesHandler", "TicketHandler"]
 
 _OWN = ("since", "limit", "ticket")
 _OF_LISTS = ("sort", "nulls", "count", "cursor", "include", "deleted", "limit")
-_LIMIT = 100  # changes that are looked at for a page, by default
+_LIMIT = 100  # changes of a page, by default
+_LOOKED_AT = 2000  # changes that are looked at for a page, if the caller sees few of them
+_FULL = 1024 * 1024  # bytes of documents after which a page is not filled up
 _RETRY = 2000  # milliseconds after which a browser connects again
 
 
 class _Viewing(ResourceHandler[M]):
     """What following and tickets have in common: both are for those who may list the collection."""
 
+    _ticket: Ticket | None = None
     _secrets: CursorCodec = None  # type: ignore[assignment]  # only until `prepare`
 
     def prepare(self) -> Awaitable[None] | None:
@@ -118,7 +122,8 @@ class _Viewing(ResourceHandler[M]):
         filters = repr(sorted((name, values) for name, values in self._filters().items() if name != "fields"))
         caller = f"{self.principal.tenant}:{self.principal.name}" if view.limit and self.principal else ""
         described = f"{self.resource.tenant} {view.kind} {filters} {names}"
-        return TokenCodec(self._secrets, self.resource.path, described, caller)
+        bearer = self._ticket.bearer if self._ticket else ""
+        return TokenCodec(self._secrets, self.resource.path, described, caller, bearer)
 
 
 def _unclear() -> Problem:
@@ -128,15 +133,16 @@ def _unclear() -> Problem:
 class ChangesHandler(_Viewing[M]):
     """GET of the changes of a collection."""
 
-    _ticket: Ticket | None = None
-
     def prepare(self) -> Awaitable[None] | None:
         """Take the credentials out of a ticket, and the ticket out of everything that is logged."""
-        begun, request = super().prepare(), self.request
+        request = self.request
         texts = request.query_arguments.pop("ticket", None)
         if texts:
-            request.query = "&".join(each for each in request.query.split("&") if not each.startswith("ticket="))
+            others = [each for each in request.query.split("&") if unquote_plus(each.partition("=")[0]) != "ticket"]
+            request.query = "&".join(others)
             request.uri = request.path + (f"?{request.query}" if request.query else "")
+        begun = super().prepare()
+        if texts:
             self._ticket = Tickets(self._secrets, self.resource.path).open(texts, request.query_arguments)
             self._fields = None
             for name, value in self._ticket.fields.items():
@@ -199,20 +205,39 @@ class ChangesHandler(_Viewing[M]):
                 following = codec.encode(token.place, known, since=token.since, initial=token.initial)
                 await self._answer([item for _, item in moved], following, more=True)
                 return
-            page = await self.store.live.page(self.model, token.place, limit=limit)
+            items, place, more = await self._found(replace(view, lost=token.known.lost), token, limit)
         except (ChangesLost, UnusableToken) as error:
             raise self._begin_again(error) from None
-        items = await self._items(replace(view, lost=token.known.lost), token, page)
-        await self._answer(items, self._following(view, codec, token, page), more=page.more)
+        if more:  # until the last page the token says what the client knew before the first
+            following = codec.encode(place, token.known, since=token.since, initial=token.initial)
+        else:
+            following = codec.encode(place, view.settled)
+        await self._answer(list(items.values()), following, more=more)
 
-    def _following(self, view: View, codec: TokenCodec, token: ChangeToken, page: ChangePage[M]) -> str:
-        """Return the token after a page; while more pages follow, it says what the client knew before the first."""
-        if page.more:
-            return codec.encode(page.next, token.known, since=token.since, initial=token.initial)
-        return codec.encode(page.next, view.settled)
+    async def _found(self, view: View, token: ChangeToken, limit: int) -> tuple[dict[str, dict[str, Any]], Place, bool]:
+        """Look for changes until a page is full.
 
-    async def _items(self, view: View, token: ChangeToken, page: ChangePage[M]) -> list[dict[str, Any]]:
+        How many pages there are must not tell anybody how many documents change that they do not see.
+        """
         items: dict[str, dict[str, Any]] = {}
+        place, rows, looked_at = token.place, limit, 0
+        while True:
+            page = await self.store.live.page(self.model, place, limit=rows)
+            reached = await self._add(items, view, token, page, limit)
+            if reached is not None:
+                return items, reached, True
+            place, looked_at = page.next, looked_at + rows
+            share = share_of_request()
+            if not page.more or looked_at >= _LOOKED_AT or (items and share and share.used >= _FULL):
+                return items, place, page.more
+            if share and not items:
+                share.release()  # nobody gets what was read
+            rows = min(2 * rows, _LIMIT)
+
+    async def _add(
+        self, items: dict[str, dict[str, Any]], view: View, token: ChangeToken, page: ChangePage[M], limit: int
+    ) -> Place | None:
+        """Add what the caller sees of a page; return the place after the last item once there are enough of them."""
         for change in page.changes:
             shown = await present(self.store, self.model, change)
             kind = view.seen(shown, token.since)
@@ -226,7 +251,9 @@ class ChangesHandler(_Viewing[M]):
                 items[href] = await self.shown(shown.model)
             else:
                 items[href] = {"_href": href, "_deleted" if kind == "delete" else "_gone": True}
-        return list(items.values())
+            if len(items) >= limit:
+                return Place.parse(change.place)
+        return None
 
     async def _moved(self, view: View, known: Known, limit: int) -> tuple[list[tuple[str, dict[str, Any]]], Known]:
         """Read a page of the documents that the caller has come to see, or does not see any more.
@@ -304,12 +331,14 @@ class ChangesHandler(_Viewing[M]):
         self._kept_open = opened
         stream.send(b"retry: %d\n\n" % _RETRY)
         try:
+            place = token and token.place
             if lost:
-                follower.lose(await self.store.live.now())
+                place = await self.store.live.now()
+                follower.lose(place)
             while token and known.is_changing and stream.is_open:
                 moved, known = await self._moved(view, known, _LIMIT)
                 await follower.move(moved, known, token.place)
-            await Hubs.of(self.application).follow(self.store, self.model, follower, token and token.place)
+            await Hubs.of(self.application).follow(self.store, self.model, follower, place)
         except ChangesLost:
             follower.reset(await self.store.live.now())
         except BaseException:
@@ -391,7 +420,7 @@ class ChangesHandler(_Viewing[M]):
             "since", token, "Where to begin: the `next` of the last page, or `beginning`; without it, now."
         )
         limit = {"type": "integer", "minimum": 1, "default": _LIMIT}
-        operation.query("limit", limit, "How many changes to look at for a page.")
+        operation.query("limit", limit, "How many changes a page has at most.")
         operation.query("ticket", token, "What stands for credentials in a browser's EventSource.")
         describe_fields(operation)
         describe_filters(operation, filterable(operation.resource.model))

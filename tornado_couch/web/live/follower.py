@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Hashable
 from dataclasses import replace
@@ -20,6 +21,11 @@ __all__ = ["Follower"]
 RECHECK = 60.0
 """Seconds after which a client's credentials are looked at again."""
 
+PATIENCE = 10.0
+"""Seconds in which an authenticator or a policy has to answer."""
+
+_HELD = 256 * 1024  # bytes of events that are kept for a client while it joins
+_MOST_HELD = 10_000  # changes that are kept for it
 _TOLD = 4000  # documents whose revisions are remembered; those of the last minute count
 _ROUNDS = 8  # in which a client that joins has to catch up with what changes meanwhile
 
@@ -81,8 +87,8 @@ class Follower:
     """
 
     __slots__ = (
-        "_checked_at", "_client", "_held", "_known", "_read_at", "_rounds", "_shape", "codec", "group", "since",
-        "stream", "told", "view",
+        "_checked_at", "_client", "_held", "_held_bytes", "_known", "_read_at", "_rounds", "_shape", "codec", "group",
+        "since", "stream", "told", "view",
     )  # fmt: skip
 
     def __init__(
@@ -91,11 +97,12 @@ class Follower:
     ) -> None:  # fmt: skip
         self.stream, self.view, self.codec, self.since = stream, view, codec, since
         self._known = known
-        self.group = (shape, codec.view, view.name)
+        self.group = (shape, codec.view, codec.bearer, view.name)
         self.told: dict[str, str] = {}
         self._client, self._shape = client, shape
         self._read_at: dict[str, float] = {}
-        self._held: list[tuple[bytes, Observed, float]] | None = None
+        self._held: list[tuple[bytes | None, Change, float]] | None = None
+        self._held_bytes = 0
         self._rounds = 0
         self._checked_at = time.monotonic()
 
@@ -127,9 +134,17 @@ class Follower:
 
     def deliver(self, text: bytes, observed: Observed, read_at: float) -> None:
         """Tell the client of a change, or keep it until the client has joined."""
-        if self._held is not None:
-            self._held.append((text, observed, read_at))
-        elif text and not self.stream.send(text):
+        if not self.stream.is_open:
+            return
+        if self._held is None:
+            if text and not self.stream.send(text):
+                self.reset(None)
+            return
+        self._held_bytes += len(text)
+        held = text if self._held_bytes <= _HELD else None  # what has no room is read again later
+        self._held.append((held, _announced(observed), read_at))
+        if len(self._held) > _MOST_HELD:
+            self._held.clear()
             self.reset(None)
 
     def reset(self, place: Place | None) -> None:
@@ -187,7 +202,7 @@ class Follower:
         self._known = self.view.settled
         if self.view.lost:
             self.view = replace(self.view, lost=frozenset())
-            self.group = (self._shape, self.codec.view, self.view.name)
+            self.group = (self._shape, self.codec.view, self.codec.bearer, self.view.name)
 
     def release(self) -> list[Change]:
         """Tell the client what was kept, as far as it is newer than what it knows.
@@ -198,13 +213,12 @@ class Follower:
         """
         held, self._held = self._held or [], []
         again = []
-        for text, observed, read_at in held:
-            if read_at > self._read_at.get(observed.id, 0.0):
-                if text and not self.stream.send(text):
-                    self.reset(None)
-            else:
-                revision = observed.document["_rev"] if observed.document else ""
-                again.append(Change(observed.id, observed.seq, [revision] if revision else [], observed.deleted))
+        self._held_bytes = 0
+        for text, change, read_at in held:
+            if text is None or read_at <= self._read_at.get(change.id, 0.0):
+                again.append(change)
+            elif text and not self.stream.send(text):
+                self.reset(None)
         self._rounds += 1
         if again and self._rounds > _ROUNDS:
             self.reset(None)
@@ -239,7 +253,10 @@ class Follower:
         """End the stream if the client is not who it was, or does not see the same any more."""
         self._checked_at = time.monotonic()
         try:
-            await self._client.identify()
+            async with asyncio.timeout(PATIENCE):
+                await self._client.identify()
+        except TimeoutError:
+            return
         except Problem as problem:
             if problem.status_code in (401, 403, 404):
                 self.expel()
@@ -252,8 +269,12 @@ class Follower:
         Whoever sees more or less now comes back, and is then told of what they have gained and lost.
         """
         try:
-            await self._client.authorize("list")
+            async with asyncio.timeout(PATIENCE):
+                await self._client.authorize("list")
             limit = self._client.limit()
+        except TimeoutError:
+            self.stream.end()  # nobody else waits for the answer; the client comes back
+            return False
         except Problem:
             self.expel()
             return False
@@ -264,3 +285,9 @@ class Follower:
     def expel(self) -> None:
         """Tell the client that it may not follow any more, and end its stream."""
         self.stream.end(frame("end", "", b'{"detail":"You may not follow this collection any more."}'), drop=True)
+
+
+def _announced(observed: Observed) -> Change:
+    """Return the change that a document was read for."""
+    revision = observed.document["_rev"] if observed.document else ""
+    return Change(observed.id, observed.seq, [revision] if revision else [], observed.deleted)

@@ -6,7 +6,6 @@ A change is read once, and encoded once for all who see the same of it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import logging
 from collections.abc import Awaitable, Hashable
@@ -28,6 +27,7 @@ HEARTBEAT = 15.0
 
 _BATCHES = 4  # that wait, of at most 200 documents each
 _PAUSE = 1.0  # seconds before the next attempt, while CouchDB cannot be used
+_AT_ONCE = 10  # clients whose credentials are looked at
 _TOGETHER = 200  # followers that are written to before other work has a turn
 
 
@@ -64,12 +64,12 @@ class Hub:
         self._as_of = ""  # a time before which nothing has changed that they were not told of
         self._beginning = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
-        self._joining = 0
+        self._joining: set[Follower] = set()
 
     @property
     def is_idle(self) -> bool:
         """Whether nobody follows, nor is about to."""
-        return not self._groups and self._joining == 0
+        return not self._groups and not self._joining
 
     @property
     def followers(self) -> list[Follower]:
@@ -89,11 +89,11 @@ class Hub:
             ChangesLost: the changes since the place cannot be told.
             Unavailable: the feed cannot be read.
         """
-        self._joining += 1
+        self._joining.add(follower)
         try:
             await self._join(follower, since)
         finally:
-            self._joining -= 1
+            self._joining.discard(follower)
 
     async def _join(self, follower: Follower, since: Place | None) -> None:
         if since is not None:
@@ -140,23 +140,33 @@ class Hub:
         await live.check(place)
         while True:
             rows, following, more = await live.rows(place, _TOGETHER)
-            await self._tell_again(follower, [each for each in rows if self._wants(each.id)], place)
+            await self._tell_again(follower, [each for each in rows if self._wants(each.id)], place, in_order=True)
             place = following
             if not more or not follower.stream.is_open:
                 return place
 
-    async def _tell_again(self, follower: Follower, changes: list[Any], place: Place) -> None:
-        """Read the documents of changes for one client alone, and tell it of them."""
+    async def _tell_again(
+        self, follower: Follower, changes: list[Any], place: Place, *, in_order: bool = False
+    ) -> None:
+        """Read the documents of changes for one client alone, and tell it of them.
+
+        Args:
+            follower: the client.
+            changes: the changes.
+            place: a place up to which the client was told of everything.
+            in_order: whether these are all changes after that place, in the order of the feed. The token of an event is
+                then the place after it, so that a client which is cut off again and again comes further each time.
+        """
         clock = self._store.live.feed.clock
         async for observed in self._store.live.observe(changes):
             read_at = clock()
-            for change in await self._store.live.understood(self._model, observed, place.database):
-                shown = await present(self._store, self._model, change)
-                # The place before them: the changes may come in another order than in the feed.
-                text = await follower.text(shown, follower.token(place), {})
-                if text:
-                    await follower.stream.sent(text)
             for each in observed:
+                place = Place(place.database, each.seq) if in_order else place
+                for change in await self._store.live.understood(self._model, [each], place.database):
+                    shown = await present(self._store, self._model, change)
+                    text = await follower.text(shown, follower.token(place), {})
+                    if text:
+                        await follower.stream.sent(text)
                 follower.note(each, read_at)
 
     # ------------------------------------------------------------ changes come
@@ -179,7 +189,8 @@ class Hub:
                 self._place, self._as_of = Place(database, live.feed.position or 0), as_of
                 context = contextvars.Context()
                 loop = asyncio.get_running_loop()
-                self._tasks = [context.run(loop.create_task, each()) for each in (self._work, self._beat)]
+                work = (self._work, self._beat, self._look_after)
+                self._tasks = [context.run(loop.create_task, each()) for each in work]
             return self._place
 
     def _stop(self) -> None:
@@ -260,7 +271,7 @@ class Hub:
     # ------------------------------------------------------------ nothing changes
 
     async def _beat(self) -> None:
-        """Send comments, and look after clients that do not read, or are not who they were."""
+        """Send comments, and look after clients that do not read."""
         while True:
             await asyncio.sleep(HEARTBEAT)
             written = 0
@@ -273,14 +284,19 @@ class Hub:
                     written += 1
                     if written % _TOGETHER == 0:
                         await asyncio.sleep(0)
-            for follower in self.followers:
-                if follower.is_due():
-                    with contextlib.suppress(Exception):
-                        await follower.recheck()
+
+    async def _look_after(self) -> None:
+        """Look after clients that are not who they were; whatever has to be asked for that, the comments go on."""
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            due = [each for each in self.followers if each.is_due()]
+            for start in range(0, len(due), _AT_ONCE):
+                asked = [each.recheck() for each in due[start : start + _AT_ONCE]]
+                await asyncio.gather(*asked, return_exceptions=True)
 
     def end(self) -> None:
         """End all streams; the clients come back, to another process."""
-        for each in self.followers:
+        for each in {*self.followers, *self._joining}:
             each.stream.end()
 
 

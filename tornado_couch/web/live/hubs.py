@@ -22,6 +22,7 @@ class Hubs:
     """The hubs of an application."""
 
     def __init__(self) -> None:
+        self._have_ended = False
         self._hubs: dict[tuple[Store, type[Model]], Hub] = {}
         self._callers: Counter[str] = Counter()
 
@@ -58,6 +59,9 @@ class Hubs:
 
     async def follow(self, store: Store, model: type[Model], follower: Follower, since: Place | None) -> None:
         """Let a client follow a model; see `Hub.join`."""
+        if self._have_ended:
+            follower.stream.end()
+            return
         hub = self._hubs.setdefault((store, model), Hub(store, model))
         await hub.join(follower, since)
 
@@ -70,13 +74,12 @@ class Hubs:
                 del self._hubs[store, model]
 
     def end(self) -> None:
-        """End all streams."""
+        """End all streams, and those that are still to come."""
+        self._have_ended = True
         for each in list(self._hubs.values()):
             each.end()
 
 
 def end_streams(application: Application) -> None:
     """End all streams of an application that stops; their clients come back, to another process."""
-    hubs = application.settings.get(_SETTING)
-    if isinstance(hubs, Hubs):
-        hubs.end()
+    Hubs.of(application).end()

@@ -38,6 +38,7 @@ class ChangeToken(NamedTuple):
         issued_at: when the client got it, less what clocks may differ.
         initial: whether the client is still reading the collection for the first time.
         known: the scopes whose documents it has.
+        bearer: what stands for the credentials of the ticket that the stream was opened with; empty without one.
     """
 
     place: Place
@@ -45,6 +46,7 @@ class ChangeToken(NamedTuple):
     issued_at: str
     initial: bool
     known: Known
+    bearer: str = ""
 
 
 class TokenCodec:
@@ -56,19 +58,22 @@ class TokenCodec:
         view: what is seen of it: the filters, and the property that limits the caller. With another view a token
             cannot be used, since documents would be missing.
         caller: whose tokens they are, if the policy limits what they see: what they lose nobody else may learn of.
+        bearer: see `ChangeToken`.
 
     Attributes:
         shape: a digest of the view, which all have in common that are shown a document in the same way.
         view: a digest of it and the caller.
+        bearer: as above.
     """
 
-    __slots__ = ("_cursors", "_scope", "shape", "view")
+    __slots__ = ("_cursors", "_scope", "bearer", "shape", "view")
 
-    def __init__(self, cursors: CursorCodec, path: str, view: str, caller: str = "") -> None:
+    def __init__(self, cursors: CursorCodec, path: str, view: str, caller: str = "", bearer: str = "") -> None:
         self._cursors = cursors
         self._scope = _scope(path)
         self.shape = _digest(view)
         self.view = _digest(f"{view} {caller}")
+        self.bearer = bearer
 
     def encode(self, place: Place, known: Known, *, since: str | None = None, initial: bool = False) -> str:
         """Return the text of a token that is issued now.
@@ -79,7 +84,7 @@ class TokenCodec:
             since: see `ChangeToken`; None if that is now.
             initial: see `ChangeToken`.
         """
-        key = [place.database, place.seq, self.view, earlier(utc_now()), since, initial, known.packed()]
+        key = [place.database, place.seq, self.view, earlier(utc_now()), since, initial, known.packed(), self.bearer]
         return self._cursors.encode(Cursor(key, ""), self._scope)
 
     def decode(self, text: str) -> ChangeToken:
@@ -113,10 +118,10 @@ def _scope(path: str) -> str:
 
 def _read(cursors: CursorCodec, scope: str, text: str) -> tuple[ChangeToken, str]:
     try:
-        database, seq, view, at, since, initial, known = cursors.decode(text, scope).key
+        database, seq, view, at, since, initial, known, bearer = cursors.decode(text, scope).key
     except (Problem, ValueError):
         raise UnusableToken(forged=True) from None
-    return ChangeToken(Place(database, seq), since or at, at, initial, Known.unpacked(known)), view
+    return ChangeToken(Place(database, seq), since or at, at, initial, Known.unpacked(known), bearer), view
 
 
 def earlier(moment: datetime) -> str:
