@@ -336,7 +336,7 @@ class MediaTypeRefused(AttachmentRefused):
     """A file has a media type that its property does not take.
 
     Attributes:
-        accepted: what it takes, such as "image/*".
+        accepted: what it takes, such as `image/*`.
     """
 
     def __init__(self, message: str, accepted: tuple[str, ...]) -> None:

@@ -63,6 +63,15 @@ def test_files_are_measured_up_and_down() -> None:
     ]
 
 
+def test_files_are_measured_over_http() -> None:
+    """As they are and encrypted: what comes down is what went up."""
+    environment = {name: value for name, value in os.environ.items() if name != "COUCHDB_URL"}
+    command = [sys.executable, "-m", "benchmarks.attachments", "--quick"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert [each.partition(":")[0] for each in done.stdout.splitlines()[::3]] == ["/films", "/secret-films"]
+
+
 def test_a_peer_that_does_not_exist_is_refused() -> None:
     """With the usage."""
     command = [sys.executable, "-m", "benchmarks", "--peers", "bare,nobody"]

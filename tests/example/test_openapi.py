@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import uuid
@@ -100,9 +101,10 @@ def test_a_generated_client_works(service: Service, tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert made.returncode == 0, made.stdout + made.stderr
-    # The one thing that it has no words for.
+    # The things that it has no words for.
     told = made.stdout + made.stderr
-    assert told.count("WARNING") == told.count("Unsupported content type application/x-ndjson"), told
+    foreign = r"Unsupported content[ _]type (application/x-ndjson|(image|audio|video)/\*|multipart/)|Unsupported schema"
+    assert [each for each in told.split("WARNING")[1:] if not re.search(foreign, each)] == []
     used = subprocess.run(
         [sys.executable, "-c", SCRIPT, service.url],
         cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,

@@ -28,7 +28,6 @@ from .actions import (
 from .actions.acting import acting
 from .actions.many import changing_many
 from .actions.own_action import OwnAction, declared_actions
-from .attachments import creating_with_files, file_routes
 from .handler import ResourceHandler
 from .live import ChangesHandler, TicketHandler
 from .resources import M, Resource
@@ -142,7 +141,7 @@ def resource(
         conflicts = conflicts or (ConflictsHandler if collection is None else None)
         versions = versions or VersionsHandler
     first_class = changing_many(classes["collection"], many, mounted["resource"])
-    first_class = creating_with_files(first_class, mounted["resource"])
+    first_class, files = _with_files(first_class, mounted, classes)
     if mounted["resource"].info.history:
         conflicts = None  # a version is never rewritten, so there is nothing to decide
     else:
@@ -153,13 +152,25 @@ def resource(
         *_live_routes(live, mounted, collection),
         *((f"/{each}", reduction, {**mounted, "name": each}) for each in names),
         *((rest, handler, mounted) for rest, handler in _action_routes(own, model, classes)),
-        *file_routes(mounted, classes["document"]),
+        *files,
         ("/{key}/versions", versions, mounted),
         ("/{key}", classes["document"], mounted),
         ("/{key}/conflicts", conflicts, mounted),
     ]
     first = path if name is None else name
     return [_route(path + rest, handler, kwargs, first + rest) for rest, handler, kwargs in found if handler]
+
+
+def _with_files(
+    collection: type[ResourceHandler], mounted: dict[str, Resource[Any]], classes: dict[str, type[ResourceHandler]]
+) -> tuple[type[ResourceHandler], list[Any]]:
+    """The class of a collection whose documents can have files, and the routes of these files."""
+    if not mounted["resource"].info.attachments:
+        return collection, []
+    from .attachments import creating_with_files, file_routes  # with libraries that no other resource needs
+
+    found = list(file_routes(mounted, classes["document"]))
+    return creating_with_files(collection, mounted["resource"]), found
 
 
 def _declared(path: str, classes: dict[str, type[ResourceHandler]]) -> dict[str, Callable[..., Any]]:

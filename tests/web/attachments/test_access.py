@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import uuid
 from typing import Annotated, Any
 
 import pytest
@@ -16,6 +18,7 @@ from tornado_couch import (
     Application,
     Attachment,
     Attachments,
+    Couch,
     Database,
     Indexed,
     Key,
@@ -26,6 +29,7 @@ from tornado_couch import (
     ReadOnly,
     Reference,
     Store,
+    Tenants,
     WriteOnly,
     assigned,
     install,
@@ -271,3 +275,21 @@ async def test_a_version_has_the_files_that_it_had(database: Database, serve: Se
     assert (old.text, old.headers["ETag"]) == (b"first", shown["_etag"])
     listed = (await ask("GET", "/records/r/versions")).json["items"]
     assert [each["scan"]["_href"] for each in listed] == ["/records/r/scan?version=2", "/records/r/scan?version=1"]
+
+
+async def test_each_tenant_has_files_of_its_own(couch: Couch, serve: Serve) -> None:
+    """In its own database: what one has uploaded is not there for another one."""
+    prefix = f"t{uuid.uuid4().hex[:12]}-"
+    tenants = Tenants(couch, models=[Record], create=True, database=f"{prefix}{{hex}}")
+    try:
+        policy = Authenticated(ByHeader())
+        ask = await serve(Application(resource("/records", Record, tenants), policy=policy))
+        parts = [("document", None, "", b'{"name": "r"}'), ("scan", "s", "text/plain", b"of Ada")]
+        assert (await ask("POST", "/records", data=form(*parts), Content_Type=FORM, **ADA)).status == 201
+        assert (await put(ask, "/records/r/scan", b"second", "text/plain", **ADA)).status == 200
+        assert (await ask("GET", "/records/r/scan", **ADA)).text == b"second"
+        assert (await ask("GET", "/records/r/scan", **BOB)).status == 404
+        assert (await put(ask, "/records/r/scan", b"x", "text/plain", **BOB)).status == 404
+    finally:
+        await tenants.close()
+        await asyncio.gather(*map(couch.delete_database, await couch.databases(prefix=prefix)))

@@ -87,7 +87,7 @@ def schemathesis_report(service: Service, directory: Path, examples: int) -> str
         timeout=580,
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert done.returncode == 0, done.stdout[-16000:] + done.stderr[-2000:]
     assert f"Tested: {sum(len(each) for each in service.document['paths'].values())}\n" in done.stdout
     for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
         assert f"✅ {phase}" in done.stdout

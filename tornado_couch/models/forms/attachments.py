@@ -58,7 +58,7 @@ _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*")
 
 @dataclass(frozen=True)
 class MediaTypes:
-    """The media types that a file may have, such as "application/pdf" or "image/*"; by default, any.
+    """The media types that a file may have, such as `application/pdf` or `image/*`; by default, any.
 
     Raises:
         ValueError: one of them is not a media type.
@@ -178,7 +178,7 @@ class AttachmentProperty:
         name: the name in JSON.
         many: it has many files, under names of the client's.
         required: a document is created together with this file, and never without it.
-        media_types: what a file may be, in lower case; "image/*" stands for all pictures. Empty for anything.
+        media_types: what a file may be, in lower case; `image/*` stands for all pictures. Empty for anything.
         max_bytes: the greatest length of a file.
         max_items: how many files it may have.
         read_only: clients cannot change it.

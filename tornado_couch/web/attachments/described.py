@@ -14,6 +14,7 @@ __all__ = ["describe_creation", "describe_files"]
 
 _TEXT: Schema = {"type": "string"}
 _BYTES: Schema = {"description": "The bytes of the file."}  # OpenAPI 3.1 §4.8.14.4: no schema for what is no JSON
+_FORM: Schema = {"type": "object", "additionalProperties": False}
 _FIELDS = ("ETag", "Accept-Ranges", "Content-Disposition", "Content-Security-Policy", "Cache-Control", "Vary")
 _MOST = "It has at most {} bytes."
 
@@ -95,11 +96,14 @@ def _add(operation: ApiOperation, declared: AttachmentProperty) -> None:
     operation.takes("Repr-Digest", "Content-Disposition", "Idempotency-Key")
     _take(operation, declared)
     files = {"type": "array", "items": dict(_BYTES), "maxItems": declared.max_items}
-    form = {"type": "object", "properties": {declared.name: files}, "required": [declared.name]}
+    form = {**_FORM, "properties": {declared.name: files}, "required": [declared.name]}
     operation.takes_body(form, FORM_DATA)
+    operation.encodings[FORM_DATA] = {declared.name: {"contentType": ", ".join(_types(declared))}}
     created = operation.answers_with(201, "Stored.", _file(operation), "Location", "ETag", "Cache-Control", "Vary")
     created.fields |= {"Preference-Applied": False, "Idempotent-Replayed": False}
-    results = {"type": "object", "required": ["items"], "properties": {"items": {"type": "array"}}}
+    status = {"status": {"type": "integer"}, "name": _TEXT}
+    result = {"type": "object", "description": "The file, or a problem.", "required": ["status"], "properties": status}
+    results = {"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "items": result}}}
     many = operation.answers_with(200, "A result for each file of a form, in order.", results)
     many.fields["Preference-Applied"] = False
     prefer_document(operation)
@@ -168,7 +172,9 @@ def describe_creation(operation: ApiOperation) -> None:
             files[name] = {"type": "array", "items": one, "maxItems": each.max_items} if each.many else one
     required = [name for name, each in operation.resource.info.attachments.items() if each.required]
     properties = {"document": schemas.create(), **files}
-    form = {"type": "object", "properties": properties, "required": ["document", *required]}
-    operation.takes_body(form, FORM_DATA)
-    operation.takes_body(form, RELATED)
+    form = {**_FORM, "properties": properties, "required": ["document", *required]}
+    parts = {name: {"contentType": ", ".join(_types(operation.resource.info.attachments[name]))} for name in files}
+    for media_type in (FORM_DATA, RELATED):
+        operation.takes_body(form, media_type)
+        operation.encodings[media_type] = {"document": {"contentType": "application/json"}, **parts}
     operation.problem("too-many-files", "file-too-large", "file-type", "file-content")

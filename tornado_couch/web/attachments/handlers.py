@@ -26,7 +26,7 @@ from ..actions.idempotency import Mark, idempotency_key, marked, noted, refuse_k
 from ..actions.versions import Versions, parse_retrieval
 from ..handler import ResourceHandler
 from ..http import bad_file_name, entity_tag, media_type, parse_digest, parse_disposition
-from ..http.media import extension_of
+from ..http.media import extension_of, load_signatures
 from ..http.multipart import FORM_DATA, Part
 from ..problems import Problem, problem_of
 from ..resources import Event, EventFile, M, Resource
@@ -489,6 +489,7 @@ def file_routes(mounted: dict[str, Resource[Any]], document: type[ResourceHandle
         mounted: the options of all of the resource's routes.
         document: the handler class of a document; what it lets nobody read, or write, holds for files as well.
     """
+    load_signatures()  # now, and not while a request waits for them
     for name, declared in mounted["resource"].info.attachments.items():
         reads = "GET" in document._actions and not declared.write_only
         writes = not declared.read_only and not {"PUT", "PATCH"}.isdisjoint(document._actions)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import puremagic
 
-__all__ = ["HEAD_BYTES", "content_fits", "extension_of", "is_inline", "is_media_type"]
+__all__ = ["HEAD_BYTES", "content_fits", "extension_of", "is_inline", "is_media_type", "load_signatures"]
 
 HEAD_BYTES = 8192
 """So many bytes at the beginning of a file say what it is."""
@@ -105,6 +105,11 @@ def _fits_text(media_type: str, head: bytes) -> bool:
     if media_type == "image/svg+xml" and b"<svg" not in head:
         return False
     return _BINARY.search(head) is None
+
+
+def load_signatures() -> None:
+    """Read the table of signatures, which `content_fits` would do at its first call."""
+    _rows()
 
 
 @lru_cache(maxsize=1)

@@ -58,6 +58,7 @@ class ApiOperation:
         deprecated: whether it should no longer be used.
         parameters: by place ("path", "query", "header") and name.
         body: schemas of the request's body, by media type.
+        encodings: what the parts of a multipart body are, by media type and part: OpenAPI's Encoding Objects.
         needs_body: whether the request must have a body, where there are schemas of it.
         answers: by status.
         limited: whether requests are counted, and each answer says how many are left.
@@ -97,6 +98,7 @@ class ApiOperation:
         self.tag: str | None = None
         self.parameters: dict[tuple[str, str], dict[str, Any]] = {}
         self.body: dict[str, Schema] = {}
+        self.encodings: dict[str, dict[str, dict[str, str]]] = {}
         self.needs_body = True
         self.answers: dict[int, Answer] = {}
         self.limited = False
@@ -214,6 +216,8 @@ class ApiOperation:
                 "required": self.needs_body,
                 "content": self._content(self.body, "readOnly"),
             }
+            for media_type, parts in self.encodings.items():
+                found["requestBody"]["content"][media_type]["encoding"] = parts
         found["responses"] = {str(status): self._answer(status, each) for status, each in sorted(self.answers.items())}
         if self.open_ended:
             content = {PROBLEM: {"schema": any_problem(self.components)}}
