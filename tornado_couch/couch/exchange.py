@@ -176,16 +176,28 @@ class Exchange:
         if "%" in address.path and _FRAGILE.search(address.path):
             await self.check_paths()
         async with contextlib.AsyncExitStack() as stack:
-            for again in (False, True):
-                proof = await self._auth.headers(self._log_in)
-                opened = await stack.enter_async_context(self.transport.stream(request.with_headers(proof)))
-                if opened.status in _CONTENTS:
-                    break
-                refused = Reply(opened.status, opened.headers, await _whole(opened))
-                await stack.aclose()
-                if again or opened.status != HTTPStatus.UNAUTHORIZED or not self._auth.renewable(proof):
-                    raise _failure(request, refused)
+            try:
+                async with asyncio.timeout(self.timeout.total):
+                    opened = await self._opened(request, stack)
+            except TimeoutError:
+                raise errors.TotalTimeout(f"{_named(request)}: the answer took too long to begin") from None
             yield opened
+
+    async def _opened(self, request: Request, stack: contextlib.AsyncExitStack) -> Stream:
+        """The beginning of an answer; after another log-in, if that is needed."""
+        for again in (False, True):
+            proof = await self._auth.headers(self._log_in)
+            opened = await stack.enter_async_context(self.transport.stream(request.with_headers(proof)))
+            if opened.status in _CONTENTS:
+                return opened
+            refused = Reply(opened.status, opened.headers, await _whole(opened))
+            await stack.aclose()
+            doubtful = refused.status == HTTPStatus.UNAUTHORIZED or "Cookie" in proof
+            if again or not doubtful or not await self._is_forgotten(request, refused, proof):
+                break
+            if not self._auth.renewable(proof):
+                break
+        raise _failure(request, refused)
 
     @property
     def recognized(self) -> bool:

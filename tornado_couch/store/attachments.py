@@ -1,4 +1,4 @@
-"""Files that other programs attached to documents: what is written in their place, so that none is lost.
+"""Files that documents have already, the models' own and those of other programs: how they stay when one is written.
 
 A document that is read has a stub for each file, and a stub that is written back keeps the file. But CouchDB takes a
 stub only in a revision that follows one with that file; in any other document, or on another branch of the same one,

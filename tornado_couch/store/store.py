@@ -623,6 +623,7 @@ class Store:
             ValueError: the model has no such property, or a file cannot have this name; or `start` is negative.
             AttachmentNotFound: the model has no such file, or the document has another one by now.
             InvalidSignature, DecryptionFailed, NotProtected: the file is not what was stored there.
+            PoolTimeout: 32 files are being read already, and none of them was done in time.
         """
         return self._files.open(model, name, start, stop)
 

@@ -92,6 +92,20 @@ async def test_a_merge_keeps_both_files_or_the_latest(stores: list[Store], sites
         assert {each: await loaded(store, changed, f"photos/{each}") for each in names}
 
 
+async def test_replication_brings_the_files(stores: list[Store], sites: Sites) -> None:
+    """CouchDB's own; what is signed and encrypted is read in the other place as well."""
+    models = []
+    for cls in (Order, Case, Diary):
+        made: Any = await stores[0].attach(await stores[0].create(cls()), "invoice", TEXT, content_type="text/plain")
+        models.append(await stores[0].attach(made, "photos/a.png", PICTURE, content_type="image/png"))
+    await sites.replicate_natively()
+    for model in models:
+        read = await stores[1].get(type(model), model._key)
+        assert (read.invoice, read.photos) == (model.invoice, model.photos)
+        assert await loaded(stores[1], read, "invoice") == TEXT
+        assert await loaded(stores[1], read, "photos/a.png") == PICTURE
+
+
 @pytest.mark.parametrize("cls", [Order, Case])
 async def test_a_decision_by_hand_keeps_the_files_of_all_leaves(
     stores: list[Store], sites: Sites, cls: type[Any]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -24,9 +26,19 @@ from tests.faults import (
     truncate_answer,
 )
 from tests.store.attachments.models import PDF, PICTURE, TEXT, Case, Diary, Order, loaded, upload
-from tornado_couch import AttachmentMismatch, Couch, Database, OutcomeUnknown, Retry, Store, Timeout, install
+from tornado_couch import (
+    AttachmentMismatch,
+    CookieAuth,
+    Couch,
+    Database,
+    OutcomeUnknown,
+    Retry,
+    Store,
+    Timeout,
+    install,
+)
 from tornado_couch.couch.transport.bodies import Following
-from tornado_couch.errors import CouchError
+from tornado_couch.errors import CouchError, PoolTimeout
 from tornado_couch.security import KeyRing
 
 RING = KeyRing.create()
@@ -181,3 +193,33 @@ async def test_an_upload_whose_source_breaks_changes_nothing(stores: tuple[Store
         await store.attach(model, "invoice", broken(), content_type="application/pdf")
     assert len(proxy.requests) == sent
     assert (await direct.get(Order, model._key))._rev == model._rev
+
+
+async def test_slow_readers_leave_connections_for_documents(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only so many files are read at a time; who waits too long is told, and documents are read all the while."""
+    monkeypatch.setattr("tornado_couch.store.reading.attachments._WAIT_SECONDS", 0.05)
+    _, direct = stores
+    model = await direct.attach(await direct.create(Order()), "invoice", TEXT, content_type="text/plain")
+    async with AsyncExitStack() as stack:
+        files = [await stack.enter_async_context(direct.open_attachment(model, "invoice")) for _ in range(32)]
+        with pytest.raises(PoolTimeout):
+            await loaded(direct, model, "invoice")
+        assert (await direct.get(Order, model._key)).invoice == model.invoice
+        assert await files[0].read() == TEXT
+    assert await loaded(direct, model, "invoice") == TEXT
+
+
+async def test_a_log_in_that_has_expired_is_renewed(database: Database, server_url: str) -> None:
+    """Also for the bytes of a file."""
+    place = urlsplit(server_url)
+    if place.username is None:
+        pytest.skip("the server has no accounts")
+    await install(database.server, database.name, [Order])
+    auth = CookieAuth(place.username, place.password or "")
+    async with Couch(f"http://{place.hostname}:{place.port}", auth=auth) as couch:
+        store = Store(couch[database.name])
+        model = await store.attach(await store.create(Order()), "invoice", TEXT, content_type="text/plain")
+        auth._headers = {"Cookie": "AuthSession=forgotten"}
+        assert await loaded(store, model, "invoice") == TEXT

@@ -54,6 +54,7 @@ def names(reply: Any) -> list[str]:
         ("?team=red", ["red-0", "red-1", "red-2"]),
         ("?team[in]=red,blue", ["red-0", "red-1", "red-2"]),
         ("?team=blue", []),
+        ("?or=size%3D0%26team%3Dred&or=size%3D1&or=size%3D2", ["red-0", "green-0"]),
     ],
 )
 async def test_a_list_has_what_belongs_to_the_caller_s_groups(ask: Any, query: str, expected: list[str]) -> None:
@@ -66,6 +67,15 @@ async def test_a_list_has_what_belongs_to_the_caller_s_groups(ask: Any, query: s
         found += names(reply)
         following = reply.json.get("next", "")
     assert (found if "sort" in query else sorted(found)) == (expected if "sort" in query else sorted(expected))
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?sort=-size", "?size[gte]=1&sort=size", "?size=1&team=red", "?nulls=last&sort=size"]
+)
+async def test_who_is_in_no_group_has_an_empty_list(ask: Any, query: str) -> None:
+    """Whatever they ask for."""
+    reply = await ask("GET", f"/jobs{query}", User="alice")
+    assert (reply.status, reply.json) == (200, {"items": []})
 
 
 async def test_counts_are_of_the_caller_s_groups(ask: Any) -> None:

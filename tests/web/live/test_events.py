@@ -15,8 +15,9 @@ from tests.faults import Fault, FaultProxy, answer_status, hang_up, until
 from tests.web.callers import ByHeader
 from tests.web.live.service import Copy, Events, Service, serving
 from tests.web.models import Fruit, Place, Stand
-from tornado_couch import AllowAny, Couch, Database, Observer, Store, install, resource
+from tornado_couch import AllowAny, Couch, Database, Store, install, resource
 from tornado_couch.store import Observed
+from tornado_couch.telemetry.prometheus import Metrics
 from tornado_couch.web import Authenticated, Hooks, Principal, Problem
 from tornado_couch.web.live import Hubs, end_streams
 from tornado_couch.web.live.follower import Follower
@@ -295,23 +296,20 @@ async def test_a_caller_has_a_limited_number_of_streams(store: Store) -> None:
             await events.until_joined()
 
 
-async def test_observers_count_the_streams(store: Store) -> None:
+async def test_the_metrics_say_how_many_streams_are_open(store: Store) -> None:
     """From when they begin until the client has left."""
-    open_now: list[str] = []
+    metrics = Metrics()
 
-    class Watching(Observer):
-        def stream_began(self, kind: str) -> None:
-            open_now.append(kind)
+    async def says(count: int) -> bool:
+        _, text = await metrics.expose({})
+        return f'tornado_couch_streams{{kind="place"}} {count}.0' in text.decode()
 
-        def stream_ended(self, kind: str) -> None:
-            open_now.remove(kind)
-
-    async with serving(resource("/places", Place, store), policy=AllowAny(), observers=[Watching()]) as service:
+    async with serving(resource("/places", Place, store), policy=AllowAny(), observers=[metrics]) as service:
         async with service.events("/places/_changes") as events:
             await events.until_joined()
-            assert open_now == ["place"]
+            assert await says(1)
             events.reply.close()
-        await until(lambda: not open_now)
+        await until(lambda: says(0))
 
 
 async def test_a_client_that_does_not_read_is_dropped(service: Service, store: Store) -> None:

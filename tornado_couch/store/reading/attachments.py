@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ...couch import Database
 from ...couch.transport.base import Stream
+from ...couch.transport.pool import Slots
 from ...errors import AttachmentNotFound, InvalidReply, InvalidSignature, NotFound
 from ...models import FILES_PROPERTY, Attachment, Model, attachment_place, entries_of, model_info, record_of
 from ...security import CHUNK_BYTES, FileCipher
@@ -20,6 +21,8 @@ __all__ = ["AttachmentReader", "FileReader"]
 
 Document = dict[str, Any]
 
+_AT_ONCE = 32  # files that are read at a time: a slow reader keeps a connection, and documents need some as well
+_WAIT_SECONDS = 10.0  # for another reader to be done
 _LOOKS = 3  # at a document that others write meanwhile
 
 
@@ -91,6 +94,7 @@ class FileReader:
     def __init__(self, database: Database, protection: FileProtection) -> None:
         self._database = database
         self._protection = protection
+        self._slots = Slots(_AT_ONCE)
 
     @asynccontextmanager
     async def open(self, model: Model, name: str, start: int, stop: int | None) -> AsyncIterator[AttachmentReader]:
@@ -106,6 +110,8 @@ class FileReader:
         end = held.length if stop is None else min(stop, held.length)
         begin = min(start, end)
         async with AsyncExitStack() as stack:
+            await self._slots.acquire(_WAIT_SECONDS)
+            stack.callback(self._slots.release)
             parts = await self._parts(stored, name, begin, end, sealed, stack)
             yield AttachmentReader(held, begin, end, await stack.enter_async_context(aclosing(parts)))  # type: ignore[type-var]
 
