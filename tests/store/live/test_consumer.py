@@ -82,6 +82,11 @@ async def order(store: Store, *numbers: str, total: int = 0) -> None:
 async def make_anew(couch: Couch, name: str) -> None:
     """Delete a database and create it; CouchDB cannot do so within one second."""
     await couch.delete_database(name)
+    await make(couch, name)
+
+
+async def make(couch: Couch, name: str) -> None:
+    """Create a database that was deleted just now."""
 
     async def is_created() -> bool:
         try:

@@ -12,7 +12,7 @@ import pytest
 from tornado.httputil import HTTPServerRequest
 
 from tests.faults import Fault, FaultProxy, answer_status, hang_up, until
-from tests.store.live.test_consumer import make_anew
+from tests.store.live.test_consumer import make
 from tests.web.callers import ByHeader
 from tests.web.live.service import Copy, Events, Service, serving
 from tests.web.models import Fruit, Place, Stand
@@ -439,9 +439,10 @@ async def test_a_database_that_is_made_anew_is_followed(service: Service, store:
                 await store.create_many(Fruit, [Fruit(color=f"{number} {text}") for number in range(10)])
                 for _ in range(10):
                     await events.next()
-            await make_anew(couch, store.database.name)
-            await install(couch, store.database.name, [Fruit])
+            await couch.delete_database(store.database.name)
             assert [event.kind for event in await events.rest()] == ["reset"]
+            await make(couch, store.database.name)
+            await install(couch, store.database.name, [Fruit])
         async with service.events("/fruits/_changes") as events:
             await events.until_joined()
             await store.create(Fruit(color="red"))
