@@ -449,6 +449,19 @@ async def test_a_database_that_is_made_anew_is_followed(service: Service, store:
             assert (await events.next()).data["color"] == "red"
 
 
+async def test_a_database_made_anew_at_once_is_noticed(service: Service, store: Store, couch: Couch) -> None:
+    """Its feed would go on from where the first one was; those who follow are told to begin again."""
+    name = store.database.name
+    async with service.events("/fruits/_changes") as events:
+        await events.until_joined()
+        made = (await store.database.info())["instance_start_time"]
+        while (await store.database.info())["instance_start_time"] == made:  # whole seconds
+            await couch.delete_database(name)
+            await make(couch, name)
+        await install(couch, name, [Fruit])
+        assert [event.kind for event in await events.rest()] == ["reset"]
+
+
 async def test_what_cannot_be_shown_to_one_does_not_hold_up_the_others(store: Store) -> None:
     """A hook that fails for one client's event ends that client's stream alone: it is told to read everything anew."""
 
