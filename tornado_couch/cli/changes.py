@@ -204,7 +204,7 @@ def list_(url: str, database: str, as_json: bool, **options: Any) -> None:
     for each in _on(url, database, options, work):
         pending = "its place is lost" if each["pending"] is None else f"{each['pending']} pending"
         text = f"{each['name']}  {each['partition']}/{each['partitions']}  {pending}  {each['failed']} failed"
-        click.echo(_json.dumps(each).decode() if as_json else f"{text}  --since {each['place']}")
+        click.echo(_json.dumps(each).decode() if as_json else f"{text}  --since {printable(each['place'])}")
 
 
 async def _pending(store: Store, text: str) -> int | None:
@@ -235,7 +235,7 @@ def failed(url: str, database: str, name: str, as_json: bool, **options: Any) ->
             click.echo(each.model_dump_json(exclude={"name"}))
         else:
             asked = "  to be replayed" if each.replay else ""
-            click.echo(f"{printable(each.document_id)}  {each.attempts} attempts  {each.error}{asked}")
+            click.echo(f"{printable(each.document_id)}  {each.attempts} attempts  {printable(each.error)}{asked}")
     if found:
         raise SystemExit(1)
 

@@ -82,6 +82,11 @@ async def order(store: Store, *numbers: str, total: int = 0) -> None:
 async def make_anew(couch: Couch, name: str) -> None:
     """Delete a database and create it; CouchDB cannot do so within one second."""
     await couch.delete_database(name)
+    await make(couch, name)
+
+
+async def make(couch: Couch, name: str) -> None:
+    """Create a database that was deleted just now."""
 
     async def is_created() -> bool:
         try:
@@ -172,6 +177,29 @@ async def test_a_replay_of_what_is_gone_settles_it(database: Database, handled: 
     await once(store, handled, model=Contract)
     assert await records.failed() == []
     await store.close()
+
+
+async def test_a_record_that_cannot_be_read_holds_up_nothing(store: Store, handled: Handled) -> None:
+    """Another program may have written it; it is listed, and can be dropped."""
+    planted = "tornado_couch_failed:invoices:order:x"
+    await store.database.put({"_id": planted, "type": "tornado_couch_failed_v1.0", "name": 7})
+    async with Consumer("invoices", Order, handled, store=store, **FAST) as consumer:
+        await order(store, "a")
+        await until(lambda: handled.keys == ["a"])
+        await order(store, "b")
+        await until(lambda: handled.keys == ["a", "b"])
+        assert consumer.reasons() == []
+    records = Records(store, "invoices")
+    (failure,) = await records.failures()
+    assert (failure.document_id, failure.error) == ("order:x", "unreadable")
+    assert await records.drop([failure.document_id]) == 1
+    assert await records.failed() == []
+
+
+async def test_a_place_that_another_program_wrote_is_not_listed(store: Store) -> None:
+    """A `_local` document that looks like one of a consumer may have anything in it."""
+    await store.database.put({"_id": "_local/tornado_couch_consumer_other_0_of_1", "place": 5})
+    assert await consumers_of(store.database) == []
 
 
 async def test_it_goes_on_where_it_was(store: Store, handled: Handled) -> None:

@@ -7,7 +7,7 @@ import email
 import email.policy
 import hashlib
 import random
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +15,18 @@ from hypothesis import strategies as st
 
 from tests.web.attachments.conftest import JPEG, PDF, PNG, application, put
 from tests.web.conftest import Client, Reply, Serve
-from tornado_couch import Store
+from tornado_couch import (
+    AllowAny,
+    Application,
+    Attachment,
+    Database,
+    Encrypted,
+    Model,
+    Store,
+    install,
+    resource,
+)
+from tornado_couch.security import KeyRing
 from tornado_couch.web import Cors
 
 CONTENT = random.Random(1).randbytes(700_000)
@@ -293,3 +304,48 @@ async def test_a_file_is_never_coded_on_the_fly(store: Store, serve: Serve) -> N
     assert "Content-Encoding" not in reply.headers
     assert (len(reply.text), reply.headers["Content-Length"]) == (5000, "5000")
     assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+async def test_a_file_of_another_program_has_no_digest_of_ours(ask: Client, store: Store, order: str) -> None:
+    """Its SHA-256 is not known: Repr-Digest is left out, never MD5; the entity tag is CouchDB's digest."""
+    document = await store.database.get(order.rpartition("/")[2])
+    data = base64.b64encode(PDF).decode()
+    document["_attachments"] = {"invoice": {"content_type": "application/pdf", "data": data}}
+    await store.database.put(document)
+    reply = await ask("GET", f"{order}/invoice")
+    assert (reply.status, reply.text) == (200, PDF)
+    assert reply.headers["ETag"].startswith('"md5-')
+    assert "Repr-Digest" not in reply.headers
+    assert (await ask("GET", f"{order}/invoice", If_None_Match=reply.headers["ETag"])).status == 304
+    ranged = await ask("GET", f"{order}/invoice", Range="bytes=1-3", If_Range=reply.headers["ETag"])
+    assert (ranged.status, ranged.text, "Repr-Digest" in ranged.headers) == (206, PDF[1:4], False)
+
+
+class Sealed(Model, type="sealed_v1.0", key="name", unique=True):
+    name: str
+    scan: Annotated[Attachment | None, Encrypted()] = None
+
+
+async def test_ranges_of_an_encrypted_file_are_those_of_the_file(database: Database, serve: Serve) -> None:
+    """Type, length, digest and bytes are those of what was uploaded; a file that was altered is 502."""
+    await install(database.server, database.name, [Sealed])  # type: ignore[arg-type]
+    ring = KeyRing.create()
+    store = Store(database, crypter=ring, signer=ring)
+    ask = await serve(Application(resource("/sealed", Sealed, store), policy=AllowAny()))
+    await ask("POST", "/sealed", {"name": "a"})
+    assert (await put(ask, "/sealed/a/scan", CONTENT, "application/x-bytes")).status == 201
+    reply = await ask("GET", "/sealed/a/scan")
+    assert (reply.text, reply.headers["Repr-Digest"]) == (CONTENT, digest(CONTENT))
+    for first, last in ((0, 0), (65_535, 65_536), (699_990, 700_100)):
+        ranged = await ask("GET", "/sealed/a/scan", Range=f"bytes={first}-{last}")
+        assert (ranged.status, ranged.text) == (206, CONTENT[first : last + 1])
+    several = await ask("GET", "/sealed/a/scan", Range="bytes=-2,0-1")
+    assert [part for _, part in _parts(several)] == [CONTENT[-2:], CONTENT[:2]]
+    document = await database.get((await store.get(Sealed, "a"))._id or "", attachments=True)
+    stored = bytearray(base64.b64decode(document["_attachments"]["scan"]["data"]))
+    stored[100] ^= 1
+    document["_attachments"]["scan"]["data"] = base64.b64encode(stored).decode()
+    await database.put(document)
+    for fields in ({}, {"Range": "bytes=0-10"}):
+        refused = await ask("GET", "/sealed/a/scan", **fields)
+        assert (refused.status, refused.json["type"]) == (502, "urn:tornado-couch:problem:tampered-document")

@@ -12,6 +12,7 @@ import pytest
 from tornado.httputil import HTTPServerRequest
 
 from tests.faults import Fault, FaultProxy, answer_status, hang_up, until
+from tests.store.live.test_consumer import make
 from tests.web.callers import ByHeader
 from tests.web.live.service import Copy, Events, Service, serving
 from tests.web.models import Fruit, Place, Stand
@@ -426,6 +427,39 @@ async def test_an_outage_of_the_database_is_no_gap(proxy: FaultProxy, database: 
                     copy.apply((await events.next()).data)
             assert copy.items == await service.everything("/places")
         await store.close()
+
+
+async def test_a_database_that_is_made_anew_is_followed(service: Service, store: Store, couch: Couch) -> None:
+    """Everybody is told to begin again, and can; a client that does not read keeps nobody from that."""
+    async with service.events("/fruits/_changes"):  # nobody reads it
+        async with service.events("/fruits/_changes") as events:
+            await events.until_joined()
+            text = "x" * 200_000
+            while not any(each.stream.is_busy for each in Hubs.of(service.application).followers):
+                await store.create_many(Fruit, [Fruit(color=f"{number} {text}") for number in range(10)])
+                for _ in range(10):
+                    await events.next()
+            await couch.delete_database(store.database.name)
+            assert [event.kind for event in await events.rest()] == ["reset"]
+            await make(couch, store.database.name)
+            await install(couch, store.database.name, [Fruit])
+        async with service.events("/fruits/_changes") as events:
+            await events.until_joined()
+            await store.create(Fruit(color="red"))
+            assert (await events.next()).data["color"] == "red"
+
+
+async def test_a_database_made_anew_at_once_is_noticed(service: Service, store: Store, couch: Couch) -> None:
+    """Its feed would go on from where the first one was; those who follow are told to begin again."""
+    name = store.database.name
+    async with service.events("/fruits/_changes") as events:
+        await events.until_joined()
+        made = (await store.database.info())["instance_start_time"]
+        while (await store.database.info())["instance_start_time"] == made:  # whole seconds
+            await couch.delete_database(name)
+            await make(couch, name)
+        await install(couch, name, [Fruit])
+        assert [event.kind for event in await events.rest()] == ["reset"]
 
 
 async def test_what_cannot_be_shown_to_one_does_not_hold_up_the_others(store: Store) -> None:

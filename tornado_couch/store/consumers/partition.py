@@ -192,8 +192,8 @@ class Partition(Generic[M]):
         begun, job, place = time.monotonic(), self._job, self._place
         assert place is not None
         try:
-            await self._live.check(place)
             page = await self._live.page(job.model, place, limit=job.page_size, wanted=self._may_be_own)
+            await self._live.check(place)  # before that the page could be of a database that is made anew just then
         except ChangesLost as error:
             await self._lose(error)
             return True

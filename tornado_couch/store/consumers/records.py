@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...couch import Database
-from ...errors import Conflict, DocumentNotFound, NotFound, StoreError
+from ...errors import Conflict, DocumentNotFound, InvalidDocument, NotFound, SecurityError, StoreError
 from ...models import Model, UpdatedOn, assigned, utc_now
 from ..store import Store
 
@@ -147,6 +147,10 @@ class Records:
                 found.append(await self._store.get(FailedChange, self._key(each), fresh=True))
             except DocumentNotFound:
                 continue  # somebody has dropped it just now
+            except (InvalidDocument, SecurityError):  # it can be dropped, and holds up nothing
+                found.append(FailedChange(
+                    name=self._key(each), consumer=self.name, document_id=each, error="unreadable"
+                ))  # fmt: skip
         return found
 
     async def set_aside(self, document_id: str, key: str | None, attempts: int, error: str) -> None:
@@ -188,6 +192,10 @@ class Records:
                 count += 1
             except DocumentNotFound:
                 continue
+            except (InvalidDocument, SecurityError):
+                unreadable = f"{self.prefix}{each}"
+                await self._database.delete(unreadable, (await self._database.get(unreadable))["_rev"])
+                count += 1
         return count
 
     def _key(self, document_id: str) -> str:
@@ -221,7 +229,7 @@ async def consumers_of(database: Database) -> list[dict[str, Any]]:
     for row in listed.rows:
         match = _PLACE.fullmatch(str(row.id))
         kept = await local_document(database, str(row.id)) if match else {}
-        if match and kept:
+        if match and all(isinstance(kept.get(each), str) for each in ("token", "place", "kept_on")):
             number, partitions = int(match[2]), int(match[3])
             found.append({"name": match[1], "partition": number, "partitions": partitions, **kept})
     return sorted(found, key=lambda each: (each["name"], each["partitions"], each["partition"]))

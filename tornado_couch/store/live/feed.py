@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ...couch import Change, Database
-from ...errors import BadRequest, CouchError, NotFound, Unavailable
+from ...errors import BadRequest, ChangesLost, CouchError, NotFound, Unavailable
 from ...models import utc_now
 from .observation import Observed, Observer
 
@@ -27,6 +27,7 @@ _RECENT_SECONDS = 60.0
 _RECENT = 2000  # changes
 _BEGIN = 10.0  # seconds until the first poll must have begun
 _IDLE = 30.0  # seconds that the feed goes on without listeners
+_CHECK = 1.0  # seconds at most in which changes of another database with the same name are taken for those of this one
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds before the next poll, after failures
 
 
@@ -60,6 +61,7 @@ class Feed:
     Args:
         database: the database.
         observer: reads the documents.
+        identity: returns what distinguishes the database from an earlier one of the same name.
         clock: returns seconds that never go back.
 
     Attributes:
@@ -67,9 +69,18 @@ class Feed:
         polls: how many answers the feed has had.
     """
 
-    def __init__(self, database: Database, observer: Observer, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        database: Database,
+        observer: Observer,
+        identity: Callable[[], Awaitable[str]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database = database
         self._observer = observer
+        self._identity = identity
+        self._followed: str | None = None  # the identity of the database that is followed
+        self._checked_at = 0.0
         self.clock = clock
         self._listeners: dict[Listener, Callable[[str], bool]] = {}
         self._recent: deque[tuple[float, Change]] = deque(maxlen=_RECENT)
@@ -106,7 +117,7 @@ class Feed:
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done() or self._task.get_loop() is not loop:
             self._recent.clear()
-            self._since, self._begun = since, asyncio.Event()
+            self._since, self._begun, self._followed = since, asyncio.Event(), None
             self._listeners[listener] = wanted
             # It gets a context of its own, since it is not part of the request that happened to start it.
             self._task = contextvars.Context().run(loop.create_task, self._follow())
@@ -148,7 +159,7 @@ class Feed:
         while self._listeners or self.clock() - self._idle_since < _IDLE:
             try:
                 await self._poll()
-            except (NotFound, BadRequest) as error:
+            except (NotFound, BadRequest, ChangesLost) as error:
                 logger.warning("the changes of %s cannot be followed any more: %s", self._database.name, error)
                 self._begun.set()
                 await self._tell(Batch(self.polls, self._since or 0, lost=True))
@@ -166,9 +177,12 @@ class Feed:
     async def _poll(self) -> None:
         if self._since is None:
             self._since = (await self._database.changes(since="now", limit=1)).last_seq
+        if self._followed is None:
+            self._followed = await self._identity()
         self._begun.set()
         asked_at = utc_now()
         page = await self._database.changes(since=self._since, limit=_PAGE, style="all_docs", wait=_WAIT)
+        await self._check()
         self.polls += 1
         number, now = self.polls, self.clock()
         self._recent.extend((now, each) for each in page.results)
@@ -181,6 +195,17 @@ class Feed:
             read_at = self.clock()
         self._since = page.last_seq
         await self._tell(Batch(number, self._since, as_of=asked_at if len(page.results) < _PAGE else None))
+
+    async def _check(self) -> None:
+        """Find out whether another database has the name now, in which the sequence of the first one means nothing.
+
+        Raises:
+            ChangesLost: it has.
+        """
+        if self.clock() - self._checked_at >= _CHECK:
+            if await self._identity() != self._followed:
+                raise ChangesLost("the database was made anew")
+            self._checked_at = self.clock()
 
     async def _tell(self, batch: Batch) -> None:
         waiting = []

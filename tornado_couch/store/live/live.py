@@ -91,7 +91,7 @@ class Live:
         self._observer = observer
         self._identity: str | None = None
         self.copies = 1
-        self.feed = Feed(database, observer)
+        self.feed = Feed(database, observer, self.identity)
 
     async def place(self, since: str | None) -> Place:
         """Return the place that `Store.changes` begins at."""

@@ -25,16 +25,15 @@ from ..http.media import extension_of
 from ..http.multipart import FORM_DATA, RELATED, Part
 from ..openapi.operation import ApiOperation
 from ..problems import Problem
-from ..resources import Event, EventFile, M, Resource
+from ..resources import M, Resource
 from .described import describe_creation
 from .early import EarlyAnswers
-from .forms import Form, Ignored, Text
-from .receiving import Incoming, Receiver, UploadBody, check_coding, declared_type
+from .forms import Form, Ignored, Text, is_ignored
+from .receiving import Incoming, Receiver, UploadBody, check_coding, declared_type, event_file
 
 __all__ = ["creating_with_files"]
 
 _DOCUMENT = "document"
-_OF_FORMS = ("_charset_", "_xsrf")
 
 
 def creating_with_files(base: type[ResourceHandler], resource: Resource[Any]) -> type[ResourceHandler]:
@@ -121,7 +120,7 @@ class _WithForms(EarlyAnswers[M], CreateMixin[M]):
             Problem: 400, 409, 413, 415.
             ValidationFailed: the document has no such files, or none yet of one that it can have once.
         """
-        if part.filename == "" or part.name in _OF_FORMS:
+        if is_ignored(part):
             return Ignored(0)
         if part.name == _DOCUMENT or (part.name is None and not self._files):
             if part.media_type not in ("", "application/json", "text/plain"):
@@ -164,11 +163,8 @@ class _WithForms(EarlyAnswers[M], CreateMixin[M]):
         hooks = self.resource.hooks
         if hooks.has_before and isinstance(self.body, UploadBody):
             for place, each in self._files:
-                upload = each.upload
-                if upload is not None:
-                    file = EventFile(place.name, upload.content_type, upload.length, upload.sha256, upload)
-                    store, request = self.resource.store, self.request
-                    event = Event("add_file", self.resource.model, store, self.principal, request, file)
+                if each.upload is not None:
+                    event = replace(self.event("add_file"), file=event_file(place, each.upload))
                     model = await hooks.before(event, model) or model  # type: ignore[assignment]
         return model
 

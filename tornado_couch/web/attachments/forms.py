@@ -8,7 +8,9 @@ from ..http import too_large
 from ..http.multipart import MultipartReader, Part
 from .receiving import Receiver
 
-__all__ = ["Form", "Ignored", "Text"]
+__all__ = ["Form", "Ignored", "Text", "is_ignored"]
+
+_OF_FORMS = ("_charset_", "_xsrf")  # fields that forms have beside their files
 
 
 class Text:
@@ -47,6 +49,11 @@ class Ignored(Text):
 
     async def feed(self, data: bytes) -> None:
         """Drop it."""
+
+
+def is_ignored(part: Part) -> bool:
+    """Whether nobody needs a part: the form has a field for a file, and none was chosen, or a field of its own."""
+    return part.filename == "" or part.name in _OF_FORMS
 
 
 class Form:

@@ -23,7 +23,7 @@ from ...models import Attachment, AttachmentPlace, AttachmentProperty, Model
 from ...store import Upload
 from ..action_table import ACTIONS, AS_OF_DOCUMENT, JSON, Action
 from ..actions.idempotency import Mark, idempotency_key, marked, noted, refuse_key, refuse_other
-from ..actions.versions import Versions, parse_retrieval
+from ..actions.versions import Versions, parse_retrieval, retrieval_parameters
 from ..handler import ResourceHandler
 from ..http import bad_file_name, entity_tag, media_type, parse_digest, parse_disposition
 from ..http.media import extension_of, load_signatures
@@ -32,15 +32,14 @@ from ..problems import Problem, problem_of
 from ..resources import Event, EventFile, M, Resource
 from .described import describe_files
 from .early import EarlyAnswers
-from .forms import Form, Ignored
-from .receiving import Incoming, Receiver, UploadBody, check_coding, declared_type
+from .forms import Form, Ignored, is_ignored
+from .receiving import Incoming, Receiver, UploadBody, check_coding, declared_type, event_file
 from .sending import FileAnswer
 
 __all__ = ["FileHandler", "FilesHandler", "file_routes"]
 
 _TRIES = 3  # of reading a file that others replace meanwhile
 _STATES = ("version", "at", "deleted")
-_OF_FORMS = ("_charset_", "_xsrf")  # fields that forms have beside their files
 
 
 class _Done(Exception):
@@ -115,10 +114,11 @@ class _OfFiles(EarlyAnswers[M]):
             Problem: 400, 401, 403, 404.
             DocumentNotFound: there is none.
         """
+        allowed = [each for each in retrieval_parameters(self.resource) if each in _STATES]
         for name in self.request.query_arguments:
-            if name not in _STATES:
-                detail = f"A file has no parameter with that name. Allowed are {', '.join(_STATES)}."
-                raise Problem.of("bad-parameter", detail, parameter=name, allowed=list(_STATES))
+            if name not in allowed:
+                detail = f"A file has no parameter with that name. Allowed are {', '.join(allowed) or 'none'}."
+                raise Problem.of("bad-parameter", detail, parameter=name, allowed=allowed)
         wanted = parse_retrieval(self.resource, self.request.query_arguments)
         if not wanted.current:
             model = await Versions(self).wanted(self.key, wanted)
@@ -290,7 +290,7 @@ class FileHandler(_OfFiles[M]):
         self._check_found(place)
         if place.of(self._found) is None and self.declared.many:
             self.declared.check_count(len(getattr(self._found, self.declared.attribute) or ()) + 1)
-        return incoming(self, self.fields.get("Content-Type", ""), length)
+        return _incoming(self, self.fields.get("Content-Type", ""), length)
 
     async def replace_file(self, _: Any) -> None:
         """Store the file; 201 if it is new."""
@@ -346,7 +346,7 @@ class FilesHandler(_OfFiles[M]):
         said = parse_disposition(self.fields.get("Content-Disposition", "attachment"))
         if said is None:
             raise Problem(400, detail='Content-Disposition: such as `attachment; filename="front.png"`.')
-        found = incoming(self, self.fields.get("Content-Type", ""), length)
+        found = _incoming(self, self.fields.get("Content-Type", ""), length)
         self._form.append((_checked(said.filename), found))
         return found
 
@@ -365,7 +365,7 @@ class FilesHandler(_OfFiles[M]):
             Problem: 400, 409, 413, 415.
             ValidationFailed: it is none of the property.
         """
-        if part.filename == "" or part.name in _OF_FORMS:
+        if is_ignored(part):
             return Ignored(0)
         if part.name != self.declared.name:
             detail = f"The form has no such field here; files are in `{self.declared.name}`."
@@ -440,7 +440,7 @@ class FilesHandler(_OfFiles[M]):
         return model, file
 
 
-def incoming(handler: _OfFiles, content_type: str, length: int) -> Incoming:
+def _incoming(handler: _OfFiles, content_type: str, length: int) -> Incoming:
     """Return what receives a file that is the whole body.
 
     Raises:
@@ -453,11 +453,6 @@ def incoming(handler: _OfFiles, content_type: str, length: int) -> Incoming:
     found = Incoming(handler.declared, kind, next(filter(None, digests), None))
     found.expect(length)
     return found
-
-
-def event_file(place: AttachmentPlace, upload: Upload) -> EventFile:
-    """Return a file that has arrived as hooks see it."""
-    return EventFile(place.name, upload.content_type, upload.length, upload.sha256, upload)
 
 
 def _is_none(file: Attachment | None) -> bool:

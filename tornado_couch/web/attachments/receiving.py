@@ -13,15 +13,16 @@ from typing import Any, Protocol
 
 from tornado.iostream import StreamClosedError
 
-from ...models import AttachmentProperty
+from ...models import AttachmentPlace, AttachmentProperty
 from ...store import Upload
 from ...store.uploads import Spooled
 from ..body import Body
 from ..http import DRAINED, content_length
 from ..http.media import HEAD_BYTES, content_fits, is_media_type
 from ..problems import Problem
+from ..resources import EventFile
 
-__all__ = ["Incoming", "Receiver", "UploadBody", "check_coding", "declared_type"]
+__all__ = ["Incoming", "Receiver", "UploadBody", "check_coding", "declared_type", "event_file"]
 
 _UNLIMITED = 2**63
 _PART = 256 * 1024  # bytes that are spooled at a time
@@ -73,6 +74,11 @@ def check_coding(headers: Any) -> None:
         raise Problem(415, detail=detail, headers={"Accept-Encoding": "identity"})
     if "Content-Range" in headers:
         raise Problem(400, detail="A file is sent as a whole, without Content-Range.")
+
+
+def event_file(place: AttachmentPlace, upload: Upload) -> EventFile:
+    """Return a file that has arrived as hooks see it."""
+    return EventFile(place.name, upload.content_type, upload.length, upload.sha256, upload)
 
 
 class Incoming:

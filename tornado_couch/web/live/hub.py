@@ -219,9 +219,17 @@ class Hub:
                 for each in self.followers:
                     each.reset(self._place)
             if batch.lost:
-                for each in self.followers:
-                    each.reset(None)
+                self._lose()
                 return
+
+    def _lose(self) -> None:
+        """Let all begin again, and begin anew with the next one, since the feed has ended."""
+        for each in self.followers:
+            each.reset(None)
+            if each.stream.is_busy:
+                each.stream.abort()  # nobody would look after it; the client comes back with a place that is lost
+        self._groups.clear()
+        self._stop()
 
     async def _tell_at_last(self, batch: Batch) -> None:
         """Tell of a batch, for which versions may have to be read, as soon as CouchDB can be used."""

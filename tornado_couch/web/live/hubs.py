@@ -35,7 +35,12 @@ class Hubs:
     @property
     def streams(self) -> int:
         """How many streams are open."""
-        return sum(len(each.followers) for each in self._hubs.values())
+        return len(self.followers)
+
+    @property
+    def followers(self) -> list[Follower]:
+        """The clients that follow."""
+        return [follower for each in self._hubs.values() for follower in each.followers]
 
     def count(self, caller: str, most: int | None) -> None:
         """Count a stream of a caller's, until `uncount`.
