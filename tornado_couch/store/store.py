@@ -549,7 +549,7 @@ class Store:
                 kind = "application/octet-stream" if content_type is None else content_type
                 place.declared.check(kind, 0)  # before anything is read
                 upload = await Upload.spooled(source, content_type=kind, most=place.declared.max_bytes)  # type: ignore[arg-type]
-                stack.callback(upload.close)
+                await stack.enter_async_context(upload)
             spooled = upload
 
             def placing(current: M) -> None:

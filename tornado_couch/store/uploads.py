@@ -189,7 +189,10 @@ class Upload:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.close()
+        if self.length <= _PART:
+            self.close()
+        else:
+            await asyncio.to_thread(self.close)  # file systems take their time to give up a large file
 
 
 def gzipped(source: Spooled) -> Spooled:

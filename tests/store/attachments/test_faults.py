@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -11,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.conftest import SERVERS
 from tests.faults import (
     Call,
     Effect,
@@ -38,6 +41,7 @@ from tornado_couch import (
     install,
 )
 from tornado_couch.couch.transport.bodies import Following
+from tornado_couch.embedded import EmbeddedCouch
 from tornado_couch.errors import CouchError, PoolTimeout
 from tornado_couch.security import KeyRing
 
@@ -211,15 +215,19 @@ async def test_slow_readers_leave_connections_for_documents(
     assert await loaded(direct, model, "invoice") == TEXT
 
 
-async def test_a_log_in_that_has_expired_is_renewed(database: Database, server_url: str) -> None:
+@pytest.mark.parametrize("server", SERVERS)
+async def test_a_log_in_that_has_expired_is_renewed(server: str) -> None:
     """Also for the bytes of a file."""
-    place = urlsplit(server_url)
-    if place.username is None:
-        pytest.skip("the server has no accounts")
-    await install(database.server, database.name, [Order])
-    auth = CookieAuth(place.username, place.password or "")
-    async with Couch(f"http://{place.hostname}:{place.port}", auth=auth) as couch:
-        store = Store(couch[database.name])
+    async with AsyncExitStack() as stack:
+        url = os.environ.get(server) or await stack.enter_async_context(EmbeddedCouch(admin="app:secret"))
+        place = urlsplit(url)
+        auth = CookieAuth(place.username or "", place.password or "")
+        couch = await stack.enter_async_context(Couch(f"http://{place.hostname}:{place.port}", auth=auth))
+        name = f"test-{uuid.uuid4().hex}"
+        await couch.create_database(name)
+        stack.push_async_callback(couch.delete_database, name)
+        await install(couch, name, [Order])
+        store = Store(couch[name])
         model = await store.attach(await store.create(Order()), "invoice", TEXT, content_type="text/plain")
         auth._headers = {"Cookie": "AuthSession=forgotten"}
         assert await loaded(store, model, "invoice") == TEXT
