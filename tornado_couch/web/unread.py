@@ -1,12 +1,19 @@
-"""`Unread`: gives up answers that clients leave unread, so that their bytes do not fill the memory."""
+"""Answers that clients leave unread: `Unread` gives them up, so that their bytes do not fill the memory.
+
+`send_part` is for answers that are written part by part, no faster than the client takes them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.web import RequestHandler
 
-__all__ = ["Unread"]
+__all__ = ["STALLED", "Unread", "cut_off", "send_part"]
+
+STALLED = 60.0
+"""Seconds that a client may leave a part of an answer unread."""
 
 _SLOWEST = 32 * 1024  # bytes that a client has to read in a second
 
@@ -52,3 +59,32 @@ class Unread:
         timer = self._timers.pop(stream, None)
         if timer is not None:
             timer.cancel()
+
+
+async def send_part(handler: RequestHandler, part: bytes, seconds: float = STALLED) -> None:
+    """Send a part of an answer, and wait until it has left.
+
+    Args:
+        handler: the handler that answers.
+        part: the bytes.
+        seconds: how long the client may leave them unread.
+
+    Raises:
+        StreamClosedError: the client is gone, or did not read them in time.
+    """
+    handler.write(part)
+    try:
+        async with asyncio.timeout(seconds):
+            leaving = handler.flush()
+            unread: Unread | None = getattr(handler.application, "unread", None)
+            if unread is not None:
+                unread.follow(handler.request.connection.stream, len(part))  # type: ignore[union-attr]
+            await leaving
+    except TimeoutError:
+        cut_off(handler)
+        raise StreamClosedError from None
+
+
+def cut_off(handler: RequestHandler) -> None:
+    """Close the connection: the only sign that what was sent is not the whole answer."""
+    handler.request.connection.stream.close()  # type: ignore[union-attr]

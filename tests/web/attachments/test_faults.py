@@ -26,7 +26,7 @@ from tests.web.attachments.conftest import PNG, application, put
 from tests.web.attachments.test_creation import DOCUMENT, PAGE, TEXT, send
 from tests.web.conftest import Client, Serve
 from tornado_couch import Couch, Retry, Store, Timeout
-from tornado_couch.web.attachments.sending import FileAnswer
+from tornado_couch.web import unread
 
 OLD, NEW = PNG + b"old" * 5_000, PNG + b"new" * 10_000
 EFFECTS = {
@@ -130,9 +130,9 @@ async def test_a_client_that_does_not_read_is_given_up(
 ) -> None:
     """A download waits for its client, with little in memory, and not for ever."""
     assert (await put(ask, f"{order}/anything", bytes(30_000_000), "application/x-bytes")).status == 201
-    monkeypatch.setattr("tornado_couch.web.attachments.sending._STALLED", 0.2)
-    given_up, cut_off = asyncio.Event(), FileAnswer._cut_off
-    monkeypatch.setattr(FileAnswer, "_cut_off", lambda answer: (given_up.set(), cut_off(answer)))
+    monkeypatch.setattr("tornado_couch.web.attachments.sending.STALLED", 0.2)
+    given_up, cut_off = asyncio.Event(), unread.cut_off
+    monkeypatch.setattr(unread, "cut_off", lambda handler: (given_up.set(), cut_off(handler)))
     reader, writer = await asyncio.open_connection("127.0.0.1", int(ask.url.rpartition(":")[2]), limit=1024)
     writer.write(f"GET {order}/anything HTTP/1.1\r\nHost: a\r\n\r\n".encode())
     await reader.readuntil(b"\r\n\r\n")

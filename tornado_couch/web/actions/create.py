@@ -18,6 +18,7 @@ from ..openapi.descriptions import describe_body, describe_stored, describe_writ
 from ..openapi.operation import ApiOperation
 from ..problems import KINDS, Problem, problem_of
 from ..resources import M, Resource
+from ..unread import STALLED
 from .gathering import Gathering
 from .idempotency import Once, idempotency_key, refuse_key
 from .ndjson import Lines, receive_body
@@ -74,7 +75,7 @@ class CreateMixin(ResourceHandler[M]):
     """
 
     BODIES: ClassVar[dict[str, Callable[[Any], Body]]] = {"POST": receive_body}
-    STALLED: ClassVar[float] = 60.0
+    STALLED: ClassVar[float] = STALLED
     IDLE: ClassVar[float] = 0.05
 
     async def create(self) -> None:

@@ -29,6 +29,7 @@ from ..openapi.parameters import (
 from ..problems import Problem
 from ..query import Cursor, ListQuery, filterable, parse_list_query
 from ..resources import M
+from ..unread import STALLED
 from .documents import RetrieveMixin
 from .ndjson import LineWriter, lines_of
 from .relations import describe_include, include
@@ -54,7 +55,7 @@ class ListMixin(ResourceHandler[M]):
     """
 
     EXPORT_PAGE: ClassVar[int] = 500
-    STALLED: ClassVar[float] = 60.0
+    STALLED: ClassVar[float] = STALLED
 
     async def list(self) -> None:
         """Answer with a page, or with lines."""

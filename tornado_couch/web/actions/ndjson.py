@@ -19,10 +19,10 @@ from tornado.web import RequestHandler
 from ... import _json
 from ...store import Pace
 from ..action_table import ACTIONS, NDJSON
-from ..application import Application
 from ..body import Body
 from ..http import DRAINED, BrokenStream, Line, LineReader, content_length, media_type, parse_json, too_large
 from ..problems import Problem
+from ..unread import cut_off, send_part
 from .idempotency import refuse_key
 from .results import Results
 
@@ -59,23 +59,13 @@ class LineWriter:
         Raises:
             StreamClosedError: the client is gone, or takes nothing.
         """
-        handler = self._handler
-        handler.set_header("Content-Type", NDJSON)
-        handler.set_header("Cache-Control", "no-store")
-        handler.write(text)
-        try:
-            async with asyncio.timeout(self._stalled):
-                leaving = handler.flush()
-                if isinstance(handler.application, Application):
-                    handler.application.unread.follow(handler.request.connection.stream, len(text))  # type: ignore[union-attr]
-                await leaving
-        except TimeoutError:
-            self.cut_off()
-            raise StreamClosedError from None
+        self._handler.set_header("Content-Type", NDJSON)
+        self._handler.set_header("Cache-Control", "no-store")
+        await send_part(self._handler, text, self._stalled)
 
     def cut_off(self) -> None:
         """Close the connection: the only sign that what was written is not the whole answer."""
-        self._handler.request.connection.stream.close()  # type: ignore[union-attr]
+        cut_off(self._handler)
 
 
 async def lines_of(values: Iterable[Any]) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -13,7 +12,6 @@ from tornado.web import GZipContentEncoding
 
 from ...errors import TornadoCouchError
 from ...models import Attachment, AttachmentPlace, Model
-from ..application import Application
 from ..http import (
     Byteranges,
     Span,
@@ -25,13 +23,12 @@ from ..http import (
 )
 from ..http.media import is_inline
 from ..problems import Problem
+from ..unread import STALLED, cut_off, send_part
 
 if TYPE_CHECKING:
     from .handlers import FileHandler
 
 __all__ = ["FileAnswer"]
-
-_STALLED = 60.0  # seconds that a client may take nothing
 
 logger = logging.getLogger("tornado_couch.web")
 
@@ -132,14 +129,14 @@ class FileAnswer:
             async with aclosing(self._parts(spans, frame)) as parts:
                 async for part in parts:
                     begun = True
-                    await self._write(part)
+                    await send_part(handler, part, STALLED)
         except StreamClosedError:
             return
         except TornadoCouchError as error:
             if not begun:
                 raise
             logger.error("%s: %s: %s", handler.request.path, type(error).__name__, error)
-            self._cut_off()
+            cut_off(handler)
             return
         handler.finish()
 
@@ -153,25 +150,3 @@ class FileAnswer:
                     head = b""
         if frame is not None:
             yield frame.end
-
-    async def _write(self, part: bytes) -> None:
-        """Send a part, and wait until it has left.
-
-        Raises:
-            StreamClosedError: the client is gone, or takes nothing.
-        """
-        handler = self._handler
-        handler.write(part)
-        try:
-            async with asyncio.timeout(_STALLED):
-                leaving = handler.flush()
-                if isinstance(handler.application, Application):
-                    handler.application.unread.follow(handler.request.connection.stream, len(part))  # type: ignore[union-attr]
-                await leaving
-        except TimeoutError:
-            self._cut_off()
-            raise StreamClosedError from None
-
-    def _cut_off(self) -> None:
-        """Close the connection: the only sign that what was sent is not the whole file."""
-        self._handler.request.connection.stream.close()  # type: ignore[union-attr]
